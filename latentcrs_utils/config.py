@@ -1,0 +1,112 @@
+"""Every hyper-parameter once, by the paper's symbols, with a preset for each data set.
+
+All classes are frozen dataclasses: an artifact on disk is keyed by their values, so a changed
+value means a new training run and never a silently reused old one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from .errors import ConfigError
+
+BackboneLoss = Literal["ce", "bce"]
+Contrast = Literal["Hybrid", "InstanceCL", "IntentCL", "none"]
+Filter = Literal["k-core", "official"]
+
+
+def _require(condition: bool, owner: Any, message: str) -> None:
+    """Raise ``ConfigError`` naming the configuration class unless ``condition`` holds."""
+    if not condition:
+        raise ConfigError(f"{type(owner).__name__}: {message}")
+
+
+def _one_of(owner: Any, name: str, choices: Any) -> None:
+    """Check that field ``name`` holds one of the values of the Literal type ``choices``."""
+    value, known = getattr(owner, name), get_args(choices)
+    _require(value in known, owner, f"{name}={value!r} is not one of {', '.join(known)}.")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Preprocessing (paper, Appendix B): ratings >= ``min_rating``, then the k-core."""
+
+    min_rating: float = 4.0
+    k_core: int = 5
+    filter: Filter = "k-core"
+
+    def __post_init__(self) -> None:
+        _one_of(self, "filter", Filter)
+        _require(self.k_core >= 3, self, f"k_core={self.k_core}: leave-one-out needs at least 3.")
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """SASRec encoder and ICLRec pretraining (official hyper-parameters where they are known)."""
+
+    hidden: int = 64
+    n_layers: int = 2
+    n_heads: int = 2
+    dropout: float = 0.3
+    max_length: int = 50
+    loss: BackboneLoss = "ce"
+    learning_rate: float = 1e-3
+    batch_size: int = 256
+    n_epochs: int = 120
+    patience: int = 20
+    contrast: Contrast = "Hybrid"
+    cf_weight: float = 0.1
+    intent_cf_weight: float = 0.1
+    n_intent_prototypes: int = 256
+    temperature: float = 1.0
+    crop: float = 0.2
+    mask: float = 0.7
+    reorder: float = 0.2
+    warmup_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of(self, "loss", BackboneLoss)
+        _one_of(self, "contrast", Contrast)
+        divides = self.n_heads > 0 and self.hidden % self.n_heads == 0
+        _require(divides, self, f"hidden={self.hidden} is no multiple of n_heads={self.n_heads}.")
+        _require(0 <= self.dropout < 1, self, f"dropout={self.dropout} is not in [0, 1).")
+
+
+@dataclass(frozen=True)
+class AnchorConfig:
+    """k-means intent anchors: ``K`` intents, the best of ``n_init`` starts."""
+
+    K: int = 64
+    n_init: int = 10
+    max_iterations: int = 300
+
+    def __post_init__(self) -> None:
+        _require(self.K >= 2, self, f"K={self.K}: at least two intents are needed.")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """All hyper-parameters of one data set."""
+
+    name: str
+    data: DataConfig = field(default_factory=DataConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    anchors: AnchorConfig = field(default_factory=AnchorConfig)
+
+
+_PRESETS = {"ml-100k": Preset("ml-100k")}
+
+
+def preset(name: str = "ml-100k") -> Preset:
+    """Return the hyper-parameters tuned for data set ``name``.
+
+    Raises:
+        ConfigError: there is no preset of that name; the message lists those that exist.
+    """
+    if name in _PRESETS:
+        return _PRESETS[name]
+    close = difflib.get_close_matches(name, _PRESETS, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ConfigError(f"There is no preset {name!r}.{hint} Known: {', '.join(_PRESETS)}.")

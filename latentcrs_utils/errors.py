@@ -1,0 +1,23 @@
+"""The errors of the course: each says in one sentence what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+
+class LatentCRSError(Exception):
+    """Base class of every error that this package raises on purpose."""
+
+
+class AssetError(LatentCRSError, OSError):
+    """A file that the course needs is absent, damaged or cannot be fetched."""
+
+
+class DataError(LatentCRSError, ValueError):
+    """A data set, user, item or column is unknown or malformed."""
+
+
+class ConfigError(LatentCRSError, ValueError):
+    """A hyper-parameter has a value that makes no sense."""
+
+
+class MessageError(LatentCRSError, ValueError):
+    """A chat message cannot be used: empty, too long, or not text."""

@@ -1,0 +1,59 @@
+"""Progress for people: bars and notes on stderr, silent when ``LATENTCRS_PROGRESS=0``.
+
+Recorded notebooks compare stderr, so recording and checking switch everything here off.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+logger = logging.getLogger("latentcrs_utils")
+
+
+def enabled(progress: bool | None = None) -> bool:
+    """Tell whether progress is shown: the argument if given, else the environment."""
+    if progress is not None:
+        return progress
+    return os.environ.get("LATENTCRS_PROGRESS", "1") != "0"
+
+
+def track(
+    iterable: Iterable[Item],
+    description: str,
+    total: int | None = None,
+    progress: bool | None = None,
+) -> Iterator[Item]:
+    """Iterate with a progress bar on stderr.
+
+    Args:
+        iterable: what to go through.
+        description: short words in front of the bar.
+        total: number of steps, when ``len(iterable)`` is unknown.
+        progress: ``True``/``False`` to force it; ``None`` follows ``LATENTCRS_PROGRESS``.
+    """
+    from tqdm import tqdm
+
+    yield from tqdm(
+        iterable,
+        desc=description,
+        total=total,
+        disable=not enabled(progress),
+        file=sys.stderr,
+        leave=False,
+        dynamic_ncols=True,
+    )
+
+
+def note(message: str, progress: bool | None = None) -> None:
+    """Say one line on stderr (never on stdout), and to the ``latentcrs_utils`` logger."""
+    logger.info(message)
+    if enabled(progress):
+        from tqdm import tqdm
+
+        tqdm.write(message, file=sys.stderr)
