@@ -14,6 +14,7 @@ from .errors import ConfigError
 
 BackboneLoss = Literal["ce", "bce"]
 Contrast = Literal["Hybrid", "InstanceCL", "IntentCL", "none"]
+Windows = Literal["last", "all"]
 Filter = Literal["k-core", "official"]
 
 
@@ -44,7 +45,12 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """SASRec encoder and ICLRec pretraining (official hyper-parameters where they are known)."""
+    """SASRec encoder and ICLRec pretraining (official hyper-parameters where they are known).
+
+    ``windows="last"`` trains on the last ``max_length`` actions of a user, as published; ``"all"``
+    also on the older ones, cut afresh each epoch. ``loss="bce"`` with ``contrast="Hybrid"`` and
+    both weights 0.1 is ICLRec as published; ``warmup_epochs`` pass before a contrast starts.
+    """
 
     hidden: int = 64
     n_layers: int = 2
@@ -52,11 +58,13 @@ class BackboneConfig:
     dropout: float = 0.3
     max_length: int = 50
     loss: BackboneLoss = "ce"
+    windows: Windows = "all"
     learning_rate: float = 1e-3
+    weight_decay: float = 0.0
     batch_size: int = 256
     n_epochs: int = 120
     patience: int = 20
-    contrast: Contrast = "Hybrid"
+    contrast: Contrast = "none"
     cf_weight: float = 0.1
     intent_cf_weight: float = 0.1
     n_intent_prototypes: int = 256
@@ -69,6 +77,7 @@ class BackboneConfig:
     def __post_init__(self) -> None:
         _one_of(self, "loss", BackboneLoss)
         _one_of(self, "contrast", Contrast)
+        _one_of(self, "windows", Windows)
         divides = self.n_heads > 0 and self.hidden % self.n_heads == 0
         _require(divides, self, f"hidden={self.hidden} is no multiple of n_heads={self.n_heads}.")
         _require(0 <= self.dropout < 1, self, f"dropout={self.dropout} is not in [0, 1).")

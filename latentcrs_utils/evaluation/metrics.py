@@ -1,0 +1,80 @@
+"""Metrics with their uncertainty, and the table of several systems on the same instances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from ..ranking import ndcg, rank_of_target, recall
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["bootstrap_interval", "ndcg", "rank_of_target", "ranking_table", "recall"]
+
+
+def bootstrap_interval(
+    values: Tensor | np.ndarray, n: int = 2000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean.
+
+    Args:
+        values: [B] per-instance values.
+        n: number of resamples.
+        seed: seed of the resampling.
+        level: coverage, in (0, 1).
+
+    Returns:
+        Lower and upper end.
+
+    Raises:
+        ValueError: if there are no values or the level is outside (0, 1).
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.size == 0:
+        raise ValueError("A bootstrap interval needs at least one value.")
+    if not 0 < level < 1:
+        raise ValueError(f"The level of an interval lies between 0 and 1, not {level}.")
+    generator = np.random.default_rng(seed)
+    means = np.empty(n)
+    chunk = max(1, 4_000_000 // values.size)
+    for start in range(0, n, chunk):
+        size = (min(chunk, n - start), values.size)
+        means[start : start + size[0]] = values[generator.integers(values.size, size=size)].mean(1)
+    tail = (1 - level) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def ranking_table(
+    systems: Mapping[str, Tensor],
+    ks: Sequence[int] = (5, 20),
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Tabulate Recall@k and NDCG@k of several systems on the same instances.
+
+    Args:
+        systems: name -> ranks [B], in the order of the rows.
+        ks: cut-offs; the interval is that of NDCG at the last one.
+        level: coverage of the bootstrap interval.
+        seed: seed of the bootstrap.
+
+    Returns:
+        One row per system: `system`, `Recall@k` and `NDCG@k` for each k, `low`, `high`.
+    """
+    import polars as pl
+
+    rows = []
+    for name, ranks in systems.items():
+        row: dict[str, float | str] = {"system": name}
+        for k in ks:
+            row[f"Recall@{k}"] = recall(ranks, k).mean().item()
+            row[f"NDCG@{k}"] = ndcg(ranks, k).mean().item()
+        row["low"], row["high"] = bootstrap_interval(ndcg(ranks, ks[-1]), level=level, seed=seed)
+        rows.append(row)
+    return pl.DataFrame(rows)
