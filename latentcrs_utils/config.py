@@ -16,6 +16,8 @@ BackboneLoss = Literal["ce", "bce"]
 Contrast = Literal["Hybrid", "InstanceCL", "IntentCL", "none"]
 Windows = Literal["last", "all"]
 Filter = Literal["k-core", "official"]
+Form = Literal["mixture", "logit", "product"]
+EStep = Literal["amortised", "exact"]
 
 
 def _require(condition: bool, owner: Any, message: str) -> None:
@@ -96,6 +98,41 @@ class AnchorConfig:
 
 
 @dataclass(frozen=True)
+class EMConfig:
+    """Algorithm 1 and its networks.
+
+    ``form``, the reading of p(v | ...); ``residual``, ``LatentCRS+`` instead of ``LatentCRS``;
+    ``n_negatives=None``, all items as candidates; ``e_step``, which q the M-step is given: the
+    amortised q(m | S) of the paper, or the exact posterior p(m | v, S, x).
+    """
+
+    form: Form = "mixture"
+    residual: bool = False
+    e_step: EStep = "amortised"
+    n_negatives: int | None = None
+    lambda_: float = 1.0
+    alpha_E: float = 5.0
+    alpha_M: float = 5.0
+    infonce_weight: float = 1.0
+    text_hidden: int = 256
+    dropout: float = 0.5
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    batch_size: int = 480
+    n_epochs_q: int = 20
+    n_epochs_generative: int = 60
+    n_epochs_alternate: int = 60
+    patience: int = 20
+
+    def __post_init__(self) -> None:
+        _one_of(self, "form", Form)
+        _one_of(self, "e_step", EStep)
+        _require(0 <= self.dropout < 1, self, f"dropout={self.dropout} is not in [0, 1).")
+        enough = self.n_negatives is None or self.n_negatives >= 1
+        _require(enough, self, f"n_negatives={self.n_negatives}: at least 1, or None for all.")
+
+
+@dataclass(frozen=True)
 class Preset:
     """All hyper-parameters of one data set."""
 
@@ -103,6 +140,7 @@ class Preset:
     data: DataConfig = field(default_factory=DataConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     anchors: AnchorConfig = field(default_factory=AnchorConfig)
+    em: EMConfig = field(default_factory=EMConfig)
 
 
 _PRESETS = {"ml-100k": Preset("ml-100k")}

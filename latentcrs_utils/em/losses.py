@@ -1,0 +1,187 @@
+"""Every loss of Equations 4 to 14 of the paper, one function each, on plain tensors.
+
+Shapes: B instances, K intents, n negatives, d the width of the intent space.  Distributions over
+intents come as log-probabilities [B, K], so that a zero never meets a logarithm.  All losses are
+*minimised*; where the paper writes a gain (Equations 8 and 13), the sign is turned here.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def kl(log_q: Tensor, log_p: Tensor) -> Tensor:
+    """Kullback-Leibler divergence KL(q || p) between distributions over intents.
+
+    Args:
+        log_q: log q(m_j | ...), [B, K], each row normalised.
+        log_p: log p(m_j | ...), [B, K]; need not be normalised (Equation 11 leaves it open), which
+            adds a constant that does not depend on q.
+
+    Returns:
+        [B], in nats; never negative when both are normalised.
+    """
+    return (log_q.exp() * (log_q - log_p)).sum(-1)
+
+
+def elbo(log_q: Tensor, log_prior: Tensor, log_item: Tensor) -> Tensor:
+    """Evidence lower bound of one observed item, Equation 4.
+
+    Args:
+        log_q: log q(m_j | S), [B, K].
+        log_prior: log p(m_j | S, x), [B, K].
+        log_item: log p(v | m_j, S, x) of the observed item, [B, K].
+
+    Returns:
+        [B], in nats; at most `log_likelihood`, equal to it when q is `exact_posterior`.
+    """
+    return (log_q.exp() * (log_item + log_prior - log_q)).sum(-1)
+
+
+def log_likelihood(log_prior: Tensor, log_item: Tensor) -> Tensor:
+    """log p(v | S, x) = log sum_j p(m_j | S, x) p(v | m_j, S, x), Equation 2, mixture form.
+
+    Args:
+        log_prior: [B, K]; log_item: [B, K], as in `elbo`.
+
+    Returns:
+        [B], in nats.
+    """
+    return torch.logsumexp(log_prior + log_item, dim=-1)
+
+
+def exact_posterior(log_prior: Tensor, log_item: Tensor) -> Tensor:
+    """log p(m_j | v, S, x) by Bayes' rule, in closed form (K terms).
+
+    Args:
+        log_prior: [B, K]; log_item: [B, K], as in `elbo`.
+
+    Returns:
+        Log-probabilities [B, K].
+    """
+    return torch.log_softmax(log_prior + log_item, dim=-1)
+
+
+def infonce(q: Tensor, g_positive: Tensor, g_negative: Tensor) -> Tensor:
+    """InfoNCE averaged over intents with weights q, Equation 7.
+
+    Args:
+        q: q(m_j | S), [B, K].
+        g_positive: g(v, m_j, S, x) of the observed item, [B, K].
+        g_negative: g of the sampled negatives, [B, K, n].
+
+    Returns:
+        Mean over the batch, a scalar in nats.
+    """
+    logits = torch.cat([g_positive.unsqueeze(-1), g_negative], dim=-1)
+    return expected_item_loss(q, torch.log_softmax(logits, dim=-1)[..., 0])
+
+
+def expected_item_loss(q: Tensor, log_item: Tensor) -> Tensor:
+    """Mean of -sum_j q(m_j | S) log p(v | m_j, S, x): Equation 7 with all items as candidates.
+
+    Args:
+        q: [B, K]; log_item: log p(v | m_j, S, x), [B, K].
+
+    Returns:
+        A scalar in nats.
+    """
+    return -(q * log_item).sum(-1).mean()
+
+
+def recommendation_loss_m(h_positive: Tensor, h_negative: Tensor) -> Tensor:
+    """Auxiliary recommendation loss of the M-step, Equation 8, with h read as a logit.
+
+    The paper takes the logarithm of h, which may be negative; as a logit it is the cross-entropy
+    of the observed item among the candidates.
+
+    Args:
+        h_positive: h(v, S, x), [B].
+        h_negative: h of the negatives, [B, n].
+
+    Returns:
+        A scalar in nats.
+    """
+    logits = torch.cat([h_positive.unsqueeze(-1), h_negative], dim=-1)
+    return -torch.log_softmax(logits, dim=-1)[:, 0].mean()
+
+
+def m_step_loss(
+    item_loss: Tensor,
+    log_q: Tensor,
+    log_prior: Tensor,
+    recommendation_loss: Tensor,
+    *,
+    infonce_weight: float,
+    lambda_: float,
+    alpha_M: float,
+) -> Tensor:
+    """Loss of the recommendation learning step, Equation 9.
+
+    Args:
+        item_loss: `infonce` or `expected_item_loss`, a scalar.
+        log_q: log q of the fixed inference model, [B, K].
+        log_prior: log p(m_j | S, x), [B, K].
+        recommendation_loss: L_rec^M, a scalar.
+        infonce_weight: weight of the first term (1 in the paper; 0 on ML-1M in its code).
+        lambda_: weight of KL(q || p).
+        alpha_M: weight of L_rec^M.
+
+    Returns:
+        A scalar in nats.
+    """
+    return (
+        infonce_weight * item_loss
+        + lambda_ * kl(log_q, log_prior).mean()
+        + alpha_M * recommendation_loss
+    )
+
+
+def e_step_elbo_loss(log_q: Tensor, log_prior: Tensor, log_item: Tensor) -> Tensor:
+    """KL(q(m | S) || p(m | S, x) p(v | m, S, x)), Equation 11: the negative ELBO.
+
+    Args:
+        log_q: [B, K]; log_prior: [B, K]; log_item: [B, K], as in `elbo`.
+
+    Returns:
+        A scalar in nats.
+    """
+    return kl(log_q, log_prior + log_item).mean()
+
+
+def intent_vector(q: Tensor, anchors: Tensor) -> Tensor:
+    """r = sum_j q(m_j | S) m_j, Equation 12.
+
+    Args:
+        q: [B, K]; anchors: m, [K, d].
+
+    Returns:
+        [B, d].
+    """
+    return q @ anchors
+
+
+def recommendation_loss_e(logits: Tensor, targets: Tensor) -> Tensor:
+    """Auxiliary recommendation loss of the E-step, Equation 13.
+
+    Args:
+        logits: r W_e v of the candidates, [B, n_candidates].
+        targets: column of the observed item, [B].
+
+    Returns:
+        A scalar in nats.
+    """
+    return F.cross_entropy(logits, targets)
+
+
+def e_step_loss(elbo_loss: Tensor, recommendation_loss: Tensor, *, alpha_E: float) -> Tensor:
+    """Loss of the intent inference step, Equation 14.
+
+    Args:
+        elbo_loss: L_ELBO^E, a scalar; recommendation_loss: L_rec^E, a scalar.
+        alpha_E: weight of L_rec^E.
+
+    Returns:
+        A scalar in nats.
+    """
+    return elbo_loss + alpha_E * recommendation_loss

@@ -1,0 +1,201 @@
+"""The fitted conversational recommender: what `fit_em` returns and the conversation asks."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentcrs_utils.artifacts import train_or_load
+from latentcrs_utils.behavior.pretraining import Backbone
+from latentcrs_utils.config import EMConfig, preset
+from latentcrs_utils.data import Dataset
+from latentcrs_utils.em import losses
+from latentcrs_utils.em.algorithm import Instances, Learner, algorithm_1
+from latentcrs_utils.em.items import item_vectors
+from latentcrs_utils.em.networks import Context, GenerativeModel, InferenceModel
+from latentcrs_utils.intents import Anchors
+from latentcrs_utils.language.encoding import Language
+from latentcrs_utils.ranking import ndcg, rank_of_target
+
+
+@dataclass(frozen=True)
+class LatentCRS:
+    """A fitted `LatentCRS` (the paper's) or `LatentCRS+` (with the residual).
+
+    Attributes:
+        data, backbone, anchors, language: what it was fitted on; the backbone and the language
+            model are frozen.
+        config: the hyper-parameters of the fit.
+        generative: p(m_j | S, x) and p(v | m_j, S, x).
+        inference: q(m_j | S).
+        curve: one row an epoch (see `algorithm_1`).
+    """
+
+    data: Dataset
+    backbone: Backbone
+    anchors: Anchors
+    language: Language
+    config: EMConfig
+    generative: GenerativeModel
+    inference: InferenceModel
+    curve: list[dict]
+
+    @property
+    def name(self) -> str:
+        """`LatentCRS+` with the residual, `LatentCRS` without."""
+        return "LatentCRS+" if self.config.residual else "LatentCRS"
+
+    @torch.no_grad()
+    def context(self, S: Tensor, x: Tensor) -> Context:
+        """The quantities of some instances that do not depend on the item.
+
+        Args:
+            S: [B, d]; x: standardised language embeddings, [B, d_x].
+        """
+        return self.generative.context(S, x)
+
+    def intent_posterior(self, S: Tensor, x: Tensor) -> Tensor:
+        """p(m_j | S, x), [B, K] (Equation 5): what the user wants, given history and words."""
+        return self.context(S, x).log_prior.exp()
+
+    @torch.no_grad()
+    def inferred_intents(self, S: Tensor) -> Tensor:
+        """q(m_j | S), [B, K] (Equation 10): what the history alone suggests."""
+        return self.inference(S, self.generative.anchors).exp()
+
+    @torch.no_grad()
+    def scores(self, S: Tensor, x: Tensor) -> Tensor:
+        """log p(v | S, x) of every item, [B, V + 1]; column 0 (padding) is minus infinity."""
+        return self.generative.log_probability(self.context(S, x))
+
+    @torch.no_grad()
+    def item_posterior(self, items: Tensor, S: Tensor, x: Tensor) -> Tensor:
+        """p(m_j | v, S, x), [B, K]: which intents explain the item (exact, by Bayes' rule).
+
+        Args:
+            items: item ids, [B]; S: [B, d]; x: [B, d_x].
+        """
+        context = self.context(S, x)
+        log_item = self.generative.log_item(context, items)
+        return losses.exact_posterior(context.log_prior, log_item).exp()
+
+
+def instances_of(data: Dataset, backbone: Backbone, language: Language, rows: np.ndarray) -> Instances:
+    """Tensors of some utterances: S of the history before the target, x of the words, the target.
+
+    Args:
+        data, backbone: the data set and its frozen encoder.
+        language: utterances and their standardised embeddings.
+        rows: row numbers of `language.utterances`, [N].
+
+    Returns:
+        `Instances` of N rows, in the order of `rows`.
+    """
+    frame = language.utterances.frame[rows]
+    users, cuts = frame["user"].to_numpy(), frame["cut"].to_numpy()
+    pairs, inverse = np.unique(np.stack([users, cuts]), axis=1, return_inverse=True)
+    histories = data.interactions.prefixes(pairs[0], pairs[1])
+    return Instances(
+        S=backbone.encode(histories)[torch.from_numpy(inverse)],
+        x=language.x[torch.from_numpy(np.asarray(rows))],
+        targets=torch.from_numpy(frame["target"].to_numpy().astype(np.int64)),
+        histories=histories.select(inverse),
+    )
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """sha256 over the values of tensors, 64 hex digits."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def fit_em(
+    data: Dataset,
+    backbone: Backbone,
+    anchors: Anchors,
+    language: Language,
+    config: EMConfig | None = None,
+    *,
+    residual: bool | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    reuse: bool = True,
+) -> LatentCRS:
+    """Fit `LatentCRS` (or `LatentCRS+`) by Algorithm 1, or load the same fit from the cache.
+
+    Args:
+        data, backbone, anchors, language: the stages before this one.
+        config: hyper-parameters; default, the data set's preset.
+        residual: overrides `config.residual`: True for `LatentCRS+`, False for `LatentCRS`.
+        seed: of the initial weights, the dropout, the order of the batches and the negatives.
+        progress: show progress bars; None asks the environment.
+        reuse: load a fit with the same key when there is one.
+
+    Returns:
+        The fitted model, the state with the best valid NDCG@10.
+
+    Raises:
+        ConfigError: the form and the candidates do not fit together.
+    """
+    config = config or preset(data.name).em
+    if residual is not None:
+        config = replace(config, residual=residual)
+    train_rows, valid_rows = (language.utterances.rows(split) for split in ("train", "valid"))
+    train = instances_of(data, backbone, language, train_rows)
+    valid = instances_of(data, backbone, language, valid_rows)
+    v = backbone.item_embeddings
+    c = item_vectors(v, data)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generative = GenerativeModel(
+            anchors.centroids,
+            v,
+            c,
+            train.x.shape[1],
+            form=config.form,
+            residual=config.residual,
+            text_hidden=config.text_hidden,
+            dropout=config.dropout,
+        )
+        inference = InferenceModel(v.shape[1])
+        learner = Learner.start(generative, inference, config, seed)
+
+        def run() -> tuple[dict[str, Tensor], dict]:
+            curve = algorithm_1(learner, train, lambda part: valid_ndcg(learner, valid, part),
+                                progress=progress)
+            state = {f"generative.{k}": t for k, t in generative.state_dict().items()}
+            state |= {f"inference.{k}": t for k, t in inference.state_dict().items()}
+            return state, {"curve": curve}
+
+        parts = {
+            "config": config,
+            "seed": seed,
+            "data": data.fingerprint,
+            "utterances": language.fingerprint,
+            "weights": fingerprint(*backbone.encoder.state_dict().values(), anchors.centroids),
+        }
+        state, meta, _ = train_or_load("em", parts, run, reuse=reuse)
+    for prefix, module in (("generative.", generative), ("inference.", inference)):
+        module.load_state_dict(
+            {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
+        )
+        module.eval().requires_grad_(False)
+    return LatentCRS(data, backbone, anchors, language, config, generative, inference, meta["curve"])
+
+
+@torch.no_grad()
+def valid_ndcg(learner: Learner, valid: Instances, part: str) -> float:
+    """NDCG@10 on the valid instances, history masked, of `generative` or `inference` alone."""
+    if part == "inference":
+        log_q = learner.inference(valid.S, learner.generative.anchors)
+        r = losses.intent_vector(log_q.exp(), learner.generative.anchors)
+        scores = learner.inference.item_logits(r, learner.generative.v)
+    else:
+        scores = learner.generative.log_probability(learner.generative.context(valid.S, valid.x))
+    return float(ndcg(rank_of_target(scores, valid.targets, valid.histories), 10).mean())

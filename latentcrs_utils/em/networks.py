@@ -1,0 +1,268 @@
+"""The networks of Section 4.2: f, g (generative), l (inference) and the residual of `LatentCRS+`.
+
+Shapes: B instances, K intents, V items (ids 1..V, column 0 is padding), d the width of the
+backbone, d_x the width of the language model, C candidate items.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Form = Literal["mixture", "logit", "product"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the generative model computes once per instance, before it looks at any item.
+
+    Attributes:
+        log_prior: log p(m_j | S, x), [B, K] (Equation 5).
+        affinity: FFN([S; x]) (W_m m_j)^T, [B, K]: the logits of the prior, a factor of Equation 6.
+        residual: what is added to every item's score whatever the intent, [B, V + 1]; None for
+            the paper's `LatentCRS`.
+    """
+
+    log_prior: Tensor
+    affinity: Tensor
+    residual: Tensor | None
+
+
+class TextProjection(nn.Module):
+    """x [B, d_x] -> [B, width]: the layers that bring the language embedding to the intent space."""
+
+    def __init__(self, text_width: int, hidden: int, width: int, dropout: float):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(text_width, hidden),
+            nn.LayerNorm(hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project [B, d_x] to [B, width]."""
+        return self.layers(x)
+
+
+class IntentPrior(nn.Module):
+    """f of Equation 5: softmax over intents of FFN([S; x]) (W_m m_j)^T."""
+
+    def __init__(self, text_width: int, width: int, text_hidden: int, dropout: float):
+        super().__init__()
+        self.text = TextProjection(text_width, text_hidden, width, dropout)
+        self.ffn = nn.Sequential(
+            nn.Linear(2 * width, 2 * width),
+            nn.LayerNorm(2 * width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * width, width),
+        )
+        self.W_m = nn.Linear(width, width, bias=False)
+
+    def forward(self, S: Tensor, x: Tensor, anchors: Tensor) -> Tensor:
+        """Logits [B, K] of p(m_j | S, x); their softmax is f.
+
+        Args:
+            S: [B, d]; x: [B, d_x]; anchors: [K, d].
+        """
+        user = self.ffn(torch.cat([S, self.text(x)], dim=-1))
+        return user @ self.W_m(anchors).T
+
+
+class ItemAffinity(nn.Module):
+    """The item-intent factor of g (Equation 6): (W_j m_j) (W_v v)^T, one table for all users."""
+
+    def __init__(self, width: int, item_width: int):
+        super().__init__()
+        self.W_j = nn.Linear(width, width, bias=False)
+        self.W_v = nn.Linear(item_width, width, bias=False)
+
+    def forward(self, anchors: Tensor, items: Tensor) -> Tensor:
+        """The table [K, V + 1] from anchors [K, d] and item vectors [V + 1, item_width]."""
+        return self.W_j(anchors) @ self.W_v(items).T
+
+
+class Residual(nn.Module):
+    """What `LatentCRS+` adds to log p(v | m_j, S, x): a (S . v) + T([S; x]) (U c_v)^T.
+
+    The first term lets the backbone speak for itself; the second scores an item's vector and
+    attributes c_v against the words directly, without passing through the intents.
+    """
+
+    def __init__(
+        self, text_width: int, width: int, item_width: int, text_hidden: int, dropout: float
+    ):
+        super().__init__()
+        self.a = nn.Parameter(torch.ones(()))
+        self.T = TextProjection(text_width + width, text_hidden, width, dropout)
+        self.U = nn.Linear(item_width, width, bias=False)
+
+    def forward(self, S: Tensor, x: Tensor, v: Tensor, c: Tensor) -> Tensor:
+        """Scores [B, V + 1] from S [B, d], x [B, d_x], item vectors v [V + 1, d], c [V + 1, d_c]."""
+        return self.a * (S @ v.T) + self.T(torch.cat([S, x], dim=-1)) @ self.U(c).T
+
+
+class GenerativeModel(nn.Module):
+    """p(m_j | S, x) and p(v | m_j, S, x): everything that the M-step trains.
+
+    Args:
+        anchors: intent anchors m, [K, d]; copied, and trained from there.
+        v: item embeddings of the frozen backbone, [V + 1, d].
+        c: item vectors with attributes for the residual, [V + 1, d_c].
+        text_width: d_x.
+        form: which reading of p(v | ...) (see `log_probability`).
+        residual: True for `LatentCRS+`, False for the paper's `LatentCRS`.
+        text_hidden: width of the hidden layer over the language embedding.
+        dropout: dropout on the text layers and the FFN.
+    """
+
+    def __init__(
+        self,
+        anchors: Tensor,
+        v: Tensor,
+        c: Tensor,
+        text_width: int,
+        *,
+        form: Form = "mixture",
+        residual: bool = False,
+        text_hidden: int = 256,
+        dropout: float = 0.5,
+    ):
+        super().__init__()
+        width = anchors.shape[1]
+        self.form = form
+        self.anchors = nn.Parameter(anchors.clone())
+        self.register_buffer("v", v)
+        self.register_buffer("c", c)
+        self.f = IntentPrior(text_width, width, text_hidden, dropout)
+        self.g = ItemAffinity(width, v.shape[1])
+        self.residual = (
+            Residual(text_width, width, c.shape[1], text_hidden, dropout) if residual else None
+        )
+
+    def context(self, S: Tensor, x: Tensor) -> Context:
+        """Everything about the instances that does not depend on the item.
+
+        Args:
+            S: [B, d]; x: [B, d_x].
+        """
+        affinity = self.f(S, x, self.anchors)
+        residual = None if self.residual is None else self.residual(S, x, self.v, self.c)
+        return Context(torch.log_softmax(affinity, dim=-1), affinity, residual)
+
+    def item_table(self) -> Tensor:
+        """(W_j m_j) (W_v v)^T for all intents and items, [K, V + 1]; padding is minus infinity."""
+        table = self.g(self.anchors, self.v)
+        padding = torch.zeros_like(table, dtype=torch.bool)
+        padding[:, 0] = True
+        return table.masked_fill(padding, -torch.inf)
+
+    def log_item(self, context: Context, targets: Tensor) -> Tensor:
+        """log p(v | m_j, S, x) of one item per instance, all items as candidates, [B, K].
+
+        Forms `mixture` and `logit` only; g of the form `product` has a factor of its own for each
+        user, so that all items for all intents would be [B, K, V]: there, `candidate_logits`.
+
+        Args:
+            context: of `context`.
+            targets: item ids, [B].
+        """
+        table = self.item_table()
+        if context.residual is None:
+            return torch.log_softmax(table, dim=-1)[:, targets].T
+        scores = table[:, targets].T + context.residual.gather(1, targets[:, None])
+        return scores - log_normaliser(table, context.residual)
+
+    def candidate_logits(self, context: Context, candidates: Tensor) -> Tensor:
+        """g(v, m_j, S, x) of sampled candidates, [B, K, C]; residual included.
+
+        Args:
+            context: of `context`.
+            candidates: item ids, [B, C].
+        """
+        logits = self.item_table()[:, candidates].transpose(0, 1)
+        if self.form == "product":
+            logits = logits * context.affinity.unsqueeze(-1)
+        if context.residual is not None:
+            logits = logits + context.residual.gather(1, candidates).unsqueeze(1)
+        return logits
+
+    def log_probability(self, context: Context) -> Tensor:
+        """log p(v | S, x) of every item, [B, V + 1]; column 0 (padding) is minus infinity.
+
+        - `mixture` (Appendix E.1): log sum_j p(m_j | S, x) softmax_v(g), a mixture of softmaxes;
+        - `logit` (Equation 8): log softmax_v of h = sum_j p(m_j | S, x) g(v, m_j);
+        - `product` (Equations 6 and 8): the same h, where g has the factor of the user's affinity.
+        """
+        table = self.item_table()
+        if self.form == "mixture":
+            return log_mixture(context.log_prior, table, context.residual)
+        weight = context.log_prior.exp()
+        if self.form == "product":
+            weight = weight * context.affinity
+        h = torch.cat([torch.full_like(weight[:, :1], -torch.inf), weight @ table[:, 1:]], dim=1)
+        return torch.log_softmax(h if context.residual is None else h + context.residual, dim=-1)
+
+
+def log_normaliser(table: Tensor, residual: Tensor) -> Tensor:
+    """log sum_v exp(table_jv + residual_bv) for every instance and intent, as one matrix product.
+
+    Args:
+        table: [K, V + 1]; residual: [B, V + 1].
+
+    Returns:
+        [B, K].
+    """
+    table_peak, residual_peak = table.amax(1), residual.amax(1, keepdim=True)
+    product = (residual - residual_peak).exp() @ (table - table_peak[:, None]).exp().T
+    return product.clamp_min(torch.finfo(product.dtype).tiny).log() + table_peak + residual_peak
+
+
+def log_mixture(log_prior: Tensor, table: Tensor, residual: Tensor | None) -> Tensor:
+    """log sum_j p_j softmax_v(table_j + residual_b), without ever holding [B, K, V].
+
+    exp(table_jv + residual_bv) is a product of two factors, so that the normalisers and the sum
+    over intents are one matrix product each.
+
+    Args:
+        log_prior: [B, K]; table: [K, V + 1]; residual: [B, V + 1] or None.
+
+    Returns:
+        [B, V + 1].
+    """
+    tiny = torch.finfo(table.dtype).tiny
+    if residual is None:
+        return (log_prior.exp() @ torch.softmax(table, dim=-1)).clamp_min(tiny).log()
+    table_peak = table.amax(1)
+    weight = log_prior - log_normaliser(table, residual) + table_peak
+    weight_peak = weight.amax(1, keepdim=True)
+    mixture = (weight - weight_peak).exp() @ (table - table_peak[:, None]).exp()
+    log_probability = mixture.clamp_min(tiny).log() + weight_peak + residual
+    return torch.cat([torch.full_like(log_probability[:, :1], -torch.inf), log_probability[:, 1:]], 1)
+
+
+class InferenceModel(nn.Module):
+    """l of Equation 10, q(m_j | S), with the item matrix W_e of Equation 13.
+
+    Args:
+        width: d, of S, of the anchors and of the item vectors.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.W_q = nn.Linear(width, width, bias=False)
+        self.W_k = nn.Linear(width, width, bias=False)
+        self.W_e = nn.Linear(width, width, bias=False)
+
+    def forward(self, S: Tensor, anchors: Tensor) -> Tensor:
+        """log q(m_j | S), [B, K], from S [B, d] and anchors [K, d]."""
+        scale = anchors.shape[1] ** 0.5
+        return torch.log_softmax(self.W_q(S) @ self.W_k(anchors).T / scale, dim=-1)
+
+    def item_logits(self, r: Tensor, v: Tensor) -> Tensor:
+        """r W_e v for every item, [B, V + 1]; padding is minus infinity."""
+        logits = r @ self.W_e(v).T
+        return torch.cat([torch.full_like(logits[:, :1], -torch.inf), logits[:, 1:]], dim=1)
