@@ -133,6 +133,22 @@ class EMConfig:
 
 
 @dataclass(frozen=True)
+class DirectConfig:
+    """The scorers without intents: text alone, and text beside behavior."""
+
+    text_hidden: int = 256
+    dropout: float = 0.5
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    batch_size: int = 480
+    n_epochs: int = 120
+    patience: int = 20
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.dropout < 1, self, f"dropout={self.dropout} is not in [0, 1).")
+
+
+@dataclass(frozen=True)
 class Preset:
     """All hyper-parameters of one data set."""
 
@@ -141,6 +157,7 @@ class Preset:
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     anchors: AnchorConfig = field(default_factory=AnchorConfig)
     em: EMConfig = field(default_factory=EMConfig)
+    direct: DirectConfig = field(default_factory=DirectConfig)
 
 
 _PRESETS = {"ml-100k": Preset("ml-100k")}

@@ -1,0 +1,170 @@
+"""The rivals without intents: words alone, and words beside behaviour, scored directly.
+
+Both are trained on the same instances as `LatentCRS`, with the softmax over all items, and stopped
+by the same valid NDCG@10.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from latentcrs_utils.artifacts import train_or_load
+from latentcrs_utils.behavior.pretraining import Backbone
+from latentcrs_utils.config import DirectConfig, preset
+from latentcrs_utils.data import Dataset
+from latentcrs_utils.em.items import item_vectors
+from latentcrs_utils.em.model import fingerprint, instances_of
+from latentcrs_utils.em.networks import Residual, TextProjection
+from latentcrs_utils.language.encoding import Language
+from latentcrs_utils.progress import track
+from latentcrs_utils.ranking import ndcg, rank_of_target
+
+
+class TextScorer(nn.Module):
+    """T(x) (U c_v)^T: an item's vector and attributes against the words; the history is unread."""
+
+    def __init__(
+        self, text_width: int, width: int, item_width: int, text_hidden: int, dropout: float
+    ):
+        super().__init__()
+        self.T = TextProjection(text_width, text_hidden, width, dropout)
+        self.U = nn.Linear(item_width, width, bias=False)
+
+    def forward(self, S: Tensor, x: Tensor, v: Tensor, c: Tensor) -> Tensor:
+        """Scores [B, V + 1]; S and v are accepted, so that all scorers are called alike."""
+        return self.T(x) @ self.U(c).T
+
+
+@dataclass(frozen=True)
+class DirectModel:
+    """A fitted scorer without intents.
+
+    Attributes:
+        name: as in the tables.
+        scorer: `TextScorer` or `Residual`, frozen.
+        v, c: item embeddings [V + 1, d] and item vectors [V + 1, d_c].
+        curve: one row an epoch: epoch, loss (nats), valid_ndcg10.
+    """
+
+    name: str
+    scorer: nn.Module
+    v: Tensor
+    c: Tensor
+    curve: list[dict]
+
+    @torch.no_grad()
+    def scores(self, S: Tensor, x: Tensor) -> Tensor:
+        """Scores [B, V + 1] from S [B, d] and x [B, d_x]; column 0 (padding) is minus infinity."""
+        scores = self.scorer(S, x, self.v, self.c)
+        scores[:, 0] = -torch.inf
+        return scores
+
+
+def fit_text_alone(data: Dataset, backbone: Backbone, language: Language, **options) -> DirectModel:
+    """Fit `text alone`: T(x) (U c_v)^T. Options as `fit_direct`."""
+    return fit_direct("text alone", TextScorer, data, backbone, language, **options)
+
+
+def fit_fusion(data: Dataset, backbone: Backbone, language: Language, **options) -> DirectModel:
+    """Fit `fusion without intents`: a (S . v) + T([S; x]) (U c_v)^T. Options as `fit_direct`."""
+    return fit_direct("fusion without intents", Residual, data, backbone, language, **options)
+
+
+def fit_direct(
+    name: str,
+    scorer_class: type[nn.Module],
+    data: Dataset,
+    backbone: Backbone,
+    language: Language,
+    *,
+    config: DirectConfig | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    reuse: bool = True,
+) -> DirectModel:
+    """Fit a scorer of items by cross-entropy over the catalogue, or load the same fit.
+
+    Args:
+        name: of the system, part of the artifact's key.
+        scorer_class: `TextScorer` or `Residual`.
+        data, backbone, language: as for `fit_em`.
+        config: hyper-parameters; default, the data set's preset.
+        seed: of weights, dropout and batches.
+        progress: show a progress bar; None asks the environment.
+        reuse: load a fit with the same key when there is one.
+
+    Returns:
+        The scorer at its best valid NDCG@10.
+    """
+    config = config or preset(data.name).direct
+    v = backbone.item_embeddings
+    c = item_vectors(v, data)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        scorer = scorer_class(
+            language.x.shape[1], v.shape[1], c.shape[1], config.text_hidden, config.dropout
+        )
+        parts = {
+            "name": name,
+            "config": config,
+            "seed": seed,
+            "data": data.fingerprint,
+            "utterances": language.fingerprint,
+            "weights": fingerprint(*backbone.encoder.state_dict().values()),
+        }
+        state, facts, _ = train_or_load(
+            "direct",
+            parts,
+            lambda: _train(scorer, data, backbone, language, v, c, config, seed, progress),
+            reuse=reuse,
+        )
+    scorer.load_state_dict(state)
+    scorer.eval().requires_grad_(False)
+    return DirectModel(name, scorer, v, c, facts["curve"])
+
+
+def _train(
+    scorer: nn.Module,
+    data: Dataset,
+    backbone: Backbone,
+    language: Language,
+    v: Tensor,
+    c: Tensor,
+    config: DirectConfig,
+    seed: int,
+    progress: bool | None,
+) -> tuple[dict[str, Tensor], dict]:
+    train, valid = (
+        instances_of(data, backbone, language, language.utterances.rows(split))
+        for split in ("train", "valid")
+    )
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.AdamW(
+        scorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    curve, best_state = [], {}
+    best_value, since_best = -1.0, 0
+    for epoch in track(range(1, config.n_epochs + 1), "Direct scorer", progress=progress):
+        scorer.train()
+        total = 0.0
+        for rows in torch.randperm(len(train), generator=generator).split(config.batch_size):
+            scores = scorer(train.S[rows], train.x[rows], v, c)
+            loss = F.cross_entropy(scores[:, 1:], train.targets[rows] - 1)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            total += loss.item() * len(rows)
+        scorer.eval()
+        with torch.no_grad():
+            ranks = rank_of_target(scorer(valid.S, valid.x, v, c), valid.targets, valid.histories)
+        value = float(ndcg(ranks, 10).mean())
+        curve.append({"epoch": epoch, "loss": total / len(train), "valid_ndcg10": value})
+        since_best = 0 if value > best_value else since_best + 1
+        if value > best_value:
+            best_value, best_state = value, copy.deepcopy(scorer.state_dict())
+        if since_best >= config.patience:
+            break
+    return best_state, {"curve": curve}
