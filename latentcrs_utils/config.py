@@ -61,11 +61,11 @@ class BackboneConfig:
     max_length: int = 50
     loss: BackboneLoss = "ce"
     windows: Windows = "all"
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.0
-    batch_size: int = 256
-    n_epochs: int = 120
-    patience: int = 20
+    batch_size: int = 128
+    n_epochs: int = 60
+    patience: int = 10
     contrast: Contrast = "none"
     cf_weight: float = 0.1
     intent_cf_weight: float = 0.1

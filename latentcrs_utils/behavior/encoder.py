@@ -77,14 +77,16 @@ class SASRec(nn.Module):
         super().__init__()
         self.n_items = n_items
         self.max_length = config.max_length
-        self.item_embedding = nn.Embedding(n_items + 1, config.hidden, padding_idx=0)
-        self.position_embedding = nn.Embedding(config.max_length, config.hidden)
-        self.input_norm = nn.LayerNorm(config.hidden)
-        self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(
-            TransformerLayer(config.hidden, config.n_heads, config.dropout)
-            for _ in range(config.n_layers)
-        )
+        # Constructors draw from the global generator, which belongs to the caller.
+        with torch.random.fork_rng(devices=[]):
+            self.item_embedding = nn.Embedding(n_items + 1, config.hidden, padding_idx=0)
+            self.position_embedding = nn.Embedding(config.max_length, config.hidden)
+            self.input_norm = nn.LayerNorm(config.hidden)
+            self.dropout = nn.Dropout(config.dropout)
+            self.layers = nn.ModuleList(
+                TransformerLayer(config.hidden, config.n_heads, config.dropout)
+                for _ in range(config.n_layers)
+            )
         self._initialise(torch.Generator().manual_seed(seed))
 
     @torch.no_grad()

@@ -115,14 +115,13 @@ def pretrain(
 def encode_last(encoder: SASRec, sequences: Sequences, batch_size: int = 1024) -> Tensor:
     """Encode [N] histories to the states [N, hidden] at their last items (zero if empty)."""
     padded = torch.from_numpy(sequences.pad(encoder.max_length))
-    parts = [encoder(trim(part))[:, -1] for part in padded.split(batch_size)]
-    return torch.cat(parts) if parts else torch.zeros(0, encoder.item_embedding.embedding_dim)
+    return torch.cat([encoder(trim(part))[:, -1] for part in padded.split(batch_size)])
 
 
 def trim(sequences: Tensor) -> Tensor:
     """Drop leading columns of [B, L] that hold only padding; at least one column stays."""
-    longest = max(1, int((sequences > 0).sum(1).max()))
-    return sequences[:, -longest:]
+    longest = int((sequences > 0).any(0).sum())
+    return sequences[:, -max(1, longest) :]
 
 
 def next_item_windows(

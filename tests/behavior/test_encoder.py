@@ -1,0 +1,87 @@
+"""The encoder: causality, padding, empty histories."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from latentcrs_utils.behavior.encoder import SASRec, visible_keys
+from latentcrs_utils.behavior.pretraining import Backbone
+from latentcrs_utils.config import BackboneConfig
+from latentcrs_utils.data import Sequences
+
+CONFIG = BackboneConfig(hidden=8, n_layers=2, n_heads=2, max_length=6)
+
+
+@pytest.fixture
+def encoder() -> SASRec:
+    return SASRec(9, CONFIG, seed=3).eval()
+
+
+def test_future_items_do_not_change_the_past(encoder: SASRec) -> None:
+    one = encoder(torch.tensor([[1, 2, 3, 4, 5, 6]]))
+    other = encoder(torch.tensor([[1, 2, 3, 7, 8, 9]]))
+    torch.testing.assert_close(one[:, :3], other[:, :3])
+    assert (one[:, 3:] - other[:, 3:]).abs().max() > 1e-5
+
+
+def test_past_items_change_the_present(encoder: SASRec) -> None:
+    one, other = encoder(torch.tensor([[1, 2, 3, 4], [9, 2, 3, 4]]))
+    assert (one[-1] - other[-1]).abs().max() > 1e-5
+
+
+def test_padding_on_the_left_changes_nothing(encoder: SASRec) -> None:
+    short = encoder(torch.tensor([[4, 2, 7]]))
+    padded = encoder(torch.tensor([[0, 0, 0, 4, 2, 7]]))
+    torch.testing.assert_close(short, padded[:, 3:])
+    assert torch.equal(padded[:, :3], torch.zeros(1, 3, 8))
+
+
+def test_rows_of_a_batch_do_not_meet(encoder: SASRec) -> None:
+    batch = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    torch.testing.assert_close(encoder(batch)[1], encoder(batch[1:])[0])
+
+
+def test_visible_keys_of_a_padded_row() -> None:
+    visible = visible_keys(torch.tensor([[False, True, True]]))[0, 0]
+    assert visible.tolist() == [[True, False, False], [False, True, False], [False, True, True]]
+
+
+def test_order_matters(encoder: SASRec) -> None:
+    one, other = encoder(torch.tensor([[1, 2, 3], [2, 1, 3]]))
+    assert (one[-1] - other[-1]).abs().max() > 1e-6
+
+
+def test_initial_weights_depend_on_the_seed_alone() -> None:
+    one = SASRec(9, CONFIG, seed=3).item_embedding.weight
+    assert torch.equal(one, SASRec(9, CONFIG, seed=3).item_embedding.weight)
+    assert not torch.equal(one, SASRec(9, CONFIG, seed=4).item_embedding.weight)
+    assert torch.equal(one[0], torch.zeros(8))
+
+
+def test_a_sequence_beyond_max_length_is_refused(encoder: SASRec) -> None:
+    with pytest.raises(ValueError, match="max_length 6"):
+        encoder(torch.ones(1, 7, dtype=torch.int64))
+
+
+def test_encode_takes_the_last_state_and_zero_for_an_empty_history(encoder: SASRec) -> None:
+    backbone = Backbone(CONFIG, encoder, [], 9)
+    histories = Sequences.from_lists([[3, 1], [], [9, 8, 1, 2, 3, 4, 5, 6]])
+    S = backbone.encode(histories, batch_size=2)
+    assert S.dtype == torch.float32
+    torch.testing.assert_close(S[0], encoder(torch.tensor([[3, 1]]))[0, -1])
+    assert torch.equal(S[1], torch.zeros(8))
+    torch.testing.assert_close(S[2], encoder(torch.tensor([[1, 2, 3, 4, 5, 6]]))[0, -1])
+    torch.testing.assert_close(S, backbone.encode(histories, batch_size=3))
+    assert backbone.encode(Sequences.from_lists([])).shape == (0, 8)
+
+
+def test_scores_are_dot_products_and_never_padding(encoder: SASRec) -> None:
+    backbone = Backbone(CONFIG, encoder, [], 9)
+    S = backbone.encode(Sequences.from_lists([[3, 1], [2]]))
+    scores = backbone.scores(S)
+    assert scores.shape == (2, 10)
+    assert torch.isneginf(scores[:, 0]).all()
+    expected = float(np.dot(S[1].numpy(), backbone.item_embeddings[4].detach().numpy()))
+    assert scores[1, 4].item() == pytest.approx(expected, rel=1e-5)
