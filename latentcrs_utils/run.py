@@ -1,0 +1,168 @@
+"""`make run`: from raw ratings to a table of results and a conversation, with what to expect said.
+
+Also `make results`: the same table over several seeds, recorded for the README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from latentcrs_utils.artifacts import atomic_path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+DIALOGUE = (42, ("something funny from the eighties", "a bit darker, and no musicals please"))
+
+
+class Steps:
+    """Says what comes next and how long the step before took."""
+
+    def __init__(self) -> None:
+        self.started = self.last = time.perf_counter()
+
+    def __call__(self, message: str) -> None:
+        now = time.perf_counter()
+        print(f"[{now - self.started:5.0f} s] {message}", flush=True)
+        self.last = now
+
+
+def prepare(say: Steps):
+    """Data, utterances and their embeddings: what all seeds share."""
+    from latentcrs_utils.data import load_dataset
+    from latentcrs_utils.language import embed, simulate_utterances
+
+    say("MovieLens-100k: ratings, 5-core, splits")
+    data = load_dataset("ml-100k")
+    print(f"          {data!r}")
+    say("Simulated utterances")
+    utterances = simulate_utterances(data, seed=0)
+    n_distinct = len(set(utterances.texts))
+    print(f"          {len(utterances.texts):,} utterances, {n_distinct:,} distinct")
+    say("Embedding each distinct utterance once (PromptEOL, SmolLM2-135M)")
+    return data, embed(utterances)
+
+
+def one_turn_results(data, language, seeds: list[int], say: Steps):
+    """Fit and rank for every seed; returns the last seed's systems, the cases and the summary."""
+    from latentcrs_utils.evaluation.one_turn import evaluate, one_turn_cases, summarise
+    from latentcrs_utils.evaluation.systems import fit_all, scorers
+
+    ranks, unmasked, fitted = [], [], None
+    for seed in seeds:
+        suffix = f" (seed {seed})" if len(seeds) > 1 else ""
+        fitted = fit_all(data, language, seed=seed, say=lambda text, s=suffix: say(text + s))
+        say("Ranking all items for every test user" + suffix)
+        cases = one_turn_cases(data, fitted.backbone, language)
+        ranks.append(evaluate(cases, scorers(fitted)))
+        unmasked.append(evaluate(cases, scorers(fitted), masked=False))
+    return fitted, summarise(cases, ranks), summarise(cases, unmasked)
+
+
+def print_table(summary, n_users: int) -> None:
+    """NDCG@20 of every system at every level, unseen phrasing, history masked."""
+    from latentcrs_utils.evaluation.one_turn import UNSEEN, level_table
+
+    table = level_table(summary, phrasing=UNSEEN)
+    levels = table.columns[1:]
+    print(f"\nNDCG@20, {n_users} test users, history masked, phrasing not seen in training")
+    print(f"{'':28}" + "".join(f"{level:>13}" for level in levels))
+    for row in table.iter_rows(named=True):
+        print(f"{row['system']:28}" + "".join(f"{row[level]:13.3f}" for level in levels))
+    last = summary.filter(phrasing=UNSEEN, system="LatentCRS+")
+    widths = [(row["high"] - row["low"]) / 2 for row in last.iter_rows(named=True)]
+    print(f"95 % bootstrap intervals over users: about ±{max(widths):.3f}.")
+
+
+def print_dialogue(model) -> None:
+    """A conversation with the fitted model, worded by the local language model under guards."""
+    from latentcrs_utils.conversation import Conversation
+
+    user, messages = DIALOGUE
+    chat = Conversation(model, user=user)
+    print(f"\nA conversation with user {user} of MovieLens-100k ({model.name}):\n")
+    for message in messages:
+        turn = chat.say(message)
+        print(turn)
+        leaders = list(turn.intents_after.items())[:3]
+        print("        Intents: " + "; ".join(f"{name} {p:.0%}" for name, p in leaders) + "\n")
+
+
+def record(path: Path, summary, unmasked, seeds: list[int], data, language) -> None:
+    """Write the results with what made them: machine, versions, date, command."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    packages = ("torch", "transformers", "scikit-learn", "polars", "numpy")
+    content = {
+        "command": f"python -m latentcrs_utils.run --seeds {' '.join(map(str, seeds))} "
+        f"--no-notebooks --record {path.as_posix()}",
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, Python "
+        + platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+        "data": {"name": data.name, "users": data.n_users, "items": data.n_items},
+        "language_model": language.embedder.name,
+        "seeds": seeds,
+        "masked": _rounded(summary),
+        "unmasked": _rounded(unmasked),
+    }
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _rounded(summary) -> list[dict]:
+    return [
+        {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+        for row in summary.iter_rows(named=True)
+    ]
+
+
+def execute_notebooks(say: Steps) -> None:
+    """Execute the course in order and render it to build/; the committed notebooks stay as are."""
+    script = CHECKOUT / "tools" / "notebooks.py"
+    if not script.exists():
+        say("No notebooks here: the package runs outside a checkout of the course")
+        return
+    say("The notebooks, executed in order")
+    subprocess.run([sys.executable, str(script), "--html"], check=True, cwd=CHECKOUT)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the course; returns the exit status."""
+    from latentcrs_utils.errors import LatentCRSError
+
+    parser = argparse.ArgumentParser(prog="python -m latentcrs_utils.run", description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
+    parser.add_argument("--no-notebooks", action="store_true", help="only the table and the talk")
+    parser.add_argument("--record", type=Path, help="write the results to this JSON file")
+    options = parser.parse_args(arguments)
+    say = Steps()
+    try:
+        data, language = prepare(say)
+        fitted, summary, unmasked = one_turn_results(data, language, options.seeds, say)
+        if not options.no_notebooks:
+            execute_notebooks(say)
+        if options.record:
+            record(options.record, summary, unmasked, options.seeds, data, language)
+        print_table(summary, data.n_users)
+        print_dialogue(fitted.latentcrs_plus)
+    except LatentCRSError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError:
+        print("\nA notebook did not run to its end; its error stands above.", file=sys.stderr)
+        return 1
+    if not options.no_notebooks:
+        print("The notebooks as pages to read: build/00_start_here.html and the others beside it.")
+    say("Done")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""Writes the parts of README.md that are measured: the results, their picture, the notebooks."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import polars as pl
+
+from latentcrs_utils.course import CHAPTERS
+from latentcrs_utils.evaluation.one_turn import LEVELS, SEEN, UNSEEN, level_table
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "results" / "one_turn_ml-100k.json"
+PICTURE = ROOT / "results" / "one_turn_ml-100k.png"
+OURS = ("LatentCRS", "LatentCRS+")
+
+
+def results_part(recorded: dict) -> str:
+    """The README's results: a picture, the table of NDCG@20, and how to read it."""
+    summary, unmasked = pl.DataFrame(recorded["masked"]), pl.DataFrame(recorded["unmasked"])
+    n_seeds = len(recorded["seeds"])
+    lines = [
+        f"![NDCG@20 of every system at four levels of language]({PICTURE.relative_to(ROOT).as_posix()})",
+        "",
+        f"One-turn recommendation on MovieLens-100k: all {recorded['data']['users']} test users, "
+        f"all {recorded['data']['items']:,} films ranked, history masked, **NDCG@20**, mean of "
+        f"{n_seeds} seeds, in phrasings that no training text used "
+        "(in brackets: phrasings of the training texts).",
+        "",
+        "| | " + " | ".join(LEVELS) + " |",
+        "|---|" + "---:|" * len(LEVELS),
+    ]
+    unseen = level_table(summary, phrasing=UNSEEN)
+    seen = {row["system"]: row for row in level_table(summary, phrasing=SEEN).iter_rows(named=True)}
+    best = {level: unseen[level].max() for level in LEVELS}
+    for row in unseen.iter_rows(named=True):
+        name = f"**{row['system']}**" if row["system"] in OURS else row["system"]
+        cells = []
+        for level in LEVELS:
+            value = f"{row[level]:.3f}"
+            value = f"**{value}**" if row[level] == best[level] else value
+            cells.append(f"{value} ({seen[row['system']][level]:.3f})")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    half = ((summary["high"] - summary["low"]) / 2).max()
+    spread = summary["seed_spread"].max()
+    plus = unmasked.filter(phrasing=UNSEEN, system="LatentCRS+", level="plain")["NDCG@20"].item()
+    lines += [
+        "",
+        f"95 % bootstrap intervals over users reach at most ±{half:.3f}; a system's seeds differ by "
+        f"at most {spread:.3f}. With seen films left in the ranking (the paper's code), `LatentCRS+` "
+        f"at `plain` has {plus:.3f}. The texts come from this course's simulator, not the paper's, "
+        f"so compare rows, not papers. Recall@5, NDCG@5 and Recall@20 are in "
+        f"`{RESULTS.relative_to(ROOT).as_posix()}`, made on {recorded['date']} by `make results`.",
+    ]
+    return "\n".join(lines)
+
+
+def notebooks_part() -> str:
+    """The README's table of notebooks: question, measured time, needs."""
+    lines = ["| | notebook | question | measured (2 CPU cores) | needs |", "|---|---|---|---|---|"]
+    for chapter in CHAPTERS:
+        path = ROOT / "notebooks" / f"{chapter.stem}.ipynb"
+        if path.exists():
+            notebook = nbformat.read(path, as_version=4)
+            measured = notebook.metadata["latentcrs"]["measured"]
+            needs = "`make run` once" if chapter.number != "00" else "nothing"
+            title = f"[{chapter.title}](notebooks/{path.name})"
+            lines.append(f"| {chapter.number} | {title} | {chapter.question} | {measured} | {needs} |")
+        else:
+            lines.append(f"| {chapter.number} | {chapter.title} | {chapter.question} | to come | |")
+    return "\n".join(lines)
+
+
+def fill(text: str, marker: str, content: str) -> str:
+    """Replace what stands between `<!-- marker -->` and `<!-- /marker -->`."""
+    pattern = re.compile(rf"(<!-- {marker} -->).*?(<!-- /{marker} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise SystemExit(f"README.md has no place marked <!-- {marker} --> ... <!-- /{marker} -->.")
+    return pattern.sub(lambda match: f"{match[1]}\n{content}\n{match[2]}", text)
+
+
+def readme(text: str) -> str:
+    """README.md with its measured parts as the records have them."""
+    recorded = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return fill(fill(text, "results", results_part(recorded)), "notebooks", notebooks_part())
+
+
+def draw(path: Path) -> None:
+    """The picture of the results: one panel a level, one bar a system, with intervals."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from latentcrs_utils.plots import PALETTE
+
+    recorded = json.loads(RESULTS.read_text(encoding="utf-8"))
+    summary = pl.DataFrame(recorded["masked"]).filter(phrasing=UNSEEN)
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(LEVELS), sharey=True, sharex=True)
+    for axes, level in zip(panels, LEVELS, strict=True):
+        rows = summary.filter(level=level)
+        names, values = rows["system"].to_list(), rows["NDCG@20"].to_numpy()
+        errors = [values - rows["low"].to_numpy(), rows["high"].to_numpy() - values]
+        colours = [PALETTE[0] if name in OURS else "#B0B7BF" for name in names]
+        axes.barh(names, values, color=colours, xerr=errors, ecolor="#444444", capsize=2)
+        axes.set_title(level, fontsize=11, loc="left", fontweight="bold")
+        axes.set_xlabel("NDCG@20")
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    panels[0].invert_yaxis()
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def main() -> int:
+    """Rewrite README.md and the picture."""
+    target = ROOT / "README.md"
+    target.write_text(readme(target.read_text(encoding="utf-8")), encoding="utf-8")
+    draw(PICTURE)
+    print(f"README.md and {PICTURE.relative_to(ROOT).as_posix()} are up to date.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
