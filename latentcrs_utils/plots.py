@@ -100,8 +100,8 @@ def lines(
         facts.append(f"{name} from {known[0]:.{digits}f} to {known[-1]:.{digits}f}")
     for index, (name, value) in enumerate((references or {}).items()):
         axes.axhline(value, color="#444444", linestyle=(0, (4, 2 + 2 * index)), linewidth=1.2)
-        axes.annotate(f"{name} ", (1, value), xycoords=("axes fraction", "data"), fontsize=8,
-                      ha="right", va="bottom")  # fmt: skip
+        axes.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), fontsize=8,
+                      va="bottom")  # fmt: skip
         facts.append(f"{name} at {value:.{digits}f}")
     for index, (name, (start, stop)) in enumerate((spans or {}).items()):
         axes.axvspan(start, stop, color="#000000", alpha=(0.03, 0.08)[index % 2], linewidth=0)

@@ -33,6 +33,7 @@ CELL_TIMEOUT = 1200
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 # Folders of machines; a path that a reader does not have must not be in a committed output.
 MACHINE_PATHS = re.compile(r"(?<![\w.])(?:/(?:home|root|Users|tmp|work|opt|mnt)/|[A-Z]:\\\\)")
+VERDICT_NO = re.compile(r": NO(?: \(.*\))?$", re.MULTILINE)
 STRIP = re.compile(r"<!-- strip -->.*?<!-- /strip -->", re.DOTALL)
 MEASURED = re.compile(r"<!-- measured -->.*?<!-- /measured -->", re.DOTALL)
 TEX = re.compile(
@@ -119,9 +120,15 @@ def execute(notebook: NotebookNode, folder: Path) -> Measurement:
         notebook,
         km=manager,
         timeout=CELL_TIMEOUT,
+        extra_arguments=["--log-level=ERROR"],
         record_timing=False,
         resources={"metadata": {"path": str(folder)}},
     )
+
+    async def peak_memory() -> int:
+        reply = await client.kc.execute("", user_expressions={"peak": PEAK}, reply=True)
+        return int(reply["content"]["user_expressions"]["peak"]["data"]["text/plain"])
+
     started = time.perf_counter()
     with client.setup_kernel(env=notebook_environment()):
         for index, cell in enumerate(notebook.cells):
@@ -129,10 +136,8 @@ def execute(notebook: NotebookNode, folder: Path) -> Measurement:
                 client.execute_cell(cell, index)
             except CellExecutionError as error:
                 raise NotebookError(f"cell {index + 1} failed:\n{error}") from None
-        reply = run_sync(client.kc.execute)("", user_expressions={"peak": PEAK}, reply=True)
-    seconds = time.perf_counter() - started
-    peak = reply["content"]["user_expressions"]["peak"]["data"]["text/plain"]
-    return Measurement(seconds, int(peak))
+        peak = run_sync(peak_memory)()
+    return Measurement(time.perf_counter() - started, peak)
 
 
 def clean_output(output: NotebookNode) -> None:
@@ -208,6 +213,8 @@ def problems(notebook: NotebookNode) -> list[str]:
             text = shown_text(output)
             if output.output_type == "error":
                 found.append(f"cell {position} raised {output.ename}: {output.evalue}")
+            if VERDICT_NO.search(text):
+                found.append(f"cell {position} prints a verdict NO: {text.strip()[:300]}")
             if output.get("name") == "stderr":
                 found.append(f"cell {position} wrote to stderr: {output.text.strip()[:300]}")
             if match := MACHINE_PATHS.search(text):
