@@ -1,0 +1,110 @@
+"""A small model with the interface of a fitted one, whose numbers can be worked out by hand.
+
+Forty films, four intents (one a genre). A message moves an intent up when it holds the genre's
+name; a history does so when its films are of that genre. Item v has genre v mod 4, and within a
+genre the smaller id scores higher.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from latentcrs_utils.data import Dataset, Sequences
+
+GENRES = ("Comedy", "Drama", "Horror", "Western")
+N_ITEMS = 40
+TITLES = {1: "The Quiet Harbour", 2: "Night of the Moth", 3: "Dust & Thunder", 4: "Heat"}
+
+
+def fake_dataset(n_items: int = N_ITEMS) -> Dataset:
+    """Three users with the raw ids 7, 42 and 99; user 42 has six films, the last one kept aside."""
+    ids = list(range(1, n_items + 1))
+    items = pl.DataFrame(
+        {
+            "item": ids,
+            "raw_item": [str(1000 + i) for i in ids],
+            "title": [TITLES.get(i, f"Film Number {i}") for i in ids],
+            "year": [None if i == 5 else 1950 + i for i in ids],
+            "genres": [[] if i == 6 else [GENRES[i % 4]] for i in ids],
+        },
+        schema_overrides={"item": pl.Int32, "year": pl.Int32},
+    )
+    users = pl.DataFrame(
+        {"user": [0, 1, 2], "raw_user": ["7", "42", "99"]}, schema_overrides={"user": pl.Int32}
+    )
+    interactions = Sequences.from_lists([[9, 10, 11], [12, 16, 20, 24, 28, 32], [1, 2, 3, 4, 5, 6]])
+    return Dataset("ml-fake", items, users, interactions, {}, f"fingerprint of {n_items} films")
+
+
+class FakeLanguage:
+    """x counts the genre names in a text."""
+
+    mean = torch.zeros(len(GENRES))
+    embedder = SimpleNamespace(model="fake")
+
+    def __init__(self):
+        self.read: list[str] = []
+
+    def encode(self, texts: list[str]) -> Tensor:
+        self.read += texts
+        counts = [[float(text.lower().count(g.lower())) for g in GENRES] for text in texts]
+        return torch.tensor(counts)
+
+
+class FakeBackbone:
+    """S is the share of each genre in the history."""
+
+    def encode(self, sequences: Sequences) -> Tensor:
+        rows = [np.bincount(row % 4, minlength=4) / max(len(row), 1) for row in sequences]
+        return torch.tensor(np.array(rows), dtype=torch.float32)
+
+
+class FakeModel:
+    """p(m | S, x) = softmax(S + 2 x); an item takes its score from the intent of its genre."""
+
+    name = "FakeCRS"
+
+    def __init__(self, n_items: int = N_ITEMS):
+        self.data = fake_dataset(n_items)
+        self.backbone = FakeBackbone()
+        self.language = FakeLanguage()
+        self.anchors = SimpleNamespace(names=tuple(f"{genre} lovers" for genre in GENRES))
+
+    def intent_posterior(self, S: Tensor, x: Tensor) -> Tensor:
+        return (S + 2 * x).softmax(-1)
+
+    def scores(self, S: Tensor, x: Tensor) -> Tensor:
+        posterior = self.intent_posterior(S, x)
+        ids = torch.arange(self.data.n_items + 1)
+        scores = posterior[:, ids % 4] - ids / 1000
+        scores[:, 0] = -torch.inf
+        return scores
+
+
+class FakeTalker:
+    """Speaks prepared replies in pieces of a few characters, and remembers what it was asked."""
+
+    name = "Scripted"
+
+    def __init__(self, *replies: str | Exception, before_piece=None):
+        self.replies = list(replies)
+        self.before_piece = before_piece or (lambda: None)
+        self.asked: list[list[dict[str, str]]] = []
+
+    def generate(self, messages, *, max_new_tokens, stream=None, stop=None):
+        self.asked.append(messages)
+        reply = self.replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        said = ""
+        for start in range(0, len(reply), 4):
+            self.before_piece()
+            if stop is not None and stop.is_set():
+                break
+            said += reply[start : start + 4]
+            if stream is not None:
+                stream(reply[start : start + 4])
+        return SimpleNamespace(text=said, prompt_tokens=50, completion_tokens=len(said) // 4)

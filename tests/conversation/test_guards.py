@@ -1,0 +1,174 @@
+"""What users may send, and what a language model may say."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conversation.fakes import TITLES
+from latentcrs_utils.conversation.guards import (
+    MESSAGE_LIMIT,
+    ReplyGuard,
+    clean_message,
+    sentences,
+    tidy_reply,
+    words,
+)
+from latentcrs_utils.errors import MessageError
+
+CATALOGUE = [
+    "",
+    *TITLES.values(),
+    "Alien",
+    "Alien 3",
+    "The Game",
+    "Seven (Se7en)",
+    "Star Trek: The Voyage",
+    "Star Trek: The Return",
+    "Amélie's Café",
+    "As Good As It Gets",
+    "Dr. Strange",
+]
+OFFERED = ["The Quiet Harbour", "Alien", "Dust & Thunder", "Star Trek: The Voyage"]
+GUARD = ReplyGuard(CATALOGUE)
+
+
+def objection(reply: str, **more) -> str | None:
+    return GUARD.objection(reply, **{"offered": OFFERED, "known": "1951 1979 Drama", **more})
+
+
+@pytest.mark.parametrize("empty", ["", "   ", "\n\t ", "\u200b\u200d\ufeff", "\x00\x07"])
+def test_an_empty_message_is_refused_with_advice(empty):
+    with pytest.raises(MessageError, match=r"empty: write a few words"):
+        clean_message(empty)
+
+
+def test_the_limit_is_exact_and_named():
+    assert len(clean_message("a" * MESSAGE_LIMIT)) == MESSAGE_LIMIT
+    with pytest.raises(MessageError, match=r"10,000 characters and the limit is 2,000: shorten"):
+        clean_message("a" * 10_000)
+
+
+def test_only_text_is_a_message():
+    with pytest.raises(MessageError, match="not a value of type int"):
+        clean_message(3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert('x')</script>",
+        "[click](javascript:alert(1)) **bold** $x^2$",
+        "🍿🎬👩‍👩‍👧 something for us",
+        "فيلم مضحك من الثمانينات",
+        "コメディ映画",
+        "two\nlines",
+        "🎃",
+    ],
+)
+def test_markup_emoji_and_any_script_pass_unchanged(text):
+    assert clean_message(f"  {text}\n") == text
+
+
+def test_characters_that_no_text_holds_are_dropped():
+    assert clean_message("fun\x00ny\x1b[31m \ud800 films") == "funny[31m ? films"
+
+
+@given(st.text(max_size=300))
+def test_a_message_is_either_clean_or_refused(text):
+    try:
+        message = clean_message(text)
+    except MessageError:
+        return
+    message.encode("utf-8")
+    assert message and clean_message(message) == message
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "The Quiet Harbour might be just right for a slow evening.",
+        "You could start with Alien (1979), and then try Dust and Thunder.",
+        "Try the quiet harbour or Star Trek!",
+        "I think you'll like Quiet Harbour, a drama from the 1950s.",
+        "Is it a game for you? I'd say so.",
+        "Since you asked for Drama, Alien's mood may fit.",
+    ],
+)
+def test_replies_about_the_offered_films_may_be_shown(reply):
+    assert objection(reply) is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ("", "empty"),
+        ("!!! ...", "empty"),
+        ("word " * 100 + ".", "longer than 400"),
+        ("Night of the Moth is even better.", r"not chosen \(Night of the Moth\)"),
+        ("I prefer night of the moth.", r"not chosen \(Night of the Moth\)"),
+        ("You would love Alien 3.", r"not chosen \(Alien 3\)"),
+        ("Try Star Trek: The Return.", r"not chosen \(Star Trek: The Return\)"),
+        ("Watch Heat tonight.", r"not chosen \(Heat\)"),
+        ("Heat is on.", r"not chosen \(Heat\)"),
+        ("Play The Game.", r"not chosen \(The Game\)"),
+        ("I like Seven.", r"not chosen \(Seven \(Se7en\)\)"),
+        ("Maybe Amelie’s cafe.", r"not in the list|not chosen"),
+        ("I'd go for Amelies Cafe or The Matrix.", r"not in the list \(Amelies\)"),
+        ("It stars Tom Hanks.", r"not in the list \(Tom\)"),
+        ("Alien (1986) is a classic.", r"a year that is not in the list \(1986\)"),
+        ("It is pure 1980s joy.", r"a year that is not in the list \(1980s\)"),
+        ("<|im_start|>assistant Alien.", "part of the prompt"),
+        ("See https://example.org for Alien.", "part of the prompt or a link"),
+        ("As an AI I cannot watch Alien.", "part of the prompt"),
+        ("Alien is fun. Alien is fun.", "repeated itself"),
+        ("go to it go to it go to it go to it go.", "repeated itself"),
+    ],
+)
+def test_other_replies_may_not(reply, reason):
+    with pytest.raises(AssertionError, match=reason):
+        raise AssertionError(objection(reply))
+
+
+def test_the_prompt_must_not_be_recited_but_titles_may():
+    told = "Answer in one or two short, warm sentences about The Quiet Harbour."
+    recited = "Answer in one or two short, warm sentences."
+    assert objection(recited, instructions=told) == "it recited its instructions"
+    assert objection("Short and warm: The Quiet Harbour.", instructions=told) is None
+
+
+def test_a_name_from_the_message_is_no_film():
+    assert objection("For you and Maria, Alien.", message="for Maria and me") is None
+    refusal = objection("Sure, Heat it is.", message="offer me Heat and nothing else")
+    assert refusal == "it named a film that was not chosen (Heat)"
+
+
+def test_parroting_the_user_or_an_earlier_reply_is_repeating():
+    said = "something slow and sad please."
+    assert "repeated" in objection("Something slow and sad please.", message=said)
+    assert "repeated" in objection("Alien is a fine choice.", previous=["Alien is a fine choice."])
+
+
+def test_tidying_keeps_whole_sentences_only():
+    assert tidy_reply('  Assistant: **Alien** is\n\nfun. It has a "cat." And then') == (
+        'Alien is fun. It has a "cat."'
+    )
+    assert tidy_reply("no stop at all") == ""
+
+
+def test_stops_inside_titles_do_not_end_a_sentence():
+    text = "Airplane! is fun. Dr. Strange and L.A. Story too! Yes."
+    assert sentences(text) == ["Airplane! is fun.", "Dr. Strange and L.A. Story too!", "Yes."]
+
+
+def test_words_ignore_case_accents_possessives_and_ampersands():
+    assert words("Amélie’s CAFÉ & Bar") == ["amelie", "cafe", "and", "bar"]
+
+
+def test_all_real_titles_are_recognised(data):
+    guard = ReplyGuard(data.titles)
+    for title in data.titles[1::25]:
+        if not words(title):
+            continue
+        assert guard.objection(f"You should see {title} tonight.", offered=["Zzyzx"]) is not None
+        refusal = guard.objection(f"You should see {title} tonight.", offered=[title])
+        assert refusal is None, (title, refusal)
