@@ -1,0 +1,229 @@
+"""PromptEOL: a sentence becomes the vector of the one word that a language model would say next.
+
+Section 4.2.1 of the paper (after Jiang et al., 2024): the text is put into a prompt that asks for
+its meaning in one word, and x^u is the last hidden state of the prompt's last token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latentcrs_utils.artifacts import cache_dir
+from latentcrs_utils.errors import ConfigError, MessageError
+from latentcrs_utils.language.models import (
+    DEFAULT_MODEL,
+    DTypeName,
+    LanguageModel,
+    choose_dtype,
+    find_model,
+    load_language_model,
+)
+from latentcrs_utils.language.store import VectorStore
+from latentcrs_utils.progress import track
+
+PROMPT = 'This sentence: "{text}" means in one word: "'
+
+
+@dataclass
+class TokenBill:
+    """What embedding has cost so far; the same whether or not the cache was warm.
+
+    Attributes:
+        texts: texts asked for, repetitions included.
+        distinct: distinct texts among them, per call.
+        tokens: tokens of the distinct texts, prompt included: what one pass reads.
+        computed_texts: distinct texts that really went through the model.
+        computed_tokens: tokens of those.
+        seconds: wall-clock time spent in ``embed``.
+    """
+
+    texts: int = 0
+    distinct: int = 0
+    tokens: int = 0
+    computed_texts: int = 0
+    computed_tokens: int = 0
+    seconds: float = 0.0
+
+    def add(self, other: TokenBill) -> None:
+        """Add another bill to this one."""
+        for name, amount in vars(other).items():
+            setattr(self, name, getattr(self, name) + amount)
+
+
+class Embedder:
+    """Text to vectors with a local causal language model, each distinct text once.
+
+    Weights are loaded only when a text is not in the cache. Equal texts always get equal vectors
+    within a cache; computed in other company they differ by rounding (bfloat16: cosine 0.999
+    after centring).
+
+    Args:
+        model: ``"smollm2"``, a folder, a ``.gguf`` file or a Hugging Face id.
+        dtype: ``"auto"`` is bfloat16 where the processor has it natively, else float32.
+        batch_size: texts a forward pass; they are sorted by length, so little is padding.
+        prompt: has ``{text}`` once; the text stands there verbatim.
+        max_tokens: longest input, prompt included. Of a longer text the *end* is kept, since the
+            latest words of a dialogue count most; the prompt itself is always whole.
+        reuse: ``False`` computes everything afresh and leaves the cache alone.
+
+    Attributes:
+        name: the model, as shown on screen.
+        tokens: the `TokenBill` of all calls so far.
+        last_tokens: the `TokenBill` of the last call.
+
+    Raises:
+        ConfigError: unknown model or dtype, or a prompt without ``{text}``.
+        AssetError: the model is not here and cannot be fetched.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        dtype: DTypeName = "auto",
+        batch_size: int = 32,
+        prompt: str = PROMPT,
+        max_tokens: int = 512,
+        reuse: bool = True,
+    ):
+        if prompt.count("{text}") != 1:
+            raise ConfigError(f"The prompt must hold {{text}} exactly once: {prompt!r}.")
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size}: at least one text a batch is needed.")
+        self._source = find_model(model)
+        self._opening, self._closing = prompt.split("{text}")
+        self._store = (
+            VectorStore(cache_dir() / "embeddings" / "vectors-1.sqlite") if reuse else None
+        )
+        self.name = self._source.name
+        self.dtype = choose_dtype(dtype)
+        self.prompt = prompt
+        self.batch_size = batch_size
+        self.max_tokens = max_tokens
+        self.tokens = TokenBill()
+        self.last_tokens = TokenBill()
+        self._bill_lock = threading.Lock()
+
+    @property
+    def hidden_size(self) -> int:
+        """Width d of the vectors (loads the weights where they are not loaded yet)."""
+        return self._language_model().hidden_size
+
+    @property
+    def identity(self) -> str:
+        """What the vectors depend on besides the text: model, dtype, prompt, longest input."""
+        return f"{self._source.identity}|{self.dtype}|{self.max_tokens}|{self.prompt}"
+
+    def embed(self, texts: Sequence[str], progress: bool | None = None) -> torch.Tensor:
+        """Return the PromptEOL vector of every text, from the cache where it is known.
+
+        Args:
+            texts: N texts; repetitions cost nothing.
+            progress: show a bar; ``None`` follows the environment.
+
+        Returns:
+            Float32 ``[N, d]`` on the CPU, not standardised.
+
+        Raises:
+            MessageError: something that is no text, or an empty one.
+        """
+        started = time.perf_counter()
+        if isinstance(texts, str):
+            raise MessageError("embed() takes a list of texts: put the single text into a list.")
+        keys = [self._key(text, place) for place, text in enumerate(texts)]
+        wanted = dict(zip(keys, texts, strict=True))
+        known = self._store.read(list(wanted)) if self._store else {}
+        missing = {name: text for name, text in wanted.items() if name not in known}
+        if missing:
+            known |= self._compute(missing, progress)
+        if not keys:
+            return torch.zeros(0, self.hidden_size)
+        bill = TokenBill(
+            texts=len(keys),
+            distinct=len(wanted),
+            tokens=sum(known[name][0] for name in wanted),
+            computed_texts=len(missing),
+            computed_tokens=sum(known[name][0] for name in missing),
+            seconds=time.perf_counter() - started,
+        )
+        with self._bill_lock:
+            self.tokens.add(bill)
+            self.last_tokens = bill
+        return torch.from_numpy(np.stack([known[name][1] for name in keys]))
+
+    def token_ids(self, text: str) -> list[int]:
+        """Token ids of the whole prompt around ``text``, its end kept where it is too long."""
+        language_model = self._language_model()
+        ids = language_model.token_ids(self._opening + text + self._closing)
+        limit = min(self.max_tokens, language_model.context_length)
+        if len(ids) <= limit:
+            return ids
+        n_opening = len(language_model.token_ids(self._opening))
+        return ids[:n_opening] + ids[n_opening - limit :]
+
+    def _key(self, text: str, place: int) -> bytes:
+        if not isinstance(text, str) or not text.strip():
+            raise MessageError(f"Text {place} of the list is empty: there is nothing to embed.")
+        try:
+            return hashlib.sha256(f"{self.identity}|{text}".encode()).digest()
+        except UnicodeEncodeError:
+            raise MessageError(f"Text {place} of the list holds half a character.") from None
+
+    def _language_model(self) -> LanguageModel:
+        return load_language_model(self._source, self.dtype)
+
+    def _compute(
+        self, missing: dict[bytes, str], progress: bool | None
+    ) -> dict[bytes, tuple[int, np.ndarray]]:
+        """Embed texts batch by batch, longest first, storing each batch as it is done."""
+        ids = {name: self.token_ids(text) for name, text in missing.items()}
+        order = sorted(ids, key=lambda name: -len(ids[name]))
+        starts = range(0, len(order), self.batch_size)
+        computed = {}
+        for start in track(starts, f"Embedding with {self.name}", progress=progress):
+            names = order[start : start + self.batch_size]
+            vectors = last_hidden_states(self._language_model(), [ids[name] for name in names])
+            rows = [(n, len(ids[n]), v) for n, v in zip(names, vectors, strict=True)]
+            if self._store:
+                self._store.write(rows)
+            computed |= {name: (tokens, vector) for name, tokens, vector in rows}
+        return computed
+
+
+def last_hidden_states(language_model: LanguageModel, batch: Sequence[list[int]]) -> np.ndarray:
+    """Last hidden state (after the final normalisation) of the last token of each sequence.
+
+    Sequences are padded on the left, so that the last column holds every last token; the mask
+    hides the padding and positions count from each sequence's own first token.
+
+    Args:
+        language_model: weights to use, under their lock.
+        batch: B lists of token ids.
+
+    Returns:
+        Float32 ``[B, d]``.
+    """
+    longest = max(map(len, batch))
+    ids = torch.zeros(len(batch), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, sequence in enumerate(batch):
+        ids[row, longest - len(sequence) :] = torch.tensor(sequence)
+        mask[row, longest - len(sequence) :] = 1
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    device = language_model.device
+    with language_model.lock, torch.inference_mode():
+        hidden = language_model.model.base_model(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            position_ids=positions.to(device),
+            use_cache=False,
+        ).last_hidden_state[:, -1]
+        return hidden.float().cpu().numpy()

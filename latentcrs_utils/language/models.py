@@ -1,0 +1,344 @@
+"""Language models on this machine: which one is meant, and its weights, loaded once.
+
+A model is named by a word (``"smollm2"``, the embedded default), a folder, a ``.gguf`` file or a
+Hugging Face id. ``find_model`` only says which one that is, without its weights, so that cached
+embeddings are found in milliseconds; ``load_language_model`` loads them, once for all who ask.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from latentcrs_utils import assets
+from latentcrs_utils.artifacts import atomic_path, cache_dir, key, sha256
+from latentcrs_utils.errors import AssetError, ConfigError
+from latentcrs_utils.progress import note
+
+if TYPE_CHECKING:
+    import torch
+
+DTypeName = Literal["auto", "float32", "bfloat16"]
+DEFAULT_MODEL = "smollm2"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Which language model is meant, before any weight is read.
+
+    Attributes:
+        name: what to call it on screen.
+        identity: changes whenever the weights do; part of every cache key.
+        place: gives the ``.gguf`` file, the folder, or the Hugging Face id to load from.
+        revision: commit of a Hugging Face id, else ``None``.
+    """
+
+    name: str
+    identity: str
+    place: Callable[[], Path | str] = field(compare=False, repr=False)
+    revision: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModel:
+    """Loaded weights, shared by Embedder and Talker; take ``lock`` around every forward pass."""
+
+    name: str
+    identity: str
+    model: Any
+    tokenizer: Any
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    @property
+    def hidden_size(self) -> int:
+        """Width d of the hidden states."""
+        return self.model.config.get_text_config().hidden_size
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens that the model was built to read and write together."""
+        config = self.model.config.get_text_config()
+        return int(getattr(config, "max_position_embeddings", 0) or 2**31)
+
+    def token_ids(self, text: str, *, opening: bool = True) -> list[int]:
+        """Token ids of plain text; control words of the model in it are read as letters.
+
+        Args:
+            text: any text.
+            opening: whether a begin-of-text token is put in front, where the model has one.
+        """
+        return self.tokenizer(
+            text, add_special_tokens=opening, split_special_tokens=True, verbose=False
+        )["input_ids"]
+
+
+def find_model(model: str | Path = DEFAULT_MODEL) -> ModelSource:
+    """Say which model is meant, without loading weights.
+
+    Args:
+        model: ``"smollm2"``, a folder written by ``save_pretrained``, a ``.gguf`` file, or a
+            Hugging Face id ("owner/name").
+
+    Raises:
+        ConfigError: nothing of that name exists.
+        AssetError: a Hugging Face id that is not on this machine and cannot be asked for.
+    """
+    if str(model) == DEFAULT_MODEL:
+        weights = assets.SMOLLM2.members[0]
+        return ModelSource(assets.SMOLLM2.title, weights.sha256, assets.smollm2_gguf)
+    path = Path(model).expanduser()
+    if path.is_file() and path.suffix == ".gguf":
+        return ModelSource(path.stem, _known_sha256(path), lambda: path)
+    if path.is_dir():
+        return ModelSource(path.resolve().name, _folder_identity(path), lambda: path)
+    if isinstance(model, Path) or path.exists() or path.is_absolute():
+        raise ConfigError(
+            f"{path} is no language model: give a .gguf file, or a folder with config.json, "
+            "tokenizer files and *.safetensors."
+        )
+    return _find_on_hub(str(model))
+
+
+def load_language_model(
+    model: str | Path | ModelSource = DEFAULT_MODEL, dtype: DTypeName = "auto"
+) -> LanguageModel:
+    """Load weights and tokenizer, or return those already loaded in this process.
+
+    A GGUF file is dequantised once to float32 and kept in the cache as safetensors (SmolLM2:
+    517 MB, about 15 s once, then under a second).
+
+    Args:
+        model: see `find_model`.
+        dtype: see `choose_dtype`.
+
+    Raises:
+        ConfigError: an unknown model or dtype, or files that are no causal language model.
+        AssetError: the weights are absent, damaged or cannot be fetched.
+    """
+    source = model if isinstance(model, ModelSource) else find_model(model)
+    # one at a time: two threads that ask for the same weights must get the same object
+    with _loading:
+        return _load(source, choose_dtype(dtype))
+
+
+def choose_dtype(dtype: DTypeName = "auto") -> str:
+    """Resolve ``"auto"``: bfloat16 where the processor computes in it natively, else float32.
+
+    Native means a GPU with bfloat16, or a CPU with AVX512-BF16 or AMX, where bfloat16 about
+    doubles the speed; elsewhere it is emulated and slower than float32.
+    """
+    if dtype in ("float32", "bfloat16"):
+        return dtype
+    if dtype != "auto":
+        raise ConfigError(f"dtype={dtype!r} is not one of 'auto', 'float32', 'bfloat16'.")
+    import torch
+
+    if torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported()
+    else:
+        able = torch.cpu.get_capabilities()
+        native = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return "bfloat16" if native else "float32"
+
+
+_loading = threading.Lock()
+
+
+@lru_cache(maxsize=2)
+def _load(source: ModelSource, dtype: str) -> LanguageModel:
+    """Read the weights of ``source`` in ``dtype`` onto the GPU if there is one, else the CPU."""
+    import torch
+
+    place = source.place()
+    with _quiet():
+        if isinstance(place, Path) and place.suffix == ".gguf":
+            model, tokenizer = _from_gguf(place, source, dtype)
+        else:
+            model, tokenizer = _from_files(place, dtype, source.revision)
+    model.eval().requires_grad_(False)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return LanguageModel(source.name, source.identity, model, tokenizer)
+
+
+def _from_files(place: Path | str, dtype: str, revision: str | None = None) -> tuple[Any, Any]:
+    """Load a folder or a Hugging Face id; safetensors only, no code from the model's folder."""
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    options = {"revision": revision or "main", "trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(place), **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            str(place), dtype=getattr(torch, dtype), use_safetensors=True, **options
+        )
+    except SafetensorError as error:
+        raise AssetError(f"The weights in {place} are damaged ({error}); get them anew.") from error
+    except OSError as error:
+        raise AssetError(f"The model {place} cannot be loaded: {_first_line(error)}") from error
+    except (ValueError, KeyError) as error:
+        raise ConfigError(
+            f"{place} is no causal language model that transformers knows: {_first_line(error)}"
+        ) from error
+    return model, tokenizer
+
+
+def _from_gguf(file: Path, source: ModelSource, dtype: str) -> tuple[Any, Any]:
+    """Load the safetensors copy of a GGUF file, making it first where it is absent or damaged."""
+    folder = cache_dir() / "models" / f"{source.name}-{source.identity[:12]}"
+    if folder.is_dir():
+        try:
+            return _from_files(folder, dtype)
+        except (AssetError, ConfigError):
+            note(f"{source.name}: the cached weights are damaged; making them again.")
+            shutil.rmtree(folder, ignore_errors=True)
+    note(f"{source.name}: unpacking the quantised weights, once (about 15 seconds).")
+    model, tokenizer = _dequantise(file)
+    try:
+        _save_folder(model, tokenizer, folder)
+    except OSError as error:
+        note(f"{source.name}: loaded, but not kept in {folder.parent} ({error.strerror}).")
+    import torch
+
+    return model.to(getattr(torch, dtype)), tokenizer
+
+
+def _dequantise(file: Path) -> tuple[Any, Any]:
+    """Read a GGUF file into a float32 model that can be saved like any other."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    try:
+        # the reader's bar ignores the switch that silences all other bars of transformers
+        with redirect_stderr(io.StringIO()):
+            tokenizer = AutoTokenizer.from_pretrained(**where)
+            model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise AssetError(f"{file} is no readable GGUF model: {_first_line(error)}") from error
+    # the weights are plain float32 now; with these left, save_pretrained refuses
+    model.hf_quantizer = None
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    return model, tokenizer
+
+
+def _save_folder(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Save into a temporary folder and rename it, so that a folder that exists is complete."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    except OSError:
+        # another process may have been first: its folder is as good as ours
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _known_sha256(file: Path) -> str:
+    """Sha256 of a file, computed once and remembered with its size and modification time."""
+    status = file.stat()
+    record = cache_dir() / "models" / f"{key(file=str(file.resolve()))}.sha256.json"
+    stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    try:
+        known = json.loads(record.read_text(encoding="utf-8"))
+        if {name: known[name] for name in stamp} == stamp:
+            return known["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    digest = sha256(file)
+    try:
+        with atomic_path(record) as temporary:
+            temporary.write_text(json.dumps({**stamp, "sha256": digest}), encoding="utf-8")
+    except OSError:
+        # a read-only cache works too, the file is only hashed each time
+        pass
+    return digest
+
+
+def _folder_identity(folder: Path) -> str:
+    """Name a model folder by the content of everything that decides its hidden states."""
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{folder} is no language model folder: there is no config.json in it.")
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise ConfigError(f"{folder} holds no *.safetensors; other weight formats are not read.")
+    decisive = [*weights, *sorted(folder.glob("*.json"))]
+    return key(files=[(file.name, _known_sha256(file)) for file in decisive])
+
+
+def _find_on_hub(name: str) -> ModelSource:
+    """Resolve a Hugging Face id to a commit, from this machine's copy first."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        try:
+            config = hf_hub_download(name, "config.json", local_files_only=True)
+        except LocalEntryNotFoundError:
+            config = hf_hub_download(name, "config.json")
+    except GatedRepoError as error:
+        raise AssetError(
+            f"The model {name!r} asks for its licence to be accepted: do that on its page and set "
+            "HF_TOKEN, or choose another model."
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        hint = difflib.get_close_matches(name.lower(), [DEFAULT_MODEL], n=1, cutoff=0.5)
+        ask = f" Did you mean {hint[0]!r}?" if hint else ""
+        raise ConfigError(
+            f"There is no language model {name!r}.{ask} Give {DEFAULT_MODEL!r}, a folder, a .gguf "
+            "file or a Hugging Face id such as 'HuggingFaceTB/SmolLM2-360M-Instruct'."
+        ) from error
+    except (LocalEntryNotFoundError, OSError) as error:
+        raise AssetError(
+            f"The language model {name!r} is not on this machine and cannot be downloaded now. "
+            f"Check the name and the network, or give {DEFAULT_MODEL!r}, a folder or a .gguf file."
+        ) from error
+    # the copy lies in .../snapshots/<commit>/config.json
+    commit = Path(config).parent.name
+    return ModelSource(name.rpartition("/")[2], f"{name}@{commit}", lambda: name, commit)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from printing bars and notices while a model loads, then restore it."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
