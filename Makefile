@@ -1,0 +1,74 @@
+# The commands of the course. `make run` sets everything up by itself; `make help` lists the rest.
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.stamp
+
+# Extra flags for the unit tests, e.g. `make test PYTEST_FLAGS="-x -k anchors"`.
+PYTEST_FLAGS ?=
+# Which notebooks, by prefix, e.g. `make notebooks NOTEBOOKS="04 05"`; empty means all.
+NOTEBOOKS ?=
+SEEDS     ?= 0 1 2
+RESULTS   ?= results/one_turn_ml-100k.json
+
+# One thread per process while testing: the tests run in several processes.
+TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE LATENTCRS_PROGRESS=0 \
+            TOKENIZERS_PARALLELISM=false HF_HUB_DISABLE_PROGRESS_BARS=1 HF_HUB_OFFLINE=1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test unit lint check-notebooks lab chat notebooks bench results doctor clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
+	  while IFS='|' read -r name what; do printf 'make %-16s %s\n' "$$name" "$$what"; done
+
+# Only a complete installation leaves the stamp, so an interrupted one is taken up again.
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here. Install Python 3.11 or newer, or name yours: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; ok = sys.version_info >= (3, 11); ok or print("The course needs Python 3.11 or newer; $(PYTHON) is", ".".join(map(str, sys.version_info[:3])) + ". Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.11"); sys.exit(not ok)'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV) (once; several hundred megabytes are downloaded)."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip --disable-pip-version-check install --editable '.[chat,test]'
+	@$(PY) -m pip --disable-pip-version-check check
+	@touch $@
+
+setup: $(STAMP)  ## make .venv with the pinned dependencies
+
+run: $(STAMP)  ## the whole course on real data, ending with a results table and a dialogue
+	$(PY) -m latentcrs_utils.run
+
+test: lint unit check-notebooks  ## style, unit tests, and every notebook against its recorded outputs
+
+lint: $(STAMP)  ## style alone
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+unit: $(STAMP)  ## unit tests alone
+	$(TEST_ENV) $(PY) -m pytest tests $(PYTEST_FLAGS)
+
+check-notebooks: $(STAMP)  ## strict nbval alone
+	$(PY) tools/notebooks.py --check $(NOTEBOOKS)
+
+lab: $(STAMP)  ## open the notebooks in JupyterLab
+	$(PY) -m jupyterlab notebooks
+
+chat: $(STAMP)  ## serve the chat alone, on this machine only
+	$(PY) -m voila notebooks/10_chat_demo.ipynb --Voila.ip=127.0.0.1
+
+notebooks: $(STAMP)  ## re-execute and normalise the committed notebooks
+	$(PY) tools/notebooks.py $(NOTEBOOKS)
+
+results: $(STAMP)  ## the results table over several seeds, recorded and put into the README
+	$(PY) -m latentcrs_utils.run --seeds $(SEEDS) --no-notebooks --record $(RESULTS)
+	$(PY) tools/readme.py
+
+bench: $(STAMP)  ## measure the stages against a floor on this machine
+	$(PY) -m benchmarks
+
+doctor:  ## check the installation; says what to do where something is wrong
+	@if [ -x $(PY) ]; then $(PY) tools/doctor.py; else $(PYTHON) tools/doctor.py; fi
+
+clean:  ## remove the virtual environment and what was built; downloads and trained results stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
