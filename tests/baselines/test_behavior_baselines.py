@@ -1,0 +1,77 @@
+"""Popularity and item-kNN by hand, and on real data."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+import pytest
+import torch
+
+from latentcrs_utils.baselines.item_knn import (
+    ItemKNNConfig,
+    item_knn,
+    item_similarity,
+    tune_item_knn,
+)
+from latentcrs_utils.baselines.popularity import popularity
+from latentcrs_utils.data import Dataset, Sequences
+from latentcrs_utils.evaluation.metrics import ndcg, rank_of_target
+
+
+@pytest.fixture
+def small() -> Dataset:
+    """Three users; the last two items of each (4 and 5) are validation and test."""
+    rows = [[1, 2, 4, 5], [1, 2, 3, 4, 5], [1, 3, 3, 5, 4]]
+    items = pl.DataFrame({"item": pl.Series(range(1, 6), dtype=pl.Int32), "title": list("abcde")})
+    users = pl.DataFrame({"user": pl.Series(range(3), dtype=pl.Int32)})
+    return Dataset("small", items, users, Sequences.from_lists(rows), {}, "small-fingerprint")
+
+
+def test_popularity_counts_training_actions(small: Dataset) -> None:
+    assert popularity(small).tolist() == [float("-inf"), 3.0, 2.0, 3.0, 0.0, 0.0]
+
+
+def test_similarity_by_hand(small: Dataset) -> None:
+    similarity = item_similarity(small, n_neighbours=5).toarray()
+    # Users of 1: all three; of 2: two; of 3: two (a repeat counts once); 2 and 3 share one.
+    assert similarity[1, 2] == pytest.approx(2 / math.sqrt(3 * 2))
+    assert similarity[2, 3] == pytest.approx(1 / math.sqrt(2 * 2))
+    assert similarity.diagonal().tolist() == [0.0] * 6
+    assert (similarity == similarity.T).all()
+    assert similarity[4:].sum() == 0
+    shrunk = item_similarity(small, n_neighbours=5, shrinkage=2.0).toarray()
+    assert shrunk[2, 3] == pytest.approx(1 / (2 + 2))
+
+
+def test_only_the_nearest_neighbours_stay(small: Dataset) -> None:
+    similarity = item_similarity(small, n_neighbours=1).toarray()
+    assert (similarity > 0).sum(1).tolist() == [0, 1, 1, 1, 0, 0]
+    # The neighbour of 2 is 1 (0.82), not 3 (0.5).
+    assert similarity[2].argmax() == 1
+
+
+def test_scores_sum_the_similarities_of_the_history(small: Dataset) -> None:
+    histories = Sequences.from_lists([[2, 3], [], [2, 1]])
+    config = ItemKNNConfig(n_neighbours=5)
+    scores = item_knn(small, histories, config)
+    assert scores.shape == (3, 6)
+    assert scores[0, 1].item() == pytest.approx(2 * 2 / math.sqrt(6))
+    assert scores[1, 1:].tolist() == [0.0] * 5
+    assert torch.isneginf(scores[:, 0]).all()
+    latest = item_knn(small, histories, ItemKNNConfig(n_neighbours=5, n_recent=1))
+    assert latest[0, 1].item() == pytest.approx(2 / math.sqrt(6))
+
+
+def test_both_beat_chance_on_real_data_and_item_knn_is_better(data: Dataset) -> None:
+    histories, targets = data.histories("valid"), data.targets("valid")
+
+    def quality(scores: torch.Tensor) -> float:
+        return ndcg(rank_of_target(scores, targets, histories), 20).mean().item()
+
+    by_popularity = quality(popularity(data).expand(data.n_users, -1))
+    config = tune_item_knn(data)
+    by_neighbours = quality(item_knn(data, histories, config))
+    untuned = quality(item_knn(data, histories, ItemKNNConfig()))
+    assert by_neighbours >= untuned
+    assert by_neighbours > by_popularity > 2 * 20 / data.n_items

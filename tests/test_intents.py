@@ -1,0 +1,179 @@
+"""Anchors: canonical order, names, assignments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from latentcrs_utils.behavior.pretraining import Backbone
+from latentcrs_utils.config import AnchorConfig
+from latentcrs_utils.data import Dataset, Sequences
+from latentcrs_utils.intents import (
+    canonical_order,
+    describe_anchor,
+    find_anchors,
+    name_anchors,
+)
+
+CONFIG = AnchorConfig(K=3, n_init=2)
+GENRES = ["Western", "Horror", "Comedy"]
+DECADES = [1950, 1980, 1990]
+SIZES = [5, 20, 10]
+
+
+@pytest.fixture(scope="module")
+def world() -> Dataset:
+    """35 users of three tastes; each has 8 of the 12 items of its own genre and decade."""
+    rng = np.random.default_rng(0)
+    rows = [
+        (rng.permutation(12)[:8] + 12 * taste + 1).tolist()
+        for taste, size in enumerate(SIZES)
+        for _ in range(size)
+    ]
+    taste_of_item = np.repeat(range(3), 12)
+    items = pl.DataFrame(
+        {
+            "item": pl.Series(range(1, 37), dtype=pl.Int32),
+            "raw_item": [str(i) for i in range(1, 37)],
+            "title": [f"{GENRES[t]} tale {n % 12} (again)" for n, t in enumerate(taste_of_item)],
+            "year": [None if n == 0 else DECADES[t] + 3 for n, t in enumerate(taste_of_item)],
+            "genres": [[GENRES[t], "Drama"] for t in taste_of_item],
+        }
+    )
+    users = pl.DataFrame(
+        {
+            "user": pl.Series(range(35), dtype=pl.Int32),
+            "raw_user": [str(u) for u in range(35)],
+        }
+    )
+    return Dataset("world", items, users, Sequences.from_lists(rows), {}, "world-fingerprint")
+
+
+class MeanOfTaste(Backbone):
+    """Represents a history by the mean of a vector per item: separable without training."""
+
+    def encode(self, sequences: Sequences, batch_size: int = 1024) -> torch.Tensor:
+        vectors = np.zeros((37, 3), dtype=np.float32)
+        vectors[np.arange(1, 37), np.repeat(range(3), 12)] = 1 + 0.01 * np.arange(36)
+        return torch.from_numpy(np.stack([vectors[row].mean(0) for row in sequences]))
+
+
+@pytest.fixture
+def backbone() -> Backbone:
+    return MeanOfTaste(config=None, encoder=None, curve=[], n_items=36)
+
+
+def test_anchors_find_the_tastes(world: Dataset, backbone: Backbone, empty_cache: Path) -> None:
+    anchors = find_anchors(backbone, world, config=CONFIG)
+    assert anchors.K == 3
+    assert anchors.sizes.tolist() == [20, 10, 5]
+    assert anchors.assignments.tolist() == [2] * 5 + [0] * 20 + [1] * 10
+    S = backbone.encode(world.histories("train"))
+    for m in range(3):
+        torch.testing.assert_close(anchors.centroids[m], S[anchors.assignments == m].mean(0))
+    squared = (S - anchors.centroids[anchors.assignments]).square().sum().item()
+    assert anchors.inertia == pytest.approx(squared, rel=1e-4)
+
+
+def test_names_come_from_the_items(world: Dataset, backbone: Backbone, empty_cache: Path) -> None:
+    names = find_anchors(backbone, world, config=CONFIG).names
+    assert [name.split(" · ")[0] for name in names] == ["80s Horror", "90s Comedy", "50s Western"]
+    assert all(name.count("tale") == 2 for name in names)
+    assert not any("(again)" in name for name in names)
+
+
+def test_the_seed_does_not_matter_where_groups_are_clear(
+    world: Dataset, backbone: Backbone, empty_cache: Path
+) -> None:
+    one, other = (find_anchors(backbone, world, config=CONFIG, seed=s) for s in (0, 1))
+    assert torch.equal(one.assignments, other.assignments)
+    assert one.names == other.names
+
+
+def test_anchors_are_loaded_the_second_time(
+    world: Dataset, backbone: Backbone, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = find_anchors(backbone, world, config=CONFIG)
+    monkeypatch.setattr("latentcrs_utils.intents._cluster", None)
+    loaded = find_anchors(backbone, world, config=CONFIG)
+    assert torch.equal(made.centroids, loaded.centroids)
+    assert made.names == loaded.names
+    with pytest.raises(TypeError):
+        find_anchors(backbone, world, config=CONFIG, K=4)
+
+
+@pytest.mark.parametrize("K", [1, 36])
+def test_an_impossible_number_of_intents_is_refused(
+    world: Dataset, backbone: Backbone, K: int
+) -> None:
+    with pytest.raises(ValueError, match="among 35 users"):
+        find_anchors(backbone, world, config=CONFIG, K=K)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_canonical_order_ignores_the_labels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    # Sizes 4, 2, 2, 1: two clusters tie and are told apart by their coordinates.
+    assignments = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 3])
+    centroids = torch.tensor([[5.0, 1.0], [2.0, 9.0], [2.0, 3.0], [0.0, 0.0]])
+    ordered, renumbered = canonical_order(centroids, assignments)
+    assert ordered.tolist() == [[5.0, 1.0], [2.0, 3.0], [2.0, 9.0], [0.0, 0.0]]
+    assert renumbered.tolist() == [0, 0, 0, 0, 2, 2, 1, 1, 3]
+    relabel = torch.from_numpy(rng.permutation(4))
+    shuffled = torch.empty_like(centroids)
+    shuffled[relabel] = centroids
+    again, numbers = canonical_order(shuffled, relabel[assignments])
+    assert torch.equal(again, ordered)
+    assert torch.equal(numbers, renumbered)
+    assert torch.equal(again[numbers], centroids[assignments])
+
+
+def test_description_lists_what_the_users_have(
+    world: Dataset, backbone: Backbone, empty_cache: Path
+) -> None:
+    anchors = find_anchors(backbone, world, config=CONFIG)
+    table = describe_anchor(anchors, world, 2, n=4)
+    assert table.columns == ["item", "title", "year", "genres", "lift", "users"]
+    assert table.height == 4
+    assert all(genres[0] == "Western" for genres in table["genres"])
+    assert (table["lift"] > 1).all()
+    western = world.histories("train").flat[:30].tolist()
+    assert table["users"].to_list() == [western.count(item) for item in table["item"]]
+
+
+@pytest.mark.parametrize("K", [16, 64, 256])
+def test_names_on_real_films_are_different_and_never_an_index(data: Dataset, K: int) -> None:
+    assignments = torch.from_numpy(np.random.default_rng(K).permutation(data.n_users) % K)
+    names = name_anchors(data, assignments, K)
+    assert len(set(names)) == K
+    assert all(len(name) <= 100 for name in names)
+    beginnings = {title.split(" (")[0][:12] for title in data.titles[1:]}
+    for name in names:
+        titles = name.split(" · ")[-1]
+        assert any(titles.startswith(beginning) for beginning in beginnings), name
+
+
+def test_names_read_no_validation_or_test_item(world: Dataset) -> None:
+    flat = world.interactions.flat.copy()
+    ends = world.interactions.offsets[1:]
+    flat[ends - 1] = flat[ends - 2] = 1
+    changed = Dataset(
+        world.name,
+        world.items,
+        world.users,
+        Sequences(world.interactions.offsets, flat),
+        {},
+        "changed",
+    )
+    assignments = torch.tensor([0] * 5 + [1] * 20 + [2] * 10)
+    assert name_anchors(world, assignments, 3) == name_anchors(changed, assignments, 3)
+
+
+def test_names_stay_different_where_users_hardly_differ(world: Dataset) -> None:
+    assignments = torch.arange(35) % 7
+    names = name_anchors(world, assignments, 7)
+    assert len(set(names)) == 7
