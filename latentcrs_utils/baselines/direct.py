@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from latentcrs_utils.language.encoding import Language
 from torch import Tensor, nn
 
 from latentcrs_utils.artifacts import train_or_load
@@ -16,9 +17,8 @@ from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import DirectConfig, preset
 from latentcrs_utils.data import Dataset
 from latentcrs_utils.em.items import item_vectors
-from latentcrs_utils.em.model import fingerprint, instances_of
+from latentcrs_utils.em.model import fingerprint, instances_of, rows_of
 from latentcrs_utils.em.networks import Residual, TextProjection
-from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.progress import track
 from latentcrs_utils.ranking import ndcg, rank_of_target
 
@@ -138,7 +138,7 @@ def _train(
     progress: bool | None,
 ) -> tuple[dict[str, Tensor], dict]:
     train, valid = (
-        instances_of(data, backbone, language, language.utterances.rows(split))
+        instances_of(data, backbone, language, rows_of(language, split))
         for split in ("train", "valid")
     )
     generator = torch.Generator().manual_seed(seed)

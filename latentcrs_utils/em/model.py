@@ -82,6 +82,11 @@ class LatentCRS:
         return losses.exact_posterior(context.log_prior, log_item).exp()
 
 
+def rows_of(language: Language, split: str) -> np.ndarray:
+    """Row numbers of the utterances of one split ("train", "valid", "test", "test_turns")."""
+    return np.flatnonzero((language.utterances.frame["split"] == split).to_numpy())
+
+
 def instances_of(data: Dataset, backbone: Backbone, language: Language, rows: np.ndarray) -> Instances:
     """Tensors of some utterances: S of the history before the target, x of the words, the target.
 
@@ -145,9 +150,10 @@ def fit_em(
     config = config or preset(data.name).em
     if residual is not None:
         config = replace(config, residual=residual)
-    train_rows, valid_rows = (language.utterances.rows(split) for split in ("train", "valid"))
-    train = instances_of(data, backbone, language, train_rows)
-    valid = instances_of(data, backbone, language, valid_rows)
+    train, valid = (
+        instances_of(data, backbone, language, rows_of(language, split))
+        for split in ("train", "valid")
+    )
     v = backbone.item_embeddings
     c = item_vectors(v, data)
 

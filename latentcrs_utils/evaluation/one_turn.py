@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentcrs_utils.em.algorithm import Instances
-from latentcrs_utils.em.model import instances_of
+from latentcrs_utils.em.model import instances_of, rows_of
 from latentcrs_utils.ranking import bootstrap_interval, ndcg, rank_of_target, recall
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ Scorer = Callable[[Cases], Tensor]
 
 def one_turn_cases(data: Dataset, backbone: Backbone, language: Language) -> Cases:
     """All test users at the four levels, with seen and with unseen phrasing."""
-    rows = language.utterances.rows("test")
+    rows = rows_of(language, "test")
     frame = language.utterances.frame[rows]
     return Cases(
         instances_of(data, backbone, language, rows),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -39,6 +41,14 @@ class Language:
     mean: torch.Tensor = field(repr=False)
     scale: torch.Tensor = field(repr=False)
     embedder: Embedder
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of what the vectors come from: model and prompt, instances, words; 64 digits."""
+        columns = ("split", "user", "cut", "target", "text")
+        rows = self.utterances.frame.select(columns).rows()
+        content = json.dumps([self.embedder.identity, rows], ensure_ascii=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def encode(self, texts: Sequence[str], progress: bool | None = None) -> torch.Tensor:
         """Embed and standardise new texts.
