@@ -13,7 +13,7 @@ import numpy as np
 
 
 def holds(claim: str, condition: Any) -> None:
-    """Print the verdict on ``condition`` (a truth value, or an array that must be true everywhere)."""
+    """Print the verdict on ``condition``, a truth value or an array that must be all true."""
     good = bool(np.all(np.asarray(condition)))
     print(f"{claim}: {'ok' if good else 'NO'}")
 

@@ -2,7 +2,8 @@
 
     python tools/notebooks.py [names]            re-execute, normalise and write (make notebooks)
     python tools/notebooks.py --check [names]    strict nbval on what is committed (make test)
-    python tools/notebooks.py --html [names]     render to build/*.html, formulas as MathML
+    python tools/notebooks.py --html [names]     execute and render to build/*.html; what is
+                                                 committed stays as it is (--no-run: render that)
 
 ``names`` are prefixes such as ``04`` or ``05_em``; none means every notebook. A notebook is written
 only when it ran from top to bottom without an error and without a word on stderr.
@@ -41,6 +42,8 @@ TEX = re.compile(
     r"(?<![\\\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$",
     re.DOTALL,
 )
+# The exporter's template loads libraries from afar; a rendered lesson needs none of them.
+SCRIPT = re.compile(r"<script[^>]*>.*?</script>\s*", re.DOTALL)
 PEAK = (
     "(__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_maxrss"
     " * (1 if __import__('sys').platform == 'darwin' else 1024))"
@@ -58,6 +61,9 @@ class Measurement:
     seconds: float
     peak_bytes: int
 
+    def __str__(self) -> str:
+        return f"{self.seconds:6.1f} s   peak {self.peak_bytes / 1e9:.2f} GB"
+
     def words(self) -> str:
         """The cost in words, rounded up so that a card does not change at every run."""
         seconds = max(5, 5 * -(-self.seconds // 5))
@@ -66,18 +72,23 @@ class Measurement:
 
 
 def find(names: list[str], folder: Path = NOTEBOOKS) -> list[Path]:
-    """Return the notebooks whose file name starts with one of ``names`` (all of them for none).
+    """Return the notebooks that ``names`` say: prefixes of file names, or files; none means all.
 
     Raises:
         NotebookError: a name that fits no notebook.
     """
     notebooks = sorted(folder.glob("*.ipynb"))
+    if not names:
+        return notebooks
+    found = []
     for name in names:
-        if not any(path.name.startswith(Path(name).name) for path in notebooks):
+        fitting = [path for path in notebooks if path.name.startswith(name)]
+        fitting = fitting or [path.resolve() for path in [Path(name)] if path.is_file()]
+        if not fitting:
             there = ", ".join(path.stem for path in notebooks)
             raise NotebookError(f"No notebook starts with {name!r}; there are: {there}.")
-    prefixes = tuple(Path(name).name for name in names) or ("",)
-    return [path for path in notebooks if path.name.startswith(prefixes)]
+        found += fitting
+    return found
 
 
 def strip_of_the_series(current: Path) -> str:
@@ -241,11 +252,11 @@ def write(notebook: NotebookNode, path: Path) -> None:
         raise
 
 
-def record(path: Path) -> Measurement:
-    """Execute one notebook, fill its marked places, normalise it and write it back.
+def run(path: Path) -> tuple[NotebookNode, Measurement]:
+    """Execute one notebook from nothing; return it, normalised, and its cost.
 
     Raises:
-        NotebookError: it may not be committed; the file is left as it was.
+        NotebookError: a cell failed.
     """
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
@@ -257,7 +268,16 @@ def record(path: Path) -> Measurement:
         raise NotebookError(f"{path.name}: {error}") from None
     notebook.metadata["latentcrs"] = {"measured": cost.words()}
     fill_marked_places(notebook, path)
-    notebook = normalise(notebook)
+    return normalise(notebook), cost
+
+
+def record(path: Path) -> Measurement:
+    """Execute one notebook and write it back, with its marked places filled.
+
+    Raises:
+        NotebookError: it may not be committed; the file is left as it was.
+    """
+    notebook, cost = run(path)
     if found := problems(notebook):
         raise NotebookError(f"{path.name}: " + "; ".join(found))
     nbformat.validate(notebook)
@@ -277,19 +297,20 @@ def check(paths: list[Path], *, extra: list[str] | None = None) -> int:
     return subprocess.run(command, cwd=ROOT, env=notebook_environment(), check=False).returncode
 
 
-def render(path: Path, folder: Path) -> Path:
-    """Render one notebook to HTML that needs no network: TeX becomes MathML; return the file."""
+def render(notebook: NotebookNode, name: str, folder: Path) -> Path:
+    """Write ``folder/name.html``, which needs no network (TeX becomes MathML); return the file."""
     from nbconvert import HTMLExporter
 
-    notebook = nbformat.read(path, as_version=4)
+    notebook = copy.deepcopy(notebook)
     links_to_notebooks = re.compile(r"\]\((\d\d_\w+)\.ipynb\)")
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = tex_to_mathml(links_to_notebooks.sub(r"](\1.html)", cell.source))
     exporter = HTMLExporter(template_name="lab", mathjax_url="")
-    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
+    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": name}})
+    body = SCRIPT.sub("", body)
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{path.stem}.html"
+    target = folder / f"{name}.html"
     target.write_text(body, encoding="utf-8")
     return target
 
@@ -324,12 +345,15 @@ def main(arguments: list[str] | None = None) -> int:
         if options.check:
             return check(paths, extra=extra)
         for path in paths:
-            if options.html:
-                print(f"{path.stem:<28} {render(path, options.output).relative_to(ROOT)}")
-            else:
-                print(f"{path.stem:<28} ", end="", flush=True)
-                cost = record(path)
-                print(f"{cost.seconds:6.1f} s   peak {cost.peak_bytes / 1e9:.2f} GB", flush=True)
+            print(f"{path.stem:<28} ", end="", flush=True)
+            if not options.html:
+                print(record(path), flush=True)
+                continue
+            notebook, cost = nbformat.read(path, as_version=4), "not run"
+            if not options.no_run:
+                notebook, cost = run(path)
+            page = render(notebook, path.stem, options.output)
+            print(f"{cost}   {os.path.relpath(page, ROOT)}", flush=True)
     except NotebookError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

@@ -1,0 +1,135 @@
+"""The tool that records, checks and renders notebooks."""
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+
+def write(path, *sources, tags=()):
+    cells = [new_code_cell(source, metadata={"tags": list(tags)}) for source in sources]
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
+
+
+def stream(text, name="stdout"):
+    return new_output("stream", name=name, text=text)
+
+
+def test_record_runs_fills_and_normalises(tool, tmp_path):
+    path = write(tmp_path / "05_em_training.ipynb", "x = 6", "print(x)\nx * 7")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.insert(
+        0, new_markdown_cell("<!-- strip --><!-- /strip -->\n<!-- measured --><!-- /measured -->")
+    )
+    notebook.cells[1].execution_count = 17
+    notebook.metadata["widgets"] = {"state": 1}
+    nbformat.write(notebook, path)
+    cost = tool.record(path)
+    recorded = nbformat.read(path, as_version=4)
+    assert 0 < cost.seconds < 120 and cost.peak_bytes > 10_000_000
+    assert "**05 em training**" in recorded.cells[0].source
+    assert " GB<!-- /measured -->" in recorded.cells[0].source
+    assert [cell.execution_count for cell in recorded.cells[1:]] == [1, 2]
+    assert [o.output_type for o in recorded.cells[2].outputs] == ["stream", "execute_result"]
+    assert recorded.cells[2].outputs[1].data["text/plain"] == "42"
+    assert "widgets" not in recorded.metadata
+    text = path.read_text(encoding="utf-8")
+    assert text.endswith("}\n") and not text.endswith("\n\n")
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_kernel_has_the_recording_environment(tool, tmp_path):
+    path = write(tmp_path / "a.ipynb", "import os; print(os.environ['LATENTCRS_PROGRESS'])")
+    tool.record(path)
+    outputs = nbformat.read(path, as_version=4).cells[0].outputs
+    assert outputs[0].text == tool.ENVIRONMENT["LATENTCRS_PROGRESS"] + "\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("import sys; print('careful', file=sys.stderr)", "stderr"),
+        ("print('/' + 'home/someone/data.csv')", "machine's path"),
+        ("print('rows sum to one' + ': NO (0.9)')", "verdict NO"),
+    ],
+)
+def test_record_refuses_and_leaves_the_file(tool, tmp_path, source, reason):
+    path = write(tmp_path / "a.ipynb", source)
+    before = path.read_bytes()
+    with pytest.raises(tool.NotebookError, match=reason):
+        tool.record(path)
+    assert path.read_bytes() == before
+
+
+def test_normalise_is_idempotent_and_drops_what_is_transient(tool):
+    figure = new_output(
+        "display_data",
+        data={"image/png": "AAAA", "text/plain": "Figure"},
+        metadata={"image/png": {"alt": "words", "width": 7}, "collapsed": True},
+    )
+    widget = new_output(
+        "display_data", data={tool.WIDGET_VIEW: {"model_id": "1"}, "text/plain": "x"}
+    )
+    cell = new_code_cell(
+        "f()", outputs=[stream("a"), stream("b"), stream("c", "stderr"), figure, widget]
+    )
+    cell.metadata = nbformat.from_dict({"tags": ["twin"], "scrolled": True})
+    twin = new_code_cell("g()")
+    notebook = new_notebook(cells=[cell, twin])
+    twin.id = cell.id
+    once = tool.normalise(notebook)
+    assert tool.normalise(once) == once
+    first, second = once.cells
+    assert first.metadata == {"tags": ["twin"]} and first.id != second.id
+    assert [o.get("text") for o in first.outputs[:2]] == ["ab", "c"]
+    assert first.outputs[2].metadata == {"image/png": {"alt": "words"}}
+    assert tool.WIDGET_VIEW not in first.outputs[3].data
+    assert "run this notebook" in first.outputs[3].data["text/plain"]
+
+
+def test_problems_finds_skipped_and_reordered_cells(tool):
+    cells = [new_code_cell("a", execution_count=2), new_code_cell("b", execution_count=1)]
+    assert any("in order" in found for found in tool.problems(new_notebook(cells=cells)))
+    cells = [new_code_cell("a", execution_count=1), new_code_cell("b", execution_count=2)]
+    assert tool.problems(new_notebook(cells=cells)) == []
+
+
+def test_check_passes_what_is_recorded_and_fails_on_one_changed_digit(tool, tmp_path, capfd):
+    path = write(tmp_path / "a.ipynb", "print(6 * 7)")
+    tool.record(path)
+    assert tool.check([path]) == 0
+    path.write_text(path.read_text().replace('"42\\n"', '"43\\n"'))
+    assert tool.check([path]) == 1
+    assert "1 failed" in capfd.readouterr().out
+
+
+def test_check_refuses_a_notebook_that_was_never_run(tool, tmp_path):
+    assert tool.check([write(tmp_path / "a.ipynb", "print(1)")]) == 1
+
+
+def test_find_names_what_there_is(tool, tmp_path):
+    for name in ("04_language.ipynb", "05_em.ipynb"):
+        write(tmp_path / name, "1")
+    assert [path.name for path in tool.find(["05"], tmp_path)] == ["05_em.ipynb"]
+    assert len(tool.find([], tmp_path)) == 2
+    with pytest.raises(tool.NotebookError, match="04_language"):
+        tool.find(["12"], tmp_path)
+
+
+def test_tex_becomes_mathml_outside_of_code_only(tool):
+    html = tool.tex_to_mathml(
+        "mass $p(m_j)$ and `$x$`\n\n$$\\sum_j q_j \\quad (4)$$\n\n5 $ or 6 $."
+    )
+    assert html.count("<math") == 2 and html.count('display="block"') == 1
+    assert "`$x$`" in html and "5 $ or 6 $." in html
+
+
+def test_render_needs_no_network(tool, tmp_path):
+    path = write(tmp_path / "04_language_meets_intent.ipynb", "print('hello')")
+    before = path.read_bytes()
+    assert tool.main(["--html", "--output", str(tmp_path / "build"), str(path)]) == 0
+    page = (tmp_path / "build" / "04_language_meets_intent.html").read_text(encoding="utf-8")
+    assert "hello" in page
+    assert "<script" not in page
+    assert path.read_bytes() == before
