@@ -24,7 +24,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from notebook_environment import ENVIRONMENT, notebook_environment
+from notebook_environment import notebook_environment
 
 from latentcrs_utils.course import CHAPTERS
 
@@ -334,12 +334,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("names", nargs="*", help="prefixes of notebook names; none means all")
     parser.add_argument("--check", action="store_true", help="strict nbval, nothing is written")
-    parser.add_argument(
-        "--html", action="store_true", help="render to build/*.html, nothing is run"
-    )
+    parser.add_argument("--html", action="store_true", help="execute and render to build/*.html")
+    parser.add_argument("--no-run", action="store_true", help="with --html: render what is there")
     parser.add_argument("--output", type=Path, default=ROOT / "build", help="folder of the HTML")
     options, extra = parser.parse_known_args(arguments)
-    os.environ.update(ENVIRONMENT)
     try:
         paths = find(options.names)
         if options.check:
