@@ -87,14 +87,55 @@ class BackboneConfig:
 
 @dataclass(frozen=True)
 class AnchorConfig:
-    """k-means intent anchors: ``K`` intents, the best of ``n_init`` starts."""
+    """k-means intent anchors: ``K`` intents, the best of ``n_init`` starts.
+
+    Clustered are the states of all users after their training part and at ``n_cuts`` random
+    earlier moments; names are made of the last ``n_recent`` items of such a state.
+    """
 
     K: int = 64
-    n_init: int = 10
+    n_cuts: int = 8
+    n_recent: int = 10
+    n_init: int = 4
     max_iterations: int = 300
 
     def __post_init__(self) -> None:
         _require(self.K >= 2, self, f"K={self.K}: at least two intents are needed.")
+
+
+@dataclass(frozen=True)
+class SimulatorConfig:
+    """Simulated users: how many instances, how many turns, and what they tend to say.
+
+    ``n_cuts`` random cuts a user beside the last training item; ``one_turn_share`` of the
+    training dialogues have one turn, the others two to ``max_turns``. The weights say how often
+    one condition stands alone, or with a second genre, a time, or a refusal. ``era_share``, how
+    often a film of the nineties is dated to a part of them; ``two_examples_share`` and
+    ``relation_share``, how often an example comes with a second one or with a relation ("but
+    older"); ``empty_vague_share``, how often a vague message hints at nothing.
+    """
+
+    n_cuts: int = 5
+    one_turn_share: float = 0.6
+    max_turns: int = 5
+    single_weight: float = 1.0
+    genre_weight: float = 1.5
+    time_weight: float = 2.0
+    refusal_weight: float = 0.75
+    era_share: float = 0.7
+    two_examples_share: float = 0.2
+    relation_share: float = 0.6
+    empty_vague_share: float = 0.15
+
+    def __post_init__(self) -> None:
+        for name in ("one_turn_share", "era_share", "relation_share", "empty_vague_share"):
+            share = getattr(self, name)
+            _require(0 <= share <= 1, self, f"{name}={share} is not in [0, 1].")
+        together = self.two_examples_share + self.relation_share
+        _require(together <= 1, self, "two_examples_share + relation_share exceeds 1.")
+        _require(self.n_cuts >= 0, self, f"n_cuts={self.n_cuts} is negative.")
+        _require(self.max_turns >= 2, self, f"max_turns={self.max_turns}: at least 2.")
+        _require(self.single_weight > 0, self, "single_weight must be positive.")
 
 
 @dataclass(frozen=True)
@@ -156,6 +197,7 @@ class Preset:
     data: DataConfig = field(default_factory=DataConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     anchors: AnchorConfig = field(default_factory=AnchorConfig)
+    simulator: SimulatorConfig = field(default_factory=SimulatorConfig)
     em: EMConfig = field(default_factory=EMConfig)
     direct: DirectConfig = field(default_factory=DirectConfig)
 
