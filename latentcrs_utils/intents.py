@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,35 +13,43 @@ from torch import Tensor
 
 from .artifacts import train_or_load
 from .config import AnchorConfig, preset
+from .data import random_cuts
 
 if TYPE_CHECKING:
     import polars as pl
 
     from .behavior.pretraining import Backbone
-    from .data import Dataset
+    from .data import Dataset, Sequences
 
-# An attribute seen this often everywhere is added to each count, so that rare ones do not win.
-_SMOOTHING = 5.0
-_MIN_LIFT = 1.15
+# Pseudo-counts that draw a small cluster's shares to those of everybody.
+_SHRINKAGE = 10.0
+_MIN_LIFT = 1.2
 _N_TITLES = 2
+# How much a title counts for a name if it does not fit the name's genre and decade.
+_MISFIT = 0.4
+_NARROWER = 1.1
 
 
 @dataclass(frozen=True)
 class Anchors:
     """K intents m_1..m_K, each a point in the space of user representations.
 
+    A *state* is the representation S of a user at some time of the training part.
+
     Attributes:
         centroids: [K, hidden] float32, largest cluster first (ties by coordinates).
-        sizes: [K] int64, training histories nearest to each centroid.
-        names: K different names, made of what the cluster's users chose unusually often.
-        assignments: [U] int64, the anchor of each user's training history.
-        inertia: sum of squared distances to the nearest centroid.
+        sizes: [K] int64, states nearest to each centroid.
+        names: K different names, made of what such users had just chosen unusually often.
+        assignments: [U] int64, the anchor of each user's whole training history.
+        item_counts: [K, V+1] int64, states of each cluster with an item among the last few.
+        inertia: sum of squared distances of the states to their centroids.
     """
 
     centroids: Tensor = field(repr=False)
     sizes: Tensor = field(repr=False)
     names: tuple[str, ...]
     assignments: Tensor = field(repr=False)
+    item_counts: Tensor = field(repr=False)
     inertia: float
 
     @property
@@ -56,18 +65,16 @@ def find_anchors(
     K: int | None = None,
     config: AnchorConfig | None = None,
     seed: int = 0,
-    progress: bool | None = None,
     reuse: bool = True,
 ) -> Anchors:
-    """Cluster the representations S of all training histories into K intents.
+    """Cluster the representations S of users, at the end and along their training histories.
 
     Args:
         backbone: the pretrained encoder.
-        data: the data set that it was trained on.
+        data: the data set that it was trained on; validation and test items are not read.
         K: number of intents; None takes the one of `config`.
-        config: starts and iterations; None takes the preset of the data set.
-        seed: seed of the k-means starts.
-        progress: say what happens; None lets the environment decide.
+        config: cuts, starts and iterations; None takes the preset of the data set.
+        seed: seed of the cuts and of the k-means starts.
         reuse: False clusters again even if a result is on disk.
 
     Returns:
@@ -80,42 +87,68 @@ def find_anchors(
     K = config.K if K is None else K
     if not 2 <= K <= data.n_users:
         raise ValueError(f"K={K} intents cannot be found among {data.n_users} users.")
-    S = backbone.encode(data.histories("train"))
+    parts = {"data": data.fingerprint, "backbone": _weights(backbone), "config": config}
     tensors, meta, _ = train_or_load(
         "anchors",
-        {"data": data.fingerprint, "S": _digest(S), "config": config, "K": K, "seed": seed},
-        lambda: _cluster(S, K, config, seed),
+        {**parts, "K": K, "seed": seed},
+        lambda: _cluster(backbone, data, K, config, seed),
         reuse=reuse,
     )
-    assignments = tensors["assignments"]
-    return Anchors(
-        centroids=tensors["centroids"],
-        sizes=torch.bincount(assignments, minlength=K),
-        names=name_anchors(data, assignments, K),
-        assignments=assignments,
-        inertia=meta["inertia"],
-    )
+    names = tuple(meta["names"])
+    return Anchors(names=names, inertia=meta["inertia"], **tensors)
 
 
-def _digest(S: Tensor) -> str:
-    """Hash of the representations: another backbone gives other anchors."""
-    import hashlib
+def _weights(backbone: Backbone) -> str:
+    """Hash of the encoder's weights: another backbone gives other anchors."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(backbone.encoder.state_dict().items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
 
-    return hashlib.sha256(S.numpy().tobytes()).hexdigest()
+
+def training_states(data: Dataset, n_cuts: int, seed: int) -> Sequences:
+    """The histories that are clustered: each user's training part, then parts of it.
+
+    Args:
+        data: the data set.
+        n_cuts: random cuts a user; 0 leaves the training parts alone.
+        seed: seed of the cuts.
+
+    Returns:
+        U sequences, one for each user in order, and after them those that were cut.
+    """
+    users = np.arange(data.n_users)
+    cuts = data.histories("train").lengths
+    if n_cuts:
+        more_users, more_cuts = random_cuts(data, n_cuts, seed, min_history=3)
+        earlier = more_cuts > 0
+        users = np.concatenate([users, more_users[earlier]])
+        cuts = np.concatenate([cuts, more_cuts[earlier]])
+    return data.interactions.prefixes(users, cuts)
 
 
 def _cluster(
-    S: Tensor, K: int, config: AnchorConfig, seed: int
+    backbone: Backbone, data: Dataset, K: int, config: AnchorConfig, seed: int
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from sklearn.cluster import KMeans
 
+    states = training_states(data, config.n_cuts, seed)
+    S = backbone.encode(states).numpy()
     kmeans = KMeans(K, n_init=config.n_init, max_iter=config.max_iterations, random_state=seed)
-    labels = kmeans.fit_predict(S.numpy())
+    labels = kmeans.fit_predict(S)
     centroids, assignments = canonical_order(
         torch.from_numpy(kmeans.cluster_centers_).float(), torch.from_numpy(labels).long()
     )
-    tensors = {"centroids": centroids, "assignments": assignments}
-    return tensors, {"inertia": float(kmeans.inertia_)}
+    sizes = torch.bincount(assignments, minlength=K)
+    item_counts = count_items(states.last(config.n_recent), assignments, K, data.n_items)
+    tensors = {
+        "centroids": centroids,
+        "sizes": sizes,
+        "assignments": assignments[: data.n_users].clone(),
+        "item_counts": item_counts,
+    }
+    names = name_anchors(data, item_counts, sizes)
+    return tensors, {"inertia": float(kmeans.inertia_), "names": names}
 
 
 def canonical_order(centroids: Tensor, assignments: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,8 +171,26 @@ def canonical_order(centroids: Tensor, assignments: Tensor) -> tuple[Tensor, Ten
     return centroids[torch.from_numpy(order)], torch.from_numpy(new_number)[assignments]
 
 
+def count_items(histories: Sequences, assignments: Tensor, K: int, n_items: int) -> Tensor:
+    """Count, for each cluster and item, the cluster's histories that hold the item.
+
+    Args:
+        histories: N sequences.
+        assignments: [N] their clusters.
+        K: number of clusters.
+        n_items: V.
+
+    Returns:
+        [K, V+1] int64.
+    """
+    pairs = np.unique(np.stack([histories.rows(), histories.flat.astype(np.int64)]), axis=1)
+    cells = assignments.numpy()[pairs[0]] * (n_items + 1) + pairs[1]
+    counts = np.bincount(cells, minlength=K * (n_items + 1))
+    return torch.from_numpy(counts.astype(np.int64)).view(K, n_items + 1)
+
+
 def describe_anchor(anchors: Anchors, data: Dataset, anchor: int, n: int = 8) -> pl.DataFrame:
-    """List the items that an anchor's users chose unusually often.
+    """List the items that users near an anchor had just chosen unusually often.
 
     Args:
         anchors: the anchors.
@@ -148,131 +199,122 @@ def describe_anchor(anchors: Anchors, data: Dataset, anchor: int, n: int = 8) ->
         n: number of items.
 
     Returns:
-        n rows: `item`, `title`, `year`, `genres`, `lift` (share of the anchor's users that have
-        it, over the share of all users, smoothed), `users`; the most typical first.
+        n rows, the most typical first: `item`, `title`, `year`, `genres`, `share` of the
+        anchor's states that hold the item, and `lift`, that share over the one of all states.
     """
     import polars as pl
 
-    shares, everyone = _user_counts(data, anchors.assignments, anchors.K)
-    typical, lift = _typical_items(shares[anchor], everyone, int(anchors.sizes[anchor]), n)
+    share, lift = lifts(anchors.item_counts.numpy(), anchors.sizes.numpy())
+    best = _most_typical(share, lift)[anchor, :n]
     table = pl.DataFrame(
-        {"item": typical.astype(np.int32), "lift": lift, "users": shares[anchor][typical]}
+        {
+            "item": best.astype(np.int32),
+            "share": share[anchor, best],
+            "lift": lift[anchor, best],
+        }
     )
     described = data.items.select("item", "title", "year", "genres")
     return table.join(described, on="item", how="left", maintain_order="left").select(
-        "item", "title", "year", "genres", "lift", "users"
+        "item", "title", "year", "genres", "share", "lift"
     )
 
 
-def name_anchors(data: Dataset, assignments: Tensor, K: int) -> tuple[str, ...]:
-    """Name each cluster of users by what they chose more often than everybody.
-
-    A name has the genre and the decade with the highest lift (where one stands out) and two
-    signature titles, e.g. "80s Action · Die Hard, Aliens". Where two clusters would share a
-    name, the smaller one takes its next titles.
+def lifts(counts: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shares within each cluster, and how they compare with the shares everywhere.
 
     Args:
-        data: the data set; only training histories are read.
-        assignments: [U] cluster of each user.
-        K: number of clusters.
+        counts: [K, A] how many of a cluster's cases have an attribute.
+        sizes: [K] cases of each cluster.
+
+    Returns:
+        share [K, A], drawn to the overall share where a cluster is small, and lift [K, A],
+        share / overall share (1 where an attribute occurs nowhere).
+    """
+    overall = counts.sum(0) / max(sizes.sum(), 1)
+    share = (counts + _SHRINKAGE * overall) / (sizes[:, None] + _SHRINKAGE)
+    lift = np.divide(share, overall, out=np.ones_like(share), where=overall > 0)
+    return share, lift
+
+
+def _typicality(share: np.ndarray, lift: np.ndarray) -> np.ndarray:
+    """share · log(lift), a term of a Kullback-Leibler divergence: frequent here, rare elsewhere."""
+    return share * np.log(lift)
+
+
+def _most_typical(share: np.ndarray, lift: np.ndarray) -> np.ndarray:
+    """Items 1..V of each cluster, [K, V], the most typical first."""
+    return np.argsort(-_typicality(share, lift)[:, 1:], axis=1, kind="stable") + 1
+
+
+def name_anchors(data: Dataset, item_counts: Tensor, sizes: Tensor) -> tuple[str, ...]:
+    """Name each cluster by what its users chose more often than everybody.
+
+    A name has the decade and genre that stand out together, if any do, and two signature titles,
+    e.g. "80s Action · Die Hard, Aliens". A title that names a larger cluster counts half for the
+    next; where two names would still be the same, the later one takes more titles.
+
+    Args:
+        data: the data set; only titles, years and genres are read.
+        item_counts: [K, V+1] as from `count_items`.
+        sizes: [K] cases of each cluster.
 
     Returns:
         K different names.
     """
-    counts, everyone = _user_counts(data, assignments, K)
-    sizes = np.bincount(assignments.numpy(), minlength=K)
-    labels = _attribute_labels(data, assignments, K)
+    labels, fits = _labels(data, item_counts.numpy())
+    share, lift = lifts(item_counts.numpy(), sizes.numpy())
+    typicality = _typicality(share, lift)
+    typicality[:, 0] = -np.inf
+    weight = np.where(typicality > 0, typicality * np.where(fits, 1.0, _MISFIT), typicality)
     names: list[str] = []
-    used_titles: Counter[int] = Counter()
-    for m in range(K):
-        typical, _ = _typical_items(counts[m], everyone, int(sizes[m]), 12)
-        # Titles that already name a larger cluster say little about this one.
-        titles = sorted(typical.tolist(), key=lambda item: used_titles[item])
-        names.append(_unique_name(labels[m], [data.title(i) for i in titles], names))
-        used_titles.update(titles[:_N_TITLES])
+    for m, label in enumerate(labels):
+        best = np.argsort(-weight[m], kind="stable")[:-1]
+        names.append(_unique_name(label, [data.title(int(i)) for i in best], names))
+        weight[m + 1 :, best[:_N_TITLES]] *= 0.5
     return tuple(names)
 
 
-def _unique_name(label: str, titles: list[str], taken: list[str]) -> str:
+def _unique_name(label: str, titles: Sequence[str], taken: Sequence[str]) -> str:
     for n_titles in range(_N_TITLES, len(titles) + 1):
         chosen = ", ".join(_short(title) for title in titles[:n_titles])
         name = f"{label} · {chosen}" if label else chosen
         if name not in taken:
             return name
-    raise ValueError("Two clusters of users have the same typical items; use fewer intents.")
+    raise ValueError("Two clusters have the same typical items in the same order.")
 
 
-def _short(title: str, limit: int = 28) -> str:
-    """Drop what stands in brackets and cut long titles at a word."""
+def _short(title: str, limit: int = 30) -> str:
+    """Drop what stands in brackets, the subtitle of a long title, and what is still too much."""
     title = title.split(" (")[0]
+    if len(title) > limit and ": " in title:
+        title = title.split(": ")[0].removesuffix(" or")
     if len(title) <= limit:
         return title
-    return title[: limit - 1].rsplit(" ", 1)[0].rstrip(",:") + "…"
+    return title[: limit - 1].rsplit(" ", 1)[0].rstrip(" ,&-") + "…"
 
 
-def _user_counts(data: Dataset, assignments: Tensor, K: int) -> tuple[np.ndarray, np.ndarray]:
-    """How many users of each cluster have each item [K, V+1], and how many users at all [V+1]."""
-    histories = data.histories("train")
-    user = np.repeat(np.arange(len(histories)), np.diff(histories.offsets))
-    pairs = np.unique(np.stack([user, histories.flat.astype(np.int64)]), axis=1)
-    counts = np.zeros((K, data.n_items + 1))
-    np.add.at(counts, (assignments.numpy()[pairs[0]], pairs[1]), 1)
-    return counts, counts.sum(0)
+def _labels(data: Dataset, item_counts: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """For each cluster the words of its attribute, "" if none stands out, and who has it [K, V+1].
 
-
-def _typical_items(
-    counts: np.ndarray, everyone: np.ndarray, n_users: int, n: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Items by how much more often the cluster's users have them than chance would say.
-
-    The order is that of the pointwise Kullback-Leibler term, share · log(lift): a typical item
-    is both frequent here and rarer elsewhere.
+    An attribute is a genre, or a genre of a decade.
     """
-    total = everyone.sum() / max(counts.sum(), 1e-9)
-    expected = everyone / total
-    lift = (counts + 1.0) / (expected + 1.0)
-    weight = counts / max(n_users, 1) * np.log(lift)
-    weight[0] = -np.inf
-    best = np.argsort(-weight, kind="stable")[:n]
-    best = best[counts[best] > 0] if (counts > 0).any() else best
-    return best, lift[best]
-
-
-def _attribute_labels(data: Dataset, assignments: Tensor, K: int) -> list[str]:
-    """A few words for each cluster, e.g. "80s Action": decade and genre where they stand out."""
-    histories = data.histories("train")
-    user = np.repeat(np.arange(len(histories)), np.diff(histories.offsets))
-    cluster = assignments.numpy()[user]
-    genres = dict(zip(data.items["item"], data.items["genres"], strict=True))
-    years = dict(zip(data.items["item"], data.items["year"], strict=True))
-    genre_counts = [Counter[str]() for _ in range(K)]
-    decade_counts = [Counter[str]() for _ in range(K)]
-    for m, item in zip(cluster.tolist(), histories.flat.tolist(), strict=True):
-        genre_counts[m].update(genres[item])
-        if years[item] is not None:
-            decade_counts[m][_decade(years[item])] += 1
-    decades = _standing_out(decade_counts)
-    kinds = _standing_out(genre_counts)
-    return [" ".join(part for part in (d, g) if part) for d, g in zip(decades, kinds, strict=True)]
-
-
-def _decade(year: int) -> str:
-    return f"{year // 10 % 10}0s" if year >= 1930 else "early"
-
-
-def _standing_out(counts: list[Counter[str]]) -> list[str]:
-    """For each cluster the attribute of most over-represented actions, or "" if none stands out."""
-    everywhere = sum(counts, Counter[str]())
-    total = sum(everywhere.values())
-    chosen = []
-    for count in counts:
-        here = sum(count.values())
-        best, best_weight = "", 0.0
-        for attribute in sorted(count):
-            expected = everywhere[attribute] * here / max(total, 1)
-            lift = (count[attribute] + _SMOOTHING) / (expected + _SMOOTHING)
-            weight = count[attribute] * np.log(lift)
-            if lift >= _MIN_LIFT and weight > best_weight:
-                best, best_weight = attribute, weight
-        chosen.append(best)
-    return chosen
+    attributes: dict[str, list[int]] = {}
+    columns = data.items.select("item", "year", "genres").iter_rows()
+    for item, year, genres in columns:
+        for genre in genres:
+            attributes.setdefault(genre, []).append(item)
+            if year is not None:
+                attributes.setdefault(f"{year // 10 % 10}0s {genre}", []).append(item)
+    words = sorted(attributes)
+    has = np.zeros((len(words), item_counts.shape[1]), dtype=bool)
+    for row, word in enumerate(words):
+        has[row, attributes[word]] = True
+    # Cases are choices here, not states: a cluster's choices by attribute, over all its choices.
+    share, lift = lifts(item_counts @ has.T, item_counts.sum(1))
+    strength = np.where(lift >= _MIN_LIFT, _typicality(share, lift), 0.0)
+    # Of two that say nearly the same, the narrower: "80s Action" before "Action".
+    strength *= [_NARROWER if word[0].isdigit() else 1.0 for word in words]
+    best = strength.argmax(1)
+    stands_out = strength.max(1) > 0
+    labels = [words[a] if clear else "" for a, clear in zip(best, stands_out, strict=True)]
+    return labels, has[best] | ~stands_out[:, None]

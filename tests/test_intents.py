@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,21 @@ import polars as pl
 import pytest
 import torch
 
+from latentcrs_utils.behavior.encoder import SASRec
 from latentcrs_utils.behavior.pretraining import Backbone
-from latentcrs_utils.config import AnchorConfig
+from latentcrs_utils.config import AnchorConfig, BackboneConfig
 from latentcrs_utils.data import Dataset, Sequences
 from latentcrs_utils.intents import (
     canonical_order,
+    count_items,
     describe_anchor,
     find_anchors,
+    lifts,
     name_anchors,
+    training_states,
 )
 
-CONFIG = AnchorConfig(K=3, n_init=2)
+CONFIG = AnchorConfig(K=3, n_cuts=0, n_init=2)
 GENRES = ["Western", "Horror", "Comedy"]
 DECADES = [1950, 1980, 1990]
 SIZES = [5, 20, 10]
@@ -41,7 +46,7 @@ def world() -> Dataset:
             "raw_item": [str(i) for i in range(1, 37)],
             "title": [f"{GENRES[t]} tale {n % 12} (again)" for n, t in enumerate(taste_of_item)],
             "year": [None if n == 0 else DECADES[t] + 3 for n, t in enumerate(taste_of_item)],
-            "genres": [[GENRES[t], "Drama"] for t in taste_of_item],
+            "genres": [[GENRES[t], "Drama"][: 1 + n % 2] for n, t in enumerate(taste_of_item)],
         }
     )
     users = pl.DataFrame(
@@ -64,7 +69,8 @@ class MeanOfTaste(Backbone):
 
 @pytest.fixture
 def backbone() -> Backbone:
-    return MeanOfTaste(config=None, encoder=None, curve=[], n_items=36)
+    config = BackboneConfig(hidden=4, n_heads=1, n_layers=1)
+    return MeanOfTaste(config, SASRec(36, config), [], 36)
 
 
 def test_anchors_find_the_tastes(world: Dataset, backbone: Backbone, empty_cache: Path) -> None:
@@ -90,6 +96,7 @@ def test_the_seed_does_not_matter_where_groups_are_clear(
     world: Dataset, backbone: Backbone, empty_cache: Path
 ) -> None:
     one, other = (find_anchors(backbone, world, config=CONFIG, seed=s) for s in (0, 1))
+    torch.testing.assert_close(one.centroids, other.centroids)
     assert torch.equal(one.assignments, other.assignments)
     assert one.names == other.names
 
@@ -101,7 +108,9 @@ def test_anchors_are_loaded_the_second_time(
     monkeypatch.setattr("latentcrs_utils.intents._cluster", None)
     loaded = find_anchors(backbone, world, config=CONFIG)
     assert torch.equal(made.centroids, loaded.centroids)
-    assert made.names == loaded.names
+    assert torch.equal(made.assignments, loaded.assignments)
+    assert torch.equal(made.item_counts, loaded.item_counts)
+    assert (made.names, made.inertia) == (loaded.names, loaded.inertia)
     with pytest.raises(TypeError):
         find_anchors(backbone, world, config=CONFIG, K=4)
 
@@ -132,48 +141,96 @@ def test_canonical_order_ignores_the_labels(seed: int) -> None:
     assert torch.equal(again[numbers], centroids[assignments])
 
 
+def test_states_are_the_training_parts_and_cuts_of_them(data: Dataset) -> None:
+    states = training_states(data, 2, seed=0)
+    histories = data.histories("train")
+    assert len(states) > 3 * data.n_users
+    assert all(np.array_equal(states[user], histories[user]) for user in range(0, data.n_users, 50))
+    beginnings = {tuple(row[:2].tolist()) for row in histories if len(row) > 1}
+    for number in range(data.n_users, len(states), 97):
+        assert len(states[number]) >= 1
+        if len(states[number]) > 1:
+            assert tuple(states[number][:2].tolist()) in beginnings
+    assert len(training_states(data, 0, seed=0)) == data.n_users
+
+
+def test_states_along_the_way_count_in_the_sizes(
+    world: Dataset, backbone: Backbone, empty_cache: Path
+) -> None:
+    config = AnchorConfig(K=3, n_cuts=2, n_init=2)
+    anchors = find_anchors(backbone, world, config=config)
+    assert anchors.sizes.sum() == len(training_states(world, 2, seed=0))
+    assert len(anchors.assignments) == world.n_users
+    assert sorted(name.split(" · ")[0] for name in anchors.names) == [
+        "50s Western",
+        "80s Horror",
+        "90s Comedy",
+    ]
+
+
+def test_counts_by_hand() -> None:
+    histories = Sequences.from_lists([[1, 2, 2], [2], [3], []])
+    counts = count_items(histories, torch.tensor([0, 0, 1, 1]), 2, 3)
+    assert counts.tolist() == [[0, 1, 2, 0], [0, 0, 0, 1]]
+
+
+def test_lift_by_hand() -> None:
+    share, lift = lifts(np.array([[8, 0], [1, 0]]), np.array([10, 20]))
+    # Overall share 9 / 30 = 0.3; ten pseudo-cases draw each cluster to it.
+    assert share[:, 0].tolist() == pytest.approx([(8 + 3) / 20, (1 + 3) / 30])
+    assert lift[:, 0].tolist() == pytest.approx([0.55 / 0.3, 4 / 9])
+    assert lift[:, 1].tolist() == [1.0, 1.0]
+
+
 def test_description_lists_what_the_users_have(
     world: Dataset, backbone: Backbone, empty_cache: Path
 ) -> None:
     anchors = find_anchors(backbone, world, config=CONFIG)
     table = describe_anchor(anchors, world, 2, n=4)
-    assert table.columns == ["item", "title", "year", "genres", "lift", "users"]
+    assert table.columns == ["item", "title", "year", "genres", "share", "lift"]
     assert table.height == 4
     assert all(genres[0] == "Western" for genres in table["genres"])
     assert (table["lift"] > 1).all()
+    # The first five users are the Westerns' own; each training part has six of the twelve.
     western = world.histories("train").flat[:30].tolist()
-    assert table["users"].to_list() == [western.count(item) for item in table["item"]]
+    held = np.array([western.count(item) for item in table["item"]])
+    overall = held / world.n_users
+    assert table["share"].to_list() == pytest.approx(((held + 10 * overall) / 15).tolist())
 
 
 @pytest.mark.parametrize("K", [16, 64, 256])
 def test_names_on_real_films_are_different_and_never_an_index(data: Dataset, K: int) -> None:
     assignments = torch.from_numpy(np.random.default_rng(K).permutation(data.n_users) % K)
-    names = name_anchors(data, assignments, K)
+    counts = count_items(data.histories("train"), assignments, K, data.n_items)
+    names = name_anchors(data, counts, torch.bincount(assignments))
     assert len(set(names)) == K
     assert all(len(name) <= 100 for name in names)
-    beginnings = {title.split(" (")[0][:12] for title in data.titles[1:]}
+    beginnings = {title.split(" (")[0].split(": ")[0][:12] for title in data.titles[1:]}
     for name in names:
         titles = name.split(" · ")[-1]
         assert any(titles.startswith(beginning) for beginning in beginnings), name
 
 
-def test_names_read_no_validation_or_test_item(world: Dataset) -> None:
+def test_names_read_no_validation_or_test_item(
+    world: Dataset, backbone: Backbone, empty_cache: Path
+) -> None:
     flat = world.interactions.flat.copy()
     ends = world.interactions.offsets[1:]
     flat[ends - 1] = flat[ends - 2] = 1
-    changed = Dataset(
-        world.name,
-        world.items,
-        world.users,
-        Sequences(world.interactions.offsets, flat),
-        {},
-        "changed",
-    )
-    assignments = torch.tensor([0] * 5 + [1] * 20 + [2] * 10)
-    assert name_anchors(world, assignments, 3) == name_anchors(changed, assignments, 3)
+    interactions = Sequences(world.interactions.offsets, flat)
+    changed = dataclasses.replace(world, interactions=interactions, fingerprint="changed")
+    config = AnchorConfig(K=3, n_cuts=2, n_init=2)
+    one, other = (find_anchors(backbone, d, config=config) for d in (world, changed))
+    assert one.names == other.names
+    assert torch.equal(one.centroids, other.centroids)
 
 
 def test_names_stay_different_where_users_hardly_differ(world: Dataset) -> None:
     assignments = torch.arange(35) % 7
-    names = name_anchors(world, assignments, 7)
-    assert len(set(names)) == 7
+    counts = count_items(world.histories("train"), assignments, 7, world.n_items)
+    assert len(set(name_anchors(world, counts, torch.bincount(assignments)))) == 7
+    # Nothing stands out where all clusters are the same: no genre, more and more titles.
+    same = counts.sum(0, keepdim=True).expand(4, -1)
+    names = name_anchors(world, same, torch.full((4,), 35))
+    assert len(set(names)) == 4
+    assert not any("·" in name for name in names)
