@@ -156,7 +156,7 @@ class ReplyGuard:
     def _take_titles(self, reply: str, offered: Collection[str]) -> tuple[str | None, str]:
         """The first title that was not offered, and the reply with offered titles cut out."""
         reply = reply.replace("&", " and ")
-        own = {form: title for title in offered for form in _spoken_forms(title)}
+        own = {form for title in offered for form in _spoken_forms(title)}
         longest = max(self._longest, *map(len, own), 0)
         tokens = list(_WORD.finditer(reply))
         keys = [" ".join(words(token.group(0))) for token in tokens]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STAGES = ("reading", "choosing", "writing")
 Watch = Callable[[str, Turn | None], None]
 # What the language model reads at most; a dialogue that grows beyond it loses its oldest messages.
-_TEXT_LIMIT = 4_000
+_TEXT_LIMIT = 2_000
 # Intents that a turn reports: the leaders before the message and the leaders after it.
 _LEADERS = 6
 

@@ -160,8 +160,8 @@ def test_a_turn_without_places_makes_no_sense(model):
 def test_a_dialogue_beyond_the_limit_drops_its_oldest_messages(model):
     conversation = chat(model)
     for letter in "abc":
-        turn = conversation.say(letter * 1_900)
-    assert model.language.read[-1] == "b" * 1_900 + " " + "c" * 1_900
+        turn = conversation.say(letter * 900)
+    assert model.language.read[-1] == "b" * 900 + " " + "c" * 900
     assert turn.note == "The dialogue is long: its first 1 messages are no longer read."
     assert len(conversation.messages) == 3
 

@@ -1,0 +1,25 @@
+"""The one place where text becomes HTML."""
+
+import html
+import unicodedata
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def escape(text: object) -> str:
+    """Any text as HTML that shows it and does nothing else.
+
+    Users, language models and catalogues write what they like; tags, quotes and entities come out
+    as characters, and what no page may hold (control characters, halves of surrogate pairs) as
+    the replacement character. Safe between tags and inside quoted attributes.
+
+    Args:
+        text: anything; its `str` is taken.
+    """
+    characters = (
+        c
+        if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")
+        else "\N{REPLACEMENT CHARACTER}"
+        for c in str(text)
+    )
+    return html.escape("".join(characters), quote=True)

@@ -1,0 +1,121 @@
+"""How the chat looks: one style sheet, no external resources.
+
+Colours come from the notebook's own theme where it has one, so that light and dark both read
+well; blue and orange tell apart without red or green, and every colour has words beside it.
+"""
+
+STYLE = """
+<style>
+.lcrs {
+  --ink: var(--jp-content-font-color1, #1c2733);
+  --soft: var(--jp-content-font-color2, #55616e);
+  --paper: var(--jp-layout-color1, #ffffff);
+  --raised: var(--jp-layout-color2, #f2f5f8);
+  --line: var(--jp-border-color2, #d3dae1);
+  --accent: #0a5f9e;
+  --on-accent: #ffffff;
+  --tint: #e3eef8;
+  --warm: #a34a00;
+  --before: #7b8794;
+  color: var(--ink);
+  font-family: var(--jp-ui-font-family, system-ui, sans-serif);
+  font-size: 14px;
+  line-height: 1.45;
+  max-width: 1080px;
+  container-type: inline-size;
+}
+[data-jp-theme-light="false"] .lcrs, .theme-dark .lcrs {
+  --accent: #6db6ee;
+  --on-accent: #08233a;
+  --tint: #17324a;
+  --warm: #ffb26b;
+  --before: #a3afbb;
+}
+.lcrs, .lcrs .widget-box { overflow: visible; }
+.lcrs .widget-html, .lcrs .widget-html-content { margin: 0; line-height: 1.45;
+  height: auto; min-height: 0; align-self: stretch; color: inherit; font-size: 14px; }
+.lcrs .widget-html-content { width: 100%; }
+.lcrs bdi { unicode-bidi: isolate; overflow-wrap: anywhere; }
+.lcrs-head { display: flex; flex-wrap: wrap; gap: 2px 16px; align-items: baseline;
+  border-bottom: 2px solid var(--accent); padding: 4px 0 8px; margin-bottom: 10px; }
+.lcrs-head b { font-size: 19px; }
+.lcrs-head span { color: var(--soft); }
+.lcrs-person { flex-wrap: wrap; gap: 6px 8px; align-items: center; }
+.lcrs-person .widget-combobox { width: 220px; margin: 0; }
+.lcrs-glimpse { color: var(--soft); padding: 6px 0 10px; }
+.lcrs-glimpse strong { color: var(--ink); font-weight: 600; }
+.lcrs-main { flex-wrap: wrap; gap: 16px; align-items: stretch; }
+.lcrs-left { flex: 3 1 430px; min-width: 0; gap: 8px; }
+.lcrs-right { flex: 1 1 250px; min-width: 0; background: var(--raised); border-radius: 10px;
+  padding: 12px 14px; box-sizing: border-box; }
+.lcrs .lcrs-scroll { display: flex; flex-direction: column-reverse; height: 470px; overflow-y: auto;
+  overflow-x: hidden; border: 1px solid var(--line); border-radius: 10px; background: var(--paper);
+  box-sizing: border-box; }
+.lcrs-log { padding: 12px; gap: 12px; margin-bottom: auto; box-sizing: border-box; width: 100%; }
+.lcrs-turn { gap: 8px; flex: none; }
+.lcrs-me, .lcrs-it { max-width: 86%; width: fit-content; padding: 7px 12px; border-radius: 12px;
+  white-space: pre-wrap; box-sizing: border-box; }
+.lcrs-me { margin-left: auto; background: var(--accent); color: var(--on-accent);
+  border-bottom-right-radius: 3px; max-height: 190px; overflow-y: auto; }
+.lcrs-it { background: var(--tint); color: var(--ink); border-bottom-left-radius: 3px; }
+.lcrs-who { font-size: 12px; color: var(--soft); margin: 3px 2px 0; }
+.lcrs-me + .lcrs-who { text-align: right; }
+.lcrs-wait { color: var(--soft); font-style: italic; }
+.lcrs-cards { flex-wrap: wrap; gap: 8px; }
+.lcrs-card { flex: 1 1 148px; max-width: 230px; border: 1px solid var(--line); border-radius: 10px;
+  background: var(--paper); padding: 8px 10px 9px; gap: 7px; box-sizing: border-box;
+  justify-content: space-between; }
+.lcrs-card.lcrs-liked { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
+.lcrs-card.lcrs-refused { opacity: .68; border-style: dashed; }
+.lcrs-title { font-weight: 600; line-height: 1.25; }
+.lcrs-facts { font-size: 12px; color: var(--soft); margin-top: 2px; }
+.lcrs-choice { gap: 6px; flex-wrap: wrap; }
+.lcrs .jupyter-button { border-radius: 8px; width: auto; height: 30px; line-height: 28px; margin: 0;
+  padding: 0 12px; border: 1px solid var(--line); background: var(--paper); color: var(--ink);
+  box-shadow: none; font-size: 13px; flex: none; }
+.lcrs .jupyter-button:hover:enabled { border-color: var(--accent); color: var(--accent); }
+.lcrs .jupyter-button:disabled { opacity: .5; }
+.lcrs .jupyter-button:focus-visible, .lcrs input:focus-visible { outline: 2px solid var(--accent);
+  outline-offset: 1px; }
+.lcrs .lcrs-choice .jupyter-button { height: 25px; line-height: 23px; padding: 0 8px;
+  font-size: 12px; flex: 1 1 auto; }
+.lcrs .jupyter-button.lcrs-send { background: var(--accent); border-color: var(--accent);
+  color: var(--on-accent); font-weight: 600; height: 36px; padding: 0 20px; }
+.lcrs .jupyter-button.lcrs-send:hover:enabled { color: var(--on-accent); filter: brightness(1.1); }
+.lcrs-compose { gap: 8px; align-items: center; }
+.lcrs .lcrs-compose .widget-text { flex: 1 1 auto; width: auto; height: auto; margin: 0; }
+.lcrs .lcrs-compose input { height: 36px; border-radius: 8px; font-size: 14px; padding: 0 12px; }
+.lcrs input { background: var(--paper); color: var(--ink); border: 1px solid var(--line); }
+.lcrs-actions { gap: 8px; flex-wrap: wrap; align-items: center; }
+.lcrs-status { padding: 1px 2px; min-height: 21px; }
+.lcrs-status i { display: inline-block; width: 9px; height: 9px; border-radius: 50%;
+  margin-right: 7px; background: var(--before); }
+.lcrs-status.lcrs-busy i { background: var(--accent);
+  animation: lcrs-pulse 1.1s infinite alternate; }
+.lcrs-status.lcrs-problem { color: var(--warm); font-weight: 600; }
+.lcrs-status.lcrs-problem i { background: var(--warm); border-radius: 2px; }
+.lcrs-bars h4 { margin: 0 0 2px; font-size: 14px; }
+.lcrs-bars p { margin: 0 0 10px; font-size: 12px; color: var(--soft); }
+.lcrs-bar { margin-bottom: 10px; }
+.lcrs-name { font-size: 13px; line-height: 1.25; overflow-wrap: anywhere; }
+.lcrs-track { position: relative; height: 11px; margin: 3px 0 2px; border-radius: 3px;
+  background: color-mix(in srgb, var(--ink) 10%, transparent); }
+.lcrs-fill { height: 100%; border-radius: 3px; background: var(--accent); width: var(--now);
+  animation: lcrs-grow .6s ease-out; }
+.lcrs-mark { position: absolute; top: -3px; bottom: -3px; width: 2px; left: var(--was);
+  background: var(--ink); }
+.lcrs-value { font-size: 12px; color: var(--soft); }
+.lcrs-value b { color: var(--ink); }
+.lcrs-hello { text-align: center; padding: 26px 12px 8px; color: var(--soft); }
+.lcrs-hello b { color: var(--ink); font-size: 16px; display: block; margin-bottom: 4px; }
+.lcrs-ideas { gap: 8px; flex-wrap: wrap; justify-content: center; }
+@keyframes lcrs-grow { from { width: var(--was); } to { width: var(--now); } }
+@keyframes lcrs-pulse { from { opacity: 1; } to { opacity: .35; } }
+@media (prefers-reduced-motion: reduce) { .lcrs * { animation: none !important; } }
+@container (max-width: 520px) {
+  .lcrs-card { flex-basis: 100%; max-width: none; }
+  .lcrs .lcrs-scroll { height: 420px; }
+  .lcrs-me, .lcrs-it { max-width: 96%; }
+}
+</style>
+"""

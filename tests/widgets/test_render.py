@@ -1,0 +1,68 @@
+"""HTML made from values: escaped, and each picture with its words."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentcrs_utils.conversation import Recommendation, Turn
+from latentcrs_utils.widgets import escape, render
+
+
+@given(st.text())
+def test_escaped_text_holds_no_markup_and_loses_nothing(text):
+    shown = escape(text)
+    assert not set(shown) & set("<>\"'")
+    assert not re.search(r"&(?!(amp|lt|gt|quot|#x27);)", shown)
+    shown.encode("utf-8")
+
+
+def test_escape_by_hand():
+    assert escape("<a href='x'>&\x00\ud800") == "&lt;a href=&#x27;x&#x27;&gt;&amp;��"
+    assert escape("two\nlines 🎬") == "two\nlines 🎬"
+    assert escape(3) == "3"
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "words"),
+    [
+        (0.31, 0.12, "31 %, up from 12 %"),
+        (0.10, 0.40, "10 %, down from 40 %"),
+        (0.10, 0.101, "10 %"),
+        (0.004, None, "under 1 %"),
+        (0.02, 0.001, "2 %, up from under 1 %"),
+    ],
+)
+def test_a_bar_has_words(after, before, words):
+    assert render.bar_words(after, before) == words
+
+
+def test_bars_are_six_and_the_rest_is_summed():
+    after = {f"intent {j}": p for j, p in enumerate([0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05])}
+    page = render.intent_bars(after, None, n_intents=8)
+    assert page.count("lcrs-name") == 6 and "intent 6" not in page
+    assert "2 other intents together: 10 %." in page
+    assert "lcrs-mark" not in page
+    widths = [float(x) for x in re.findall(r"--now:([\d.]+)%", page)]
+    assert widths == pytest.approx([100, 66.7, 33.3, 33.3, 33.3, 33.3])
+
+
+def test_bars_share_one_scale_with_what_was_before():
+    page = render.intent_bars({"a": 0.2, "b": 0.1}, {"a": 0.1, "b": 0.4}, n_intents=2)
+    assert re.findall(r"--now:([\d.]+)%;--was:([\d.]+)%", page) == [
+        ("50.0", "25.0"),
+        ("25.0", "100.0"),
+    ]
+    assert page.count("lcrs-mark") == 2 and "other intents" not in page
+
+
+def test_a_card_without_facts_says_so():
+    assert "no further facts" in render.card(Recommendation(1, "X", None, (), 0.0))
+    assert "1990 · Drama · War" in render.card(Recommendation(1, "X", 1990, ("Drama", "War"), 0.0))
+
+
+def test_a_growing_reply_is_shown_as_far_as_it_goes():
+    turn = Turn(1, "hello", (), {}, {})
+    assert "…" in render.reply(None) and "…" in render.reply(turn)
+    assert "So far" in render.reply(None, "So far")
