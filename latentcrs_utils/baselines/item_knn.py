@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -89,8 +90,16 @@ def _nearest(similarity: sparse.csr_array, n: int) -> sparse.csr_array:
     )
 
 
+@lru_cache(maxsize=4)
 def tune_item_knn(data: Dataset) -> ItemKNNConfig:
-    """Choose the configuration with the best NDCG@20 on the validation items, history masked."""
+    """Choose the configuration with the best NDCG@20 on the validation items, history masked.
+
+    Args:
+        data: the data set; its answer is remembered, since every table asks for it.
+
+    Returns:
+        The best of `NEIGHBOURS` x `RECENT` x `SHRINKAGE`; the first of equals.
+    """
     histories, targets = data.histories("valid"), data.targets("valid")
     best, best_value = ItemKNNConfig(), -1.0
     for shrinkage in SHRINKAGE:

@@ -3,6 +3,9 @@
 A *view* is a sequence that was cropped, masked or reordered at random. *Instance* contrast pulls
 two views of one sequence together; *intent* contrast pulls a view to the k-means prototype of its
 sequence. All operations work on a whole left-padded batch [B, L] at once.
+
+A sequence is represented by the mean of its states, for both contrasts (the official release
+does so for intents, and lays all states end to end for instances).
 """
 
 from __future__ import annotations
