@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here. Install Python 3.11 or newer, or name yours: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import sys; ok = sys.version_info >= (3, 11); ok or print("The course needs Python 3.11 or newer; $(PYTHON) is", ".".join(map(str, sys.version_info[:3])) + ". Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.11"); sys.exit(not ok)'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
-	@echo "Setting up $(VENV) (once; several hundred megabytes are downloaded)."
+	@echo "Setting up $(VENV) (once; this downloads a few hundred megabytes, or gigabytes where torch comes with CUDA)."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip --disable-pip-version-check install --editable '.[chat,test]'
 	@$(PY) -m pip --disable-pip-version-check check

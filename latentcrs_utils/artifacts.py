@@ -36,7 +36,7 @@ def cache_dir() -> Path:
     checkout = Path(__file__).resolve().parent.parent
     if chosen:
         folder = Path(chosen).expanduser()
-    elif (checkout / "pyproject.toml").is_file() and (checkout / "notebooks").is_dir():
+    elif (checkout / "pyproject.toml").is_file():
         folder = checkout / "data" / "cache"
     else:
         import pooch
