@@ -45,7 +45,7 @@ GENRE_WORDS: dict[str, str] = {
 
 _RECENT = r"recent(?:ly)?|latest|newest|brand[ -]new|current|modern|contemporary"
 _NEGATION = (
-    r"no|not|non|never|nothing|none|neither|nor|without|avoid\w*|skip\w*|except|minus|hate"
+    r"no|nope|nah|not|non|never|nothing|none|neither|nor|without|avoid\w*|skip\w*|except|minus|hate"
     r"|dislike|exclud\w*|sick of|tired of|enough of|bored (?:of|with)|anything but|instead of"
     r"|rather than|less|(?:count|leave|keep) (?:me|it|us) out"
     r"|(?:do|does|did|is|are|wo|ca|should|would|have|has|had)n'?t|can'?t|cannot|don'?t"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from itertools import chain, islice
@@ -67,15 +67,19 @@ class Turn:
     restated: str | None = None
 
 
+def _in_book(genres: Iterable[str]) -> list[str]:
+    """Return the genres that the phrase book has words for, sorted."""
+    return sorted(set(genres) & set(phrase_book()["genres"]))
+
+
 @lru_cache(maxsize=4096)
-def _sayable_genres(target: Film) -> list[str]:
+def _sayable_genres(target: Film) -> tuple[str, ...]:
     """Return the target's genres whose plain names do not give its title away."""
-    pools = all_pools()
-    return [
-        genre
-        for genre in sorted(target.genres)
-        if not leaks(" ".join(chain(*pools["plain", genre, "many"].values())), target.title)
-    ]
+    names = {
+        genre: " ".join(chain(*all_pools()["plain", genre, "many"].values()))
+        for genre in _in_book(target.genres)
+    }
+    return tuple(genre for genre, words in names.items() if not leaks(words, target.title))
 
 
 def _time_condition(rng: np.random.Generator, target: Film, config: SimulatorConfig) -> list[str]:
@@ -120,7 +124,7 @@ def choose_example(
         return choose_attributes(rng, situation, config)
     first = examples[0]
     like = f"like={first.item}"
-    gained = [f"genre={genre}" for genre in sorted(target.genres - first.genres)]
+    gained = [f"genre={genre}" for genre in _in_book(target.genres - first.genres)]
     if not first.genres & target.genres:
         # no genre in common: naming the film alone would mislead, so a genre is said with it
         return (f"liked={first.item}", *([str(rng.choice(gained))] if gained else []))
@@ -132,7 +136,7 @@ def choose_example(
             second = max(rest, key=lambda film: len(shared(film, target) - said))
             return like, f"like={second.item}"
     if draw > 1 - config.relation_share:
-        lost = [f"not genre={genre}" for genre in sorted(first.genres - target.genres)]
+        lost = [f"not genre={genre}" for genre in _in_book(first.genres - target.genres)]
         true = relations(first, target) + gained + (lost if target.genres else [])
         if true:
             return like, str(rng.choice(true))
