@@ -237,11 +237,18 @@ def _pip_download(asset: WheelAsset, target: Path, options: tuple[str, ...]) -> 
     # pip keeps a growing file in its temporary folder: watching it there gives the progress bar
     temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(target))
     environment = {**os.environ, **temporary}
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
-    )
-    _watch(process, target, asset)
-    complaint = process.communicate()[1].strip()
+    report = target / "pip.log"
+    with report.open("w", encoding="utf-8") as stream:
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=stream, env=environment
+        )
+        try:
+            _watch(process, target, asset)
+        finally:
+            # an interrupted notebook cell must not leave pip running behind it
+            process.kill()
+            process.wait()
+    complaint = report.read_text(encoding="utf-8", errors="replace").strip()
     wheel = target / asset.wheel
     if process.returncode != 0 or not wheel.is_file():
         raise AssetError(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import subprocess
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -169,6 +171,34 @@ def test_damaged_cached_file_is_fetched_again(index: Path, same_size: bool) -> N
     # the clock of some file systems is coarse: make sure that the time of change differs
     os.utime(files[0], ns=(1, 1))
     assert contents(assets.fetch(asset)) == list(CONTENT.values())
+
+
+def test_two_at_once_both_get_the_whole_files(index: Path) -> None:
+    asset = describe(build_wheel(index, CONTENT))
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(assets.fetch, asset) for _ in range(2)]
+        files = [future.result() for future in both]
+    assert files[0] == files[1]
+    assert contents(files[0]) == list(CONTENT.values())
+    left = {file.name for file in files[0][0].parent.iterdir()}
+    assert left == {"a.txt", "b.txt", "a.txt.verified", "b.txt.verified"}
+
+
+def test_an_interrupt_ends_pip_and_leaves_nothing(
+    index: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset = describe(build_wheel(index, CONTENT))
+    running = []
+
+    def interrupted(process: subprocess.Popen, target: Path, asset: WheelAsset) -> None:
+        running.append(process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(assets, "_watch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        assets.fetch(asset)
+    assert running[0].poll() is not None
+    assert not [file for file in empty_cache.rglob("*") if file.is_file()]
 
 
 def test_archive_path_cannot_leave_the_cache(index: Path, empty_cache: Path) -> None:
