@@ -75,6 +75,7 @@ class Embedder:
         reuse: ``False`` computes everything afresh and leaves the cache alone.
 
     Attributes:
+        model: which model it is, as given; a Talker made with it shares the weights.
         name: the model, as shown on screen.
         tokens: the `TokenBill` of all calls so far.
         last_tokens: the `TokenBill` of the last call.
@@ -103,6 +104,7 @@ class Embedder:
         self._store = (
             VectorStore(cache_dir() / "embeddings" / "vectors-1.sqlite") if reuse else None
         )
+        self.model = model
         self.name = self._source.name
         self.dtype = choose_dtype(dtype)
         self.prompt = prompt
