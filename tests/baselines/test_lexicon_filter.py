@@ -1,0 +1,73 @@
+"""The lexicon as a hard filter."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+import pytest
+
+from latentcrs_utils.baselines.lexicon_filter import lexicon_mask
+from latentcrs_utils.data import Dataset, Sequences
+from latentcrs_utils.language.simulator import simulate_utterances
+
+
+@pytest.fixture
+def tiny() -> Dataset:
+    items = pl.DataFrame(
+        {
+            "item": range(1, 7),
+            "raw_item": [str(i) for i in range(1, 7)],
+            "title": list("ABCDEF"),
+            "year": [1985, 1994, 1997, None, 1955, 1998],
+            "genres": [["Comedy"], ["Comedy", "Horror"], ["Drama"], ["War"], ["War", "IMAX"], []],
+        },
+        schema_overrides={"item": pl.Int32, "year": pl.Int32},
+    )
+    users = pl.DataFrame({"user": [0], "raw_user": ["u"]}, schema_overrides={"user": pl.Int32})
+    return Dataset("tiny", items, users, Sequences.from_lists([[1, 2, 3, 4, 5]]), {}, "none")
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("a comedy", [1, 2]),
+        ("a scary comedy", [2]),
+        ("a comedy, no horror", [1]),
+        ("no horror", [1, 3, 4, 5, 6]),
+        ("from the eighties", [1]),
+        ("a comedy from the mid-nineties", [2]),
+        ("a war film", [4, 5]),  # a year that is not known bars nothing but a time
+        ("a war film from the fifties", [5]),
+        ("either the eighties or the fifties", [1, 5]),
+        # no film is both: one of the genres is enough
+        ("a war comedy", [1, 2, 4, 5]),
+        # no film is left: the filter stands aside
+        ("a western", [1, 2, 3, 4, 5, 6]),
+        ("a drama from the thirties", [1, 2, 3, 4, 5, 6]),
+        ("something that will have me in stitches", [1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_allowed_items(tiny: Dataset, text: str, allowed: list[int]) -> None:
+    mask = lexicon_mask(tiny, [text])
+    assert mask.shape == (1, 7) and mask.dtype == bool
+    assert np.flatnonzero(mask[0]).tolist() == allowed
+
+
+def test_rows_follow_the_texts(tiny: Dataset) -> None:
+    mask = lexicon_mask(tiny, ["a comedy", "a drama", "a comedy"])
+    assert np.array_equal(mask[0], mask[2]) and not np.array_equal(mask[0], mask[1])
+    assert lexicon_mask(tiny, []).shape == (0, 7)
+
+
+def test_on_real_requests_no_row_is_empty_and_plain_words_keep_the_target(data: Dataset) -> None:
+    some_users = dataclasses.replace(data, interactions=data.interactions.select(range(100)))
+    test = simulate_utterances(some_users).select(split="test", phrasing="test")
+    mask = lexicon_mask(data, test.texts)
+    assert mask.shape == (len(test), data.n_items + 1)
+    assert mask.any(1).all() and not mask[:, 0].any()
+    kept = mask[np.arange(len(test)), test.targets]
+    plain = (test.frame["level"] == "plain").to_numpy()
+    assert kept[plain].mean() >= 0.95
+    assert mask[plain].sum(1).mean() < data.n_items / 4  # it does filter
