@@ -1,0 +1,223 @@
+"""PromptEOL vectors: what they are, what is computed once, and what the cache survives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from latentcrs_utils.errors import ConfigError, MessageError
+from latentcrs_utils.language import embedder as embedder_module
+from latentcrs_utils.language.embedder import PROMPT, Embedder
+from latentcrs_utils.language.models import load_language_model
+
+from .tiny_model import make_tiny_model
+
+TEXTS = ["funny", "a slow war film from the forties", "for the kids, please", "funny"]
+
+
+@pytest.fixture
+def tiny_embedder(tiny: Path, empty_cache: Path) -> Embedder:
+    return Embedder(tiny, dtype="float32", batch_size=2)
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the batches that really go through the model."""
+    sizes: list[int] = []
+    real = embedder_module.last_hidden_states
+
+    def counted(language_model, batch):
+        sizes.append(len(batch))
+        return real(language_model, batch)
+
+    monkeypatch.setattr(embedder_module, "last_hidden_states", counted)
+    return sizes
+
+
+def direct(folder: Path, text: str) -> torch.Tensor:
+    """Last hidden state of the prompt around one text, with no batch and no padding."""
+    loaded = load_language_model(folder, "float32")
+    ids = loaded.tokenizer(f'This sentence: "{text}" means in one word: "', return_tensors="pt")
+    with torch.no_grad():
+        hidden = loaded.model(ids["input_ids"], output_hidden_states=True).hidden_states[-1]
+    return hidden[0, -1]
+
+
+def test_vectors_equal_an_unpadded_pass_of_each_prompt(tiny, tiny_embedder):
+    vectors = tiny_embedder.embed(TEXTS)
+    assert vectors.dtype == torch.float32 and vectors.shape == (4, 16)
+    expected = torch.stack([direct(tiny, text) for text in TEXTS])
+    torch.testing.assert_close(vectors, expected, atol=1e-5, rtol=1e-5)
+    assert torch.equal(vectors[0], vectors[3])
+    assert not torch.allclose(vectors[0], vectors[1], atol=1e-2)
+
+
+def test_each_distinct_text_goes_through_the_model_once(tiny_embedder, passes):
+    tiny_embedder.embed(TEXTS)
+    assert sum(passes) == 3 and max(passes) <= 2
+    tiny_embedder.embed([*TEXTS, "new"])
+    assert sum(passes) == 4
+
+
+def test_token_bill_counts_reading_apart_from_computing(tiny_embedder):
+    tiny_embedder.embed(TEXTS)
+    # a byte is a token in the tiny tokenizer
+    expected = sum(len(PROMPT.format(text=text)) for text in set(TEXTS))
+    bill = tiny_embedder.last_tokens
+    assert (bill.texts, bill.distinct, bill.tokens) == (4, 3, expected)
+    assert (bill.computed_texts, bill.computed_tokens) == (3, expected)
+    tiny_embedder.embed(TEXTS[:1])
+    assert tiny_embedder.last_tokens.tokens == len(PROMPT.format(text="funny"))
+    assert tiny_embedder.last_tokens.computed_tokens == 0
+    assert tiny_embedder.tokens.texts == 5 and tiny_embedder.tokens.computed_texts == 3
+
+
+def test_known_texts_need_no_weights(tiny, tiny_embedder, monkeypatch):
+    before = tiny_embedder.embed(TEXTS)
+    monkeypatch.setattr(embedder_module, "load_language_model", lambda *_: pytest.fail("loaded"))
+    assert torch.equal(Embedder(tiny, dtype="float32").embed(TEXTS), before)
+    # the failure above is a real one: an unknown text does load the weights
+    with pytest.raises(pytest.fail.Exception):
+        Embedder(tiny, dtype="float32").embed(["unknown"])
+
+
+@pytest.mark.parametrize("change", ["prompt", "dtype", "max_tokens", "model"])
+def test_another_setting_never_reuses_a_vector(tiny, tiny_embedder, passes, change, tmp_path):
+    tiny_embedder.embed(["funny"])
+    model, setting = tiny, {"dtype": "float32"}
+    if change == "prompt":
+        setting["prompt"] = 'The word for "{text}" is "'
+    elif change == "dtype":
+        setting["dtype"] = "bfloat16"
+    elif change == "max_tokens":
+        setting["max_tokens"] = 60
+    else:
+        model = make_tiny_model(tmp_path / "other", seed=1)
+    other = Embedder(model, **setting).embed(["funny"])
+    assert len(passes) == 2
+    if change != "max_tokens":
+        assert not torch.equal(other, tiny_embedder.embed(["funny"]))
+
+
+def test_a_copied_model_folder_is_the_same_model(tiny, tiny_embedder, tmp_path):
+    copied = make_tiny_model(tmp_path / "copy")
+    assert Embedder(copied, dtype="float32").identity == tiny_embedder.identity
+
+
+def test_a_long_text_keeps_its_end_and_the_whole_prompt(tiny, empty_cache):
+    embedder = Embedder(tiny, dtype="float32", max_tokens=100)
+    ids = embedder.token_ids("first words " + "and so on " * 200 + "last words")
+    text = load_language_model(tiny, "float32").tokenizer.decode(ids)
+    assert len(ids) == 100
+    assert text.startswith('This sentence: "') and "first" not in text
+    assert text.endswith('and so on last words" means in one word: "')
+
+
+def test_a_message_of_2000_characters_is_embedded_by_its_latest_words(tiny, tiny_embedder):
+    long = "a quiet drama, " * 133
+    vectors = tiny_embedder.embed([long + "alone", "x" + long[1:] + "alone", long + "abcde"])
+    assert torch.equal(vectors[0], vectors[1])
+    assert not torch.allclose(vectors[0], vectors[2], atol=1e-2)
+
+
+def test_control_words_in_a_text_are_plain_letters(tiny, tiny_embedder):
+    assert len(tiny_embedder.token_ids("<|end|>")) == len(PROMPT.format(text="<|end|>"))
+
+
+@pytest.mark.parametrize("bad", ["", " \n", None, "half \ud83d"])
+def test_a_text_that_cannot_be_embedded_is_named_by_its_place(tiny_embedder, bad):
+    with pytest.raises(MessageError, match="Text 1 of the list"):
+        tiny_embedder.embed(["fine", bad])
+
+
+def test_a_single_string_is_not_taken_for_a_list_of_letters(tiny_embedder):
+    with pytest.raises(MessageError, match="list"):
+        tiny_embedder.embed("funny")
+
+
+def test_no_texts_give_an_empty_matrix(tiny_embedder):
+    assert tiny_embedder.embed([]).shape == (0, 16)
+
+
+def test_bad_settings_are_refused(tiny, empty_cache):
+    with pytest.raises(ConfigError, match="exactly once"):
+        Embedder(tiny, prompt="no place for it")
+    with pytest.raises(ConfigError, match="batch_size"):
+        Embedder(tiny, batch_size=0)
+    with pytest.raises(ConfigError, match="float16x"):
+        Embedder(tiny, dtype="float16x")
+
+
+def test_braces_in_a_text_stand_verbatim(tiny, tiny_embedder):
+    vectors = tiny_embedder.embed(["{text} {0}"])
+    torch.testing.assert_close(vectors[0], direct(tiny, "{text} {0}"), atol=1e-5, rtol=1e-5)
+
+
+def test_without_reuse_nothing_is_read_or_kept(tiny, empty_cache, passes):
+    embedder = Embedder(tiny, dtype="float32", reuse=False)
+    embedder.embed(["funny"])
+    embedder.embed(["funny"])
+    assert passes == [1, 1] and not list(empty_cache.rglob("*.sqlite"))
+
+
+def test_threads_share_one_embedder(tiny_embedder):
+    groups = [[f"text {i} of {thread}" for i in range(6)] for thread in range(4)]
+    results: dict[int, torch.Tensor] = {}
+
+    def work(number: int) -> None:
+        results[number] = tiny_embedder.embed(groups[number])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert tiny_embedder.tokens.texts == 24
+    for number, group in enumerate(groups):
+        assert torch.equal(results[number], tiny_embedder.embed(group))
+
+
+KILLED = """
+import os, sys
+from latentcrs_utils.language import embedder as module
+real, count = module.last_hidden_states, 0
+def dying(language_model, batch):
+    global count
+    count += 1
+    if count == 4:
+        os.kill(os.getpid(), 9)
+    return real(language_model, batch)
+module.last_hidden_states = dying
+texts = [f"text number {i}" for i in range(20)]
+module.Embedder(sys.argv[1], dtype="float32", batch_size=2).embed(texts)
+"""
+
+
+def test_a_killed_run_loses_only_the_running_batch(tiny, tiny_embedder, passes):
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tiny)], capture_output=True)
+    assert done.returncode == -9
+    tiny_embedder.embed([f"text number {i}" for i in range(20)])
+    # three batches of two were finished before the kill
+    assert sum(passes) == 14
+
+
+def test_a_damaged_cache_is_set_aside(tiny, tiny_embedder, empty_cache):
+    before = tiny_embedder.embed(["funny"])
+    file = empty_cache / "embeddings" / "vectors-1.sqlite"
+    file.write_bytes(b"this is no database, whatever its name says" * 100)
+    assert torch.equal(tiny_embedder.embed(["funny"]), before)
+    assert file.with_name(f"{file.name}.damaged").exists()
+    assert len(tiny_embedder._store.read([tiny_embedder._key("funny", 0)])) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tiny, tiny_embedder, empty_cache, passes):
+    # a folder in the file's place fails for every user, even where permissions do not bind
+    (empty_cache / "embeddings" / "vectors-1.sqlite").mkdir(parents=True)
+    vectors = tiny_embedder.embed(["funny"])
+    torch.testing.assert_close(vectors[0], direct(tiny, "funny"), atol=1e-5, rtol=1e-5)
+    assert passes == [1]

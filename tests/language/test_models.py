@@ -1,0 +1,110 @@
+"""Which model is meant, and what is said when there is none."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+
+from latentcrs_utils.errors import AssetError, ConfigError
+from latentcrs_utils.language import models
+from latentcrs_utils.language.models import choose_dtype, find_model, load_language_model
+
+from .tiny_model import make_tiny_model
+
+
+def test_the_default_is_known_without_its_file(empty_cache, monkeypatch):
+    monkeypatch.setattr(models.assets, "fetch", lambda asset: pytest.fail("fetched"))
+    assert find_model().name == "SmolLM2-135M-Instruct"
+
+
+def test_weights_are_loaded_once_for_all(tiny, empty_cache):
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(load_language_model(tiny, "float32")))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] is found[1] is found[2] is load_language_model(tiny, "float32")
+    assert load_language_model(tiny, "bfloat16") is not found[0]
+    assert found[0].hidden_size == 16 and found[0].context_length == 512
+
+
+def test_identity_follows_the_weights(tiny, empty_cache, tmp_path):
+    folder = make_tiny_model(tmp_path / "model")
+    before = find_model(folder).identity
+    assert before == find_model(tiny).identity
+    make_tiny_model(folder, seed=3)
+    assert find_model(folder).identity != before
+
+
+def test_dtype_auto_follows_the_processor(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for able, expected in ({"avx512_bf16": True}, "bfloat16"), ({"avx2": True}, "float32"):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
+        assert choose_dtype("auto") == expected
+        assert choose_dtype("float32") == "float32"
+    with pytest.raises(ConfigError, match="float64"):
+        choose_dtype("float64")
+
+
+def test_an_unknown_hub_model_offline_is_one_clear_sentence(empty_cache):
+    with pytest.raises(AssetError, match="'owner/no-such-model' is not on this machine"):
+        find_model("owner/no-such-model")
+
+
+def test_a_name_that_no_model_can_have_is_refused(empty_cache):
+    with pytest.raises(ConfigError, match=r"There is no language model 'smol lm2'.*'smollm2'"):
+        find_model("smol lm2")
+
+
+def test_paths_that_hold_no_model(empty_cache, tmp_path):
+    with pytest.raises(ConfigError, match="is no language model"):
+        find_model(tmp_path / "absent")
+    with pytest.raises(ConfigError, match=r"no config\.json"):
+        find_model(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"no \*\.safetensors"):
+        find_model(tmp_path)
+
+
+def test_damaged_weights_are_named(empty_cache, tmp_path):
+    folder = make_tiny_model(tmp_path / "model", seed=4)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(AssetError, match="damaged"):
+        load_language_model(folder, "float32")
+
+
+def test_a_file_that_is_no_gguf_is_named(empty_cache, tmp_path):
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF but not really" * 50)
+    with pytest.raises(AssetError, match=r"model\.gguf"):
+        load_language_model(file, "float32")
+
+
+def test_dequantised_weights_are_kept_and_mended(tiny, empty_cache, tmp_path, monkeypatch):
+    file = tmp_path / "tiny.gguf"
+    file.write_bytes(b"stands for quantised weights")
+    unpacked = []
+
+    def dequantise(path):
+        unpacked.append(path)
+        return models._from_files(tiny, "float32")
+
+    monkeypatch.setattr(models, "_dequantise", dequantise)
+    first = load_language_model(file, "float32")
+    models._load.cache_clear()
+    second = load_language_model(file, "float32")
+    assert len(unpacked) == 1 and second is not first
+    for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    (weights,) = (empty_cache / "models").glob("tiny-*/model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-100])
+    models._load.cache_clear()
+    load_language_model(file, "float32")
+    assert len(unpacked) == 2
