@@ -12,7 +12,9 @@ from collections.abc import Collection, Iterable
 
 from rapidfuzz import fuzz
 
+from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import MessageError
+from latentcrs_utils.language.lexicon import extract
 
 MESSAGE_LIMIT = 2_000
 REPLY_LIMIT = 400
@@ -112,9 +114,8 @@ class ReplyGuard:
     def objection(
         self,
         reply: str,
+        items: Collection[Recommendation],
         *,
-        offered: Collection[str],
-        known: str = "",
         message: str = "",
         instructions: str = "",
         previous: Collection[str] = (),
@@ -123,9 +124,8 @@ class ReplyGuard:
 
         Args:
             reply: the tidied reply.
-            offered: titles that the recommender chose for this turn, the only ones to be named.
-            known: all else that the model was told (genres, years): names in it may be used.
-            message: the user's message; its names may be used, but not as films.
+            items: what the recommender chose for this turn; it may speak of nothing else.
+            message: the user's message; its names may be taken up, but not as films.
             instructions: the fixed words of the prompt, which the reply must not recite.
             previous: replies already given.
 
@@ -138,41 +138,46 @@ class ReplyGuard:
             return f"it was longer than {REPLY_LIMIT} characters"
         if _MARKERS.search(reply):
             return "it showed part of the prompt or a link"
-        foreign, rest = self._take_titles(reply, offered)
+        foreign, named, rest = self._take_titles(reply, items)
         if foreign:
             return f"it named a film that was not chosen ({foreign})"
         if _shares_run(words(rest), words(instructions), _LEAK_WORDS):
             return "it recited its instructions"
         if _repeats(reply, words(rest), message, previous):
             return "it repeated itself or the question"
-        name = _unknown_name(rest, {*words(known), *words(message)})
-        if name:
+        if name := _unknown_name(rest, items, message):
             return f"it named something that is not in the list ({name})"
-        year = _unknown_year(rest, f"{known} {message}")
-        if year:
+        if year := _unknown_year(rest, items, message):
             return f"it gave a year that is not in the list ({year})"
+        if not named:
+            return "it named none of the chosen films"
+        if genre := _wrong_genre(rest, named, message):
+            return f"it gave a film a genre that it does not have ({genre})"
         return None
 
-    def _take_titles(self, reply: str, offered: Collection[str]) -> tuple[str | None, str]:
-        """The first title that was not offered, and the reply with offered titles cut out."""
+    def _take_titles(
+        self, reply: str, items: Collection[Recommendation]
+    ) -> tuple[str | None, list[Recommendation], str]:
+        """The first title that was not chosen, the items named, the reply without their titles."""
         reply = reply.replace("&", " and ")
-        own = {form for title in offered for form in _spoken_forms(title)}
+        own = {form: item for item in items for form in _spoken_forms(item.title)}
         longest = max(self._longest, *map(len, own), 0)
         tokens = list(_WORD.finditer(reply))
         keys = [" ".join(words(token.group(0))) for token in tokens]
-        rest, end, start = [], 0, 0
+        named, rest, end, start = [], [], 0, 0
         while start < len(tokens):
             step = 1
             for stop in range(min(len(tokens), start + longest), start, -1):
                 form = tuple(keys[start:stop])
                 if form in own:
+                    named.append(own[form])
                     rest += [reply[end : tokens[start].start()], _CUT]
                     end, step = tokens[stop - 1].end(), stop - start
                     break
                 if form in self._catalogue and _written_as_title(tokens[start:stop]):
-                    return self._catalogue[form], reply
+                    return self._catalogue[form], named, reply
             start += step
-        return None, "".join([*rest, reply[end:]])
+        return None, named, "".join([*rest, reply[end:]])
 
 
 def _catalogue_forms(title: str) -> set[tuple[str, ...]]:
@@ -213,8 +218,9 @@ def _repeats(reply: str, rest: list[str], message: str, previous: Collection[str
     return any(fuzz.ratio(reply.casefold(), text.casefold()) > 90 for text in said if text)
 
 
-def _unknown_name(rest: str, known: set[str]) -> str | None:
+def _unknown_name(rest: str, items: Collection[Recommendation], message: str) -> str | None:
     """The first capitalised word inside a sentence that nobody told the model."""
+    known = {*words(message), *(word for item in items for word in words(" ".join(item.genres)))}
     for token in _WORD.finditer(rest):
         word = token.group(0)
         before = rest[: token.start()].rstrip(" \"'“”‘’(-–—")
@@ -225,11 +231,19 @@ def _unknown_name(rest: str, known: set[str]) -> str | None:
     return None
 
 
-def _unknown_year(rest: str, known: str) -> str | None:
-    """The first year or decade that does not follow from the years in `known`."""
-    years = {match[1] for match in _YEAR.finditer(known)}
+def _unknown_year(rest: str, items: Collection[Recommendation], message: str) -> str | None:
+    """The first year or decade that neither the items nor the user speak of."""
+    years = {match[1] for match in _YEAR.finditer(message)} | {str(item.year) for item in items}
     for match in _YEAR.finditer(rest):
-        decades = {year[:3] for year in years}
-        if match[1] not in years and not (match[2] and match[1][:3] in decades):
+        decade = match[2] and any(year.startswith(match[1][:3]) for year in years)
+        if match[1] not in years and not decade:
             return match[0]
     return None
+
+
+def _wrong_genre(rest: str, named: Collection[Recommendation], message: str) -> str | None:
+    """The first genre in the reply that no item named has and the user did not speak of."""
+    asked = extract(message)
+    fine = {*asked.genres, *asked.not_genres, *(genre for item in named for genre in item.genres)}
+    claimed = extract(rest.replace(_CUT, " "))
+    return min({*claimed.genres, *claimed.not_genres} - fine, default=None)

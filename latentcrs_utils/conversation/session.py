@@ -14,12 +14,13 @@ from torch import Tensor
 from latentcrs_utils.conversation import transcript
 from latentcrs_utils.conversation.guards import ReplyGuard, clean_message
 from latentcrs_utils.conversation.turn import Feedback, Recommendation, Turn
-from latentcrs_utils.conversation.wording import Talker, thing, word_reply
+from latentcrs_utils.conversation.wording import thing, word_reply
 from latentcrs_utils.data import Sequences
 from latentcrs_utils.errors import ConfigError, DataError, LatentCRSError, MessageError
 
 if TYPE_CHECKING:
     from latentcrs_utils.em import LatentCRS
+    from latentcrs_utils.language.talker import Talker
 
 STAGES = ("reading", "choosing", "writing")
 Watch = Callable[[str, Turn | None], None]
@@ -61,7 +62,7 @@ class Conversation:
         user: int | str | None = None,
         *,
         history: Iterable[int] | None = None,
-        talker: Talker | Literal["local"] | None = "local",
+        talker: "Talker | Literal['local'] | None" = "local",
         n_items: int = 5,
     ):
         if n_items < 1:
@@ -108,7 +109,7 @@ class Conversation:
         return [*self._start, *(item for item in accepted if item not in self._start)]
 
     @property
-    def talker(self) -> Talker | None:
+    def talker(self) -> "Talker | None":
         """The language model that words the replies; loaded at first use."""
         if self._talker == "local":
             from latentcrs_utils.language.talker import LocalTalker
@@ -208,7 +209,7 @@ class Conversation:
         model: "LatentCRS",
         values: Mapping[str, Any],
         *,
-        talker: Talker | Literal["local"] | None = "local",
+        talker: "Talker | Literal['local'] | None" = "local",
     ) -> "Conversation":
         """The conversation that `transcript` described, ready to go on; nothing is generated again.
 

@@ -3,42 +3,45 @@
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from latentcrs_utils.conversation.guards import ReplyGuard, sentences, tidy_reply
 from latentcrs_utils.conversation.turn import Turn
 
-MAX_NEW_TOKENS = 80
-_MAX_SENTENCES = 2
+if TYPE_CHECKING:
+    from latentcrs_utils.language.talker import Talker
+
+MAX_NEW_TOKENS = 60
+# A small model stays on its subject for one sentence, and with three films.
+_N_SENTENCES = 1
+_N_TITLES = 3
 
 INSTRUCTIONS = (
-    "You help a friend pick a {thing} for tonight. Answer in one or two short, warm sentences. "
-    "Name only {thing}s from the list, exactly as written, and add no facts about them."
+    "You recommend {thing}s. Answer in one friendly sentence that takes up the wish and names "
+    "{thing}s from the list only."
 )
-REQUEST = 'My friend said: "{message}"\nThe list: {titles}.\nWhat do you say to your friend?'
-
-
-class Reply(Protocol):
-    """What a Talker returns."""
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-
-
-class Talker(Protocol):
-    """What a conversation needs of a language model that writes."""
-
-    def generate(
-        self,
-        messages: list[dict[str, str]],
-        *,
-        max_new_tokens: int,
-        stream: Callable[[str], None] | None,
-        stop: threading.Event | None,
-    ) -> Reply:
-        """Continue a chat; call `stream` with each new piece of text; end early on `stop`."""
-        ...
+REQUEST = 'Wish: "{message}"\nList: {titles}'
+# Invented films: a real one might be repeated where it was not chosen.
+EXAMPLES = (
+    (
+        "a spooky night in",
+        "The Hollow Stair (1963, Horror), Black Harvest (1974, Horror), Room Nine (1981, Thriller)",
+        "The Hollow Stair suits a spooky night in, and Black Harvest is close behind.",
+    ),
+    (
+        "cheer me up, but nothing silly",
+        "Two for Lunch (1988, Comedy, Romance), Paper Boats (1992, Comedy, Drama), "
+        "The Long Weekend (1979, Comedy)",
+        "Two for Lunch will cheer you up without being silly, and Paper Boats is a fine second "
+        "choice.",
+    ),
+    (
+        "maybe something about the sea",
+        "Salt and Iron (1956, Adventure), The Lighthouse Road (1990, Drama), "
+        "North Wind (1968, Adventure)",
+        "Salt and Iron takes you out to sea, and The Lighthouse Road is the quieter of the two.",
+    ),
+)
 
 
 def thing(data_name: str) -> str:
@@ -47,12 +50,17 @@ def thing(data_name: str) -> str:
 
 
 def prompt(turn: Turn, noun: str) -> list[dict[str, str]]:
-    """The chat messages that ask a language model to introduce the items of a turn."""
-    titles = ", ".join(item.label for item in turn.items)
-    return [
-        {"role": "system", "content": INSTRUCTIONS.format(thing=noun)},
-        {"role": "user", "content": REQUEST.format(message=turn.message, titles=titles)},
-    ]
+    """The chat messages that ask a language model to introduce the first items of a turn."""
+    titles = ", ".join(
+        f"{item.title} ({', '.join([str(item.year or 'year unknown'), *item.genres[:2]])})"
+        for item in turn.items[:_N_TITLES]
+    )
+    exchanges = [*EXAMPLES, (turn.message, titles, "")]
+    chat = [{"role": "system", "content": INSTRUCTIONS.format(thing=noun)}]
+    for message, listed, answer in exchanges:
+        content = REQUEST.format(message=message, titles=listed)
+        chat += [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
+    return chat[:-1]
 
 
 def template_reply(turn: Turn, has_history: bool) -> str:
@@ -87,7 +95,7 @@ def _because(turn: Turn, has_history: bool) -> str:
 
 def word_reply(
     turn: Turn,
-    talker: Talker | None,
+    talker: "Talker | None",
     guard: ReplyGuard,
     *,
     noun: str,
@@ -121,7 +129,7 @@ def word_reply(
             why_template="no language model was asked",
         )
     writer = _GuardedWriter(turn, guard, noun, previous, stream, stop)
-    name = getattr(talker, "name", type(talker).__name__)
+    name = talker.name
     try:
         answer = talker.generate(
             prompt(turn, noun),
@@ -165,7 +173,8 @@ class _GuardedWriter:
     ):
         self.turn, self.guard, self.previous = turn, guard, previous
         self.stream, self.stop = stream, stop
-        self.instructions = f"{INSTRUCTIONS.format(thing=noun)} {REQUEST}"
+        told = prompt(turn, noun)[:-1]
+        self.fixed_words = " ".join(message["content"] for message in told)
         self.enough = threading.Event()
         self.draft = self.shown = ""
         self.objection: str | None = None
@@ -192,20 +201,19 @@ class _GuardedWriter:
                 self.objection = "it was empty" if not text.strip() else "it broke off"
 
     def _advance(self, complete: Sequence[str]) -> None:
-        candidate = " ".join(complete[:_MAX_SENTENCES])
+        candidate = " ".join(complete[:_N_SENTENCES])
         if len(candidate) <= len(self.shown) or self.objection:
             return
         self.objection = self.guard.objection(
             candidate,
-            offered=[item.title for item in self.turn.items],
-            known=" ".join(f"{i.year or ''} {' '.join(i.genres)}" for i in self.turn.items),
+            self.turn.items,
             message=self.turn.message,
-            instructions=self.instructions,
+            instructions=self.fixed_words,
             previous=self.previous,
         )
         if self.objection is None:
             if self.stream is not None:
                 self.stream(candidate[len(self.shown) :])
             self.shown = candidate
-        if self.objection or len(complete) >= _MAX_SENTENCES:
+        if self.objection or len(complete) >= _N_SENTENCES:
             self.enough.set()

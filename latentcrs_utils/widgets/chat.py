@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import ipywidgets as w
 
 from latentcrs_utils.conversation import Conversation, Feedback, StoppedError, Turn, clean_message
-from latentcrs_utils.conversation.wording import Talker, thing
+from latentcrs_utils.conversation.wording import thing
 from latentcrs_utils.errors import LatentCRSError, MessageError
 from latentcrs_utils.widgets import render
 from latentcrs_utils.widgets.parts import Streamer, TurnView, box, close
@@ -19,6 +19,7 @@ from latentcrs_utils.widgets.style import STYLE
 
 if TYPE_CHECKING:
     from latentcrs_utils.em import LatentCRS
+    from latentcrs_utils.language.talker import Talker
 
 IDEAS = (
     "something funny from the eighties",
@@ -53,7 +54,7 @@ class ChatApp:
         model: "LatentCRS",
         *,
         user: int | str | None = None,
-        talker: Talker | Literal["local"] | None = "local",
+        talker: "Talker | Literal['local'] | None" = "local",
         n_items: int = 5,
         ideas: Sequence[str] = IDEAS,
     ):

@@ -10,7 +10,7 @@ STYLE = """
   --ink: var(--jp-content-font-color1, #1c2733);
   --soft: var(--jp-content-font-color2, #55616e);
   --paper: var(--jp-layout-color1, #ffffff);
-  --raised: var(--jp-layout-color2, #f2f5f8);
+  --raised: color-mix(in srgb, var(--ink) 5%, transparent);
   --line: var(--jp-border-color2, #d3dae1);
   --accent: #0a5f9e;
   --on-accent: #ffffff;
@@ -41,14 +41,16 @@ STYLE = """
 .lcrs-head b { font-size: 19px; }
 .lcrs-head span { color: var(--soft); }
 .lcrs-person { flex-wrap: wrap; gap: 6px 8px; align-items: center; }
-.lcrs-person .widget-combobox { width: 220px; margin: 0; }
+.lcrs .lcrs-person .widget-html { align-self: center; }
+.lcrs-person .widget-combobox { width: 190px; margin: 0; }
+.lcrs .lcrs-person input { height: 30px; border-radius: 8px; }
 .lcrs-glimpse { color: var(--soft); padding: 6px 0 10px; }
 .lcrs-glimpse strong { color: var(--ink); font-weight: 600; }
 .lcrs-main { flex-wrap: wrap; gap: 16px; align-items: stretch; }
 .lcrs-left { flex: 3 1 430px; min-width: 0; gap: 8px; }
 .lcrs-right { flex: 1 1 250px; min-width: 0; background: var(--raised); border-radius: 10px;
   padding: 12px 14px; box-sizing: border-box; }
-.lcrs .lcrs-scroll { display: flex; flex-direction: column-reverse; height: 470px; overflow-y: auto;
+.lcrs .lcrs-scroll { display: flex; flex-direction: column-reverse; height: 450px; overflow-y: auto;
   overflow-x: hidden; border: 1px solid var(--line); border-radius: 10px; background: var(--paper);
   box-sizing: border-box; }
 .lcrs-log { padding: 12px; gap: 12px; margin-bottom: auto; box-sizing: border-box; width: 100%; }
@@ -61,8 +63,9 @@ STYLE = """
 .lcrs-who { font-size: 12px; color: var(--soft); margin: 3px 2px 0; }
 .lcrs-me + .lcrs-who { text-align: right; }
 .lcrs-wait { color: var(--soft); font-style: italic; }
-.lcrs-cards { flex-wrap: wrap; gap: 8px; }
-.lcrs-card { flex: 1 1 148px; max-width: 230px; border: 1px solid var(--line); border-radius: 10px;
+.lcrs .lcrs-cards { display: grid; gap: 8px;
+  grid-template-columns: repeat(auto-fill, minmax(min(158px, 100%), 1fr)); }
+.lcrs-card { border: 1px solid var(--line); border-radius: 10px;
   background: var(--paper); padding: 8px 10px 9px; gap: 7px; box-sizing: border-box;
   justify-content: space-between; }
 .lcrs-card.lcrs-liked { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
@@ -102,8 +105,8 @@ STYLE = """
   background: color-mix(in srgb, var(--ink) 10%, transparent); }
 .lcrs-fill { height: 100%; border-radius: 3px; background: var(--accent); width: var(--now);
   animation: lcrs-grow .6s ease-out; }
-.lcrs-mark { position: absolute; top: -3px; bottom: -3px; width: 2px; left: var(--was);
-  background: var(--ink); }
+.lcrs-mark { position: absolute; top: -3px; bottom: -3px; width: 2px;
+  left: max(0px, calc(var(--was) - 2px)); background: var(--ink); }
 .lcrs-value { font-size: 12px; color: var(--soft); }
 .lcrs-value b { color: var(--ink); }
 .lcrs-hello { text-align: center; padding: 26px 12px 8px; color: var(--soft); }
@@ -113,7 +116,7 @@ STYLE = """
 @keyframes lcrs-pulse { from { opacity: 1; } to { opacity: .35; } }
 @media (prefers-reduced-motion: reduce) { .lcrs * { animation: none !important; } }
 @container (max-width: 520px) {
-  .lcrs-card { flex-basis: 100%; max-width: none; }
+  .lcrs .lcrs-cards { grid-template-columns: 1fr 1fr; }
   .lcrs .lcrs-scroll { height: 420px; }
   .lcrs-me, .lcrs-it { max-width: 96%; }
 }

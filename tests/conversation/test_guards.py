@@ -13,6 +13,7 @@ from latentcrs_utils.conversation.guards import (
     tidy_reply,
     words,
 )
+from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import MessageError
 
 CATALOGUE = [
@@ -28,12 +29,17 @@ CATALOGUE = [
     "As Good As It Gets",
     "Dr. Strange",
 ]
-OFFERED = ["The Quiet Harbour", "Alien", "Dust & Thunder", "Star Trek: The Voyage"]
+OFFERED = [
+    Recommendation(1, "The Quiet Harbour", 1951, ("Drama",), 0.0),
+    Recommendation(2, "Alien", 1979, ("Horror", "Sci-Fi"), 0.0),
+    Recommendation(3, "Dust & Thunder", 1953, ("Western",), 0.0),
+    Recommendation(4, "Star Trek: The Voyage", None, (), 0.0),
+]
 GUARD = ReplyGuard(CATALOGUE)
 
 
 def objection(reply: str, **more) -> str | None:
-    return GUARD.objection(reply, **{"offered": OFFERED, "known": "1951 1979 Drama", **more})
+    return GUARD.objection(reply, OFFERED, **more)
 
 
 @pytest.mark.parametrize("empty", ["", "   ", "\n\t ", "\u200b\u200d\ufeff", "\x00\x07"])
@@ -90,8 +96,9 @@ def test_a_message_is_either_clean_or_refused(text):
         "You could start with Alien (1979), and then try Dust and Thunder.",
         "Try the quiet harbour or Star Trek!",
         "I think you'll like Quiet Harbour, a drama from the 1950s.",
-        "Is it a game for you? I'd say so.",
-        "Since you asked for Drama, Alien's mood may fit.",
+        "Is it a game for you? I'd say so: Alien.",
+        "Alien's mood may fit, a horror film with a touch of science fiction.",
+        "A Western like Dust and Thunder.",
     ],
 )
 def test_replies_about_the_offered_films_may_be_shown(reply):
@@ -117,6 +124,9 @@ def test_replies_about_the_offered_films_may_be_shown(reply):
         ("It stars Tom Hanks.", r"not in the list \(Tom\)"),
         ("Alien (1986) is a classic.", r"a year that is not in the list \(1986\)"),
         ("It is pure 1980s joy.", r"a year that is not in the list \(1980s\)"),
+        ("I'm sorry for your loss.", "named none of the chosen films"),
+        ("Alien is a romantic comedy.", r"a genre that it does not have \(Comedy\)"),
+        ("The Quiet Harbour is no western.", r"a genre that it does not have \(Western\)"),
         ("<|im_start|>assistant Alien.", "part of the prompt"),
         ("See https://example.org for Alien.", "part of the prompt or a link"),
         ("As an AI I cannot watch Alien.", "part of the prompt"),
@@ -134,6 +144,12 @@ def test_the_prompt_must_not_be_recited_but_titles_may():
     recited = "Answer in one or two short, warm sentences."
     assert objection(recited, instructions=told) == "it recited its instructions"
     assert objection("Short and warm: The Quiet Harbour.", instructions=told) is None
+
+
+def test_a_genre_that_the_user_spoke_of_may_be_taken_up():
+    assert objection("For a comedy mood, Alien.") is not None
+    assert objection("For a comedy mood, Alien.", message="a comedy, or so") is None
+    assert objection("No comedy, so Alien.", message="no comedy please") is None
 
 
 def test_a_name_from_the_message_is_no_film():
@@ -166,9 +182,9 @@ def test_words_ignore_case_accents_possessives_and_ampersands():
 
 def test_all_real_titles_are_recognised(data):
     guard = ReplyGuard(data.titles)
-    for title in data.titles[1::25]:
-        if not words(title):
-            continue
-        assert guard.objection(f"You should see {title} tonight.", offered=["Zzyzx"]) is not None
-        refusal = guard.objection(f"You should see {title} tonight.", offered=[title])
-        assert refusal is None, (title, refusal)
+    other = Recommendation(0, "Zzyzx", 1990, (), 0.0)
+    for row in data.items[::25].iter_rows(named=True):
+        said = f"You should see {row['title']} tonight."
+        assert guard.objection(said, [other]) is not None
+        own = Recommendation(row["item"], row["title"], row["year"], tuple(row["genres"]), 0.0)
+        assert guard.objection(said, [own]) is None, row["title"]

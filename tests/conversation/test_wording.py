@@ -7,7 +7,7 @@ import pytest
 from conversation.fakes import FakeModel, FakeTalker
 from latentcrs_utils.conversation import Conversation
 
-GOOD = "Night of the Moth may be the one. It is a horror film from 1952."
+GOOD = "Night of the Moth may be the one for a horror night, from 1952."
 
 
 def say(*replies, message="horror", user=None, **more):
@@ -18,16 +18,26 @@ def say(*replies, message="horror", user=None, **more):
 
 def test_a_good_reply_is_shown_and_billed():
     shown = []
-    turn, talker = say(GOOD, stream=shown.append)
+    turn, _ = say(GOOD, stream=shown.append)
     assert (turn.reply, turn.reply_source, turn.why_template) == (GOOD, "model", None)
     assert turn.talker == "Scripted" and turn.prompt_tokens == 50 and turn.completion_tokens > 5
-    assert shown == ["Night of the Moth may be the one.", " It is a horror film from 1952."]
-    told = talker.asked[0][-1]["content"]
-    assert "horror" in told and "Night of the Moth (1952), Film Number 6 (1956)" in told
+    assert shown == [GOOD]
 
 
-def test_only_two_sentences_are_taken():
-    turn, _ = say(f"{GOOD} And a third one. And a fourth one.")
+def test_the_model_is_told_the_wish_and_the_first_three_items():
+    _, talker = say(GOOD, message='horror, "now"')
+    chat = talker.asked[0]
+    assert [m["role"] for m in chat] == ["system", *["user", "assistant"] * 3, "user"]
+    assert chat[0]["content"].startswith("You recommend films.")
+    assert chat[-1]["content"] == (
+        'Wish: "horror, "now""\n'
+        "List: Night of the Moth (1952, Horror), Film Number 6 (1956), "
+        "Film Number 10 (1960, Horror)"
+    )
+
+
+def test_only_one_sentence_is_taken():
+    turn, _ = say(f"{GOOD} And a second one. And a third one.")
     assert turn.reply == GOOD
 
 
@@ -36,10 +46,13 @@ def test_only_two_sentences_are_taken():
     [
         ("Watch Dust & Thunder tonight.", "named a film that was not chosen (Dust & Thunder)"),
         ("It stars Tom Hanks.", "something that is not in the list (Tom)"),
-        ("Answer in one or two short, warm sentences.", "recited its instructions"),
+        ("Answer in one friendly sentence that takes up the wish.", "recited its instructions"),
+        ("The Hollow Stair suits a spooky night in.", "recited its instructions"),
+        ("A lovely choice for tonight.", "named none of the chosen films"),
+        ("Night of the Moth is a comedy.", "a genre that it does not have (Comedy)"),
         ("", "it was empty"),
         ("a sentence without an end", "it broke off"),
-        ("Fine. Fine.", "repeated itself"),
+        ("more and more and more and more and more.", "repeated itself"),
     ],
 )
 def test_a_bad_reply_is_replaced_and_the_reason_kept(reply, reason):
@@ -52,11 +65,10 @@ def test_a_bad_reply_is_replaced_and_the_reason_kept(reply, reason):
     assert "Dust" not in "".join(shown) and "Tom" not in "".join(shown)
 
 
-def test_a_bad_second_sentence_stops_the_model_and_is_never_shown():
+def test_a_bad_sentence_stops_the_model_and_is_never_shown():
     shown = []
-    bad = f"Night of the Moth is a choice. Or see Heat instead. {'More and more words. ' * 50}"
-    turn, _ = say(bad, stream=shown.append)
-    assert shown == ["Night of the Moth is a choice."]
+    turn, _ = say(f"Or see Heat instead. {'More and more words. ' * 50}", stream=shown.append)
+    assert shown == []
     assert turn.why_template == "it named a film that was not chosen (Heat)"
     assert len(turn.draft) < 100
 
@@ -67,21 +79,25 @@ def test_a_failing_model_loses_nothing():
     assert turn.why_template == "the language model failed (RuntimeError)"
 
 
-def test_stopping_keeps_what_was_said_or_falls_back_to_the_template():
+def test_stopping_falls_back_to_the_template():
     stop = threading.Event()
-    turn, _ = say(GOOD, stream=lambda _: stop.set(), stop=stop)
-    assert turn.reply == "Night of the Moth may be the one." and turn.reply_source == "model"
-    early = threading.Event()
-    turn, _ = say(GOOD, before_piece=early.set, stop=early)
+    turn, _ = say(GOOD, before_piece=stop.set, stop=stop)
     assert turn.reply_source == "template" and turn.why_template == "you stopped it"
     assert len(turn.items) == 5
 
 
+def test_stopping_after_the_sentence_keeps_it():
+    stop = threading.Event()
+    turn, _ = say(f"{GOOD} And more.", stream=lambda _: stop.set(), stop=stop)
+    assert turn.reply == GOOD and turn.reply_source == "model"
+
+
 def test_the_same_reply_twice_is_not_shown_twice():
-    talker = FakeTalker("A fine choice for you.", "A fine choice for you.")
+    said = "For you, a fine choice on an evening as long and as dark as this one is surely {}."
+    talker = FakeTalker(said.format("Night of the Moth"), said.format("Film Number 22"))
     conversation = Conversation(FakeModel(), 42, talker=talker)
     assert conversation.say("horror").reply_source == "model"
-    assert "repeated" in conversation.say("western").why_template
+    assert "repeated" in conversation.say("horror").why_template
 
 
 def test_without_a_talker_the_template_speaks_of_the_intent_that_rose():
