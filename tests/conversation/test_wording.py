@@ -93,7 +93,10 @@ def test_stopping_after_the_sentence_keeps_it():
 
 
 def test_the_same_reply_twice_is_not_shown_twice():
-    said = "For you, a fine choice on an evening as long and as dark as this one is surely {}."
+    said = (
+        "For you and for whoever keeps you company on an evening that is as long and as dark as "
+        "this one, a fine choice and maybe even the very best of them all is surely {}."
+    )
     talker = FakeTalker(said.format("Night of the Moth"), said.format("Film Number 22"))
     conversation = Conversation(FakeModel(), 42, talker=talker)
     assert conversation.say("horror").reply_source == "model"
