@@ -36,6 +36,7 @@ def tiny() -> Dataset:
         ("a scary comedy", [2]),
         ("a comedy, no horror", [1]),
         ("no horror", [1, 3, 4, 5, 6]),
+        ("no horror and no war", [1, 3, 6]),
         ("from the eighties", [1]),
         ("a comedy from the mid-nineties", [2]),
         ("a war film", [4, 5]),  # a year that is not known bars nothing but a time
