@@ -21,7 +21,7 @@ from latentcrs_utils.behavior.pretraining import (
     sample_negatives,
     validate,
 )
-from latentcrs_utils.config import BackboneConfig
+from latentcrs_utils.config import ICLREC_AS_PUBLISHED, BackboneConfig, preset
 from latentcrs_utils.data import Dataset, Sequences
 
 TINY = BackboneConfig(
@@ -186,3 +186,12 @@ def test_validation_reads_no_test_item(cyclic: Dataset) -> None:
     flat[cyclic.interactions.offsets[1:] - 1] = 1
     changed = dataclasses.replace(cyclic, interactions=Sequences(cyclic.interactions.offsets, flat))
     assert validate(encoder, cyclic) == validate(encoder, changed)
+
+
+def test_both_the_default_and_the_published_form_exist() -> None:
+    default = preset("ml-100k").backbone
+    assert (default.loss, default.contrast) == ("ce", "none")
+    published = ICLREC_AS_PUBLISHED
+    assert (published.loss, published.contrast) == ("bce", "Hybrid")
+    assert (published.cf_weight, published.intent_cf_weight) == (0.1, 0.1)
+    assert (published.crop, published.mask, published.reorder) == (0.2, 0.7, 0.2)
