@@ -8,7 +8,7 @@ badly at times: it names films that were not chosen, repeats itself or recites i
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from rapidfuzz import fuzz
 
@@ -187,8 +187,9 @@ def _catalogue_forms(title: str) -> set[tuple[str, ...]]:
 
 
 def _spoken_forms(title: str) -> set[tuple[str, ...]]:
-    """Ways in which a reply may write an offered title: also without article or subtitle."""
+    """Ways in which a reply may write a chosen title: also without article or subtitle."""
     forms = _catalogue_forms(title) | _catalogue_forms(title.split(":")[0])
+    forms |= {form for form in _catalogue_forms(title.split(",")[0]) if len(form) >= 3}
     return forms | {form[1:] for form in forms if form[0] in {"the", "a", "an"} and form[1:]}
 
 
@@ -241,9 +242,17 @@ def _unknown_year(rest: str, items: Collection[Recommendation], message: str) ->
     return None
 
 
-def _wrong_genre(rest: str, named: Collection[Recommendation], message: str) -> str | None:
-    """The first genre in the reply that no item named has and the user did not speak of."""
+def _wrong_genre(rest: str, named: Sequence[Recommendation], message: str) -> str | None:
+    """The first genre that the reply gives to an item without it, unless the user spoke of it.
+
+    Words belong to the title before them; those before the first title to any that follows.
+    """
     asked = extract(message)
-    fine = {*asked.genres, *asked.not_genres, *(genre for item in named for genre in item.genres)}
-    claimed = extract(rest.replace(_CUT, " "))
-    return min({*claimed.genres, *claimed.not_genres} - fine, default=None)
+    fine = {*asked.genres, *asked.not_genres}
+    owners = [{genre for item in named for genre in item.genres}, *(set(i.genres) for i in named)]
+    for words_after, genres in zip(rest.split(_CUT), owners, strict=True):
+        claimed = extract(words_after)
+        wrong = {*claimed.genres, *claimed.not_genres} - fine - genres
+        if wrong:
+            return min(wrong)
+    return None

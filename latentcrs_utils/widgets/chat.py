@@ -139,19 +139,13 @@ class ChatApp:
         self.message.observe(lambda _: self._take_enter() and self.submit(), "value")
 
     def _head(self) -> str:
-        data, names = self.model.data, self.model.anchors.names
-        talker = self._setting["talker"]
-        speaker = "embedded language model" if talker == "local" else getattr(talker, "name", None)
-        return render.head(
-            "LatentCRS chat",
-            [
-                f"{self.model.name} chooses among {data.n_items:,} {self.noun}s of {data.name} "
-                f"through {len(names)} intents.",
-                f"Sentences: {speaker}, checked; else a template."
-                if speaker
-                else "Sentences: plain templates.",
-            ],
-        )
+        data, talker = self.model.data, self._setting["talker"]
+        local = talker == "local"
+        speaker = self.model.language.embedder.name if local else getattr(talker, "name", None)
+        chooses = f"{self.model.name} chooses among {data.n_items:,} {self.noun}s of {data.name}"
+        through = f"through {len(self.model.anchors.names)} intents."
+        words = f"Words: {speaker}, checked; else a template." if speaker else "Words: a template."
+        return render.head("LatentCRS chat", [f"{chooses} {through}", words])
 
     # What a user can do
 

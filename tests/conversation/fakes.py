@@ -43,7 +43,7 @@ class FakeLanguage:
     """x counts the genre names in a text."""
 
     mean = torch.zeros(len(GENRES))
-    embedder = SimpleNamespace(model="fake")
+    embedder = SimpleNamespace(model="fake", name="FakeLM")
 
     def __init__(self):
         self.read: list[str] = []

@@ -34,6 +34,7 @@ OFFERED = [
     Recommendation(2, "Alien", 1979, ("Horror", "Sci-Fi"), 0.0),
     Recommendation(3, "Dust & Thunder", 1953, ("Western",), 0.0),
     Recommendation(4, "Star Trek: The Voyage", None, (), 0.0),
+    Recommendation(5, "The Man Who Slept Late, But Woke", 1990, (), 0.0),
 ]
 GUARD = ReplyGuard(CATALOGUE)
 
@@ -99,6 +100,8 @@ def test_a_message_is_either_clean_or_refused(text):
         "Is it a game for you? I'd say so: Alien.",
         "Alien's mood may fit, a horror film with a touch of science fiction.",
         "A Western like Dust and Thunder.",
+        "Drama or horror? The Quiet Harbour is a drama, Alien is horror.",
+        "The Man Who Slept Late is a great choice.",
     ],
 )
 def test_replies_about_the_offered_films_may_be_shown(reply):
@@ -126,6 +129,10 @@ def test_replies_about_the_offered_films_may_be_shown(reply):
         ("It is pure 1980s joy.", r"a year that is not in the list \(1980s\)"),
         ("I'm sorry for your loss.", "named none of the chosen films"),
         ("Alien is a romantic comedy.", r"a genre that it does not have \(Comedy\)"),
+        (
+            "The Quiet Harbour is a drama, and Alien is a drama too.",
+            r"a genre that it does not have \(Drama\)",
+        ),
         ("The Quiet Harbour is no western.", r"a genre that it does not have \(Western\)"),
         ("<|im_start|>assistant Alien.", "part of the prompt"),
         ("See https://example.org for Alien.", "part of the prompt or a link"),
