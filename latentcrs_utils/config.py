@@ -52,7 +52,7 @@ class BackboneConfig:
     ``windows="last"`` trains on the last ``max_length`` actions of a user, as published; ``"all"``
     also on the older ones, cut afresh each epoch. ``ICLREC_AS_PUBLISHED`` has the official values;
     the defaults were chosen on the validation items of ml-100k, where a contrast beside the full
-    softmax tripled the time and gained nothing. A contrast starts after ``warmup_epochs``.
+    softmax tripled the time and stayed lower. A contrast starts after ``warmup_epochs``.
     """
 
     hidden: int = 64
@@ -120,7 +120,8 @@ class AnchorConfig:
 class SimulatorConfig:
     """Simulated users: how many instances, how many turns, and what they tend to say.
 
-    ``n_cuts`` random cuts a user beside the last training item; ``one_turn_share`` of the
+    ``n_cuts`` random cuts a user beside the last training item, each with a sentence of its own;
+    ``n_reused_cuts`` further ones with a sentence said for another film; ``one_turn_share`` of the
     training dialogues have one turn, the others two to ``max_turns``. The weights say how often
     one condition stands alone, or with a second genre, a time, or a refusal. ``era_share``, how
     often a film of the nineties is dated to a part of them; ``two_examples_share`` and
@@ -129,6 +130,7 @@ class SimulatorConfig:
     """
 
     n_cuts: int = 5
+    n_reused_cuts: int = 10
     one_turn_share: float = 0.6
     max_turns: int = 5
     single_weight: float = 1.0
@@ -147,6 +149,7 @@ class SimulatorConfig:
         together = self.two_examples_share + self.relation_share
         _require(together <= 1, self, "two_examples_share + relation_share exceeds 1.")
         _require(self.n_cuts >= 0, self, f"n_cuts={self.n_cuts} is negative.")
+        _require(self.n_reused_cuts >= 0, self, f"n_reused_cuts={self.n_reused_cuts} is negative.")
         _require(self.max_turns >= 2, self, f"max_turns={self.max_turns}: at least 2.")
         _require(self.single_weight > 0, self, "single_weight must be positive.")
 
