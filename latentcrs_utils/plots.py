@@ -39,7 +39,8 @@ def _axes(
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.set_title("\n".join(textwrap.wrap(title, 78)), fontsize=11, loc="left", fontweight="bold")
+    wrapped = "\n".join(textwrap.wrap(title, 74))
+    figure.suptitle(wrapped, x=0.01, ha="left", fontsize=11, fontweight="bold")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     for side in ("top", "right"):
@@ -47,11 +48,14 @@ def _axes(
     return figure, axes
 
 
-def show(figure: Figure, title: str, alt: str, *, save: str | Path | None = None) -> None:
+def show(figure: Figure, title: str, alt: str, *, save: str | Path | None = None) -> str:
     """Display ``figure`` as PNG with the alternative text ``alt``; also write it to ``save``.
 
     Where there are no images the title stands in for it. It holds no measured number, so that a
     recorded output stays the same on another machine.
+
+    Returns:
+        ``alt`` in lines that fit under the figure.
     """
     from IPython.display import display
 
@@ -65,6 +69,7 @@ def show(figure: Figure, title: str, alt: str, *, save: str | Path | None = None
         metadata={"image/png": {"alt": alt}},
         raw=True,
     )
+    return textwrap.fill(alt, 96)
 
 
 def lines(
@@ -107,12 +112,12 @@ def lines(
         axes.axvspan(start, stop, color="#000000", alpha=(0.03, 0.08)[index % 2], linewidth=0)
         axes.annotate(name, ((start + stop) / 2, 1), xycoords=("data", "axes fraction"),
                       fontsize=8, ha="center", va="top")  # fmt: skip
+    axes.margins(y=0.1)
     axes.grid(alpha=0.25)
     if len(curves) > 1:
-        axes.legend(frameon=False, fontsize=9)
+        figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=9)
     twin = f"{title}. {ylabel}: " + "; ".join(facts) + "."
-    show(figure, title, twin, save=save)
-    return twin
+    return show(figure, title, twin, save=save)
 
 
 def bars(
@@ -163,7 +168,7 @@ def bars(
     axes.invert_yaxis()
     axes.margins(x=0.12)
     if len(groups) > 1 or references:
-        axes.legend(frameon=False, fontsize=9)
+        figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=9)
     facts = [
         (f"{series}: " if len(groups) > 1 else "")
         + ", ".join(f"{label} {values[label]:.{digits}f}" for label in labels)
@@ -171,8 +176,7 @@ def bars(
     ]
     facts += [f"{name} {value:.{digits}f}" for name, value in (references or {}).items()]
     twin = f"{title}. {xlabel}: " + "; ".join(facts) + "."
-    show(figure, title, twin, save=save)
-    return twin
+    return show(figure, title, twin, save=save)
 
 
 def heatmap(
@@ -214,8 +218,7 @@ def heatmap(
         for name, row in zip(rows, matrix, strict=True)
     ]
     twin = f"{title}. Columns {', '.join(columns)}. " + "; ".join(facts) + "."
-    show(figure, title, twin, save=save)
-    return twin
+    return show(figure, title, twin, save=save)
 
 
 def histogram(
@@ -245,7 +248,6 @@ def histogram(
             f"{name} median {middle:.{digits}f} (quartiles {low:.{digits}f} to {high:.{digits}f})"
         )
     if len(arrays) > 1:
-        axes.legend(frameon=False, fontsize=9)
+        figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=9)
     twin = f"{title}. {xlabel}: " + "; ".join(facts) + "."
-    show(figure, title, twin, save=save)
-    return twin
+    return show(figure, title, twin, save=save)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from latentcrs_utils import checks
+from latentcrs_utils.errors import AssetError
 
 
 def said(capsys):
@@ -40,3 +41,22 @@ def test_within_shows_the_number_only_when_it_is_out(capsys):
     checks.within("NDCG", 0.11, 0.1, 0.12)
     checks.within("NDCG", 0.13, 0.1, 0.12)
     assert said(capsys) == "NDCG within 0.1 to 0.12: ok\nNDCG within 0.1 to 0.12: NO (it is 0.13)\n"
+
+
+def test_environment_is_well_here(model_dir):
+    lines = checks.environment()
+    assert all(line.startswith("[OK] ") for line in lines), lines
+    assert any("torch" in line for line in lines) and any("MovieLens" in line for line in lines)
+
+
+def test_environment_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("LATENTCRS_CACHE", str(tmp_path))
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
+    monkeypatch.setattr("latentcrs_utils.assets.fetch", _no_network)
+    lines = checks.environment()
+    assert any(line.startswith("[FAIL] torch") and "make setup" in line for line in lines)
+    assert any(line.startswith("[FAIL] MovieLens") and "no network" in line for line in lines)
+
+
+def _no_network(asset):
+    raise AssetError("There is no network.")
