@@ -67,7 +67,7 @@ def find_anchors(
     seed: int = 0,
     reuse: bool = True,
 ) -> Anchors:
-    """Cluster the representations S of users, at the end and along their training histories.
+    """Cluster the representations S of users along their training histories (Equation 3).
 
     Args:
         backbone: the pretrained encoder.
