@@ -168,7 +168,7 @@ class ChatApp:
                 return self._say(str(error), "problem")
             if from_box:
                 self.message.value = ""
-            view = TurnView(message, self.conversation.n_items, self._click)
+            view = TurnView(message, self.conversation.n_items, self.click)
             self._show([*self._views, view])
             self._stop.clear()
             self._say("Reading your message", "busy")
@@ -215,6 +215,21 @@ class ChatApp:
         """Start a conversation as another user (None: without a history)."""
         name = "a stranger" if user is None else f"user {user}"
         self._begin(user, f"A new conversation as {name}. Undo brings the earlier one back.")
+
+    def click(self, choice: Literal["accept", "reject"], item: int) -> None:
+        """Like ("accept") or refuse ("reject") an offered item, as its buttons do.
+
+        While a reply is being written the click counts as soon as that is done.
+        """
+        with self._gate:
+            if self.busy:
+                self._clicks.append((choice, item))
+                self._views[-1].mark(item, choice)
+                return
+            self._apply(choice, item)
+            self._update_bars()
+            noted = "It joins your history." if choice == "accept" else "It is not offered again."
+            self._say(f"Noted: {self.conversation.label(item)}. {noted}")
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the answer (for tests and programs); whether it is there."""
@@ -299,18 +314,6 @@ class ChatApp:
     def _give_back(self, message: str) -> None:
         if not self.message.value:
             self.message.value = message
-
-    def _click(self, choice: Literal["accept", "reject"], item: int) -> None:
-        """A button of a card; while a reply is being written it counts when that is done."""
-        with self._gate:
-            if self.busy:
-                self._clicks.append((choice, item))
-                self._views[-1].mark(item, choice)
-                return
-            self._apply(choice, item)
-            self._update_bars()
-            noted = "It joins your history." if choice == "accept" else "It is not offered again."
-            self._say(f"Noted: {self.conversation.label(item)}. {noted}")
 
     def _apply(self, choice: str, item: int) -> None:
         (self.conversation.accept if choice == "accept" else self.conversation.reject)(item)
