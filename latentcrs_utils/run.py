@@ -26,12 +26,12 @@ class Steps:
     """Says what comes next and how long the step before took."""
 
     def __init__(self) -> None:
-        self.started = self.last = time.perf_counter()
+        self.started = time.perf_counter()
 
     def __call__(self, message: str) -> None:
+        """Print a line with the seconds since the start."""
         now = time.perf_counter()
         print(f"[{now - self.started:5.0f} s] {message}", flush=True)
-        self.last = now
 
 
 def prepare(say: Steps):

@@ -24,7 +24,8 @@ def results_part(recorded: dict) -> str:
     summary, unmasked = pl.DataFrame(recorded["masked"]), pl.DataFrame(recorded["unmasked"])
     n_seeds = len(recorded["seeds"])
     lines = [
-        f"![NDCG@20 of every system at four levels of language]({PICTURE.relative_to(ROOT).as_posix()})",
+        "![NDCG@20 of every system at four levels of language]"
+        f"({PICTURE.relative_to(ROOT).as_posix()})",
         "",
         f"One-turn recommendation on MovieLens-100k: all {recorded['data']['users']} test users, "
         f"all {recorded['data']['items']:,} films ranked, history masked, **NDCG@20**, mean of "
@@ -50,10 +51,10 @@ def results_part(recorded: dict) -> str:
     plus = unmasked.filter(phrasing=UNSEEN, system="LatentCRS+", level="plain")["NDCG@20"].item()
     lines += [
         "",
-        f"95 % bootstrap intervals over users reach at most ±{half:.3f}; a system's seeds differ by "
-        f"at most {spread:.3f}. With seen films left in the ranking (the paper's code), `LatentCRS+` "
-        f"at `plain` has {plus:.3f}. The texts come from this course's simulator, not the paper's, "
-        f"so compare rows, not papers. Recall@5, NDCG@5 and Recall@20 are in "
+        f"95 % bootstrap intervals over users reach at most ±{half:.3f}; a system's seeds differ "
+        f"by at most {spread:.3f}. With seen films left in the ranking (the paper's code), "
+        f"`LatentCRS+` at `plain` has {plus:.3f}. The texts come from this course's simulator, not "
+        "the paper's, so compare rows, not papers. Recall@5, NDCG@5 and Recall@20 are in "
         f"`{RESULTS.relative_to(ROOT).as_posix()}`, made on {recorded['date']} by `make results`.",
     ]
     return "\n".join(lines)
@@ -69,9 +70,12 @@ def notebooks_part() -> str:
             measured = notebook.metadata["latentcrs"]["measured"]
             needs = "`make run` once" if chapter.number != "00" else "nothing"
             title = f"[{chapter.title}](notebooks/{path.name})"
-            lines.append(f"| {chapter.number} | {title} | {chapter.question} | {measured} | {needs} |")
+            lines.append(
+                f"| {chapter.number} | {title} | {chapter.question} | {measured} | {needs} |"
+            )
         else:
-            lines.append(f"| {chapter.number} | {chapter.title} | {chapter.question} | to come | |")
+            cells = (chapter.number, chapter.title, chapter.question, "to come", "")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

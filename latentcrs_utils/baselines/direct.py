@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from latentcrs_utils.language.encoding import Language
 from torch import Tensor, nn
 
 from latentcrs_utils.artifacts import train_or_load
@@ -19,6 +18,7 @@ from latentcrs_utils.data import Dataset
 from latentcrs_utils.em.items import item_vectors
 from latentcrs_utils.em.model import fingerprint, instances_of, rows_of
 from latentcrs_utils.em.networks import Residual, TextProjection
+from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.progress import track
 from latentcrs_utils.ranking import ndcg, rank_of_target
 

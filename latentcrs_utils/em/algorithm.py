@@ -102,9 +102,7 @@ def sample_candidates(
     return torch.cat([batch.targets[:, None], negatives], dim=1)
 
 
-def item_terms(
-    learner: Learner, context: Context, batch: Instances
-) -> tuple[Tensor, Tensor]:
+def item_terms(learner: Learner, context: Context, batch: Instances) -> tuple[Tensor, Tensor]:
     """log p(v | m_j, S, x) of the observed items [B, K], and L_rec^M (Equation 8).
 
     With `n_negatives=None` all items are candidates (exact); else the observed item and sampled
@@ -118,9 +116,7 @@ def item_terms(
             return log_item, -losses.log_likelihood(context.log_prior, log_item).mean()
         log_probability = model.log_probability(context)
         return log_item, -log_probability.gather(1, batch.targets[:, None]).mean()
-    candidates = sample_candidates(
-        batch, len(model.v) - 1, config.n_negatives, learner.generator
-    )
+    candidates = sample_candidates(batch, len(model.v) - 1, config.n_negatives, learner.generator)
     logits = model.candidate_logits(context, candidates)
     log_item = torch.log_softmax(logits, dim=-1)[..., 0]
     if config.form == "mixture":

@@ -87,7 +87,9 @@ def rows_of(language: Language, split: str) -> np.ndarray:
     return np.flatnonzero((language.utterances.frame["split"] == split).to_numpy())
 
 
-def instances_of(data: Dataset, backbone: Backbone, language: Language, rows: np.ndarray) -> Instances:
+def instances_of(
+    data: Dataset, backbone: Backbone, language: Language, rows: np.ndarray
+) -> Instances:
     """Tensors of some utterances: S of the history before the target, x of the words, the target.
 
     Args:
@@ -131,7 +133,7 @@ def fit_em(
     progress: bool | None = None,
     reuse: bool = True,
 ) -> LatentCRS:
-    """Fit `LatentCRS` (or `LatentCRS+`) by Algorithm 1, or load the same fit from the cache.
+    """Fit `LatentCRS` (or `LatentCRS+`) to Equation 1 by Algorithm 1, or load it from the cache.
 
     Args:
         data, backbone, anchors, language: the stages before this one.
@@ -173,8 +175,9 @@ def fit_em(
         learner = Learner.start(generative, inference, config, seed)
 
         def run() -> tuple[dict[str, Tensor], dict]:
-            curve = algorithm_1(learner, train, lambda part: valid_ndcg(learner, valid, part),
-                                progress=progress)
+            curve = algorithm_1(
+                learner, train, lambda part: valid_ndcg(learner, valid, part), progress=progress
+            )
             state = {f"generative.{k}": t for k, t in generative.state_dict().items()}
             state |= {f"inference.{k}": t for k, t in inference.state_dict().items()}
             return state, {"curve": curve}
@@ -192,7 +195,9 @@ def fit_em(
             {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
         )
         module.eval().requires_grad_(False)
-    return LatentCRS(data, backbone, anchors, language, config, generative, inference, meta["curve"])
+    return LatentCRS(
+        data, backbone, anchors, language, config, generative, inference, meta["curve"]
+    )
 
 
 @torch.no_grad()

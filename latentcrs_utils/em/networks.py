@@ -29,8 +29,19 @@ class Context:
     residual: Tensor | None
 
 
+def identity_map(width: int) -> nn.Linear:
+    """A trainable matrix that starts as the identity.
+
+    Anchors, S and v live in one space, where m_j . v is the backbone's score of item v for the
+    typical user m_j: EM starts from there rather than from noise.
+    """
+    linear = nn.Linear(width, width, bias=False)
+    nn.init.eye_(linear.weight)
+    return linear
+
+
 class TextProjection(nn.Module):
-    """x [B, d_x] -> [B, width]: the layers that bring the language embedding to the intent space."""
+    """x [B, d_x] -> [B, width]: brings the language embedding to the intent space."""
 
     def __init__(self, text_width: int, hidden: int, width: int, dropout: float):
         super().__init__()
@@ -60,7 +71,7 @@ class IntentPrior(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(2 * width, width),
         )
-        self.W_m = nn.Linear(width, width, bias=False)
+        self.W_m = identity_map(width)
 
     def forward(self, S: Tensor, x: Tensor, anchors: Tensor) -> Tensor:
         """Logits [B, K] of p(m_j | S, x); their softmax is f.
@@ -75,13 +86,13 @@ class IntentPrior(nn.Module):
 class ItemAffinity(nn.Module):
     """The item-intent factor of g (Equation 6): (W_j m_j) (W_v v)^T, one table for all users."""
 
-    def __init__(self, width: int, item_width: int):
+    def __init__(self, width: int):
         super().__init__()
-        self.W_j = nn.Linear(width, width, bias=False)
-        self.W_v = nn.Linear(item_width, width, bias=False)
+        self.W_j = identity_map(width)
+        self.W_v = identity_map(width)
 
     def forward(self, anchors: Tensor, items: Tensor) -> Tensor:
-        """The table [K, V + 1] from anchors [K, d] and item vectors [V + 1, item_width]."""
+        """The table [K, V + 1] from anchors [K, d] and item vectors [V + 1, d]."""
         return self.W_j(anchors) @ self.W_v(items).T
 
 
@@ -101,7 +112,7 @@ class Residual(nn.Module):
         self.U = nn.Linear(item_width, width, bias=False)
 
     def forward(self, S: Tensor, x: Tensor, v: Tensor, c: Tensor) -> Tensor:
-        """Scores [B, V + 1] from S [B, d], x [B, d_x], item vectors v [V + 1, d], c [V + 1, d_c]."""
+        """Scores [B, V + 1] from S [B, d], x [B, d_x], v [V + 1, d] and c [V + 1, d_c]."""
         return self.a * (S @ v.T) + self.T(torch.cat([S, x], dim=-1)) @ self.U(c).T
 
 
@@ -138,7 +149,7 @@ class GenerativeModel(nn.Module):
         self.register_buffer("v", v)
         self.register_buffer("c", c)
         self.f = IntentPrior(text_width, width, text_hidden, dropout)
-        self.g = ItemAffinity(width, v.shape[1])
+        self.g = ItemAffinity(width)
         self.residual = (
             Residual(text_width, width, c.shape[1], text_hidden, dropout) if residual else None
         )
@@ -241,7 +252,9 @@ def log_mixture(log_prior: Tensor, table: Tensor, residual: Tensor | None) -> Te
     weight_peak = weight.amax(1, keepdim=True)
     mixture = (weight - weight_peak).exp() @ (table - table_peak[:, None]).exp()
     log_probability = mixture.clamp_min(tiny).log() + weight_peak + residual
-    return torch.cat([torch.full_like(log_probability[:, :1], -torch.inf), log_probability[:, 1:]], 1)
+    return torch.cat(
+        [torch.full_like(log_probability[:, :1], -torch.inf), log_probability[:, 1:]], 1
+    )
 
 
 class InferenceModel(nn.Module):
@@ -253,9 +266,9 @@ class InferenceModel(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.W_q = nn.Linear(width, width, bias=False)
-        self.W_k = nn.Linear(width, width, bias=False)
-        self.W_e = nn.Linear(width, width, bias=False)
+        self.W_q = identity_map(width)
+        self.W_k = identity_map(width)
+        self.W_e = identity_map(width)
 
     def forward(self, S: Tensor, anchors: Tensor) -> Tensor:
         """log q(m_j | S), [B, K], from S [B, d] and anchors [K, d]."""

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from latentcrs_utils.em.algorithm import Instances
 from latentcrs_utils.em.model import instances_of, rows_of
-from latentcrs_utils.ranking import bootstrap_interval, ndcg, rank_of_target, recall
+from latentcrs_utils.evaluation.metrics import bootstrap_interval
+from latentcrs_utils.ranking import ndcg, rank_of_target, recall
 
 if TYPE_CHECKING:
     from latentcrs_utils.behavior import Backbone
@@ -95,8 +96,8 @@ def summarise(cases: Cases, ranks_by_seed: Sequence[Mapping[str, np.ndarray]]) -
         seed_spread (largest minus smallest NDCG@20 of a seed).
     """
     rows = []
-    for (phrasing, level), group in (
-        cases.frame.with_row_index("row").group_by(["phrasing", "level"], maintain_order=True)
+    for (phrasing, level), group in cases.frame.with_row_index("row").group_by(
+        ["phrasing", "level"], maintain_order=True
     ):
         chosen = group["row"].to_numpy()
         for system in ranks_by_seed[0]:
@@ -115,6 +116,8 @@ def level_table(summary: pl.DataFrame, *, phrasing: str, metric: str = "NDCG@20"
     wanted = summary.filter(pl.col("phrasing") == phrasing)
     systems = wanted["system"].unique(maintain_order=True)
     table = wanted.pivot("level", index="system", values=metric)
-    return systems.to_frame().join(table, on="system", how="left", maintain_order="left").select(
-        "system", *[level for level in LEVELS if level in table.columns]
+    return (
+        systems.to_frame()
+        .join(table, on="system", how="left", maintain_order="left")
+        .select("system", *[level for level in LEVELS if level in table.columns])
     )

@@ -1,4 +1,4 @@
-"""The rows of the tables: every system, fitted from one seed, as a function from cases to scores."""
+"""The rows of the tables: every system, fitted from one seed, as a function that scores cases."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ import polars as pl
 from ..config import SimulatorConfig
 from ..data import Dataset, random_cuts
 from .conditions import Film, films
+from .reuse import reused_rows
 from .speaker import LEVELS, Level, Situation, Turn, plan, word
 from .utterances import Utterances
 from .wording import Pool
@@ -109,10 +110,11 @@ def simulate_utterances(
     """Simulate what users say on the way to their targets.
 
     Splits: ``train``, the last training item and ``n_cuts`` random earlier ones of every user,
-    the four levels equally often, one to five turns; ``valid``, every user, one turn, one level
-    each; ``test``, every user at every level, one turn, worded once with the phrasings of the
-    pool ``test`` (unseen) and once with those of ``train`` (seen), the conditions being the
-    same; ``test_turns``, every user, one to five turns, unseen phrasing.
+    the four levels equally often, one to five turns, and ``n_reused_cuts`` further cuts with a
+    sentence that was said for another film (no new text to embed); ``valid``, every user, one
+    turn, one level each; ``test``, every user at every level, one turn, worded once with the
+    phrasings of the pool ``test`` (unseen) and once with those of ``train`` (seen), the
+    conditions being the same; ``test_turns``, every user, one to five turns, unseen phrasing.
 
     Args:
         data: the data set.
@@ -122,7 +124,13 @@ def simulate_utterances(
     Returns:
         The table of utterances.
     """
-    simulation = _Simulation(data, seed, config or SimulatorConfig())
-    rows = [*simulation.train(), *simulation.held_out()]
-    table = [{"instance": number, **row} for number, row in enumerate(rows)]
-    return Utterances(pl.DataFrame(table, schema=_SCHEMA))
+    config = config or SimulatorConfig()
+    simulation = _Simulation(data, seed, config)
+    columns = {name: dtype for name, dtype in _SCHEMA.items() if name != "instance"}
+    train, held_out = (
+        pl.DataFrame(list(rows), schema=columns)
+        for rows in (simulation.train(), simulation.held_out())
+    )
+    reused = reused_rows(data, train, config.n_reused_cuts, seed)
+    frame = pl.concat([train, reused, held_out]).with_row_index("instance")
+    return Utterances(frame.cast({"instance": _SCHEMA["instance"]}))

@@ -108,9 +108,7 @@ def test_equation_9_weights():
 
 def test_equation_11_is_the_negative_elbo():
     loss = losses.e_step_elbo_loss(logs(Q), logs(PRIOR), logs(ITEM)).item()
-    by_hand = sum(
-        q * (log(q) - log(p * item)) for q, p, item in zip(Q, PRIOR, ITEM, strict=True)
-    )
+    by_hand = sum(q * (log(q) - log(p * item)) for q, p, item in zip(Q, PRIOR, ITEM, strict=True))
     assert loss == pytest.approx(by_hand)
     assert loss == pytest.approx(-losses.elbo(logs(Q), logs(PRIOR), logs(ITEM)).item())
 

@@ -85,9 +85,7 @@ def test_logit_form_is_the_weighted_average_of_the_logits():
     model, batch = make_model("logit"), make_instances()
     context = model.context(batch.S, batch.x)
     h = context.log_prior.exp() @ model.item_table()[:, 1:]
-    torch.testing.assert_close(
-        model.log_probability(context)[:, 1:], torch.log_softmax(h, dim=-1)
-    )
+    torch.testing.assert_close(model.log_probability(context)[:, 1:], torch.log_softmax(h, dim=-1))
 
 
 def test_product_form_is_equation_6_written_out():
@@ -122,9 +120,7 @@ def test_prior_is_equation_5_and_inference_is_equation_10():
         ],
         dim=1,
     )
-    torch.testing.assert_close(
-        inference(batch.S, model.anchors).exp(), torch.softmax(scores, -1)
-    )
+    torch.testing.assert_close(inference(batch.S, model.anchors).exp(), torch.softmax(scores, -1))
 
 
 def test_normaliser_and_mixture_survive_extreme_scores():
@@ -188,8 +184,13 @@ def test_algorithm_1_raises_the_likelihood_of_its_training_instances(config):
     from dataclasses import replace
 
     config = replace(
-        config, learning_rate=1e-2, dropout=0.0, n_epochs_q=3, n_epochs_generative=15,
-        n_epochs_alternate=10, batch_size=4,
+        config,
+        learning_rate=1e-2,
+        dropout=0.0,
+        n_epochs_q=3,
+        n_epochs_generative=15,
+        n_epochs_alternate=10,
+        batch_size=4,
     )
     model = make_model(config.form, config.residual).train()
     learner = Learner.start(model, InferenceModel(WIDTH).double(), config, seed=0)
@@ -223,8 +224,13 @@ def test_m_step_without_auxiliary_loss_is_the_negative_elbo():
     log_item, recommendation = item_terms(learner, context, batch)
     log_q = losses.exact_posterior(context.log_prior, log_item).detach()
     loss = losses.m_step_loss(
-        losses.expected_item_loss(log_q.exp(), log_item), log_q, context.log_prior,
-        recommendation, infonce_weight=1.0, lambda_=1.0, alpha_M=0.0,
+        losses.expected_item_loss(log_q.exp(), log_item),
+        log_q,
+        context.log_prior,
+        recommendation,
+        infonce_weight=1.0,
+        lambda_=1.0,
+        alpha_M=0.0,
     )
     negative_elbo = -losses.elbo(log_q, context.log_prior, log_item).mean()
     torch.testing.assert_close(loss, negative_elbo)

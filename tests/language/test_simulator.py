@@ -53,8 +53,10 @@ def of_kind(conditions: list[str], kind: str) -> list[str]:
 def test_counts(data: Dataset, utterances: Utterances) -> None:
     sizes = dict(utterances.frame.group_by("split").len().iter_rows())
     lengths = data.interactions.lengths
+    own = int(np.sum(1 + np.minimum(5, lengths - 4)))
+    assert own == 5_565
+    assert own + 5 * 938 < sizes.pop("train") <= own + 10 * 938
     assert sizes == {
-        "train": int(np.sum(1 + np.minimum(5, lengths - 4))),
         "valid": 938,
         "test": 938 * 4 * 2,
         "test_turns": 938,
@@ -80,7 +82,8 @@ def test_targets_and_histories_are_those_of_the_split(
 
 
 def test_levels_turns_and_pools(utterances: Utterances) -> None:
-    train = utterances.select(split="train").frame
+    # the sentences that were simulated for their own film; the rest reuses them
+    train = utterances.select(split="train").frame.head(5_565)
     per_level = train.group_by("level").len()["len"]
     assert len(per_level) == len(LEVELS) and per_level.max() - per_level.min() <= 1
     n_turns = train["turns"].list.len()
@@ -325,7 +328,7 @@ def test_shares_are_checked() -> None:
 
 
 def test_the_share_of_single_turns_is_obeyed(data: Dataset) -> None:
-    config = SimulatorConfig(one_turn_share=1.0, n_cuts=1)
+    config = SimulatorConfig(one_turn_share=1.0, n_cuts=1, n_reused_cuts=0)
     train = simulate_utterances(first_users(data, 30), config=config).select(split="train")
     assert set(train.frame["turns"].list.len()) == {1}
     assert len(train) == 60
@@ -340,3 +343,23 @@ def test_plain_is_the_lexicons_home_game_and_paraphrase_is_not(utterances: Utter
         assert report["paraphrased", phrasing]["recall"] <= 0.02
         assert report["vague", phrasing]["found"] <= 0.05
         assert report["by example", phrasing]["found"] <= 0.05
+
+
+def test_reused_sentences_are_true_of_their_new_films_and_cost_no_new_text(data):
+    config = SimulatorConfig(n_cuts=2, n_reused_cuts=3)
+    with_reuse = simulate_utterances(data, config=config).frame.filter(split="train")
+    without = simulate_utterances(data, config=dataclasses.replace(config, n_reused_cuts=0)).frame
+    without = without.filter(split="train")
+    assert with_reuse[: len(without)].drop("instance").equals(without.drop("instance"))
+    reused = with_reuse[len(without) :]
+    assert len(reused) > data.n_users
+    assert set(reused["text"]) <= set(without["text"])
+    pairs = with_reuse.select("user", "cut").rows()
+    assert len(set(pairs)) == len(pairs)
+    catalogue = films(data)
+    for user, cut, target, conditions in reused.select(
+        "user", "cut", "target", "conditions"
+    ).iter_rows():
+        assert data.interactions[user][cut] == target
+        assert cut < data.interactions.lengths[user] - 2
+        assert all(holds(condition, catalogue[target], catalogue) for condition in conditions)

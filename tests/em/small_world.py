@@ -1,0 +1,86 @@
+"""A world so small that every stage runs in a second: 24 films of three genres, 40 users.
+
+Every user says exactly the genre of the next film, so that whoever reads the words must win.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import torch
+
+from latentcrs_utils.behavior.pretraining import Backbone, pretrain
+from latentcrs_utils.config import BackboneConfig
+from latentcrs_utils.data import Dataset, Sequences
+from latentcrs_utils.intents import Anchors
+from latentcrs_utils.language.utterances import Utterances
+
+GENRES = ("Comedy", "Drama", "Horror")
+N_ITEMS, N_USERS, LENGTH = 24, 40, 8
+
+
+def dataset() -> Dataset:
+    """Users draw films without repetition, half of them of their favourite genre."""
+    generator = np.random.default_rng(0)
+    ids = np.arange(1, N_ITEMS + 1)
+    rows = []
+    for user in range(N_USERS):
+        weight = np.where(ids % 3 == user % 3, 4.0, 1.0)
+        rows.append(generator.choice(ids, LENGTH, replace=False, p=weight / weight.sum()))
+    items = pl.DataFrame(
+        {
+            "item": ids.astype(np.int32),
+            "raw_item": [str(i) for i in ids],
+            "title": [f"Film {i}" for i in ids],
+            "year": [1970 + i for i in ids],
+            "genres": [[GENRES[i % 3]] for i in ids],
+        },
+        schema_overrides={"year": pl.Int32},
+    )
+    users = pl.DataFrame(
+        {"user": range(N_USERS), "raw_user": [str(u) for u in range(N_USERS)]},
+        schema_overrides={"user": pl.Int32},
+    )
+    return Dataset("small", items, users, Sequences.from_lists(rows), {}, "small world")
+
+
+class Language:
+    """x is the one-hot genre that the text names; rows as `Utterances` has them."""
+
+    fingerprint = "small language"
+    embedder = SimpleNamespace(name="one-hot")
+
+    def __init__(self, data: Dataset):
+        rows = []
+        for user, sequence in enumerate(data.interactions):
+            cuts = {"train": range(2, LENGTH - 2), "valid": [LENGTH - 2], "test": [LENGTH - 1]}
+            for split, of_split in cuts.items():
+                for cut in of_split:
+                    target = int(sequence[cut])
+                    rows.append((split, user, cut, target, GENRES[target % 3]))
+        columns = ("split", "user", "cut", "target", "text")
+        frame = pl.DataFrame(rows, schema=columns, orient="row")
+        frame = frame.with_columns(level=pl.lit("plain"), phrasing=pl.lit("test"))
+        self.utterances = Utterances(frame)
+        genres = torch.tensor([GENRES.index(text) for text in frame["text"]])
+        self.x = torch.nn.functional.one_hot(genres, len(GENRES)).float()
+
+
+def backbone(data: Dataset) -> Backbone:
+    """Three epochs of a very small encoder."""
+    config = BackboneConfig(hidden=8, n_layers=1, n_heads=1, max_length=LENGTH, n_epochs=3)
+    return pretrain(data, config, progress=False)
+
+
+def anchors(S: torch.Tensor) -> Anchors:
+    """The first four histories stand for four intents."""
+    names = tuple(f"taste {letter}" for letter in "abcd")
+    assignments = torch.zeros(len(S), dtype=torch.int64)
+    return Anchors(
+        centroids=S[:4].clone(),
+        sizes=torch.bincount(assignments, minlength=4),
+        names=names,
+        assignments=assignments,
+        item_counts=torch.zeros(4, N_ITEMS + 1, dtype=torch.int64),
+        inertia=0.0,
+    )

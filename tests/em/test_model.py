@@ -1,0 +1,148 @@
+"""`fit_em` and the rivals without intents, on a world where the words decide."""
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+import torch
+
+from latentcrs_utils.baselines.direct import fit_fusion, fit_text_alone
+from latentcrs_utils.config import DirectConfig, EMConfig
+from latentcrs_utils.em import fit_em, losses
+from latentcrs_utils.em.items import item_attributes, item_vectors
+from latentcrs_utils.em.model import instances_of, rows_of
+from latentcrs_utils.evaluation.one_turn import (
+    evaluate,
+    level_table,
+    metric_values,
+    one_turn_cases,
+    summarise,
+)
+
+from .small_world import GENRES, N_ITEMS, N_USERS, Language, anchors, backbone, dataset
+
+QUICK = EMConfig(
+    learning_rate=1e-2,
+    dropout=0.1,
+    batch_size=32,
+    n_epochs_q=2,
+    n_epochs_generative=20,
+    n_epochs_alternate=4,
+)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LATENTCRS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        data = dataset()
+        encoder = backbone(data)
+        yield data, encoder, anchors(encoder.encode(data.histories("train"))), Language(data)
+
+
+def test_instances_hold_the_history_before_the_target_and_nothing_after(world):
+    data, encoder, _, language = world
+    rows = rows_of(language, "train")
+    instances = instances_of(data, encoder, language, rows)
+    frame = language.utterances.frame[rows]
+    for i in (0, 7, len(rows) - 1):
+        user, cut = frame["user"][i], frame["cut"][i]
+        sequence = data.interactions[user]
+        assert instances.histories[i].tolist() == sequence[:cut].tolist()
+        assert instances.targets[i] == sequence[cut]
+        alone = encoder.encode(data.interactions.prefixes([user], [cut]))[0]
+        torch.testing.assert_close(instances.S[i], alone)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_fit_learns_what_the_words_say_and_loads_the_same_fit_again(world, residual):
+    model = fit_em(*world, QUICK, residual=residual, progress=False)
+    assert model.name == ("LatentCRS+" if residual else "LatentCRS")
+    data, encoder, _, language = world
+    test = instances_of(data, encoder, language, rows_of(language, "test"))
+    scores = model.scores(test.S, test.x)
+    assert scores.shape == (N_USERS, N_ITEMS + 1)
+    assert torch.isneginf(scores[:, 0]).all() or (scores[:, 0] < -80).all()
+    torch.testing.assert_close(scores[:, 1:].exp().sum(1), torch.ones(N_USERS))
+    said = test.targets % 3
+    mass = torch.stack([scores[:, 1:].exp()[:, g - 1 :: 3].sum(1) for g in (3, 1, 2)], dim=1)
+    if residual:  # only the residual sees the genres of the items
+        assert (mass.argmax(1) == said).float().mean() > 0.8
+    likelihood = [row["log_likelihood"] for row in model.curve]
+    assert likelihood[-1] > likelihood[0] + 0.05
+    again = fit_em(*world, QUICK, residual=residual, progress=False)
+    torch.testing.assert_close(again.scores(test.S, test.x), scores, rtol=0, atol=0)
+    assert again.curve == model.curve
+
+
+def test_another_seed_or_config_is_another_fit(world):
+    first = fit_em(*world, QUICK, progress=False)
+    other = fit_em(*world, QUICK, seed=1, progress=False)
+    third = fit_em(*world, replace(QUICK, lambda_=2.0), progress=False)
+    table = first.generative.item_table()[:, 1:]
+    for model in (other, third):
+        assert not torch.equal(table, model.generative.item_table()[:, 1:])
+
+
+def test_posteriors_are_distributions_and_bayes_holds(world):
+    model = fit_em(*world, QUICK, residual=True, progress=False)
+    data, encoder, _, language = world
+    test = instances_of(data, encoder, language, rows_of(language, "test"))
+    prior = model.intent_posterior(test.S, test.x)
+    exact = model.item_posterior(test.targets, test.S, test.x)
+    for distribution in (prior, exact, model.inferred_intents(test.S)):
+        torch.testing.assert_close(distribution.sum(1), torch.ones(N_USERS))
+    context = model.context(test.S, test.x)
+    log_item = model.generative.log_item(context, test.targets)
+    joint = (context.log_prior + log_item).exp()
+    torch.testing.assert_close(exact, joint / joint.sum(1, keepdim=True))
+    gap = losses.log_likelihood(context.log_prior, log_item) - losses.elbo(
+        exact.log(), context.log_prior, log_item
+    )
+    torch.testing.assert_close(gap, torch.zeros(N_USERS), atol=1e-4, rtol=0)
+
+
+def test_rivals_read_what_they_should(world):
+    data, encoder, _, language = world
+    config = DirectConfig(learning_rate=1e-2, dropout=0.1, n_epochs=15)
+    text = fit_text_alone(data, encoder, language, config=config, progress=False)
+    fusion = fit_fusion(data, encoder, language, config=config, progress=False)
+    x, S = language.x[:5], torch.randn(5, 8)
+    torch.testing.assert_close(text.scores(S, x), text.scores(-S, x))
+    assert not torch.allclose(fusion.scores(S, x)[:, 1:], fusion.scores(-S, x)[:, 1:])
+    cases = one_turn_cases(data, encoder, language)
+    systems = {
+        "text": lambda c: text.scores(c.instances.S, c.instances.x),
+        "nothing": lambda c: torch.zeros(len(c.texts), N_ITEMS + 1),
+    }
+    ranks = evaluate(cases, systems)
+    assert metric_values(ranks["text"], "Recall@5").mean() > 0.5
+    assert metric_values(ranks["nothing"], "Recall@5").mean() == 0
+
+
+def test_item_vectors_hold_genre_and_period():
+    data = dataset()
+    table = item_attributes(data)
+    assert table.shape[0] == N_ITEMS + 1
+    assert table[0].sum() == 0
+    # sorted genres come first: Comedy, Drama, Horror
+    assert [GENRES[int(table[item, :3].argmax())] for item in (3, 4, 5)] == list(GENRES)
+    assert (table[1:].sum(1) == 2).all()
+    vectors = item_vectors(torch.randn(N_ITEMS + 1, 8), data)
+    torch.testing.assert_close(vectors[1:, :8].mean(0), torch.zeros(8), atol=1e-5, rtol=0)
+    assert (vectors[0] == 0).all()
+
+
+def test_summary_averages_over_seeds_by_hand(world):
+    data, encoder, _, language = world
+    cases = one_turn_cases(data, encoder, language)
+    first = {"a": torch.ones(N_USERS, dtype=torch.int64).numpy()}
+    second = {"a": torch.full((N_USERS,), 3, dtype=torch.int64).numpy()}
+    row = summarise(cases, [first, second]).row(0, named=True)
+    assert row["n"] == N_USERS
+    assert row["NDCG@20"] == pytest.approx((1 + 0.5) / 2)
+    assert row["Recall@5"] == 1
+    assert row["seed_spread"] == pytest.approx(0.5)
+    assert row["low"] == pytest.approx(0.75)
+    table = level_table(summarise(cases, [first]), phrasing="test")
+    assert table.equals(pl.DataFrame({"system": ["a"], "plain": [1.0]}))
