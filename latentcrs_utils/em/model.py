@@ -1,7 +1,7 @@
 """The fitted conversational recommender: what `fit_em` returns and the conversation asks."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -128,7 +128,7 @@ def fit_em(
     language: Language,
     config: EMConfig | None = None,
     *,
-    residual: bool | None = None,
+    residual: bool = True,
     seed: int = 0,
     progress: bool | None = None,
     reuse: bool = True,
@@ -137,8 +137,9 @@ def fit_em(
 
     Args:
         data, backbone, anchors, language: the stages before this one.
-        config: hyper-parameters; default, the data set's preset.
-        residual: overrides `config.residual`: True for `LatentCRS+`, False for `LatentCRS`.
+        config: hyper-parameters; default, the data set's preset for this `residual`.
+        residual: True for `LatentCRS+`, False for the paper's `LatentCRS`; read only when there is
+            no `config`, which has a `residual` of its own.
         seed: of the initial weights, the dropout, the order of the batches and the negatives.
         progress: show progress bars; None asks the environment.
         reuse: load a fit with the same key when there is one.
@@ -149,9 +150,8 @@ def fit_em(
     Raises:
         ConfigError: the form and the candidates do not fit together.
     """
-    config = config or preset(data.name).em
-    if residual is not None:
-        config = replace(config, residual=residual)
+    if config is None:
+        config = preset(data.name).em_plus if residual else preset(data.name).em
     train, valid = (
         instances_of(data, backbone, language, rows_of(language, split))
         for split in ("train", "valid")

@@ -56,7 +56,7 @@ def test_instances_hold_the_history_before_the_target_and_nothing_after(world):
 
 @pytest.mark.parametrize("residual", [False, True])
 def test_fit_learns_what_the_words_say_and_loads_the_same_fit_again(world, residual):
-    model = fit_em(*world, QUICK, residual=residual, progress=False)
+    model = fit_em(*world, replace(QUICK, residual=residual), progress=False)
     assert model.name == ("LatentCRS+" if residual else "LatentCRS")
     data, encoder, _, language = world
     test = instances_of(data, encoder, language, rows_of(language, "test"))
@@ -70,7 +70,7 @@ def test_fit_learns_what_the_words_say_and_loads_the_same_fit_again(world, resid
         assert (mass.argmax(1) == said).float().mean() > 0.8
     likelihood = [row["log_likelihood"] for row in model.curve]
     assert likelihood[-1] > likelihood[0] + 0.05
-    again = fit_em(*world, QUICK, residual=residual, progress=False)
+    again = fit_em(*world, replace(QUICK, residual=residual), progress=False)
     torch.testing.assert_close(again.scores(test.S, test.x), scores, rtol=0, atol=0)
     assert again.curve == model.curve
 
@@ -85,7 +85,7 @@ def test_another_seed_or_config_is_another_fit(world):
 
 
 def test_posteriors_are_distributions_and_bayes_holds(world):
-    model = fit_em(*world, QUICK, residual=True, progress=False)
+    model = fit_em(*world, replace(QUICK, residual=True), progress=False)
     data, encoder, _, language = world
     test = instances_of(data, encoder, language, rows_of(language, "test"))
     prior = model.intent_posterior(test.S, test.x)
