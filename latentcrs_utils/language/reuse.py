@@ -16,7 +16,6 @@ from ..data import Dataset, random_cuts
 from .conditions import films as films_of
 from .conditions import holds
 from .titles import leaks
-from .titles import leaks
 
 # Conditions about the films of one user's own history: true for that user alone.
 _PERSONAL = ("like", "liked", "older", "newer", "lighter", "darker", "similar")
@@ -52,7 +51,6 @@ def reused_rows(data: Dataset, train: pl.DataFrame, n_cuts: int, seed: int) -> p
     # One column an item: the running sum of the weights of the sentences of one level.
     running = {level: np.cumsum(weight * (level_of == level)[:, None], axis=0) for level in levels}
 
-    texts = shared["text"].to_list()
     users, cuts = random_cuts(data, n_cuts, seed + 1)
     taken = set(zip(train["user"].to_list(), train["cut"].to_list(), strict=True))
     generator = np.random.default_rng([seed, n_cuts])
