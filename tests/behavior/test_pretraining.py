@@ -195,3 +195,19 @@ def test_both_the_default_and_the_published_form_exist() -> None:
     assert (published.loss, published.contrast) == ("bce", "Hybrid")
     assert (published.cf_weight, published.intent_cf_weight) == (0.1, 0.1)
     assert (published.crop, published.mask, published.reorder) == (0.2, 0.7, 0.2)
+
+
+@pytest.mark.parametrize("config", [TINY, dataclasses.replace(TINY, contrast="Hybrid", loss="bce")])
+def test_training_reads_no_validation_or_test_item(
+    cyclic: Dataset, empty_cache: Path, monkeypatch: pytest.MonkeyPatch, config: BackboneConfig
+) -> None:
+    # Validation may choose the epoch, so its verdict is fixed here: only the losses are at stake.
+    monkeypatch.setattr(pretraining, "validate", lambda encoder, data: 0.5)
+    flat = cyclic.interactions.flat.copy()
+    ends = cyclic.interactions.offsets[1:]
+    flat[ends - 1] = flat[ends - 2] = 1
+    interactions = Sequences(cyclic.interactions.offsets, flat)
+    changed = dataclasses.replace(cyclic, interactions=interactions, fingerprint="changed")
+    config = dataclasses.replace(config, n_epochs=2)
+    one, other = (pretrain(data, config).encoder.state_dict() for data in (cyclic, changed))
+    assert all(torch.equal(one[name], other[name]) for name in one)
