@@ -14,7 +14,7 @@ from latentcrs_utils.conversation import Conversation, Feedback, StoppedError, T
 from latentcrs_utils.conversation.wording import thing
 from latentcrs_utils.errors import LatentCRSError, MessageError
 from latentcrs_utils.widgets import render
-from latentcrs_utils.widgets.parts import Streamer, TurnView, box, close
+from latentcrs_utils.widgets.parts import EnterKey, Streamer, TurnView, box, close, switch
 from latentcrs_utils.widgets.style import STYLE
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ _STAGES = {
     "choosing": "Choosing {noun}s",
     "writing": "Writing",
 }
-# Enter arrives before the text that it confirms; when no new text follows, none was typed.
-_SECONDS_FOR_TEXT = 0.25
 
 
 class ChatApp:
@@ -68,7 +66,6 @@ class ChatApp:
         self._stop = threading.Event()
         self._gate = threading.RLock()
         self._clicks: list[tuple[str, int]] = []
-        self._enter = False
         self._belief: dict[str, float] = {}
         self._status = ("Ready", "idle")
         self._build(ideas)
@@ -79,6 +76,7 @@ class ChatApp:
         self.person = w.Combobox(
             placeholder="a user number, such as 42",
             options=self.model.data.users["raw_user"].to_list(),
+            layout=w.Layout(width="190px"),
         )
         self.message = w.Text(
             placeholder="Say what you would like, then press Enter or Send", continuous_update=False
@@ -134,9 +132,7 @@ class ChatApp:
             button.on_click(lambda _, action=action: action())
         for idea in ideas:
             idea.on_click(lambda button: self.submit(button.description))
-        # The box also reports its text when it loses the focus; only Enter sends.
-        self.message.on_msg(self._on_message_box)
-        self.message.observe(lambda _: self._take_enter() and self.submit(), "value")
+        self.enter_key = EnterKey(self.message, self.submit)
 
     def _head(self) -> str:
         data, talker = self.model.data, self._setting["talker"]
@@ -173,7 +169,7 @@ class ChatApp:
             self._stop.clear()
             self._say("Reading your message", "busy")
             self._worker = threading.Thread(target=self._answer, args=(message, view), daemon=True)
-            self.stop_button.disabled = False
+            switch(self.stop_button, "lcrs-off", False)
             self._worker.start()
         return True
 
@@ -182,6 +178,8 @@ class ChatApp:
         if self.busy:
             self._stop.set()
             self._say("Stopping", "busy")
+        else:
+            self._say("There is nothing to stop.")
 
     def undo(self) -> None:
         """Take back the last message or click, or the last Clear."""
@@ -256,7 +254,7 @@ class ChatApp:
                 for view in self._views
             ],
             "intents": render.leading(self._belief),
-            "can stop": not self.stop_button.disabled,
+            "busy": self.busy,
         }
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
@@ -293,7 +291,7 @@ class ChatApp:
                 self._apply(choice, item)
             self._clicks.clear()
             self._update_bars()
-            self.stop_button.disabled = True
+            switch(self.stop_button, "lcrs-off", True)
             self._say(words, kind)
 
     def _watch(self, stage: str, turn: Turn | None, view: TurnView) -> None:
@@ -354,7 +352,7 @@ class ChatApp:
         self._show(views)
         self._belief = {}
         self._update_bars()
-        self.stop_button.disabled = True
+        switch(self.stop_button, "lcrs-off", True)
         self._say("Ready")
 
     def _person(self) -> str:
@@ -384,14 +382,3 @@ class ChatApp:
         self._status = (words, kind)
         self._status_line.value = render.status(words, kind)
         return False
-
-    def _on_message_box(self, _: w.Widget, content: dict, __: Any) -> None:
-        if content.get("event") == "submit":
-            self._enter = True
-            threading.Timer(_SECONDS_FOR_TEXT, lambda: self._take_enter() and self.submit()).start()
-
-    def _take_enter(self) -> bool:
-        """Whether Enter was pressed and not acted upon yet; asking acts upon it."""
-        with self._gate:
-            pressed, self._enter = self._enter, False
-        return pressed

@@ -1,8 +1,9 @@
 """Pieces of the chat that hold widgets: one card, one turn."""
 
+import threading
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import ipywidgets as w
 
@@ -11,6 +12,8 @@ from latentcrs_utils.widgets import render
 
 # Faster updates are not seen, and each one is a message to the browser.
 _SECONDS_BETWEEN_UPDATES = 0.05
+# Enter arrives before the text that it confirms; when no new text follows, none was typed.
+_SECONDS_FOR_TEXT = 0.25
 
 Click = Callable[[Literal["accept", "reject"], int], None]
 
@@ -21,6 +24,11 @@ def box(kind: type[w.Box], children: list[w.Widget], *classes: str) -> w.Box:
     for name in classes:
         container.add_class(name)
     return container
+
+
+def switch(widget: w.DOMWidget, name: str, on: bool) -> None:
+    """Give a widget a style class, or take it away."""
+    (widget.add_class if on else widget.remove_class)(name)
 
 
 def close(widget: w.Widget) -> None:
@@ -62,9 +70,11 @@ class Card:
         self.choice = choice
         self._like.description = "Liked" if choice == "accept" else "Like this"
         self._refuse.description = "Refused" if choice == "reject" else "Not this"
-        self._like.disabled, self._refuse.disabled = choice == "accept", choice == "reject"
-        for name, on in (("lcrs-liked", choice == "accept"), ("lcrs-refused", choice == "reject")):
-            (self.widget.add_class if on else self.widget.remove_class)(name)
+        # Never disabled: a button that goes dead under the finger takes the keyboard focus along.
+        switch(self._like, "lcrs-chosen", choice == "accept")
+        switch(self._refuse, "lcrs-chosen", choice == "reject")
+        switch(self.widget, "lcrs-liked", choice == "accept")
+        switch(self.widget, "lcrs-refused", choice == "reject")
 
 
 class TurnView:
@@ -131,3 +141,33 @@ class Streamer:
         if time.monotonic() - self._last >= _SECONDS_BETWEEN_UPDATES:
             self._last = time.monotonic()
             self._view.show_partial(self._text)
+
+
+class EnterKey:
+    """Calls `submit` when Enter is pressed in a text box, and only then.
+
+    The box reports its text on Enter and also when it loses the focus, so the text alone cannot
+    tell; the key alone comes too early, before the text.
+
+    Args:
+        box: a text box with `continuous_update=False`.
+        submit: called once for each Enter, when the text is there.
+    """
+
+    def __init__(self, box: w.Text, submit: Callable[[], Any]):
+        self._lock, self._pressed, self._submit = threading.Lock(), False, submit
+        box.on_msg(self._on_message)
+        box.observe(lambda _: self._act(), "value")
+
+    def _on_message(self, _: w.Widget, content: dict[str, Any], __: Any) -> None:
+        if content.get("event") == "submit":
+            self._pressed = True
+            timer = threading.Timer(_SECONDS_FOR_TEXT, self._act)
+            timer.daemon = True
+            timer.start()
+
+    def _act(self) -> None:
+        with self._lock:
+            pressed, self._pressed = self._pressed, False
+        if pressed:
+            self._submit()

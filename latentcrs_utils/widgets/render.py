@@ -80,13 +80,15 @@ def status(words: str, kind: str = "idle") -> str:
 
 
 def percent(share: float) -> str:
-    """A probability in words: "31 %", "under 1 %"."""
-    return "under 1 %" if share < 0.01 else f"{round(100 * share)} %"
+    """A probability in words: "31 %", "3.1 %", "under 0.1 %"."""
+    if share < 0.001:
+        return "under 0.1 %"
+    return f"{100 * share:.1f} %" if share < 0.0995 else f"{round(100 * share)} %"
 
 
 def bar_words(after: float, before: float | None) -> str:
     """The text twin of one bar: its value, and where it came from."""
-    if before is None or abs(after - before) < 0.005:
+    if before is None or percent(after) == percent(before):
         return percent(after)
     direction = "up" if after > before else "down"
     return f"{percent(after)}, {direction} from {percent(before)}"

@@ -42,7 +42,7 @@ STYLE = """
 .lcrs-head span { color: var(--soft); }
 .lcrs-person { flex-wrap: wrap; gap: 6px 8px; align-items: center; }
 .lcrs .lcrs-person .widget-html { align-self: center; }
-.lcrs-person .widget-combobox { width: 190px; margin: 0; }
+.lcrs .lcrs-person .jupyter-widgets { margin: 0; }
 .lcrs .lcrs-person input { height: 30px; border-radius: 8px; }
 .lcrs-glimpse { color: var(--soft); padding: 6px 0 10px; }
 .lcrs-glimpse strong { color: var(--ink); font-weight: 600; }
@@ -64,7 +64,7 @@ STYLE = """
 .lcrs-me + .lcrs-who { text-align: right; }
 .lcrs-wait { color: var(--soft); font-style: italic; }
 .lcrs .lcrs-cards { display: grid; gap: 8px;
-  grid-template-columns: repeat(auto-fill, minmax(min(158px, 100%), 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(min(185px, 100%), 1fr)); }
 .lcrs-card { border: 1px solid var(--line); border-radius: 10px;
   background: var(--paper); padding: 8px 10px 9px; gap: 7px; box-sizing: border-box;
   justify-content: space-between; }
@@ -76,15 +76,17 @@ STYLE = """
 .lcrs .jupyter-button { border-radius: 8px; width: auto; height: 30px; line-height: 28px; margin: 0;
   padding: 0 12px; border: 1px solid var(--line); background: var(--paper); color: var(--ink);
   box-shadow: none; font-size: 13px; flex: none; }
-.lcrs .jupyter-button:hover:enabled { border-color: var(--accent); color: var(--accent); }
-.lcrs .jupyter-button:disabled { opacity: .5; }
+.lcrs .jupyter-button:hover { border-color: var(--accent); color: var(--accent); }
+.lcrs .jupyter-button.lcrs-off { opacity: .5; }
+.lcrs .jupyter-button.lcrs-chosen { border-color: var(--accent); color: var(--accent);
+  font-weight: 600; }
 .lcrs .jupyter-button:focus-visible, .lcrs input:focus-visible { outline: 2px solid var(--accent);
   outline-offset: 1px; }
 .lcrs .lcrs-choice .jupyter-button { height: 25px; line-height: 23px; padding: 0 8px;
   font-size: 12px; flex: 1 1 auto; }
 .lcrs .jupyter-button.lcrs-send { background: var(--accent); border-color: var(--accent);
   color: var(--on-accent); font-weight: 600; height: 36px; padding: 0 20px; }
-.lcrs .jupyter-button.lcrs-send:hover:enabled { color: var(--on-accent); filter: brightness(1.1); }
+.lcrs .jupyter-button.lcrs-send:hover { color: var(--on-accent); filter: brightness(1.1); }
 .lcrs-compose { gap: 8px; align-items: center; }
 .lcrs .lcrs-compose .widget-text { flex: 1 1 auto; width: auto; height: auto; margin: 0; }
 .lcrs .lcrs-compose input { height: 36px; border-radius: 8px; font-size: 14px; padding: 0 12px; }

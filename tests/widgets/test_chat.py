@@ -59,7 +59,7 @@ def test_it_opens_with_the_person_the_history_and_the_belief():
         "messages": [],
         "cards": [],
         "intents": ["Comedy lovers", "Drama lovers", "Horror lovers", "Western lovers"],
-        "can stop": False,
+        "busy": False,
     }
     assert "User 42" in page and "liked 5 films, mostly Comedy" in page
     assert page.index("Film Number 28") < page.index("Film Number 24")
@@ -146,8 +146,11 @@ def test_only_enter_sends_and_leaving_the_box_does_not():
     app.message._handle_custom_msg({"event": "submit"}, [])
     app.message.value = "western"
     assert app.wait(10)
+    for timer in [t for t in threading.enumerate() if isinstance(t, threading.Timer)]:
+        timer.join(10)
+    assert app.wait(10)
     assert app.state()["messages"] == ["western"] and app.state()["box"] == ""
-    assert not app._take_enter()
+    assert app.state()["status"] == "Ready"  # a second submit would have found the box empty
 
 
 def test_enter_sends_unchanged_text_too_and_only_once():
@@ -179,14 +182,14 @@ def test_an_idea_is_sent_by_its_button():
 def test_cards_appear_while_the_reply_is_written_and_a_second_message_waits(slow):
     assert slow.submit("horror") and slow.begun.wait(10)
     state = slow.state()
-    assert state["status"] == "Writing" and len(state["cards"][0]) == 5 and state["can stop"]
+    assert state["status"] == "Writing" and len(state["cards"][0]) == 5 and state["busy"]
     slow.message.value = "impatient"
     assert not slow.submit()
     assert slow.state()["status"].startswith("Still answering")
     assert slow.state()["box"] == "impatient"
     slow.go.set()
     assert slow.wait(10)
-    assert slow.state()["messages"] == ["horror"] and not slow.state()["can stop"]
+    assert slow.state()["messages"] == ["horror"] and not slow.state()["busy"]
 
 
 def test_stop_while_writing_keeps_the_films(slow):
@@ -200,6 +203,28 @@ def test_stop_while_writing_keeps_the_films(slow):
     assert state["status"] == "Stopped" and len(state["cards"][0]) == 5
     assert "you stopped it" in html(slow.widget)
     assert ask(slow, "western")["status"] == "Ready"
+
+
+def test_stop_without_an_answer_does_nothing():
+    app = app_with()
+    app.stop_button.click()
+    assert app.state()["status"] == "There is nothing to stop."
+    assert ask(app, "horror")["status"] == "Ready"
+
+
+def test_no_button_ever_goes_dead_and_drops_the_keyboard_focus(slow):
+    def all_enabled():
+        names = ("Send", "Stop", "Undo", "Clear", "Like this", "Liked", "Not this", "Refused")
+        return not any(b.disabled for name in names for b in buttons(slow.widget, name))
+
+    assert all_enabled() and "lcrs-off" in slow.stop_button._dom_classes
+    slow.submit("horror")
+    assert slow.begun.wait(10) and all_enabled()
+    assert "lcrs-off" not in slow.stop_button._dom_classes
+    slow.go.set()
+    slow.wait(10)
+    slow.click("accept", 2)
+    assert all_enabled() and "lcrs-off" in slow.stop_button._dom_classes
 
 
 def test_stop_while_reading_gives_the_message_back():
@@ -252,7 +277,7 @@ def test_likes_and_refusals_reach_the_conversation_and_undo_takes_them_back():
     assert state["cards"][0][:2] == [("Night of the Moth", "accept"), ("Film Number 6", "reject")]
     assert app.conversation.feedback == {2: "accept", 6: "reject"}
     assert state["status"] == "Noted: Film Number 6 (1956). It is not offered again."
-    assert buttons(app.widget, "Liked")[0].disabled
+    assert len(buttons(app.widget, "Liked")) == len(buttons(app.widget, "Refused")) == 1
     app.undo_button.click()
     assert app.conversation.feedback == {2: "accept"}
     assert app.state()["cards"][0][1] == ("Film Number 6", None)

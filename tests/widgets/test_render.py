@@ -29,9 +29,11 @@ def test_escape_by_hand():
     [
         (0.31, 0.12, "31 %, up from 12 %"),
         (0.10, 0.40, "10 %, down from 40 %"),
-        (0.10, 0.101, "10 %"),
-        (0.004, None, "under 1 %"),
-        (0.02, 0.001, "2 %, up from under 1 %"),
+        (0.314, 0.309, "31 %"),
+        (0.031, 0.0312, "3.1 %"),
+        (0.0996, 0.0994, "10 %, up from 9.9 %"),
+        (0.0004, None, "under 0.1 %"),
+        (0.02, 0.0001, "2.0 %, up from under 0.1 %"),
     ],
 )
 def test_a_bar_has_words(after, before, words):
