@@ -50,7 +50,7 @@ STYLE = """
 .lcrs-left { flex: 3 1 430px; min-width: 0; gap: 8px; }
 .lcrs-right { flex: 1 1 250px; min-width: 0; background: var(--raised); border-radius: 10px;
   padding: 12px 14px; box-sizing: border-box; }
-.lcrs .lcrs-scroll { display: flex; flex-direction: column-reverse; height: 450px; overflow-y: auto;
+.lcrs .lcrs-scroll { display: flex; flex-direction: column-reverse; height: 480px; overflow-y: auto;
   overflow-x: hidden; border: 1px solid var(--line); border-radius: 10px; background: var(--paper);
   box-sizing: border-box; }
 .lcrs-log { padding: 12px; gap: 12px; margin-bottom: auto; box-sizing: border-box; width: 100%; }
