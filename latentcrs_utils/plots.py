@@ -154,7 +154,8 @@ def bars(
         y = np.arange(len(labels)) + (index - (len(groups) - 1) / 2) * height
         x = np.array([values[label] for label in labels], float)
         style = {"color": PALETTE[index % 8], "hatch": HATCHES[index % 8], "edgecolor": "white"}
-        axes.barh(y, x, height=height * 0.92, label=series, **style)
+        label = series if len(groups) > 1 else None
+        axes.barh(y, x, height=height * 0.92, label=label, **style)
         ends = x.copy()
         if intervals and series in intervals:
             low, high = np.array([intervals[series][label] for label in labels], float).T
@@ -164,7 +165,9 @@ def bars(
             axes.text(end, at, f" {value:.{digits}f}", va="center", fontsize=8)
     for name, value in (references or {}).items():
         axes.axvline(value, color="#444444", linestyle="--", linewidth=1.2, label=name)
-    axes.set_yticks(range(len(labels)), [textwrap.shorten(str(x), 60) for x in labels])
+    axes.set_yticks(
+        range(len(labels)), [textwrap.shorten(str(x), 60, placeholder=" …") for x in labels]
+    )
     axes.invert_yaxis()
     axes.margins(x=0.12)
     if len(groups) > 1 or references:
@@ -203,12 +206,15 @@ def heatmap(
         save: also write the PNG here.
     """
     matrix = np.asarray(values, float)
-    size = (min(11, 2.6 + 0.95 * len(columns)), 1.5 + 0.42 * len(rows))
+    label_width = 0.075 * min(46, max(map(len, rows)))
+    size = (min(11, 0.8 + label_width + 1.25 * len(columns)), 1.5 + 0.42 * len(rows))
     figure, axes = _axes(title, xlabel, ylabel, size)
     image = axes.imshow(matrix, cmap="cividis", aspect="auto")
     axes.set_xticks(range(len(columns)), ["\n".join(textwrap.wrap(c, 16)) for c in columns],
                     fontsize=8)  # fmt: skip
-    axes.set_yticks(range(len(rows)), [textwrap.shorten(r, 46) for r in rows], fontsize=9)
+    axes.set_yticks(
+        range(len(rows)), [textwrap.shorten(r, 46, placeholder=" …") for r in rows], fontsize=9
+    )
     for (row, column), value in np.ndenumerate(matrix):
         dark = image.norm(value) < 0.6
         axes.text(column, row, f"{value:.{digits}f}", ha="center", va="center", fontsize=9,

@@ -1,6 +1,6 @@
 """The notebook tool as a module, and the committed notebooks."""
 
-import importlib
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -13,12 +13,18 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 @pytest.fixture(scope="session")
 def tool():
-    """``tools/notebooks.py``, imported as the command line imports it."""
-    sys.path.insert(0, str(ROOT / "tools"))
+    """``tools/notebooks.py`` as a module."""
+    file = ROOT / "tools" / "notebooks.py"
+    sys.path.insert(0, str(file.parent))
     try:
-        yield importlib.import_module("notebooks")
+        # Not by its name, which is that of this package of tests and of a folder, too.
+        spec = importlib.util.spec_from_file_location("notebook_tool", file)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        yield module
     finally:
-        sys.path.remove(str(ROOT / "tools"))
+        sys.path.remove(str(file.parent))
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)

@@ -106,7 +106,7 @@ def test_networks(by_hand, tensors):
     t = tensors
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        q, f, g = InferenceModel(D), IntentPrior(12, D, 16, 0.5).eval(), ItemAffinity(D, D)
+        q, f, g = InferenceModel(D), IntentPrior(12, D, 16, 0.5).eval(), ItemAffinity(D)
     ours = by_hand.inference_model(t.S, t.anchors, q.W_q.weight, q.W_k.weight)
     close(ours, q(t.S, t.anchors))
     user = f.ffn(torch.cat([t.S, f.text(t.x)], dim=1))
