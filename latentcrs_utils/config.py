@@ -160,7 +160,8 @@ class EMConfig:
 
     ``form``, the reading of p(v | ...); ``residual``, ``LatentCRS+`` instead of ``LatentCRS``;
     ``n_negatives=None``, all items as candidates; ``e_step``, which q the M-step is given: the
-    amortised q(m | S) of the paper, or the exact posterior p(m | v, S, x).
+    amortised q(m | S) of the paper, or the exact posterior p(m | v, S, x); ``intents_alone``,
+    with a residual, how much the recommendation loss of the intents without it counts beside it.
     """
 
     form: Form = "mixture"
@@ -171,6 +172,7 @@ class EMConfig:
     alpha_E: float = 5.0
     alpha_M: float = 5.0
     infonce_weight: float = 1.0
+    intents_alone: float = 1.0
     text_hidden: int = 256
     dropout: float = 0.5
     learning_rate: float = 1e-3
@@ -207,7 +209,7 @@ class DirectConfig:
 
 @dataclass(frozen=True)
 class Preset:
-    """All hyper-parameters of one data set: ``em`` of ``LatentCRS``, ``em_plus`` of ``LatentCRS+``."""
+    """All hyper-parameters of one data set; ``em`` is ``LatentCRS``, ``em_plus`` ``LatentCRS+``."""
 
     name: str
     data: DataConfig = field(default_factory=DataConfig)
@@ -225,12 +227,12 @@ _PRESETS = {
         "ml-100k",
         anchors=AnchorConfig(K=256),
         em=EMConfig(
-            lambda_=0.1, learning_rate=3e-3, n_epochs_q=6, n_epochs_generative=25,
-            n_epochs_alternate=20, patience=6,
+            lambda_=0.1, learning_rate=3e-3, n_epochs_q=6, n_epochs_generative=20,
+            n_epochs_alternate=15, patience=6,
         ),
         em_plus=EMConfig(
             residual=True, lambda_=0.1, dropout=0.7, learning_rate=2e-3, n_epochs_q=6,
-            n_epochs_generative=25, n_epochs_alternate=20, patience=6,
+            n_epochs_generative=15, n_epochs_alternate=25, patience=6,
         ),
         direct=DirectConfig(dropout=0.7, learning_rate=2e-3, n_epochs=50, patience=8),
     )

@@ -47,4 +47,5 @@ def test_results_cover_every_system_level_and_user():
     assert masked["system"].n_unique() == 8
     assert len(masked) == 8 * 4 * 2
     assert len(recorded["seeds"]) == 3
-    assert (masked["low"] <= masked["NDCG@20"]).all() and (masked["NDCG@20"] <= masked["high"]).all()
+    assert (masked["low"] <= masked["NDCG@20"]).all()
+    assert (masked["NDCG@20"] <= masked["high"]).all()

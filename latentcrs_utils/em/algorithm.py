@@ -7,7 +7,7 @@ and the observed item.  One pass is a loop over slices of them.
 import copy
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -148,6 +148,10 @@ def generative_loss(learner: Learner, batch: Instances) -> Tensor:
     config = learner.config
     context = learner.generative.context(batch.S, batch.x)
     log_item, recommendation = item_terms(learner, context, batch)
+    if context.residual is not None:
+        # asked to explain the choices without the residual too, the intents keep their meaning
+        _, of_intents = item_terms(learner, replace(context, residual=None), batch)
+        recommendation = recommendation + config.intents_alone * of_intents
     if config.e_step == "exact":
         log_q = losses.exact_posterior(context.log_prior, log_item).detach()
     else:
@@ -235,7 +239,10 @@ def algorithm_1(
     """Algorithm 1: warm up q, warm up the generative model, then alternate.
 
     Each stage ends after its number of epochs or when valid NDCG@10 has not risen for `patience`
-    epochs; the best state over stages 2 and 3 is restored.
+    epochs; the best state over stages 2 and 3 is restored (with a residual, of stage 3).
+
+    The residual of `LatentCRS+` keeps silent until stage 3: it is strong enough to explain the
+    choices alone, and the intents would learn nothing.
 
     Args:
         learner: changed in place.
@@ -254,6 +261,8 @@ def algorithm_1(
     stages = (("q", config.n_epochs_q), ("generative", config.n_epochs_generative))
     for stage, n_epochs in (*stages, ("alternate", config.n_epochs_alternate)):
         best_of_stage, since_best = -1.0, 0
+        speaks = stage == "alternate" and learner.generative.residual is not None
+        learner.generative.residual_speaks = speaks
         for epoch in track(range(1, n_epochs + 1), f"EM, stage {stage}", progress=progress):
             started = time.perf_counter()
             row: dict = {"stage": stage, "epoch": epoch, "loss_e": None, "loss_m": None}
@@ -267,7 +276,8 @@ def algorithm_1(
             curve.append(row)
             since_best = 0 if value > best_of_stage else since_best + 1
             best_of_stage = max(value, best_of_stage)
-            if stage != "q" and value > best_value:
+            complete = speaks or learner.generative.residual is None
+            if stage != "q" and complete and value > best_value:
                 best_value = value
                 best_state = copy.deepcopy(
                     (learner.generative.state_dict(), learner.inference.state_dict())

@@ -101,15 +101,28 @@ class Residual(nn.Module):
 
     The first term lets the backbone speak for itself; the second scores an item's vector and
     attributes c_v against the words directly, without passing through the intents.
+
+    Args:
+        silent: start at zero, so that what the intents explain already is left to them.
     """
 
     def __init__(
-        self, text_width: int, width: int, item_width: int, text_hidden: int, dropout: float
+        self,
+        text_width: int,
+        width: int,
+        item_width: int,
+        text_hidden: int,
+        dropout: float,
+        *,
+        silent: bool = False,
     ):
         super().__init__()
-        self.a = nn.Parameter(torch.ones(()))
+        self.a = nn.Parameter(torch.tensor(0.0 if silent else 1.0))
         self.T = TextProjection(text_width + width, text_hidden, width, dropout)
         self.U = nn.Linear(item_width, width, bias=False)
+        if silent:
+            nn.init.zeros_(self.T.layers[-1].weight)
+            nn.init.zeros_(self.T.layers[-1].bias)
 
     def forward(self, S: Tensor, x: Tensor, v: Tensor, c: Tensor) -> Tensor:
         """Scores [B, V + 1] from S [B, d], x [B, d_x], v [V + 1, d] and c [V + 1, d_c]."""
@@ -151,8 +164,11 @@ class GenerativeModel(nn.Module):
         self.f = IntentPrior(text_width, width, text_hidden, dropout)
         self.g = ItemAffinity(width)
         self.residual = (
-            Residual(text_width, width, c.shape[1], text_hidden, dropout) if residual else None
+            Residual(text_width, width, c.shape[1], text_hidden, dropout, silent=True)
+            if residual
+            else None
         )
+        self.residual_speaks = residual
 
     def context(self, S: Tensor, x: Tensor) -> Context:
         """Everything about the instances that does not depend on the item.
@@ -161,7 +177,7 @@ class GenerativeModel(nn.Module):
             S: [B, d]; x: [B, d_x].
         """
         affinity = self.f(S, x, self.anchors)
-        residual = None if self.residual is None else self.residual(S, x, self.v, self.c)
+        residual = self.residual(S, x, self.v, self.c) if self.residual_speaks else None
         return Context(torch.log_softmax(affinity, dim=-1), affinity, residual)
 
     def item_table(self) -> Tensor:
