@@ -161,7 +161,10 @@ def equation_map(tests: Path | None = None) -> list[EquationRow]:
             name = function.rsplit(".", 1)[1]
             users = [test for test, names in tested if name in names]
             if users:
-                rows.append(EquationRow(number, PAPER_EQUATIONS[number], function, users[0]))
+                # the test that says so in its name, else the first one
+                telling = [test for test in users if f"equation_{number}_" in f"{test}_"]
+                test = (telling or users)[0]
+                rows.append(EquationRow(number, PAPER_EQUATIONS[number], function, test))
             else:
                 gaps.append(f"{function} (Equation {number}) is used by no test in {folder.name}/")
     if gaps:
