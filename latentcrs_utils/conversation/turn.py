@@ -1,5 +1,6 @@
 """What one exchange of a conversation consists of, as plain values that serialise to JSON."""
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -64,7 +65,11 @@ class Turn:
 
     def __str__(self) -> str:
         """The exchange as a reader of a transcript wants it."""
-        lines = [f"You:    {self.message}", f"System: {self.reply}"]
+        said = (("You:    ", self.message), ("System: ", self.reply))
+        lines = [
+            textwrap.fill(text, 96, initial_indent=who, subsequent_indent=" " * 8)
+            for who, text in said
+        ]
         lines += [
             f"        {rank}. {item.label}"
             + (f"  [{', '.join(item.genres)}]" if item.genres else "")

@@ -240,3 +240,4 @@ def test_a_printed_turn_shows_both_sides(model):
     assert "1. Night of the Moth (1952)  [Horror]" in str(turn)
     assert "2. Film Number 6 (1956)\n" in str(turn)
     assert str(turn).endswith("follow from your words alone.")
+    assert all(len(line) <= 96 for line in str(chat(model).say("many words " * 30)).splitlines())
