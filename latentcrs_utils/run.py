@@ -19,7 +19,10 @@ from pathlib import Path
 from latentcrs_utils.artifacts import atomic_path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-DIALOGUE = (42, ("something funny from the eighties", "a bit darker, and no musicals please"))
+DIALOGUE = (
+    42,
+    ("a film that keeps me on the edge of my seat", "with space ships and aliens in it"),
+)
 
 
 class Steps:

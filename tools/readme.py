@@ -65,17 +65,12 @@ def notebooks_part() -> str:
     lines = ["| | notebook | question | measured (2 CPU cores) | needs |", "|---|---|---|---|---|"]
     for chapter in CHAPTERS:
         path = ROOT / "notebooks" / f"{chapter.stem}.ipynb"
+        title, measured, needs = chapter.title, "to come", ""
         if path.exists():
-            notebook = nbformat.read(path, as_version=4)
-            measured = notebook.metadata["latentcrs"]["measured"]
-            needs = "`make run` once" if chapter.number != "00" else "nothing"
             title = f"[{chapter.title}](notebooks/{path.name})"
-            lines.append(
-                f"| {chapter.number} | {title} | {chapter.question} | {measured} | {needs} |"
-            )
-        else:
-            cells = (chapter.number, chapter.title, chapter.question, "to come", "")
-        lines.append(f"| {' | '.join(cells)} |")
+            measured = nbformat.read(path, as_version=4).metadata["latentcrs"]["measured"]
+            needs = "what `make run` trains; else it is trained on the spot"
+        lines.append(f"| {chapter.number} | {title} | {chapter.question} | {measured} | {needs} |")
     return "\n".join(lines)
 
 
