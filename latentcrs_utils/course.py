@@ -89,7 +89,7 @@ def package_root() -> Path:
 def _numbers(docstring: str) -> set[int]:
     """Equation numbers that the first paragraph of a docstring names.
 
-    Only the first paragraph counts: further down an equation is mentioned, not implemented.
+    Only the first paragraph counts: further down equations are only mentioned.
     """
     found: set[int] = set()
     for match in _EQUATIONS.finditer(" ".join(docstring.split("\n\n")[0].split())):
