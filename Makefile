@@ -55,7 +55,8 @@ lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks
 
 chat: $(STAMP)  ## serve the chat alone, on this machine only
-	$(PY) -m voila notebooks/10_chat_demo.ipynb --Voila.ip=127.0.0.1
+	$(PY) -m voila notebooks/10_chat_demo.ipynb --Voila.ip=127.0.0.1 \
+	  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags=lesson
 
 notebooks: $(STAMP)  ## re-execute and normalise the committed notebooks
 	$(PY) tools/notebooks.py $(NOTEBOOKS)

@@ -53,20 +53,37 @@ def prepare(say: Steps):
     return data, embed(utterances)
 
 
-def one_turn_results(data, language, seeds: list[int], say: Steps):
-    """Fit and rank for every seed; returns the last seed's systems, the cases and the summary."""
-    from latentcrs_utils.evaluation.one_turn import evaluate, one_turn_cases, summarise
+def results(data, language, seeds: list[int], say: Steps):
+    """Fit and rank for every seed.
+
+    Returns:
+        The systems of the first seed, and the summaries: "masked", "unmasked" (one turn, four
+        levels) and "by_turns" (after one to five messages, masked).
+    """
+    from latentcrs_utils.evaluation.one_turn import (
+        dialogue_cases,
+        evaluate,
+        one_turn_cases,
+        summarise,
+    )
     from latentcrs_utils.evaluation.systems import fit_all, scorers
 
-    ranks, unmasked, fitted = [], [], None
+    ranks: dict[str, list] = {"masked": [], "unmasked": [], "by_turns": []}
+    by_seed = []
     for seed in seeds:
         suffix = f" (seed {seed})" if len(seeds) > 1 else ""
         fitted = fit_all(data, language, seed=seed, say=lambda text, s=suffix: say(text + s))
         say("Ranking all items for every test user" + suffix)
         cases = one_turn_cases(data, fitted.backbone, language)
-        ranks.append(evaluate(cases, scorers(fitted)))
-        unmasked.append(evaluate(cases, scorers(fitted), masked=False))
-    return fitted, summarise(cases, ranks), summarise(cases, unmasked)
+        dialogues = dialogue_cases(data, fitted.backbone, language)
+        ranks["masked"].append(evaluate(cases, scorers(fitted)))
+        ranks["unmasked"].append(evaluate(cases, scorers(fitted), masked=False))
+        ranks["by_turns"].append(evaluate(dialogues, scorers(fitted)))
+        by_seed.append(fitted)
+    return by_seed[0], {
+        name: summarise(dialogues if name == "by_turns" else cases, of_seeds)
+        for name, of_seeds in ranks.items()
+    }
 
 
 def print_table(summary, n_users: int) -> None:
@@ -98,7 +115,7 @@ def print_dialogue(model) -> None:
         print("        Intents: " + "; ".join(f"{name} {p:.0%}" for name, p in leaders) + "\n")
 
 
-def record(path: Path, summary, unmasked, seeds: list[int], data, language) -> None:
+def record(path: Path, summaries: dict, seeds: list[int], data, language) -> None:
     """Write the results with what made them: machine, versions, date, command."""
     path.parent.mkdir(parents=True, exist_ok=True)
     packages = ("torch", "transformers", "scikit-learn", "polars", "numpy")
@@ -112,8 +129,7 @@ def record(path: Path, summary, unmasked, seeds: list[int], data, language) -> N
         "data": {"name": data.name, "users": data.n_users, "items": data.n_items},
         "language_model": language.embedder.name,
         "seeds": seeds,
-        "masked": _rounded(summary),
-        "unmasked": _rounded(unmasked),
+        **{name: _rounded(summary) for name, summary in summaries.items()},
     }
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -148,12 +164,12 @@ def main(arguments: list[str] | None = None) -> int:
     say = Steps()
     try:
         data, language = prepare(say)
-        fitted, summary, unmasked = one_turn_results(data, language, options.seeds, say)
+        fitted, summaries = results(data, language, options.seeds, say)
         if not options.no_notebooks:
             execute_notebooks(say)
         if options.record:
-            record(options.record, summary, unmasked, options.seeds, data, language)
-        print_table(summary, data.n_users)
+            record(options.record, summaries, options.seeds, data, language)
+        print_table(summaries["masked"], data.n_users)
         print_dialogue(fitted.latentcrs_plus)
     except LatentCRSError as error:
         print(f"\n{error}", file=sys.stderr)

@@ -26,8 +26,10 @@ def test_results_part_prints_the_record_and_marks_the_best():
         for i, level in enumerate(LEVELS)
         for system, value in (("popularity", 0.1), ("LatentCRS+", 0.2))
     ]  # fmt: skip
+    by_turns = [{**row, "level": str(i + 1), "n": 187} for i, row in enumerate(rows[:2])]
     recorded = {
-        "masked": rows, "unmasked": rows, "seeds": [0, 1], "date": "2026-01-01",
+        "masked": rows, "unmasked": rows, "by_turns": by_turns,
+        "seeds": [0, 1], "date": "2026-01-01",
         "data": {"users": 938, "items": 1008},
     }  # fmt: skip
     part = readme.results_part(recorded)

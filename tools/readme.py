@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "one_turn_ml-100k.json"
 PICTURE = ROOT / "results" / "one_turn_ml-100k.png"
 OURS = ("LatentCRS", "LatentCRS+")
+TALKERS = ("backbone alone", "backbone + lexicon filter", "fusion without intents", *OURS)
 
 
 def results_part(recorded: dict) -> str:
@@ -56,8 +57,27 @@ def results_part(recorded: dict) -> str:
         f"`LatentCRS+` at `plain` has {plus:.3f}. The texts come from this course's simulator, not "
         "the paper's, so compare rows, not papers. Recall@5, NDCG@5 and Recall@20 are in "
         f"`{RESULTS.relative_to(ROOT).as_posix()}`, made on {recorded['date']} by `make results`.",
+        "",
+        *turns_part(pl.DataFrame(recorded["by_turns"])),
     ]
     return "\n".join(lines)
+
+
+def turns_part(by_turns: pl.DataFrame) -> list[str]:
+    """Lines of the table by number of messages."""
+    table = level_table(by_turns.filter(pl.col("system").is_in(TALKERS)), phrasing=UNSEEN)
+    half = ((by_turns["high"] - by_turns["low"]) / 2).max()
+    return [
+        "After one to five messages (NDCG@20, unseen phrasing, levels mixed, about "
+        f"{by_turns['n'].min()} users a column, so intervals reach ±{half:.3f}):",
+        "",
+        "| messages | " + " | ".join(table.columns[1:]) + " |",
+        "|---|" + "---:|" * len(table.columns[1:]),
+        *(
+            f"| {row[0]} | " + " | ".join(f"{value:.3f}" for value in row[1:]) + " |"
+            for row in table.iter_rows()
+        ),
+    ]
 
 
 def notebooks_part() -> str:

@@ -55,6 +55,22 @@ def one_turn_cases(data: Dataset, backbone: Backbone, language: Language) -> Cas
     )
 
 
+def dialogue_cases(data: Dataset, backbone: Backbone, language: Language) -> Cases:
+    """All test users after one to five messages of unseen phrasing, levels mixed.
+
+    In `frame` the level is the number of messages, so that `summarise` groups by it.
+    """
+    rows = rows_of(language, "test_turns")
+    n_turns = language.utterances.frame[rows]["turns"].list.len().to_numpy()
+    rows = rows[np.argsort(n_turns, kind="stable")]
+    frame = language.utterances.frame[rows]
+    return Cases(
+        instances_of(data, backbone, language, rows),
+        frame["text"].to_list(),
+        frame.select("user", pl.col("turns").list.len().cast(pl.String).alias("level"), "phrasing"),
+    )
+
+
 def evaluate(
     cases: Cases, systems: Mapping[str, Scorer], *, masked: bool = True
 ) -> dict[str, np.ndarray]:
@@ -114,10 +130,4 @@ def summarise(cases: Cases, ranks_by_seed: Sequence[Mapping[str, np.ndarray]]) -
 def level_table(summary: pl.DataFrame, *, phrasing: str, metric: str = "NDCG@20") -> pl.DataFrame:
     """One row a system, one column a level: the table that the README and `make run` print."""
     wanted = summary.filter(pl.col("phrasing") == phrasing)
-    systems = wanted["system"].unique(maintain_order=True)
-    table = wanted.pivot("level", index="system", values=metric)
-    return (
-        systems.to_frame()
-        .join(table, on="system", how="left", maintain_order="left")
-        .select("system", *[level for level in LEVELS if level in table.columns])
-    )
+    return wanted.pivot("level", index="system", values=metric, maintain_order=True)

@@ -57,10 +57,15 @@ class Language:
             for split, of_split in cuts.items():
                 for cut in of_split:
                     target = int(sequence[cut])
-                    rows.append((split, user, cut, target, GENRES[target % 3]))
-        columns = ("split", "user", "cut", "target", "text")
+                    rows.append((split, user, cut, target, [GENRES[target % 3]]))
+            # even users say it once, odd users twice
+            said = [GENRES[int(sequence[-1]) % 3]] * (1 + user % 2)
+            rows.append(("test_turns", user, LENGTH - 1, int(sequence[-1]), said))
+        columns = ("split", "user", "cut", "target", "turns")
         frame = pl.DataFrame(rows, schema=columns, orient="row")
-        frame = frame.with_columns(level=pl.lit("plain"), phrasing=pl.lit("test"))
+        frame = frame.with_columns(
+            level=pl.lit("plain"), phrasing=pl.lit("test"), text=pl.col("turns").list.first()
+        )
         self.utterances = Utterances(frame)
         genres = torch.tensor([GENRES.index(text) for text in frame["text"]])
         self.x = torch.nn.functional.one_hot(genres, len(GENRES)).float()

@@ -12,6 +12,7 @@ from latentcrs_utils.em import fit_em, losses
 from latentcrs_utils.em.items import item_attributes, item_vectors
 from latentcrs_utils.em.model import instances_of, rows_of
 from latentcrs_utils.evaluation.one_turn import (
+    dialogue_cases,
     evaluate,
     level_table,
     metric_values,
@@ -144,5 +145,8 @@ def test_summary_averages_over_seeds_by_hand(world):
     assert row["Recall@5"] == 1
     assert row["seed_spread"] == pytest.approx(0.5)
     assert row["low"] == pytest.approx(0.75)
+    dialogues = dialogue_cases(data, encoder, language)
+    assert dialogues.frame["level"].to_list() == ["1"] * (N_USERS // 2) + ["2"] * (N_USERS // 2)
+    assert set(dialogues.frame["user"][: N_USERS // 2]) == set(range(0, N_USERS, 2))
     table = level_table(summarise(cases, [first]), phrasing="test")
     assert table.equals(pl.DataFrame({"system": ["a"], "plain": [1.0]}))
