@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentcrs_utils.artifacts import train_or_load
 from latentcrs_utils.behavior.pretraining import Backbone
@@ -152,52 +152,50 @@ def fit_em(
     """
     if config is None:
         config = preset(data.name).em_plus if residual else preset(data.name).em
-    train, valid = (
-        instances_of(data, backbone, language, rows_of(language, split))
-        for split in ("train", "valid")
-    )
-    v = backbone.item_embeddings
-    c = item_vectors(v, data)
-
+    parts = {
+        "config": config,
+        "seed": seed,
+        "data": data.fingerprint,
+        "utterances": language.fingerprint,
+        "weights": fingerprint(*backbone.encoder.state_dict().values(), anchors.centroids),
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        generative = GenerativeModel(
-            anchors.centroids,
-            v,
-            c,
-            train.x.shape[1],
-            form=config.form,
-            residual=config.residual,
-            text_hidden=config.text_hidden,
-            dropout=config.dropout,
-        )
-        inference = InferenceModel(v.shape[1])
-        learner = Learner.start(generative, inference, config, seed)
+        models = _fresh_models(data, backbone, anchors, language, config)
 
         def run() -> tuple[dict[str, Tensor], dict]:
+            train, valid = (
+                instances_of(data, backbone, language, rows_of(language, split))
+                for split in ("train", "valid")
+            )
+            learner = Learner.start(models["generative"], models["inference"], config, seed)
             curve = algorithm_1(
                 learner, train, lambda part: valid_ndcg(learner, valid, part), progress=progress
             )
-            state = {f"generative.{k}": t for k, t in generative.state_dict().items()}
-            state |= {f"inference.{k}": t for k, t in inference.state_dict().items()}
-            return state, {"curve": curve}
+            return models.state_dict(), {"curve": curve}
 
-        parts = {
-            "config": config,
-            "seed": seed,
-            "data": data.fingerprint,
-            "utterances": language.fingerprint,
-            "weights": fingerprint(*backbone.encoder.state_dict().values(), anchors.centroids),
-        }
-        state, meta, _ = train_or_load("em", parts, run, reuse=reuse)
-    for prefix, module in (("generative.", generative), ("inference.", inference)):
-        module.load_state_dict(
-            {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
-        )
-        module.eval().requires_grad_(False)
-    return LatentCRS(
-        data, backbone, anchors, language, config, generative, inference, meta["curve"]
+        state, facts, _ = train_or_load("em", parts, run, reuse=reuse)
+    models.load_state_dict(state)
+    models.eval().requires_grad_(False)
+    return LatentCRS(data, backbone, anchors, language, config, **models, curve=facts["curve"])
+
+
+def _fresh_models(
+    data: Dataset, backbone: Backbone, anchors: Anchors, language: Language, config: EMConfig
+) -> nn.ModuleDict:
+    """The generative and the inference model before their first pass."""
+    v = backbone.item_embeddings
+    generative = GenerativeModel(
+        anchors.centroids,
+        v,
+        item_vectors(v, data),
+        language.x.shape[1],
+        form=config.form,
+        residual=config.residual,
+        text_hidden=config.text_hidden,
+        dropout=config.dropout,
     )
+    return nn.ModuleDict({"generative": generative, "inference": InferenceModel(v.shape[1])})
 
 
 @torch.no_grad()
