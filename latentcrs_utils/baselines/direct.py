@@ -1,4 +1,4 @@
-"""The rivals without intents: words alone, and words beside behaviour, scored directly.
+"""The rivals without intents: words alone, and words beside behavior, scored directly.
 
 Both are trained on the same instances as `LatentCRS`, with the softmax over all items, and stopped
 by the same valid NDCG@10.

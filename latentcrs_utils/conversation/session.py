@@ -104,7 +104,7 @@ class Conversation:
 
     @property
     def history(self) -> list[int]:
-        """Item ids that the behaviour side sees: the known history, then the accepted items."""
+        """Item ids that the behavior side sees: the known history, then the accepted items."""
         accepted = [item for item, kind in self.feedback.items() if kind == "accept"]
         return [*self._start, *(item for item in accepted if item not in self._start)]
 
@@ -258,11 +258,11 @@ class Conversation:
         if not text:
             return torch.zeros(1, len(self.model.language.mean)), 0
         if self._embedded is None or self._embedded[0] != text:
-            self._embedded = (text, self.model.language.encode([text]))
+            self._embedded = (text, self.model.language.encode([text], progress=False))
         return self._embedded[1], len(messages) - len(kept)
 
     @torch.inference_mode()
-    def _behaviour(self) -> Tensor:
+    def _behavior(self) -> Tensor:
         """S of the history, [1, d]; the zero vector without one."""
         return self.model.backbone.encode(Sequences.from_lists([self.history]))
 
@@ -270,12 +270,12 @@ class Conversation:
     def _intents(self) -> Tensor:
         """p(m | S, x) as things stand, [K]."""
         x, _ = self._read(self.messages)
-        return self.model.intent_posterior(self._behaviour(), x)[0]
+        return self.model.intent_posterior(self._behavior(), x)[0]
 
     @torch.inference_mode()
     def _offer(self, message: str, before: Tensor, x: Tensor, n_dropped: int) -> Turn:
         """The turn without its reply: items, and what the message did to the intents."""
-        S = self._behaviour()
+        S = self._behavior()
         items = self._choose(S, x)
         return Turn(
             number=len(self.turns) + 1,

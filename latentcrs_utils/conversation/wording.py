@@ -114,7 +114,7 @@ def word_reply(
         talker: the language model, or None for the template alone.
         guard: knows the catalogue.
         noun: "film" or "item".
-        has_history: whether behaviour is known of this user.
+        has_history: whether behavior is known of this user.
         previous: replies of earlier turns.
         stream: called with each new piece of the shown reply.
         stop: set by the user to cut the writing short.

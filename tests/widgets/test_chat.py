@@ -231,7 +231,7 @@ def test_stop_while_reading_gives_the_message_back():
     app = app_with()
     read, begun, go = app.model.language.encode, threading.Event(), threading.Event()
 
-    def slow_read(texts):
+    def slow_read(texts, progress=None):
         begun.set()
         assert go.wait(10)
         return read(texts)
@@ -252,7 +252,7 @@ def test_a_failure_gives_the_message_back_and_says_what_happened():
     app = app_with()
     encode = app.model.language.encode
 
-    def fail(texts):
+    def fail(texts, progress=None):
         raise RuntimeError("no memory <b>left</b>")
 
     app.model.language.encode = fail
