@@ -12,6 +12,9 @@ from latentcrs_utils.behavior.pretraining import next_item_loss, next_item_windo
 from latentcrs_utils.config import preset
 from latentcrs_utils.data import Dataset, k_core, positives
 from latentcrs_utils.data.sources import read_movielens_100k
+from latentcrs_utils.em.algorithm import Instances, Learner, generative_loss
+from latentcrs_utils.em.items import item_vectors
+from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
 from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.language.models import load_language_model
 from latentcrs_utils.ranking import rank_of_target
@@ -32,6 +35,7 @@ def stages(data: Dataset) -> Iterator[Measurement]:
     yield padding(data)
     yield full_ranking(data)
     yield backbone_step(data)
+    yield em_step(data)
     yield embedding()
 
 
@@ -86,6 +90,36 @@ def backbone_step(data: Dataset) -> Measurement:
 
     note = f"{len(rows)} windows of {config.max_length}, forward and backward"
     return against_matrix_products("backbone step", step, torch.float32, note)
+
+
+def em_step(data: Dataset, width: int = 64, text_width: int = 576) -> Measurement:
+    """One M-step batch of `LatentCRS+`, beside its own matrix products."""
+    options = preset(data.name)
+    config, K = options.em_plus, options.anchors.K
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    v = random(data.n_items + 1, width)
+    model = GenerativeModel(
+        random(K, width), v, item_vectors(v, data), text_width, residual=True
+    ).train()
+    learner = Learner.start(model, InferenceModel(width), config, seed=0)
+    n = config.batch_size
+    batch = Instances(
+        random(n, width),
+        random(n, text_width),
+        torch.randint(1, len(v), (n,), generator=generator),
+        data.histories("train").select(np.arange(n)),
+    )
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        generative_loss(learner, batch).backward()
+
+    note = f"{n} instances, {K} intents, {data.n_items:,} items, forward and backward"
+    return against_matrix_products("EM step", step, torch.float32, note)
 
 
 def embedding(n_texts: int = 32) -> Measurement:
