@@ -9,12 +9,7 @@ if TYPE_CHECKING:
     from .encoder import SASRec
     from .pretraining import Backbone, pretrain
 
-_HOMES = {"SASRec": "encoder", "Backbone": "pretraining", "pretrain": "pretraining"}
+_EXPORTS = {"SASRec": "encoder", "Backbone": "pretraining", "pretrain": "pretraining"}
 __all__ = ["Backbone", "SASRec", "pretrain"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import torch only when something that needs it is asked for (PEP 562)."""
-    if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)
