@@ -58,8 +58,9 @@ chat: $(STAMP)  ## serve the chat alone, on this machine only
 	$(PY) -m voila notebooks/10_chat_demo.ipynb --Voila.ip=127.0.0.1 \
 	  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags=lesson
 
-notebooks: $(STAMP)  ## re-execute and normalise the committed notebooks
+notebooks: $(STAMP)  ## re-execute and normalise the committed notebooks, and their table in the README
 	$(PY) tools/notebooks.py $(NOTEBOOKS)
+	$(PY) tools/readme.py
 
 results: $(STAMP)  ## the results table over several seeds, recorded and put into the README
 	$(PY) -m latentcrs_utils.run --seeds $(SEEDS) --no-notebooks --record $(RESULTS)
