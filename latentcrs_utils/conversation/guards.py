@@ -143,7 +143,8 @@ class ReplyGuard:
             return f"it named a film that was not chosen ({foreign})"
         if _shares_run(words(rest), words(instructions), _LEAK_WORDS):
             return "it recited its instructions"
-        if _repeats(reply, words(rest), message, previous):
+        once = len({item.item for item in named}) == len(named) or len(sentences(reply)) > 1
+        if not once or _repeats(reply, words(rest), message, previous):
             return "it repeated itself or the question"
         if name := _unknown_name(rest, items, message):
             return f"it named something that is not in the list ({name})"

@@ -138,6 +138,7 @@ def test_replies_about_the_offered_films_may_be_shown(reply):
         ("See https://example.org for Alien.", "part of the prompt or a link"),
         ("As an AI I cannot watch Alien.", "part of the prompt"),
         ("Alien is fun. Alien is fun.", "repeated itself"),
+        ("Alien is a film of dread, and Alien is a fine choice.", "repeated itself"),
         ("go to it go to it go to it go to it go.", "repeated itself"),
     ],
 )
