@@ -1,19 +1,13 @@
-"""Metrics with their uncertainty, and the table of several systems on the same instances."""
+"""Ranking metrics of each instance, and the uncertainty of their mean."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
 from ..ranking import ndcg, rank_of_target, recall
 
-if TYPE_CHECKING:
-    import polars as pl
-
-__all__ = ["bootstrap_interval", "ndcg", "rank_of_target", "ranking_table", "recall"]
+__all__ = ["bootstrap_interval", "ndcg", "rank_of_target", "recall"]
 
 
 def bootstrap_interval(
@@ -47,34 +41,3 @@ def bootstrap_interval(
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
-
-
-def ranking_table(
-    systems: Mapping[str, Tensor],
-    ks: Sequence[int] = (5, 20),
-    *,
-    level: float = 0.95,
-    seed: int = 0,
-) -> pl.DataFrame:
-    """Tabulate Recall@k and NDCG@k of several systems on the same instances.
-
-    Args:
-        systems: name -> ranks [B], in the order of the rows.
-        ks: cut-offs; the interval is that of NDCG at the last one.
-        level: coverage of the bootstrap interval.
-        seed: seed of the bootstrap.
-
-    Returns:
-        One row per system: `system`, `Recall@k` and `NDCG@k` for each k, `low`, `high`.
-    """
-    import polars as pl
-
-    rows = []
-    for name, ranks in systems.items():
-        row: dict[str, float | str] = {"system": name}
-        for k in ks:
-            row[f"Recall@{k}"] = recall(ranks, k).mean().item()
-            row[f"NDCG@{k}"] = ndcg(ranks, k).mean().item()
-        row["low"], row["high"] = bootstrap_interval(ndcg(ranks, ks[-1]), level=level, seed=seed)
-        rows.append(row)
-    return pl.DataFrame(rows)

@@ -98,11 +98,6 @@ class TurnView:
             w.VBox, [w.HTML(render.message(message)), self._reply, cards], "lcrs-turn"
         )
 
-    @property
-    def shown_reply(self) -> str:
-        """The HTML of the reply."""
-        return self._reply.value
-
     def show_items(self, turn: Turn) -> None:
         """Show the chosen items while the reply is being written."""
         self.turn = turn

@@ -15,7 +15,6 @@ from latentcrs_utils.evaluation.metrics import (
     bootstrap_interval,
     ndcg,
     rank_of_target,
-    ranking_table,
     recall,
 )
 
@@ -121,12 +120,3 @@ def test_bad_intervals_are_refused() -> None:
         bootstrap_interval([])
     with pytest.raises(ValueError, match=r"between 0 and 1, not 95"):
         bootstrap_interval([1.0, 2.0], level=95)
-
-
-def test_the_table_has_a_row_for_each_system() -> None:
-    table = ranking_table({"best": torch.tensor([1, 1]), "worse": torch.tensor([1, 30])})
-    assert table["system"].to_list() == ["best", "worse"]
-    assert table["Recall@20"].to_list() == [1.0, 0.5]
-    assert table["NDCG@5"].to_list() == [1.0, 0.5]
-    assert table.row(0)[-2:] == (1.0, 1.0)
-    assert table["low"][1] <= table["NDCG@20"][1] <= table["high"][1]
