@@ -95,6 +95,19 @@ def key(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def fingerprint(*tensors: Tensor) -> str:
+    """Return the sha256 over shapes and values of tensors, 64 hex digits.
+
+    Weights that were read from disk have the same bits in every process; whatever is computed
+    from them may not have, so artifacts are keyed by weights.
+    """
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def train_or_load(
     kind: str,
     key_parts: dict[str, Any],

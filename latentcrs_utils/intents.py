@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .artifacts import train_or_load
+from .artifacts import fingerprint, train_or_load
 from .config import AnchorConfig, preset
 from .data import random_cuts
 
@@ -87,7 +86,8 @@ def find_anchors(
     K = config.K if K is None else K
     if not 2 <= K <= data.n_users:
         raise ValueError(f"K={K} intents cannot be found among {data.n_users} users.")
-    parts = {"data": data.fingerprint, "backbone": _weights(backbone), "config": config}
+    weights = fingerprint(*backbone.encoder.state_dict().values())
+    parts = {"data": data.fingerprint, "backbone": weights, "config": config}
     tensors, meta, _ = train_or_load(
         "anchors",
         {**parts, "K": K, "seed": seed},
@@ -96,14 +96,6 @@ def find_anchors(
     )
     names = tuple(meta["names"])
     return Anchors(names=names, inertia=meta["inertia"], **tensors)
-
-
-def _weights(backbone: Backbone) -> str:
-    """Hash of the encoder's weights: another backbone gives other anchors."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(backbone.encoder.state_dict().items()):
-        digest.update(name.encode() + tensor.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def training_states(data: Dataset, n_cuts: int, seed: int) -> Sequences:

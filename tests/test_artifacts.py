@@ -257,3 +257,11 @@ def test_cache_dir_of_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LATENTCRS_CACHE", raising=False)
     root = Path(artifacts.__file__).resolve().parent.parent
     assert artifacts.cache_dir() == root / "data" / "cache"
+
+
+def test_a_fingerprint_names_values_and_shape() -> None:
+    values = torch.arange(6.0)
+    name = artifacts.fingerprint(values, torch.ones(2))
+    assert name == artifacts.fingerprint(torch.arange(6.0), torch.ones(2))
+    others = ((values.reshape(2, 3), torch.ones(2)), (values + 1e-6, torch.ones(2)), (values,))
+    assert all(artifacts.fingerprint(*other) != name for other in others)

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentcrs_utils.artifacts import train_or_load
+from latentcrs_utils.artifacts import fingerprint, train_or_load
 from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import DirectConfig, preset
 from latentcrs_utils.data import Dataset
 from latentcrs_utils.em.items import item_vectors
-from latentcrs_utils.em.model import fingerprint, instances_of, rows_of
+from latentcrs_utils.em.model import instances_of, rows_of
 from latentcrs_utils.em.networks import Residual, TextProjection
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.progress import track

@@ -16,6 +16,7 @@ from latentcrs_utils.conversation.guards import ReplyGuard, clean_message
 from latentcrs_utils.conversation.turn import Feedback, Recommendation, Turn
 from latentcrs_utils.conversation.wording import thing, word_reply
 from latentcrs_utils.data import Sequences
+from latentcrs_utils.data.sources import UNKNOWN_TITLE
 from latentcrs_utils.errors import ConfigError, DataError, LatentCRSError, MessageError
 
 if TYPE_CHECKING:
@@ -77,6 +78,9 @@ class Conversation:
             self._start = [int(item) for item in model.data.histories("test")[index]]
         else:
             self._start = []
+        # an item without a name would be an offer that nobody can take up
+        titles = model.data.titles
+        self._nameless = [item for item, title in enumerate(titles) if title == UNKNOWN_TITLE]
         self._talker = talker
         self._guard: ReplyGuard | None = None
         self._events: list[Turn | Feedback] = []
@@ -288,7 +292,7 @@ class Conversation:
     def _choose(self, S: Tensor, x: Tensor) -> tuple[Recommendation, ...]:
         """The best items that were neither seen, offered nor rejected."""
         scores = self.model.scores(S, x)[0].clone()
-        gone = [0, *self.history, *self.offered, *self.feedback]
+        gone = [0, *self.history, *self.offered, *self.feedback, *self._nameless]
         scores[gone] = -torch.inf
         left = int(torch.isfinite(scores).sum())
         if left == 0:

@@ -98,6 +98,11 @@ def sample_candidates(
     allowed[rows, batch.histories.flat.astype(np.int64)] = 0.0
     allowed[:, 0] = 0.0
     allowed.scatter_(1, batch.targets[:, None], 0.0)
+    if n_negatives > (fewest := int(allowed.sum(1).min())):
+        raise ConfigError(
+            f"n_negatives={n_negatives} cannot be drawn: after the longest history {fewest} of "
+            f"{n_items} items are left. Choose at most {fewest}, or None for all items."
+        )
     negatives = torch.multinomial(allowed, n_negatives, generator=generator)
     return torch.cat([batch.targets[:, None], negatives], dim=1)
 
@@ -211,9 +216,9 @@ def m_pass(learner: Learner, instances: Instances) -> float:
 
 @torch.no_grad()
 def monitor(learner: Learner, instances: Instances) -> dict[str, float]:
-    """ELBO, log-likelihood and gaps, means in nats over the instances (all items as candidates).
+    """ELBO, log-likelihood and gaps, means in nats over the instances.
 
-    For the form `product` the candidates are sampled, as in its training.
+    The candidates are those of the training: all items, or with `n_negatives` sampled ones.
     """
     learner.generative.eval()
     learner.inference.eval()

@@ -1,13 +1,12 @@
 """The fitted conversational recommender: what `fit_em` returns and the conversation asks."""
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latentcrs_utils.artifacts import train_or_load
+from latentcrs_utils.artifacts import fingerprint, train_or_load
 from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import EMConfig, preset
 from latentcrs_utils.data import Dataset
@@ -110,15 +109,6 @@ def instances_of(
         targets=torch.from_numpy(frame["target"].to_numpy().astype(np.int64)),
         histories=histories.select(inverse),
     )
-
-
-def fingerprint(*tensors: Tensor) -> str:
-    """sha256 over the values of tensors, 64 hex digits."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(str(tuple(tensor.shape)).encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def fit_em(

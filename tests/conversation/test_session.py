@@ -2,7 +2,9 @@
 
 import json
 import threading
+from dataclasses import replace
 
+import polars as pl
 import pytest
 import torch
 
@@ -34,6 +36,13 @@ def test_a_turn_offers_the_best_items_of_the_wanted_genre(model):
     assert [item.score for item in turn.items] == sorted(
         (item.score for item in turn.items), reverse=True
     )
+
+
+def test_an_item_without_a_name_is_never_offered(model):
+    nameless = pl.when(pl.col("item") == 2).then(pl.lit("Unknown title"))
+    items = model.data.items.with_columns(nameless.otherwise(pl.col("title")).alias("title"))
+    model.data = replace(model.data, items=items)
+    assert ids(chat(model).say("a horror film")) == [6, 10, 14, 18, 22]
 
 
 def test_intents_before_and_after_are_the_posterior(model):

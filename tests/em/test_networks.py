@@ -161,6 +161,12 @@ def test_candidates_are_the_target_and_items_outside_the_history():
         assert not negatives & {*batch.histories[b].tolist(), int(batch.targets[b])}
 
 
+def test_more_negatives_than_items_are_refused():
+    # two of seven items are in the history, a third is the target
+    with pytest.raises(ConfigError, match="Choose at most 4"):
+        sample_candidates(make_instances(), N_ITEMS, 5, torch.Generator().manual_seed(0))
+
+
 def test_product_form_needs_sampled_candidates():
     with pytest.raises(ConfigError, match="n_negatives"):
         Learner.start(
