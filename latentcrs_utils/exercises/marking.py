@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,7 +35,8 @@ def mark(
     """
     for arguments in cases:
         try:
-            given = answer(*arguments)
+            # copies: an answer may change its arguments in place
+            given = answer(*copy.deepcopy(arguments))
         except NotImplementedError:
             given = None
         except Exception as error:

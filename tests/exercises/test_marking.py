@@ -65,3 +65,10 @@ def test_what_counts_as_the_same(capsys, given, expected, verdict):
 def test_a_long_value_is_cut(capsys):
     text = said(capsys, lambda n: "x" * 10_000, lambda n: "y", (1,))
     assert len(text) < 700 and "…" in text
+
+
+def test_an_answer_that_changes_its_argument_does_not_change_the_question(capsys):
+    def in_place(x):
+        return x.sub_(1)
+
+    assert "right" in said(capsys, in_place, lambda x: x - 1, (torch.tensor([2.0]),))
