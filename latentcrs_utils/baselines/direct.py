@@ -6,6 +6,7 @@ by the same valid NDCG@10.
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,7 +54,7 @@ class DirectModel:
     scorer: nn.Module
     v: Tensor
     c: Tensor
-    curve: list[dict]
+    curve: list[dict[str, float]]
 
     @torch.no_grad()
     def scores(self, S: Tensor, x: Tensor) -> Tensor:
@@ -63,12 +64,16 @@ class DirectModel:
         return scores
 
 
-def fit_text_alone(data: Dataset, backbone: Backbone, language: Language, **options) -> DirectModel:
+def fit_text_alone(
+    data: Dataset, backbone: Backbone, language: Language, **options: Any
+) -> DirectModel:
     """Fit `text alone`: T(x) (U c_v)^T. Options as `fit_direct`."""
     return fit_direct("text alone", TextScorer, data, backbone, language, **options)
 
 
-def fit_fusion(data: Dataset, backbone: Backbone, language: Language, **options) -> DirectModel:
+def fit_fusion(
+    data: Dataset, backbone: Backbone, language: Language, **options: Any
+) -> DirectModel:
     """Fit `fusion without intents`: a (S . v) + T([S; x]) (U c_v)^T. Options as `fit_direct`."""
     return fit_direct("fusion without intents", Residual, data, backbone, language, **options)
 
@@ -136,7 +141,7 @@ def _train(
     config: DirectConfig,
     seed: int,
     progress: bool | None,
-) -> tuple[dict[str, Tensor], dict]:
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     train, valid = (
         instances_of(data, backbone, language, rows_of(language, split))
         for split in ("train", "valid")

@@ -27,7 +27,7 @@ def _allowed(wanted: Requirements, has_genre: np.ndarray, years: np.ndarray) -> 
     """Return the items that meet ``wanted``, bool [V + 1]; falls back as documented below."""
     asked = np.array([genre in wanted.genres for genre in _GENRES])
     refused = np.array([genre in wanted.not_genres for genre in _GENRES])
-    rest = ~has_genre[:, refused].any(1)
+    rest = has_genre[:, refused].sum(1) == 0
     if wanted.years:
         rest &= np.logical_or.reduce([(years >= a) & (years <= b) for a, b in wanted.years])
     rest[0] = False

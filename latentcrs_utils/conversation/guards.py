@@ -194,7 +194,7 @@ def _spoken_forms(title: str) -> set[tuple[str, ...]]:
     return forms | {form[1:] for form in forms if form[0] in {"the", "a", "an"} and form[1:]}
 
 
-def _written_as_title(tokens: list[re.Match]) -> bool:
+def _written_as_title(tokens: list[re.Match[str]]) -> bool:
     """Three words in a row are a title in any case; "The Game" and "Heat" need their capitals."""
     content = [t.group(0) for t in tokens if not _SMALL.fullmatch(t.group(0))]
     return bool(content) and (

@@ -281,11 +281,13 @@ class Conversation:
         """The turn without its reply: items, and what the message did to the intents."""
         S = self._behavior()
         items = self._choose(S, x)
+        was, now = self._shift(before, self.model.intent_posterior(S, x)[0])
         return Turn(
             number=len(self.turns) + 1,
             message=message,
             items=items,
-            **self._shift(before, self.model.intent_posterior(S, x)[0]),
+            intents_before=was,
+            intents_after=now,
             note=self._note(len(items), n_dropped),
         )
 
@@ -310,16 +312,16 @@ class Conversation:
         row = self.model.data.item(item)
         return Recommendation(item, row["title"], row["year"], tuple(row["genres"] or ()), score)
 
-    def _shift(self, before: Tensor, after: Tensor) -> dict[str, dict[str, float]]:
+    def _shift(self, before: Tensor, after: Tensor) -> tuple[dict[str, float], dict[str, float]]:
         """The leading intents before and after a message, by name, the highest after it first."""
         leaders = {*before.topk(min(_LEADERS, len(before))).indices.tolist()}
         leaders |= {*after.topk(min(_LEADERS, len(after))).indices.tolist()}
         order = sorted(leaders, key=lambda j: (-float(after[j]), j))
         names = self.model.anchors.names
-        return {
-            "intents_before": {names[j]: float(before[j]) for j in order},
-            "intents_after": {names[j]: float(after[j]) for j in order},
-        }
+        return (
+            {names[j]: float(before[j]) for j in order},
+            {names[j]: float(after[j]) for j in order},
+        )
 
     def _note(self, n_chosen: int, n_dropped: int) -> str:
         """What the user should know about this turn."""

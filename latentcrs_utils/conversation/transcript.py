@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from latentcrs_utils.conversation.turn import Feedback, Turn
 from latentcrs_utils.errors import DataError
@@ -80,6 +80,6 @@ def _event(data: "Dataset", event: Mapping[str, Any]) -> Turn | Feedback:
         for item in turn.items:
             data.title(item.item)
         return turn
-    kind = "accept" if "accept" in event else "reject"
+    kind: Literal["accept", "reject"] = "accept" if "accept" in event else "reject"
     data.title(event[kind])
     return Feedback(kind, event[kind])

@@ -85,7 +85,7 @@ def _because(turn: Turn, has_history: bool) -> str:
         name: after - turn.intents_before.get(name, 0.0)
         for name, after in turn.intents_after.items()
     }
-    risen = max(gains, key=gains.get, default=None)
+    risen = max(gains, key=lambda name: gains[name], default=None)
     if risen is not None and gains[risen] >= 0.02:
         return f"Your words moved me towards “{risen}”."
     if has_history:

@@ -54,11 +54,11 @@ class Film:
         return self.year is not None and first <= self.year <= last
 
 
-def films(data: Dataset) -> list[Film | None]:
-    """Return the films by item id; entry 0 (padding) is None."""
+def films(data: Dataset) -> list[Film]:
+    """Return the films by item id; entry 0 (padding) has no title, year or genre."""
     rows = data.items.select("item", "title", "year", "genres").iter_rows()
     return [
-        None,
+        Film(0, "", None, frozenset()),
         *(Film(item, title, year, frozenset(genres)) for item, title, year, genres in rows),
     ]
 
@@ -122,7 +122,7 @@ def relations(example: Film, target: Film) -> list[str]:
     return found
 
 
-def holds(condition: str, target: Film, catalogue: Sequence[Film | None]) -> bool:
+def holds(condition: str, target: Film, catalogue: Sequence[Film]) -> bool:
     """Say whether ``condition`` is true of ``target``.
 
     ``like`` asks for a shared genre; ``liked`` says nothing about the target, so it always holds.

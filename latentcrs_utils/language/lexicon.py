@@ -160,10 +160,10 @@ def lexicon_report(
         for row in utterances.frame.select("text", "conditions").iter_rows(named=True)
     ]
     table = pl.concat([utterances.frame.select(by), pl.DataFrame(counts)], how="horizontal")
-    hit, found, true = (pl.col(name).sum() for name in ("n_hit", "n_found", "n_true"))
+    n_hit, n_found, n_true = (pl.col(name).sum() for name in ("n_hit", "n_found", "n_true"))
     return table.group_by(by, maintain_order=True).agg(
         pl.len().alias("utterances"),
         (pl.col("n_found") > 0).mean().alias("found"),
-        pl.when(found > 0).then(hit / found).alias("precision"),
-        pl.when(true > 0).then(hit / true).alias("recall"),
+        pl.when(n_found > 0).then(n_hit / n_found).alias("precision"),
+        pl.when(n_true > 0).then(n_hit / n_true).alias("recall"),
     )

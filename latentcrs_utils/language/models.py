@@ -136,7 +136,7 @@ def load_language_model(
         return _load(source, choose_dtype(dtype))
 
 
-def choose_dtype(dtype: DTypeName = "auto") -> str:
+def choose_dtype(dtype: DTypeName = "auto") -> Literal["float32", "bfloat16"]:
     """Resolve ``"auto"``: bfloat16 where the processor computes in it natively, else float32.
 
     Native means a GPU with bfloat16, or a CPU with AVX512-BF16 or AMX, where bfloat16 about
@@ -228,7 +228,7 @@ def _dequantise(file: Path) -> tuple[Any, Any]:
         # the reader's bar ignores the switch that silences all other bars of transformers
         with redirect_stderr(io.StringIO()):
             tokenizer = AutoTokenizer.from_pretrained(**where)
-            model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+            model: Any = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     except (OSError, ValueError, KeyError) as error:
         raise AssetError(f"{file} is no readable GGUF model: {_first_line(error)}") from error
     # the weights are plain float32 now; with these left, save_pretrained refuses

@@ -81,11 +81,11 @@ def _suitability(data: Dataset, conditions: Sequence[Sequence[str]]) -> np.ndarr
     def suits(condition: str) -> np.ndarray:
         if condition not in known:
             known[condition] = np.array(
-                [film is not None and holds(condition, film, films) for film in films]
+                [film.item > 0 and holds(condition, film, films) for film in films]
             )
         return known[condition]
 
-    everything = np.array([film is not None for film in films])
+    everything = np.array([film.item > 0 for film in films])
     suitable = (
         np.stack(
             [np.logical_and.reduce([everything, *map(suits, of_row)]) for of_row in conditions]

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from ..config import SimulatorConfig
 from ..data import Dataset, random_cuts
-from .conditions import Film, films
+from .conditions import films
 from .reuse import reused_rows
 from .speaker import LEVELS, Level, Situation, Turn, plan, word
 from .utterances import Utterances
@@ -28,11 +29,11 @@ from .wording import Pool
 
 __all__ = ["LEVELS", "Utterances", "simulate_utterances"]
 
-_SCHEMA = {
-    "instance": pl.Int64, "split": pl.String, "user": pl.Int64, "cut": pl.Int64,
-    "target": pl.Int64, "level": pl.String, "phrasing": pl.String,
-    "turns": pl.List(pl.String), "text": pl.String, "conditions": pl.List(pl.String),
-}  # fmt: skip
+_SCHEMA = pl.Schema({
+    "instance": pl.Int64(), "split": pl.String(), "user": pl.Int64(), "cut": pl.Int64(),
+    "target": pl.Int64(), "level": pl.String(), "phrasing": pl.String(),
+    "turns": pl.List(pl.String), "text": pl.String(), "conditions": pl.List(pl.String),
+})  # fmt: skip
 
 
 class _Simulation:
@@ -40,7 +41,7 @@ class _Simulation:
 
     def __init__(self, data: Dataset, seed: int, config: SimulatorConfig) -> None:
         self.data, self.seed, self.config = data, seed, config
-        self.catalogue: list[Film | None] = films(data)
+        self.catalogue = films(data)
 
     def generator(self, *parts: int | str) -> np.random.Generator:
         """Return a generator of its own for ``parts``, so that no text depends on another."""
@@ -59,7 +60,7 @@ class _Simulation:
 
     def row(
         self, split: str, user: int, cut: int, level: Level, phrasing: Pool, n_turns: int = 1
-    ) -> dict:
+    ) -> dict[str, Any]:
         """Return one row of the table (without its number)."""
         turns = self.plan(split, user, cut, level, n_turns)
         target = int(self.data.interactions[user][cut])
@@ -76,7 +77,7 @@ class _Simulation:
         order = self.generator("levels", split).permutation(n)
         return [LEVELS[i % len(LEVELS)] for i in order]
 
-    def train(self) -> Iterator[dict]:
+    def train(self) -> Iterator[dict[str, Any]]:
         """Yield the training rows: last training item and random cuts of every user."""
         users, cuts = random_cuts(self.data, self.config.n_cuts, self.seed)
         rng = self.generator("turns", "train")
@@ -87,7 +88,7 @@ class _Simulation:
         ):
             yield self.row("train", int(user), int(cut), level, "train", int(n))
 
-    def held_out(self) -> Iterator[dict]:
+    def held_out(self) -> Iterator[dict[str, Any]]:
         """Yield validation, test and multi-turn test rows."""
         last = self.data.interactions.lengths - 1
         users = range(self.data.n_users)

@@ -204,7 +204,7 @@ def _word_example(
     rng: np.random.Generator,
     conditions: Sequence[str],
     phrasing: Pool,
-    catalogue: Sequence[Film | None],
+    catalogue: Sequence[Film],
 ) -> str:
     titles = [
         spoken_title(catalogue[int(c.partition("=")[2])].title)
@@ -217,7 +217,7 @@ def _word_example(
     relation = ""
     for condition in conditions[1:]:
         kind = condition.partition("=")[0]
-        use, slots = kind, {}
+        use, slots = kind, dict[str, str]()
         if kind in ("genre", "not genre"):
             use, slots = _slots(rng, condition, phrasing, plain=False)
         relation += pick(rng, phrasing, "frames", "by example", use).format(**slots)
@@ -236,7 +236,7 @@ def _word_first(
     level: Level,
     conditions: Sequence[str],
     phrasing: Pool,
-    catalogue: Sequence[Film | None],
+    catalogue: Sequence[Film],
 ) -> str:
     if any(c.startswith(("like=", "liked=")) for c in conditions):
         return _word_example(rng, conditions, phrasing, catalogue)
@@ -251,7 +251,7 @@ def _word_later(
     rng: np.random.Generator,
     turn: Turn,
     phrasing: Pool,
-    catalogue: Sequence[Film | None],
+    catalogue: Sequence[Film],
     plain: bool,
 ) -> str:
     if turn.use == "mood":
@@ -274,7 +274,7 @@ def word(
     turns: Sequence[Turn],
     phrasing: Pool,
     target: Film,
-    catalogue: Sequence[Film | None],
+    catalogue: Sequence[Film],
 ) -> list[str]:
     """Word the turns of a dialogue, none of which gives the target's title away.
 

@@ -148,7 +148,8 @@ class LocalTalker:
                 f"{language_model.context_length:,}: send less of it."
             )
         written: list[int] = []
-        shown, finish = "", "length"
+        shown = ""
+        finish: Finish = "length"
         for token in self._next_tokens(prompt, max_new_tokens, stop):
             written.append(token)
             if token in _end_tokens(language_model):
@@ -360,9 +361,7 @@ def _readable(tokenizer: Any, tokens: list[int]) -> str:
 
 def _without_control_words(tokenizer: Any, text: str) -> str:
     """Text in which nobody can open a turn of their own: no control word of the model is left."""
-    found = True
-    while found:
-        found = [word for word in tokenizer.all_special_tokens if word in text]
+    while found := [word for word in tokenizer.all_special_tokens if word in text]:
         for word in found:
             text = text.replace(word, "")
     return text

@@ -54,7 +54,9 @@ def pick(rng: np.random.Generator, phrasing: Pool, *path: str) -> str:
     return phrases[int(rng.integers(len(phrases)))]
 
 
-def _leaves(entry: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], dict]]:
+def _leaves(
+    entry: Any, path: tuple[str, ...]
+) -> list[tuple[tuple[str, ...], dict[str, list[str]]]]:
     if set(entry) <= set(POOLS):
         return [(path, entry)]
     return [leaf for key, inner in entry.items() for leaf in _leaves(inner, (*path, key))]
