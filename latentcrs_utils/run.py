@@ -15,8 +15,18 @@ import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from latentcrs_utils.artifacts import atomic_path
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from latentcrs_utils.data import Dataset
+    from latentcrs_utils.em.model import LatentCRS
+    from latentcrs_utils.evaluation.systems import Fitted
+    from latentcrs_utils.language import Language
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DIALOGUE = (
@@ -37,7 +47,7 @@ class Steps:
         print(f"[{now - self.started:5.0f} s] {message}", flush=True)
 
 
-def prepare(say: Steps):
+def prepare(say: Steps) -> tuple[Dataset, Language]:
     """Data, utterances and their embeddings: what all seeds share."""
     from latentcrs_utils.data import load_dataset
     from latentcrs_utils.language import embed, simulate_utterances
@@ -53,7 +63,9 @@ def prepare(say: Steps):
     return data, embed(utterances)
 
 
-def results(data, language, seeds: list[int], say: Steps):
+def results(
+    data: Dataset, language: Language, seeds: list[int], say: Steps
+) -> tuple[Fitted, dict[str, pl.DataFrame]]:
     """Fit and rank for every seed.
 
     Returns:
@@ -68,11 +80,15 @@ def results(data, language, seeds: list[int], say: Steps):
     )
     from latentcrs_utils.evaluation.systems import fit_all, scorers
 
-    ranks: dict[str, list] = {"masked": [], "unmasked": [], "by_turns": []}
+    ranks: dict[str, list[dict[str, np.ndarray]]] = {"masked": [], "unmasked": [], "by_turns": []}
     by_seed = []
     for seed in seeds:
         suffix = f" (seed {seed})" if len(seeds) > 1 else ""
-        fitted = fit_all(data, language, seed=seed, say=lambda text, s=suffix: say(text + s))
+
+        def say_seed(text: str, suffix: str = suffix) -> None:
+            say(text + suffix)
+
+        fitted = fit_all(data, language, seed=seed, say=say_seed)
         say("Ranking all items for every test user" + suffix)
         cases = one_turn_cases(data, fitted.backbone, language)
         dialogues = dialogue_cases(data, fitted.backbone, language)
@@ -86,7 +102,7 @@ def results(data, language, seeds: list[int], say: Steps):
     }
 
 
-def print_table(summary, n_users: int) -> None:
+def print_table(summary: pl.DataFrame, n_users: int) -> None:
     """NDCG@20 of every system at every level, unseen phrasing, history masked."""
     from latentcrs_utils.evaluation.one_turn import UNSEEN, level_table
 
@@ -101,7 +117,7 @@ def print_table(summary, n_users: int) -> None:
     print(f"95 % bootstrap intervals over users: about ±{max(widths):.3f}.")
 
 
-def print_dialogue(model) -> None:
+def print_dialogue(model: LatentCRS) -> None:
     """A conversation with the fitted model, worded by the local language model under guards."""
     from latentcrs_utils.conversation import Conversation
 
@@ -115,7 +131,13 @@ def print_dialogue(model) -> None:
         print("        Intents: " + "; ".join(f"{name} {p:.0%}" for name, p in leaders) + "\n")
 
 
-def record(path: Path, summaries: dict, seeds: list[int], data, language) -> None:
+def record(
+    path: Path,
+    summaries: dict[str, pl.DataFrame],
+    seeds: list[int],
+    data: Dataset,
+    language: Language,
+) -> None:
     """Write the results with what made them: machine, versions, date, command."""
     path.parent.mkdir(parents=True, exist_ok=True)
     packages = ("torch", "transformers", "scikit-learn", "polars", "numpy")
@@ -135,7 +157,7 @@ def record(path: Path, summaries: dict, seeds: list[int], data, language) -> Non
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _rounded(summary) -> list[dict]:
+def _rounded(summary: pl.DataFrame) -> list[dict[str, Any]]:
     return [
         {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
         for row in summary.iter_rows(named=True)

@@ -121,8 +121,8 @@ class Residual(nn.Module):
         self.T = TextProjection(text_width + width, text_hidden, width, dropout)
         self.U = nn.Linear(item_width, width, bias=False)
         if silent:
-            nn.init.zeros_(self.T.layers[-1].weight)
-            nn.init.zeros_(self.T.layers[-1].bias)
+            for parameter in self.T.layers[-1].parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, S: Tensor, x: Tensor, v: Tensor, c: Tensor) -> Tensor:
         """Scores [B, V + 1] from S [B, d], x [B, d_x], v [V + 1, d] and c [V + 1, d_c]."""
@@ -142,6 +142,9 @@ class GenerativeModel(nn.Module):
         text_hidden: width of the hidden layer over the language embedding.
         dropout: dropout on the text layers and the FFN.
     """
+
+    v: Tensor
+    c: Tensor
 
     def __init__(
         self,
@@ -177,7 +180,9 @@ class GenerativeModel(nn.Module):
             S: [B, d]; x: [B, d_x].
         """
         affinity = self.f(S, x, self.anchors)
-        residual = self.residual(S, x, self.v, self.c) if self.residual_speaks else None
+        residual = None
+        if self.residual is not None and self.residual_speaks:
+            residual = self.residual(S, x, self.v, self.c)
         return Context(torch.log_softmax(affinity, dim=-1), affinity, residual)
 
     def item_table(self) -> Tensor:
