@@ -98,8 +98,30 @@ def find_anchors(
     return Anchors(names=names, inertia=meta["inertia"], **tensors)
 
 
+def training_cuts(data: Dataset, n_cuts: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the moments that are clustered: each user's training part, then parts of it.
+
+    Args:
+        data: the data set.
+        n_cuts: random cuts a user; 0 leaves the training parts alone.
+        seed: seed of the cuts.
+
+    Returns:
+        user int64 [N] and number of items int64 [N]: first the U users in order with their whole
+        training parts, after them the earlier moments.
+    """
+    users = np.arange(data.n_users)
+    cuts = data.histories("train").lengths
+    if n_cuts:
+        more_users, more_cuts = random_cuts(data, n_cuts, seed, min_history=3)
+        earlier = more_cuts > 0
+        users = np.concatenate([users, more_users[earlier]])
+        cuts = np.concatenate([cuts, more_cuts[earlier]])
+    return users, cuts
+
+
 def training_states(data: Dataset, n_cuts: int, seed: int) -> Sequences:
-    """The histories that are clustered: each user's training part, then parts of it.
+    """The histories at the moments of `training_cuts`.
 
     Args:
         data: the data set.
@@ -109,27 +131,50 @@ def training_states(data: Dataset, n_cuts: int, seed: int) -> Sequences:
     Returns:
         U sequences, one for each user in order, and after them those that were cut.
     """
-    users = np.arange(data.n_users)
-    cuts = data.histories("train").lengths
-    if n_cuts:
-        more_users, more_cuts = random_cuts(data, n_cuts, seed, min_history=3)
-        earlier = more_cuts > 0
-        users = np.concatenate([users, more_users[earlier]])
-        cuts = np.concatenate([cuts, more_cuts[earlier]])
-    return data.interactions.prefixes(users, cuts)
+    return data.interactions.prefixes(*training_cuts(data, n_cuts, seed))
+
+
+def k_means(
+    S: Tensor, K: int, *, n_init: int = 1, max_iterations: int = 300, seed: int = 0
+) -> tuple[Tensor, Tensor, float]:
+    """Cluster points with scikit-learn's k-means, and number the clusters canonically.
+
+    Args:
+        S: [N, h] points.
+        K: number of clusters.
+        n_init: starts, each drawn by k-means++; the one of lowest inertia is kept.
+        max_iterations: rounds of assignment and update at most.
+        seed: seed of the starts.
+
+    Returns:
+        centroids [K, h] float32, assignments [N] int64, and the inertia, the sum of the squared
+        distances of the points to their centroids.
+
+    Raises:
+        ValueError: if there are fewer points than clusters.
+    """
+    from sklearn.cluster import KMeans
+
+    if len(S) < K:
+        raise ValueError(f"K={K} clusters cannot be found among {len(S)} points.")
+    kmeans = KMeans(K, n_init=n_init, max_iter=max_iterations, random_state=seed)
+    labels = kmeans.fit_predict(S.numpy())
+    centroids, assignments = canonical_order(
+        torch.from_numpy(kmeans.cluster_centers_).float(), torch.from_numpy(labels).long()
+    )
+    return centroids, assignments, float(kmeans.inertia_)
 
 
 def _cluster(
     backbone: Backbone, data: Dataset, K: int, config: AnchorConfig, seed: int
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    from sklearn.cluster import KMeans
-
     states = training_states(data, config.n_cuts, seed)
-    S = backbone.encode(states).numpy()
-    kmeans = KMeans(K, n_init=config.n_init, max_iter=config.max_iterations, random_state=seed)
-    labels = kmeans.fit_predict(S)
-    centroids, assignments = canonical_order(
-        torch.from_numpy(kmeans.cluster_centers_).float(), torch.from_numpy(labels).long()
+    centroids, assignments, inertia = k_means(
+        backbone.encode(states),
+        K,
+        n_init=config.n_init,
+        max_iterations=config.max_iterations,
+        seed=seed,
     )
     sizes = torch.bincount(assignments, minlength=K)
     item_counts = count_items(states.last(config.n_recent), assignments, K, data.n_items)
@@ -140,7 +185,7 @@ def _cluster(
         "item_counts": item_counts,
     }
     names = name_anchors(data, item_counts, sizes)
-    return tensors, {"inertia": float(kmeans.inertia_), "names": names}
+    return tensors, {"inertia": inertia, "names": names}
 
 
 def canonical_order(centroids: Tensor, assignments: Tensor) -> tuple[Tensor, Tensor]:

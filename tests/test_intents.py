@@ -19,8 +19,10 @@ from latentcrs_utils.intents import (
     count_items,
     describe_anchor,
     find_anchors,
+    k_means,
     lifts,
     name_anchors,
+    training_cuts,
     training_states,
 )
 
@@ -152,6 +154,34 @@ def test_states_are_the_training_parts_and_cuts_of_them(data: Dataset) -> None:
         if len(states[number]) > 1:
             assert tuple(states[number][:2].tolist()) in beginnings
     assert len(training_states(data, 0, seed=0)) == data.n_users
+
+
+def test_cuts_name_the_user_of_every_state(data: Dataset) -> None:
+    users, cuts = training_cuts(data, 2, seed=0)
+    states = training_states(data, 2, seed=0)
+    assert users[: data.n_users].tolist() == list(range(data.n_users))
+    assert (states.lengths == cuts).all()
+    assert (cuts[data.n_users :] < data.histories("train").lengths[users[data.n_users :]]).all()
+    assert cuts.min() >= 1
+    for number in range(0, len(states), 211):
+        whole = data.interactions[int(users[number])]
+        assert np.array_equal(states[number], whole[: cuts[number]])
+
+
+def test_k_means_is_at_a_fixed_point_in_canonical_order() -> None:
+    noise = torch.Generator().manual_seed(0)
+    S = torch.randn(400, 5, generator=noise)
+    centroids, assignments, inertia = k_means(S, 7, seed=3)
+    assert torch.equal(torch.cdist(S, centroids).argmin(1), assignments)
+    for m in range(7):
+        torch.testing.assert_close(centroids[m], S[assignments == m].mean(0))
+    assert inertia == pytest.approx((S - centroids[assignments]).square().sum().item(), rel=1e-5)
+    sizes = torch.bincount(assignments)
+    assert (sizes[:-1] >= sizes[1:]).all()
+    # more starts can only lower the inertia
+    assert k_means(S, 7, n_init=5, seed=3)[2] <= inertia
+    with pytest.raises(ValueError, match="among 400 points"):
+        k_means(S, 401)
 
 
 def test_states_along_the_way_count_in_the_sizes(

@@ -1,6 +1,7 @@
 """Figures: the text twin has the figure's numbers, the image has an alternative text."""
 
 import base64
+import itertools
 
 import numpy as np
 import pytest
@@ -66,6 +67,41 @@ def test_histogram(shown):
     twin = plots.histogram({"a": np.arange(101)}, title="T", xlabel="x", ylabel="share", digits=0)
     assert_displayed(shown, twin, "T")
     assert "a median 50 (quartiles 25 to 75)" in " ".join(twin.split())
+
+
+def test_scatter(shown):
+    groups = {"left": [[0, 0], [2, 2], [1, 7]], "a right one": [[10, 10]]}
+    options = {"title": "Two groups", "xlabel": "x", "ylabel": "y"}
+    twin = plots.scatter(groups, others=np.zeros((5, 2)), **options)
+    assert_displayed(shown, twin, "Two groups")
+    said = " ".join(twin.split())
+    assert "left: 3 around (1.0, 2.0); a right one: 1 around (10.0, 10.0); others: 5." in said
+    # with stars the middle is the mean
+    assert "left: 3 around (1.0, 3.0)" in " ".join(
+        plots.scatter(groups, stars=True, **options).split()
+    )
+
+
+def test_labels_at_the_right_do_not_overlap():
+    figure, axes = plots._axes("T", "x", "y")
+    places = {f"a name of some length, number {n}": np.array([n, 5.0]) for n in range(8)}
+    axes.set(xlim=(0, 8), ylim=(0, 10))
+    plots._label_at_the_right(axes, places)
+    figure.canvas.draw()
+    names = [text for text in axes.texts if text.get_text()]
+    boxes = sorted((t.get_window_extent() for t in names), key=lambda box: box.y0)
+    assert len(boxes) == 8
+    assert all(low.y1 <= high.y0 + 1 for low, high in itertools.pairwise(boxes))
+    frame = axes.get_window_extent()
+    assert boxes[0].y0 > frame.y0 - 12 and boxes[-1].y1 < frame.y1 + 12
+
+
+def test_silhouettes(shown):
+    twin = plots.silhouettes({"a": [0.5, 0.25], "b": [-0.5, 0.1, 0.25, 0.15]}, title="b is loose")
+    assert_displayed(shown, twin, "b is loose")
+    said = " ".join(twin.split())
+    assert "a 2 points, mean 0.38, 0% below 0; b 4 points, mean 0.00, 25% below 0" in said
+    assert said.endswith("mean of all 0.12.")
 
 
 def test_every_series_has_a_colour_a_marker_and_a_hatch_of_its_own():

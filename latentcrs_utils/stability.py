@@ -1,0 +1,125 @@
+"""How far to trust a clustering: what another seed or other users would have made of it.
+
+A number of agreement says little alone. k-means cuts a cloud without any structure into much the
+same pieces twice, too, so every agreement here comes with a null to hold it against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .intents import k_means
+
+
+def over_seeds(S: Tensor, K: int, seeds: Iterable[int]) -> Tensor:
+    """Cluster the same points once for each seed, from one start each.
+
+    Args:
+        S: [N, h] points.
+        K: number of clusters.
+        seeds: seeds of the starts, R of them.
+
+    Returns:
+        [R, N] int64 assignments.
+    """
+    return torch.stack([k_means(S, K, seed=seed)[1] for seed in seeds])
+
+
+def over_resamples(S: Tensor, users: np.ndarray, K: int, seeds: Iterable[int]) -> Tensor:
+    """Cluster bootstrap samples of the users, and assign every point to the centroids found.
+
+    A sample draws as many users as there are, with replacement; a user drawn brings all points.
+    Drawing points instead would leave almost every user in every sample.
+
+    Args:
+        S: [N, h] points.
+        users: [N] user of each point, 0..U-1.
+        K: number of clusters.
+        seeds: one sample each; they also seed the starts.
+
+    Returns:
+        [R, N] int64 assignments of all points.
+    """
+    n_users = int(users.max()) + 1
+    order = np.argsort(users, kind="stable")
+    starts = np.searchsorted(users[order], np.arange(n_users + 1))
+    found = []
+    for seed in seeds:
+        drawn = np.random.default_rng(seed).integers(n_users, size=n_users)
+        rows = np.concatenate([order[starts[user] : starts[user + 1]] for user in drawn])
+        centroids = k_means(S[torch.from_numpy(rows)], K, seed=seed)[0]
+        found.append(torch.cdist(S, centroids).argmin(1))
+    return torch.stack(found)
+
+
+def agreement(labelings: Sequence[Tensor] | Tensor) -> np.ndarray:
+    """Adjusted Rand Index of every pair of clusterings of the same points.
+
+    1 for the same clusters under whatever numbers, 0 on average for unrelated ones.
+
+    Args:
+        labelings: R clusterings, [N] each.
+
+    Returns:
+        [R * (R - 1) / 2] in the order (0, 1), (0, 2), ..., (1, 2), ...
+
+    Raises:
+        ValueError: if there are fewer than two.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    arrays = [np.asarray(labels) for labels in labelings]
+    if len(arrays) < 2:
+        raise ValueError("Agreement needs at least two clusterings.")
+    return np.array(
+        [
+            adjusted_rand_score(arrays[i], arrays[j])
+            for i in range(len(arrays))
+            for j in range(i + 1, len(arrays))
+        ]
+    )
+
+
+def structureless(S: Tensor, seed: int = 0) -> Tensor:
+    """Draw points with the mean and the covariance of others, and no clusters at all.
+
+    Args:
+        S: [N, h] points.
+        seed: seed of the draw.
+
+    Returns:
+        [N, h] float32 from a Gaussian.
+    """
+    points = S.numpy().astype(np.float64)
+    covariance = np.cov(points, rowvar=False)
+    drawn = np.random.default_rng(seed).multivariate_normal(points.mean(0), covariance, len(points))
+    return torch.from_numpy(drawn.astype(np.float32))
+
+
+def match_clusters(one: Tensor, other: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pair the clusters of two clusterings of the same points, so that the pairs overlap most.
+
+    The Hungarian algorithm maximises the sum, over pairs, of Jaccard's overlap: points in both
+    over points in either.
+
+    Args:
+        one: [N] assignments, 0..K-1.
+        other: [N] assignments, 0..L-1.
+
+    Returns:
+        clusters of `one`, their partners in `other`, and the overlaps of the pairs, 0 to 1; each
+        of length min(K, L), the clusters of `one` in rising order.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    a, b = one.numpy(), other.numpy()
+    both = np.zeros((a.max() + 1, b.max() + 1))
+    np.add.at(both, (a, b), 1)
+    either = both.sum(1, keepdims=True) + both.sum(0, keepdims=True) - both
+    overlap = np.divide(both, either, out=np.zeros_like(both), where=either > 0)
+    rows, columns = linear_sum_assignment(-overlap)
+    return rows, columns, overlap[rows, columns]
