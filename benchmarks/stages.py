@@ -11,7 +11,7 @@ from latentcrs_utils.behavior.encoder import SASRec
 from latentcrs_utils.behavior.pretraining import next_item_loss, next_item_windows
 from latentcrs_utils.config import preset
 from latentcrs_utils.data import Dataset, k_core, positives
-from latentcrs_utils.data.sources import read_movielens_100k
+from latentcrs_utils.data.movielens import read_movielens_100k
 from latentcrs_utils.em.algorithm import Instances, Learner, generative_loss
 from latentcrs_utils.em.items import item_vectors
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel

