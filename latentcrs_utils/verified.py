@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from .artifacts import sha256
+from .artifacts import atomic_path, sha256
 from .errors import AssetError
-from .files import atomic_path
 
 
 @dataclass(frozen=True)

