@@ -49,6 +49,27 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter("11", "paper_scale", "What changes at the size of the paper's data?"),
 )
 
+STRIP = re.compile(r"<!-- strip -->.*?<!-- /strip -->", re.DOTALL)
+
+
+def strip_of_the_series(current: Path) -> str:
+    """Return the line of links on top of every notebook; chapters not written yet are plain.
+
+    Args:
+        current: the file that the strip is for; its folder says which chapters are written.
+    """
+    parts = []
+    for chapter in CHAPTERS:
+        label = f"{chapter.number} {chapter.title}"
+        if chapter.stem == current.stem:
+            parts.append(f"**{label}**")
+        elif (current.parent / f"{chapter.stem}.ipynb").exists():
+            parts.append(f"[{label}]({chapter.stem}.ipynb)")
+        else:
+            parts.append(f"<small>{label}</small>")
+    return "<!-- strip -->\n" + " · ".join(parts) + "\n<!-- /strip -->"
+
+
 PAPER_EQUATIONS: dict[int, str] = {
     1: "the goal: maximum likelihood of the observed choices",
     2: "the likelihood as a sum over latent intents",
@@ -86,19 +107,24 @@ def package_root() -> Path:
     return Path(__file__).resolve().parent
 
 
-def _numbers(docstring: str) -> set[int]:
-    """Equation numbers that the first paragraph of a docstring names.
-
-    Only the first paragraph counts: further down equations are only mentioned.
-    """
+def mentioned_equations(text: str) -> set[int]:
+    """Equation numbers that a text mentions, whether or not the paper has them."""
     found: set[int] = set()
-    for match in _EQUATIONS.finditer(" ".join(docstring.split("\n\n")[0].split())):
+    for match in _EQUATIONS.finditer(" ".join(text.split())):
         first, rest = int(match[1]), match[2]
         found.add(first)
         for connective, number in re.findall(r"(and |to )?\(?(\d+)", rest):
             last = int(number)
             found.update(range(first, last + 1) if connective == "to " else {last})
-    return found & set(PAPER_EQUATIONS)
+    return found
+
+
+def _numbers(docstring: str) -> set[int]:
+    """Equation numbers that the first paragraph of a docstring names.
+
+    Only the first paragraph counts: further down equations are only mentioned.
+    """
+    return mentioned_equations(docstring.split("\n\n")[0]) & set(PAPER_EQUATIONS)
 
 
 def _definitions(path: Path) -> Iterator[tuple[str, str]]:

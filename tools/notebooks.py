@@ -13,37 +13,33 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
+from lesson_policies import MEASURED, OUTPUT_POLICIES, SOURCE_POLICIES
 from nbformat import NotebookNode
 from notebook_environment import notebook_environment
+from notebook_html import render
+from recorded_policies import CHAPTER_POLICIES, POLICIES, RANDOM_ID, WIDGET_VIEW, folder_problems
 
-from latentcrs_utils.course import CHAPTERS
+from latentcrs_utils.artifacts import atomic_path
+from latentcrs_utils.course import STRIP, strip_of_the_series
+
+if TYPE_CHECKING:
+    from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 CELL_TIMEOUT = 1200
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-# Folders of machines; a path that a reader does not have must not be in a committed output.
-MACHINE_PATHS = re.compile(r"(?<![\w.])(?:/(?:home|root|Users|tmp|work|opt|mnt)/|[A-Z]:\\\\)")
-VERDICT_NO = re.compile(r": NO(?: \(.*\))?$", re.MULTILINE)
-STRIP = re.compile(r"<!-- strip -->.*?<!-- /strip -->", re.DOTALL)
-MEASURED = re.compile(r"<!-- measured -->.*?<!-- /measured -->", re.DOTALL)
-TEX = re.compile(
-    r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<block>.+?)\$\$|"
-    r"(?<![\\\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$",
-    re.DOTALL,
-)
-# The exporter's template loads libraries from afar; a rendered lesson needs none of them.
-SCRIPT = re.compile(r"<script[^>]*>.*?</script>\s*", re.DOTALL)
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
 PEAK = (
     "(__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_maxrss"
     " * (1 if __import__('sys').platform == 'darwin' else 1024))"
@@ -91,20 +87,6 @@ def find(names: list[str], folder: Path = NOTEBOOKS) -> list[Path]:
     return found
 
 
-def strip_of_the_series(current: Path) -> str:
-    """Return the line of links on top of every notebook; chapters not written yet are plain."""
-    parts = []
-    for chapter in CHAPTERS:
-        label = f"{chapter.number} {chapter.title}"
-        if chapter.stem == current.stem:
-            parts.append(f"**{label}**")
-        elif (current.parent / f"{chapter.stem}.ipynb").exists():
-            parts.append(f"[{label}]({chapter.stem}.ipynb)")
-        else:
-            parts.append(f"<small>{label}</small>")
-    return "<!-- strip -->\n" + " · ".join(parts) + "\n<!-- /strip -->"
-
-
 def fill_marked_places(notebook: NotebookNode, path: Path) -> None:
     """Write the strip of the series and the measured cost into their marked places, in place."""
     measured = notebook.metadata.get("latentcrs", {}).get("measured")
@@ -119,11 +101,11 @@ def execute(notebook: NotebookNode, folder: Path) -> Measurement:
     """Run every cell on a fresh kernel in ``folder``, in place, and measure the cost.
 
     Raises:
-        NotebookError: a cell failed.
+        NotebookError: a cell failed, took too long, or ended the kernel.
     """
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from nbclient.util import run_sync
 
     manager = AsyncKernelManager(kernel_name="python3")
@@ -143,12 +125,23 @@ def execute(notebook: NotebookNode, folder: Path) -> Measurement:
     started = time.perf_counter()
     with client.setup_kernel(env=notebook_environment()):
         for index, cell in enumerate(notebook.cells):
+            place = f"cell {index + 1}"
             try:
                 client.execute_cell(cell, index)
             except CellExecutionError as error:
-                raise NotebookError(f"cell {index + 1} failed:\n{error}") from None
+                raise NotebookError(f"{place} failed with {failure(error)}") from None
+            except CellTimeoutError:
+                raise NotebookError(f"{place} took longer than {CELL_TIMEOUT} s.") from None
+            except DeadKernelError:
+                raise NotebookError(f"{place} ended the kernel; was the memory full?") from None
         peak = run_sync(peak_memory)()
     return Measurement(time.perf_counter() - started, peak)
+
+
+def failure(error: CellExecutionError) -> str:
+    """What a cell raised, in a sentence, and below it where."""
+    traceback = ANSI.sub("", error.traceback).strip()
+    return f"{error.ename}: {error.evalue}\n{traceback}"
 
 
 def clean_output(output: NotebookNode) -> None:
@@ -173,6 +166,13 @@ def merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
     return merged
 
 
+def id_of_words(source: str, taken: set[str]) -> str:
+    """Name a cell after its first words: an editor's random id changes whenever it is made anew."""
+    words = "-".join(re.findall(r"[a-z0-9]+", source.lower())[:5])[:40] or "cell"
+    numbered = (f"{words}-{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain([words], numbered) if name not in taken)
+
+
 def normalise(notebook: NotebookNode) -> NotebookNode:
     """Return a copy without anything transient: counts 1..N, stable ids, bare metadata."""
     notebook = copy.deepcopy(notebook)
@@ -186,12 +186,12 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     count, seen = 0, set()
-    for position, cell in enumerate(notebook.cells):
+    for cell in notebook.cells:
         cell.metadata = nbformat.from_dict(
             {key: cell.metadata[key] for key in ("tags", "jupyter") if cell.metadata.get(key)}
         )
-        if not cell.get("id") or cell.id in seen:
-            cell.id = f"cell-{position:03d}"
+        if not cell.get("id") or cell.id in seen or RANDOM_ID.fullmatch(cell.id):
+            cell.id = id_of_words(cell.source, seen)
         seen.add(cell.id)
         if cell.cell_type != "code":
             continue
@@ -205,51 +205,49 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def shown_text(output: NotebookNode) -> str:
-    """All texts of one output; images are left out, base64 may spell anything."""
-    data = output.get("data", {})
-    texts = [str(value) for kind, value in data.items() if not kind.startswith("image/png")]
-    return "\n".join([*texts, output.get("text", "")])
+def is_chapter(path: Path) -> bool:
+    """Whether a file is one of the course's notebooks, not a scratch file elsewhere."""
+    return path.resolve().parent == NOTEBOOKS
 
 
-def problems(notebook: NotebookNode) -> list[str]:
-    """Say in sentences why an executed notebook may not be committed (an empty list: it may)."""
-    found = []
-    counts = []
-    for position, cell in enumerate(notebook.cells, start=1):
-        if cell.cell_type != "code":
-            continue
-        counts.append(cell.execution_count)
-        for output in cell.outputs:
-            text = shown_text(output)
-            if output.output_type == "error":
-                found.append(f"cell {position} raised {output.ename}: {output.evalue}")
-            if VERDICT_NO.search(text):
-                found.append(f"cell {position} prints a verdict NO: {text.strip()[:300]}")
-            if output.get("name") == "stderr":
-                found.append(f"cell {position} wrote to stderr: {output.text.strip()[:300]}")
-            if match := MACHINE_PATHS.search(text):
-                around = text[max(0, match.start() - 40) : match.end() + 40]
-                found.append(f"cell {position} shows a machine's path: {around!r}")
-    if counts != list(range(1, len(counts) + 1)):
-        found.append("its code cells were not run once each, in order, on a fresh kernel")
-    if "widgets" in notebook.metadata:
-        found.append("it holds the state of widgets")
+def source_problems(notebook: NotebookNode, path: Path) -> list[str]:
+    """Say what a chapter lacks that can be told before it is executed."""
+    if not is_chapter(path):
+        return []
+    return [found for policy in SOURCE_POLICIES for found in policy(notebook, path)]
+
+
+def problems(notebook: NotebookNode, path: Path) -> list[str]:
+    """Say in sentences why an executed notebook may not be committed (an empty list: it may).
+
+    A chapter of the course must satisfy all policies, any other notebook those about its outputs.
+    """
+    found = [sentence for policy in POLICIES for sentence in policy(notebook)]
+    if is_chapter(path):
+        found += [sentence for policy in CHAPTER_POLICIES for sentence in policy(notebook)]
+        found += source_problems(notebook, path)
+        found += [sentence for policy in OUTPUT_POLICIES for sentence in policy(notebook, path)]
     return found
+
+
+def read(path: Path) -> NotebookNode:
+    """Read a notebook.
+
+    Raises:
+        NotebookError: the file is no notebook.
+    """
+    try:
+        return nbformat.read(path, as_version=4)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:  # nbformat's are among them
+        reason = str(error).splitlines()[0][:200]
+        raise NotebookError(f"{path.name} is not a notebook ({reason}).") from None
 
 
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write atomically: a reader, or a crash, never meets half a notebook."""
     text = nbformat.writes(notebook).rstrip("\n") + "\n"
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".ipynb.tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def run(path: Path) -> tuple[NotebookNode, Measurement]:
@@ -258,7 +256,7 @@ def run(path: Path) -> tuple[NotebookNode, Measurement]:
     Raises:
         NotebookError: a cell failed.
     """
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -277,56 +275,96 @@ def record(path: Path) -> Measurement:
     Raises:
         NotebookError: it may not be committed; the file is left as it was.
     """
+    draft = read(path)
+    fill_marked_places(draft, path)
+    refuse(source_problems(draft, path), path)
     notebook, cost = run(path)
-    if found := problems(notebook):
-        raise NotebookError(f"{path.name}: " + "; ".join(found))
+    refuse(problems(notebook, path), path)
     nbformat.validate(notebook)
     write(notebook, path)
     return cost
 
 
-def check(paths: list[Path], *, extra: list[str] | None = None) -> int:
-    """Run strict nbval on ``paths`` in the recording environment; return pytest's exit code."""
+def refuse(found: list[str], path: Path) -> None:
+    """Raise a `NotebookError` that lists what was found, if anything was."""
+    if found:
+        listed = "".join(f"\n  - {sentence}" for sentence in found)
+        raise NotebookError(f"{path.name} may not be committed as it is:{listed}")
+
+
+def record_all(paths: list[Path]) -> list[str]:
+    """Record notebooks one after another; one that fails is left as it was, the others go on.
+
+    Returns:
+        What failed, one text a notebook.
+    """
+    failed = []
     for path in paths:
-        if found := problems(nbformat.read(path, as_version=4)):
-            print(f"{path.name}: " + "; ".join(found), file=sys.stderr)
-            return 1
+        print(f"{path.stem:<28} ", end="", flush=True)
+        try:
+            print(record(path), flush=True)
+        except NotebookError as error:
+            print("left as it was", flush=True)
+            failed.append(str(error))
+    for folder in {path.parent for path in paths}:
+        renew_strips(folder)
+    return failed
+
+
+def renew_strips(folder: Path) -> None:
+    """Bring the links on top of all notebooks up to date: a chapter may have come or gone."""
+    for path in sorted(folder.glob("*.ipynb")):
+        try:
+            notebook = read(path)
+        except NotebookError:
+            continue
+        before = copy.deepcopy(notebook)
+        fill_marked_places(notebook, path)
+        if notebook != before:
+            write(notebook, path)
+
+
+def check(paths: list[Path], *, extra: list[str] | None = None) -> int:
+    """Check the policies and run strict nbval on ``paths``; return an exit code."""
+    found = [
+        f"{path.name}: {sentence}" for path in paths for sentence in problems(read(path), path)
+    ]
+    found += folder_problems(committed_names())
+    if found:
+        print("\n".join(found), file=sys.stderr)
+        return 1
+    return strict_nbval(paths, extra=extra)
+
+
+def committed_names() -> list[str]:
+    """Paths below ``notebooks/`` that git knows; none where this is not a git checkout."""
+    command = ["git", "-C", str(NOTEBOOKS), "ls-files", "-z", "."]
+    try:
+        listed = subprocess.run(command, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [name for name in listed.decode().split("\0") if name]
+
+
+def strict_nbval(paths: list[Path], *, extra: list[str] | None = None) -> int:
+    """Run strict nbval on ``paths`` in the recording environment; return pytest's exit code."""
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q"]
     command += ["-p", "no:cacheprovider", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
     command += [*(extra or []), *map(str, paths)]
     return subprocess.run(command, cwd=ROOT, env=notebook_environment(), check=False).returncode
 
 
-def render(notebook: NotebookNode, name: str, folder: Path) -> Path:
-    """Write ``folder/name.html``, which needs no network (TeX becomes MathML); return the file."""
-    from nbconvert import HTMLExporter
+def render_all(paths: list[Path], folder: Path, *, execute_first: bool) -> None:
+    """Render notebooks one after another, executed before or as they are.
 
-    notebook = copy.deepcopy(notebook)
-    links_to_notebooks = re.compile(r"\]\((\d\d_\w+)\.ipynb\)")
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = tex_to_mathml(links_to_notebooks.sub(r"](\1.html)", cell.source))
-    exporter = HTMLExporter(template_name="lab", mathjax_url="")
-    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": name}})
-    body = SCRIPT.sub("", body)
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{name}.html"
-    target.write_text(body, encoding="utf-8")
-    return target
-
-
-def tex_to_mathml(markdown: str) -> str:
-    """Replace ``$$..$$`` and ``$..$`` outside of code by MathML, which browsers draw themselves."""
-    from latex2mathml.converter import convert
-
-    def replace(match: re.Match[str]) -> str:
-        if match["code"]:
-            return match["code"]
-        if match["block"]:
-            return convert(" ".join(match["block"].split()), display="block")
-        return convert(match["inline"])
-
-    return TEX.sub(replace, markdown)
+    Raises:
+        NotebookError: a cell failed.
+    """
+    for path in paths:
+        print(f"{path.stem:<28} ", end="", flush=True)
+        notebook, cost = run(path) if execute_first else (read(path), "not run")
+        page = render(notebook, path.stem, folder)
+        print(f"{cost}   {os.path.relpath(page, ROOT)}", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -342,20 +380,18 @@ def main(arguments: list[str] | None = None) -> int:
         paths = find(options.names)
         if options.check:
             return check(paths, extra=extra)
-        for path in paths:
-            print(f"{path.stem:<28} ", end="", flush=True)
-            if not options.html:
-                print(record(path), flush=True)
-                continue
-            notebook, cost = nbformat.read(path, as_version=4), "not run"
-            if not options.no_run:
-                notebook, cost = run(path)
-            page = render(notebook, path.stem, options.output)
-            print(f"{cost}   {os.path.relpath(page, ROOT)}", flush=True)
+        if options.html:
+            render_all(paths, options.output, execute_first=not options.no_run)
+            return 0
+        failed = record_all(paths)
+        print("".join(f"\n{text}" for text in failed), file=sys.stderr)
+        return 1 if failed else 0
     except NotebookError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
-    return 0
+    except KeyboardInterrupt:
+        print("\nStopped; the notebook that was running is as it was.", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

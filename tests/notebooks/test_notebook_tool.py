@@ -1,8 +1,14 @@
 """The tool that records, checks and renders notebooks."""
 
+import subprocess
+import sys
+import time
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from .conftest import ROOT
 
 
 def write(path, *sources, tags=()):
@@ -48,7 +54,8 @@ def test_the_kernel_has_the_recording_environment(tool, tmp_path):
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("1 / 0", "ZeroDivisionError"),
+        ("1 / 0", "cell 1 failed with ZeroDivisionError: division by zero"),
+        ("import os; os._exit(1)", "cell 1 ended the kernel"),
         ("import sys; print('careful', file=sys.stderr)", "stderr"),
         ("print('/' + 'home/someone/data.csv')", "machine's path"),
         ("print('rows sum to one' + ': NO (0.9)')", "verdict NO"),
@@ -77,7 +84,7 @@ def test_normalise_is_idempotent_and_drops_what_is_transient(tool):
     cell.metadata = nbformat.from_dict({"tags": ["twin"], "scrolled": True})
     twin = new_code_cell("g()")
     notebook = new_notebook(cells=[cell, twin])
-    twin.id = cell.id
+    twin.id = cell.id = "0123abcd"
     once = tool.normalise(notebook)
     assert tool.normalise(once) == once
     first, second = once.cells
@@ -85,14 +92,90 @@ def test_normalise_is_idempotent_and_drops_what_is_transient(tool):
     assert [o.get("text") for o in first.outputs[:2]] == ["ab", "c"]
     assert first.outputs[2].metadata == {"image/png": {"alt": "words"}}
     assert tool.WIDGET_VIEW not in first.outputs[3].data
+    assert first.id == "f" and second.id == "g"
     assert "run this notebook" in first.outputs[3].data["text/plain"]
 
 
-def test_problems_finds_skipped_and_reordered_cells(tool):
-    cells = [new_code_cell("a", execution_count=2), new_code_cell("b", execution_count=1)]
-    assert any("in order" in found for found in tool.problems(new_notebook(cells=cells)))
-    cells = [new_code_cell("a", execution_count=1), new_code_cell("b", execution_count=2)]
-    assert tool.problems(new_notebook(cells=cells)) == []
+def test_the_id_of_a_cell_is_made_of_its_words_and_stays(tool):
+    cells = [new_markdown_cell("## Set-up of *it* all\n\nWhy") for _ in range(3)]
+    cells[2].id = "my-own"
+    notebook = tool.normalise(new_notebook(cells=cells))
+    assert [cell.id for cell in notebook.cells] == [
+        "set-up-of-it-all",
+        "set-up-of-it-all-2",
+        "my-own",
+    ]
+
+
+def test_a_cell_that_takes_too_long_is_named(tool, tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, "CELL_TIMEOUT", 2)
+    path = write(tmp_path / "a.ipynb", "x = 1", "import time; time.sleep(60)")
+    with pytest.raises(tool.NotebookError, match="cell 2 took longer than 2 s"):
+        tool.record(path)
+
+
+def test_one_that_fails_is_left_as_it_was_and_the_others_are_recorded(tool, tmp_path, capsys):
+    bad, good = write(tmp_path / "a.ipynb", "1 / 0"), write(tmp_path / "b.ipynb", "print(1)")
+    before = bad.read_bytes()
+    assert tool.main([str(bad), str(good)]) == 1
+    said = capsys.readouterr()
+    assert "a.ipynb: cell 1 failed with ZeroDivisionError" in said.err
+    assert "left as it was" in said.out
+    assert bad.read_bytes() == before
+    assert nbformat.read(good, as_version=4).cells[0].outputs[0].text == "1\n"
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"cells": 1, "nbformat": 4, "nbformat_minor": 5}'])
+def test_what_is_no_notebook_is_named(tool, tmp_path, capsys, content):
+    path = tmp_path / "a.ipynb"
+    path.write_text(content, encoding="utf-8")
+    assert tool.main([str(path)]) == 1
+    assert "a.ipynb is not a notebook" in capsys.readouterr().err
+    assert path.read_text(encoding="utf-8") == content
+
+
+def test_killed_while_recording_it_leaves_the_file_and_no_other(tool, tmp_path):
+    running = tmp_path / "running"
+    path = write(tmp_path / "a.ipynb", f"open({str(running)!r}, 'w')\nimport time; time.sleep(60)")
+    before = path.read_bytes()
+    command = [sys.executable, str(ROOT / "tools" / "notebooks.py"), str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            if running.exists():
+                break
+            time.sleep(0.1)
+        assert running.exists()
+    finally:
+        process.kill()
+        process.wait()
+    assert path.read_bytes() == before
+    assert {entry.name for entry in tmp_path.iterdir()} == {"a.ipynb", "running"}
+
+
+def test_a_new_chapter_appears_on_the_strips_of_the_others(tool, tmp_path):
+    first = write(tmp_path / "04_language_meets_intent.ipynb", "print(1)")
+    notebook = nbformat.read(first, as_version=4)
+    notebook.cells.insert(0, new_markdown_cell("<!-- strip --><!-- /strip -->"))
+    nbformat.write(notebook, first)
+    tool.record_all([first])
+    assert "<small>05 em training</small>" in first.read_text(encoding="utf-8")
+    counts = [c.get("execution_count") for c in nbformat.read(first, as_version=4).cells]
+    tool.record_all([write(tmp_path / "05_em_training.ipynb", "print(1)")])
+    renewed = nbformat.read(first, as_version=4)
+    assert "[05 em training](05_em_training.ipynb)" in renewed.cells[0].source
+    assert [c.get("execution_count") for c in renewed.cells] == counts
+
+
+def test_a_chapter_that_lacks_a_part_is_refused_before_it_runs(tool, tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(tool, "run", None)
+    path = write(tmp_path / "05_em_training.ipynb", "print(1)")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0:0] = [new_markdown_cell("# 05 · EM"), new_markdown_cell("A card.")]
+    nbformat.write(notebook, path)
+    with pytest.raises(tool.NotebookError, match="second cell is no card"):
+        tool.record(path)
 
 
 def test_check_passes_what_is_recorded_and_fails_on_one_changed_digit(tool, tmp_path, capfd):
@@ -118,7 +201,7 @@ def test_find_names_what_there_is(tool, tmp_path):
 
 
 def test_tex_becomes_mathml_outside_of_code_only(tool):
-    html = tool.tex_to_mathml(
+    html = sys.modules["notebook_html"].tex_to_mathml(
         "mass $p(m_j)$ and `$x$`\n\n$$\\sum_j q_j \\quad (4)$$\n\n5 $ or 6 $."
     )
     assert html.count("<math") == 2 and html.count('display="block"') == 1

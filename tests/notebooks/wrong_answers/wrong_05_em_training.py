@@ -31,7 +31,8 @@ WRONG = {
         "def gap(q, prior, evidence):\n"
         "    return losses.kl(q.log()[None], prior.log()[None]).item()\n",
         # Equation 11: the other side is not normalised, so this is minus the ELBO
-        "def gap(q, prior, evidence):\n    return (q * (q / (prior * evidence)).log()).sum().item()\n",
+        "def gap(q, prior, evidence):\n"
+        "    return (q * (q / (prior * evidence)).log()).sum().item()\n",
     ],
     4: [
         # every history counts the same, however many choices it made
