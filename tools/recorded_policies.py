@@ -222,6 +222,8 @@ POLICIES: tuple[Policy, ...] = (
     has_stable_ids,
     figures_have_words,
 )
+# Voilà reads its configuration from the folder that it serves.
+BESIDE = {"voila.json"}
 # Not for a scratch notebook, but for a chapter of the course.
 CHAPTER_POLICIES: tuple[Policy, ...] = (is_compared,)
 
@@ -234,5 +236,5 @@ def folder_problems(names: list[str]) -> list[str]:
     return [
         f"notebooks/{name} is committed, and is no chapter"
         for name in names
-        if Path(name).suffix != ".ipynb" or len(Path(name).parts) > 1
+        if name not in BESIDE and (Path(name).suffix != ".ipynb" or len(Path(name).parts) > 1)
     ]

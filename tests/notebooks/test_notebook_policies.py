@@ -33,7 +33,7 @@ def test_it_may_be_committed(tool, notebook, notebook_path):
 def test_only_notebooks_are_committed_beside_them(tool):
     names = tool.committed_names()
     assert names and tool.folder_problems(names) == []
-    assert {f"{path.stem}.ipynb" for path in NOTEBOOKS} >= set(names)
+    assert {path.name for path in NOTEBOOKS} | {"voila.json"} >= set(names)
 
 
 @pytest.mark.parametrize(
