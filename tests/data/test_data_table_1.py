@@ -1,0 +1,56 @@
+"""Table 1, counted again: what is recorded, and that the record in results/ still holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from latentcrs_utils.data import load_dataset
+from latentcrs_utils.evaluation import table_1
+
+RECORD = Path(__file__).resolve().parents[2] / "results" / "table_1.json"
+
+
+def recorded_rows():
+    return {(r["data"], r["filter"]): r for r in json.loads(RECORD.read_text("utf-8"))["rows"]}
+
+
+def test_a_row_by_hand():
+    data = load_dataset("ml-100k", k_core=53)
+    row = table_1.row(data, "k-core")
+    assert (row["users"], row["items"]) == (data.n_users, data.n_items)
+    assert row["actions"] == len(data.interactions.flat)
+    assert row["passes"][0] == [942, 1447, 55375]
+    assert row["passes"][-1] == row["passes"][-2] == [row["users"], row["items"], row["actions"]]
+    histories = {item for sequence in data.interactions for item in sequence[:-3].tolist()}
+    assert row["items_of_training_histories"] == len(histories)
+    parts = {item for sequence in data.interactions for item in sequence[:-2].tolist()}
+    assert row["items_of_training_parts"] == len(parts)
+
+
+def test_the_command_records_both_filters(tmp_path, capsys):
+    path = tmp_path / "table_1.json"
+    table_1.main(["--datasets", "ml-100k", "--record", str(path)])
+    content = json.loads(path.read_text("utf-8"))
+    assert [row["filter"] for row in content["rows"]] == ["k-core", "official"]
+    assert content["command"].startswith("python -m latentcrs_utils.evaluation.table_1 ")
+    assert {"date", "machine", "versions"} <= set(content)
+    assert "ml-100k, official: 938 users, 1,447 items, 55,361 actions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("filter", ["k-core", "official"])
+def test_the_record_holds_for_the_embedded_data(filter):
+    data = load_dataset("ml-100k", filter=filter)
+    assert table_1.row(data, filter) == recorded_rows()["ml-100k", filter]
+
+
+@pytest.mark.parametrize(("name", "filter"), recorded_rows())
+def test_the_record_holds_for_the_providers_files(provider_data, name, filter):
+    assert table_1.row(load_dataset(name, filter=filter), filter) == recorded_rows()[name, filter]
+
+
+def test_the_record_shows_no_path_of_a_machine():
+    assert json.loads(RECORD.read_text("utf-8"))["command"].endswith("results/table_1.json")
+    assert "/work" not in RECORD.read_text("utf-8") and "/home" not in RECORD.read_text("utf-8")
