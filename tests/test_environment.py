@@ -1,0 +1,274 @@
+"""pyproject.toml, environment.yml, the imports of the code and what is installed agree."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import json
+import re
+import shutil
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Declared although no file imports it, and why.
+NOT_IMPORTED = {
+    "accelerate": "transformers loads GGUF files with it",
+    "gguf": "transformers reads GGUF files with it",
+    "ipykernel": "runs the notebooks",
+    "jupyterlab": "make lab",
+    "mypy": "make lint",
+    "nbval": "make check-notebooks: a plugin of pytest",
+    "pre-commit": "the hooks of a contributor",
+    "pytest-xdist": "a plugin of pytest",
+    "ruff": "make lint",
+    "seaborn": "part of the stack that the course promises its readers",
+    "voila": "make chat",
+}
+# Which groups of pyproject.toml a folder may import from: `make run` installs everything, but a
+# reader who takes the package alone has the dependencies only.
+MAY_IMPORT = {
+    "latentcrs_utils": {"dependencies"},
+    "notebooks": {"dependencies"},
+    "benchmarks": {"dependencies"},
+    "tools": {"dependencies", "test"},
+    "tests": {"dependencies", "chat", "test"},
+}
+PIN = re.compile(r"([A-Za-z0-9._-]+)==([\w.]+)")
+
+
+def normal(name: str) -> str:
+    """A distribution's name as the package index compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared(root: Path) -> dict[str, tuple[str, str]]:
+    """Name -> (version, group) of every requirement; an inexact one has the version ""."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    groups = {"dependencies": project["dependencies"], **project["optional-dependencies"]}
+    found = {}
+    for group, requirements in groups.items():
+        for requirement in requirements:
+            match = PIN.fullmatch(requirement)
+            name, version = match.groups() if match else (requirement, "")
+            found[normal(name)] = (version, group)
+    return found
+
+
+def conda(root: Path) -> tuple[str, list[str]]:
+    """The Python version of environment.yml, and its list for pip."""
+    content = yaml.safe_load((root / "environment.yml").read_text(encoding="utf-8"))
+    (python,) = (p for p in content["dependencies"] if str(p).startswith("python="))
+    (pip,) = (p["pip"] for p in content["dependencies"] if isinstance(p, dict))
+    assert "pip" in content["dependencies"]
+    return python.removeprefix("python="), pip
+
+
+def sources(root: Path) -> Iterator[tuple[str, str]]:
+    """(file, Python source) of every module and of every notebook's code cells."""
+    for folder in MAY_IMPORT:
+        for file in sorted((root / folder).rglob("*.py")):
+            yield file.relative_to(root).as_posix(), file.read_text(encoding="utf-8")
+        for file in sorted((root / folder).glob("*.ipynb")):
+            cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+            lines = "\n".join(
+                "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"
+            ).splitlines()
+            # a magic is not Python
+            code = "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
+            yield file.relative_to(root).as_posix(), code
+
+
+@cache
+def imported(source: str) -> set[str]:
+    """Top-level names that a source imports absolutely, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
+_packages = cache(importlib.metadata.packages_distributions)
+
+
+def import_problems(root: Path) -> list[str]:
+    """What is imported and not declared where it should be, and what is declared in vain."""
+    pins = declared(root)
+    files = [file for folder in MAY_IMPORT for file in (root / folder).rglob("*.py")]
+    ours = {file.stem for file in files} | {file.parent.name for file in files}
+    provided = _packages()
+    problems, used = [], set()
+    for file, source in sources(root):
+        allowed = MAY_IMPORT[file.partition("/")[0]]
+        for module in sorted(imported(source) - set(sys.stdlib_module_names) - ours):
+            names = {normal(name) for name in provided.get(module, [])}
+            used |= names
+            if not any(name in pins and pins[name][1] in allowed for name in names):
+                problems.append(f"{file} imports {module}, which no group of {allowed} declares")
+    for name in pins:
+        if name in used and name in NOT_IMPORTED:
+            problems.append(f"{name} is imported: take it off the list of exceptions")
+        if name not in used and name not in NOT_IMPORTED:
+            problems.append(f"{name} is declared, but nothing imports it")
+    stale = sorted(set(NOT_IMPORTED) - set(pins))
+    return problems + [f"{name} is an exception, but not declared" for name in stale]
+
+
+def pin_problems(root: Path) -> list[str]:
+    """Inexact pins, and pins that environment.yml has otherwise, lacks or adds."""
+    pins = declared(root)
+    problems = [f"{name} is not pinned exactly" for name, (pin, _) in pins.items() if not pin]
+    _, listed = conda(root)
+    expected = {f"{name}=={pin}" for name, (pin, group) in pins.items() if group != "dev"}
+    found = {normal(line) if "==" not in line else _normal_pin(line) for line in listed[:-1]}
+    if listed[-1] != "--editable .":
+        problems.append("environment.yml must end with the course's own package, --editable .")
+    problems += [f"environment.yml lacks {pin}" for pin in sorted(expected - found)]
+    return problems + [f"environment.yml has {pin} in vain" for pin in sorted(found - expected)]
+
+
+def _normal_pin(line: str) -> str:
+    name, _, version = line.partition("==")
+    return f"{normal(name)}=={version}"
+
+
+def version_problems(root: Path) -> list[str]:
+    """Packages that are installed in another version than the pinned one, or not at all."""
+    problems = []
+    for name, (pin, group) in declared(root).items():
+        try:
+            # torch's local suffix (+cpu, +cu130) names the build
+            installed = importlib.metadata.version(name).partition("+")[0]
+        except importlib.metadata.PackageNotFoundError:
+            installed = ""
+        if installed != pin and not (group == "dev" and not installed):
+            problems.append(f"{name} {installed or '(none)'} is installed, {pin} is pinned")
+    return problems
+
+
+def python_problems(root: Path) -> list[str]:
+    """Whether the one Python version of environment.yml is the oldest that the package takes."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    python, _ = conda(root)
+    oldest = project["project"]["requires-python"].removeprefix(">=")
+    others = {
+        "mypy": project["tool"]["mypy"]["python_version"],
+        "ruff": project["tool"]["ruff"]["target-version"].replace("py3", "3."),
+        "environment.yml": python,
+    }
+    return [
+        f"{where} names Python {version}, the package begins with {oldest}"
+        for where, version in others.items()
+        if version != oldest
+    ]
+
+
+ALL = (import_problems, pin_problems, version_problems, python_problems)
+
+
+@pytest.mark.parametrize("problems", ALL, ids=lambda check: check.__name__)
+def test_the_environments_agree(problems: Callable[[Path], list[str]]) -> None:
+    assert problems(ROOT) == []
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of everything that the checks read."""
+    copy = tmp_path_factory.mktemp("original")
+    for name in ("pyproject.toml", "environment.yml"):
+        shutil.copy(ROOT / name, copy)
+    for folder in MAY_IMPORT:
+        kept = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+        shutil.copytree(ROOT / folder, copy / folder, ignore=kept)
+    return copy
+
+
+def _bump(text: str) -> str:
+    return text.replace("numpy==2.4.6", "numpy==2.4.5")
+
+
+def _in_notebook(text: str) -> str:
+    content = json.loads(text)
+    next(c for c in content["cells"] if c["cell_type"] == "code")["source"] += ["\nimport pandas"]
+    return json.dumps(content)
+
+
+BOTH = ("pyproject.toml", "environment.yml")
+MUTATIONS = {
+    "another pin for conda": (("environment.yml",), _bump, "lacks numpy==2.4.6"),
+    "another pin for pip": (("pyproject.toml",), _bump, "has numpy==2.4.6 in vain"),
+    "another pin in both": (BOTH, _bump, "2.4.6 is installed, 2.4.5 is pinned"),
+    "a package forgotten for conda": (
+        ("environment.yml",),
+        lambda text: text.replace("      - polars==2.1.0\n", ""),
+        "lacks polars==2.1.0",
+    ),
+    "a range instead of a pin": (
+        ("pyproject.toml",),
+        lambda text: text.replace("scipy==", "scipy>="),
+        "is not pinned exactly",
+    ),
+    "a package that nothing imports": (
+        BOTH,
+        lambda text: text.replace("tqdm==", "six==1.17.0\x00tqdm=="),
+        "six is declared, but nothing imports it",
+    ),
+    "an undeclared import inside a function": (
+        ("latentcrs_utils/progress.py",),
+        lambda text: text + "\ndef f():\n    import pandas.io\n",
+        "progress.py imports pandas",
+    ),
+    "a test's package in the library": (
+        ("latentcrs_utils/progress.py",),
+        lambda text: text + "\nfrom hypothesis import given\n",
+        "progress.py imports hypothesis",
+    ),
+    "a module that nobody provides": (
+        ("tests/conftest.py",),
+        lambda text: text + "\nimport no_such_module\n",
+        "conftest.py imports no_such_module",
+    ),
+    "an undeclared import in a notebook": (
+        ("notebooks/00_start_here.ipynb",),
+        _in_notebook,
+        "00_start_here.ipynb imports pandas",
+    ),
+    "another Python for conda": (
+        ("environment.yml",),
+        lambda text: text.replace("python=3.11", "python=3.10"),
+        "environment.yml names Python 3.10",
+    ),
+    "the package itself forgotten for conda": (
+        ("environment.yml",),
+        lambda text: text.replace("      - --editable .\n", ""),
+        "must end with the course's own package",
+    ),
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_disagreement_is_found(original: Path, mutation: str) -> None:
+    files, mutate, expected = MUTATIONS[mutation]
+    before = {name: (original / name).read_text(encoding="utf-8") for name in files}
+    try:
+        for name, text in before.items():
+            # \x00 stands for a new line in the list's own style
+            style = '",\n    "' if name == "pyproject.toml" else "\n      - "
+            changed = mutate(text).replace("\x00", style)
+            assert changed != text
+            (original / name).write_text(changed, encoding="utf-8")
+        found = [problem for check in ALL for problem in check(original)]
+    finally:
+        for name, text in before.items():
+            (original / name).write_text(text, encoding="utf-8")
+    assert any(expected in problem for problem in found), found
