@@ -53,6 +53,7 @@ def trained_systems(data_name: str) -> dict[str, BackboneConfig]:
         REFERENCE: ours,
         "SASRec as published": replace(published, contrast="none"),
         "SASRec as published, but full softmax": replace(published, contrast="none", loss="ce"),
+        "SASRec, full softmax, more dropout": replace(ours, dropout=published.dropout),
         "SASRec, full softmax + ICLRec's contrasts": replace(ours, contrast="Hybrid"),
         "ICLRec as published": published,
         "SASRec, full softmax + instance contrast": replace(ours, contrast="InstanceCL"),
@@ -139,7 +140,7 @@ def record(
     seconds: Mapping[str, float],
     seeds: Sequence[int],
 ) -> None:
-    """Write the rows, and the learning curves of the first seed, with what made them."""
+    """Write the rows, what is not run yet, the first seed's learning curves, and what made them."""
     rows = [
         {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
         for row in summarise_runs(runs)
@@ -160,6 +161,11 @@ def record(
         "seeds": list(seeds),
         "reference": REFERENCE,
         "rows": rows,
+        "not_run": {
+            system: missing
+            for system in trained_systems(data.name)
+            if (missing := [seed for seed in seeds if seed not in runs.get(system, {})])
+        },
         "valid_ndcg20": curves,
     }
     write_record(path, content)

@@ -83,7 +83,8 @@ def test_the_command_records_every_system_and_seed(world):
     rows = {row["system"]: row for row in content["rows"]}
     assert list(rows) == ["popularity", "item-kNN", REFERENCE, "bce"]
     assert [row["n_seeds"] for row in rows.values()] == [1, 1, 2, 2]
-    assert rows[REFERENCE]["epochs"] == [3, 3] and len(content["valid_ndcg20"]["bce"]) == 2
+    assert content["not_run"] == {} and rows[REFERENCE]["epochs"] == [3, 3]
+    assert len(content["valid_ndcg20"]["bce"]) == 2
     assert content["command"].endswith(f"--seeds 0 1 --record {world}")
     assert content["data"] == {"name": "ml-100k", "users": 40, "items": N_ITEMS}
 
@@ -98,5 +99,6 @@ def test_an_interrupted_record_keeps_what_it_has(world, monkeypatch):
     monkeypatch.setattr(backbones, "run_trained", killed)
     with pytest.raises(KeyboardInterrupt):
         backbones.main(["--record", str(world)])
-    rows = json.loads(world.read_text())["rows"]
-    assert [row["system"] for row in rows] == ["popularity", "item-kNN", REFERENCE]
+    content = json.loads(world.read_text())
+    assert content["not_run"] == {"bce": [0]}
+    assert [row["system"] for row in content["rows"]] == ["popularity", "item-kNN", REFERENCE]
