@@ -10,6 +10,8 @@ from .lazy import lazy_exports
 
 _EXPORTS = {
     "load_dataset": "data",
+    "load_csv": "data",
+    "synthetic_world": "data",
     "Dataset": "data",
     "Sequences": "data",
     "pretrain": "behavior.pretraining",

@@ -1,6 +1,6 @@
 """From raw ratings to sequences: sources, preprocessing, splits."""
 
-from .loading import DATASETS, load_dataset
+from .loading import DATASETS, load_csv, load_dataset, prepare
 from .preprocess import (
     KCorePass,
     chronological,
@@ -11,6 +11,7 @@ from .preprocess import (
     random_cuts,
 )
 from .structures import Dataset, Sequences, Split
+from .synthetic import SyntheticWorld, synthetic_world
 
 __all__ = [
     "DATASETS",
@@ -18,11 +19,15 @@ __all__ = [
     "KCorePass",
     "Sequences",
     "Split",
+    "SyntheticWorld",
     "chronological",
     "k_core",
     "leave_one_out",
+    "load_csv",
     "load_dataset",
     "official_filter",
     "positives",
+    "prepare",
     "random_cuts",
+    "synthetic_world",
 ]

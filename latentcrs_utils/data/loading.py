@@ -5,21 +5,25 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from ..config import DataConfig, Filter
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from . import preprocess
+from .csv_files import read_csv_pair
 from .movielens import read_movielens_1m, read_movielens_100k, read_movielens_latest_small
 from .sources import Source
 from .structures import Dataset, Sequences
+from .synthetic import synthetic_world
 
 DATASETS: dict[str, Callable[[], Source]] = {
     "ml-100k": read_movielens_100k,
     "ml-1m": read_movielens_1m,
     "ml-latest-small": read_movielens_latest_small,
+    "synthetic": lambda: synthetic_world().source,
 }
 
 
@@ -50,6 +54,41 @@ def load_dataset(
         hint = f"; did you mean {close[0]!r}?" if close else "."
         raise DataError(f"There is no data set {name!r}{hint} Known: {', '.join(DATASETS)}.")
     return prepare(name, DATASETS[name](), config)
+
+
+def load_csv(
+    interactions: str | Path,
+    items: str | Path,
+    *,
+    name: str = "own",
+    min_rating: float = 4,
+    k_core: int = 5,
+    filter: Filter = "k-core",
+) -> Dataset:
+    """Load data of your own from two CSV files and prepare it like the others.
+
+    ``data/README.md`` describes the format and ``data/example`` shows it.
+
+    Args:
+        interactions: path of a file with the columns user, item, timestamp and, unless every
+            interaction is positive, rating.
+        items: path of a file with the columns item, title, year, genres.
+        name: what to call the data set.
+        min_rating: ratings from here on are positive.
+        k_core: every user and item has at least that many positives.
+        filter: as for :func:`load_dataset`.
+
+    Raises:
+        DataError: a file cannot be used (the message names line, column and remedy), or nothing
+            is left after filtering.
+        ConfigError: an argument makes no sense.
+    """
+    if name in DATASETS:
+        raise ConfigError(
+            f"The name {name!r} is taken: it is that of a built-in data set; choose another."
+        )
+    config = DataConfig(min_rating=min_rating, k_core=k_core, filter=filter)
+    return prepare(name, read_csv_pair(interactions, items), config)
 
 
 def prepare(name: str, source: Source, config: DataConfig) -> Dataset:

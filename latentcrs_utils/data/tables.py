@@ -33,7 +33,7 @@ class Layout:
     encoding: str = "utf-8-sig"
     header: bool = True
     quoted: bool = True
-    advice: str = "correct it there"
+    advice: str = "correct the file"
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,24 @@ class Table:
 
     def wrong(self, row: int, column: str, problem: str) -> DataError:
         """Return the error for one cell: file, line, column, what is wrong, what to do."""
-        return DataError(
-            f"{self.path}, line {self.line(row)}, column {column!r}: {problem}; "
-            f"{self.layout.advice}."
-        )
+        return DataError(f"{self.path}, line {self.line(row)}, column {column!r}: {problem}.")
 
     def texts(self, column: str) -> pl.Series:
         """Return a column of text without surrounding spaces; no cell may be empty."""
         cells = self.frame[column].str.strip_chars()
         empty = (cells.is_null() | (cells == "")).fill_null(True)
         if empty.any():
-            raise self.wrong(empty.arg_max() or 0, column, "the cell is empty")
+            problem = f"the cell is empty; {self.layout.advice}"
+            raise self.wrong(empty.arg_max() or 0, column, problem)
         return cells
 
     def numbers(
-        self, column: str, dtype: type[pl.DataType], *, optional: bool = False
+        self,
+        column: str,
+        dtype: type[pl.DataType],
+        kind: str = "a number",
+        *,
+        optional: bool = False,
     ) -> pl.Series:
         """Return a column of finite numbers; an empty cell is null if ``optional``."""
         cells = self.frame[column] if optional else self.texts(column)
@@ -77,8 +80,8 @@ class Table:
             wrong |= (values != values.round(0)).fill_null(False)
         if wrong.any():
             row = wrong.arg_max() or 0
-            kind = "a whole number" if dtype.is_integer() else "a number"
-            raise self.wrong(row, column, f"{cells[row]!r} is not {kind}")
+            problem = f"{cells[row]!r} is not {kind}; {self.layout.advice}"
+            raise self.wrong(row, column, problem)
         return values.cast(dtype)
 
 
@@ -143,7 +146,7 @@ def _decoded(path: Path, layout: Layout) -> str:
             f"{path}, line {line}: the text is not UTF-8; save the file again as UTF-8 "
             f'(spreadsheets call it "CSV UTF-8").'
         ) from None
-    return text.replace("\r\n", "\n")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _named(

@@ -1,0 +1,221 @@
+"""Data of one's own: the example in data/, and every way in which a CSV file goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import latentcrs_utils as lc
+from latentcrs_utils.data import Dataset
+from latentcrs_utils.errors import ConfigError, DataError
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "data" / "example"
+INTERACTIONS = (EXAMPLE / "interactions.csv").read_text(encoding="utf-8")
+ITEMS = (EXAMPLE / "items.csv").read_text(encoding="utf-8")
+Load = Callable[..., Dataset]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Write two files and load them."""
+
+    def load(interactions: str | bytes = INTERACTIONS, items: str | bytes = ITEMS) -> Dataset:
+        for name, content in (("mine.csv", interactions), ("films.csv", items)):
+            data = content if isinstance(content, bytes) else content.encode()
+            (tmp_path / name).write_bytes(data)
+        return lc.load_csv(tmp_path / "mine.csv", str(tmp_path / "films.csv"), k_core=3)
+
+    return load
+
+
+def raw(data: Dataset) -> dict[str, list[str]]:
+    ids = ["", *data.items["raw_item"]]
+    users = data.users["raw_user"]
+    return {u: [ids[i] for i in s] for u, s in zip(users, data.interactions, strict=True)}
+
+
+def test_the_example(load: Load) -> None:
+    data = load()
+    assert repr(data) == "Dataset(own: 6 users, 10 items, 30 actions)"
+    # oldest first; m03 was rated 2 and is no positive
+    assert raw(data)["ada"] == ["m01", "m02", "m05", "m06", "m08"]
+    # two ratings at the same time stay in the order of the file
+    assert raw(data)["dora"][:2] == ["m02", "m04"]
+    comma = data.item(data.item_index("m03"))
+    assert comma["title"] == "Night Train, No Driver"
+    assert comma["genres"] == ["Horror", "Thriller"]
+    nameless = data.item(data.item_index("m10"))
+    assert (nameless["title"], nameless["year"]) == ("Étude in Rust", None)
+    assert data.items.schema["year"] == pl.Int32
+
+
+def test_the_example_is_too_small_for_the_defaults() -> None:
+    with pytest.raises(DataError, match="Nothing of tiny is left: no user has 5 ratings"):
+        lc.load_csv(EXAMPLE / "interactions.csv", EXAMPLE / "items.csv", name="tiny")
+
+
+def without(column: str, text: str = INTERACTIONS) -> str:
+    table = [line.split(",") for line in text.splitlines()]
+    place = table[0].index(column)
+    return "\n".join(",".join(row[:place] + row[place + 1 :]) for row in table)
+
+
+def test_without_ratings_everything_is_positive(load: Load) -> None:
+    data = load(without("rating"))
+    assert len(data.interactions.flat) == data.counts["ratings"] == 33
+    assert raw(data)["ada"] == ["m01", "m02", "m05", "m06", "m03", "m08"]
+
+
+def reordered(text: str) -> str:
+    """Swap the first two columns and add one that means nothing."""
+    rows = [line.split(",") for line in text.splitlines()]
+    return "\n".join(",".join([row[1], row[0], "note", *row[2:]]) for row in rows)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", "\r"),
+        lambda text: text.replace("\n", "\n\n") + "\n\n",
+        lambda text: text.replace("user,item,rating,timestamp", " User, ITEM ,rating , timestamp"),
+        lambda text: text.replace(",m05,", ", m05 ,"),
+        reordered,
+    ],
+    ids=["mark", "windows", "old mac", "empty lines", "spaces in header", "spaces", "reordered"],
+)
+def test_harmless_differences_change_nothing(load: Load, change: Callable[[str], str]) -> None:
+    assert change(INTERACTIONS) != INTERACTIONS
+    assert load(change(INTERACTIONS)).fingerprint == load().fingerprint
+
+
+@pytest.mark.parametrize("missing", ["user", "item", "timestamp"])
+def test_a_missing_column_of_interactions(load: Load, missing: str) -> None:
+    with pytest.raises(DataError) as caught:
+        load(without(missing))
+    header = ", ".join(name for name in INTERACTIONS.split("\n")[0].split(",") if name != missing)
+    assert str(caught.value).endswith(
+        f"mine.csv, line 1: there is no column '{missing}' among {header}; the first line must "
+        "name user, item, timestamp, with commas between."
+    )
+
+
+@pytest.mark.parametrize("missing", ["item", "title", "year", "genres"])
+def test_a_missing_column_of_items(load: Load, missing: str) -> None:
+    header = ITEMS.replace("item,title,year,genres", "item,title,year,genres".replace(missing, "x"))
+    with pytest.raises(DataError, match=rf"films\.csv, line 1: there is no column '{missing}'"):
+        load(items=header)
+
+
+MISTAKES: dict[str, tuple[str, str, str]] = {
+    "rating": ("m06,4", "m06,four", r"line 5, column 'rating': 'four' is not a number; correct"),
+    "date": (
+        "1700176400\nada,m03",
+        "2023-11-16\nada,m03",
+        r"line 5, column 'timestamp': '2023-11-",
+    ),
+    "no time": ("1700176400\nada,m03", "nan\nada,m03", r"line 5, column 'timestamp': 'nan' is not"),
+    "no item": (
+        "ada,m06",
+        "ada,",
+        r"line 5, column 'item': the cell is empty; correct the file\.$",
+    ),
+    "no user": ("\nada,m06", "\n ,m06", r"line 5, column 'user': the cell is empty"),
+    "unknown": (
+        "m06,4",
+        "m66,4",
+        r"line 5, column 'item': 'm66' is not among the items of .*films",
+    ),
+    "long row": ("ada,m06", "ada,x,m06", r"line 5: 5 cells where the first line has 4; correct"),
+    "short row": (
+        ",1700176400\nada,m03",
+        "\nada,m03",
+        r"line 5, column 'timestamp': the cell is e",
+    ),
+    "semicolons": (",", ";", r"line 1: there is no column 'user' among user;item;rating;timestamp"),
+    "twice": ("user,item,rating", "user,item,item", r"line 1: two columns are called 'item'"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_interactions_is_named_with_its_line(load: Load, mistake: str) -> None:
+    old, new, message = MISTAKES[mistake]
+    with pytest.raises(DataError, match=message) as caught:
+        load(INTERACTIONS.replace(old, new))
+    assert "mine.csv, line" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+ITEM_MISTAKES: dict[str, tuple[str, str, str]] = {
+    "twice": ("m06,", "m02,", r"line 7, column 'item': 'm02' stands on line 3 already; keep one"),
+    "year": ("1994", "around 94", r"line 3, column 'year': 'around 94' is not a whole number"),
+    "half a year": ("1994", "1994.5", r"line 3, column 'year': '1994\.5' is not a whole number"),
+    "no title": ("Paper Umbrellas", "", r"line 3, column 'title': the cell is empty"),
+    "unquoted comma": ('"Night Train, No Driver"', "Night Train, No Driver", r"line 4: 5 cells"),
+    # a title over two lines: the lines after it are still counted right
+    "two lines": ('Train, No Driver",1979,Horror|Thriller\nm04,The Ninth Cellar,1982',
+                  'Train,\nNo Driver",1979,Horror|Thriller\nm04,The Ninth Cellar,x',
+                  r"line 6, column 'year': 'x'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", ITEM_MISTAKES)
+def test_a_mistake_in_items_is_named_with_its_line(load: Load, mistake: str) -> None:
+    old, new, message = ITEM_MISTAKES[mistake]
+    assert old in ITEMS
+    with pytest.raises(DataError, match=message) as caught:
+        load(items=ITEMS.replace(old, new))
+    assert "films.csv, line" in str(caught.value)
+
+
+@pytest.mark.parametrize(("encoding", "line"), [("latin-1", 11), ("utf-16", 1)])
+def test_another_encoding_is_named_with_its_line(load: Load, encoding: str, line: int) -> None:
+    with pytest.raises(DataError, match=rf"films\.csv, line {line}: the text is not UTF-8; save"):
+        load(items=ITEMS.encode(encoding))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty"),
+        ("\n \n", "is empty"),
+        ("user,item,rating,timestamp\n", "has a header and no rows"),
+    ],
+)
+def test_an_empty_file(load: Load, content: str, message: str) -> None:
+    with pytest.raises(DataError, match=rf"mine\.csv {message}; correct the file\."):
+        load(content)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.csv cannot be read \(No such file"):
+        lc.load_csv(tmp_path / "nowhere.csv", EXAMPLE / "items.csv")
+
+
+def test_of_repeated_pairs_the_latest_counts(
+    load: Load, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
+    # ada first liked m03, then (already in the file, later) did not; ben now likes m01
+    again = "ada,m03,5,1600000000\nben,m01,5,1800000000\nben,m01,4,1800000000\n"
+    data = load(INTERACTIONS + again)
+    assert "m03" not in raw(data)["ada"]
+    assert raw(data)["ben"][-1] == "m01"
+    assert raw(data)["ben"].count("m01") == 1
+    assert data.counts["ratings"] == 33
+    assert "3 earlier rows of the same user and item were left out" in capsys.readouterr().err
+
+
+def test_whole_years_written_as_decimals_and_repeated_genres(load: Load) -> None:
+    data = load(items=ITEMS.replace("1994,Comedy|Romance", "1994.0, Comedy || Romance|Comedy"))
+    film = data.item(data.item_index("m02"))
+    assert (film["year"], film["genres"]) == (1994, ["Comedy", "Romance"])
+
+
+def test_the_name_of_a_built_in_data_set_is_taken() -> None:
+    with pytest.raises(ConfigError, match="'ml-1m' is taken"):
+        lc.load_csv(EXAMPLE / "interactions.csv", EXAMPLE / "items.csv", name="ml-1m")

@@ -1,0 +1,184 @@
+"""The generated world: its truth, and whether that truth can be found again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+import latentcrs_utils as lc
+from latentcrs_utils.config import DataConfig, SyntheticConfig
+from latentcrs_utils.data import Dataset, SyntheticWorld, prepare, synthetic_world
+from latentcrs_utils.data.synthetic import TASTES
+from latentcrs_utils.errors import ConfigError, DataError
+from latentcrs_utils.language.lexicon import GENRE_WORDS
+
+SMALL = SyntheticConfig(n_users=200, n_items=90, n_intents=6, longest=40)
+
+
+@pytest.fixture(scope="module")
+def world() -> SyntheticWorld:
+    return synthetic_world()
+
+
+@pytest.fixture(scope="module")
+def made(world: SyntheticWorld) -> Dataset:
+    return prepare("synthetic", world.source, DataConfig())
+
+
+def small(seed: int = 0, **changes: float) -> tuple[SyntheticWorld, Dataset]:
+    world = synthetic_world(SyntheticConfig(**{**SMALL.__dict__, **changes}), seed)
+    return world, prepare("synthetic", world.source, DataConfig())
+
+
+def item_vectors(data: Dataset, width: int) -> np.ndarray:
+    """Directions of the items' co-occurrence within users, float [V, width]."""
+    ones = np.ones(len(data.interactions.flat))
+    places = (data.interactions.rows(), data.interactions.flat - 1)
+    seen = csr_matrix((ones, places), shape=(data.n_users, data.n_items))
+    together = (seen.T @ seen).toarray()
+    np.fill_diagonal(together, 0)
+    degree = np.maximum(together.sum(0), 1)
+    left, values, _ = np.linalg.svd(together / np.sqrt(np.outer(degree, degree)))
+    vectors = left[:, :width] * values[:width]
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+
+def test_it_loads_like_any_other(world: SyntheticWorld, made: Dataset) -> None:
+    data = lc.load_dataset("synthetic")
+    assert data.fingerprint == made.fingerprint
+    assert data.n_users == world.config.n_users
+    assert data.n_items == world.config.n_items
+    assert data.interactions.lengths.min() >= 5
+
+
+def test_equal_arguments_give_equal_worlds() -> None:
+    first, again, other = (small(seed)[1].fingerprint for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+    assert small(noise=0.0)[1].fingerprint != first
+
+
+def test_items_look_like_films(made: Dataset) -> None:
+    titles = made.items["title"].to_list()
+    assert len(set(titles)) == len(titles)
+    assert made.items["year"].null_count() == 0
+    assert made.items["year"].is_between(1930, 1998).all()
+    genres = set(made.items["genres"].explode())
+    assert genres <= set(GENRE_WORDS)
+    assert len(genres) >= 12
+
+
+def test_every_taste_is_of_the_real_vocabulary() -> None:
+    assert len({taste for taste in TASTES}) == len(TASTES)
+    assert {genre for genres, _, _ in TASTES for genre in genres} == set(GENRE_WORDS)
+
+
+def test_an_item_has_the_genres_and_the_time_of_its_intent(
+    world: SyntheticWorld, made: Dataset
+) -> None:
+    intents = world.intents_of_items(made)
+    assert intents[0] == -1
+    assert np.bincount(intents[1:], minlength=world.config.n_intents).min() > 0
+    extra = 0
+    for intent, genres, year in zip(
+        intents[1:], made.items["genres"], made.items["year"], strict=True
+    ):
+        own, first, last = TASTES[intent]
+        assert set(own) <= set(genres)
+        assert first <= year <= last
+        extra += len(genres) - len(own)
+    assert extra / made.n_items == pytest.approx(world.config.genre_noise, abs=0.06)
+
+
+def test_without_noise_every_step_takes_an_item_of_its_intent() -> None:
+    world, data = small(noise=0.0, n_items=400, disliked=0.0)
+    of_items = world.intents_of_items(data)[data.interactions.flat]
+    assert np.array_equal(of_items, world.intents_of_steps(data))
+
+
+def test_noise_is_the_share_of_steps_that_ignore_the_intent(
+    world: SyntheticWorld, made: Dataset
+) -> None:
+    of_items = world.intents_of_items(made)[made.interactions.flat]
+    other = np.mean(of_items != world.intents_of_steps(made))
+    # a random item is of the current intent once in K times
+    expected = world.config.noise * (1 - 1 / world.config.n_intents)
+    assert other == pytest.approx(expected, abs=0.03)
+
+
+def test_users_stay_with_an_intent_and_have_a_home(world: SyntheticWorld, made: Dataset) -> None:
+    steps = world.intents_of_steps(made)
+    within = np.diff(made.interactions.rows()) == 0
+    stays = np.mean(np.diff(steps)[within] == 0)
+    assert world.config.stay - 0.03 < stays < 1
+    home = world.intents_of_users(made)
+    assert np.mean(home[made.interactions.rows()] == steps) > 0.5
+    by_hand = [
+        np.bincount(part).argmax() for part in np.split(steps, made.interactions.offsets[1:-1])
+    ]
+    assert home.tolist() == by_hand
+
+
+def test_disliked_items_are_no_positives(world: SyntheticWorld) -> None:
+    ratings = world.source.ratings
+    low = (ratings["rating"] < 4).mean()
+    assert low == pytest.approx(world.config.disliked, abs=0.02)
+    assert len(world.steps) == len(ratings.filter(ratings["rating"] >= 4))
+    assert not ratings.select("user", "item").is_duplicated().any()
+
+
+def test_k_means_finds_the_intents_in_co_occurrence(world: SyntheticWorld, made: Dataset) -> None:
+    K = world.config.n_intents
+    vectors = item_vectors(made, K)
+    found = KMeans(K, n_init=10, random_state=0).fit_predict(vectors)
+    truth = world.intents_of_items(made)[1:]
+    assert adjusted_rand_score(truth, found) > 0.8
+    shuffled = np.random.default_rng(0).permutation(truth)
+    assert abs(adjusted_rand_score(shuffled, found)) < 0.05
+
+    users = csr_matrix(
+        (
+            np.ones(len(made.interactions.flat)),
+            (made.interactions.rows(), made.interactions.flat - 1),
+        ),
+        shape=(made.n_users, made.n_items),
+    )
+    mixed = users @ vectors
+    mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
+    homes = KMeans(K, n_init=10, random_state=0).fit_predict(mixed)
+    assert adjusted_rand_score(world.intents_of_users(made), homes) > 0.6
+
+
+def test_where_everything_is_noise_nothing_is_found() -> None:
+    world, data = small(noise=1.0)
+    found = KMeans(6, n_init=10, random_state=0).fit_predict(item_vectors(data, 6))
+    assert adjusted_rand_score(world.intents_of_items(data)[1:], found) < 0.1
+
+
+def test_the_truth_fits_its_own_world_only(made: Dataset) -> None:
+    other = synthetic_world(seed=1)
+    with pytest.raises(DataError, match="synthetic was not made of this synthetic world"):
+        other.intents_of_steps(made)
+
+
+def test_names_tell_the_tastes_apart(world: SyntheticWorld) -> None:
+    assert len(set(world.names)) == world.config.n_intents
+    assert world.names[2] == "Sci-Fi and Action, 1982-1998"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_intents": 40}, "tastes to tell apart"),
+        ({"n_intents": 1}, "at least 2"),
+        ({"noise": 1.5}, r"noise=1\.5 is not in \[0, 1\]"),
+        ({"longest": 1000}, "longest <= n_items"),
+        ({"n_items": 5000}, "at most 2000"),
+    ],
+)
+def test_senseless_worlds_are_refused(change: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        synthetic_world(SyntheticConfig(**change))
