@@ -2,6 +2,7 @@
 
     python tools/notebooks.py [names]            re-execute, normalise and write (make notebooks)
     python tools/notebooks.py --check [names]    strict nbval on what is committed (make test)
+    python tools/notebooks.py --lint [names]     the policies alone, nothing is executed (pre-commit)
     python tools/notebooks.py --html [names]     execute and render to build/*.html; what is
                                                  committed stays as it is (--no-run: render that)
 
@@ -28,7 +29,14 @@ from lesson_policies import MEASURED, OUTPUT_POLICIES, SOURCE_POLICIES
 from nbformat import NotebookNode
 from notebook_environment import notebook_environment
 from notebook_html import render
-from recorded_policies import CHAPTER_POLICIES, POLICIES, RANDOM_ID, WIDGET_VIEW, folder_problems
+from recorded_policies import (
+    CHAPTER_POLICIES,
+    POLICIES,
+    RANDOM_ID,
+    WIDGET_VIEW,
+    code_digest,
+    folder_problems,
+)
 
 from latentcrs_utils.artifacts import atomic_path
 from latentcrs_utils.course import STRIP, strip_of_the_series
@@ -264,7 +272,7 @@ def run(path: Path) -> tuple[NotebookNode, Measurement]:
         cost = execute(notebook, path.parent)
     except NotebookError as error:
         raise NotebookError(f"{path.name}: {error}") from None
-    notebook.metadata["latentcrs"] = {"measured": cost.words()}
+    notebook.metadata["latentcrs"] = {"measured": cost.words(), "code": code_digest(notebook)}
     fill_marked_places(notebook, path)
     return normalise(notebook), cost
 
@@ -324,16 +332,20 @@ def renew_strips(folder: Path) -> None:
             write(notebook, path)
 
 
-def check(paths: list[Path], *, extra: list[str] | None = None) -> int:
-    """Check the policies and run strict nbval on ``paths``; return an exit code."""
+def lint(paths: list[Path]) -> int:
+    """Check the policies alone, nothing is executed; return an exit code."""
     found = [
         f"{path.name}: {sentence}" for path in paths for sentence in problems(read(path), path)
     ]
     found += folder_problems(committed_names())
     if found:
         print("\n".join(found), file=sys.stderr)
-        return 1
-    return strict_nbval(paths, extra=extra)
+    return int(bool(found))
+
+
+def check(paths: list[Path], *, extra: list[str] | None = None) -> int:
+    """Check the policies, then run strict nbval on ``paths``; return an exit code."""
+    return lint(paths) or strict_nbval(paths, extra=extra)
 
 
 def committed_names() -> list[str]:
@@ -372,12 +384,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("names", nargs="*", help="prefixes of notebook names; none means all")
     parser.add_argument("--check", action="store_true", help="strict nbval, nothing is written")
+    parser.add_argument("--lint", action="store_true", help="the policies, nothing is executed")
     parser.add_argument("--html", action="store_true", help="execute and render to build/*.html")
     parser.add_argument("--no-run", action="store_true", help="with --html: render what is there")
     parser.add_argument("--output", type=Path, default=ROOT / "build", help="folder of the HTML")
     options, extra = parser.parse_known_args(arguments)
     try:
         paths = find(options.names)
+        if options.lint:
+            return lint(paths)
         if options.check:
             return check(paths, extra=extra)
         if options.html:

@@ -5,6 +5,8 @@ A policy takes a notebook and returns sentences that say what is wrong, none whe
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,6 +74,36 @@ def ran_in_order(notebook: NotebookNode) -> list[str]:
     if counts != list(range(1, len(counts) + 1)):
         return ["its code cells were not run once each, in order, on a fresh kernel"]
     return []
+
+
+def code_digest(notebook: NotebookNode) -> str:
+    """The sha256, shortened, of all code; recording keeps it, so that a later change shows."""
+    sources = "\0".join(cell.source.strip() for _, cell in code_cells(notebook))
+    return hashlib.sha256(sources.encode()).hexdigest()[:16]
+
+
+def is_of_its_code(notebook: NotebookNode) -> list[str]:
+    """The outputs were recorded with the code as it stands."""
+    recorded = notebook.metadata.get("latentcrs", {}).get("code")
+    if recorded is not None and recorded != code_digest(notebook):
+        return ["its code was changed after its outputs were recorded: run `make notebooks`"]
+    return []
+
+
+def has_its_outputs(notebook: NotebookNode) -> list[str]:
+    """A cell that prints, shows or checks something has the output of it."""
+    return [
+        f"cell {place} prints something, and its output is missing"
+        for place, cell in code_cells(notebook)
+        if not cell.outputs and any(map(_speaks, ast.parse(cell.source).body))
+    ]
+
+
+def _speaks(statement: ast.stmt) -> bool:
+    """Whether a statement is a call whose purpose is its output."""
+    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
+        return False
+    return ast.unparse(statement.value.func).split(".")[0] in {"print", "checks", "exercises"}
 
 
 def raises_nothing(notebook: NotebookNode) -> list[str]:
@@ -212,6 +244,8 @@ def squeezed(text: str) -> str:
 
 POLICIES: tuple[Policy, ...] = (
     ran_in_order,
+    has_its_outputs,
+    is_of_its_code,
     raises_nothing,
     has_no_stderr,
     has_no_refuted_claim,

@@ -111,6 +111,17 @@ def cells_run_out_of_order(notebook):
     first.execution_count, second.execution_count = 2, 1
 
 
+@breaks("is_of_its_code")
+def code_changed_after_the_recording(notebook):
+    notebook.metadata["latentcrs"]["code"] = "0" * 16
+
+
+@breaks("has_its_outputs")
+def outputs_that_were_cleared(notebook):
+    cell = next(cell for cell in code(notebook) if cell.source.startswith("checks."))
+    cell.outputs = []
+
+
 @breaks("raises_nothing")
 def an_error(notebook):
     code(notebook)[2].outputs = [new_output("error", ename="ValueError", evalue="no")]
