@@ -91,7 +91,7 @@ def find_anchors(
     tensors, meta, _ = train_or_load(
         "anchors",
         {**parts, "K": K, "seed": seed},
-        lambda: _cluster(backbone, data, K, config, seed),
+        lambda _: _cluster(backbone, data, K, config, seed),
         reuse=reuse,
     )
     names = tuple(meta["names"])

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
 from latentcrs_utils import artifacts
+from latentcrs_utils.artifacts import Checkpoint
 from latentcrs_utils.config import AnchorConfig, BackboneConfig
 from latentcrs_utils.errors import ConfigError
 
@@ -30,7 +32,7 @@ class Trainer:
     def __init__(self) -> None:
         self.runs = 0
 
-    def __call__(self) -> tuple[dict[str, Tensor], dict]:
+    def __call__(self, checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict]:
         self.runs += 1
         return {"W": torch.arange(12.0).reshape(3, 4).T}, {"epochs": 5, "name": "ünï"}
 
@@ -136,7 +138,7 @@ def killed_at(target):
     return whole(target)
 
 artifacts.atomic_path = killed_at
-artifacts.train_or_load("demo", {"seed": 1}, lambda: ({"W": torch.ones(3)}, {"run": "killed"}))
+artifacts.train_or_load("demo", {"seed": 1}, lambda _: ({"W": torch.ones(3)}, {"run": "killed"}))
 """
 
 
@@ -151,7 +153,7 @@ def test_killed_while_saving_then_trained_again(empty_cache: Path, write: int) -
 
 
 def test_training_that_fails_leaves_nothing_behind(empty_cache: Path) -> None:
-    def fail() -> tuple[dict[str, Tensor], dict]:
+    def fail(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict]:
         raise RuntimeError("diverged")
 
     with pytest.raises(RuntimeError, match="diverged"):
@@ -184,20 +186,148 @@ def test_says_what_happened_on_stderr_only(
     assert first.out == second.out == ""
 
 
-def test_atomic_path_keeps_the_old_file_when_the_block_fails(tmp_path: Path) -> None:
-    target = tmp_path / "deep" / "file.txt"
-    with artifacts.atomic_path(target) as temporary:
-        temporary.write_text("old")
+STATE = {"W": torch.arange(6.0).reshape(2, 3).T, "step": torch.tensor(3.0), "none": torch.zeros(0)}
 
-    def fail_half_way() -> None:
-        with artifacts.atomic_path(target) as temporary:
-            temporary.write_text("half of the ne")
-            raise ValueError("no space")
 
-    with pytest.raises(ValueError, match="no space"):
-        fail_half_way()
-    assert target.read_text() == "old"
-    assert [file.name for file in target.parent.iterdir()] == ["file.txt"]
+class StoppedError(Exception):
+    """Ends a training before its end."""
+
+
+def stop_after_saving(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict]:
+    checkpoint.save(STATE, {"loss": 0.1 + 0.2, "name": "ünï"}, after="epoch 23")
+    raise StoppedError
+
+
+def stopped(cache: Path, parts: dict = PARTS) -> Path:
+    """The checkpoint of a training that was stopped."""
+    with pytest.raises(StoppedError):
+        artifacts.train_or_load("demo", parts, stop_after_saving)
+    (file,) = cache.rglob("*.checkpoint")
+    return file
+
+
+class Resumer:
+    """Keeps what its checkpoint held."""
+
+    def __call__(self, checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict]:
+        self.found = checkpoint.load()
+        return {"W": torch.ones(2)}, {}
+
+
+def test_a_checkpoint_gives_back_what_was_saved_and_goes_with_the_result(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    stopped(empty_cache)
+    monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
+    train = Resumer()
+    artifacts.train_or_load("demo", PARTS, train)
+    tensors, facts = train.found
+    assert facts == {"loss": 0.1 + 0.2, "name": "ünï"}
+    assert tensors.keys() == STATE.keys()
+    assert all(torch.equal(tensors[name], STATE[name]) for name in STATE)
+    assert "demo: goes on after epoch 23" in capfd.readouterr().err
+    assert {file.suffix for file in (empty_cache / "demo").iterdir()} == {".safetensors", ".json"}
+
+
+def test_training_afresh_neither_reads_nor_writes_a_checkpoint(empty_cache: Path) -> None:
+    file = stopped(empty_cache)
+    train = Resumer()
+    artifacts.train_or_load("demo", PARTS, train, reuse=False)
+    # its result is there now, so nobody will go on from the checkpoint of another training
+    assert train.found is None and not file.exists()
+    with pytest.raises(StoppedError):
+        artifacts.train_or_load("demo", PARTS, stop_after_saving, reuse=False)
+    assert not file.exists()
+
+
+def test_a_checkpoint_under_another_name_is_not_used(empty_cache: Path) -> None:
+    own = stopped(empty_cache)
+    own.unlink()
+    stopped(empty_cache, {**PARTS, "seed": 4}).rename(own)
+    train = Resumer()
+    artifacts.train_or_load("demo", PARTS, train)
+    assert train.found is None
+
+
+def cut(content: bytes) -> bytes:
+    return content[:-2]
+
+
+def flip_a_value(content: bytes) -> bytes:
+    return content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]
+
+
+def flip_a_fact(content: bytes) -> bytes:
+    return content.replace(b"epoch 23", b"epoch 24")
+
+
+def empty(content: bytes) -> bytes:
+    return b""
+
+
+def another_program(content: bytes) -> bytes:
+    return safetensors.torch.save({"W": torch.ones(3)})
+
+
+@pytest.mark.parametrize("damage", [cut, flip_a_value, flip_a_fact, empty, another_program])
+def test_a_damaged_checkpoint_is_not_used(
+    empty_cache: Path,
+    damage: Callable[[bytes], bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture,
+) -> None:
+    file = stopped(empty_cache)
+    damaged = damage(file.read_bytes())
+    assert damaged != file.read_bytes()
+    file.write_bytes(damaged)
+    monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
+    train = Resumer()
+    _, _, loaded = artifacts.train_or_load("demo", PARTS, train)
+    assert train.found is None and not loaded and not file.exists()
+    assert "starting anew" in capfd.readouterr().err
+
+
+def test_a_checkpoint_left_beside_its_result_goes_at_the_next_call(empty_cache: Path) -> None:
+    artifacts.train_or_load("demo", PARTS, Trainer())
+    result = {file: file.read_bytes() for file in pair(empty_cache)}
+    for file in result:
+        file.unlink()
+    checkpoint = stopped(empty_cache)
+    abandoned = checkpoint.with_name(f".{checkpoint.name}.x1.part")
+    abandoned.write_bytes(b"half")
+    for file, content in result.items():
+        file.write_bytes(content)
+    assert artifacts.train_or_load("demo", PARTS, Trainer())[2]
+    assert not checkpoint.exists() and not abandoned.exists()
+
+
+FULL_DISK = """
+import resource, torch
+from latentcrs_utils import artifacts
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+
+def train(checkpoint):
+    for epoch in range(3):
+        checkpoint.save({"W": torch.ones(2000)}, {}, after="an epoch")
+    return {"W": torch.ones(2000)}, {}
+
+tensors, _, loaded = artifacts.train_or_load("demo", {}, train)
+print(int(tensors["W"].sum()), loaded)
+"""
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_training(empty_cache: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", FULL_DISK],
+        env={**os.environ, "LATENTCRS_PROGRESS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == "2000 False"
+    assert run.stderr.count("no checkpoint in") == 1
+    assert run.stderr.count("made, but not saved in") == 1
+    assert not list((empty_cache / "demo").iterdir())
 
 
 def test_key_is_the_same_in_every_process() -> None:

@@ -4,7 +4,6 @@ Both are trained on the same instances as `LatentCRS`, with the softmax over all
 by the same valid NDCG@10.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentcrs_utils.artifacts import fingerprint, train_or_load
+from latentcrs_utils.artifacts import Checkpoint, fingerprint, train_or_load
 from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import DirectConfig, preset
 from latentcrs_utils.data import Dataset
@@ -22,6 +21,7 @@ from latentcrs_utils.em.networks import Residual, TextProjection
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.progress import track
 from latentcrs_utils.ranking import ndcg, rank_of_target
+from latentcrs_utils.training import Training, epochs_since_best
 
 
 class TextScorer(nn.Module):
@@ -123,7 +123,9 @@ def fit_direct(
         state, facts, _ = train_or_load(
             "direct",
             parts,
-            lambda: _train(scorer, data, backbone, language, v, c, config, seed, progress),
+            lambda checkpoint: _train(
+                scorer, data, backbone, language, v, c, config, seed, progress, checkpoint
+            ),
             reuse=reuse,
         )
     scorer.load_state_dict(state)
@@ -141,6 +143,7 @@ def _train(
     config: DirectConfig,
     seed: int,
     progress: bool | None,
+    checkpoint: Checkpoint,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     train, valid = (
         instances_of(data, backbone, language, rows_of(language, split))
@@ -150,9 +153,14 @@ def _train(
     optimiser = torch.optim.AdamW(
         scorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    curve, best_state = [], {}
-    best_value, since_best = -1.0, 0
-    for epoch in track(range(1, config.n_epochs + 1), "Direct scorer", progress=progress):
+    training = Training(scorer, [optimiser], generator)
+    training.resume(checkpoint)
+    curve = training.curve
+    values = [row["valid_ndcg10"] for row in curve]
+    epochs = range(len(curve) + 1, config.n_epochs + 1)
+    for epoch in track(epochs, "Direct scorer", progress=progress):
+        if values and epochs_since_best(values) >= config.patience:
+            break
         scorer.train()
         total = 0.0
         for rows in torch.randperm(len(train), generator=generator).split(config.batch_size):
@@ -165,11 +173,9 @@ def _train(
         scorer.eval()
         with torch.no_grad():
             ranks = rank_of_target(scorer(valid.S, valid.x, v, c), valid.targets, valid.histories)
-        value = float(ndcg(ranks, 10).mean())
-        curve.append({"epoch": epoch, "loss": total / len(train), "valid_ndcg10": value})
-        since_best = 0 if value > best_value else since_best + 1
-        if value > best_value:
-            best_value, best_state = value, copy.deepcopy(scorer.state_dict())
-        if since_best >= config.patience:
-            break
-    return best_state, {"curve": curve}
+        values.append(float(ndcg(ranks, 10).mean()))
+        curve.append({"epoch": epoch, "loss": total / len(train), "valid_ndcg10": values[-1]})
+        if epochs_since_best(values) == 0:
+            training.keep_best()
+        training.save(checkpoint, after=f"epoch {epoch}")
+    return training.best_state, {"curve": curve}

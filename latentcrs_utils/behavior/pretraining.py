@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..artifacts import train_or_load
+from ..artifacts import Checkpoint, train_or_load
 from ..config import BackboneConfig, preset
 from ..progress import track
 from ..ranking import ndcg, rank_of_target
+from ..training import Training, epochs_since_best
 from .contrast import (
     find_prototypes,
     instance_contrast,
@@ -87,7 +88,8 @@ def pretrain(
     """Train the backbone on the training part of `data`, or load it if that was done before.
 
     Stops when valid NDCG@20 (full ranking, history masked) has not risen for `config.patience`
-    epochs, and returns the best epoch's weights.
+    epochs, and returns the best epoch's weights. A run that is killed or interrupted goes on after
+    its last epoch when it is called again, to the same result.
 
     Args:
         data: the data set; its validation items select the epoch, its test items are not touched.
@@ -103,7 +105,7 @@ def pretrain(
     tensors, meta, _ = train_or_load(
         "backbone",
         {"data": data.fingerprint, "config": config, "seed": seed},
-        lambda: _train(data, config, seed, progress),
+        lambda checkpoint: _train(data, config, seed, progress, checkpoint),
         reuse=reuse,
     )
     encoder = SASRec(data.n_items, config)
@@ -215,7 +217,7 @@ def sample_negatives(inputs: Tensor, n_items: int, generator: torch.Generator) -
 
 
 def _train(
-    data: Dataset, config: BackboneConfig, seed: int, progress: bool | None
+    data: Dataset, config: BackboneConfig, seed: int, progress: bool | None, checkpoint: Checkpoint
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Train to the best validation epoch; return its weights and the learning curve."""
     generator = torch.Generator().manual_seed(seed)
@@ -223,12 +225,16 @@ def _train(
     optimizer = torch.optim.Adam(
         encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    curve: list[dict[str, float]] = []
-    best, best_state = -1.0, {}
+    training = Training(encoder, [optimizer], generator)
+    curve = training.curve
     # Dropout draws from the global generator: seed a copy of it and give the original back.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for epoch in track(range(config.n_epochs), "Pretraining", progress=progress):
+        training.resume(checkpoint)
+        values = [row["valid NDCG@20"] for row in curve]
+        for epoch in track(range(len(curve), config.n_epochs), "Pretraining", progress=progress):
+            if values and epochs_since_best(values) >= config.patience:
+                break
             begun = time.perf_counter()
             loss = _train_epoch(encoder, optimizer, data, config, epoch, generator)
             value = validate(encoder, data)
@@ -240,12 +246,14 @@ def _train(
                     "seconds": time.perf_counter() - begun,
                 }
             )
-            if value > best:
-                best, best_epoch = value, epoch
-                best_state = {k: v.detach().clone() for k, v in encoder.state_dict().items()}
-            if epoch - best_epoch >= config.patience:
-                break
-    return best_state, {"curve": curve, "best_epoch": best_epoch + 1}
+            values.append(value)
+            if epochs_since_best(values) == 0:
+                training.keep_best()
+            training.save(checkpoint, after=f"epoch {epoch + 1}")
+    return training.best_state, {
+        "curve": curve,
+        "best_epoch": len(curve) - epochs_since_best(values),
+    }
 
 
 def _train_epoch(

@@ -4,7 +4,6 @@ The backbone is frozen and every sentence is embedded once, so an instance is th
 and the observed item.  One pass is a loop over slices of them.
 """
 
-import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from latentcrs_utils.artifacts import Checkpoint
 from latentcrs_utils.config import EMConfig
 from latentcrs_utils.data import Sequences
 from latentcrs_utils.em import losses
 from latentcrs_utils.em.networks import Context, GenerativeModel, InferenceModel
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.progress import track
+from latentcrs_utils.training import Training, epochs_since_best
 
 N_MONITORED = 1024
 
@@ -240,6 +241,7 @@ def algorithm_1(
     evaluate: Callable[[str], float],
     *,
     progress: bool | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[dict]:
     """Algorithm 1: warm up q, warm up the generative model, then alternate.
 
@@ -254,44 +256,61 @@ def algorithm_1(
         instances: training instances.
         evaluate: `evaluate("inference")` and `evaluate("generative")` give valid NDCG@10.
         progress: show a progress bar; None asks the environment.
+        checkpoint: where the state is kept after every epoch, and taken up if it is there; the
+            global random stream, which dropout draws from, is part of it.
 
     Returns:
         One row an epoch: stage, epoch, loss_e, loss_m, elbo, log_likelihood, kl_q_prior,
         kl_q_exact (nats), valid_ndcg10, seconds.
     """
-    config = learner.config
+    config, generative = learner.config, learner.generative
+    models = nn.ModuleDict({"generative": generative, "inference": learner.inference})
+    optimisers = [learner.optimiser_generative, learner.optimiser_inference]
+    training = Training(models, optimisers, learner.generator)
+    if checkpoint is not None:
+        training.resume(checkpoint)
+    curve = training.curve
     monitored = instances.take(torch.arange(min(N_MONITORED, len(instances))))
-    curve: list[dict] = []
-    best_value, best_state = -1.0, None
+    # states of these stages compete for the best
+    final = ("alternate",) if generative.residual is not None else ("generative", "alternate")
     stages = (("q", config.n_epochs_q), ("generative", config.n_epochs_generative))
     for stage, n_epochs in (*stages, ("alternate", config.n_epochs_alternate)):
-        best_of_stage, since_best = -1.0, 0
-        speaks = stage == "alternate" and learner.generative.residual is not None
-        learner.generative.residual_speaks = speaks
-        for epoch in track(range(1, n_epochs + 1), f"EM, stage {stage}", progress=progress):
-            started = time.perf_counter()
-            row: dict = {"stage": stage, "epoch": epoch, "loss_e": None, "loss_m": None}
-            if stage != "generative":
-                row["loss_e"] = e_pass(learner, instances, warm_up=stage == "q")
-            if stage != "q":
-                row["loss_m"] = m_pass(learner, instances)
-            row |= monitor(learner, monitored)
-            value = evaluate("inference" if stage == "q" else "generative")
-            row |= {"valid_ndcg10": value, "seconds": time.perf_counter() - started}
-            curve.append(row)
-            since_best = 0 if value > best_of_stage else since_best + 1
-            best_of_stage = max(value, best_of_stage)
-            complete = speaks or learner.generative.residual is None
-            if stage != "q" and complete and value > best_value:
-                best_value = value
-                best_state = copy.deepcopy(
-                    (learner.generative.state_dict(), learner.inference.state_dict())
-                )
-            if since_best >= config.patience:
+        generative.residual_speaks = stage == "alternate" and generative.residual is not None
+        epochs = range(1 + len(_values(curve, stage)), n_epochs + 1)
+        for epoch in track(epochs, f"EM, stage {stage}", progress=progress):
+            values = _values(curve, stage)
+            if values and epochs_since_best(values) >= config.patience:
                 break
-    if best_state is not None:
-        learner.generative.load_state_dict(best_state[0])
-        learner.inference.load_state_dict(best_state[1])
-    learner.generative.eval()
-    learner.inference.eval()
+            curve.append(_epoch(learner, instances, monitored, evaluate, stage, epoch))
+            if stage in final and epochs_since_best(_values(curve, *final)) == 0:
+                training.keep_best()
+            if checkpoint is not None:
+                training.save(checkpoint, after=f"epoch {epoch} of the stage {stage!r}")
+    if training.best_state:
+        models.load_state_dict(training.best_state)
+    models.eval()
     return curve
+
+
+def _values(curve: list[dict], *stages: str) -> list[float]:
+    return [row["valid_ndcg10"] for row in curve if row["stage"] in stages]
+
+
+def _epoch(
+    learner: Learner,
+    instances: Instances,
+    monitored: Instances,
+    evaluate: Callable[[str], float],
+    stage: str,
+    epoch: int,
+) -> dict:
+    """One epoch of a stage of Algorithm 1; its row of the curve."""
+    started = time.perf_counter()
+    row: dict = {"stage": stage, "epoch": epoch, "loss_e": None, "loss_m": None}
+    if stage != "generative":
+        row["loss_e"] = e_pass(learner, instances, warm_up=stage == "q")
+    if stage != "q":
+        row["loss_m"] = m_pass(learner, instances)
+    row |= monitor(learner, monitored)
+    value = evaluate("inference" if stage == "q" else "generative")
+    return row | {"valid_ndcg10": value, "seconds": time.perf_counter() - started}

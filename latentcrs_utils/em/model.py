@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latentcrs_utils.artifacts import fingerprint, train_or_load
+from latentcrs_utils.artifacts import Checkpoint, fingerprint, train_or_load
 from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import EMConfig, preset
 from latentcrs_utils.data import Dataset
@@ -125,6 +125,9 @@ def fit_em(
 ) -> LatentCRS:
     """Fit `LatentCRS` (or `LatentCRS+`) to Equation 1 by Algorithm 1, or load it from the cache.
 
+    A fit that is killed or interrupted goes on after its last epoch when it is called again, to
+    the same result.
+
     Args:
         data, backbone, anchors, language: the stages before this one.
         config: hyper-parameters; default, the data set's preset for this `residual`.
@@ -153,14 +156,18 @@ def fit_em(
         torch.manual_seed(seed)
         models = _fresh_models(data, backbone, anchors, language, config)
 
-        def run() -> tuple[dict[str, Tensor], dict]:
+        def run(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict]:
             train, valid = (
                 instances_of(data, backbone, language, rows_of(language, split))
                 for split in ("train", "valid")
             )
             learner = Learner.start(models["generative"], models["inference"], config, seed)
             curve = algorithm_1(
-                learner, train, lambda part: valid_ndcg(learner, valid, part), progress=progress
+                learner,
+                train,
+                lambda part: valid_ndcg(learner, valid, part),
+                progress=progress,
+                checkpoint=checkpoint,
             )
             return models.state_dict(), {"curve": curve}
 

@@ -185,7 +185,11 @@ class Embedder:
     def _compute(
         self, missing: dict[bytes, str], progress: bool | None
     ) -> dict[bytes, tuple[int, np.ndarray]]:
-        """Embed texts batch by batch, longest first, storing each batch as it is done."""
+        """Embed texts batch by batch, longest first, storing each batch as it is done.
+
+        The order depends on nothing but the list of texts, so a killed run leaves whole batches
+        to do, and the next one computes each text in the company that it would have had.
+        """
         ids = {name: self.token_ids(text) for name, text in missing.items()}
         order = sorted(ids, key=lambda name: -len(ids[name]))
         starts = range(0, len(order), self.batch_size)
@@ -193,10 +197,12 @@ class Embedder:
         for start in track(starts, f"Embedding with {self.name}", progress=progress):
             names = order[start : start + self.batch_size]
             vectors = last_hidden_states(self._language_model(), [ids[name] for name in names])
-            rows = [(n, len(ids[n]), v) for n, v in zip(names, vectors, strict=True)]
+            rows = {n: (len(ids[n]), v) for n, v in zip(names, vectors, strict=True)}
             if self._store:
-                self._store.write(rows)
-            computed |= {name: (tokens, vector) for name, tokens, vector in rows}
+                self._store.write((name, *row) for name, row in rows.items())
+                # where another process was first, its vectors are the ones that are kept
+                rows |= self._store.read(names)
+            computed |= rows
         return computed
 
 

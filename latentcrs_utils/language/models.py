@@ -11,7 +11,6 @@ import difflib
 import io
 import json
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from latentcrs_utils import assets
 from latentcrs_utils.artifacts import atomic_path, cache_dir, key, sha256
 from latentcrs_utils.errors import AssetError, ConfigError
+from latentcrs_utils.files import atomic_folder
 from latentcrs_utils.progress import note
 
 if TYPE_CHECKING:
@@ -215,7 +215,11 @@ def _from_gguf(file: Path, source: ModelSource, dtype: str) -> tuple[Any, Any]:
         note(f"{source.name}: loaded, but not kept in {folder.parent} ({error.strerror}).")
     import torch
 
-    return model.to(getattr(torch, dtype)), tokenizer
+    # the weights alone: what else is in float32 (the rotary frequencies) stays so when loaded from
+    # the folder, and this process must compute what the next one computes
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(getattr(torch, dtype))
+    return model, tokenizer
 
 
 def _dequantise(file: Path) -> tuple[Any, Any]:
@@ -239,20 +243,10 @@ def _dequantise(file: Path) -> tuple[Any, Any]:
 
 
 def _save_folder(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Save into a temporary folder and rename it, so that a folder that exists is complete."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    """Save atomically, so that a folder that exists is complete."""
+    with atomic_folder(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except OSError:
-        # another process may have been first: its folder is as good as ours
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _known_sha256(file: Path) -> str:

@@ -1,6 +1,7 @@
 """Vectors on disk: one SQLite file that survives kills and is shared by processes.
 
-A batch of rows is one transaction, so a killed run loses at most the batch that was running.
+A batch of rows is one transaction, so a killed run loses at most the batch that was running; the
+next connection takes up its journal (the files ``-wal`` and ``-shm``).
 Keys are hashes: the file does not hold the texts themselves.
 """
 
