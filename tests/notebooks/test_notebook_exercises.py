@@ -79,6 +79,12 @@ def test_an_exercise_is_complete(path, number):
     assert text == f"Exercise {number}: not answered yet."
 
 
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if any(exercises_of(path))],
+                         ids=lambda path: path.stem)  # fmt: skip
+def test_each_exercise_has_its_wrong_answers(path):
+    assert list(wrong_answers(path)) == [n for n, _ in enumerate(exercises_of(path), start=1)]
+
+
 @pytest.mark.parametrize(("path", "number"), EXERCISES)
 def test_its_solution_is_right(path, number):
     _, stub, after = list(exercises_of(path))[number - 1]
