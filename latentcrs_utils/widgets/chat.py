@@ -74,12 +74,15 @@ class ChatApp:
     def _build(self, ideas: Iterable[str]) -> None:
         """Make the widgets that stay."""
         self.person = w.Combobox(
-            placeholder="a user number, such as 42",
+            description="Talk as user",
+            placeholder="such as 42",
             options=self.model.data.users["raw_user"].to_list(),
-            layout=w.Layout(width="190px"),
+            continuous_update=False,
         )
         self.message = w.Text(
-            placeholder="Say what you would like, then press Enter or Send", continuous_update=False
+            description="Your message",
+            placeholder="What would you like to see?",
+            continuous_update=False,
         )
         names = ("Send", "Stop", "Undo", "Clear", "Start as this user", "Start without a history")
         tips = (
@@ -95,12 +98,15 @@ class ChatApp:
         self.send_button.add_class("lcrs-send")
         ideas = [w.Button(description=idea, tooltip="Send this message") for idea in ideas]
         self._glimpse, self._status_line, self._bars = w.HTML(), w.HTML(), w.HTML()
+        self._heard = w.HTML()
+        self._heard.add_class("lcrs-heard")
         hello = box(w.VBox, [w.HTML(render.hello(self.noun)), box(w.HBox, ideas, "lcrs-ideas")])
         self._hello = hello
         self._log = box(w.VBox, [], "lcrs-log")
         left = [
             box(w.Box, [self._log], "lcrs-scroll"),
             self._status_line,
+            self._heard,
             box(w.HBox, [self.message, self.send_button], "lcrs-compose"),
             box(w.HBox, buttons[1:4], "lcrs-actions"),
         ]
@@ -110,7 +116,7 @@ class ChatApp:
             [
                 w.HTML(STYLE),
                 w.HTML(self._head()),
-                box(w.HBox, [w.HTML("Talk as"), self.person, *buttons[4:]], "lcrs-person"),
+                box(w.HBox, [self.person, *buttons[4:]], "lcrs-person"),
                 self._glimpse,
                 box(w.HBox, main, "lcrs-main"),
             ],
@@ -131,8 +137,8 @@ class ChatApp:
         for button, action in zip(buttons, actions, strict=True):
             button.on_click(lambda _, action=action: action())
         for idea in ideas:
-            idea.on_click(lambda button: self.submit(button.description))
-        self.enter_key = EnterKey(self.message, self.submit)
+            idea.on_click(lambda button: self._send_idea(button.description))
+        self.enter_keys = (EnterKey(self.message, self.submit), EnterKey(self.person, actions[4]))
 
     def _head(self) -> str:
         data, talker = self.model.data, self._setting["talker"]
@@ -165,6 +171,7 @@ class ChatApp:
             if from_box:
                 self.message.value = ""
             view = TurnView(message, self.conversation.n_items, self.click)
+            self._heard.value = ""
             self._show([*self._views, view])
             self._stop.clear()
             self._say("Reading your message", "busy")
@@ -262,6 +269,11 @@ class ChatApp:
 
     # What happens then
 
+    def _send_idea(self, idea: str) -> None:
+        """Send an idea; its button leaves the screen, so the keyboard focus moves on."""
+        if self.submit(idea):
+            self.message.focus()
+
     def _answer(self, message: str, view: TurnView) -> None:
         """Worker: one message through the conversation, the screen kept up to date."""
         kind, words = "idle", "Ready"
@@ -273,6 +285,7 @@ class ChatApp:
                 watch=lambda stage, turn: self._watch(stage, turn, view),
             )
             view.show_reply(turn)
+            self._heard.value = render.heard(turn)
             words = "Stopped" if self._stop.is_set() else "Ready"
         except StoppedError:
             self._withdraw(message, view)
@@ -349,6 +362,7 @@ class ChatApp:
         self.conversation, self._before_clear = conversation, None
         self.person.value = "" if conversation.user is None else str(conversation.user)
         self._glimpse.value = self._person()
+        self._heard.value = ""
         self._show(views)
         self._belief = {}
         self._update_bars()

@@ -9,14 +9,17 @@ N_BARS = 6
 
 
 def text(value: object) -> str:
-    """Foreign text: escaped, and isolated so that right-to-left words turn nothing around."""
-    return f'<bdi dir="auto">{escape(value)}</bdi>'
+    """Foreign text: escaped, and isolated so that right-to-left words turn nothing around.
+
+    JupyterLab sets formulas in widgets, too; the class keeps it from reading "$5 or $10" as one.
+    """
+    return f'<bdi class="mathjax_ignore" dir="auto">{escape(value)}</bdi>'
 
 
 def head(title: str, facts: Sequence[str]) -> str:
     """The strip on top: what this is, and who chooses and who speaks."""
     spans = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
-    return f'<div class="lcrs-head"><b>{escape(title)}</b>{spans}</div>'
+    return f'<div class="lcrs-head"><h3>{escape(title)}</h3>{spans}</div>'
 
 
 def glimpse(name: str, count: int, noun: str, genres: Sequence[str], latest: Sequence[str]) -> str:
@@ -62,6 +65,12 @@ def reply(turn: Turn | None, partial: str = "") -> str:
     )
 
 
+def heard(turn: Turn) -> str:
+    """A finished turn for screen readers, which read an alert out as soon as it appears."""
+    titles = "; ".join(text(item.label) for item in turn.items)
+    return f'<div role="alert">{text(turn.reply)} Offered: {titles}.</div>'
+
+
 def card(item: Recommendation) -> str:
     """One offered item: title, year, genres."""
     facts = " · ".join([*([str(item.year)] if item.year else []), *item.genres])
@@ -73,10 +82,8 @@ def card(item: Recommendation) -> str:
 
 def status(words: str, kind: str = "idle") -> str:
     """The status line; `kind` is "idle", "busy" or "problem"."""
-    return (
-        f'<div class="lcrs-status lcrs-{escape(kind)}" role="status" aria-live="polite">'
-        f"<i></i>{text(words)}</div>"
-    )
+    role = "alert" if kind == "problem" else "status"
+    return f'<div class="lcrs-status lcrs-{escape(kind)}" role="{role}"><i></i>{text(words)}</div>'
 
 
 def percent(share: float) -> str:

@@ -22,6 +22,7 @@ STYLE = """
   font-size: 14px;
   line-height: 1.45;
   max-width: 1080px;
+  position: relative;
   container-type: inline-size;
 }
 [data-jp-theme-light="false"] .lcrs, .theme-dark .lcrs {
@@ -31,28 +32,30 @@ STYLE = """
   --warm: #ffb26b;
   --before: #a3afbb;
 }
-.lcrs, .lcrs .widget-box { overflow: visible; }
+.lcrs, .lcrs .widget-box, .lcrs .widget-text { overflow: visible; }
 .lcrs .widget-html, .lcrs .widget-html-content { margin: 0; line-height: 1.45;
   height: auto; min-height: 0; align-self: stretch; color: inherit; font-size: 14px; }
 .lcrs .widget-html-content { width: 100%; }
 .lcrs bdi { unicode-bidi: isolate; overflow-wrap: anywhere; }
 .lcrs-head { display: flex; flex-wrap: wrap; gap: 2px 16px; align-items: baseline;
   border-bottom: 2px solid var(--accent); padding: 4px 0 8px; margin-bottom: 10px; }
-.lcrs-head b { font-size: 19px; }
+.lcrs-head h3 { font-size: 19px; line-height: 1.45; margin: 0; }
 .lcrs-head span { color: var(--soft); }
 .lcrs-person { flex-wrap: wrap; gap: 6px 8px; align-items: center; }
-.lcrs .lcrs-person .widget-html { align-self: center; }
+.lcrs .lcrs-person .widget-text { width: max-content; height: auto; flex: none; }
+.lcrs .lcrs-person .widget-label { width: auto; height: auto; font-size: 14px; color: var(--ink);
+  align-self: center; }
 .lcrs .lcrs-person .jupyter-widgets { margin: 0; }
-.lcrs .lcrs-person input { height: 30px; border-radius: 8px; }
+.lcrs .lcrs-person input { height: 30px; border-radius: 8px; width: 120px; flex: none; }
 .lcrs-glimpse { color: var(--soft); padding: 6px 0 10px; }
 .lcrs-glimpse strong { color: var(--ink); font-weight: 600; }
 .lcrs-main { flex-wrap: wrap; gap: 16px; align-items: stretch; }
 .lcrs-left { flex: 3 1 430px; min-width: 0; gap: 8px; }
 .lcrs-right { flex: 1 1 250px; min-width: 0; background: var(--raised); border-radius: 10px;
   padding: 12px 14px; box-sizing: border-box; }
-.lcrs .lcrs-scroll { display: flex; flex-direction: column-reverse; height: 480px; overflow-y: auto;
-  overflow-x: hidden; border: 1px solid var(--line); border-radius: 10px; background: var(--paper);
-  box-sizing: border-box; }
+.lcrs .lcrs-scroll { display: flex; flex-direction: column-reverse; overflow-y: auto;
+  height: clamp(320px, 50vh, 480px); overflow-x: hidden; border: 1px solid var(--line);
+  border-radius: 10px; background: var(--paper); box-sizing: border-box; }
 .lcrs-log { padding: 12px; gap: 12px; margin-bottom: auto; box-sizing: border-box; width: 100%; }
 .lcrs-turn { gap: 8px; flex: none; }
 .lcrs-me, .lcrs-it { max-width: 86%; width: fit-content; padding: 7px 12px; border-radius: 12px;
@@ -69,7 +72,8 @@ STYLE = """
   background: var(--paper); padding: 8px 10px 9px; gap: 7px; box-sizing: border-box;
   justify-content: space-between; }
 .lcrs-card.lcrs-liked { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
-.lcrs-card.lcrs-refused { opacity: .68; border-style: dashed; }
+.lcrs-card.lcrs-refused { border-style: dashed; }
+.lcrs-card.lcrs-refused .lcrs-title { color: var(--soft); text-decoration: line-through; }
 .lcrs-title { font-weight: 600; line-height: 1.25; }
 .lcrs-facts { font-size: 12px; color: var(--soft); margin-top: 2px; }
 .lcrs-choice { gap: 6px; flex-wrap: wrap; }
@@ -77,11 +81,12 @@ STYLE = """
   padding: 0 12px; border: 1px solid var(--line); background: var(--paper); color: var(--ink);
   box-shadow: none; font-size: 13px; flex: none; }
 .lcrs .jupyter-button:hover { border-color: var(--accent); color: var(--accent); }
-.lcrs .jupyter-button.lcrs-off { opacity: .5; }
+.lcrs .jupyter-button.lcrs-off { color: var(--soft); border-style: dashed; }
 .lcrs .jupyter-button.lcrs-chosen { border-color: var(--accent); color: var(--accent);
   font-weight: 600; }
-.lcrs .jupyter-button:focus-visible, .lcrs input:focus-visible { outline: 2px solid var(--accent);
-  outline-offset: 1px; }
+/* !important: the widgets' own sheet takes the outline of inputs away with it */
+.lcrs .jupyter-button:focus-visible, .lcrs input:focus-visible { outline-offset: 1px;
+  outline: 2px solid var(--accent) !important; }
 .lcrs .lcrs-choice .jupyter-button { height: 25px; line-height: 23px; padding: 0 8px;
   font-size: 12px; flex: 1 1 auto; }
 .lcrs .jupyter-button.lcrs-send { background: var(--accent); border-color: var(--accent);
@@ -89,6 +94,9 @@ STYLE = """
 .lcrs .jupyter-button.lcrs-send:hover { color: var(--on-accent); filter: brightness(1.1); }
 .lcrs-compose { gap: 8px; align-items: center; }
 .lcrs .lcrs-compose .widget-text { flex: 1 1 auto; width: auto; height: auto; margin: 0; }
+.lcrs .lcrs-compose .widget-label, .lcrs-heard { position: absolute; width: 1px; height: 1px;
+  overflow: hidden; clip-path: inset(50%); }
+.lcrs .jupyter-button, .lcrs input { scroll-margin: 12px; }
 .lcrs .lcrs-compose input { height: 36px; border-radius: 8px; font-size: 14px; padding: 0 12px; }
 .lcrs input { background: var(--paper); color: var(--ink); border: 1px solid var(--line); }
 .lcrs-actions { gap: 8px; flex-wrap: wrap; align-items: center; }
@@ -99,7 +107,7 @@ STYLE = """
   animation: lcrs-pulse 1.1s infinite alternate; }
 .lcrs-status.lcrs-problem { color: var(--warm); font-weight: 600; }
 .lcrs-status.lcrs-problem i { background: var(--warm); border-radius: 2px; }
-.lcrs-bars h4 { margin: 0 0 2px; font-size: 14px; }
+.lcrs-bars h4 { margin: 0 0 2px; font-size: 14px; line-height: 1.45; }
 .lcrs-bars p { margin: 0 0 10px; font-size: 12px; color: var(--soft); }
 .lcrs-bar { margin-bottom: 10px; }
 .lcrs-name { font-size: 13px; line-height: 1.25; overflow-wrap: anywhere; }
@@ -119,7 +127,8 @@ STYLE = """
 @media (prefers-reduced-motion: reduce) { .lcrs * { animation: none !important; } }
 @container (max-width: 520px) {
   .lcrs .lcrs-cards { grid-template-columns: 1fr 1fr; }
-  .lcrs .lcrs-scroll { height: 420px; }
+  .lcrs .lcrs-scroll { height: min(560px, 75vh); }
+  .lcrs .lcrs-scroll:has(.lcrs-hello) { height: auto; }
   .lcrs-me, .lcrs-it { max-width: 96%; }
 }
 </style>

@@ -7,6 +7,7 @@ import pytest
 from conversation.fakes import FakeModel, FakeTalker
 
 from latentcrs_utils.widgets import ChatApp
+from latentcrs_utils.widgets.chat import IDEAS
 
 GOOD = "Night of the Moth may be the one."
 
@@ -177,6 +178,64 @@ def test_an_idea_is_sent_by_its_button():
     buttons(app.widget, "a western please")[0].click()
     assert app.wait(10)
     assert app.state()["messages"] == ["a western please"]
+
+
+def sent(widget) -> list:
+    """Collect the custom messages of a widget to the browser."""
+    messages: list = []
+    widget.send = lambda content, buffers=None: messages.append(content)
+    return messages
+
+
+def test_the_focus_moves_to_the_message_box_when_an_idea_leaves_the_screen():
+    app = app_with(ideas=["a western please"])
+    messages = sent(app.message)
+    buttons(app.widget, "a western please")[0].click()
+    assert app.wait(10)
+    assert messages == [{"do": "focus"}]
+
+
+def test_a_refused_idea_leaves_the_focus_where_it_is(slow):
+    messages = sent(slow.message)
+    idea = buttons(slow.widget, IDEAS[0])[0]
+    slow.submit("horror")
+    assert slow.begun.wait(10)
+    idea.click()
+    assert messages == [] and slow.state()["status"].startswith("Still answering")
+
+
+def test_enter_in_the_box_of_the_person_starts_as_this_user():
+    app = app_with()
+    # what Enter does: first the key, then the text that it confirms
+    app.person._handle_custom_msg({"event": "submit"}, [])
+    app.person.value = "99"
+    for timer in [t for t in threading.enumerate() if isinstance(t, threading.Timer)]:
+        timer.join(10)
+    assert app.state()["user"] == "99"
+    app.person.value = "7"  # what losing the focus does
+    assert app.state()["user"] == "99"
+
+
+def test_both_boxes_have_labels():
+    app = app_with()
+    assert app.person.description == "Talk as user" and app.message.description == "Your message"
+
+
+def test_a_screen_reader_hears_the_whole_turn_once_it_is_done(slow):
+    def alerts():
+        return [part for part in html(slow.widget).split("<div ") if 'role="alert"' in part]
+
+    slow.submit("horror")
+    assert slow.begun.wait(10) and alerts() == []
+    slow.go.set()
+    assert slow.wait(10)
+    (heard,) = alerts()
+    assert GOOD in heard and "Film Number 6 (1956)" in heard
+    slow.submit(" ")
+    assert any("The message is empty" in alert for alert in alerts())
+    assert 'role="status"' not in html(slow.widget)
+    slow.clear()
+    assert alerts() == [] and 'role="status"' in html(slow.widget)
 
 
 def test_cards_appear_while_the_reply_is_written_and_a_second_message_waits(slow):

@@ -68,3 +68,19 @@ def test_a_growing_reply_is_shown_as_far_as_it_goes():
     turn = Turn(1, "hello", (), {}, {})
     assert "…" in render.reply(None) and "…" in render.reply(turn)
     assert "So far" in render.reply(None, "So far")
+
+
+def test_foreign_text_is_kept_from_the_setter_of_formulas():
+    assert render.text("$5 or $10") == '<bdi class="mathjax_ignore" dir="auto">$5 or $10</bdi>'
+
+
+def test_a_turn_is_heard_with_all_its_films():
+    films = (Recommendation(1, "Heat", 1995, (), 0.0), Recommendation(2, "<b>", None, (), 0.0))
+    heard = render.heard(Turn(1, "hello", films, {}, {}, reply="See Heat."))
+    assert 'role="alert"' in heard and "See Heat." in heard and "Heat (1995)" in heard
+    assert "&lt;b&gt;" in heard and "<b>" not in heard
+
+
+def test_only_a_problem_interrupts():
+    assert 'role="alert"' in render.status("No.", "problem")
+    assert 'role="status"' in render.status("Ready") and "alert" not in render.status("x", "busy")

@@ -1,0 +1,122 @@
+"""One Chromium, one Voilà, one JupyterLab and one trained model for all browser tests."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+
+from .servers import ROOT, Server, free_port, serving
+from .visit import Visit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+NOTEBOOK = ROOT / "notebooks" / "10_chat_demo.ipynb"
+TOKEN = "only-for-this-test"
+FLAGS = (
+    "--no-sandbox",  # continuous integration runs as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator["Browser"]:
+    """The browser, without a window."""
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("playwright is not installed: pip install -e '.[test]'")
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("no Chromium on this machine; on Debian: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def trained(chromium: "Browser") -> None:
+    """Everything that notebook 10 loads; trained now where `make run` was never called."""
+    cells = [c for c in nbformat.read(NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
+    *wake_up, _app = [c.source for c in cells if "lesson" not in c.metadata.get("tags", ())]
+    # All cores: from nothing this takes minutes.
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(wake_up)],
+        cwd=NOTEBOOK.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def voila(trained: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The chat as `make chat` serves it."""
+    folder = tmp_path_factory.mktemp("voila")
+    # -o: this Python is the environment, nothing is to be installed now
+    command = ["make", "-o", ".venv/.stamp", "chat", f"PY={sys.executable}"]
+    flags = f"VOILA_FLAGS=--port={free_port()} --no-browser"
+    with serving([*command, flags], folder / "log", jupyter_folders(folder)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def lab(trained: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """JupyterLab on a copy of notebook 10, since it saves what it runs."""
+    folder = tmp_path_factory.mktemp("lab")
+    notebooks = folder / "notebooks"
+    notebooks.mkdir()
+    shutil.copy(NOTEBOOK, notebooks)
+    news = folder / "settings" / "@jupyterlab" / "apputils-extension"
+    news.mkdir(parents=True)
+    quiet = '{"fetchNews": "false", "checkForUpdates": false}'
+    (news / "notification.jupyterlab-settings").write_text(quiet)
+    command = [sys.executable, "-m", "jupyterlab", str(notebooks), "--no-browser", "--allow-root"]
+    command += [f"--ServerApp.port={free_port()}", f"--IdentityProvider.token={TOKEN}"]
+    command += ["--ServerApp.ip=127.0.0.1"]
+    with serving(command, folder / "log", jupyter_folders(folder)) as server:
+        yield server
+
+
+def jupyter_folders(folder: Path) -> dict[str, str]:
+    """Variables that keep a Jupyter server away from the user's own settings and from others."""
+    names = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython",
+    }
+    return {variable: str(folder / name) for variable, name in names.items()}
+
+
+@pytest.fixture
+def visit(chromium: "Browser", request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
+    """Open pages; afterwards none of them may have complained, called out or raised a dialog."""
+    visits: list[Visit] = []
+
+    def opened(url: str, **options) -> Visit:
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        visits.append(Visit(context.new_page(), url, request.node.name.removeprefix("test_")))
+        return visits[-1]
+
+    yield opened
+    for one in visits:
+        one.page.context.close()
+    assert [one.complaints for one in visits] == [[] for _ in visits]

@@ -1,0 +1,122 @@
+"""Servers for the tests: on 127.0.0.1, on a port of their own, and gone when the tests are."""
+
+import ctypes
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS_TO_START = 90
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: where it answers, its first process, the file with what it printed."""
+
+    url: str
+    process: psutil.Process
+    log: Path
+
+    def family(self) -> list[psutil.Process]:
+        """The server's processes, kernels included."""
+        return [self.process, *self.process.children(recursive=True)]
+
+    def kernels(self) -> list[psutil.Process]:
+        """Kernels that run now."""
+        found = []
+        for process in self.family():
+            # one that ends meanwhile is none
+            with suppress(psutil.NoSuchProcess):
+                if any("ipykernel_launcher" in part for part in process.cmdline()):
+                    found.append(process)
+        return found
+
+    def addresses(self) -> set[str]:
+        """Addresses at which any of them listens."""
+        found = set()
+        for process in self.family():
+            with suppress(psutil.NoSuchProcess):
+                links = process.net_connections(kind="inet")
+                found |= {link.laddr.ip for link in links if link.status == psutil.CONN_LISTEN}
+        return found
+
+
+def free_port() -> int:
+    """A port that nobody used a moment ago; the servers try others if it has been taken since."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def serving(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Iterator[Server]:
+    """Run a Jupyter server for as long as the block lasts.
+
+    Args:
+        command: the server's command line; it must print its address.
+        log: file that takes what it prints.
+        environment: variables set on top of the tests' own.
+    """
+    # Flags of a `make` above this one are not meant for a `make` below.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    with log.open("wb") as output:
+        started = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**inherited, "PYTHONUNBUFFERED": "1", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_end_with_the_tests if sys.platform == "linux" else None,
+        )
+    process = psutil.Process(started.pid)
+    try:
+        yield Server(_address(started, log), process, log)
+    finally:
+        _stop(started)
+
+
+def _end_with_the_tests() -> None:
+    """Ask Linux to end this process when the tests are killed and can no longer do it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _address(started: subprocess.Popen[bytes], log: Path) -> str:
+    """The address that the server prints, once it answers there."""
+    deadline = time.monotonic() + SECONDS_TO_START
+    while time.monotonic() < deadline and started.poll() is None:
+        printed = log.read_text(encoding="utf-8", errors="replace")
+        if found := re.search(r"http://127\.0\.0\.1:(\d+)", printed):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", int(found[1]))) == 0:
+                    return found[0]
+        time.sleep(0.1)
+    raise RuntimeError(f"The server did not start; {log} ends so:\n{log.read_text()[-2000:]}")
+
+
+def _stop(started: subprocess.Popen[bytes]) -> None:
+    """End the server politely, so that it ends its kernels; then whatever is left, by force."""
+    try:
+        process = psutil.Process(started.pid)
+        family = [process, *process.children(recursive=True)]
+        os.killpg(started.pid, signal.SIGTERM)
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        started.wait()
+        return
+    _, alive = psutil.wait_procs(family, timeout=10)
+    for process in alive:
+        process.kill()
+    psutil.wait_procs(alive, timeout=5)
+    started.wait()
