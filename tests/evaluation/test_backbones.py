@@ -49,9 +49,9 @@ def test_the_difference_of_equal_systems_is_exactly_zero():
 
 def test_every_system_differs_from_the_reference_in_what_its_name_says():
     systems = backbones.trained_systems("ml-100k")
-    assert systems["ICLRec as published"].contrast == "Hybrid"
-    assert systems["ICLRec as published"].loss == systems["SASRec as published"].loss == "bce"
-    assert {systems[name].loss for name in systems if "full softmax" in name} == {"ce"}
+    assert systems["ICLRec (published)"].contrast == "Hybrid"
+    assert systems["ICLRec (published)"].loss == systems["SASRec (published)"].loss == "bce"
+    assert {systems[name].loss for name in systems if "softmax" in name} == {"ce"}
     assert len(set(systems.values())) == len(systems)
 
 
