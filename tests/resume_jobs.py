@@ -166,12 +166,21 @@ def _work(
     if die_at is not None:
         _die_while_writing(*die_at)
     state, curve = JOBS[job](**options)
-    digest = hashlib.sha256()
+    line.send(Outcome(digest(state), without_seconds(curve), notes, n_steps))
+
+
+def digest(state: dict[str, torch.Tensor]) -> str:
+    """Hash of every name, shape, type and bit."""
+    whole = hashlib.sha256()
     for name, tensor in sorted(state.items()):
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
-    rows = [{key: row[key] for key in row if key != "seconds"} for row in curve]
-    line.send(Outcome(digest.hexdigest(), rows, notes, n_steps))
+        whole.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        whole.update(tensor.contiguous().numpy().tobytes())
+    return whole.hexdigest()
+
+
+def without_seconds(curve: list[dict]) -> list[dict]:
+    """The curve without the times."""
+    return [{key: row[key] for key in row if key != "seconds"} for row in curve]
 
 
 def _die_while_writing(suffix: str, number: int) -> None:

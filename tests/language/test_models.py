@@ -9,6 +9,7 @@ import torch
 
 from latentcrs_utils.errors import AssetError, ConfigError
 from latentcrs_utils.language import models
+from latentcrs_utils.language.embedder import last_hidden_states
 from latentcrs_utils.language.models import choose_dtype, find_model, load_language_model
 
 from .tiny_model import make_tiny_model
@@ -108,3 +109,26 @@ def test_dequantised_weights_are_kept_and_mended(tiny, empty_cache, tmp_path, mo
     models._load.cache_clear()
     load_language_model(file, "float32")
     assert len(unpacked) == 2
+
+
+def test_the_process_that_unpacks_computes_what_later_ones_compute(
+    tiny, empty_cache, tmp_path, monkeypatch
+):
+    file = tmp_path / "tiny.gguf"
+    file.write_bytes(b"stands for other quantised weights")
+    monkeypatch.setattr(models, "_dequantise", lambda _: models._from_files(tiny, "float32"))
+    first = load_language_model(file, "bfloat16")
+    models._load.cache_clear()
+    second = load_language_model(file, "bfloat16")
+    assert second is not first
+    tensors = [
+        dict(m.model.named_parameters()) | dict(m.model.named_buffers()) for m in (first, second)
+    ]
+    assert tensors[0].keys() == tensors[1].keys()
+    for name, tensor in tensors[0].items():
+        assert tensor.dtype == tensors[1][name].dtype, name
+        assert torch.equal(tensor, tensors[1][name]), name
+    assert first.model.dtype == torch.bfloat16
+    batch = [list(range(4, 4 + n)) for n in (40, 7)]
+    one, other = (last_hidden_states(m, batch) for m in (first, second))
+    assert (one == other).all()
