@@ -179,7 +179,7 @@ class Checkpoint:
         digest = hashlib.sha256(f"{_CHECKPOINT_FORMAT}|{self.name}|{record}".encode())
         for label, tensor in sorted(tensors.items()):
             digest.update(f"|{label}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
 
@@ -229,7 +229,9 @@ def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {label: tensor.detach().cpu().contiguous() for label, tensor in tensors.items()}
 
 
-def _save(tensor_file: Path, fact_file: Path, tensors: dict[str, Tensor], facts: dict) -> None:
+def _save(
+    tensor_file: Path, fact_file: Path, tensors: dict[str, Tensor], facts: dict[str, Any]
+) -> None:
     """Write the pair, each file atomically, the json last as the commit mark."""
     from safetensors.torch import save
 
@@ -241,7 +243,7 @@ def _save(tensor_file: Path, fact_file: Path, tensors: dict[str, Tensor], facts:
         temporary.write_text(record, encoding="utf-8")
 
 
-def _load(tensor_file: Path, fact_file: Path) -> tuple[dict[str, Tensor], dict] | None:
+def _load(tensor_file: Path, fact_file: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Read the pair, or return ``None`` when it is absent, incomplete or damaged."""
     try:
         record = json.loads(fact_file.read_text(encoding="utf-8"))

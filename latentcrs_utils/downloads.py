@@ -324,7 +324,7 @@ def _reason(error: Exception, timeout: float) -> str:
     """Reduce what went wrong with one source to one phrase."""
     from requests import exceptions
 
-    if isinstance(error, exceptions.HTTPError):
+    if isinstance(error, exceptions.HTTPError) and error.response is not None:
         return f"it answers HTTP {error.response.status_code}"
     if isinstance(error, exceptions.SSLError):
         return "its certificate is not valid"

@@ -13,7 +13,7 @@ import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,6 +46,11 @@ def _axes(
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure, axes
+
+
+def _filled(index: int) -> dict[str, Any]:
+    """Colour, hatch and edge of the areas of one series."""
+    return {"color": PALETTE[index % 8], "hatch": HATCHES[index % 8], "edgecolor": "white"}
 
 
 def show(figure: Figure, title: str, alt: str, *, save: str | Path | None = None) -> str:
@@ -99,7 +104,7 @@ def lines(
     facts = []
     for index, (name, (x, y)) in enumerate(curves.items()):
         x, y = np.asarray(x, float), np.asarray(y, float)
-        style = {"color": PALETTE[index % 8], "marker": MARKERS[index % 8]}
+        style: dict[str, Any] = {"color": PALETTE[index % 8], "marker": MARKERS[index % 8]}
         axes.plot(x, y, label=name, markersize=4.5, markevery=max(1, len(x) // 12), **style)
         known = y[np.isfinite(y)]
         facts.append(f"{name} from {known[0]:.{digits}f} to {known[-1]:.{digits}f}")
@@ -153,7 +158,7 @@ def bars(
     for index, (series, values) in enumerate(groups.items()):
         y = np.arange(len(labels)) + (index - (len(groups) - 1) / 2) * height
         x = np.array([values[label] for label in labels], float)
-        style = {"color": PALETTE[index % 8], "hatch": HATCHES[index % 8], "edgecolor": "white"}
+        style = _filled(index)
         label = series if len(groups) > 1 else None
         axes.barh(y, x, height=height * 0.92, label=label, **style)
         ends = x.copy()
@@ -216,7 +221,7 @@ def heatmap(
         range(len(rows)), [textwrap.shorten(r, 46, placeholder=" …") for r in rows], fontsize=9
     )
     for (row, column), value in np.ndenumerate(matrix):
-        dark = image.norm(value) < 0.6
+        dark = np.less(image.norm(value), 0.6)
         axes.text(column, row, f"{value:.{digits}f}", ha="center", va="center", fontsize=9,
                   color="white" if dark else "black")  # fmt: skip
     facts = [
@@ -247,8 +252,10 @@ def histogram(
     facts = []
     for index, (name, array) in enumerate(arrays.items()):
         weights = np.full(len(array), 1 / len(array))
-        style = {"color": PALETTE[index % 8], "hatch": HATCHES[index % 8], "edgecolor": "white"}
-        axes.hist(array, edges, weights=weights, label=name, alpha=0.75, linewidth=0.3, **style)
+        style = _filled(index)
+        axes.hist(
+            array, edges.tolist(), weights=weights, label=name, alpha=0.75, linewidth=0.3, **style
+        )
         low, middle, high = np.quantile(array, [0.25, 0.5, 0.75])
         facts.append(
             f"{name} median {middle:.{digits}f} (quartiles {low:.{digits}f} to {high:.{digits}f})"
@@ -292,18 +299,21 @@ def scatter(
     """
     figure, axes = _axes(title, xlabel, ylabel, (7.2, 4.6))
     if others is not None:
-        axes.scatter(*np.asarray(others, float).T, s=5, color="#BBBBBB", linewidths=0)
+        cloud = np.asarray(others, float)
+        axes.scatter(cloud[:, 0], cloud[:, 1], s=5, color="#BBBBBB", linewidths=0)
     arrays = {name: np.asarray(points, float).reshape(-1, 2) for name, points in groups.items()}
     middle = np.mean if stars else np.median
     middles = {name: middle(points, axis=0) for name, points in arrays.items()}
     facts = []
     for index, (name, points) in enumerate(arrays.items()):
-        style = {"color": PALETTE[index % 8], "edgecolors": "white", "linewidths": 0.5}
-        axes.scatter(*points.T, s=size, marker=MARKERS[index % 8], zorder=3, **style)
+        style: dict[str, Any] = {"color": PALETTE[index % 8], "linewidths": 0.5}
+        style["edgecolors"] = "white"
+        marker = MARKERS[index % 8]
+        axes.scatter(points[:, 0], points[:, 1], s=size, marker=marker, zorder=3, **style)
+        x, y = middles[name]
         if stars:
             style["edgecolors"] = "black"
-            axes.scatter(*middles[name], s=9 * size, marker="*", zorder=4, **style)
-        x, y = middles[name]
+            axes.scatter(x, y, s=9 * size, marker="*", zorder=4, **style)
         facts.append(f"{name}: {len(points)} around ({x:.{digits}f}, {y:.{digits}f})")
     axes.margins(0.06)
     _label_at_the_right(axes, middles)
@@ -332,7 +342,7 @@ def _label_at_the_right(axes: Axes, places: Mapping[str, np.ndarray]) -> None:
     for index, name in enumerate(names):
         color = PALETTE[index % 8]
         line = {"arrowstyle": "-", "color": color, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
-        axes.annotate("", places[name], (1.04, at[index]), textcoords="axes fraction",
+        axes.annotate("", tuple(places[name]), (1.04, at[index]), textcoords="axes fraction",
                       arrowprops=line, annotation_clip=False, zorder=2)  # fmt: skip
         axes.plot(1.04, at[index], marker=MARKERS[index % 8], color=color, markersize=6,
                   transform=axes.transAxes, clip_on=False)  # fmt: skip
@@ -370,7 +380,7 @@ def silhouettes(
     for index, (name, values) in enumerate(arrays.items()):
         heights = base + np.arange(len(values) + 1)
         steps = np.append(values, values[-1])
-        style = {"color": PALETTE[index % 8], "hatch": HATCHES[index % 8], "edgecolor": "white"}
+        style = _filled(index)
         axes.fill_betweenx(heights, 0, steps, step="post", linewidth=0.3, **style)
         ticks.append(base + len(values) / 2)
         base += len(values) + gap

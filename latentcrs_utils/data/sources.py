@@ -14,9 +14,9 @@ _TRAILING_ARTICLE = re.compile(rf"(?P<rest>[^()]+?), (?P<article>{_ARTICLES})(?=
 _TRAILING_YEAR = re.compile(r"\s*\(((?:18|19|20)\d\d)\)$")
 UNKNOWN_TITLE = "Unknown title"
 ITEM_SCHEMA = {
-    "raw_item": pl.String,
-    "title": pl.String,
-    "year": pl.Int32,
+    "raw_item": pl.String(),
+    "title": pl.String(),
+    "year": pl.Int32(),
     "genres": pl.List(pl.String),
 }
 

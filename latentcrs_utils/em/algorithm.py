@@ -7,6 +7,7 @@ and the observed item.  One pass is a loop over slices of them.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -242,7 +243,7 @@ def algorithm_1(
     *,
     progress: bool | None = None,
     checkpoint: Checkpoint | None = None,
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """Algorithm 1: warm up q, warm up the generative model, then alternate.
 
     Each stage ends after its number of epochs or when valid NDCG@10 has not risen for `patience`
@@ -292,7 +293,7 @@ def algorithm_1(
     return curve
 
 
-def _values(curve: list[dict], *stages: str) -> list[float]:
+def _values(curve: list[dict[str, Any]], *stages: str) -> list[float]:
     return [row["valid_ndcg10"] for row in curve if row["stage"] in stages]
 
 
@@ -303,10 +304,10 @@ def _epoch(
     evaluate: Callable[[str], float],
     stage: str,
     epoch: int,
-) -> dict:
+) -> dict[str, Any]:
     """One epoch of a stage of Algorithm 1; its row of the curve."""
     started = time.perf_counter()
-    row: dict = {"stage": stage, "epoch": epoch, "loss_e": None, "loss_m": None}
+    row: dict[str, Any] = {"stage": stage, "epoch": epoch, "loss_e": None, "loss_m": None}
     if stage != "generative":
         row["loss_e"] = e_pass(learner, instances, warm_up=stage == "q")
     if stage != "q":

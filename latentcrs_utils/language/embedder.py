@@ -193,7 +193,7 @@ class Embedder:
         ids = {name: self.token_ids(text) for name, text in missing.items()}
         order = sorted(ids, key=lambda name: -len(ids[name]))
         starts = range(0, len(order), self.batch_size)
-        computed = {}
+        computed: dict[bytes, tuple[int, np.ndarray]] = {}
         for start in track(starts, f"Embedding with {self.name}", progress=progress):
             names = order[start : start + self.batch_size]
             vectors = last_hidden_states(self._language_model(), [ids[name] for name in names])

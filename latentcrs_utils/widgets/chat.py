@@ -165,7 +165,7 @@ class ChatApp:
                 return self._say("Still answering: wait a moment, or press Stop.", "problem")
             from_box = text is None
             try:
-                message = clean_message(self.message.value if from_box else text)
+                message = clean_message(self.message.value if text is None else text)
             except MessageError as error:
                 return self._say(str(error), "problem")
             if from_box:

@@ -121,10 +121,11 @@ def intent_bars(
     longest = max([1e-9, *(after[n] for n in names), *(was[n] or 0.0 for n in names)])
     rows = []
     for name in names:
+        earlier = was[name]
         now = 100 * after[name] / longest
-        then = now if was[name] is None else 100 * was[name] / longest
-        mark = "" if was[name] is None else '<div class="lcrs-mark"></div>'
-        value, _, change = bar_words(after[name], was[name]).partition(", ")
+        then = now if earlier is None else 100 * earlier / longest
+        mark = "" if earlier is None else '<div class="lcrs-mark"></div>'
+        value, _, change = bar_words(after[name], earlier).partition(", ")
         widths = f"--now:{now:.1f}%;--was:{then:.1f}%"
         rows.append(
             f'<div class="lcrs-bar"><div class="lcrs-name">{text(name)}</div>'
