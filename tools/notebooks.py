@@ -2,7 +2,7 @@
 
     python tools/notebooks.py [names]            re-execute, normalise and write (make notebooks)
     python tools/notebooks.py --check [names]    strict nbval on what is committed (make test)
-    python tools/notebooks.py --lint [names]     the policies alone, nothing is executed (pre-commit)
+    python tools/notebooks.py --lint [names]     the policies alone (pre-commit)
     python tools/notebooks.py --html [names]     execute and render to build/*.html; what is
                                                  committed stays as it is (--no-run: render that)
 

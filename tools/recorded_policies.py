@@ -92,11 +92,13 @@ def is_of_its_code(notebook: NotebookNode) -> list[str]:
 
 def has_its_outputs(notebook: NotebookNode) -> list[str]:
     """A cell that prints, shows or checks something has the output of it."""
-    return [
-        f"cell {place} prints something, and its output is missing"
+    silent = [
+        place
         for place, cell in code_cells(notebook)
         if not cell.outputs and any(map(_speaks, ast.parse(cell.source).body))
     ]
+    places = ", ".join(map(str, silent))
+    return [f"what these cells print is missing: {places}"] if silent else []
 
 
 def _speaks(statement: ast.stmt) -> bool:
