@@ -82,7 +82,7 @@ def find_anchors(
     Raises:
         ValueError: if there are fewer users than intents.
     """
-    config = preset(data.name).anchors if config is None else config
+    config = preset(data.name, data.n_users).anchors if config is None else config
     K = config.K if K is None else K
     if not 2 <= K <= data.n_users:
         raise ValueError(f"K={K} intents cannot be found among {data.n_users} users.")

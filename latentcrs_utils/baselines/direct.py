@@ -104,7 +104,7 @@ def fit_direct(
     Returns:
         The scorer at its best valid NDCG@10.
     """
-    config = config or preset(data.name).direct
+    config = config or preset(data.name, data.n_users).direct
     v = backbone.item_embeddings
     c = item_vectors(v, data)
     with torch.random.fork_rng(devices=[]):

@@ -101,7 +101,7 @@ def pretrain(
     Returns:
         The frozen backbone.
     """
-    config = preset(data.name).backbone if config is None else config
+    config = preset(data.name, data.n_users).backbone if config is None else config
     tensors, meta, _ = train_or_load(
         "backbone",
         {"data": data.fingerprint, "config": config, "seed": seed},

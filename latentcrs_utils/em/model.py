@@ -144,7 +144,8 @@ def fit_em(
         ConfigError: the form and the candidates do not fit together.
     """
     if config is None:
-        config = preset(data.name).em_plus if residual else preset(data.name).em
+        options = preset(data.name, data.n_users)
+        config = options.em_plus if residual else options.em
     parts = {
         "config": config,
         "seed": seed,
