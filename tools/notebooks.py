@@ -48,9 +48,12 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 CELL_TIMEOUT = 1200
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+# Evaluated in the kernel. Windows has no `resource`; psutil is there as a part of ipykernel.
 PEAK = (
-    "(__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_maxrss"
-    " * (1 if __import__('sys').platform == 'darwin' else 1024))"
+    "__import__('psutil').Process().memory_info().peak_wset"
+    " if __import__('sys').platform == 'win32' else "
+    "__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_maxrss"
+    " * (1 if __import__('sys').platform == 'darwin' else 1024)"
 )
 
 
