@@ -64,7 +64,7 @@ lab: $(STAMP)  ## open the notebooks in JupyterLab
 # only; the lessons' cells removed; nothing asked of other hosts. No token is checked at the end of a page,
 # for Voila 0.5.13 gives none out (its issue 1458), and the page's kernel with its gigabyte would stay.
 chat: $(STAMP)  ## serve the chat alone, on this machine only
-	cd notebooks && $(abspath $(PY)) -m voila 10_chat_demo.ipynb $(VOILA_FLAGS)
+	cd notebooks && exec $(abspath $(PY)) -m voila 10_chat_demo.ipynb $(VOILA_FLAGS)
 
 notebooks: $(STAMP)  ## re-execute and normalise the committed notebooks, and their table in the README
 	$(PY) tools/notebooks.py $(NOTEBOOKS)

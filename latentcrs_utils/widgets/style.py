@@ -23,6 +23,9 @@ STYLE = """
   line-height: 1.45;
   max-width: 1080px;
   position: relative;
+  /* room for the ring of the focus, which JupyterLab would cut off */
+  padding: 0 4px;
+  box-sizing: border-box;
   container-type: inline-size;
 }
 [data-jp-theme-light="false"] .lcrs, .theme-dark .lcrs {

@@ -1,6 +1,6 @@
 """One conversation by keyboard alone, the same wherever the chat is shown."""
 
-from .contrast import too_pale
+from .appearance import too_pale
 from .keyboard import focus, press, tab_to
 from .visit import Visit
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from .contrast import too_pale
+from .appearance import sideways, too_pale
 from .journey import HOSTILE, converse
 from .servers import Server
 from .visit import SECONDS_TO_OPEN, Visit
@@ -36,7 +36,7 @@ def test_voila_conversation_by_keyboard_alone(voila, visit):
 def test_voila_on_a_phone_in_the_dark(voila, visit):
     here = open_chat(visit, voila, "?theme=dark", viewport={"width": 375, "height": 740})
     here.picture("opened")
-    assert sideways(here) == []
+    assert sideways(here.page) == []
     here.page.get_by_label("Your message").fill(HOSTILE)
     here.page.keyboard.press("Enter")
     here.await_answer(1)
@@ -44,7 +44,7 @@ def test_voila_on_a_phone_in_the_dark(voila, visit):
     here.page.locator(".lcrs-bars").scroll_into_view_if_needed()
     here.picture("bars")
     assert here.texts(".lcrs-me") == [HOSTILE]
-    assert sideways(here) == []
+    assert sideways(here.page) == []
     here.page.get_by_role("button", name="Not this").first.click()
     here.await_status("Noted")
     here.page.get_by_label("Talk as user").fill("100000")
@@ -63,16 +63,6 @@ def kernels_end(server: Server) -> bool:
     while server.kernels() and time.monotonic() < deadline:
         time.sleep(0.2)
     return not server.kernels()
-
-
-def sideways(here: Visit) -> list[str]:
-    """What reaches out of the window to the right, the page itself included."""
-    return here.page.evaluate(
-        """() => [document.documentElement, ...document.querySelectorAll(".lcrs *")]
-          .filter(e => e === document.documentElement
-            ? e.scrollWidth > innerWidth : e.getBoundingClientRect().right > innerWidth + 0.5)
-          .map(e => e.className || e.tagName)"""
-    )
 
 
 def test_voila_listens_on_this_machine_only(voila):

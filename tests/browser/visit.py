@@ -48,8 +48,8 @@ class Visit:
         """Save what is on the screen under ``build/browser``."""
         PICTURES.mkdir(parents=True, exist_ok=True)
         self._n_pictures += 1
-        self.page.wait_for_timeout(700)  # the bars take 0.6 s to grow
-        self.page.screenshot(path=PICTURES / f"{self.name}-{self._n_pictures:02d}-{name}.png")
+        file = PICTURES / f"{self.name}-{self._n_pictures:02d}-{name}.png"
+        self.page.screenshot(path=file, animations="disabled")  # bars as grown as they get
 
     def texts(self, selector: str) -> list[str]:
         """Texts of all elements that match."""
@@ -64,9 +64,12 @@ class Visit:
         )
 
     def await_answer(self, n_messages: int) -> None:
-        """Wait until so many messages are on the screen and the last one is answered."""
+        """Wait until so many messages are on the screen and each says who worded its reply."""
         self.page.wait_for_function(
-            "n => document.querySelectorAll('.lcrs-me').length === n",
+            """n => {
+              const who = [...document.querySelectorAll(".lcrs-it + .lcrs-who")];
+              return who.length === n && who.every(line => line.innerText.includes("LatentCRS · "));
+            }""",
             arg=n_messages,
             timeout=1000 * SECONDS_TO_ANSWER,
         )

@@ -1,4 +1,4 @@
-"""Can it be read? Contrast of every visible text, as WCAG 2.2 (success criterion 1.4.3) asks."""
+"""Can it be read? Contrast as WCAG 2.2 asks (success criterion 1.4.3), and nothing off the edge."""
 
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ _TOO_PALE = """() => {
   };
   const found = [];
   const judge = (element, colour, words) => {
+    if (!words.trim()) return;
     const value = seen(element, rgba(colour));
     if (value < 4.5) found.push(`${value.toFixed(2)} ${words.trim().slice(0, 40)}`);
   };
@@ -47,7 +48,7 @@ _TOO_PALE = """() => {
   for (let node; (node = walker.nextNode());) {
     const element = node.parentElement;
     const shown = element.checkVisibility({opacityProperty: true, visibilityProperty: true});
-    if (!node.data.trim() || !shown || element.closest("style, option")) continue;
+    if (!shown || element.closest("style, option")) continue;
     judge(element, getComputedStyle(element).color, node.data);
   }
   for (const input of document.querySelectorAll(".lcrs input")) {
@@ -61,3 +62,13 @@ _TOO_PALE = """() => {
 def too_pale(page: "Page") -> list[str]:
     """Texts of the chat with less than 4.5 : 1 between letters and ground, with the ratio."""
     return page.evaluate(_TOO_PALE)
+
+
+def sideways(page: "Page") -> list[str]:
+    """What reaches out of the window to the right, the page itself included."""
+    return page.evaluate(
+        """() => [document.documentElement, ...document.querySelectorAll(".lcrs *")]
+          .filter(e => e === document.documentElement
+            ? e.scrollWidth > innerWidth : e.getBoundingClientRect().right > innerWidth + 0.5)
+          .map(e => e.className || e.tagName)"""
+    )
