@@ -123,3 +123,40 @@ def match_clusters(one: Tensor, other: Tensor) -> tuple[np.ndarray, np.ndarray, 
     overlap = np.divide(both, either, out=np.zeros_like(both), where=either > 0)
     rows, columns = linear_sum_assignment(-overlap)
     return rows, columns, overlap[rows, columns]
+
+
+def silhouettes(S: Tensor, assignments: Tensor, rows: np.ndarray | None = None) -> Tensor:
+    """Silhouettes of some points, measured against all points.
+
+    scikit-learn's `silhouette_score` can sample, too, but then the sample's clusters are smaller.
+
+    Args:
+        S: [N, h] points.
+        assignments: [N] their clusters.
+        rows: which points, [n]; None means all.
+
+    Returns:
+        [n], -1 to 1: (b - a) / max(a, b), where a is the mean distance to the other points of the
+        own cluster and b the lowest mean distance to another; 0 for a point alone in its cluster.
+
+    Raises:
+        ValueError: if all points are in one cluster.
+    """
+    if int(assignments.min()) == int(assignments.max()):
+        raise ValueError("A silhouette needs at least two clusters.")
+    members = torch.nn.functional.one_hot(assignments).to(S.dtype)  # [N, K]
+    sizes = members.sum(0)
+    chosen = torch.arange(len(S)) if rows is None else torch.from_numpy(np.asarray(rows))
+    found = []
+    for part in chosen.split(1024):
+        distance = torch.cdist(S[part], S)
+        distance[torch.arange(len(part)), part] = 0.0  # torch.cdist is not exact there
+        own, place = assignments[part], torch.arange(len(part))
+        sums = distance @ members
+        a = sums[place, own] / (sizes[own] - 1).clamp_min(1)
+        means = torch.where(sizes > 0, sums / sizes, torch.inf)
+        means[place, own] = torch.inf
+        b = means.min(dim=1).values
+        s = (b - a) / torch.maximum(a, b)
+        found.append(torch.where(sizes[own] > 1, s, 0.0))
+    return torch.cat(found)

@@ -15,6 +15,7 @@ from latentcrs_utils.stability import (
     match_clusters,
     over_resamples,
     over_seeds,
+    silhouettes,
     structureless,
 )
 
@@ -128,3 +129,20 @@ def test_matching_takes_the_best_sum_not_the_best_pair_first() -> None:
     _, partners, overlap = match_clusters(one, other)
     assert partners.tolist() == [1, 0]
     assert overlap.tolist() == pytest.approx([1 / 3, 1 / 3])
+
+
+def test_silhouettes_are_scikit_learns() -> None:
+    from sklearn.metrics import silhouette_samples
+
+    noise = torch.Generator().manual_seed(0)
+    points = torch.randn(1500, 5, generator=noise)
+    labels = torch.randint(0, 9, (1500,), generator=noise)
+    labels[labels == 4] = 5  # a number that no point has
+    labels[17] = 9  # a point alone
+    theirs = silhouette_samples(points.numpy(), labels.numpy())
+    np.testing.assert_allclose(silhouettes(points, labels), theirs, atol=1e-4)
+    rows = np.array([17, 3, 1200])
+    np.testing.assert_allclose(silhouettes(points, labels, rows), theirs[rows], atol=1e-4)
+    assert silhouettes(points, labels, rows)[0] == 0
+    with pytest.raises(ValueError, match="two clusters"):
+        silhouettes(points, torch.zeros(1500, dtype=torch.int64))
