@@ -342,6 +342,9 @@ def _labels(data: Dataset, item_counts: np.ndarray) -> tuple[list[str], np.ndarr
             attributes.setdefault(genre, []).append(item)
             if year is not None:
                 attributes.setdefault(f"{year // 10 % 10}0s {genre}", []).append(item)
+    if not attributes:
+        # a catalogue without any genre
+        return [""] * len(item_counts), np.ones(item_counts.shape, dtype=bool)
     words = sorted(attributes)
     has = np.zeros((len(words), item_counts.shape[1]), dtype=bool)
     for row, word in enumerate(words):

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from latentcrs_utils import downloads
+from latentcrs_utils import assets, downloads
 from latentcrs_utils.downloads import ArchiveAsset
 from latentcrs_utils.errors import AssetError
 from latentcrs_utils.verified import Member
@@ -482,3 +482,16 @@ def test_every_data_set_has_two_independent_sources(asset: ArchiveAsset) -> None
     assert asset.urls[0].startswith("https://files.grouplens.org/")
     assert all(url.startswith("https://") and url.endswith(asset.archive) for url in asset.urls)
     assert all(member.path.startswith(f"{asset.folder}/") for member in asset.members)
+
+
+def test_the_readme_has_the_facts_of_every_asset() -> None:
+    readme = (Path(__file__).resolve().parents[1] / "data" / "README.md").read_text("utf-8")
+    archives = (downloads.ML_100K, downloads.ML_1M, downloads.ML_LATEST_SMALL)
+    for asset in archives:
+        assert f"| `{asset.archive}` | {asset.size:,} | `{asset.sha256}` |" in readme
+        assert f"<{asset.page}>" in readme
+    for wheel in (assets.MOVIELENS_100K, assets.SMOLLM2):
+        assert f"| `{wheel.wheel}` | `{wheel.sha256}` |" in readme
+    for asset in archives:
+        for member in asset.members:
+            assert f"| `{member.path}` | `{member.sha256}` |" in readme

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
-from itertools import chain, islice
+from itertools import islice
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..config import SimulatorConfig
 from ..errors import DataError
 from .conditions import MOODS, Film, overlap, relations, shared
 from .titles import leaks, spoken_title
-from .wording import Pool, all_pools, genre_phrase, phrase_book, pick, sentence, time_phrase
+from .wording import Pool, genre_names, genre_phrase, phrase_book, pick, sentence, time_phrase
 
 Level = Literal["plain", "paraphrased", "by example", "vague"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -67,18 +67,10 @@ class Turn:
     restated: str | None = None
 
 
-def _in_book(genres: Iterable[str]) -> list[str]:
-    """Return the genres that the phrase book has words for, sorted."""
-    return sorted(set(genres) & set(phrase_book()["genres"]))
-
-
 @lru_cache(maxsize=4096)
 def _sayable_genres(target: Film) -> tuple[str, ...]:
     """Return the target's genres whose plain names do not give its title away."""
-    names = {
-        genre: " ".join(chain(*all_pools()["plain", genre, "many"].values()))
-        for genre in _in_book(target.genres)
-    }
+    names = {genre: " ".join(genre_names(genre)) for genre in sorted(target.genres)}
     return tuple(genre for genre, words in names.items() if not leaks(words, target.title))
 
 
@@ -124,7 +116,7 @@ def choose_example(
         return choose_attributes(rng, situation, config)
     first = examples[0]
     like = f"like={first.item}"
-    gained = [f"genre={genre}" for genre in _in_book(target.genres - first.genres)]
+    gained = [f"genre={genre}" for genre in sorted(target.genres - first.genres)]
     if not first.genres & target.genres:
         # no genre in common: naming the film alone would mislead, so a genre is said with it
         return (f"liked={first.item}", *([str(rng.choice(gained))] if gained else []))
@@ -136,7 +128,7 @@ def choose_example(
             second = max(rest, key=lambda film: len(shared(film, target) - said))
             return like, f"like={second.item}"
     if draw > 1 - config.relation_share:
-        lost = [f"not genre={genre}" for genre in _in_book(first.genres - target.genres)]
+        lost = [f"not genre={genre}" for genre in sorted(first.genres - target.genres)]
         true = relations(first, target) + gained + (lost if target.genres else [])
         if true:
             return like, str(rng.choice(true))

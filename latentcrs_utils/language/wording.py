@@ -25,6 +25,8 @@ DECADE_WORDS = {
     1920: "twenties", 1930: "thirties", 1940: "forties", 1950: "fifties", 1960: "sixties",
     1970: "seventies", 1980: "eighties", 1990: "nineties",
 }  # fmt: skip
+_OTHER = "any other"
+_PLAIN_FORM = {"film": "film", "touch": "many"}
 ERA_PARTS = {"1990-1993": "early", "1994-1995": "mid", "1996-1998": "late"}
 
 
@@ -91,12 +93,27 @@ def genre_phrase(
 ) -> str:
     """Return words for a genre, as a whole film or as an ingredient ("touch").
 
-    Raises:
-        DataError: the phrase book does not know the genre.
+    A genre that the phrase book does not know is called by its name.
     """
+    if genre not in phrase_book()["genres"]:
+        return _named(pick(rng, phrasing, "plain", _OTHER, _PLAIN_FORM[form]), genre)
     if plain:
-        return pick(rng, phrasing, "plain", genre, "film" if form == "film" else "many")
+        return pick(rng, phrasing, "plain", genre, _PLAIN_FORM[form])
     return pick(rng, phrasing, "genres", genre, form)
+
+
+def genre_names(genre: str) -> list[str]:
+    """Return every plain word for a genre, of all pools."""
+    known = genre in phrase_book()["genres"]
+    pools_of_genre = all_pools()["plain", genre if known else _OTHER, "many"]
+    phrases = [phrase for phrases in pools_of_genre.values() for phrase in phrases]
+    return phrases if known else [_named(phrase, genre) for phrase in phrases]
+
+
+def _named(template: str, genre: str) -> str:
+    """Put the name of a genre into a template; abbreviations keep their capitals."""
+    name = genre if genre.isupper() else genre.lower()
+    return template.format(genre=name, a="an" if name[:1].lower() in "aeiou" else "a")
 
 
 def sentence(text: str) -> str:

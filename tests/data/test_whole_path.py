@@ -1,0 +1,144 @@
+"""From files to a conversation, on data sets that nobody tuned anything for.
+
+Everything is real but the embedder, which hashes words instead of running a language model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+import latentcrs_utils as lc
+from latentcrs_utils.config import EMConfig, Preset, SyntheticConfig, preset
+from latentcrs_utils.data import Dataset, synthetic_world
+from latentcrs_utils.errors import LatentCRSError
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "data" / "example"
+# what the phrase book has no words for
+OTHER_GENRES = {"Comedy": "Slice of Life", "Horror": "IMAX", "Western": "Épopée", "Drama": ""}
+
+
+class HashedWords:
+    """Every word has a random direction; a text is the sum of its words."""
+
+    name = identity = "hashed words"
+
+    def embed(self, texts: Sequence[str], progress: bool | None = None) -> torch.Tensor:
+        return torch.stack([sum(map(self._direction, text.lower().split())) for text in texts])
+
+    @staticmethod
+    @functools.cache
+    def _direction(word: str) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(zlib.crc32(word.encode()))
+        return torch.randn(32, generator=generator)
+
+
+def one_epoch(options: Preset) -> Preset:
+    """The preset of a data set, with everything in it that only makes it slow made short."""
+    em = {"n_epochs_q": 1, "n_epochs_generative": 1, "n_epochs_alternate": 1, "text_hidden": 16}
+    return dataclasses.replace(
+        options,
+        backbone=dataclasses.replace(
+            options.backbone, hidden=16, n_layers=1, n_heads=1, max_length=20, n_epochs=1
+        ),
+        anchors=dataclasses.replace(options.anchors, n_cuts=1, n_init=1, max_iterations=5),
+        simulator=dataclasses.replace(options.simulator, n_cuts=1, n_reused_cuts=1),
+        em_plus=dataclasses.replace(options.em_plus, **em),
+    )
+
+
+def talk(data: Dataset) -> str:
+    """Go the whole way and say one thing; return the answer."""
+    options = one_epoch(preset(data.name, data.n_users))
+    backbone = lc.pretrain(data, options.backbone)
+    anchors = lc.find_anchors(backbone, data, config=options.anchors)
+    assert len(anchors.names) == options.anchors.K <= data.n_users
+    utterances = lc.simulate_utterances(data, seed=0, config=options.simulator)
+    assert min(map(len, utterances.texts)) > 5
+    language = lc.embed(utterances, embedder=HashedWords())
+    model = lc.fit_em(data, backbone, anchors, language, options.em_plus)
+    user = data.users["raw_user"][0]
+    return str(
+        lc.Conversation(model, user=user, talker=None).say("something funny from the eighties")
+    )
+
+
+@pytest.fixture(autouse=True)
+def own_cache(empty_cache: Path) -> None:
+    """What is trained here is of no use to anybody."""
+
+
+def test_ml_latest_small(provider_data: Path) -> None:
+    assert talk(lc.load_dataset("ml-latest-small"))
+
+
+def test_the_synthetic_world() -> None:
+    data = lc.load_dataset("synthetic")
+    answer = talk(data)
+    assert any(title in answer for title in data.titles[1:])
+
+
+def write_csv(folder: Path, world: SyntheticConfig) -> tuple[Path, Path]:
+    """Write a world as somebody's own data: other genres, some items without genre or year."""
+    source = synthetic_world(world).source
+    items = source.items.rename({"raw_item": "item"}).with_columns(
+        genres=pl.col("genres").list.eval(pl.element().replace(OTHER_GENRES)).list.join("|"),
+        year=pl.when(pl.col("year") % 10 == 0).then(None).otherwise(pl.col("year")),
+    )
+    items.write_csv(folder / "items.csv")
+    source.ratings.write_csv(folder / "interactions.csv")
+    return folder / "interactions.csv", folder / "items.csv"
+
+
+def test_data_of_ones_own_with_genres_that_no_phrase_is_made_for(tmp_path: Path) -> None:
+    files = write_csv(tmp_path, SyntheticConfig(n_users=150, n_items=120, n_intents=8))
+    data = lc.load_csv(*files, name="books")
+    utterances = lc.simulate_utterances(data, seed=0)
+    for genre, words in (
+        ("Slice of Life", "slice of life"),
+        ("IMAX", "IMAX"),
+        ("Épopée", "épopée"),
+    ):
+        about = utterances.frame.filter(
+            pl.col("conditions").list.contains(f"genre={genre}"), pl.col("level") == "plain"
+        )
+        assert len(about) > 5
+        assert about["text"].str.contains(words, literal=True).all()
+    assert "an IMAX" in " ".join(utterances.texts)
+    answer = talk(data)
+    assert any(title in answer for title in data.titles[1:])
+
+
+def test_items_without_any_genre_or_year(tmp_path: Path) -> None:
+    files = write_csv(tmp_path, SyntheticConfig(n_users=60, n_items=80, n_intents=4))
+    pl.read_csv(files[1]).with_columns(genres=pl.lit(""), year=pl.lit("")).write_csv(files[1])
+    assert talk(lc.load_csv(*files, name="bare"))
+
+
+def test_the_tiny_example_gives_an_answer_or_one_clear_sentence() -> None:
+    files = (EXAMPLE / "interactions.csv", EXAMPLE / "items.csv")
+    with pytest.raises(LatentCRSError, match="lower min_rating or k_core"):
+        lc.load_csv(*files)
+    assert talk(lc.load_csv(*files, k_core=3))
+
+
+@pytest.mark.parametrize(("n_users", "K"), [(1, 2), (6, 2), (100, 25), (943, 235), (90_000, 256)])
+def test_the_preset_of_unknown_data_follows_the_number_of_users(n_users: int, K: int) -> None:
+    assert preset("mine", n_users).anchors.K == K
+    assert preset("ml-1m", n_users).anchors.K == 512
+    assert preset("mine", n_users).name == "mine"
+
+
+def test_presets_of_the_paper() -> None:
+    paper = preset("ml-1m")
+    assert paper.anchors.K == 512
+    assert (paper.em.lambda_, paper.em.alpha_E, paper.em.alpha_M) == (1, 5, 5)
+    assert paper.em.infonce_weight == 0
+    assert isinstance(paper.em_plus, EMConfig) and paper.em_plus.residual
