@@ -11,13 +11,25 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
+from sklearn.metrics import adjusted_rand_score
 
 import latentcrs_utils as lc
-from latentcrs_utils.config import EMConfig, Preset, SyntheticConfig, preset
-from latentcrs_utils.data import Dataset, synthetic_world
+from latentcrs_utils.config import (
+    AnchorConfig,
+    BackboneConfig,
+    DataConfig,
+    EMConfig,
+    Preset,
+    SimulatorConfig,
+    SyntheticConfig,
+    preset,
+)
+from latentcrs_utils.data import Dataset, prepare, synthetic_world
+from latentcrs_utils.em.model import instances_of, rows_of
 from latentcrs_utils.errors import LatentCRSError
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "data" / "example"
@@ -83,6 +95,36 @@ def test_the_synthetic_world() -> None:
     data = lc.load_dataset("synthetic")
     answer = talk(data)
     assert any(title in answer for title in data.titles[1:])
+
+
+def test_a_lesson_can_ask_whether_em_found_the_true_intents() -> None:
+    world = synthetic_world(SyntheticConfig(n_users=300, n_items=120, n_intents=6, longest=40))
+    data = prepare("synthetic", world.source, DataConfig())
+    small = BackboneConfig(
+        hidden=32, n_layers=1, n_heads=1, max_length=20, n_epochs=8, batch_size=64
+    )
+    backbone = lc.pretrain(data, small)
+    anchors = lc.find_anchors(backbone, data, config=AnchorConfig(K=6))
+    steps = world.intents_of_steps(data)
+    last_of_training = steps[data.interactions.offsets[1:] - 3]
+    assert adjusted_rand_score(last_of_training, anchors.assignments) > 0.25
+
+    said = lc.simulate_utterances(data, config=SimulatorConfig(n_cuts=2, n_reused_cuts=2))
+    language = lc.embed(said, embedder=HashedWords())
+    em = EMConfig(
+        learning_rate=3e-3, n_epochs_q=3, n_epochs_generative=8, n_epochs_alternate=6,
+        lambda_=0.1, text_hidden=32,
+    )  # fmt: skip
+    model = lc.fit_em(data, backbone, anchors, language, em)
+    rows = rows_of(language, "test")
+    instances = instances_of(data, backbone, language, rows)
+    posterior = model.item_posterior(instances.targets, instances.S, instances.x)
+    asked = said.frame[rows]
+    begin = data.interactions.offsets[:-1]
+    truth = steps[begin[asked["user"].to_numpy()] + asked["cut"].to_numpy()]
+    assert adjusted_rand_score(truth, posterior.argmax(1)) > 0.25
+    by_chance = np.random.default_rng(0).permutation(truth)
+    assert abs(adjusted_rand_score(by_chance, posterior.argmax(1))) < 0.05
 
 
 def write_csv(folder: Path, world: SyntheticConfig) -> tuple[Path, Path]:
