@@ -44,9 +44,10 @@ run: $(STAMP)  ## the whole course on real data, ending with a results table and
 
 test: lint unit check-notebooks browser  ## style, unit tests, every notebook against its recorded outputs, the chat in a browser
 
-lint: $(STAMP)  ## style alone
+lint: $(STAMP)  ## style and types alone
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(PY) -m mypy
 
 unit: $(STAMP)  ## unit tests alone
 	$(TEST_ENV) $(PY) -m pytest tests $(PYTEST_FLAGS)
@@ -81,4 +82,4 @@ doctor:  ## check the installation; says what to do where something is wrong
 	@if [ -x $(PY) ]; then $(PY) tools/doctor.py; else $(PYTHON) tools/doctor.py; fi
 
 clean:  ## remove the virtual environment and what was built; downloads and trained results stay
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,6 +1,7 @@
 """The fitted conversational recommender: what `fit_em` returns and the conversation asks."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class LatentCRS:
     config: EMConfig
     generative: GenerativeModel
     inference: InferenceModel
-    curve: list[dict]
+    curve: list[dict[str, Any]]
 
     @property
     def name(self) -> str:
@@ -155,14 +156,15 @@ def fit_em(
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        models = _fresh_models(data, backbone, anchors, language, config)
+        generative, inference = _fresh_models(data, backbone, anchors, language, config)
+        models = nn.ModuleDict({"generative": generative, "inference": inference})
 
-        def run(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict]:
+        def run(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
             train, valid = (
                 instances_of(data, backbone, language, rows_of(language, split))
                 for split in ("train", "valid")
             )
-            learner = Learner.start(models["generative"], models["inference"], config, seed)
+            learner = Learner.start(generative, inference, config, seed)
             curve = algorithm_1(
                 learner,
                 train,
@@ -175,12 +177,13 @@ def fit_em(
         state, facts, _ = train_or_load("em", parts, run, reuse=reuse)
     models.load_state_dict(state)
     models.eval().requires_grad_(False)
-    return LatentCRS(data, backbone, anchors, language, config, **models, curve=facts["curve"])
+    curve = facts["curve"]
+    return LatentCRS(data, backbone, anchors, language, config, generative, inference, curve)
 
 
 def _fresh_models(
     data: Dataset, backbone: Backbone, anchors: Anchors, language: Language, config: EMConfig
-) -> nn.ModuleDict:
+) -> tuple[GenerativeModel, InferenceModel]:
     """The generative and the inference model before their first pass."""
     v = backbone.item_embeddings
     generative = GenerativeModel(
@@ -193,7 +196,7 @@ def _fresh_models(
         text_hidden=config.text_hidden,
         dropout=config.dropout,
     )
-    return nn.ModuleDict({"generative": generative, "inference": InferenceModel(v.shape[1])})
+    return generative, InferenceModel(v.shape[1])
 
 
 @torch.no_grad()

@@ -143,7 +143,7 @@ def record(
     seeds: Sequence[int],
 ) -> None:
     """Write the rows, what is not run yet, the first seed's learning curves, and what made them."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
         for row in summarise_runs(runs)
     ]
