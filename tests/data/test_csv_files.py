@@ -10,6 +10,7 @@ import pytest
 
 import latentcrs_utils as lc
 from latentcrs_utils.data import Dataset
+from latentcrs_utils.data.csv_files import read_csv_pair
 from latentcrs_utils.errors import ConfigError, DataError
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "data" / "example"
@@ -119,6 +120,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         r"line 5, column 'timestamp': '2023-11-",
     ),
     "no time": ("1700176400\nada,m03", "nan\nada,m03", r"line 5, column 'timestamp': 'nan' is not"),
+    "endless": ("m06,4", "m06,inf", r"line 5, column 'rating': 'inf' is not a number"),
     "no item": (
         "ada,m06",
         "ada,",
@@ -208,6 +210,16 @@ def test_of_repeated_pairs_the_latest_counts(
     assert raw(data)["ben"].count("m01") == 1
     assert data.counts["ratings"] == 33
     assert "3 earlier rows of the same user and item were left out" in capsys.readouterr().err
+
+
+def test_a_source_keeps_the_order_of_the_file(tmp_path: Path) -> None:
+    header, *rows = INTERACTIONS.splitlines()
+    backwards = [*reversed(rows), rows[0]]
+    (tmp_path / "mine.csv").write_text("\n".join([header, *backwards]), encoding="utf-8")
+    ratings = read_csv_pair(tmp_path / "mine.csv", EXAMPLE / "items.csv").ratings
+    # the first row stands there twice, at the same time: the last one counts
+    kept = [row.split(",")[:2] for row in [*reversed(rows[1:]), rows[0]]]
+    assert list(map(list, ratings.select("user", "item").iter_rows())) == kept
 
 
 def test_whole_years_written_as_decimals_and_repeated_genres(load: Load) -> None:
