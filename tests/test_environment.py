@@ -272,3 +272,16 @@ def test_a_disagreement_is_found(original: Path, mutation: str) -> None:
         for name, text in before.items():
             (original / name).write_text(text, encoding="utf-8")
     assert any(expected in problem for problem in found), found
+
+
+def test_the_hosted_environment_has_the_same_python_and_torch() -> None:
+    """Binder's files: conda gives Python and torch, the rest comes from pyproject.toml."""
+    folder = ROOT / ".binder"
+    content = yaml.safe_load((folder / "environment.yml").read_text(encoding="utf-8"))
+    torch, _ = declared(ROOT)["torch"]
+    python, _ = conda(ROOT)
+    assert content["dependencies"] == [f"python={python}", "pip", f"pytorch-cpu={torch}"]
+    script = folder / "postBuild"
+    assert "--editable '.[chat]'" in script.read_text(encoding="utf-8")
+    if sys.platform != "win32":
+        assert script.stat().st_mode & 0o111, "Binder runs postBuild as a program"
