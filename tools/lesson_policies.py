@@ -111,6 +111,13 @@ def shows_its_measured_cost(notebook: NotebookNode, path: Path) -> list[str]:
     return []
 
 
+def keeps_the_digest_of_its_code(notebook: NotebookNode, path: Path) -> list[str]:
+    """Recording left the digest by which a later change of the code shows."""
+    if notebook.metadata.get("latentcrs", {}).get("code"):
+        return []
+    return ["it does not say of which code its outputs are: run `make notebooks`"]
+
+
 def is_configured_in_one_cell(notebook: NotebookNode, path: Path) -> list[str]:
     """`## Setup` has at most two code cells; one cell, tagged `parameters`, only assigns."""
     found = []
@@ -314,6 +321,7 @@ SOURCE_POLICIES: tuple[LessonPolicy, ...] = (
 )
 OUTPUT_POLICIES: tuple[LessonPolicy, ...] = (
     shows_its_measured_cost,
+    keeps_the_digest_of_its_code,
     reads_and_checks_each_block,
     exercises_are_unanswered,
 )

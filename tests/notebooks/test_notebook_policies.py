@@ -116,6 +116,11 @@ def code_changed_after_the_recording(notebook):
     notebook.metadata["latentcrs"]["code"] = "0" * 16
 
 
+@breaks("keeps_the_digest_of_its_code")
+def no_digest(notebook):
+    del notebook.metadata.latentcrs["code"]
+
+
 @breaks("has_its_outputs")
 def outputs_that_were_cleared(notebook):
     cell = next(cell for cell in code(notebook) if cell.source.startswith("checks."))

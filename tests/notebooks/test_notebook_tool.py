@@ -187,6 +187,15 @@ def test_check_passes_what_is_recorded_and_fails_on_one_changed_digit(tool, tmp_
     assert "1 failed" in capfd.readouterr().out
 
 
+def test_lint_names_code_that_was_changed_after_its_outputs(tool, tmp_path, capsys):
+    path = write(tmp_path / "a.ipynb", "print(6 * 7)")
+    tool.record(path)
+    assert tool.main(["--lint", str(path)]) == 0
+    path.write_text(path.read_text().replace("6 * 7", "6 * 8"))
+    assert tool.main(["--lint", str(path)]) == 1
+    assert "code was changed after its outputs" in capsys.readouterr().err
+
+
 def test_check_refuses_a_notebook_that_was_never_run(tool, tmp_path):
     assert tool.check([write(tmp_path / "a.ipynb", "print(1)")]) == 1
 
