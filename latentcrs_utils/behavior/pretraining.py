@@ -190,8 +190,9 @@ def next_item_bce(
     Returns:
         Scalar loss, -log sigmoid(s·v) - log(1 - sigmoid(s·n)), mean over positions.
     """
-    positive = (states * item_embeddings[targets]).sum(1)
-    negative = (states * item_embeddings[negatives]).sum(1)
+    # as an embedding: the gradient of plain indexing is summed in no fixed order by threads
+    positive = (states * nn.functional.embedding(targets, item_embeddings)).sum(1)
+    negative = (states * nn.functional.embedding(negatives, item_embeddings)).sum(1)
     return (nn.functional.softplus(-positive) + nn.functional.softplus(negative)).mean()
 
 
@@ -365,6 +366,8 @@ def contrast_loss(
     if kind in ("Hybrid", "InstanceCL"):
         loss = loss + config.cf_weight * instance_contrast(one, two, config.temperature)
     if kind in ("Hybrid", "IntentCL"):
+        if prototypes is None or assignments is None:
+            raise ValueError(f"The contrast {kind!r} needs prototypes and assignments.")
         loss = loss + config.intent_cf_weight * intent_contrast(
             [one, two], prototypes, assignments, config.temperature
         )

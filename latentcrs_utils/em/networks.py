@@ -202,10 +202,11 @@ class GenerativeModel(nn.Module):
             context: of `context`.
             targets: item ids, [B].
         """
+        # index_select: the gradient of table[:, targets] is summed in no fixed order by threads
         table = self.item_table()
         if context.residual is None:
-            return torch.log_softmax(table, dim=-1)[:, targets].T
-        scores = table[:, targets].T + context.residual.gather(1, targets[:, None])
+            return torch.log_softmax(table, dim=-1).index_select(1, targets).T
+        scores = table.index_select(1, targets).T + context.residual.gather(1, targets[:, None])
         return scores - log_normaliser(table, context.residual)
 
     def candidate_logits(self, context: Context, candidates: Tensor) -> Tensor:
@@ -215,7 +216,8 @@ class GenerativeModel(nn.Module):
             context: of `context`.
             candidates: item ids, [B, C].
         """
-        logits = self.item_table()[:, candidates].transpose(0, 1)
+        chosen = self.item_table().index_select(1, candidates.flatten())
+        logits = chosen.unflatten(1, candidates.shape).transpose(0, 1)
         if self.form == "product":
             logits = logits * context.affinity.unsqueeze(-1)
         if context.residual is not None:

@@ -1,8 +1,11 @@
 """The networks against the equations written out with loops."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from latentcrs_utils.behavior.pretraining import next_item_bce
 from latentcrs_utils.config import EMConfig
 from latentcrs_utils.data import Sequences
 from latentcrs_utils.em import losses
@@ -240,3 +243,36 @@ def test_m_step_without_auxiliary_loss_is_the_negative_elbo():
     )
     negative_elbo = -losses.elbo(log_q, context.log_prior, log_item).mean()
     torch.testing.assert_close(loss, negative_elbo)
+
+
+@pytest.mark.parametrize("kind", ["one item", "one item, residual", "candidates", "bce"])
+def test_several_threads_sum_the_same_gradient_every_time(kind):
+    # of the size of ml-100k, and few items in many rows: there, sums without order differ soon
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randn(256, 1350, generator=generator)
+    items = torch.randint(1, 60, (480,), generator=generator)
+    scores = torch.randn(480, 1350, generator=generator)
+
+    def gradient():
+        leaf = (table[:, :64] if kind == "bce" else table).clone().requires_grad_()
+        model = SimpleNamespace(item_table=lambda: leaf, form="mixture")
+        residual = scores if kind == "one item, residual" else None
+        context = SimpleNamespace(residual=residual)
+        if kind == "bce":
+            states, chosen = scores[:, :64].repeat(32, 1), items.repeat(32)
+            next_item_bce(states, chosen, chosen.flip(0), leaf).backward()
+        elif kind == "candidates":
+            candidates = items.reshape(48, 10)
+            logits = GenerativeModel.candidate_logits(model, context, candidates)
+            (logits * scores[:48, None, :10]).sum().backward()
+        else:
+            (GenerativeModel.log_item(model, context, items) * scores[:, :256]).sum().backward()
+        return leaf.grad
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        first, *others = (gradient() for _ in range(12))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(first, other) for other in others)
