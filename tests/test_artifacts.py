@@ -92,7 +92,7 @@ def cut_facts(tensor_file: Path, fact_file: Path) -> None:
 
 
 def strange_facts(tensor_file: Path, fact_file: Path) -> None:
-    fact_file.write_text(json.dumps(["not", "a", "record"]))
+    fact_file.write_text(json.dumps(["not", "a", "record"]), encoding="utf-8")
 
 
 def undecodable_facts(tensor_file: Path, fact_file: Path) -> None:

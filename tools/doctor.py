@@ -236,13 +236,12 @@ def check_package() -> Check:
     """The course's own package is installed, and from this checkout."""
     subject = "latentcrs_utils cannot be imported"
     try:
-        import latentcrs_utils
-        import latentcrs_utils.assets
+        from latentcrs_utils import assets
     except ModuleNotFoundError as error:
         return Check(False, f"{subject} ({error.name} is not installed)", AGAIN)
     except Exception as error:
         return Check(False, f"{subject} ({type(error).__name__}: {error})", AGAIN)
-    where = Path(latentcrs_utils.__file__).resolve().parent
+    where = Path(assets.__file__).resolve().parent
     remedy = f"this checkout is {ROOT}; {AGAIN}"
     return Check(where.parent == ROOT, f"latentcrs_utils is imported from {where}", remedy)
 

@@ -103,7 +103,8 @@ def _address(started: subprocess.Popen[bytes], log: Path) -> str:
                 if probe.connect_ex(("127.0.0.1", int(found[1]))) == 0:
                     return found[0]
         time.sleep(0.1)
-    raise RuntimeError(f"The server did not start; {log} ends so:\n{log.read_text()[-2000:]}")
+    printed = log.read_text(encoding="utf-8", errors="replace")
+    raise RuntimeError(f"The server did not start; {log} ends so:\n{printed[-2000:]}")
 
 
 def _stop(started: subprocess.Popen[bytes]) -> None:
