@@ -84,8 +84,7 @@ def code_digest(notebook: NotebookNode) -> str:
 
 def is_of_its_code(notebook: NotebookNode) -> list[str]:
     """The outputs were recorded with the code as it stands."""
-    recorded = notebook.metadata.get("latentcrs", {}).get("code")
-    if recorded is not None and recorded != code_digest(notebook):
+    if notebook.metadata.get("latentcrs", {}).get("code") != code_digest(notebook):
         return ["its code was changed after its outputs were recorded: run `make notebooks`"]
     return []
 
@@ -247,7 +246,6 @@ def squeezed(text: str) -> str:
 POLICIES: tuple[Policy, ...] = (
     ran_in_order,
     has_its_outputs,
-    is_of_its_code,
     raises_nothing,
     has_no_stderr,
     has_no_refuted_claim,
@@ -261,7 +259,7 @@ POLICIES: tuple[Policy, ...] = (
 # Voilà reads its configuration from the folder that it serves.
 BESIDE = {"voila.json"}
 # Not for a scratch notebook, but for a chapter of the course.
-CHAPTER_POLICIES: tuple[Policy, ...] = (is_compared,)
+CHAPTER_POLICIES: tuple[Policy, ...] = (is_of_its_code, is_compared)
 
 
 def folder_problems(names: list[str]) -> list[str]:

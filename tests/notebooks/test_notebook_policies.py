@@ -116,6 +116,11 @@ def code_changed_after_the_recording(notebook):
     notebook.metadata["latentcrs"]["code"] = "0" * 16
 
 
+@breaks("is_of_its_code")
+def code_that_was_never_recorded(notebook):
+    del notebook.metadata["latentcrs"]["code"]
+
+
 @breaks("keeps_the_digest_of_its_code")
 def no_digest(notebook):
     del notebook.metadata.latentcrs["code"]
