@@ -246,6 +246,7 @@ def squeezed(text: str) -> str:
 POLICIES: tuple[Policy, ...] = (
     ran_in_order,
     has_its_outputs,
+    is_of_its_code,
     raises_nothing,
     has_no_stderr,
     has_no_refuted_claim,
@@ -259,7 +260,7 @@ POLICIES: tuple[Policy, ...] = (
 # Voilà reads its configuration from the folder that it serves.
 BESIDE = {"voila.json"}
 # Not for a scratch notebook, but for a chapter of the course.
-CHAPTER_POLICIES: tuple[Policy, ...] = (is_of_its_code, is_compared)
+CHAPTER_POLICIES: tuple[Policy, ...] = (is_compared,)
 
 
 def folder_problems(names: list[str]) -> list[str]:
