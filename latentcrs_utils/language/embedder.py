@@ -30,6 +30,8 @@ from latentcrs_utils.language.store import VectorStore
 from latentcrs_utils.progress import track
 
 PROMPT = 'This sentence: "{text}" means in one word: "'
+# Raised whenever a change of the code gives the same text another vector: old ones are not mixed in.
+_VECTORS = 2
 
 
 @dataclass
@@ -121,8 +123,9 @@ class Embedder:
 
     @property
     def identity(self) -> str:
-        """What the vectors depend on besides the text: model, dtype, prompt, longest input."""
-        return f"{self._source.identity}|{self.dtype}|{self.max_tokens}|{self.prompt}"
+        """What the vectors depend on besides the text: code, model, dtype, prompt, longest input."""
+        parts = (_VECTORS, self._source.identity, self.dtype, self.max_tokens, self.prompt)
+        return "|".join(map(str, parts))
 
     def embed(self, texts: Sequence[str], progress: bool | None = None) -> torch.Tensor:
         """Return the PromptEOL vector of every text, from the cache where it is known.
