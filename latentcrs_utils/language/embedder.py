@@ -30,7 +30,7 @@ from latentcrs_utils.language.store import VectorStore
 from latentcrs_utils.progress import track
 
 PROMPT = 'This sentence: "{text}" means in one word: "'
-# Raised whenever a change of the code gives the same text another vector: old ones are not mixed in.
+# Raised when a change of the code gives the same text another vector: old ones are not mixed in.
 _VECTORS = 2
 
 
@@ -123,7 +123,7 @@ class Embedder:
 
     @property
     def identity(self) -> str:
-        """What the vectors depend on besides the text: code, model, dtype, prompt, longest input."""
+        """What the vectors depend on besides the text: code, model, dtype, prompt, length."""
         parts = (_VECTORS, self._source.identity, self.dtype, self.max_tokens, self.prompt)
         return "|".join(map(str, parts))
 
