@@ -13,6 +13,7 @@ from torch import Tensor
 from .artifacts import fingerprint, train_or_load
 from .config import AnchorConfig, preset
 from .data import random_cuts
+from .errors import ConfigError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -80,12 +81,14 @@ def find_anchors(
         The anchors, in canonical order.
 
     Raises:
-        ValueError: if there are fewer users than intents.
+        ConfigError: if there are fewer users than intents.
     """
     config = preset(data.name, data.n_users).anchors if config is None else config
     K = config.K if K is None else K
     if not 2 <= K <= data.n_users:
-        raise ValueError(f"K={K} intents cannot be found among {data.n_users} users.")
+        raise ConfigError(
+            f"K={K} intents cannot be found among {data.n_users} users: choose fewer, at least 2."
+        )
     weights = fingerprint(*backbone.encoder.state_dict().values())
     parts = {"data": data.fingerprint, "backbone": weights, "config": config}
     tensors, meta, _ = train_or_load(
@@ -151,12 +154,12 @@ def k_means(
         distances of the points to their centroids.
 
     Raises:
-        ValueError: if there are fewer points than clusters.
+        ConfigError: if there are fewer points than clusters.
     """
     from sklearn.cluster import KMeans
 
     if len(S) < K:
-        raise ValueError(f"K={K} clusters cannot be found among {len(S)} points.")
+        raise ConfigError(f"K={K} clusters cannot be found among {len(S)} points: choose fewer.")
     kmeans = KMeans(K, n_init=n_init, max_iter=max_iterations, random_state=seed)
     labels = kmeans.fit_predict(S.numpy())
     centroids, assignments = canonical_order(
