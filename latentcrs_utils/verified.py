@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
+import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from .artifacts import atomic_path, sha256
 from .errors import AssetError
+
+_ABANDONED = 300.0  # seconds without a new byte, after which a download folder is nobody's
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,36 @@ def user_folder() -> Path | None:
     if not root.is_dir():
         raise AssetError(f"LATENTCRS_DATA names {root}, which is not a folder; mend or unset it.")
     return root
+
+
+@contextmanager
+def written_to(folder: Path, title: str) -> Iterator[None]:
+    """Make ``folder``; say what to do when it, or a file in it, cannot be written.
+
+    Raises:
+        AssetError: in place of an ``OSError`` of the block.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except AssetError:
+        raise
+    except OSError as error:
+        raise AssetError(
+            f"{title} could not be written to {folder} ({error.strerror or error}); "
+            f"free some disk space there, or set LATENTCRS_CACHE to a folder that can be written."
+        ) from error
+
+
+@contextmanager
+def download_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder in ``folder``; what killed downloads left there goes first."""
+    for left in folder.glob("download-*"):
+        times = [entry.stat().st_mtime for entry in (left, *left.rglob("*"))]
+        if time.time() - max(times) > _ABANDONED:
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="download-", dir=folder) as temporary:
+        yield Path(temporary)
 
 
 def find(root: Path, name: str) -> Path | None:

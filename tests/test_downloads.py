@@ -259,7 +259,7 @@ def test_both_sources_failing_is_one_clear_message(site: Site, empty_cache: Path
 def test_a_silent_source_is_given_up(site: Site) -> None:
     asset = site.asset(first=[site.held], second=[send(ARCHIVE)])
     begin = time.monotonic()
-    assert contents(downloads.fetch(asset, timeout=0.3)) == EXPECTED
+    assert contents(downloads.fetch(asset, timeout=1.0)) == EXPECTED
     assert site.asked() == ["first"] * 3 + ["second"]
     assert time.monotonic() - begin < 30
 
@@ -271,11 +271,11 @@ def test_a_slow_source_is_waited_for(site: Site) -> None:
         handler.end_headers()
         step = len(ARCHIVE) // 8 + 1
         for start in range(0, len(ARCHIVE), step):
-            threading.Event().wait(0.1)
+            threading.Event().wait(0.25)
             handler.wfile.write(ARCHIVE[start : start + step])
 
     # longer in total than the time that it may stay silent
-    assert contents(downloads.fetch(site.asset(first=[slow]), timeout=0.5)) == EXPECTED
+    assert contents(downloads.fetch(site.asset(first=[slow]), timeout=1.5)) == EXPECTED
     assert site.asked() == ["first"]
 
 
