@@ -81,16 +81,15 @@ def turns_part(by_turns: pl.DataFrame) -> list[str]:
 
 
 def notebooks_part() -> str:
-    """The README's table of notebooks: question, measured time, needs."""
-    lines = ["| | notebook | question | measured (2 CPU cores) | needs |", "|---|---|---|---|---|"]
+    """The README's table of notebooks: question and measured time."""
+    lines = ["| | notebook | question | measured (2 CPU cores) |", "|---|---|---|---|"]
     for chapter in CHAPTERS:
         path = ROOT / "notebooks" / f"{chapter.stem}.ipynb"
-        title, measured, needs = chapter.title, "to come", ""
+        title, measured = chapter.title, "to come"
         if path.exists():
             title = f"[{chapter.title}](notebooks/{path.name})"
             measured = nbformat.read(path, as_version=4).metadata["latentcrs"]["measured"]
-            needs = "what `make run` trains; else it is trained on the spot"
-        lines.append(f"| {chapter.number} | {title} | {chapter.question} | {measured} | {needs} |")
+        lines.append(f"| {chapter.number} | {title} | {chapter.question} | {measured} |")
     return "\n".join(lines)
 
 
