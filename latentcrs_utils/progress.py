@@ -9,7 +9,10 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 Item = TypeVar("Item")
 
@@ -47,6 +50,21 @@ def track(
         file=sys.stderr,
         leave=False,
         dynamic_ncols=True,
+    )
+
+
+def bytes_bar(description: str, size: int) -> tqdm[Any]:
+    """Return a bar on stderr for ``size`` bytes on their way; its user updates and closes it."""
+    from tqdm import tqdm
+
+    return tqdm(
+        total=size,
+        desc=description,
+        unit="B",
+        unit_scale=True,
+        disable=not enabled(),
+        file=sys.stderr,
+        leave=False,
     )
 
 

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from .artifacts import atomic_path, sha256
+from .artifacts import sha256
 from .errors import AssetError
+from .files import atomic_path
 
 _ABANDONED = 300.0  # seconds without a new byte, after which a download folder is nobody's
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from latentcrs_utils import assets
-from latentcrs_utils.artifacts import atomic_path, cache_dir, key, sha256
+from latentcrs_utils.artifacts import cache_dir, key, sha256
 from latentcrs_utils.errors import AssetError, ConfigError
-from latentcrs_utils.files import atomic_folder
+from latentcrs_utils.files import atomic_folder, atomic_path
 from latentcrs_utils.progress import note
 
 if TYPE_CHECKING:
