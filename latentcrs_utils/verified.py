@@ -9,7 +9,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -101,11 +101,21 @@ def written_to(folder: Path, title: str) -> Iterator[None]:
 def download_folder(folder: Path) -> Iterator[Path]:
     """Give a temporary folder in ``folder``; what killed downloads left there goes first."""
     for left in folder.glob("download-*"):
-        times = [entry.stat().st_mtime for entry in (left, *left.rglob("*"))]
-        if time.time() - max(times) > _ABANDONED:
+        if time.time() - _last_change(left) > _ABANDONED:
             shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="download-", dir=folder) as temporary:
         yield Path(temporary)
+
+
+def _last_change(folder: Path) -> float:
+    """Return when ``folder`` or anything in it was last written; its owner may be removing it."""
+    latest = 0.0
+    # os.walk passes over folders that vanish while it looks; Path.rglob raises
+    for place, _, names in os.walk(folder):
+        for entry in (Path(place), *(Path(place, name) for name in names)):
+            with suppress(OSError):
+                latest = max(latest, entry.stat().st_mtime)
+    return latest
 
 
 def find(root: Path, name: str) -> Path | None:

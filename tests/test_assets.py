@@ -202,6 +202,50 @@ def test_an_interrupt_ends_pip_and_leaves_nothing(
     assert not [file for file in empty_cache.rglob("*") if file.is_file()]
 
 
+def test_a_folder_that_pip_removes_while_it_is_watched(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, removed = os.scandir, []
+
+    def vanishing(path: object) -> object:
+        if "pip-" in str(path):
+            removed.append(path)
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return real(path)  # type: ignore[call-overload]
+
+    started = subprocess.Popen
+
+    def with_folder(*arguments: object, **options: object) -> subprocess.Popen:
+        target = Path(options["env"]["TMPDIR"])  # type: ignore[index]
+        (target / "pip-unpack-x").mkdir()
+        return started(*arguments, **options)  # type: ignore[call-overload]
+
+    asset = describe(build_wheel(index, CONTENT))
+    monkeypatch.setattr(subprocess, "Popen", with_folder)
+    monkeypatch.setattr(os, "scandir", vanishing)
+    assert contents(assets.fetch(asset)) == list(CONTENT.values())
+    assert removed
+
+
+def test_a_download_of_another_process_that_ends_while_it_is_looked_at(
+    index: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset = describe(build_wheel(index, CONTENT))
+    left = assets.asset_folder(asset) / "download-other"
+    left.mkdir(parents=True)
+    real = Path.stat
+
+    def gone(path: Path, **options: bool) -> os.stat_result:
+        if path.name == "demo.part":
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return real(path, **options)
+
+    (left / "demo.part").write_bytes(b"half")
+    monkeypatch.setattr(Path, "stat", gone)
+    assert contents(assets.fetch(asset)) == list(CONTENT.values())
+    assert left.is_dir(), "it is young, so its owner may be alive"
+
+
 @pytest.mark.parametrize(
     "name",
     ["../../escape.txt", "/escape.txt", "a/../../escape.txt", "..\\escape.txt", "C:\\escape"],
