@@ -157,6 +157,73 @@ ML_LATEST_SMALL = ArchiveAsset(
 )
 
 
+@dataclass(frozen=True)
+class OwnAsset:
+    """Files that every reader downloads by hand: hundreds of MB, and no hash is published.
+
+    What cannot be checked is not downloaded here; the readers check every line instead.
+
+    Attributes:
+        title: for people.
+        names: of the files, as they are called uncompressed.
+        urls: where they are, in the same order.
+        page: where a person reads about them.
+    """
+
+    title: str
+    names: tuple[str, ...]
+    urls: tuple[str, ...]
+    page: str
+
+    @property
+    def manual_route(self) -> str:
+        """How to get the files."""
+        return (
+            f"Download {' and '.join(self.urls)} ({self.page}), put the files, compressed or not, "
+            f"into a folder, and set LATENTCRS_DATA to that folder."
+        )
+
+
+_AMAZON = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/raw"
+
+
+def _amazon(title: str, category: str) -> OwnAsset:
+    return OwnAsset(
+        title=f"{title} (Amazon Reviews 2023)",
+        names=(f"{category}.jsonl", f"meta_{category}.jsonl"),
+        urls=(
+            f"{_AMAZON}/review_categories/{category}.jsonl.gz",
+            f"{_AMAZON}/meta_categories/meta_{category}.jsonl.gz",
+        ),
+        page="https://amazon-reviews-2023.github.io/",
+    )
+
+
+AMAZON_VIDEO_GAMES = _amazon("Video Games", "Video_Games")
+AMAZON_CDS = _amazon("CDs and Vinyl", "CDs_and_Vinyl")
+
+
+def own_files(asset: OwnAsset) -> list[Path]:
+    """Return the files of ``asset`` in ``LATENTCRS_DATA`` or a direct subfolder, plain or gzip.
+
+    Raises:
+        AssetError: one is absent; the message says which, where to get it, where to put it.
+    """
+    root = user_folder()
+    if root is None:
+        raise AssetError(f"{asset.title} is not downloaded by the course. {asset.manual_route}")
+    files = []
+    for name in asset.names:
+        file = find(root, name) or find(root, f"{name}.gz")
+        if file is None:
+            raise AssetError(
+                f"{asset.title}: there is no {name}.gz in {root} (LATENTCRS_DATA) or a folder in "
+                f"it. {asset.manual_route}"
+            )
+        files.append(file)
+    return files
+
+
 def in_user_folder(asset: ArchiveAsset) -> dict[str, Path] | None:
     """Return the asset's files from ``LATENTCRS_DATA``, by name; ``None`` if they are not there.
 

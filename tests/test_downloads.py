@@ -495,3 +495,41 @@ def test_the_readme_has_the_facts_of_every_asset() -> None:
     for asset in archives:
         for member in asset.members:
             assert f"| `{member.path}` | `{member.sha256}` |" in readme
+
+
+OWN = downloads.OwnAsset(
+    title="Demo",
+    names=("rows.jsonl", "meta_rows.jsonl"),
+    urls=("https://example.org/rows.jsonl.gz", "https://example.org/meta_rows.jsonl.gz"),
+    page="https://example.org/",
+)
+
+
+@pytest.mark.parametrize("folder", [".", "demo"])
+@pytest.mark.parametrize("names", [("rows.jsonl", "meta_rows.jsonl.gz"), OWN.names])
+def test_files_of_ones_own_are_found_plain_or_compressed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, names: tuple[str, str]
+) -> None:
+    monkeypatch.setenv("LATENTCRS_DATA", str(tmp_path))
+    (tmp_path / folder).mkdir(exist_ok=True)
+    for name in names:
+        (tmp_path / folder / name).touch()
+    assert downloads.own_files(OWN) == [tmp_path / folder / name for name in names]
+
+
+def test_a_file_of_ones_own_that_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    route = (
+        "Download https://example.org/rows.jsonl.gz and https://example.org/meta_rows.jsonl.gz "
+        "(https://example.org/), put the files, compressed or not, into a folder, and set "
+        "LATENTCRS_DATA to that folder."
+    )
+    monkeypatch.delenv("LATENTCRS_DATA", raising=False)
+    with pytest.raises(AssetError) as caught:
+        downloads.own_files(OWN)
+    assert str(caught.value) == f"Demo is not downloaded by the course. {route}"
+    monkeypatch.setenv("LATENTCRS_DATA", str(tmp_path))
+    (tmp_path / "rows.jsonl").touch()
+    with pytest.raises(AssetError) as caught:
+        downloads.own_files(OWN)
+    absent = f"there is no meta_rows.jsonl.gz in {tmp_path} (LATENTCRS_DATA) or a folder in it."
+    assert str(caught.value) == f"Demo: {absent} {route}"

@@ -13,6 +13,7 @@ import polars as pl
 from ..config import DataConfig, Filter
 from ..errors import ConfigError, DataError
 from . import preprocess
+from .amazon import read_amazon_cds, read_amazon_video_games
 from .csv_files import read_csv_pair
 from .movielens import read_movielens_1m, read_movielens_100k, read_movielens_latest_small
 from .sources import Source
@@ -23,6 +24,8 @@ DATASETS: dict[str, Callable[[], Source]] = {
     "ml-100k": read_movielens_100k,
     "ml-1m": read_movielens_1m,
     "ml-latest-small": read_movielens_latest_small,
+    "amazon-video-games": read_amazon_video_games,
+    "amazon-cds": read_amazon_cds,
     "synthetic": lambda: synthetic_world().source,
 }
 
@@ -40,8 +43,8 @@ def load_dataset(
         name: one of ``DATASETS``.
         min_rating: ratings from here on are positive.
         k_core: every user and item has at least that many positives.
-        filter: ``"k-core"`` runs to the fixed point (the paper's words); ``"official"``
-            filters users only (the official release's MovieLens file).
+        filter: ``"k-core"`` runs to the fixed point (the paper's words); ``"official"`` does
+            what the official release did: users only (MovieLens), ten passes (Amazon).
 
     Raises:
         DataError: unknown name, or nothing is left after filtering.
@@ -104,11 +107,12 @@ def prepare(name: str, source: Source, config: DataConfig) -> Dataset:
             f"{source.complete_from:g}, or put the provider's whole file into LATENTCRS_DATA."
         )
     liked = preprocess.positives(source.ratings, config.min_rating)
-    described = liked.join(
-        source.items.select("raw_item"), left_on="item", right_on="raw_item", how="semi"
-    )
-    chosen = {"k-core": preprocess.k_core, "official": preprocess.official_filter}[config.filter]
-    kept, passes = chosen(described, config.k_core)
+    known = source.items.select(item=pl.col("raw_item").cast(liked.schema["item"]))
+    described = liked.join(known, on="item", how="semi", maintain_order="left")
+    if config.filter == "official":
+        kept, passes = preprocess.official_filter(described, config.k_core, source.official_passes)
+    else:
+        kept, passes = preprocess.k_core(described, config.k_core)
     if kept.is_empty():
         raise DataError(
             f"Nothing of {name} is left: no user has {config.k_core} ratings of at least "
@@ -117,16 +121,13 @@ def prepare(name: str, source: Source, config: DataConfig) -> Dataset:
     users = _numbered(kept["user"], "user", first=0)
     item_ids = _numbered(kept["item"], "item", first=1)
     items = item_ids.join(source.items, on="raw_item", how="left", maintain_order="left")
-    ordered = preprocess.chronological(
-        kept.rename({"user": "raw_user", "item": "raw_item"})
-        .join(users, on="raw_user", how="left", maintain_order="left")
-        .join(item_ids, on="raw_item", how="left", maintain_order="left")
-    )
+    ordered = preprocess.chronological(_renumbered(_renumbered(kept, users), item_ids))
     lengths = np.bincount(ordered["user"].to_numpy(), minlength=len(users))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     sequences = Sequences(offsets, ordered["item"].to_numpy().astype(np.int32))
     counts = {
-        "ratings": len(source.ratings),
+        "ratings": len(source.ratings) + source.repeated,
+        "repeated": source.repeated,
         "positives": len(liked),
         "with_metadata": len(described),
         "passes": passes,
@@ -136,11 +137,19 @@ def prepare(name: str, source: Source, config: DataConfig) -> Dataset:
 
 def _numbered(raw: pl.Series, kind: str, first: int) -> pl.DataFrame:
     """Number the distinct ids of a column from ``first``: columns ``kind``, ``raw_<kind>``."""
-    distinct = raw.unique()
+    distinct = raw.unique().cast(pl.String)
     numeric = distinct.cast(pl.Int64, strict=False)
     order = distinct.sort() if numeric.null_count() else distinct.gather(numeric.arg_sort())
     numbers = pl.Series(kind, np.arange(first, first + len(order), dtype=np.int32))
     return pl.DataFrame([numbers, order.alias(f"raw_{kind}")])
+
+
+def _renumbered(ratings: pl.DataFrame, numbers: pl.DataFrame) -> pl.DataFrame:
+    """Put the numbers of ``_numbered`` in the place of the provider's ids, row by row."""
+    kind, raw = numbers.columns
+    of_kind = numbers.select(kind, pl.col(raw).cast(ratings.schema[kind]))
+    renamed = ratings.rename({kind: raw})
+    return renamed.join(of_kind, on=raw, how="left", maintain_order="left").drop(raw)
 
 
 def _fingerprint(sequences: Sequences, items: pl.DataFrame) -> str:

@@ -29,7 +29,9 @@ def positives(ratings: pl.DataFrame, min_rating: float = 4.0) -> pl.DataFrame:
     return ratings.filter(pl.col("rating") >= min_rating)
 
 
-def k_core(ratings: pl.DataFrame, k: int = 5) -> tuple[pl.DataFrame, list[KCorePass]]:
+def k_core(
+    ratings: pl.DataFrame, k: int = 5, max_passes: int | None = None
+) -> tuple[pl.DataFrame, list[KCorePass]]:
     """Drop users and items with fewer than ``k`` rows until none is left, in the order given.
 
     The official release stops after ten passes; here it goes on to the fixed point, the
@@ -38,23 +40,39 @@ def k_core(ratings: pl.DataFrame, k: int = 5) -> tuple[pl.DataFrame, list[KCoreP
     Args:
         ratings: columns ``user`` and ``item`` (others are kept).
         k: the least number of rows of a user and of an item.
+        max_passes: stop after so many passes, fixed point or not.
 
     Returns:
-        The frame, and the counts before the first and after every pass; the last two are
-        equal when the filter had anything to do (that is what a fixed point means).
+        The frame, and the counts before the first and after every pass; at a fixed point the
+        last two are equal.
     """
     passes = [_count(ratings)]
-    while True:
+    while max_passes is None or len(passes) <= max_passes:
         ratings = ratings.filter(
             (pl.len().over("user") >= k) & (pl.len().over("item") >= k),
         )
         passes.append(_count(ratings))
         if passes[-1].actions == passes[-2].actions:
-            return ratings, passes
+            break
+    return ratings, passes
 
 
-def official_filter(ratings: pl.DataFrame, k: int = 5) -> tuple[pl.DataFrame, list[KCorePass]]:
-    """Filter as the official release's MovieLens file was: users with ``k`` rows, items free."""
+def official_filter(
+    ratings: pl.DataFrame, k: int = 5, passes: int | None = None
+) -> tuple[pl.DataFrame, list[KCorePass]]:
+    """Filter as the official release did.
+
+    Args:
+        ratings: columns ``user`` and ``item`` (others are kept).
+        k: the least number of rows.
+        passes: of the loop over users and items (Amazon: ten, which had not converged on Video
+            Games); ``None``: users with ``k`` rows, items free (MovieLens).
+
+    Returns:
+        The frame, and the counts before the first and after every pass.
+    """
+    if passes is not None:
+        return k_core(ratings, k, passes)
     kept = ratings.filter(pl.len().over("user") >= k)
     return kept, [_count(ratings), _count(kept)]
 

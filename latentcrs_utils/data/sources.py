@@ -21,19 +21,35 @@ ITEM_SCHEMA = {
 }
 
 
+# of the shop's items one knows more: who made it, for which platform, for how much
+SHOP_SCHEMA = {
+    **ITEM_SCHEMA,
+    "creator": pl.String(),
+    "platform": pl.String(),
+    "price": pl.Float64(),
+}
+
+
 @dataclass(frozen=True)
 class Source:
     """What a reader returns: all ratings in file order, and the items with metadata.
 
     Attributes:
-        ratings: user, item (str, the provider's ids), rating (float), timestamp (float).
-        items: raw_item, title (str), year (int32 or null), genres (list of str), in file order.
+        ratings: user, item (the provider's ids: str, or a categorical of str where there are
+            millions of rows), rating (float), timestamp (a number; only its order counts).
+        items: raw_item, title (str), year (int32 or null), genres (list of str), in file order;
+            items of a shop also have creator, platform (str or null), price (float or null).
         complete_from: ratings below this one are not all there; 0 where none is missing.
+        repeated: further ratings of one user for one item that the reader left out.
+        official_passes: how often the official release's loop went over users and items of
+            this set; ``None`` where it filtered users only.
     """
 
     ratings: pl.DataFrame
     items: pl.DataFrame
     complete_from: float = 0.0
+    repeated: int = 0
+    official_passes: int | None = None
 
 
 def item_frame(rows: Iterable[tuple[str, str, int | None, list[str]]]) -> pl.DataFrame:

@@ -105,7 +105,8 @@ class Dataset:
     Attributes:
         name: e.g. ``"ml-100k"``.
         items: item (int32, 1..V), raw_item, title (str), year (int32 or null), genres
-            (list of str), sorted by item. Titles need not be unique.
+            (list of str), sorted by item. Titles need not be unique. Amazon's sets also have
+            creator (brand or artist), platform (str or null), price (US dollars or null).
         users: user (int32, 0..U-1), raw_user (str), sorted by user.
         interactions: U sequences, chronological, ties in the order of the file.
         counts: what each step of the preprocessing kept.
@@ -163,7 +164,7 @@ class Dataset:
         return self.titles[self._valid_item(item)]
 
     def item(self, item: int) -> dict[str, Any]:
-        """Return item id ``item`` as a dict: item, raw_item, title, year, genres."""
+        """Return item id ``item`` as a dict: what the columns of ``items`` say of it."""
         return self.items.row(self._valid_item(item) - 1, named=True)
 
     def _valid_item(self, item: int) -> int:

@@ -23,3 +23,13 @@ def provider_data(monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.skip("no original MovieLens files: set LATENTCRS_DATA to a folder that holds them")
     monkeypatch.setenv("LATENTCRS_DATA", str(folder))
     return folder
+
+
+@pytest.fixture
+def amazon_2018() -> Path:
+    """A folder with slices of Amazon's 2018 edition: real titles, users and sequences."""
+    chosen = os.environ.get("LATENTCRS_DATA")
+    folder = Path(chosen) if chosen else CHECKOUT.parent / "shared" / "data"
+    if not all((folder / name).is_dir() for name in ("video-games-2018", "cds-2018")):
+        pytest.skip("no slices of Amazon's 2018 edition beside this checkout")
+    return folder

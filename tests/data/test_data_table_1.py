@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
 from latentcrs_utils.data import load_dataset
+from latentcrs_utils.errors import AssetError
 from latentcrs_utils.evaluation import table_1
 
 RECORD = Path(__file__).resolve().parents[2] / "results" / "table_1.json"
@@ -38,6 +40,30 @@ def test_the_command_records_both_filters(tmp_path, capsys):
     assert content["command"].startswith("python -m latentcrs_utils.evaluation.table_1 ")
     assert {"date", "machine", "versions"} <= set(content)
     assert "ml-100k, official: 938 users, 1,447 items, 55,361 actions" in capsys.readouterr().out
+
+
+def test_without_names_amazon_is_counted_where_it_is(tmp_path, capsys, monkeypatch):
+    """Amazon's files are the reader's own: one set is there, for the other a line says why not."""
+    tiny = load_dataset("ml-100k", k_core=53)
+
+    def load(name, filter):
+        if name == "amazon-cds":
+            raise AssetError("CDs are not downloaded by the course.")
+        return dataclasses.replace(tiny, name=name)
+
+    monkeypatch.setattr(table_1, "load_dataset", load)
+    table_1.main(["--record", str(tmp_path / "table_1.json")])
+    content = json.loads((tmp_path / "table_1.json").read_text("utf-8"))
+    names = ["ml-1m", "ml-latest-small", "ml-100k", "amazon-video-games"]
+    assert [row["data"] for row in content["rows"]] == [name for name in names for _ in range(2)]
+    assert f"--datasets {' '.join(names)} --record" in content["command"]
+    out = capsys.readouterr().out
+    assert "amazon-cds: no row. CDs are not downloaded by the course." in out
+    games = "15,582 users, 7,233 items, 122,179 actions"
+    assert f"amazon-video-games, as printed in the paper: {games}" in out
+    monkeypatch.setattr(table_1, "load_dataset", lambda name, filter: load("amazon-cds", filter))
+    with pytest.raises(AssetError):
+        table_1.main(["--datasets", "amazon-cds", "--record", str(tmp_path / "other.json")])
 
 
 @pytest.mark.parametrize("filter", ["k-core", "official"])

@@ -181,6 +181,5 @@ def test_the_preset_of_unknown_data_follows_the_number_of_users(n_users: int, K:
 def test_presets_of_the_paper() -> None:
     paper = preset("ml-1m")
     assert paper.anchors.K == 512
-    assert (paper.em.lambda_, paper.em.alpha_E, paper.em.alpha_M) == (1, 5, 5)
-    assert paper.em.infonce_weight == 0
+    assert (paper.em.alpha_E, paper.em.alpha_M) == (5, 5)
     assert isinstance(paper.em_plus, EMConfig) and paper.em_plus.residual

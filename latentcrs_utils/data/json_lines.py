@@ -1,0 +1,174 @@
+"""Reading JSON-lines files of any length in bounded memory: one object a line, plain or gzip.
+
+A file is read in blocks of whole lines, and only the columns named are kept of each; while one
+block is parsed, the next is read and decompressed. ``polars.scan_ndjson`` takes more memory, which
+grows with the file (results/amazon_scale.json has both), and it cannot say which line is damaged.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import polars as pl
+
+from ..errors import DataError
+from ..progress import bytes_bar
+
+BLOCK = 1 << 24  # bytes of text parsed at once
+_LONGEST = 1 << 26  # bytes of one line, far beyond any review
+_ADVICE = "get the file again"
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Whole lines of a file, the first of them number ``first``."""
+
+    text: bytes
+    first: int
+
+
+def read_json_lines(
+    path: Path, schema: dict[str, pl.DataType], required: tuple[str, ...], block: int = BLOCK
+) -> Iterator[pl.DataFrame]:
+    """Give the columns of ``schema``, a block of lines at a time, in the order of the file.
+
+    Empty lines are left out. A key that a line lacks is null, and so is a value that its column
+    cannot hold (a word for a number). A number in quotes is a number, and a column of text takes
+    everything as text.
+
+    Args:
+        path: the file; its name ends in ``.gz`` if it is compressed.
+        schema: the columns wanted and their types; all other keys are ignored.
+        required: columns in which every line must have a value.
+        block: bytes of text parsed at once; memory is a small multiple of it.
+
+    Raises:
+        DataError: one sentence with file and line: no JSON object, a required value is absent,
+            the file ends in the middle of a line, or its compression is damaged.
+    """
+    blocks = _blocks(path, block)
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = reader.submit(next, blocks, None)
+        while (lines := upcoming.result()) is not None:
+            upcoming = reader.submit(next, blocks, None)
+            yield _parsed(path, lines, schema, required)
+
+
+def _blocks(path: Path, size: int) -> Iterator[_Block]:
+    """Cut a file into blocks of whole lines, and show how far in the file they are."""
+    first, rest = 1, b""
+    try:
+        with path.open("rb") as file, bytes_bar(path.name, path.stat().st_size) as bar:
+            for read in _text(file, path, size):
+                whole, newline, after = read.rpartition(b"\n")
+                if newline:
+                    lines = _Block(rest + whole + newline, first)
+                    first += lines.text.count(b"\n")
+                    rest = after
+                    bar.update(file.tell() - bar.n)
+                    yield lines
+                elif len(rest) > _LONGEST:
+                    raise _wrong(path, first, "the line does not end")
+                else:
+                    rest += read
+        if rest.strip():
+            yield _Block(rest, first)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise DataError(
+            f"{path}, after line {_last_line(path):,}: the compressed file is cut off or damaged "
+            f"there; {_ADVICE}."
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}).") from None
+
+
+def _text(file: BinaryIO, path: Path, size: int) -> Iterator[bytes]:
+    """Give the text of an open file in pieces; a gzip file may have several members."""
+    text: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+    while read := text.read(size):
+        yield read
+
+
+def _last_line(path: Path) -> int:
+    """Count the whole lines before the place where a compressed file is damaged."""
+    lines = 0
+    with gzip.open(path) as text, suppress(EOFError, zlib.error, gzip.BadGzipFile):
+        # read1 gives what there is before it fails
+        while read := text.read1(1 << 10):
+            lines += read.count(b"\n")
+    return lines
+
+
+def _parsed(
+    path: Path, lines: _Block, schema: dict[str, pl.DataType], required: tuple[str, ...]
+) -> pl.DataFrame:
+    """Parse a block at once; line by line only where that fails."""
+    try:
+        frame = pl.read_ndjson(lines.text, schema=schema)
+    except pl.exceptions.PolarsError:
+        return _line_by_line(path, lines, schema, required)
+    if any(frame[name].null_count() for name in required):
+        return _line_by_line(path, lines, schema, required)
+    return frame
+
+
+def _line_by_line(
+    path: Path, lines: _Block, schema: dict[str, pl.DataType], required: tuple[str, ...]
+) -> pl.DataFrame:
+    """Parse a block with Python: lenient about kinds of values, exact about the line."""
+    rows = []
+    for number, line in enumerate(lines.text.split(b"\n"), lines.first):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+        except ValueError:
+            raise _wrong(path, number, "this is no JSON object") from None
+        if not isinstance(found, dict):
+            raise _wrong(path, number, "this is no JSON object")
+        row = {name: _fitted(found.get(name), dtype) for name, dtype in schema.items()}
+        for name in required:
+            if row[name] is None:
+                problem = f"there is no {name!r}"
+                if name in found:
+                    problem = f"{_shown(found[name])[:40]} is no value for {name!r}"
+                raise _wrong(path, number, problem)
+        rows.append(row)
+    return pl.DataFrame(rows, schema=schema)
+
+
+def _wrong(path: Path, line: int, problem: str) -> DataError:
+    return DataError(f"{path}, line {line:,}: {problem}; {_ADVICE}.")
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _fitted(value: Any, dtype: Any) -> Any:
+    """Turn one JSON value into what a column of ``dtype`` holds; ``None`` if it cannot."""
+    if isinstance(dtype, pl.Struct):
+        inner = value if isinstance(value, dict) else {}
+        return {part.name: _fitted(inner.get(part.name), part.dtype) for part in dtype.fields}
+    if isinstance(dtype, pl.List):
+        return [_fitted(one, dtype.inner) for one in value] if isinstance(value, list) else None
+    if dtype == pl.String:
+        return value if value is None or isinstance(value, str) else _shown(value)
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    if not math.isfinite(number):
+        return None
+    return int(number) if dtype.is_integer() else number

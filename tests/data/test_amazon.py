@@ -1,0 +1,326 @@
+"""Amazon Reviews 2023: files in its layout, from miniature ones with every oddity to real text."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import html
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import latentcrs_utils as lc
+from latentcrs_utils.config import preset
+from latentcrs_utils.data import Dataset, amazon, official_filter
+from latentcrs_utils.errors import AssetError, DataError
+
+NAMES = {"amazon-video-games": "Video_Games", "amazon-cds": "CDs_and_Vinyl"}
+
+
+def review(user: str, item: str, time: int, rating: float = 5.0, **more: Any) -> dict[str, Any]:
+    return {
+        "rating": rating,
+        "title": "Très bien 😀",
+        "text": 'Said "yes"\nand\\again',
+        "images": [{"small_image_url": "https://example.org/1.jpg"}],
+        "asin": f"{item}x",
+        "parent_asin": item,
+        "user_id": user,
+        "timestamp": 1_500_000_000_000 + time,
+        "helpful_vote": 0,
+        "verified_purchase": True,
+        **more,
+    }
+
+
+def metadata(item: str, **more: Any) -> dict[str, Any]:
+    return {
+        "main_category": "Video Games",
+        "title": f"Title of {item}",
+        "average_rating": 4.5,
+        "rating_number": 10,
+        "features": ["one", "two"],
+        "description": [],
+        "price": None,
+        "images": [{"thumb": "https://example.org/t.jpg", "hi_res": None}],
+        "videos": [],
+        "store": None,
+        "categories": [],
+        "details": {},
+        "parent_asin": item,
+        "bought_together": None,
+        **more,
+    }
+
+
+@pytest.fixture
+def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Write the two files of a data set where the reader looks for them."""
+
+    def write(
+        reviews: list[dict],
+        items: list[dict],
+        name: str = "amazon-video-games",
+        *,
+        suffix: str = ".gz",
+    ) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        for prefix, rows in (("", reviews), ("meta_", items)):
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+            path = folder / f"{prefix}{NAMES[name]}.jsonl{suffix}"
+            path.write_bytes(gzip.compress(text, 1) if suffix else text)
+        monkeypatch.setenv("LATENTCRS_DATA", str(tmp_path))
+        return folder
+
+    return write
+
+
+def everyone_likes(users: str, items: str) -> list[dict]:
+    return [review(u, i, time) for u in users for time, i in enumerate(items)]
+
+
+def sequences(data: Dataset) -> dict[str, list[str]]:
+    raw = ["", *data.items["raw_item"]]
+    return {
+        user: [raw[item] for item in sequence]
+        for user, sequence in zip(data.users["raw_user"], data.interactions, strict=True)
+    }
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_every_oddity_of_the_metadata(put, suffix: str) -> None:
+    items = [
+        metadata("a", title="Pok&eacute;mon", store="Nintendo", price="19.99",
+                 categories=["Video Games", "Nintendo Switch", "Games"],
+                 details={"Release date": "October 2, 2001", "Best Sellers Rank": {"Games": 3}}),
+        metadata("b", store="None", price="None", details={"Manufacturer": "Sega", "Weight": 3},
+                 categories=["Video Games", "Legacy Systems", "Sega Systems", "Sega Genesis"]),
+        metadata("c", title="Halo - Xbox 360", price=7.5, store=None, details=None,
+                 categories=None),
+        metadata("d", title="Headset", price="—", store="by\n  HORI",
+                 categories=["odd", None, "PC"], details={"Date First Available": "May 3, 2011"}),
+        metadata("e", title="None"), metadata("f", title=None), metadata("g", title=" "),
+        metadata("a", title="A second line of a"),
+    ]  # fmt: skip
+    del items[2]["price"], items[2]["videos"], items[6]["title"]
+    put(everyone_likes("uvw", "abcdefg"), items, suffix=suffix)
+    data = lc.load_dataset("amazon-video-games", k_core=3)
+    assert data.items.columns == [
+        "item", "raw_item", "title", "year", "genres", "creator", "platform", "price"
+    ]  # fmt: skip
+    assert data.items.drop("item").rows() == [
+        ("a", "Pokémon", 2001, ["Games"], "Nintendo", "Nintendo Switch", 19.99),
+        ("b", "Title of b", None, [], "Sega", "Sega Genesis", None),
+        ("c", "Halo - Xbox 360", None, [], None, "Xbox 360", None),
+        ("d", "Headset", 2011, [], "HORI", "PC", None),
+    ]
+    assert data.counts["positives"] == 21
+    assert data.counts["with_metadata"] == 12
+
+
+def test_albums(put) -> None:
+    items = [
+        metadata("a", title="Abbey Road", store="The Beatles   Format: Vinyl", price=21,
+                 categories=["CDs & Vinyl", "Rock", "Classic Rock"],
+                 details={"Original Release Date": "1969", "Release Date": "2012"}),
+        metadata("b", store="Various Artists  (Artist)   Format: Audio CD",
+                 details={"Date First Available": "December 7, 2006", "Manufacturer": "EMI"}),
+        metadata("c", store="Bach  (Composer), Glenn Gould  (Performer)   Format: Audio CD",
+                 categories=["CDs & Vinyl"]),
+    ]  # fmt: skip
+    put(everyone_likes("uvw", "abc"), items, "amazon-cds")
+    data = lc.load_dataset("amazon-cds", k_core=3)
+    assert data.items.drop("item").rows() == [
+        ("a", "Abbey Road", 1969, ["Rock", "Classic Rock"], "The Beatles", None, 21.0),
+        ("b", "Title of b", None, [], None, None, None),
+        ("c", "Title of c", None, [], "Bach", None, None),
+    ]
+
+
+def test_time_orders_and_ties_stay_in_file_order(put) -> None:
+    rows = [review("u", i, t) for i, t in zip("abcde", [9, 5, 5, 7, 1], strict=True)]
+    rows += everyone_likes("vw", "edcba")
+    put(rows, [metadata(i) for i in "abcde"])
+    data = lc.load_dataset("amazon-video-games", k_core=3)
+    assert sequences(data)["u"] == list("ebcda")
+    assert sequences(data)["v"] == list("edcba")
+
+
+def test_of_repeated_reviews_the_earliest_counts(put) -> None:
+    rows = everyone_likes("vw", "abcd")
+    rows += [
+        review("u", "a", 50, 1.0), review("u", "b", 20), review("u", "a", 10), review("u", "c", 30),
+        review("u", "d", 40, 2.0), review("u", "d", 60, 5.0),
+        # equal times: the first in the file, which is not liked
+        review("u", "e", 5, 3.0), review("u", "e", 5, 5.0),
+    ]  # fmt: skip
+    put(rows, [metadata(i) for i in "abcde"])
+    data = lc.load_dataset("amazon-video-games", k_core=3)
+    assert sequences(data)["u"] == list("abc")
+    assert data.counts["ratings"] == 16 and data.counts["repeated"] == 3
+    assert data.counts["positives"] == 11
+
+
+def test_a_low_rating_is_no_interaction(put) -> None:
+    rows = [*everyone_likes("uvw", "abc"), review("u", "d", 9, 3.9), review("v", "d", 9, 4.0)]
+    put(rows, [metadata(i) for i in "abcd"])
+    assert lc.load_dataset("amazon-video-games", k_core=3).counts["positives"] == 10
+
+
+def chain(length: int) -> list[dict]:
+    """Users and items in a chain: each pass of the 3-core takes the two ends away."""
+    rows = []
+    for user in range(length):
+        rows += [review(f"u{user:03}", f"i{user + step:03}", step) for step in range(3)]
+    return rows
+
+
+def test_the_official_loop_stops_after_ten_passes(put) -> None:
+    """A chain unravels from both ends, so ten passes are not enough."""
+    block = [review(f"b{u}", f"j{i}", i) for u in range(3) for i in range(3)]
+    put(
+        chain(60) + block,
+        [metadata(f"i{i:03}") for i in range(62)] + [metadata(f"j{i}") for i in range(3)],
+    )
+    official = lc.load_dataset("amazon-video-games", k_core=3, filter="official")
+    fixed = lc.load_dataset("amazon-video-games", k_core=3)
+    assert len(official.counts["passes"]) == 11
+    assert official.counts["passes"] == fixed.counts["passes"][:11]
+    assert official.n_users > fixed.n_users == 3
+    assert fixed.counts["passes"][-1] == fixed.counts["passes"][-2]
+
+
+def test_the_official_filter_by_number_of_passes() -> None:
+    ratings = pl.DataFrame({"user": list("aaabbbc"), "item": list("xyzxyzx")})
+    kept, passes = official_filter(ratings, 3)
+    assert (len(kept), [p.actions for p in passes]) == (6, [7, 6])
+    kept, passes = official_filter(ratings, 3, passes=10)
+    # after the first pass x alone is left, with too few users
+    assert (len(kept), [p.actions for p in passes]) == (0, [7, 2, 0, 0])
+
+
+def test_absent_files_are_named_with_the_way_to_get_them(
+    put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LATENTCRS_DATA", raising=False)
+    with pytest.raises(AssetError) as caught:
+        lc.load_dataset("amazon-cds")
+    message = str(caught.value)
+    assert "CDs and Vinyl (Amazon Reviews 2023) is not downloaded by the course." in message
+    assert "/raw/review_categories/CDs_and_Vinyl.jsonl.gz and " in message
+    assert "/raw/meta_categories/meta_CDs_and_Vinyl.jsonl.gz (https://amazon-reviews" in message
+    assert message.endswith("into a folder, and set LATENTCRS_DATA to that folder.")
+    folder = put(everyone_likes("uvw", "abc"), [metadata(i) for i in "abc"])
+    (folder / "meta_Video_Games.jsonl.gz").unlink()
+    with pytest.raises(AssetError, match=r"there is no meta_Video_Games\.jsonl\.gz in "):
+        lc.load_dataset("amazon-video-games")
+
+
+def test_a_damaged_file_is_named_with_its_line(put) -> None:
+    rows = everyone_likes("uvw", "abc")
+    del rows[4]["parent_asin"]
+    folder = put(rows, [metadata(i) for i in "abc"])
+    with pytest.raises(
+        DataError, match=r"Video_Games\.jsonl\.gz, line 5: there is no 'parent_asin'"
+    ):
+        lc.load_dataset("amazon-video-games", k_core=3)
+    folder = put(everyone_likes("uvw", "abc"), [metadata(i) for i in "abc"])
+    whole = (folder / "meta_Video_Games.jsonl.gz").read_bytes()
+    (folder / "meta_Video_Games.jsonl.gz").write_bytes(whole[:-20])
+    with pytest.raises(DataError, match=r"meta_Video_Games\.jsonl\.gz, after line \d: the compr"):
+        lc.load_dataset("amazon-video-games", k_core=3)
+    (folder / "meta_Video_Games.jsonl.gz").write_bytes(whole)
+    (folder / "Video_Games.jsonl").write_bytes(b"")
+    with pytest.raises(DataError, match=r"Video_Games\.jsonl is empty; get the file again"):
+        lc.load_dataset("amazon-video-games", k_core=3)
+
+
+def test_blocks_of_reviews_share_their_numbers(put, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = everyone_likes("uvw", "abcde")
+    np.random.default_rng(0).shuffle(rows)
+    put(rows, [metadata(i) for i in "abcde"])
+    at_once = lc.load_dataset("amazon-video-games", k_core=3)
+    small = amazon.read_json_lines
+    monkeypatch.setattr(amazon, "read_json_lines", lambda *a, **k: small(*a, **k, block=500))
+    by_block = lc.load_dataset("amazon-video-games", k_core=3)
+    assert by_block.fingerprint == at_once.fingerprint
+    assert sequences(by_block) == {u: list("abcde") for u in "uvw"}
+
+
+def test_the_presets() -> None:
+    games, cds = preset("amazon-video-games"), preset("amazon-cds")
+    assert (games.anchors.K, cds.anchors.K) == (256, 128)
+    assert (games.backbone.n_layers, cds.backbone.n_layers) == (3, 2)
+    assert (games.em.alpha_M, games.em.infonce_weight) == (1, 1)
+    assert cds.backbone.loss == "sampled" and cds.backbone.max_length == 50
+
+
+def test_real_sequences_of_video_games_come_back(amazon_2018: Path, put) -> None:
+    """The 2018 slice, written as the 2023 release would be, shuffled, and read again."""
+    source = amazon_2018 / "video-games-2018"
+    truth = {}
+    for line in (source / "sequences.tsv").read_text(encoding="utf-8").splitlines():
+        user, items = line.split("\t")
+        truth[user] = items.split()
+    with (source / "item_map.tsv").open(encoding="utf-8") as file:
+        titles = {
+            row["asin"]: row["title"]
+            for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        }
+    # 14 of the items have no title in the slice
+    items = {item for own in truth.values() for item in own}
+    titles = {item: titles.get(item, f"Item {item}") for item in items}
+    rows = [review(u, i, time) for u, items in truth.items() for time, i in enumerate(items)]
+    np.random.default_rng(0).shuffle(rows)
+    put(rows, [metadata(item, title=title) for item, title in titles.items()])
+    data = lc.load_dataset("amazon-video-games")
+    counts = (data.n_users, data.n_items, len(data.interactions.flat))
+    assert counts == (50_546, 16_859, 452_989)
+    assert sequences(data) == truth
+    read = dict(zip(data.items["raw_item"], data.items["title"], strict=True))
+    # entities (Pok&eacute;mon) are resolved, runs of spaces are one
+    expected = {item: " ".join(html.unescape(title).split()) for item, title in titles.items()}
+    assert read == expected
+
+
+def three_core(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    while True:
+        users, items = (Counter(pair[side] for pair in pairs) for side in (0, 1))
+        kept = {(u, i) for u, i in pairs if users[u] >= 3 and items[i] >= 3}
+        if kept == pairs:
+            return kept
+        pairs = kept
+
+
+def test_real_events_of_cds_come_back(amazon_2018: Path, put) -> None:
+    source = amazon_2018 / "cds-2018"
+    with (source / "events.tsv").open(encoding="utf-8") as file:
+        events = [tuple(line.split()) for line in file][1:]
+    with (source / "items.tsv").open(encoding="utf-8") as file:
+        titles = dict(line.rstrip("\n").split("\t")[::2] for line in file)
+    del titles["asin"]
+    rows = [
+        review(u, i, 0, float(rating), timestamp=int(time) * 1000) for u, i, rating, time in events
+    ]
+    items = [metadata(item, title=title, store=f"{title[:9]}  (Artist)   Format: Audio CD")
+             for item, title in titles.items()]  # fmt: skip
+    put(rows, items, "amazon-cds", suffix="")
+    data = lc.load_dataset("amazon-cds", k_core=3)
+    when: dict[tuple[str, str], int] = {}
+    first: dict[tuple[str, str], float] = {}
+    for u, i, rating, time in sorted(events, key=lambda event: int(event[3])):
+        when.setdefault((u, i), int(time))
+        first.setdefault((u, i), float(rating))
+    liked = {(u, i) for (u, i), rating in first.items() if rating >= 4 and titles.get(i)}
+    found = sequences(data)
+    assert {(u, i) for u, own in found.items() for i in own} == three_core(liked)
+    assert data.counts["ratings"] == 26_000 and data.counts["repeated"] == 26_000 - len(when)
+    for user, own in found.items():
+        times = [when[user, item] for item in own]
+        assert times == sorted(times)

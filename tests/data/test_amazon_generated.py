@@ -1,0 +1,52 @@
+"""The generated files for measuring: the provider's layout, the same from the same seed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+import latentcrs_utils as lc
+from benchmarks import amazon_scale
+from benchmarks.generated_amazon import AmazonSize, scaled, write
+
+SIZE = AmazonSize("cds", n_reviews=3_000, n_items=40, activity=1.6, most=60)
+REVIEW = {
+    "rating", "title", "text", "images", "asin", "parent_asin", "user_id", "timestamp",
+    "helpful_vote", "verified_purchase",
+}  # fmt: skip
+METADATA = {
+    "main_category", "title", "average_rating", "rating_number", "features", "description",
+    "price", "images", "videos", "store", "categories", "details", "parent_asin",
+    "bought_together",
+}  # fmt: skip
+
+
+def test_the_layout_and_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    once, again = write(tmp_path / "a", SIZE), write(tmp_path / "b", SIZE, compressed=False)
+    other = write(tmp_path / "c", SIZE, seed=1, compressed=False)
+    for first, second, third in zip(
+        (once.reviews, once.metadata),
+        (again.reviews, again.metadata),
+        (other.reviews, other.metadata),
+        strict=True,
+    ):
+        assert gzip.decompress(first.read_bytes()) == second.read_bytes() != third.read_bytes()
+    reviews = [json.loads(line) for line in again.reviews.read_bytes().splitlines()]
+    assert len(reviews) == 3_000 and all(set(row) == REVIEW for row in reviews)
+    assert len({row["user_id"] for row in reviews}) == again.n_users
+    items = [json.loads(line) for line in again.metadata.read_bytes().splitlines()]
+    assert len(items) == 40 and all(set(row) == METADATA for row in items)
+    monkeypatch.setenv("LATENTCRS_DATA", str(tmp_path / "a"))
+    found = amazon_scale.read_whole("amazon-cds")
+    assert found["reviews"] == 3_000 and found["users"] <= once.n_users
+    assert found["seconds"] >= 0 and found["peak_megabytes"] >= found["megabytes_before"]
+    assert amazon_scale.scan(again.reviews)["reviews"] == 3_000
+    data = lc.load_dataset("amazon-cds")
+    assert data.items["creator"].null_count() == 0
+
+
+def test_a_part_keeps_the_proportions() -> None:
+    assert (scaled("games", 480_000).n_items, scaled("cds", 4_800_000).n_items) == (14_000, 702_000)

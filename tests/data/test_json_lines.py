@@ -1,0 +1,153 @@
+"""JSON lines: block by block as at once, lenient about values, exact about damaged lines."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from latentcrs_utils.data.json_lines import read_json_lines
+from latentcrs_utils.errors import DataError
+
+SCHEMA: dict[str, pl.DataType] = {
+    "id": pl.String(),
+    "n": pl.Int64(),
+    "x": pl.Float64(),
+    "tags": pl.List(pl.String),
+    "about": pl.Struct({"made": pl.String}),
+}
+GOOD = [
+    {"id": f"é{i}", "n": i, "x": i / 2, "tags": ["a"] * (i % 3), "about": {"made": "x", "z": [i]}}
+    for i in range(50)
+]
+
+
+def lines(rows: list[dict]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def read(path: Path, block: int = 1 << 20) -> list[dict]:
+    return [
+        row
+        for frame in read_json_lines(path, SCHEMA, ("id", "n"), block)
+        for row in frame.iter_rows(named=True)
+    ]
+
+
+def expected(rows: list[dict]) -> list[dict]:
+    return [{**row, "about": {"made": row["about"]["made"]}} for row in rows]
+
+
+@pytest.mark.parametrize("block", [7, 100, 1000, 1 << 20])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_blocks_make_no_difference(tmp_path: Path, block: int, suffix: str) -> None:
+    path = tmp_path / f"rows.jsonl{suffix}"
+    path.write_bytes(gzip.compress(lines(GOOD)) if suffix else lines(GOOD))
+    assert read(path, block) == expected(GOOD)
+
+
+def test_a_file_of_several_gzip_members_is_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(lines(GOOD[:20])) + gzip.compress(lines(GOOD[20:])))
+    assert read(path, 64) == expected(GOOD)
+
+
+def test_empty_lines_carriage_returns_and_no_newline_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(
+        b"\n" + lines(GOOD[:3]).replace(b"\n", b"\r\n") + b"  \n\n" + lines(GOOD[3:])[:-1]
+    )
+    assert read(path) == read(path, 33) == expected(GOOD)
+
+
+def test_values_of_another_kind(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    odd = [
+        {"id": 7, "n": "12", "x": "3.5", "tags": "none", "about": "none"},
+        {
+            "id": "a",
+            "n": 1.5e12,
+            "x": "from 3",
+            "tags": ["a", None, ["b", 1]],
+            "about": {"made": [1]},
+        },
+        {"id": "b", "n": 1, "x": True, "about": None},
+    ]
+    path.write_bytes(lines(GOOD[:2]) + lines(odd))
+    assert read(path)[2:] == [
+        {"id": "7", "n": 12, "x": 3.5, "tags": None, "about": {"made": None}},
+        {"id": "a", "n": 1_500_000_000_000, "x": None, "tags": ["a", None, '["b", 1]'],
+         "about": {"made": "[1]"}},
+        {"id": "b", "n": 1, "x": None, "tags": None, "about": {"made": None}},
+    ]  # fmt: skip
+
+
+def test_a_block_read_line_by_line_is_the_same(tmp_path: Path) -> None:
+    """One odd line sends its whole block through Python: nothing else may change by that."""
+    texts = [7, 2.5, True, ["é", 1, None], {"a": [1, 2]}, "x"]
+    rows = [{"id": text, "n": 1, "tags": [text], "about": {"made": text}} for text in texts]
+    plain, odd = tmp_path / "plain.jsonl", tmp_path / "odd.jsonl"
+    plain.write_bytes(lines(rows))
+    odd.write_bytes(lines([*rows, {"id": "odd", "n": "3"}]))
+    assert read(odd)[:-1] == read(plain)
+    assert read(plain)[3]["id"] == '["é", 1, null]'
+
+
+@pytest.mark.parametrize("block", [50, 1 << 20])
+@pytest.mark.parametrize(
+    ("damaged", "message"),
+    [
+        (b'{"id": "a", "n": 1, "ti', "line 22: this is no JSON object; get the file again."),
+        (b"<html>", "line 22: this is no JSON object"),
+        (b"[1, 2]", "line 22: this is no JSON object"),
+        (b'{"id": "a"}', "line 22: there is no 'n'"),
+        (b'{"id": "a", "n": "many"}', "line 22: \"many\" is no value for 'n'"),
+        (b'{"id": null, "n": 1}', "line 22: null is no value for 'id'"),
+        (b'{"id": "a", "n": NaN}', "line 22: NaN is no value for 'n'"),
+        (b'{"id": "\xff", "n": 1}', "line 22: this is no JSON object"),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path: Path, damaged: bytes, message: str, block: int) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(lines(GOOD[:20]) + b"\n" + damaged + b"\n" + lines(GOOD[20:]))
+    with pytest.raises(DataError) as caught:
+        read(path, block)
+    assert message in str(caught.value) and str(caught.value).startswith(str(path))
+
+
+def test_a_file_cut_in_the_middle_of_its_last_line(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(lines(GOOD)[:-9])
+    with pytest.raises(DataError, match=r"rows\.jsonl, line 50: this is no JSON object"):
+        read(path)
+
+
+def test_a_compressed_file_that_is_cut_off_or_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    # stored, not compressed, so that the place of the damage is known
+    whole = gzip.compress(lines(GOOD), compresslevel=0)
+    path.write_bytes(whole[: whole.index(b'{"id": "\\u00e930"') + 5])
+    with pytest.raises(DataError, match="after line 30: the compressed file is cut off or damaged"):
+        read(path)
+    path.write_bytes(whole[:-6] + b"wrong!")
+    with pytest.raises(DataError, match="after line 50: the compressed file is cut off or damaged"):
+        read(path)
+    path.write_bytes(b"no gzip at all")
+    with pytest.raises(DataError, match="after line 0: the compressed file is cut off or damaged"):
+        read(path)
+
+
+def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentcrs_utils.data.json_lines._LONGEST", 1000)
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(lines(GOOD) + b"x" * 5000)
+    with pytest.raises(DataError, match="line 51: the line does not end"):
+        read(path, 100)
+
+
+def test_an_absent_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.jsonl cannot be read \(No such file"):
+        read(tmp_path / "absent.jsonl")
