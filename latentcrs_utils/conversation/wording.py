@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from latentcrs_utils.conversation.guards import ReplyGuard, sentences, tidy_reply
 from latentcrs_utils.conversation.turn import Turn
+from latentcrs_utils.language.wording import domain_of
 
 if TYPE_CHECKING:
     from latentcrs_utils.language.talker import Talker
@@ -46,7 +47,9 @@ EXAMPLES = (
 
 def thing(data_name: str) -> str:
     """What the items of a data set are called."""
-    return "film" if data_name.startswith("ml-") else "item"
+    if data_name.startswith("ml-"):
+        return "film"
+    return {"games": "game", "albums": "album"}.get(domain_of(data_name), "item")
 
 
 def prompt(turn: Turn, noun: str) -> list[dict[str, str]]:
@@ -113,7 +116,7 @@ def word_reply(
         turn: items and intents, no reply yet.
         talker: the language model, or None for the template alone.
         guard: knows the catalogue.
-        noun: "film" or "item".
+        noun: "film", "game", "album" or "item".
         has_history: whether behavior is known of this user.
         previous: replies of earlier turns.
         stream: called with each new piece of the shown reply.

@@ -27,6 +27,7 @@ from latentcrs_utils.language.models import (
     load_language_model,
 )
 from latentcrs_utils.language.store import VectorStore
+from latentcrs_utils.processes import Processes, join
 from latentcrs_utils.progress import track
 
 PROMPT = 'This sentence: "{text}" means in one word: "'
@@ -130,6 +131,9 @@ class Embedder:
     def embed(self, texts: Sequence[str], progress: bool | None = None) -> torch.Tensor:
         """Return the PromptEOL vector of every text, from the cache where it is known.
 
+        In several processes all call this with the same texts: each embeds its share of the
+        batches, the main one keeps the cache, and all get all vectors, those of one process.
+
         Args:
             texts: N texts; repetitions cost nothing.
             progress: show a bar; ``None`` follows the environment.
@@ -145,10 +149,14 @@ class Embedder:
             raise MessageError("embed() takes a list of texts: put the single text into a list.")
         keys = [self._key(text, place) for place, text in enumerate(texts)]
         wanted = dict(zip(keys, texts, strict=True))
-        known = self._store.read(list(wanted)) if self._store else {}
-        missing = {name: text for name, text in wanted.items() if name not in known}
+        processes = join()
+        known = self._store.read(list(wanted)) if self._store and processes.is_main else {}
+        # what the main process misses: another may see the store a moment later
+        present = processes.from_main(set(known))
+        missing = {name: text for name, text in wanted.items() if name not in present}
         if missing:
-            known |= self._compute(missing, progress)
+            known |= self._compute(missing, progress, processes)
+        known = processes.from_main(known)
         if not keys:
             return torch.zeros(0, self.hidden_size)
         bill = TokenBill(
@@ -186,25 +194,32 @@ class Embedder:
         return load_language_model(self._source, self.dtype)
 
     def _compute(
-        self, missing: dict[bytes, str], progress: bool | None
+        self, missing: dict[bytes, str], progress: bool | None, processes: Processes
     ) -> dict[bytes, tuple[int, np.ndarray]]:
         """Embed texts batch by batch, longest first, storing each batch as it is done.
 
         The order depends on nothing but the list of texts, so a killed run leaves whole batches
-        to do, and the next one computes each text in the company that it would have had.
+        to do, and the next one computes each text in the company that it would have had. Several
+        processes do as many batches at a time, and none is composed otherwise.
         """
+        language_model = processes.main_first(self._language_model)
         ids = {name: self.token_ids(text) for name, text in missing.items()}
         order = sorted(ids, key=lambda name: -len(ids[name]))
-        starts = range(0, len(order), self.batch_size)
+        starts = range(0, len(order), self.batch_size * processes.count)
         computed: dict[bytes, tuple[int, np.ndarray]] = {}
-        for start in track(starts, f"Embedding with {self.name}", progress=progress):
-            names = order[start : start + self.batch_size]
-            vectors = last_hidden_states(self._language_model(), [ids[name] for name in names])
-            rows = {n: (len(ids[n]), v) for n, v in zip(names, vectors, strict=True)}
-            if self._store:
+        shown = progress if processes.is_main else False
+        for start in track(starts, f"Embedding with {self.name}", progress=shown):
+            first = start + processes.number * self.batch_size
+            names = order[first : first + self.batch_size]
+            rows = {}
+            if names:
+                vectors = last_hidden_states(language_model, [ids[name] for name in names])
+                rows = {n: (len(ids[n]), v) for n, v in zip(names, vectors, strict=True)}
+            rows = processes.merge(rows)
+            if self._store and processes.is_main:
                 self._store.write((name, *row) for name, row in rows.items())
                 # where another process was first, its vectors are the ones that are kept
-                rows |= self._store.read(names)
+                rows |= self._store.read(list(rows))
             computed |= rows
         return computed
 

@@ -2,21 +2,25 @@
 
 It knows every genre by name, by inflection and by the near-synonyms of a dictionary (funny,
 scary, cartoon, cowboy), decades and years in digits and in words, parts of the nineties,
-"recent", and negation within a few words. It does *not* resolve film titles: "like Toy Story"
-tells it nothing, and a title that holds a genre word ("Scary Movie") misleads it.
+"recent", and negation within a few words. Of a shop's catalogue it knows platforms ("PS4"), sums of
+money ("under $20") and the creators by name as well. It does *not* resolve titles: "like Toy
+Story" tells it nothing, and a title that holds a genre word ("Scary Movie") misleads it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
 
 import polars as pl
 
-from .conditions import ERAS
+from ..data import Dataset
+from . import shop_lexicon
+from .conditions import ERAS, films
 from .utterances import Utterances
-from .wording import DECADE_WORDS
+from .wording import DECADE_WORDS, Domain, domain_of
 
 GENRE_WORDS: dict[str, str] = {
     "Action": r"actions?|action-?packed|martial[ -]arts|kung[ -]?fu|shoot-?[' ]?em-?[ -]?ups?",
@@ -52,11 +56,11 @@ _NEGATION = (
 )
 _REACH = 4  # words between a negation and what it denies
 _WORD_TO_DECADE = {word: decade for decade, word in DECADE_WORDS.items()}
-_GENRES = {g: re.compile(rf"\b(?:{words})(?![\w'])", re.I) for g, words in GENRE_WORDS.items()}
 _DENIED = re.compile(rf"\b(?:{_NEGATION})\b(?:[\s,]+(?!but\b)[\w'’-]+){{0,{_REACH}}}[\s-]*$", re.I)
 _DECADE = re.compile(
     rf"(?P<part>\b(?:early|mid|middle|late)[ -](?:of the )?)?(?:the )?"
-    rf"(?:\b(?:19)?(?P<digit>[2-9])0'?s\b|'(?P<short>[2-9])0s\b|\b(?P<word>{'|'.join(_WORD_TO_DECADE)})\b)",
+    rf"(?:\b(?P<full>20[0-2]0)'?s\b|\b(?P<noughties>00'?s)\b"
+    rf"|\b(?:19)?(?P<digit>[2-9])0'?s\b|'(?P<short>[2-9])0s\b|\b(?P<word>{'|'.join(_WORD_TO_DECADE)})\b)",
     re.I,
 )
 _YEARS = re.compile(r"\b(19[2-9]\d)\b(?:\s*(?:-|–|to|and|until|till)\s*(19[2-9]\d)\b)?(?!'?s)")
@@ -72,20 +76,95 @@ class Requirements:
         not_genres: genres refused.
         years: spans of years asked for, both ends included; a film must lie in one of them.
         conditions: the same in the simulator's notation, sorted.
+        platforms: platforms asked for (shops only).
+        creators: publishers, brands or artists asked for (shops only).
+        below: the price must be less than so many dollars; None: any (shops only).
     """
 
     genres: frozenset[str]
     not_genres: frozenset[str]
     years: tuple[tuple[int, int], ...]
     conditions: tuple[str, ...]
+    platforms: frozenset[str] = frozenset()
+    creators: frozenset[str] = frozenset()
+    below: float | None = None
 
     def __bool__(self) -> bool:
         return bool(self.conditions)
 
 
+def _compiled(words: Mapping[str, str]) -> dict[str, re.Pattern[str]]:
+    """Compile alternatives to patterns that match whole words, whatever the case."""
+    return {
+        name: re.compile(rf"(?<!\w)(?:{alternatives})(?![\w'])", re.I)
+        for name, alternatives in words.items()
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Lexicon:
+    """The words of one kind of catalogue.
+
+    Attributes:
+        genres: name -> pattern.
+        platforms: name -> pattern.
+        creators: lower-case name, of two letters or more -> name.
+        of_shop: prices count; so does only the longest of several genres at one place ("classic
+            rock" is not "rock"); the nineties have no parts.
+    """
+
+    genres: Mapping[str, re.Pattern[str]]
+    platforms: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    creators: Mapping[str, str] = field(default_factory=dict)
+    of_shop: bool = False
+
+
+FILM_LEXICON = Lexicon(_compiled(GENRE_WORDS))
+
+
+@cache
+def lexicon_of(domain: Domain) -> Lexicon:
+    """Return the lexicon of a kind of item, whatever the catalogue."""
+    if domain == "films":
+        return FILM_LEXICON
+    if domain == "games":
+        platforms = _compiled(shop_lexicon.PLATFORM_WORDS)
+        return Lexicon(_compiled(shop_lexicon.GAME_GENRE_WORDS), platforms, of_shop=True)
+    return Lexicon(_compiled(shop_lexicon.ALBUM_GENRE_WORDS), of_shop=True)
+
+
+def lexicon_for(data: Dataset) -> Lexicon:
+    """Return the lexicon for a data set.
+
+    That of its domain; for a shop's catalogue also the names of its other genres and platforms and
+    of its creators.
+    """
+    lexicon = lexicon_of(domain_of(data.name))
+    if not lexicon.of_shop:
+        return lexicon
+    items = films(data)
+    genres = sorted(set().union(*(film.genres for film in items)) - set(lexicon.genres))
+    platforms = {film.platform for film in items if film.platform} - set(lexicon.platforms)
+    creators = sorted({film.creator for film in items if film.creator})
+    return replace(
+        lexicon,
+        genres={**lexicon.genres, **_compiled({name: re.escape(name) for name in genres})},
+        platforms={**lexicon.platforms, **_compiled({n: re.escape(n) for n in sorted(platforms)})},
+        creators={name.lower(): name for name in creators if len(name) > 1},
+    )
+
+
 def _clause(text: str, start: int) -> str:
     """Return the words before ``start`` in the same clause (up to . ; : ? ! or "but")."""
     return re.split(r"[.;:?!]|\bbut\b(?<!anything but)", text[:start], flags=re.I)[-1]
+
+
+def _decade(match: re.Match[str]) -> int:
+    """Return the first year of the decade that a match of `_DECADE` names."""
+    if match["full"] or match["noughties"]:
+        return int(match["full"] or 2000)
+    digit = match["digit"] or match["short"]
+    return 1900 + 10 * int(digit) if digit else _WORD_TO_DECADE[match["word"].lower()]
 
 
 def _times(text: str) -> list[tuple[str, tuple[int, int]]]:
@@ -94,8 +173,7 @@ def _times(text: str) -> list[tuple[str, tuple[int, int]]]:
     for match in _DECADE.finditer(text):
         if _DENIED.search(_clause(text, match.start())):
             continue
-        digit = match["digit"] or match["short"]
-        decade = 1900 + 10 * int(digit) if digit else _WORD_TO_DECADE[match["word"].lower()]
+        decade = _decade(match)
         part = (match["part"] or "").split(" ")[0].split("-")[0].lower()
         if part and decade == 1990:
             found.append((f"era={_PARTS[part]}", ERAS[_PARTS[part]]))
@@ -109,40 +187,86 @@ def _times(text: str) -> list[tuple[str, tuple[int, int]]]:
     return found
 
 
-def extract(text: str) -> Requirements:
+def _asked(text: str, patterns: Mapping[str, re.Pattern[str]], *, longest: bool) -> dict[str, bool]:
+    """Return the names that stand in ``text``: True if asked for, False if refused."""
+    matches = [(name, match) for name, p in patterns.items() for match in p.finditer(text)]
+    if longest:
+        spans = {match.span() for _, match in matches}
+        inner = {(a, b) for a, b in spans for c, d in spans if c <= a and b <= d and d - c > b - a}
+        matches = [(name, match) for name, match in matches if match.span() not in inner]
+    return {
+        name: not _DENIED.search(_clause(text, match.start()))
+        for name, match in sorted(matches, key=lambda found: found[1].start())
+    }
+
+
+_WORDS = re.compile(r"[^\s,;:?!]+")
+_BY = re.compile(r"\b(?:by|from|with|of|like)\s+(?:the great )?", re.I)
+_LONGEST_NAME = 6
+
+
+def _creators(text: str, names: Mapping[str, str]) -> set[str]:
+    """Return the creators named behind "by", "from" and the like, the longest name first."""
+    found = set()
+    for match in _BY.finditer(text) if names else ():
+        words = [m.end() for m in _WORDS.finditer(text, match.end())][:_LONGEST_NAME]
+        tries = (text[match.end() : end].rstrip(".").lower() for end in reversed(words))
+        whole = next((name for name in tries if name in names), None)
+        found |= {names[whole]} if whole else set()
+    return found
+
+
+_PRICE = re.compile(shop_lexicon.PRICE, re.I)
+
+
+def extract(text: str, lexicon: Lexicon = FILM_LEXICON) -> Requirements:
     """Return the genres, refused genres and times that ``text`` names.
 
-    A genre that is named both ways counts as the last mention says.
+    A genre that is named both ways counts as the last mention says. With the lexicon of a shop's
+    catalogue (:func:`lexicon_for`), also platforms, creators and the highest price.
     """
     text = text.replace("’", "'")
-    wanted: dict[str, bool] = {}
-    for genre, pattern in _GENRES.items():
-        for match in pattern.finditer(text):
-            wanted[genre] = not _DENIED.search(_clause(text, match.start()))
+    wanted = _asked(text, lexicon.genres, longest=lexicon.of_shop)
     genres = frozenset(genre for genre, asked in wanted.items() if asked)
     refused = frozenset(wanted) - genres
     times = _times(text)
+    if lexicon.of_shop:
+        times = [(c, span) for c, span in times if c.startswith("decade=")]
+    platforms = _asked(text, lexicon.platforms, longest=True)
+    creators = _creators(text, lexicon.creators)
+    sums = [int(m["sign"] or m["word"]) for m in _PRICE.finditer(text) if lexicon.of_shop]
     conditions = {f"genre={genre}" for genre in genres} | {
         f"not genre={genre}" for genre in refused
     }
     conditions |= {condition for condition, _ in times}
-    spans = tuple(sorted({span for _, span in times}))
-    return Requirements(genres, refused, spans, tuple(sorted(conditions)))
+    conditions |= {f"platform={name}" for name, asked in platforms.items() if asked}
+    conditions |= {f"creator={name}" for name in creators}
+    conditions |= {f"price={min(sums)}"} if sums else set()
+    return Requirements(
+        genres, refused, tuple(sorted({span for _, span in times})), tuple(sorted(conditions)),
+        frozenset(name for name, asked in platforms.items() if asked), frozenset(creators),
+        float(min(sums)) if sums else None,
+    )  # fmt: skip
 
 
 def _sayable(conditions: Iterable[str]) -> set[str]:
-    """Keep what a lexicon could find: genres, refusals, times; not moods or likenesses."""
-    return {c for c in conditions if c.startswith(("genre=", "not genre=", "decade=", "era="))}
+    """Keep what a lexicon could find: genres, times, facts; not moods or likenesses."""
+    kinds = ("genre=", "not genre=", "decade=", "era=", "platform=", "creator=", "price=")
+    return {c for c in conditions if c.startswith(kinds)}
 
 
 def lexicon_report(
-    utterances: Utterances, *, by: Iterable[str] = ("level", "phrasing")
+    utterances: Utterances,
+    *,
+    by: Iterable[str] = ("level", "phrasing"),
+    lexicon: Lexicon = FILM_LEXICON,
 ) -> pl.DataFrame:
     """Compare what the lexicon extracts with the truth that the simulator recorded.
 
     Args:
         utterances: the rows to read.
         by: columns to group by.
+        lexicon: what it knows; :func:`lexicon_for` a data set.
 
     Returns:
         One row a group: utterances, ``found`` (share of texts with any extraction), micro
@@ -150,7 +274,7 @@ def lexicon_report(
         nothing was extracted, or nothing was to be found).
     """
     by = list(by)
-    extracted = {text: set(extract(text).conditions) for text in set(utterances.texts)}
+    extracted = {text: set(extract(text, lexicon).conditions) for text in set(utterances.texts)}
     counts = [
         {
             "n_true": len(truth := _sayable(row["conditions"])),

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from latentcrs_utils import assets
 from latentcrs_utils.artifacts import cache_dir, key, sha256
+from latentcrs_utils.device import choose_device
 from latentcrs_utils.errors import AssetError, ConfigError
 from latentcrs_utils.files import atomic_folder, atomic_path
 from latentcrs_utils.progress import note
@@ -126,14 +127,16 @@ def load_language_model(
         model: see `find_model`.
         dtype: see `choose_dtype`.
 
+    They go to the device of `device.choose_device`: a GPU where there is one.
+
     Raises:
-        ConfigError: an unknown model or dtype, or files that are no causal language model.
+        ConfigError: an unknown model, dtype or device, or files that are no causal language model.
         AssetError: the weights are absent, damaged or cannot be fetched.
     """
     source = model if isinstance(model, ModelSource) else find_model(model)
     # one at a time: two threads that ask for the same weights must get the same object
     with _loading:
-        return _load(source, choose_dtype(dtype))
+        return _load(source, choose_dtype(dtype), choose_device())
 
 
 def choose_dtype(dtype: DTypeName = "auto") -> Literal["float32", "bfloat16"]:
@@ -148,7 +151,7 @@ def choose_dtype(dtype: DTypeName = "auto") -> Literal["float32", "bfloat16"]:
         raise ConfigError(f"dtype={dtype!r} is not one of 'auto', 'float32', 'bfloat16'.")
     import torch
 
-    if torch.cuda.is_available():
+    if choose_device().type == "cuda":
         native = torch.cuda.is_bf16_supported()
     else:
         able = torch.cpu.get_capabilities()
@@ -160,10 +163,8 @@ _loading = threading.Lock()
 
 
 @lru_cache(maxsize=2)
-def _load(source: ModelSource, dtype: str) -> LanguageModel:
-    """Read the weights of ``source`` in ``dtype`` onto the GPU if there is one, else the CPU."""
-    import torch
-
+def _load(source: ModelSource, dtype: str, device: torch.device) -> LanguageModel:
+    """Read the weights of ``source`` in ``dtype`` onto the device."""
     place = source.place()
     with _quiet():
         if isinstance(place, Path) and place.suffix == ".gguf":
@@ -171,7 +172,7 @@ def _load(source: ModelSource, dtype: str) -> LanguageModel:
         else:
             model, tokenizer = _from_files(place, dtype, source.revision)
     model.eval().requires_grad_(False)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
     return LanguageModel(source.name, source.identity, model, tokenizer)
 
 

@@ -12,20 +12,27 @@ only hints at a mood or an occasion.
 
 from __future__ import annotations
 
+import itertools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from ..config import SimulatorConfig
+from ..config import SimulatorConfig, preset
 from ..data import Dataset, random_cuts
-from .conditions import films
+from ..errors import DataError
+from .catalogue import Catalogue
+from .planner import LEVELS, Level, Situation, Turn, plan
 from .reuse import reused_rows
-from .speaker import LEVELS, Level, Situation, Turn, plan, word
+from .speaker import UnsayableError, word
 from .utterances import Utterances
 from .wording import Pool
+
+# Plans for one dialogue, at most; the second or third one can nearly always be worded.
+_PLANS = 20
 
 __all__ = ["LEVELS", "Utterances", "simulate_utterances"]
 
@@ -37,37 +44,70 @@ _SCHEMA = pl.Schema({
 
 
 class _Simulation:
-    """One run: the data set, its films, the seed."""
+    """One run: the data set, its catalogue, the seed."""
 
     def __init__(self, data: Dataset, seed: int, config: SimulatorConfig) -> None:
         self.data, self.seed, self.config = data, seed, config
-        self.catalogue = films(data)
+        self.catalogue = Catalogue(data)
 
     def generator(self, *parts: int | str) -> np.random.Generator:
         """Return a generator of its own for ``parts``, so that no text depends on another."""
         numbers = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in parts]
         return np.random.default_rng([self.seed, *numbers])
 
-    def plan(self, split: str, user: int, cut: int, level: Level, n_turns: int) -> list[Turn]:
-        """Choose what is said; the same for every phrasing, and for plain and paraphrased."""
-        items = self.data.interactions[user]
-        situation = Situation(
-            self.catalogue[int(items[cut])], [self.catalogue[int(i)] for i in items[:cut]]
-        )
+    def plan(
+        self, split: str, situation: Situation, user: int, level: Level, n_turns: int, attempt: int
+    ) -> list[Turn]:
+        """Choose what is said; the same draws for every phrasing, and for plain and paraphrased."""
         content = "attributes" if level in ("plain", "paraphrased") else level
-        rng = self.generator("what", split, user, cut, content)
+        again = [attempt] if attempt else []
+        cut = len(situation.history)
+        rng = self.generator("what", split, user, cut, content, *again)
         return plan(rng, level, n_turns, situation, self.config)
 
-    def row(
-        self, split: str, user: int, cut: int, level: Level, phrasing: Pool, n_turns: int = 1
+    def rows(
+        self, split: str, user: int, cut: int, ways: Sequence[tuple[Level, Pool]], n_turns: int = 1
+    ) -> list[dict[str, Any]]:
+        """Return rows about one target (without their numbers), one for each way of speaking.
+
+        Some conditions cannot be worded without the title (who could refuse war without a word
+        of "Star Wars"?); then all of them are drawn anew, so that every way says the same. If no
+        plan can be worded, the user says nothing in particular.
+        """
+        items = self.data.interactions[user]
+        situation = Situation(self.catalogue, self.catalogue[int(items[cut])], items[:cut])
+        levels = list(dict.fromkeys(level for level, _ in ways))
+        plans = (
+            {level: self.plan(split, situation, user, level, n_turns, a) for level in levels}
+            for a in range(_PLANS)
+        )
+        silent = [Turn("first"), *[Turn("nothing")] * (n_turns - 1)]
+        for planned in itertools.chain(plans, [dict.fromkeys(levels, silent)]):
+            with suppress(UnsayableError):
+                return [
+                    self._row(split, user, situation, level, phrasing, planned[level])
+                    for level, phrasing in ways
+                ]
+        raise DataError(
+            f"Nothing can be said about {situation.target.title!r} without a word of its title: "
+            "add phrases to language/phrasings."
+        )
+
+    def _row(
+        self,
+        split: str,
+        user: int,
+        situation: Situation,
+        level: Level,
+        phrasing: Pool,
+        turns: Sequence[Turn],
     ) -> dict[str, Any]:
         """Return one row of the table (without its number)."""
-        turns = self.plan(split, user, cut, level, n_turns)
-        target = int(self.data.interactions[user][cut])
+        cut, target = len(situation.history), situation.target
         rng = self.generator("how", split, user, cut, level, phrasing)
-        said = word(rng, level, turns, phrasing, self.catalogue[target], self.catalogue)
+        said = word(rng, level, turns, phrasing, target, self.catalogue)
         return {
-            "split": split, "user": user, "cut": cut, "target": target, "level": level,
+            "split": split, "user": user, "cut": cut, "target": target.item, "level": level,
             "phrasing": phrasing, "turns": said, "text": " ".join(said),
             "conditions": [c for turn in turns for c in turn.conditions],
         }  # fmt: skip
@@ -86,23 +126,25 @@ class _Simulation:
         for user, cut, level, n in zip(
             users, cuts, self.levels("train", len(users)), n_turns, strict=True
         ):
-            yield self.row("train", int(user), int(cut), level, "train", int(n))
+            yield from self.rows("train", int(user), int(cut), [(level, "train")], int(n))
 
     def held_out(self) -> Iterator[dict[str, Any]]:
         """Yield validation, test and multi-turn test rows."""
         last = self.data.interactions.lengths - 1
         users = range(self.data.n_users)
         for user, level in zip(users, self.levels("valid", len(users)), strict=True):
-            yield self.row("valid", user, int(last[user]) - 1, level, "valid")
-        for level in LEVELS:
-            for phrasing in ("test", "train"):
-                for user in users:
-                    yield self.row("test", user, int(last[user]), level, phrasing)
+            yield from self.rows("valid", user, int(last[user]) - 1, [(level, "valid")])
+        ways: list[tuple[Level, Pool]] = [
+            (level, phrasing) for level in LEVELS for phrasing in ("test", "train")
+        ]
+        by_user = [self.rows("test", user, int(last[user]), ways) for user in users]
+        for of_one_way in zip(*by_user, strict=True):
+            yield from of_one_way
         rng = self.generator("turns", "test")
         n_turns = rng.permutation(np.arange(len(users)) % self.config.max_turns + 1)
         for user, level in zip(users, self.levels("test_turns", len(users)), strict=True):
             n = int(n_turns[user])
-            yield self.row("test_turns", user, int(last[user]), level, "test", n)
+            yield from self.rows("test_turns", user, int(last[user]), [(level, "test")], n)
 
 
 def simulate_utterances(
@@ -120,18 +162,18 @@ def simulate_utterances(
     Args:
         data: the data set.
         seed: of every draw; equal seeds give equal tables.
-        config: shares and weights.
+        config: shares and weights; by default those of the data set's preset.
 
     Returns:
         The table of utterances.
     """
-    config = config or SimulatorConfig()
+    config = config or preset(data.name, data.n_users).simulator
     simulation = _Simulation(data, seed, config)
     columns = {name: dtype for name, dtype in _SCHEMA.items() if name != "instance"}
     train, held_out = (
         pl.DataFrame(list(rows), schema=columns)
         for rows in (simulation.train(), simulation.held_out())
     )
-    reused = reused_rows(data, train, config.n_reused_cuts, seed)
+    reused = reused_rows(data, train, config.n_reused_cuts, seed, simulation.catalogue)
     frame = pl.concat([train, reused, held_out]).with_row_index("instance")
     return Utterances(frame.cast({"instance": _SCHEMA["instance"]}))

@@ -46,14 +46,11 @@ def test_genres_synonyms_and_negation(text: str, conditions: tuple[str, ...]) ->
 
 @pytest.mark.parametrize("decade", list(DECADE_WORDS))
 def test_decades_in_digits_and_words(decade: int) -> None:
+    # "the 20s" are those of the last century; later decades are named in full, or "00s"
     short = decade % 100
-    for text in (
-        f"the {decade}s",
-        f"{decade}'s",
-        f"the {short}s",
-        f"'{short}s",
-        DECADE_WORDS[decade],
-    ):
+    of_this_century = ["the 00s", "00's"] if decade == 2000 else []
+    short_forms = [f"the {short}s", f"'{short}s"] if decade < 2000 else of_this_century
+    for text in (f"the {decade}s", f"{decade}'s", *short_forms, DECADE_WORDS[decade]):
         found = extract(f"a film from {text}, please")
         assert found.conditions == (f"decade={decade}",), text
         assert found.years == ((decade, decade + 9),)

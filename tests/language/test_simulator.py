@@ -15,6 +15,7 @@ from latentcrs_utils.data import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.language.conditions import films, holds
 from latentcrs_utils.language.lexicon import lexicon_report
+from latentcrs_utils.language.planner import REFUSED
 from latentcrs_utils.language.simulator import LEVELS, Utterances, simulate_utterances
 from latentcrs_utils.language.titles import leaks, spoken_title
 from latentcrs_utils.language.wording import POOLS, all_pools, pool
@@ -273,6 +274,29 @@ def test_equal_seeds_give_equal_texts(data: Dataset) -> None:
     assert same.mean() < 0.2
 
 
+def test_what_cannot_be_said_without_the_title_is_not_said() -> None:
+    """The training's plain names of the genre War all hold the word: a secret of "Star Wars"."""
+    genres = [sorted(set(REFUSED) - {"War"})] * 3 + [["Comedy"]] * 3
+    data = bare_dataset()
+    items = data.items.with_columns(
+        pl.Series("title", ["Star Wars"] * 3 + ["Delta", "Ember", "Fjord"]),
+        pl.Series("genres", genres[3:] + genres[:3]),
+        pl.Series("year", [1977] * 6, dtype=pl.Int32),
+    )
+    wars = dataclasses.replace(
+        data, items=items, interactions=Sequences.from_lists([[4, 5, 6, 1, 2, 3]] * 40),
+        users=pl.DataFrame({"user": range(40), "raw_user": [str(u) for u in range(40)]}),
+    )  # fmt: skip
+    frame = simulate_utterances(wars, seed=0).select(split="test").frame
+    assert set(frame["target"]) == {3}
+    attributes = frame.filter(pl.col("level").is_in(["plain", "paraphrased"]))
+    said = set(attributes["conditions"].explode().drop_nulls())
+    assert "not genre=War" not in said and any(c.startswith("not genre=") for c in said)
+    # every way of saying it has the same conditions
+    per_user = attributes.group_by("user").agg(pl.col("conditions").n_unique())
+    assert per_user["conditions"].max() == 1
+
+
 def test_a_text_does_not_depend_on_the_other_users(data: Dataset, utterances: Utterances) -> None:
     alone = simulate_utterances(first_users(data, 5), seed=0).select(split="test").frame
     among = utterances.select(split="test").frame.filter(pl.col("user") < 5)
@@ -286,7 +310,7 @@ def bare_dataset() -> Dataset:
             "item": range(1, 7),
             "raw_item": [str(i) for i in range(1, 7)],
             "title": ["Abel", "Bravo", "Cynic", "Delta", "Ember", "Fjord"],
-            "year": [1999, 2004, None, 1985, None, 2004],
+            "year": [1999, 2104, None, 1985, None, 2104],
             "genres": [["IMAX"], ["Drama"], ["Comedy"], ["IMAX"], [], ["IMAX", "Drama"]],
         },
         schema_overrides={"item": pl.Int32, "year": pl.Int32},
@@ -300,7 +324,7 @@ def test_films_with_unknown_genres_or_years_do_no_harm(seed: int) -> None:
     data = bare_dataset()
     utterances = simulate_utterances(data, seed=seed)
     conditions = set(utterances.frame["conditions"].explode().drop_nulls())
-    assert not {c for c in conditions if c.startswith("decade=20")}
+    assert not {c for c in conditions if c.startswith("decade=2")}
     # a genre without phrases of its own is called by its name
     named = utterances.frame.filter(pl.col("conditions").list.contains("genre=IMAX"))
     assert named["text"].str.contains("IMAX", literal=True).all()
