@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from .processes import ALONE, Processes
+
 if TYPE_CHECKING:
     from .artifacts import Checkpoint
 
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
 class Training:
     """Networks, optimisers and random streams of a training, and how far it has come.
 
-    The global random stream (dropout) belongs to it: `save` writes its state and `resume` sets it,
-    so both are called inside `torch.random.fork_rng`.
+    The global random stream (dropout) belongs to it, on the GPU too where the module is there:
+    `save` writes its state and `resume` sets it, so both are called inside
+    `torch.random.fork_rng`. Of several processes all call both; the main one reads and writes.
 
     Attributes:
         module: what is trained.
@@ -39,7 +42,7 @@ class Training:
         state = self.module.state_dict()
         self.best_state = {name: tensor.detach().clone() for name, tensor in state.items()}
 
-    def save(self, checkpoint: Checkpoint, after: str) -> None:
+    def save(self, checkpoint: Checkpoint, after: str, processes: Processes = ALONE) -> None:
         """Write everything to the checkpoint; `after` says what is done, e.g. "epoch 23"."""
         tensors = _prefixed("module", self.module.state_dict())
         tensors |= _prefixed("best", self.best_state)
@@ -47,12 +50,16 @@ class Training:
             for row, values in optimiser.state_dict()["state"].items():
                 tensors |= _prefixed(f"optimiser.{number}.{row}", values)
         tensors["generator"] = self.generator.get_state()
-        tensors["global_generator"] = torch.get_rng_state()
-        checkpoint.save(tensors, {"curve": self.curve}, after=after)
+        tensors |= {name: processes.stack(s) for name, s in self._dropout_streams().items()}
+        if processes.is_main:
+            checkpoint.save(tensors, {"curve": self.curve}, after=after)
 
-    def resume(self, checkpoint: Checkpoint) -> None:
-        """Take up the state in the checkpoint; without one, nothing changes."""
-        found = checkpoint.load()
+    def resume(self, checkpoint: Checkpoint, processes: Processes = ALONE) -> None:
+        """Take up the state in the checkpoint; without one, nothing changes.
+
+        With another number of processes, or on another kind of device, dropout is drawn afresh.
+        """
+        found = processes.from_main(checkpoint.load() if processes.is_main else None)
         if found is None:
             return
         tensors, facts = found
@@ -66,7 +73,27 @@ class Training:
                 state.setdefault(int(row), {})[quantity] = tensor
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
         self.generator.set_state(tensors["generator"])
-        torch.set_rng_state(tensors["global_generator"])
+        for name, present in self._dropout_streams().items():
+            states = tensors.get(name, present.new_empty(0)).reshape(-1, present.numel())
+            if len(states) != processes.count:
+                continue
+            # a copy: PyTorch reads a state from the beginning of its storage
+            own = states[processes.number].clone()
+            if name == "cuda_generator":
+                torch.cuda.set_rng_state(own, self._device)
+            else:
+                torch.set_rng_state(own)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.module.parameters()).device
+
+    def _dropout_streams(self) -> dict[str, Tensor]:
+        """States of the global random streams that the module draws from, uint8 vectors."""
+        streams = {"global_generator": torch.get_rng_state()}
+        if self._device.type == "cuda":
+            streams["cuda_generator"] = torch.cuda.get_rng_state(self._device)
+        return streams
 
 
 def epochs_since_best(values: Sequence[float]) -> int:

@@ -8,9 +8,10 @@ from ..lazy import lazy_exports
 
 if TYPE_CHECKING:
     from .encoder import SASRec
-    from .pretraining import Backbone, pretrain
+    from .pretraining import Backbone
 
-_EXPORTS = {"SASRec": "encoder", "Backbone": "pretraining", "pretrain": "pretraining"}
-__all__ = ["Backbone", "SASRec", "pretrain"]
+# not the function `pretrain`: that name is the command's here (`python -m …behavior.pretrain`)
+_EXPORTS = {"SASRec": "encoder", "Backbone": "pretraining"}
+__all__ = ["Backbone", "SASRec"]
 
 __getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

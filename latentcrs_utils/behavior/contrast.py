@@ -11,10 +11,18 @@ does so for intents, and lays all states end to end for instances).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from ..processes import ALONE, Processes
+from .windows import trim
+
+if TYPE_CHECKING:
+    from ..config import BackboneConfig
+    from .encoder import SASRec
 
 
 def crop(sequences: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
@@ -187,6 +195,50 @@ def intent_contrast(
     allowed = different_intents(assignments)
     losses = [info_nce(view, own, own, allowed, temperature) for view in views]
     return torch.stack(losses).mean()
+
+
+def contrast_loss(
+    encoder: SASRec,
+    inputs: Tensor,
+    prototypes: Tensor | None,
+    assignments: Tensor | None,
+    config: BackboneConfig,
+    kind: str,
+    generator: torch.Generator,
+    processes: Processes = ALONE,
+) -> Tensor:
+    """ICLRec's weighted contrastive loss of a batch, from two random views of each sequence.
+
+    Args:
+        encoder: the network, in training mode.
+        inputs: [B, L] left-padded items.
+        prototypes: [K, hidden] intent prototypes; unused for kind "InstanceCL".
+        assignments: [B] prototype of each sequence; unused for kind "InstanceCL".
+        config: ratios, weights, temperature.
+        kind: "InstanceCL", "IntentCL" or "Hybrid" (both).
+        generator: source of the views.
+        processes: all are given the whole batch; each encodes its share of the rows.
+
+    Returns:
+        Scalar loss of the whole batch; its gradient is that of this process's rows.
+    """
+    short = trim(inputs)
+    ratios = (config.crop, config.mask, config.reorder)
+    views = [random_view(short, ratios, generator) for _ in range(2)]
+    # One pass for both views: a taller batch costs less than two calls.
+    own = torch.cat([view[processes.share] for view in views])
+    means = mean_state(encoder(own), own).chunk(2)
+    one, two = (processes.rejoin(mean, len(short)) for mean in means)
+    loss = inputs.new_zeros((), dtype=torch.float32)
+    if kind in ("Hybrid", "InstanceCL"):
+        loss = loss + config.cf_weight * instance_contrast(one, two, config.temperature)
+    if kind in ("Hybrid", "IntentCL"):
+        if prototypes is None or assignments is None:
+            raise ValueError(f"The contrast {kind!r} needs prototypes and assignments.")
+        loss = loss + config.intent_cf_weight * intent_contrast(
+            [one, two], prototypes, assignments, config.temperature
+        )
+    return loss
 
 
 def find_prototypes(states: Tensor, n_prototypes: int, seed: int) -> tuple[Tensor, Tensor]:

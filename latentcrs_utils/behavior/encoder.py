@@ -36,10 +36,38 @@ class CausalSelfAttention(nn.Module):
             part.view(B, L, self.n_heads, hidden // self.n_heads).transpose(1, 2)
             for part in self.query_key_value(x).chunk(3, dim=-1)
         )
-        attended = nn.functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=visible, dropout_p=self.dropout if self.training else 0.0
-        )
+        dropout = self.dropout if self.training else 0.0
+        # with dropout, PyTorch's own has no fast form for the CPU and checks each row for emptiness
+        attend = attend_on_cpu if dropout and x.device.type == "cpu" else attend_anywhere
+        attended = attend(q, k, v, visible, dropout)
         return self.output(attended.transpose(1, 2).reshape(B, L, hidden))
+
+
+def attend_anywhere(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, dropout: float) -> Tensor:
+    """Attention by PyTorch's `scaled_dot_product_attention`.
+
+    Args:
+        q: [B, heads, L, d] queries.
+        k: [B, heads, L, d] keys.
+        v: [B, heads, L, d] values.
+        visible: [B, 1, L, L] bool; every query sees at least one key.
+        dropout: share of the attention weights that is set to 0.
+
+    Returns:
+        [B, heads, L, d], sums of the values weighted by softmax(q·k / sqrt(d)).
+    """
+    return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout)
+
+
+def attend_on_cpu(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, dropout: float) -> Tensor:
+    """`attend_anywhere` in three matrix operations: same draws, same values to rounding."""
+    B, n_heads, L, d = q.shape
+    hidden = q.new_zeros(visible.shape).masked_fill_(~visible, float("-inf"))
+    hidden = hidden.expand(B, n_heads, L, L).reshape(-1, L, L)
+    q, k, v = (x.reshape(-1, L, d) for x in (q, k, v))
+    weights = torch.baddbmm(hidden, q, k.transpose(1, 2), alpha=d**-0.5).softmax(-1)
+    weights = nn.functional.dropout(weights, dropout)
+    return (weights @ v).view(B, n_heads, L, d)
 
 
 class TransformerLayer(nn.Module):

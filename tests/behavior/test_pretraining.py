@@ -167,7 +167,7 @@ def test_early_stopping_restores_the_best_epoch(
 ) -> None:
     values, states = iter([0.1, 0.5, 0.4, 0.5, 0.3, 0.9]), []
 
-    def scripted(encoder: torch.nn.Module, data: Dataset) -> float:
+    def scripted(encoder: torch.nn.Module, data: Dataset, *_: object) -> float:
         states.append({k: v.clone() for k, v in encoder.state_dict().items()})
         return next(values)
 
@@ -202,7 +202,7 @@ def test_training_reads_no_validation_or_test_item(
     cyclic: Dataset, empty_cache: Path, monkeypatch: pytest.MonkeyPatch, config: BackboneConfig
 ) -> None:
     # Validation may choose the epoch, so its verdict is fixed here: only the losses are at stake.
-    monkeypatch.setattr(pretraining, "validate", lambda encoder, data: 0.5)
+    monkeypatch.setattr(pretraining, "validate", lambda *_: 0.5)
     flat = cyclic.interactions.flat.copy()
     ends = cyclic.interactions.offsets[1:]
     flat[ends - 1] = flat[ends - 2] = 1

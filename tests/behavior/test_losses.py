@@ -1,0 +1,175 @@
+"""The softmax losses against PyTorch's own, and what a sample of the items does to them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from latentcrs_utils.behavior import losses
+from latentcrs_utils.behavior.encoder import SASRec, attend_anywhere, attend_on_cpu, visible_keys
+from latentcrs_utils.config import BackboneConfig
+
+P, V, H = 50, 23, 6
+
+
+@pytest.fixture(params=[16, 2**20], ids=["many-chunks", "one-chunk"])
+def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Sixteen positions a chunk (the last one is not full), or all at once."""
+    monkeypatch.setitem(losses._CELLS, "cpu", request.param)
+    return
+
+
+def world(dtype: torch.dtype = torch.float64, scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    states = scale * torch.randn(P, H, dtype=dtype, generator=generator)
+    vectors = torch.randn(V + 1, H, dtype=dtype, generator=generator)
+    targets = torch.randint(1, V + 1, (P,), generator=generator)
+    return states.requires_grad_(), targets, vectors.requires_grad_()
+
+
+def plain_ce(states: Tensor, targets: Tensor, vectors: Tensor) -> Tensor:
+    return torch.nn.functional.cross_entropy(states @ vectors[1:].T, targets - 1)
+
+
+def with_gradients(loss: Tensor, *leaves: Tensor) -> list[Tensor]:
+    return [loss.detach(), *torch.autograd.grad(loss, leaves)]
+
+
+def test_the_full_softmax_is_that_of_pytorch(chunks: None) -> None:
+    states, targets, vectors = world()
+    ours = with_gradients(3 * losses.next_item_ce(states, targets, vectors), states, vectors)
+    theirs = with_gradients(3 * plain_ce(states, targets, vectors), states, vectors)
+    torch.testing.assert_close(ours, theirs)
+    assert torch.equal(ours[2][0], torch.zeros(H, dtype=torch.float64))
+
+
+def test_gradients_are_those_of_finite_differences(chunks: None) -> None:
+    states, targets, vectors = world()
+    assert torch.autograd.gradcheck(losses.next_item_ce, (states[:20], targets[:20], vectors))
+    sample = losses.draw_sample(V, 5, torch.Generator().manual_seed(1))
+    assert torch.autograd.gradcheck(
+        lambda s, v: losses.next_item_sampled(s, targets[:20], sample, v), (states[:20], vectors)
+    )
+
+
+def test_an_improbable_target_has_a_finite_loss(chunks: None) -> None:
+    states, targets, vectors = world(torch.float32, scale=200.0)
+    ours = with_gradients(losses.next_item_ce(states, targets, vectors), states, vectors)
+    assert plain_ce(states, targets, vectors) > 150
+    torch.testing.assert_close(
+        ours, with_gradients(plain_ce(states, targets, vectors), states, vectors)
+    )
+
+
+def test_without_gradients_it_is_the_same_loss() -> None:
+    states, targets, vectors = world()
+    with torch.no_grad():
+        loss = losses.next_item_ce(states, targets, vectors)
+    assert not loss.requires_grad
+    assert loss == losses.next_item_ce(states, targets, vectors)
+
+
+def test_bfloat16_comes_close(chunks: None) -> None:
+    states, targets, vectors = world(torch.float32)
+    full = with_gradients(losses.next_item_ce(states, targets, vectors), states, vectors)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = losses.next_item_ce(states, targets, vectors)
+    half = with_gradients(loss, states, vectors)
+    assert {x.dtype for x in half} == {torch.float32}
+    assert not torch.equal(full[1], half[1])
+    torch.testing.assert_close(half, full, rtol=0.03, atol=0.003)
+
+
+def by_hand(state: Tensor, target: int, sample: list[int], vectors: Tensor) -> float:
+    """One position of the sampled softmax, from its definition."""
+    state, vectors = state.detach(), vectors.detach()
+    negatives = [v for v in sample if v != target][: len(sample) - 1]
+    weight = V - 1
+    exps = [math.exp(float(state @ vectors[v])) * weight / len(negatives) for v in negatives]
+    own = math.exp(float(state @ vectors[target]))
+    return -math.log(own / (own + sum(exps)))
+
+
+def test_the_sampled_softmax_by_hand(chunks: None) -> None:
+    states, targets, vectors = world()
+    sample = losses.draw_sample(V, 7, torch.Generator().manual_seed(3))
+    hits = torch.isin(targets, sample)
+    assert hits.any() and not hits.all()
+    expected = [
+        by_hand(s, int(t), sample.tolist(), vectors) for s, t in zip(states, targets, strict=True)
+    ]
+    ours = losses.next_item_sampled(states, targets, sample, vectors)
+    assert ours.item() == pytest.approx(sum(expected) / P)
+
+
+@pytest.mark.parametrize("n", [V - 1, V, 10 * V])
+def test_with_all_negatives_it_is_the_full_softmax(chunks: None, n: int) -> None:
+    states, targets, vectors = world()
+    sample = losses.draw_sample(V, n, torch.Generator().manual_seed(1))
+    sampled = losses.next_item_sampled(states, targets, sample, vectors)
+    full = with_gradients(plain_ce(states, targets, vectors), states, vectors)
+    torch.testing.assert_close(with_gradients(sampled, states, vectors), full)
+
+
+def test_the_sum_of_the_softmax_is_right_on_average() -> None:
+    """exp(loss) is Z / exp(s·v): unbiased; without the correction it would be far too low."""
+    states, targets, vectors = world()
+    state, target = states[:1].detach(), targets[:1]
+    n = 4
+    with torch.no_grad():
+        exact = losses.next_item_ce(state, target, vectors).exp()
+        drawn = torch.stack(
+            [
+                losses.next_item_sampled(
+                    state, target, losses.draw_sample(V, n, generator), vectors
+                ).exp()
+                for generator in [torch.Generator().manual_seed(5)]
+                for _ in range(4000)
+            ]
+        )
+    error = drawn.std() / len(drawn) ** 0.5
+    assert abs(drawn.mean() - exact) < 4 * error < 0.1 * (exact - 1)
+    assert (drawn.mean() - 1) * n / (V - 1) < 0.5 * (exact - 1)
+
+
+def test_a_batch_of_a_large_catalogue_holds_no_matrix_of_scores() -> None:
+    n_items, n_positions = 76_616, 12_800
+    encoder = SASRec(n_items, BackboneConfig(hidden=8))
+    largest = 0
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore
+            nonlocal largest
+            result = function(*args, **(kwargs or {}))
+            for x in result if isinstance(result, (tuple, list)) else [result]:
+                if isinstance(x, Tensor):
+                    largest = max(largest, x.untyped_storage().nbytes())
+            return result
+
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randint(1, n_items + 1, (n_positions // 50, 50), generator=generator)
+    with Watch():
+        loss = losses.next_item_loss(
+            encoder, inputs, inputs.roll(1, 0), "sampled", generator, n_negatives=512
+        )
+        loss.backward()
+    # the largest thing is one of the encoder's own: a score matrix would take 3.9 GB
+    assert largest < 60e6
+    assert abs(loss.item() - math.log(n_items)) < 0.5
+
+
+def test_attention_on_the_cpu_is_that_of_pytorch() -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(3, 2, 7, 4, generator=generator, requires_grad=True) for _ in range(3))
+    real = torch.tensor([[False] * n + [True] * (7 - n) for n in (0, 2, 6)])
+    results = []
+    for attend in (attend_on_cpu, attend_anywhere):
+        torch.manual_seed(1)
+        out = attend(q, k, v, visible_keys(real), 0.4)
+        results.append(with_gradients(out.square().sum(), q, k, v))
+    torch.testing.assert_close(*results)
