@@ -1,10 +1,15 @@
 """Ranking over the whole catalogue, one relevant item per instance.
 
 Stands below everything that trains, since early stopping ranks; `evaluation.metrics` passes it on.
+
+Three ways in, one way to count: a table of scores (`rank_of_target`), a function that scores some
+rows at a time (`ranks_in_chunks`), or two factors whose product are the scores (`rank_by_factors`).
+Scores are made, compared and forgotten while they are in the processor's cache.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,13 +19,19 @@ from torch import Tensor
 if TYPE_CHECKING:
     from .data import Sequences
 
+MEMORY = 64 * 2**20
+"""Bytes of scores (float32) that are held at once unless the caller says otherwise."""
+# a block of scores that stays in a core's cache, and the rows that make a product efficient
+_CACHE = 2 * 2**20
+_ROWS = 256
+
 
 def rank_of_target(
     scores: Tensor,
     targets: Tensor | np.ndarray,
     seen: Sequences | None = None,
     *,
-    chunk_size: int = 1024,
+    chunk_size: int | None = None,
 ) -> Tensor:
     """Rank each row's target among all items.
 
@@ -31,7 +42,7 @@ def rank_of_target(
         scores: [B, V+1], column v belongs to item v, higher is better; -inf is allowed.
         targets: [B] item ids 1..V.
         seen: the history of each row (the mask), or None to rank all items ("unmasked").
-        chunk_size: rows handled at once; memory is bounded by chunk_size * (V+1) floats.
+        chunk_size: rows handled at once; None takes what fits the processor's cache.
 
     Returns:
         [B] int64 ranks on the CPU, 1 is best.
@@ -39,44 +50,182 @@ def rank_of_target(
     Raises:
         ValueError: if the sizes do not agree, a target is not an item, or a score is not a number.
     """
-    targets = torch.as_tensor(targets, dtype=torch.int64, device=scores.device)
-    _check_ranking(scores, targets, seen)
-    ranks = []
-    for start in range(0, len(scores), chunk_size):
-        part = scores[start : start + chunk_size].clone()
-        target = targets[start : start + chunk_size, None]
-        own = part.gather(1, target)
-        if torch.isnan(part[:, 1:]).any():
-            raise ValueError(f"Scores of rows {start} to {start + len(part) - 1} hold NaN.")
-        # NaN is neither above nor equal to anything, so what is NaN does not compete.
-        part[:, 0] = torch.nan
-        if seen is not None:
-            part[_seen_cells(seen, start, len(part), scores.device)] = torch.nan
-        part.scatter_(1, target, own)
-        ranks.append((part >= own).sum(1).cpu())
-    return torch.cat(ranks) if ranks else torch.zeros(0, dtype=torch.int64)
-
-
-def _check_ranking(scores: Tensor, targets: Tensor, seen: Sequences | None) -> None:
+    targets = torch.as_tensor(targets, dtype=torch.int64)
     if scores.ndim != 2 or targets.shape != scores.shape[:1]:
         raise ValueError(
             f"Scores {tuple(scores.shape)} and targets {tuple(targets.shape)} do not fit: "
             "expected [B, V+1] and [B]."
         )
-    if seen is not None and len(seen) != len(scores):
-        raise ValueError(f"{len(scores)} rows of scores came with {len(seen)} seen histories.")
-    if len(targets) and not (int(targets.min()) > 0 and int(targets.max()) < scores.shape[1]):
-        raise ValueError(f"Targets must be items 1 to {scores.shape[1] - 1}.")
+    n_items = scores.shape[1] - 1
+    return ranks_in_chunks(
+        lambda rows: scores[rows], targets, seen, n_items=n_items, chunk_size=chunk_size
+    )
 
 
-def _seen_cells(
-    seen: Sequences, start: int, n_rows: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Row and column indices of the seen items of rows start..start+n_rows-1."""
-    offsets = np.asarray(seen.offsets[start : start + n_rows + 1])
-    rows = np.repeat(np.arange(n_rows), np.diff(offsets))
-    columns = np.asarray(seen.flat[offsets[0] : offsets[-1]], dtype=np.int64)
-    return torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)
+def ranks_in_chunks(
+    score_rows: Callable[[slice], Tensor],
+    targets: Tensor | np.ndarray,
+    seen: Sequences | None = None,
+    *,
+    n_items: int,
+    memory: int = MEMORY,
+    chunk_size: int | None = None,
+) -> Tensor:
+    """Rank as `rank_of_target`, of scores that are never all there at once.
+
+    Args:
+        score_rows: slice of the B rows -> their scores [b, V+1], which are left as they are.
+        targets: [B] item ids 1..V.
+        seen: the history of each row, or None.
+        n_items: V.
+        memory: bytes of float32 scores that are asked for at once at most (but always one row).
+        chunk_size: rows asked for at once; None takes a block for the processor's cache, within
+            `memory`.
+
+    Returns:
+        [B] int64 ranks on the CPU, 1 is best.
+
+    Raises:
+        ValueError: as `rank_of_target`.
+    """
+    targets = torch.as_tensor(targets, dtype=torch.int64)
+    _check_ranking(targets, seen, n_items)
+    size = chunk_size or rows_at_once(n_items, memory)
+    ranks = torch.zeros(len(targets), dtype=torch.int64)
+    beaten: Tensor | None = None
+    for rows in _slices(len(targets), size):
+        scores = score_rows(rows)
+        n_rows = rows.stop - rows.start
+        if scores.shape != (n_rows, n_items + 1):
+            raise ValueError(
+                f"Rows {rows.start} to {rows.stop - 1} came with scores {tuple(scores.shape)}: "
+                f"expected {(n_rows, n_items + 1)}."
+            )
+        if beaten is None or len(beaten) < n_rows:
+            beaten = torch.empty(scores.shape, dtype=torch.float32, device=scores.device)
+        _refuse_nan(scores, rows, first=1)
+        target = targets[rows, None].to(scores.device)
+        # 1 where an item is at least as good as the target; sums of ones are exact in float32
+        found = torch.ge(scores, scores.gather(1, target), out=beaten[:n_rows])
+        found[:, 0] = 0.0
+        if seen is not None:
+            cells = torch.from_numpy(_seen_cells(seen, rows, n_items)).to(scores.device)
+            found.view(-1).index_fill_(0, cells, 0.0)
+        ranks[rows] = found.scatter_(1, target, 1.0).sum(1).long().cpu()
+    return ranks
+
+
+def rank_by_factors(
+    users: Tensor,
+    items: Tensor,
+    targets: Tensor | np.ndarray,
+    seen: Sequences | None = None,
+    *,
+    memory: int = MEMORY,
+) -> Tensor:
+    """Rank as `rank_of_target` of the scores `users @ items.T`, block by block of both.
+
+    Args:
+        users: [B, w]; items: [V+1, w], of which row 0 does not compete.
+        targets: [B] item ids 1..V.
+        seen: the history of each row, or None.
+        memory: bytes of scores that are held at once at most.
+
+    Returns:
+        [B] int64 ranks on the CPU, 1 is best.
+
+    Raises:
+        ValueError: as `rank_of_target`.
+    """
+    targets = torch.as_tensor(targets, dtype=torch.int64)
+    n_items = len(items) - 1
+    if users.shape[:1] != targets.shape:
+        raise ValueError(f"{len(users)} users came with {len(targets)} targets.")
+
+    def score_rows(rows: slice) -> Tensor:
+        return users[rows] @ items.T
+
+    if _CACHE // (4 * len(items)) >= _ROWS // 2 or users.device.type != "cpu":
+        return ranks_in_chunks(score_rows, targets, seen, n_items=n_items, memory=memory)
+    _check_ranking(targets, seen, n_items)
+    ranks = torch.zeros(len(targets), dtype=torch.int64)
+    for rows in _slices(len(targets), _ROWS):
+        found = _rank_in_tiles(users, items, targets, seen, rows)
+        if found is None:
+            own = None if seen is None else seen.select(np.arange(rows.start, rows.stop))
+            found = rank_of_target(score_rows(rows), targets[rows], own)
+        ranks[rows] = found
+    return ranks
+
+
+def rows_at_once(n_items: int, memory: int = MEMORY) -> int:
+    """How many rows of scores are made at once: a block for the cache, or `memory` at most."""
+    row = 4 * (n_items + 1)
+    return max(1, min(memory // row, max(_ROWS, _CACHE // row)))
+
+
+def _slices(n: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def _rank_in_tiles(
+    users: Tensor, items: Tensor, targets: Tensor, seen: Sequences | None, rows: slice
+) -> Tensor | None:
+    """Ranks of some rows, tile by tile of the items; None if the product rounds unevenly.
+
+    The target's score must be known before the first tile, so it is computed apart; should a tile
+    find it rounded otherwise, ties could be told wrongly.
+    """
+    some, target = users[rows], targets[rows]
+    own = (some @ items[target].T).diagonal().contiguous()[:, None]
+    width = max(1, _CACHE // (4 * _ROWS))
+    tile = torch.empty(len(some), width, dtype=some.dtype)
+    found = torch.empty(len(some), width)
+    cells = np.zeros(0, dtype=np.int64)
+    if seen is not None:
+        cells = _seen_cells(seen, rows, len(items) - 1)
+    row_of, item_of = np.divmod(cells, len(items))
+    order = np.argsort(item_of, kind="stable")
+    row_of, item_of = row_of[order], item_of[order]
+    total = torch.zeros(len(some))
+    for columns in _slices(len(items), width):
+        n = columns.stop - columns.start
+        if n < width:
+            tile, found = tile.new_empty(len(some), n), found.new_empty(len(some), n)
+        scores = torch.mm(some, items[columns].T, out=tile)
+        _refuse_nan(scores, rows, first=int(columns.start == 0))
+        beaten = torch.ge(scores, own, out=found)
+        if columns.start == 0:
+            beaten[:, 0] = 0.0
+        first, last = np.searchsorted(item_of, (columns.start, columns.stop))
+        beaten[row_of[first:last], item_of[first:last] - columns.start] = 0.0
+        inside = ((target >= columns.start) & (target < columns.stop)).nonzero()[:, 0]
+        place = target[inside] - columns.start
+        if not torch.equal(scores[inside, place], own[inside, 0]):
+            return None
+        beaten[inside, place] = 1.0
+        total += beaten.sum(1)
+    return total.long()
+
+
+def _refuse_nan(scores: Tensor, rows: slice, first: int) -> None:
+    # a sum is NaN if a term is (or if infinities of both signs meet): then look closely
+    if torch.isnan(scores.sum()) and torch.isnan(scores[:, first:]).any():
+        raise ValueError(f"Scores of rows {rows.start} to {rows.stop - 1} hold NaN.")
+
+
+def _check_ranking(targets: Tensor, seen: Sequences | None, n_items: int) -> None:
+    if seen is not None and len(seen) != len(targets):
+        raise ValueError(f"{len(targets)} rows of scores came with {len(seen)} seen histories.")
+    if len(targets) and not (int(targets.min()) > 0 and int(targets.max()) <= n_items):
+        raise ValueError(f"Targets must be items 1 to {n_items}.")
+
+
+def _seen_cells(seen: Sequences, rows: slice, n_items: int) -> np.ndarray:
+    """row * (V + 1) + item of the seen items of some rows, the first of them being row 0."""
+    offsets = np.asarray(seen.offsets[rows.start : rows.stop + 1])
+    row = np.repeat(np.arange(len(offsets) - 1) * (n_items + 1), np.diff(offsets))
+    return row + seen.flat[offsets[0] : offsets[-1]]
 
 
 def recall(ranks: Tensor, k: int) -> Tensor:

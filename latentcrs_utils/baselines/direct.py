@@ -5,6 +5,7 @@ by the same valid NDCG@10.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from latentcrs_utils.em.model import instances_of, rows_of
 from latentcrs_utils.em.networks import Residual, TextProjection
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.progress import track
-from latentcrs_utils.ranking import ndcg, rank_of_target
+from latentcrs_utils.ranking import ndcg, rank_by_factors
 from latentcrs_utils.training import Training, epochs_since_best
 
 
@@ -34,9 +35,17 @@ class TextScorer(nn.Module):
         self.T = TextProjection(text_width, text_hidden, width, dropout)
         self.U = nn.Linear(item_width, width, bias=False)
 
+    def users(self, S: Tensor, x: Tensor) -> Tensor:
+        """T(x), [B, d]; S is accepted, so that all scorers are called alike."""
+        return self.T(x)
+
+    def items(self, v: Tensor, c: Tensor) -> Tensor:
+        """U c_v, [V + 1, d]; v is accepted, so that all scorers are called alike."""
+        return self.U(c)
+
     def forward(self, S: Tensor, x: Tensor, v: Tensor, c: Tensor) -> Tensor:
         """Scores [B, V + 1]; S and v are accepted, so that all scorers are called alike."""
-        return self.T(x) @ self.U(c).T
+        return self.users(S, x) @ self.items(v, c).T
 
 
 @dataclass(frozen=True)
@@ -51,15 +60,21 @@ class DirectModel:
     """
 
     name: str
-    scorer: nn.Module
+    scorer: TextScorer | Residual
     v: Tensor
     c: Tensor
     curve: list[dict[str, float]]
 
+    @cached_property
+    def items(self) -> Tensor:
+        """The items' factor of the scores, [V + 1, width]; the same for all users."""
+        with torch.no_grad():
+            return self.scorer.items(self.v, self.c)
+
     @torch.no_grad()
     def scores(self, S: Tensor, x: Tensor) -> Tensor:
         """Scores [B, V + 1] from S [B, d] and x [B, d_x]; column 0 (padding) is minus infinity."""
-        scores = self.scorer(S, x, self.v, self.c)
+        scores = self.scorer.users(S, x) @ self.items.T
         scores[:, 0] = -torch.inf
         return scores
 
@@ -80,7 +95,7 @@ def fit_fusion(
 
 def fit_direct(
     name: str,
-    scorer_class: type[nn.Module],
+    scorer_class: type[TextScorer] | type[Residual],
     data: Dataset,
     backbone: Backbone,
     language: Language,
@@ -134,7 +149,7 @@ def fit_direct(
 
 
 def _train(
-    scorer: nn.Module,
+    scorer: TextScorer | Residual,
     data: Dataset,
     backbone: Backbone,
     language: Language,
@@ -172,7 +187,8 @@ def _train(
             total += loss.item() * len(rows)
         scorer.eval()
         with torch.no_grad():
-            ranks = rank_of_target(scorer(valid.S, valid.x, v, c), valid.targets, valid.histories)
+            factors = scorer.users(valid.S, valid.x), scorer.items(v, c)
+            ranks = rank_by_factors(*factors, valid.targets, valid.histories)
         values.append(float(ndcg(ranks, 10).mean()))
         curve.append({"epoch": epoch, "loss": total / len(train), "valid_ndcg10": values[-1]})
         if epochs_since_best(values) == 0:

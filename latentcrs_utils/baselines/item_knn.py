@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from ..ranking import ndcg, rank_of_target
+from ..ranking import ndcg, ranks_in_chunks
 
 if TYPE_CHECKING:
     from ..data import Dataset, Sequences
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 NEIGHBOURS = (10, 20, 50, 100, 200)
 RECENT = (2, 3, 5, 10, 20, None)
 SHRINKAGE = (0.0, 10.0, 50.0)
+MAX_TUNED = 10_000
+# pairs of items of one user that are counted at once; each takes about 30 bytes
+_PRODUCTS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ def item_knn(data: Dataset, histories: Sequences, config: ItemKNNConfig | None =
     return _score(similarity, histories, config.n_recent)
 
 
+@lru_cache(maxsize=4)
 def item_similarity(data: Dataset, n_neighbours: int, shrinkage: float = 0.0) -> sparse.csr_array:
     """Cosine between the columns of the users x items matrix of the training part.
 
@@ -68,15 +72,36 @@ def item_similarity(data: Dataset, n_neighbours: int, shrinkage: float = 0.0) ->
     """
     matrix = _incidence(data.histories("train"), data.n_items)
     matrix.data[:] = 1.0
-    shared = (matrix.T @ matrix).tocsr()
-    counts = shared.diagonal()
-    shared.setdiag(0)
-    shared.eliminate_zeros()
-    rows = np.repeat(np.arange(len(counts)), np.diff(shared.indptr))
-    shared.data /= np.sqrt(counts[rows] * counts[shared.indices]) + shrinkage
-    order = np.lexsort((shared.indices, -shared.data, rows))
-    shared.data, shared.indices = shared.data[order], shared.indices[order]
-    return _nearest(shared, n_neighbours)
+    by_item = matrix.T.tocsr()
+    counts = by_item.sum(1)
+    # users who share an item with these items: no more products at once than memory is meant for
+    n_products = by_item @ np.asarray(matrix.sum(1), dtype=np.float64)
+    blocks = np.unique(np.cumsum(n_products) // _PRODUCTS, return_index=True)[1]
+    parts = [
+        _nearest(_block_similarity(by_item, matrix, counts, start, stop, shrinkage), n_neighbours)
+        for start, stop in pairwise([*blocks, len(counts)])
+    ]
+    return sparse.csr_array(sparse.vstack(parts, format="csr"))
+
+
+def _block_similarity(
+    by_item: sparse.csr_array,
+    matrix: sparse.csr_array,
+    counts: np.ndarray,
+    start: int,
+    stop: int,
+    shrinkage: float,
+) -> sparse.csr_array:
+    """Similarities of the items start..stop-1 to all, [stop - start, V+1], largest first."""
+    shared = (by_item[start:stop] @ matrix).tocsr()
+    rows = np.repeat(np.arange(start, stop), np.diff(shared.indptr))
+    values = shared.data / (np.sqrt(counts[rows] * counts[shared.indices]) + shrinkage)
+    others = rows != shared.indices
+    rows, columns, values = rows[others], shared.indices[others], values[others]
+    order = np.lexsort((columns, -values, rows))
+    offsets = np.searchsorted(rows, np.arange(start, stop + 1))
+    shape = (stop - start, matrix.shape[1])
+    return sparse.csr_array((values[order], columns[order], offsets), shape=shape)
 
 
 def _nearest(similarity: sparse.csr_array, n: int) -> sparse.csr_array:
@@ -98,18 +123,34 @@ def tune_item_knn(data: Dataset) -> ItemKNNConfig:
         data: the data set; its answer is remembered, since every table asks for it.
 
     Returns:
-        The best of `NEIGHBOURS` x `RECENT` x `SHRINKAGE`; the first of equals.
+        The best of `NEIGHBOURS` x `RECENT` x `SHRINKAGE`; the first of equals. Of more users than
+        `MAX_TUNED`, so many spread evenly over all are asked.
     """
     histories, targets = data.histories("valid"), data.targets("valid")
+    if data.n_users > MAX_TUNED:
+        asked = np.linspace(0, data.n_users - 1, MAX_TUNED).astype(np.int64)
+        histories, targets = histories.select(asked), targets[asked]
     best, best_value = ItemKNNConfig(), -1.0
     for shrinkage in SHRINKAGE:
         widest = item_similarity(data, max(NEIGHBOURS), shrinkage)
         for n_neighbours, n_recent in product(NEIGHBOURS, RECENT):
-            scores = _score(_nearest(widest, n_neighbours), histories, n_recent)
-            value = ndcg(rank_of_target(scores, targets, histories), 20).mean().item()
+            similarity = _nearest(widest, n_neighbours)
+            ranks = _ranks(similarity, histories, targets, n_recent)
+            value = ndcg(ranks, 20).mean().item()
             if value > best_value:
                 best, best_value = ItemKNNConfig(n_neighbours, n_recent, shrinkage), value
     return best
+
+
+def _ranks(
+    similarity: sparse.csr_array, histories: Sequences, targets: np.ndarray, n_recent: int | None
+) -> Tensor:
+    """Ranks [N] of the targets, history masked."""
+
+    def score_rows(rows: slice) -> Tensor:
+        return _score(similarity, histories.select(np.arange(rows.start, rows.stop)), n_recent)
+
+    return ranks_in_chunks(score_rows, targets, histories, n_items=similarity.shape[0] - 1)
 
 
 def _incidence(histories: Sequences, n_items: int) -> sparse.csr_array:

@@ -1,6 +1,7 @@
 """The fitted conversational recommender: what `fit_em` returns and the conversation asks."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,16 @@ from latentcrs_utils.artifacts import Checkpoint, fingerprint, train_or_load
 from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import EMConfig, preset
 from latentcrs_utils.data import Dataset
+from latentcrs_utils.device import choose_device
 from latentcrs_utils.em import losses
-from latentcrs_utils.em.algorithm import Instances, Learner, algorithm_1
+from latentcrs_utils.em.algorithm import Learner, algorithm_1
+from latentcrs_utils.em.catalogue import Catalogue
+from latentcrs_utils.em.instances import Instances
 from latentcrs_utils.em.items import item_vectors
 from latentcrs_utils.em.networks import Context, GenerativeModel, InferenceModel
 from latentcrs_utils.intents import Anchors
 from latentcrs_utils.language.encoding import Language
-from latentcrs_utils.ranking import ndcg, rank_of_target
+from latentcrs_utils.ranking import ndcg, rank_by_factors, ranks_in_chunks
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,12 @@ class LatentCRS:
         """`LatentCRS+` with the residual, `LatentCRS` without."""
         return "LatentCRS+" if self.config.residual else "LatentCRS"
 
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The items' side of the generative model, computed at first use: the model is fixed."""
+        with torch.inference_mode(False), torch.no_grad():
+            return self.generative.catalogue()
+
     @torch.no_grad()
     def context(self, S: Tensor, x: Tensor) -> Context:
         """The quantities of some instances that do not depend on the item.
@@ -68,7 +78,7 @@ class LatentCRS:
     @torch.no_grad()
     def scores(self, S: Tensor, x: Tensor) -> Tensor:
         """log p(v | S, x) of every item, [B, V + 1]; column 0 (padding) is minus infinity."""
-        return self.generative.log_probability(self.context(S, x))
+        return self.generative.log_probability(self.context(S, x), self.catalogue)
 
     @torch.no_grad()
     def item_posterior(self, items: Tensor, S: Tensor, x: Tensor) -> Tensor:
@@ -78,7 +88,7 @@ class LatentCRS:
             items: item ids, [B]; S: [B, d]; x: [B, d_x].
         """
         context = self.context(S, x)
-        log_item = self.generative.log_item(context, items)
+        log_item = self.generative.log_item(context, items, self.catalogue)
         return losses.exact_posterior(context.log_prior, log_item).exp()
 
 
@@ -129,6 +139,9 @@ def fit_em(
     A fit that is killed or interrupted goes on after its last epoch when it is called again, to
     the same result.
 
+    It is computed on the device that `choose_device` finds, where models and instances stay for the
+    whole fit; what comes back is on the CPU.
+
     Args:
         data, backbone, anchors, language: the stages before this one.
         config: hyper-parameters; default, the data set's preset for this `residual`.
@@ -154,16 +167,18 @@ def fit_em(
         "utterances": language.fingerprint,
         "weights": fingerprint(*backbone.encoder.state_dict().values(), anchors.centroids),
     }
-    with torch.random.fork_rng(devices=[]):
+    device = choose_device()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         generative, inference = _fresh_models(data, backbone, anchors, language, config)
         models = nn.ModuleDict({"generative": generative, "inference": inference})
 
         def run(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
             train, valid = (
-                instances_of(data, backbone, language, rows_of(language, split))
+                instances_of(data, backbone, language, rows_of(language, split)).to(device)
                 for split in ("train", "valid")
             )
+            models.to(device)
             learner = Learner.start(generative, inference, config, seed)
             curve = algorithm_1(
                 learner,
@@ -175,7 +190,7 @@ def fit_em(
             return models.state_dict(), {"curve": curve}
 
         state, facts, _ = train_or_load("em", parts, run, reuse=reuse)
-    models.load_state_dict(state)
+    models.cpu().load_state_dict(state)
     models.eval().requires_grad_(False)
     curve = facts["curve"]
     return LatentCRS(data, backbone, anchors, language, config, generative, inference, curve)
@@ -202,10 +217,18 @@ def _fresh_models(
 @torch.no_grad()
 def valid_ndcg(learner: Learner, valid: Instances, part: str) -> float:
     """NDCG@10 on the valid instances, history masked, of `generative` or `inference` alone."""
+    model, inference = learner.generative, learner.inference
     if part == "inference":
-        log_q = learner.inference(valid.S, learner.generative.anchors)
-        r = losses.intent_vector(log_q.exp(), learner.generative.anchors)
-        scores = learner.inference.item_logits(r, learner.generative.v)
+        r = losses.intent_vector(inference(valid.S, model.anchors).exp(), model.anchors)
+        ranks = rank_by_factors(r, inference.W_e(model.v), valid.targets, valid.histories)
     else:
-        scores = learner.generative.log_probability(learner.generative.context(valid.S, valid.x))
-    return float(ndcg(rank_of_target(scores, valid.targets, valid.histories), 10).mean())
+        catalogue = model.catalogue()
+        ranks = ranks_in_chunks(
+            lambda rows: model.log_probability(
+                model.context(valid.S[rows], valid.x[rows]), catalogue
+            ),
+            valid.targets,
+            valid.histories,
+            n_items=len(model.v) - 1,
+        )
+    return float(ndcg(ranks, 10).mean())

@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from latentcrs_utils.em.catalogue import Catalogue, full_precision, log_mixture, log_normaliser
+
 Form = Literal["mixture", "logit", "product"]
 
 
@@ -20,13 +22,14 @@ class Context:
     Attributes:
         log_prior: log p(m_j | S, x), [B, K] (Equation 5).
         affinity: FFN([S; x]) (W_m m_j)^T, [B, K]: the logits of the prior, a factor of Equation 6.
-        residual: what is added to every item's score whatever the intent, [B, V + 1]; None for
-            the paper's `LatentCRS`.
+        users: the instances' side of what is added to an item's score whatever the intent,
+            [B, 2 d]; its product with the items' side (`Residual.items`) is that residual. None
+            for the paper's `LatentCRS`.
     """
 
     log_prior: Tensor
     affinity: Tensor
-    residual: Tensor | None
+    users: Tensor | None
 
 
 def identity_map(width: int) -> nn.Linear:
@@ -124,9 +127,17 @@ class Residual(nn.Module):
             for parameter in self.T.layers[-1].parameters():
                 nn.init.zeros_(parameter)
 
+    def users(self, S: Tensor, x: Tensor) -> Tensor:
+        """The instances' factor of the scores, [B, 2 d], from S [B, d] and x [B, d_x]."""
+        return torch.cat([self.a * S, full_precision(self.T(torch.cat([S, x], dim=-1)))], dim=-1)
+
+    def items(self, v: Tensor, c: Tensor) -> Tensor:
+        """The items' factor of the scores, [..., 2 d], from v [..., d] and c [..., d_c]."""
+        return torch.cat([v, full_precision(self.U(c))], dim=-1)
+
     def forward(self, S: Tensor, x: Tensor, v: Tensor, c: Tensor) -> Tensor:
         """Scores [B, V + 1] from S [B, d], x [B, d_x], v [V + 1, d] and c [V + 1, d_c]."""
-        return self.a * (S @ v.T) + self.T(torch.cat([S, x], dim=-1)) @ self.U(c).T
+        return self.users(S, x) @ self.items(v, c).T
 
 
 class GenerativeModel(nn.Module):
@@ -179,11 +190,28 @@ class GenerativeModel(nn.Module):
         Args:
             S: [B, d]; x: [B, d_x].
         """
-        affinity = self.f(S, x, self.anchors)
-        residual = None
+        affinity = full_precision(self.f(S, x, self.anchors))
+        users = None
         if self.residual is not None and self.residual_speaks:
-            residual = self.residual(S, x, self.v, self.c)
-        return Context(torch.log_softmax(affinity, dim=-1), affinity, residual)
+            users = self.residual.users(S, x)
+        return Context(torch.log_softmax(affinity, dim=-1), affinity, users)
+
+    def catalogue(self) -> Catalogue:
+        """Everything about the items that does not depend on the instance.
+
+        In an M-step it changes with every batch; while the model is fixed, one serves all.
+        """
+        vectors = None if self.residual is None else self.residual.items(self.v, self.c)
+        return Catalogue(
+            full_precision(self.g.W_j(self.anchors)), full_precision(self.g.W_v(self.v)), vectors
+        )
+
+    def residual_scores(self, context: Context) -> Tensor | None:
+        """What the residual adds to every item's score, [B, V + 1]; None where it is silent."""
+        vectors = self.catalogue().residual
+        if context.users is None or vectors is None:
+            return None
+        return context.users @ vectors.T
 
     def item_table(self) -> Tensor:
         """(W_j m_j) (W_v v)^T for all intents and items, [K, V + 1]; padding is minus infinity."""
@@ -192,7 +220,9 @@ class GenerativeModel(nn.Module):
         padding[:, 0] = True
         return table.masked_fill(padding, -torch.inf)
 
-    def log_item(self, context: Context, targets: Tensor) -> Tensor:
+    def log_item(
+        self, context: Context, targets: Tensor, catalogue: Catalogue | None = None
+    ) -> Tensor:
         """log p(v | m_j, S, x) of one item per instance, all items as candidates, [B, K].
 
         Forms `mixture` and `logit` only; g of the form `product` has a factor of its own for each
@@ -201,83 +231,70 @@ class GenerativeModel(nn.Module):
         Args:
             context: of `context`.
             targets: item ids, [B].
+            catalogue: of `catalogue`, where the caller has it already.
         """
-        # index_select: the gradient of table[:, targets] is summed in no fixed order by threads
-        table = self.item_table()
-        if context.residual is None:
-            return torch.log_softmax(table, dim=-1).index_select(1, targets).T
-        scores = table.index_select(1, targets).T + context.residual.gather(1, targets[:, None])
-        return scores - log_normaliser(table, context.residual)
+        return self.log_items(context, targets, catalogue)[0]
+
+    def log_items(
+        self, context: Context, targets: Tensor, catalogue: Catalogue | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`log_item`, and what it would be without the residual (the same where it is silent)."""
+        catalogue = catalogue or self.catalogue()
+        # computed anew for these few: the gradient of a chosen column would fill a whole table
+        own = full_precision(self.g.W_v(self.v[targets])) @ catalogue.intents.T
+        own = full_precision(own)
+        alone = own - catalogue.log_total
+        if context.users is None or self.residual is None:
+            return alone, alone
+        vectors = self.residual.items(self.v[targets], self.c[targets])
+        own = own + (context.users * vectors).sum(1, keepdim=True)
+        return own - log_normaliser(context.users, catalogue), alone
 
     def candidate_logits(self, context: Context, candidates: Tensor) -> Tensor:
         """g(v, m_j, S, x) of sampled candidates, [B, K, C]; residual included.
+
+        Nothing here is as large as the catalogue.
 
         Args:
             context: of `context`.
             candidates: item ids, [B, C].
         """
-        chosen = self.item_table().index_select(1, candidates.flatten())
-        logits = chosen.unflatten(1, candidates.shape).transpose(0, 1)
+        chosen = full_precision(self.g.W_v(self.v[candidates]))
+        logits = full_precision(chosen @ self.g.W_j(self.anchors).T).transpose(1, 2)
         if self.form == "product":
             logits = logits * context.affinity.unsqueeze(-1)
-        if context.residual is not None:
-            logits = logits + context.residual.gather(1, candidates).unsqueeze(1)
+        if context.users is not None and self.residual is not None:
+            vectors = self.residual.items(self.v[candidates], self.c[candidates])
+            logits = logits + (vectors @ context.users.unsqueeze(-1)).transpose(1, 2)
         return logits
 
-    def log_probability(self, context: Context) -> Tensor:
+    def log_probability(self, context: Context, catalogue: Catalogue | None = None) -> Tensor:
         """log p(v | S, x) of every item, [B, V + 1]; column 0 (padding) is minus infinity.
 
         - `mixture` (Appendix E.1): log sum_j p(m_j | S, x) softmax_v(g), a mixture of softmaxes;
         - `logit` (Equation 8): log softmax_v of h = sum_j p(m_j | S, x) g(v, m_j);
         - `product` (Equations 6 and 8): the same h, where g has the factor of the user's affinity.
+
+        Args:
+            context: of `context`.
+            catalogue: of `catalogue`, where the caller has it already.
         """
-        table = self.item_table()
+        catalogue = catalogue or self.catalogue()
         if self.form == "mixture":
-            return log_mixture(context.log_prior, table, context.residual)
+            return _padded(log_mixture(context.log_prior, context.users, catalogue))
         weight = context.log_prior.exp()
         if self.form == "product":
             weight = weight * context.affinity
-        h = torch.cat([torch.full_like(weight[:, :1], -torch.inf), weight @ table[:, 1:]], dim=1)
-        return torch.log_softmax(h if context.residual is None else h + context.residual, dim=-1)
+        # the sum over intents first: what is left is one product of width d
+        h = full_precision((weight @ catalogue.intents) @ catalogue.items[1:].T)
+        if context.users is not None and catalogue.residual is not None:
+            h = h + full_precision(context.users @ catalogue.residual[1:].T)
+        return _padded(torch.log_softmax(h, dim=-1))
 
 
-def log_normaliser(table: Tensor, residual: Tensor) -> Tensor:
-    """log sum_v exp(table_jv + residual_bv) for every instance and intent, as one matrix product.
-
-    Args:
-        table: [K, V + 1]; residual: [B, V + 1].
-
-    Returns:
-        [B, K].
-    """
-    table_peak, residual_peak = table.amax(1), residual.amax(1, keepdim=True)
-    product = (residual - residual_peak).exp() @ (table - table_peak[:, None]).exp().T
-    return product.clamp_min(torch.finfo(product.dtype).tiny).log() + table_peak + residual_peak
-
-
-def log_mixture(log_prior: Tensor, table: Tensor, residual: Tensor | None) -> Tensor:
-    """log sum_j p_j softmax_v(table_j + residual_b), without ever holding [B, K, V].
-
-    exp(table_jv + residual_bv) is a product of two factors, so that the normalisers and the sum
-    over intents are one matrix product each.
-
-    Args:
-        log_prior: [B, K]; table: [K, V + 1]; residual: [B, V + 1] or None.
-
-    Returns:
-        [B, V + 1].
-    """
-    tiny = torch.finfo(table.dtype).tiny
-    if residual is None:
-        return (log_prior.exp() @ torch.softmax(table, dim=-1)).clamp_min(tiny).log()
-    table_peak = table.amax(1)
-    weight = log_prior - log_normaliser(table, residual) + table_peak
-    weight_peak = weight.amax(1, keepdim=True)
-    mixture = (weight - weight_peak).exp() @ (table - table_peak[:, None]).exp()
-    log_probability = mixture.clamp_min(tiny).log() + weight_peak + residual
-    return torch.cat(
-        [torch.full_like(log_probability[:, :1], -torch.inf), log_probability[:, 1:]], 1
-    )
+def _padded(scores: Tensor) -> Tensor:
+    """[B, V] with a column of minus infinity before it, for the padding."""
+    return torch.cat([torch.full_like(scores[:, :1], -torch.inf), scores], dim=1)
 
 
 class InferenceModel(nn.Module):
@@ -296,9 +313,9 @@ class InferenceModel(nn.Module):
     def forward(self, S: Tensor, anchors: Tensor) -> Tensor:
         """log q(m_j | S), [B, K], from S [B, d] and anchors [K, d]."""
         scale = anchors.shape[1] ** 0.5
-        return torch.log_softmax(self.W_q(S) @ self.W_k(anchors).T / scale, dim=-1)
+        scores = full_precision(self.W_q(S) @ self.W_k(anchors).T)
+        return torch.log_softmax(scores / scale, dim=-1)
 
     def item_logits(self, r: Tensor, v: Tensor) -> Tensor:
-        """r W_e v for every item, [B, V + 1]; padding is minus infinity."""
-        logits = r @ self.W_e(v).T
-        return torch.cat([torch.full_like(logits[:, :1], -torch.inf), logits[:, 1:]], dim=1)
+        """r W_e v for each of n item vectors, [B, n], from r [B, d] and v [n, d]."""
+        return full_precision(r @ self.W_e(v).T)

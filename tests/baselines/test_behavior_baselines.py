@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 
+from latentcrs_utils.baselines import item_knn as knn
 from latentcrs_utils.baselines.item_knn import (
     ItemKNNConfig,
     item_knn,
@@ -61,6 +62,33 @@ def test_scores_sum_the_similarities_of_the_history(small: Dataset) -> None:
     assert torch.isneginf(scores[:, 0]).all()
     latest = item_knn(small, histories, ItemKNNConfig(n_neighbours=5, n_recent=1))
     assert latest[0, 1].item() == pytest.approx(2 / math.sqrt(6))
+
+
+def test_similarities_do_not_depend_on_the_blocks_of_items(
+    small: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = item_similarity.__wrapped__(small, 5, 2.0)
+    monkeypatch.setattr(knn, "_PRODUCTS", 3)
+    blocks = item_similarity.__wrapped__(small, 5, 2.0)
+    assert (whole.indptr == blocks.indptr).all()
+    assert (whole.indices == blocks.indices).all()
+    assert (whole.data == blocks.data).all()
+
+
+def test_very_many_users_are_tuned_on_some_of_them(
+    small: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def ranks(similarity, histories, targets, n_recent):
+        asked.append((len(histories), targets.tolist()))
+        return torch.ones(len(targets), dtype=torch.int64)
+
+    monkeypatch.setattr(knn, "_ranks", ranks)
+    monkeypatch.setattr(knn, "MAX_TUNED", 2)
+    tune_item_knn.__wrapped__(small)
+    last = small.n_users - 1
+    assert asked[0] == (2, small.targets("valid")[[0, last]].tolist())
 
 
 def test_both_beat_chance_on_real_data_and_item_knn_is_better(data: Dataset) -> None:

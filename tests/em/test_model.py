@@ -19,6 +19,7 @@ from latentcrs_utils.evaluation.one_turn import (
     one_turn_cases,
     summarise,
 )
+from latentcrs_utils.ranking import rank_of_target
 
 from .small_world import GENRES, N_ITEMS, N_USERS, Language, anchors, backbone, dataset
 
@@ -119,6 +120,39 @@ def test_rivals_read_what_they_should(world):
     ranks = evaluate(cases, systems)
     assert metric_values(ranks["text"], "Recall@5").mean() > 0.5
     assert metric_values(ranks["nothing"], "Recall@5").mean() == 0
+
+
+def test_evaluation_asks_for_few_scores_at_a_time_and_finds_the_same_ranks(world):
+    data, encoder, _, language = world
+    cases = one_turn_cases(data, encoder, language)
+    asked = []
+
+    def scorer(some):
+        asked.append(len(some))
+        assert len(some.frame) == len(some.instances) == len(some.instances.histories) == len(some)
+        return encoder.scores(some.instances.S) + some.instances.x.sum(1, keepdim=True)
+
+    whole = rank_of_target(scorer(cases), cases.instances.targets, cases.instances.histories)
+    unmasked = rank_of_target(scorer(cases), cases.instances.targets)
+    asked.clear()
+    few = 3 * 4 * (N_ITEMS + 1)
+    assert evaluate(cases, {"a": scorer}, memory=few)["a"].tolist() == whole.tolist()
+    assert max(asked) == 3
+    assert evaluate(cases, {"a": scorer}, masked=False)["a"].tolist() == unmasked.tolist()
+    assert cases.take(slice(5, 8)).texts == cases.texts[5:8]
+    assert evaluate(cases.take(slice(0, 0)), {"a": scorer})["a"].tolist() == []
+
+
+def test_the_catalogue_is_computed_once_for_a_fitted_model(world, monkeypatch):
+    model = fit_em(*world, replace(QUICK, residual=True), progress=False)
+    data, encoder, _, language = world
+    test = instances_of(data, encoder, language, rows_of(language, "test"))
+    fresh = model.generative.log_probability(model.context(test.S, test.x))
+    with torch.inference_mode():
+        first = model.scores(test.S, test.x)
+    assert torch.equal(first, fresh)
+    monkeypatch.setattr(type(model.generative), "catalogue", None)
+    assert torch.equal(model.scores(test.S, test.x), first)
 
 
 def test_item_vectors_hold_genre_and_period():

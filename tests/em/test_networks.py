@@ -1,6 +1,6 @@
 """The networks against the equations written out with loops."""
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,20 +9,10 @@ from latentcrs_utils.behavior.pretraining import next_item_bce
 from latentcrs_utils.config import EMConfig
 from latentcrs_utils.data import Sequences
 from latentcrs_utils.em import losses
-from latentcrs_utils.em.algorithm import (
-    Instances,
-    Learner,
-    algorithm_1,
-    item_terms,
-    monitor,
-    sample_candidates,
-)
-from latentcrs_utils.em.networks import (
-    GenerativeModel,
-    InferenceModel,
-    log_mixture,
-    log_normaliser,
-)
+from latentcrs_utils.em.algorithm import Learner, algorithm_1, item_terms, monitor
+from latentcrs_utils.em.catalogue import Catalogue, log_mixture, log_normaliser
+from latentcrs_utils.em.instances import Instances, sample_candidates
+from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
 from latentcrs_utils.errors import ConfigError
 
 N_INTENTS, N_ITEMS, WIDTH, TEXT = 5, 7, 4, 6
@@ -52,14 +42,15 @@ def make_instances(n=9, seed=1) -> Instances:
 def test_mixture_equals_the_sum_over_intents_written_out(residual):
     model, batch = make_model(residual=residual), make_instances()
     context = model.context(batch.S, batch.x)
-    table = model.item_table()
+    table, of_residual = model.item_table(), model.residual_scores(context)
+    assert (of_residual is not None) == residual
     result = model.log_probability(context)
     for b in range(len(batch)):
         expected = torch.zeros(N_ITEMS, dtype=torch.float64)
         for j in range(N_INTENTS):
             logits = table[j, 1:]
             if residual:
-                logits = logits + context.residual[b, 1:]
+                logits = logits + of_residual[b, 1:]
             expected += context.log_prior[b, j].exp() * torch.softmax(logits, -1)
         torch.testing.assert_close(result[b, 1:].exp(), expected)
     assert torch.isneginf(result[:, 0]).all() or (result[:, 0] < -600).all()
@@ -127,29 +118,65 @@ def test_prior_is_equation_5_and_inference_is_equation_10():
 
 
 def test_normaliser_and_mixture_survive_extreme_scores():
-    table = torch.tensor([[-torch.inf, 80.0, -80.0, 0.0], [-torch.inf, -60.0, 60.0, 0.0]])
+    # with the identity as the instances' side, the vectors are the scores themselves
+    table = torch.tensor([[0.0, 80.0, -80.0, 0.0], [0.0, -60.0, 60.0, 0.0]])
     residual = torch.tensor([[0.0, 40.0, -40.0, 5.0]])
+    catalogue = Catalogue(torch.eye(2), table.T.contiguous(), residual.T.contiguous())
+    users = torch.ones(1, 1)
     direct = torch.logsumexp(table[None, :, 1:] + residual[:, None, 1:], dim=-1)
-    torch.testing.assert_close(log_normaliser(table, residual), direct)
+    torch.testing.assert_close(log_normaliser(users, catalogue), direct)
+    torch.testing.assert_close(catalogue.log_total, torch.logsumexp(table[:, 1:], dim=1))
     log_prior = torch.tensor([[0.5, 0.5]]).log()
-    assert torch.isfinite(log_mixture(log_prior, table, residual)[:, 1:]).all()
+    for given in (users, None):
+        mixture = log_mixture(log_prior, given, catalogue)
+        assert mixture.shape == (1, 3)
+        assert torch.isfinite(mixture).all()
+    with pytest.raises(ValueError, match="no residual"):
+        log_normaliser(users, replace(catalogue, residual=None))
+
+
+def test_gradient_of_the_fast_normaliser_is_that_of_logsumexp():
+    model, batch = make_model(residual=True), make_instances()
+    context = model.context(batch.S, batch.x)
+    table, residual = model.item_table(), model.residual_scores(context)
+    direct = torch.logsumexp(table[None, :, 1:] + residual[:, None, 1:], dim=-1)
+    fast = log_normaliser(context.users, model.catalogue())
+    torch.testing.assert_close(fast, direct)
+    parameters = list(model.parameters())
+    gradients = [
+        torch.autograd.grad(value.square().sum(), parameters, allow_unused=True, retain_graph=True)
+        for value in (fast, direct)
+    ]
+    compared = [(a, b) for a, b in zip(*gradients, strict=True) if b is not None]
+    assert len(compared) > 5
+    for a, b in compared:
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("residual", [False, True])
-def test_gradient_of_the_fast_normaliser_is_that_of_logsumexp(residual):
-    model, batch = make_model(residual=True), make_instances()
+def test_gradient_of_the_likelihood_is_that_of_the_tables_written_out(residual):
+    model, batch = make_model(residual=residual), make_instances()
     context = model.context(batch.S, batch.x)
-    direct = torch.logsumexp(
-        model.item_table()[None, :, 1:] + context.residual[:, None, 1:], dim=-1
-    )
+    scores = model.item_table()[None]
+    if residual:
+        scores = scores + model.residual_scores(context)[:, None]
+    written = torch.log_softmax(scores, dim=-1).expand(len(batch), -1, -1)
+    written = written[torch.arange(len(batch)), :, batch.targets]
+    fast, alone = model.log_items(context, batch.targets)
+    torch.testing.assert_close(fast, written)
+    without = torch.log_softmax(model.item_table(), dim=-1)[:, batch.targets].T
+    torch.testing.assert_close(alone, without)
+    weights = torch.randn(written.shape, dtype=torch.float64)
     parameters = list(model.parameters())
-    fast = log_normaliser(model.item_table(), context.residual)
-    for a, b in zip(
-        torch.autograd.grad(fast.sum(), parameters, allow_unused=True, retain_graph=True),
-        torch.autograd.grad(direct.sum(), parameters, allow_unused=True),
-        strict=True,
-    ):
-        if b is not None:
+    gradients = [
+        torch.autograd.grad(
+            (weights * value).sum(), parameters, allow_unused=True, retain_graph=True
+        )
+        for value in (fast, written)
+    ]
+    for a, b in zip(*gradients, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
             torch.testing.assert_close(a, b)
 
 
@@ -190,8 +217,6 @@ def test_product_form_needs_sampled_candidates():
     ],
 )
 def test_algorithm_1_raises_the_likelihood_of_its_training_instances(config):
-    from dataclasses import replace
-
     config = replace(
         config,
         learning_rate=1e-2,
@@ -245,29 +270,36 @@ def test_m_step_without_auxiliary_loss_is_the_negative_elbo():
     torch.testing.assert_close(loss, negative_elbo)
 
 
-@pytest.mark.parametrize("kind", ["one item", "one item, residual", "candidates", "bce"])
+@pytest.mark.parametrize(
+    "kind", ["one item", "one item, residual", "candidates", "candidates, residual", "bce"]
+)
 def test_several_threads_sum_the_same_gradient_every_time(kind):
     # of the size of ml-100k, and few items in many rows: there, sums without order differ soon
     generator = torch.Generator().manual_seed(0)
-    table = torch.randn(256, 1350, generator=generator)
+    v = torch.randn(1350, 64, generator=generator)
+    anchors = torch.randn(256, 64, generator=generator)
     items = torch.randint(1, 60, (480,), generator=generator)
-    scores = torch.randn(480, 1350, generator=generator)
+    S, x = (torch.randn(480, width, generator=generator) for width in (64, TEXT))
+    weights = torch.randn(480, 256, generator=generator)
+    model = GenerativeModel(anchors, v, v, TEXT, residual="residual" in kind).eval()
 
     def gradient():
-        leaf = (table[:, :64] if kind == "bce" else table).clone().requires_grad_()
-        model = SimpleNamespace(item_table=lambda: leaf, form="mixture")
-        residual = scores if kind == "one item, residual" else None
-        context = SimpleNamespace(residual=residual)
         if kind == "bce":
-            states, chosen = scores[:, :64].repeat(32, 1), items.repeat(32)
-            next_item_bce(states, chosen, chosen.flip(0), leaf).backward()
-        elif kind == "candidates":
+            leaf = v.clone().requires_grad_()
+            chosen = items.repeat(32)
+            next_item_bce(S.repeat(32, 1), chosen, chosen.flip(0), leaf).backward()
+            return leaf.grad
+        model.zero_grad(set_to_none=True)
+        context = model.context(S, x)
+        if "candidates" in kind:
             candidates = items.reshape(48, 10)
-            logits = GenerativeModel.candidate_logits(model, context, candidates)
-            (logits * scores[:48, None, :10]).sum().backward()
+            few = model.context(S[:48], x[:48])
+            (model.candidate_logits(few, candidates) * weights[:48, :, None]).sum().backward()
         else:
-            (GenerativeModel.log_item(model, context, items) * scores[:, :256]).sum().backward()
-        return leaf.grad
+            (model.log_item(context, items) * weights).sum().backward()
+        parts = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        assert len(parts) > 2
+        return torch.cat(parts)
 
     before = torch.get_num_threads()
     torch.set_num_threads(4)

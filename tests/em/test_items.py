@@ -1,0 +1,74 @@
+"""The attributes of items: MovieLens as recorded, and what a shop's catalogue adds."""
+
+from __future__ import annotations
+
+import hashlib
+
+import polars as pl
+import pytest
+import torch
+
+from latentcrs_utils.data import Dataset, Sequences
+from latentcrs_utils.em import items
+from latentcrs_utils.em.items import PERIOD_STARTS, item_attributes
+
+# of the tensors that the recorded results were trained on
+RECORDED = {"ml-100k": ((1009, 32), "edda5dc43eeb0df9")}
+
+
+def by_hand(data: Dataset) -> torch.Tensor:
+    """Genres and periods, item by item."""
+    genres = sorted({genre for of_item in data.items["genres"] for genre in of_item})
+    table = torch.zeros(data.n_items + 1, len(genres) + len(PERIOD_STARTS))
+    for item in range(1, data.n_items + 1):
+        row = data.item(item)
+        for genre in row["genres"]:
+            table[item, genres.index(genre)] = 1
+        if row["year"] is not None:
+            period = sum(start <= row["year"] for start in PERIOD_STARTS) - 1
+            table[item, len(genres) + period] = 1
+    return table
+
+
+def test_movielens_has_genres_and_periods_alone(data: Dataset) -> None:
+    table = item_attributes(data)
+    assert table.dtype == torch.float32
+    assert torch.equal(table, by_hand(data))
+    digest = hashlib.sha256(table.numpy().tobytes()).hexdigest()
+    assert (tuple(table.shape), digest[:16]) == RECORDED["ml-100k"]
+
+
+def shop(n: int = 6) -> Dataset:
+    columns = {
+        "title": list("abcdef"), "year": [2012, None, 1995, 2021, 1961, 2012],
+        "genres": [["Rock", "Rare"], ["Rock"], [], ["Jazz", "Rock"], ["Jazz"], ["Jazz"]],
+        "platform": ["PC", None, "Wii", "PC", None, "Wii"],
+        "creator": ["Ann", "Ann", "Bob", None, "Bob", "Cy"],
+        "price": [4.99, None, 20.0, 19.99, 250.0, 0.5],
+    }  # fmt: skip
+    items_ = pl.DataFrame(
+        {"item": range(1, n + 1), "raw_item": list("uvwxyz"), **columns},
+        schema_overrides={"item": pl.Int32, "year": pl.Int32},
+    )
+    users = pl.DataFrame({"user": [0], "raw_user": ["u"]})
+    return Dataset("amazon-x", items_, users, Sequences.from_lists([[1, 2, 3, 4, 5]]), {}, "none")
+
+
+def test_a_shop_adds_platform_price_and_frequent_creators(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("GENRE_COUNT", 2), ("CREATOR_COUNT", 2), ("N_CREATORS", 1)):
+        monkeypatch.setattr(items, name, value)
+    table = item_attributes(shop())
+    n_periods, n_prices = len(items.SHOP_PERIOD_STARTS), len(items.PRICE_STARTS)
+    genres, periods, platforms, prices, creators = table.split(
+        [2, n_periods, 2, n_prices, 1], dim=1
+    )
+    assert genres[1:].tolist() == [[0, 1], [0, 1], [0, 0], [1, 1], [1, 0], [1, 0]]  # Jazz, Rock
+    assert platforms[1:].tolist() == [[1, 0], [0, 0], [0, 1], [1, 0], [0, 0], [0, 1]]  # PC, Wii
+    # Ann and Bob made two each; one is kept
+    assert creators[1:, 0].tolist() == [1, 1, 0, 0, 0, 0]
+    started = [items.SHOP_PERIOD_STARTS[int(row.argmax())] for row in periods[[1, 3, 4, 5]]]
+    assert started == [2010, 1995, 2020, 1960]
+    assert periods[2].sum() == 0 and prices[2].sum() == 0
+    assert [int(row.argmax()) for row in prices[[1, 3, 4, 5, 6]]] == [0, 4, 3, 7, 0]
+    assert table[0].sum() == 0
+    assert set(table.unique().tolist()) == {0, 1}
