@@ -1,6 +1,6 @@
 """`make run`: from raw ratings to a table of results and a conversation, with what to expect said.
 
-Also `make results`: the same table over several seeds, recorded for the README.
+Also `make results`: the same table over several seeds, recorded for the README; for any data set.
 """
 
 from __future__ import annotations
@@ -29,27 +29,49 @@ DIALOGUE = (
 
 
 class Steps:
-    """Says what comes next and how long the step before took."""
+    """Says what comes next and how long it took; keeps a list of it.
+
+    Attributes:
+        taken: one row a finished step: step, seconds (wall clock), cpu_seconds (all threads).
+    """
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
+        self.taken: list[dict[str, Any]] = []
+        self._current: tuple[str, float, float] | None = None
 
     def __call__(self, message: str) -> None:
-        """Print a line with the seconds since the start."""
-        now = time.perf_counter()
+        """Print a line with the seconds since the start; what was said before is done."""
+        now, cpu = time.perf_counter(), time.process_time()
+        if self._current is not None:
+            step, began, cpu_began = self._current
+            seconds, cpu_seconds = round(now - began, 1), round(cpu - cpu_began, 1)
+            self.taken.append({"step": step, "seconds": seconds, "cpu_seconds": cpu_seconds})
+        self._current = message, now, cpu
         print(f"[{now - self.started:5.0f} s] {message}", flush=True)
 
 
-def prepare(say: Steps) -> tuple[Dataset, Language]:
-    """Data, utterances and their embeddings: what all seeds share."""
-    from latentcrs_utils.data import load_dataset
-    from latentcrs_utils.language import embed, simulate_utterances
+def prepare(say: Steps, name: str = "ml-100k", tests: str = "all") -> tuple[Dataset, Language]:
+    """Data, utterances and their embeddings: what all seeds share.
 
-    say("MovieLens-100k: ratings, 5-core, splits")
-    data = load_dataset("ml-100k")
+    Args:
+        say: is told what comes next.
+        name: of the data set.
+        tests: "all", or "unseen": of the test texts, only single messages in phrasings that no
+            training text used, which spares a third of the embedding.
+    """
+    from latentcrs_utils.data import load_dataset
+    from latentcrs_utils.language import Utterances, embed, simulate_utterances
+
+    say(f"{name}: ratings, filter, splits")
+    data = load_dataset(name)
     print(f"          {data!r}")
     say("Simulated utterances")
     utterances = simulate_utterances(data, seed=0)
+    if tests == "unseen":
+        split, phrasing = utterances.frame["split"], utterances.frame["phrasing"]
+        spared = (split == "test_turns") | ((split == "test") & (phrasing == "train"))
+        utterances = Utterances(utterances.frame.filter(~spared))
     n_distinct = len(set(utterances.texts))
     print(f"          {len(utterances.texts):,} utterances, {n_distinct:,} distinct")
     say("Embedding each distinct utterance once (PromptEOL, SmolLM2-135M)")
@@ -63,8 +85,10 @@ def results(
 
     Returns:
         The systems of the first seed, and the summaries: "masked", "unmasked" (one turn, four
-        levels) and "by_turns" (after one to five messages, masked).
+        levels) and, where the utterances hold dialogues to test on, "by_turns" (after one to five
+        messages, masked).
     """
+    from latentcrs_utils.em.model import rows_of
     from latentcrs_utils.evaluation.one_turn import (
         dialogue_cases,
         evaluate,
@@ -74,6 +98,8 @@ def results(
     from latentcrs_utils.evaluation.systems import fit_all, scorers
 
     ranks: dict[str, list[dict[str, np.ndarray]]] = {"masked": [], "unmasked": [], "by_turns": []}
+    if not len(rows_of(language, "test_turns")):
+        del ranks["by_turns"]
     by_seed = []
     for seed in seeds:
         suffix = f" (seed {seed})" if len(seeds) > 1 else ""
@@ -84,10 +110,11 @@ def results(
         fitted = fit_all(data, language, seed=seed, say=say_seed)
         say("Ranking all items for every test user" + suffix)
         cases = one_turn_cases(data, fitted.backbone, language)
-        dialogues = dialogue_cases(data, fitted.backbone, language)
         ranks["masked"].append(evaluate(cases, scorers(fitted)))
         ranks["unmasked"].append(evaluate(cases, scorers(fitted), masked=False))
-        ranks["by_turns"].append(evaluate(dialogues, scorers(fitted)))
+        if "by_turns" in ranks:
+            dialogues = dialogue_cases(data, fitted.backbone, language)
+            ranks["by_turns"].append(evaluate(dialogues, scorers(fitted)))
         by_seed.append(fitted)
     return by_seed[0], {
         name: summarise(dialogues if name == "by_turns" else cases, of_seeds)
@@ -101,7 +128,7 @@ def print_table(summary: pl.DataFrame, n_users: int) -> None:
 
     table = level_table(summary, phrasing=UNSEEN)
     levels = table.columns[1:]
-    print(f"\nNDCG@20, {n_users} test users, history masked, phrasing not seen in training")
+    print(f"\nNDCG@20, {n_users:,} test users, history masked, phrasing not seen in training")
     print(f"{'':28}" + "".join(f"{level:>13}" for level in levels))
     for row in table.iter_rows(named=True):
         print(f"{row['system']:28}" + "".join(f"{row[level]:13.3f}" for level in levels))
@@ -115,8 +142,10 @@ def print_dialogue(model: LatentCRS) -> None:
     from latentcrs_utils.conversation import Conversation
 
     user, messages = DIALOGUE
+    users = model.data.users["raw_user"]
+    user = user if str(user) in users else users[0]
     chat = Conversation(model, user=user)
-    print(f"\nA conversation with user {user} of MovieLens-100k ({model.name}):\n")
+    print(f"\nA conversation with user {user} of {model.data.name} ({model.name}):\n")
     for message in messages:
         turn = chat.say(message)
         print(turn)
@@ -130,20 +159,23 @@ def record(
     seeds: list[int],
     data: Dataset,
     language: Language,
+    command: str,
+    steps: list[dict[str, Any]],
 ) -> None:
-    """Write the results with what made them: machine, versions, date, command."""
+    """Write the results with what made them: machine, versions, date, command, time of each step.
+
+    A step whose result was on disk already took next to nothing, and says so.
+    """
     from latentcrs_utils.evaluation.recording import provenance, write_record
 
     packages = ("torch", "transformers", "scikit-learn", "polars", "numpy")
-    command = (
-        f"python -m latentcrs_utils.run --seeds {' '.join(map(str, seeds))} "
-        f"--no-notebooks --record {path.as_posix()}"
-    )
     content = {
         **provenance(command, packages),
         "data": {"name": data.name, "users": data.n_users, "items": data.n_items},
         "language_model": language.embedder.name,
+        "texts": {"utterances": len(language.x), "distinct": len(set(language.utterances.texts))},
         "seeds": seeds,
+        "steps": steps,
         **{name: _rounded(summary) for name, summary in summaries.items()},
     }
     write_record(path, content)
@@ -172,17 +204,27 @@ def main(arguments: list[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m latentcrs_utils.run", description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
+    parser.add_argument("--data", default="ml-100k", help="a data set; default: ml-100k")
+    parser.add_argument(
+        "--tests",
+        choices=("all", "unseen"),
+        default="all",
+        help="unseen: only single messages in phrasings that training never used",
+    )
     parser.add_argument("--no-notebooks", action="store_true", help="only the table and the talk")
     parser.add_argument("--record", type=Path, help="write the results to this JSON file")
     options = parser.parse_args(arguments)
     say = Steps()
     try:
-        data, language = prepare(say)
+        data, language = prepare(say, options.data, options.tests)
         fitted, summaries = results(data, language, options.seeds, say)
         if not options.no_notebooks:
             execute_notebooks(say)
         if options.record:
-            record(options.record, summaries, options.seeds, data, language)
+            say("Writing the results")
+            given = " ".join(sys.argv[1:] if arguments is None else arguments)
+            command = f"python -m latentcrs_utils.run {given}"
+            record(options.record, summaries, options.seeds, data, language, command, say.taken)
         print_table(summaries["masked"], data.n_users)
         print_dialogue(fitted.latentcrs_plus)
     except LatentCRSError as error:

@@ -14,7 +14,7 @@ from torch import Tensor
 from latentcrs_utils.em.algorithm import Instances
 from latentcrs_utils.em.model import instances_of, rows_of
 from latentcrs_utils.evaluation.metrics import bootstrap_interval
-from latentcrs_utils.ranking import ndcg, rank_of_target, recall
+from latentcrs_utils.ranking import MEMORY, ndcg, ranks_in_chunks, recall
 
 if TYPE_CHECKING:
     from latentcrs_utils.behavior import Backbone
@@ -39,6 +39,14 @@ class Cases:
     instances: Instances
     texts: list[str]
     frame: pl.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: slice) -> Cases:
+        """The cases of a slice of rows, in their order."""
+        numbers = torch.arange(len(self))[rows]
+        return Cases(self.instances.take(numbers), self.texts[rows], self.frame[numbers.numpy()])
 
 
 Scorer = Callable[[Cases], Tensor]
@@ -72,23 +80,36 @@ def dialogue_cases(data: Dataset, backbone: Backbone, language: Language) -> Cas
 
 
 def evaluate(
-    cases: Cases, systems: Mapping[str, Scorer], *, masked: bool = True
+    cases: Cases, systems: Mapping[str, Scorer], *, masked: bool = True, memory: int = MEMORY
 ) -> dict[str, np.ndarray]:
     """Rank of the target under every system.
+
+    The systems are asked for some cases at a time, so that memory does not grow with their number.
 
     Args:
         cases: the instances, the same for all systems.
         systems: name -> function from cases to scores [N, V + 1].
         masked: leave the items of the history out of the ranking (ICLRec's convention).
+        memory: bytes of scores that a system is asked for at once at most (but one case at least).
 
     Returns:
         name -> ranks [N], 1 is best.
     """
+    if not len(cases):
+        return {name: np.zeros(0, dtype=np.int64) for name in systems}
     seen = cases.instances.histories if masked else None
-    return {
-        name: rank_of_target(scorer(cases), cases.instances.targets, seen).numpy()
-        for name, scorer in systems.items()
-    }
+
+    def ranks(scorer: Scorer) -> np.ndarray:
+        n_items = scorer(cases.take(slice(0, 1))).shape[1] - 1
+        return ranks_in_chunks(
+            lambda rows: scorer(cases.take(rows)),
+            cases.instances.targets,
+            seen,
+            n_items=n_items,
+            memory=memory,
+        ).numpy()
+
+    return {name: ranks(scorer) for name, scorer in systems.items()}
 
 
 def metric_values(ranks: np.ndarray, metric: str) -> np.ndarray:

@@ -59,11 +59,15 @@ def fit_all(
 
 
 def scorers(fitted: Fitted) -> dict[str, Scorer]:
-    """Name -> scores [N, V + 1] of the cases, in the order of the table."""
+    """Name -> scores [N, V + 1] of the cases, in the order of the table.
+
+    Of as many cases as the caller can hold scores of (`evaluate` asks for some at a time).
+    """
     data, backbone = fitted.data, fitted.backbone
+    popular = popularity(data)
 
     def by_popularity(cases: Cases) -> Tensor:
-        return popularity(data).expand(len(cases.texts), -1)
+        return popular.expand(len(cases), -1)
 
     def by_backbone(cases: Cases) -> Tensor:
         return backbone.scores(cases.instances.S)

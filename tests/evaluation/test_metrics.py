@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latentcrs_utils import ranking
 from latentcrs_utils.data import Sequences
 from latentcrs_utils.evaluation.metrics import (
     bootstrap_interval,
@@ -17,6 +18,7 @@ from latentcrs_utils.evaluation.metrics import (
     rank_of_target,
     recall,
 )
+from latentcrs_utils.ranking import rank_by_factors, ranks_in_chunks
 
 INF = float("inf")
 
@@ -68,6 +70,120 @@ def test_ranks_agree_with_sorting_and_do_not_depend_on_chunks(seed: int, chunk: 
         expected.append(sorted(candidates, key=lambda i, row=row: -row[i]).index(target) + 1)
     found = rank_of_target(scores, targets, Sequences.from_lists(lists), chunk_size=chunk)
     assert found.tolist() == expected
+
+
+def ranks_by_counting(scores: np.ndarray, targets: np.ndarray, seen: list | None) -> list[int]:
+    """One rank after the other: items at least as good as the target, the seen ones left out."""
+    ranks = []
+    for row, (of_row, target) in enumerate(zip(scores, targets, strict=True)):
+        gone = set() if seen is None else set(seen[row]) - {target}
+        better = [i for i in range(1, len(of_row)) if of_row[i] >= of_row[target] and i not in gone]
+        ranks.append(len(better))
+    return ranks
+
+
+@st.composite
+def ranking_problems(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, list | None]:
+    """Scores with ties and minus infinities, targets in the history, empty and double histories."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    n_rows, n_items = draw(st.integers(1, 9)), draw(st.integers(1, 14))
+    scores = rng.integers(0, draw(st.integers(1, 30)), (n_rows, n_items + 1)).astype(np.float32)
+    scores[rng.random(scores.shape) < draw(st.sampled_from([0.0, 0.3, 1.0]))] = -np.inf
+    scores[:, 0] = draw(st.sampled_from([-INF, 0.0, INF, np.nan]))
+    targets = rng.integers(1, n_items + 1, n_rows)
+    if not draw(st.booleans()):
+        return scores, targets, None
+    return (
+        scores,
+        targets,
+        [rng.integers(1, n_items + 1, rng.integers(0, 6)).tolist() for _ in range(n_rows)],
+    )
+
+
+@given(ranking_problems(), st.integers(1, 5))
+def test_ranks_in_chunks_are_those_of_counting(problem: tuple, rows: int) -> None:
+    scores, targets, lists = problem
+    seen = None if lists is None else Sequences.from_lists(lists)
+    expected = ranks_by_counting(scores, targets, lists)
+    assert rank_of_target(torch.from_numpy(scores), targets, seen).tolist() == expected
+    n_items, asked = scores.shape[1] - 1, []
+
+    def score_rows(of: slice) -> torch.Tensor:
+        asked.append(of.stop - of.start)
+        return torch.from_numpy(scores[of])
+
+    memory = rows * 4 * (n_items + 1)
+    found = ranks_in_chunks(score_rows, targets, seen, n_items=n_items, memory=memory)
+    assert found.tolist() == expected
+    assert max(asked) <= rows
+    assert sum(asked) == len(scores)
+
+
+@given(st.integers(0, 2**31), st.booleans(), st.sampled_from([2**21, 2**10]))
+def test_ranks_of_factors_are_those_of_their_product(seed: int, masked: bool, cache: int) -> None:
+    # whole numbers: exact products, many ties; a small "cache" makes many tiles of few items
+    rng = np.random.default_rng(seed)
+    n_users, n_items = int(rng.integers(1, 300)), int(rng.integers(1, 40))
+    users, items = (
+        torch.from_numpy(rng.integers(-2, 3, (n, 3)).astype(np.float32))
+        for n in (n_users, n_items + 1)
+    )
+    targets = rng.integers(1, n_items + 1, n_users)
+    lists = [rng.integers(1, n_items + 1, rng.integers(0, 6)).tolist() for _ in range(n_users)]
+    seen = Sequences.from_lists(lists) if masked else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "_CACHE", cache)
+        found = rank_by_factors(users, items, targets, seen)
+    scores = (users @ items.T).numpy()
+    assert found.tolist() == ranks_by_counting(scores, targets, lists if masked else None)
+
+
+def test_tiles_of_items_are_used_where_a_row_of_scores_is_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # whole numbers, whose sums are exact in whatever order a product adds them up
+    generator = torch.Generator().manual_seed(0)
+    users, items = (
+        torch.randint(-9, 10, (n, 16), generator=generator).float() for n in (300, 9001)
+    )
+    targets = torch.randint(1, 9001, (300,), generator=generator)
+    seen = Sequences.from_lists([[1 + row, 2 + row, 9000, 1 + row] for row in range(300)])
+    expected = rank_of_target(users @ items.T, targets, seen)
+    monkeypatch.setattr(ranking, "ranks_in_chunks", None)  # the whole rows are not asked for
+    assert torch.equal(rank_by_factors(users, items, targets, seen), expected)
+    items[5000] = torch.nan
+    with pytest.raises(ValueError, match="hold NaN"):
+        rank_by_factors(users, items, targets, seen)
+
+
+def test_a_product_that_rounds_unevenly_is_ranked_by_whole_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    users, items = (torch.randn(n, 16, generator=generator) for n in (50, 9001))
+    targets = torch.randint(1, 9001, (50,), generator=generator)
+    expected = rank_of_target(users @ items.T, targets)
+    monkeypatch.setattr(ranking, "_rank_in_tiles", lambda *_: None)
+    assert torch.equal(rank_by_factors(users, items, targets), expected)
+
+
+@pytest.mark.parametrize("column", [1, 2, 3])
+def test_a_score_that_is_not_a_number_is_refused_wherever_it_stands(column: int) -> None:
+    scores = torch.tensor([[-INF, 1.0, 2.0, 3.0]] * 5)
+    scores[3, column] = torch.nan
+    with pytest.raises(ValueError, match="rows 2 to 3 hold NaN"):
+        rank_of_target(scores, [1, 2, 3, 1, 2], chunk_size=2)
+
+
+def test_infinities_of_both_signs_are_no_reason_to_complain() -> None:
+    assert rank_of_target(torch.tensor([[0.0, INF, -INF, 1.0]]), [3]).tolist() == [2]
+
+
+def test_chunks_of_the_wrong_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"Rows 0 to 1 came with scores \(2, 3\)"):
+        ranks_in_chunks(lambda rows: torch.zeros(2, 3), [1, 1], n_items=3)
+    with pytest.raises(ValueError, match="3 users came with 2 targets"):
+        rank_by_factors(torch.zeros(3, 2), torch.zeros(4, 2), [1, 1])
 
 
 @pytest.mark.parametrize(

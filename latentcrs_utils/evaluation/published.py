@@ -1,0 +1,88 @@
+"""The one-turn numbers that the paper prints (Tables 2, 3 and 5), as data to compare with.
+
+Utterances, users of the sample and language models are the paper's: a row says how far its authors
+came with their simulator, not what the same system would reach with ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+METRICS = ("Recall@5", "NDCG@5", "Recall@20", "NDCG@20")
+DATA_SETS = ("ml-1m", "amazon-video-games", "amazon-cds")
+
+_TABLES = {
+    2: """
+CRM         | .1165 .0690 .3273 .1279 | .0024 .0014 .0090 .0032 | .0089 .0055 .0297 .0111
+UNICORN     | .1215 .0734 .3086 .1274 | .1138 .0753 .2317 .1099 | .0839 .0518 .1911 .0833
+CRIF        | .0784 .0489 .2363 .0926 | .0427 .0267 .1058 .0443 | .0157 .0100 .0442 .0180
+LatentCRS_B | .1437 .0921 .3305 .1449 | .1378 .0964 .2598 .1310 | .0485 .0326 .1083 .0494
+""",
+    3: """
+Llama 3.1-8B   | .054 .0396 .092 .0507 | .020 .0143 .034 .0182 | .012 .0074 .016 .0085
+Gemini 1.5 pro | .068 .0414 .096 .0604 | .034 .0216 .062 .0409 | .018 .0136 .088 .0433
+GPT4           | .064 .0421 .102 .0622 | .032 .0204 .058 .0400 | .028 .0204 .104 .0476
+Chat-Rec       | .086 .0546 .150 .0950 | .038 .0268 .080 .0630 | .016 .0111 .108 .0787
+InteRecAgent   | .006 .0043 .022 .0087 | .014 .0086 .024 .0118 | .018 .0129 .030 .0163
+LatentCRS_B    | .142 .0879 .340 .1426 | .140 .1008 .250 .1326 | .040 .0270 .106 .0454
+LatentCRS_F    | .180 .1209 .318 .1604 | .146 .1072 .230 .1347 | .058 .0375 .126 .0573
+LatentCRS_V    | .160 .1139 .320 .1582 | .180 .1386 .246 .1592 | .048 .0302 .108 .0489
+""",
+    5: """
+LatentCRS_B         | .1468 .0918 .3333 .1446 | .1378 .0964 .2598 .1310 | .0485 .0326 .1083 .0494
+w/o Inference Model | .0232 .0147 .0678 .0271 | .0309 .0204 .0595 .0283 | .0240 .0150 .0667 .0269
+direct KL Align     | .0847 .0518 .2256 .0911 | .0728 .0472 .1740 .0756 | .0258 .0165 .0689 .0285
+w/o Recloss         | .0698 .0755 .2073 .0805 | .1006 .0700 .2092 .1098 | .0241 .0132 .0650 .0264
+""",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Printed:
+    """One system on one data set, as printed.
+
+    Attributes:
+        table: number of the paper's table.
+        data: name of the data set in this course; Table 3 is a sample of 500 test users of it.
+        system: the paper's name of the system.
+        metrics: metric -> printed value.
+        half_units: metric -> half a unit of the last printed digit; the true value is this near.
+    """
+
+    table: int
+    data: str
+    system: str
+    metrics: dict[str, float]
+    half_units: dict[str, float]
+
+
+def _rows() -> Iterator[Printed]:
+    for table, text in _TABLES.items():
+        for line in text.strip().splitlines():
+            system, *blocks = line.split("|")
+            for data, block in zip(DATA_SETS, blocks, strict=True):
+                printed = dict(zip(METRICS, block.split(), strict=True))
+                yield Printed(
+                    table,
+                    data,
+                    system.strip(),
+                    {metric: float(value) for metric, value in printed.items()},
+                    {m: 0.5 * 10.0 ** -len(v.partition(".")[2]) for m, v in printed.items()},
+                )
+
+
+ROWS: tuple[Printed, ...] = tuple(_rows())
+
+
+def printed(table: int, data: str, system: str) -> Printed:
+    """Return one row of a table.
+
+    Raises:
+        KeyError: the table has no such row; the message lists what there is.
+    """
+    for row in ROWS:
+        if (row.table, row.data, row.system) == (table, data, system):
+            return row
+    there = sorted({f"Table {row.table}, {row.data}, {row.system}" for row in ROWS})
+    raise KeyError(f"No Table {table}, {data}, {system}. There is: {'; '.join(there)}.")

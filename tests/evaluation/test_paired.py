@@ -1,0 +1,78 @@
+"""Paired differences: by hand, clustered by user, and with the coverage that is promised."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from latentcrs_utils.evaluation.metrics import bootstrap_interval
+from latentcrs_utils.evaluation.paired import paired_difference, users_needed
+
+
+def test_mean_and_interval_by_hand() -> None:
+    found = paired_difference(torch.tensor([1.0, 0.5, 0.5]), np.array([0.5, 0.5, 0.0]))
+    assert found.mean == pytest.approx(1 / 3)
+    assert found.per_user.tolist() == [0.5, 0.0, 0.5]
+    assert (found.low, found.high) == bootstrap_interval(found.per_user)
+
+
+def test_what_both_share_cancels() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.normal(size=400)  # users differ far more than systems do
+    found = paired_difference(hard + 0.1 + 0.1 * rng.normal(size=400), hard)
+    assert found.is_clear and 0.08 < found.low < found.high < 0.12
+    one, other = bootstrap_interval(hard + 0.1), bootstrap_interval(hard)
+    assert one[0] < other[1]  # the two intervals overlap all the same
+
+
+def test_instances_of_a_user_are_not_independent() -> None:
+    rng = np.random.default_rng(1)
+    gap = rng.normal(size=50).repeat(8)
+    users = np.arange(50).repeat(8)
+    order = rng.permutation(400)
+    clustered = paired_difference(gap[order], np.zeros(400), users[order])
+    naive = paired_difference(gap, np.zeros(400))
+    assert len(clustered.per_user) == 50
+    assert clustered.mean == pytest.approx(naive.mean)
+    ratio = (clustered.high - clustered.low) / (naive.high - naive.low)
+    assert 2.3 < ratio < 3.4  # sqrt(8) = 2.83
+
+
+def test_users_with_more_instances_count_once() -> None:
+    found = paired_difference(np.array([1.0, 0.0, 0.0]), np.zeros(3), np.array([7, 7, 3]))
+    assert sorted(found.per_user.tolist()) == [0.0, 0.5]
+
+
+def test_no_difference_is_rarely_called_one() -> None:
+    rng = np.random.default_rng(2)
+    called = [
+        paired_difference(rng.normal(size=60), np.zeros(60), n=400, seed=s).is_clear
+        for s in range(300)
+    ]
+    assert 0.01 < np.mean(called) < 0.11
+
+
+def test_users_needed_finds_the_effect_as_often_as_promised() -> None:
+    rng = np.random.default_rng(3)
+    n = users_needed(rng.normal(scale=2, size=20_000), 0.5)
+    assert n == pytest.approx((2.8 * 2 / 0.5) ** 2, rel=0.05)
+    found = [
+        paired_difference(rng.normal(0.5, 2, size=n), np.zeros(n), n=400, seed=s).low > 0
+        for s in range(300)
+    ]
+    assert 0.72 < np.mean(found) < 0.88
+
+
+def test_half_the_effect_takes_four_times_the_users() -> None:
+    gap = np.random.default_rng(4).normal(size=500)
+    assert users_needed(gap, 0.05) == pytest.approx(4 * users_needed(gap, 0.1), rel=0.01)
+    assert users_needed(gap, -0.1) == users_needed(gap, 0.1)
+
+
+def test_bad_input() -> None:
+    with pytest.raises(ValueError, match="3 differences came with 2 users"):
+        paired_difference(np.zeros(3), np.zeros(3), np.zeros(2))
+    for gap, effect in ((np.zeros(1), 0.1), (np.zeros(9), 0.0)):
+        with pytest.raises(ValueError, match="two users"):
+            users_needed(gap, effect)
