@@ -9,7 +9,10 @@ PYTEST_FLAGS ?=
 # Which notebooks, by prefix, e.g. `make notebooks NOTEBOOKS="04 05"`; empty means all.
 NOTEBOOKS ?=
 SEEDS     ?= 0 1 2
-RESULTS   ?= results/one_turn_ml-100k.json
+DATA      ?= ml-100k
+RESULTS   ?= results/one_turn_$(DATA).json
+# Extra flags of that command, see `python -m latentcrs_utils.run --help`.
+RESULTS_FLAGS ?=
 # Extra flags for the two servers, e.g. `make chat VOILA_FLAGS="--port=9000 --no-browser"`.
 LAB_FLAGS   ?=
 VOILA_FLAGS ?=
@@ -71,12 +74,14 @@ notebooks: $(STAMP)  ## re-execute and normalise the committed notebooks, and th
 	$(PY) tools/notebooks.py $(NOTEBOOKS)
 	$(PY) tools/readme.py
 
+# The other data sets: `make results DATA=ml-1m RESULTS_FLAGS="--tests unseen"`, for example.
 results: $(STAMP)  ## the results table over several seeds, recorded and put into the README
-	$(PY) -m latentcrs_utils.run --seeds $(SEEDS) --no-notebooks --record $(RESULTS)
+	$(PY) -m latentcrs_utils.run --data $(DATA) --seeds $(SEEDS) --no-notebooks --record $(RESULTS) $(RESULTS_FLAGS)
 	$(PY) tools/readme.py
 
-bench: $(STAMP)  ## measure the stages against a floor on this machine
+bench: $(STAMP)  ## the speed of every stage against its floor and others' code, recorded and put into the README
 	$(PY) -m benchmarks
+	$(PY) tools/readme.py
 
 doctor:  ## check the installation; says what to do where something is wrong
 	@if [ -x $(PY) ]; then $(PY) tools/doctor.py; else $(PYTHON) tools/doctor.py; fi

@@ -1,18 +1,24 @@
-"""Timing two things side by side, and counting what a computation must at least do."""
+"""Timing things side by side, memory, and the floors that a stage is compared with."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+
+from .products import Product, products_of, replay
 
 # large enough for a processor's best rate, small enough for a few milliseconds
 _SIDE = 1024
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -21,48 +27,70 @@ class Measurement:
 
     Attributes:
         stage: what was timed.
+        scale: the data, or the shapes, that it was timed at.
         seconds: median of one call.
         floor: what the stage is compared with.
         floor_seconds: median of the floor.
         note: what one call does.
+        aim: the largest ratio that is good enough; None where nobody set one.
+        gflop: floating-point operations of the stage's own matrix products, in 10^9.
+        best_rate_seconds: what these would take at this machine's best rate, that of a large
+            square product: a stricter floor, which small products cannot reach.
+        peak_bytes: resident memory at its highest, above what was there before the call; None
+            where the system does not tell.
     """
 
     stage: str
+    scale: str
     seconds: float
     floor: str
     floor_seconds: float
     note: str
+    aim: float | None = None
+    gflop: float | None = None
+    best_rate_seconds: float | None = None
+    peak_bytes: int | None = None
 
     @property
     def ratio(self) -> float:
         """How many times the floor the stage takes; 1 would be perfect."""
         return self.seconds / self.floor_seconds
 
+    @property
+    def ratio_at_best_rate(self) -> float | None:
+        """The ratio to the stricter floor, where there is one."""
+        return self.seconds / self.best_rate_seconds if self.best_rate_seconds else None
+
+
+def clock() -> tuple[str, Callable[[], float]]:
+    """Name and reading, in seconds, of the clock that measures.
+
+    With one thread it is the processor time of this process, since other work on the machine
+    hardly touches that; with several threads, whose waiting counts too, the time on the wall.
+    """
+    if torch.get_num_threads() == 1:
+        return "processor time of the one thread", time.process_time
+    return "time on the wall", time.perf_counter
+
 
 def compare(
-    stage: Callable[[], Any], floor: Callable[[], Any], repeats: int = 7
-) -> tuple[float, float]:
-    """Return the median seconds of ``stage`` and of ``floor``, called in turn.
+    *functions: Callable[[], Any], repeats: int = 7, warm: bool = False
+) -> tuple[float, ...]:
+    """Return the median seconds of every function, called in turn.
 
-    Taking turns spreads what others do on the machine evenly over both. One call of each
-    before the clock starts warms caches and lazy imports.
+    Taking turns spreads what others do on the machine evenly over all. Unless they are ``warm``,
+    one call of each before the clock starts warms caches and lazy imports.
     """
-    times: tuple[list[float], list[float]] = ([], [])
-    for repeat in range(repeats + 1):
-        for function, seconds in zip((stage, floor), times, strict=True):
-            started = time.perf_counter()
+    _, now = clock()
+    times: list[list[float]] = [[] for _ in functions]
+    for repeat in range(repeats + (not warm)):
+        for function, seconds in zip(functions, times, strict=True):
+            started = now()
             function()
-            elapsed = time.perf_counter() - started
-            if repeat:
+            elapsed = now() - started
+            if repeat or warm:
                 seconds.append(elapsed)
-    return statistics.median(times[0]), statistics.median(times[1])
-
-
-def count_flops(function: Callable[[], Any]) -> int:
-    """Return the floating-point operations of a call's matrix products, backward included."""
-    with FlopCounterMode(display=False) as counter:
-        function()
-    return counter.get_total_flops()
+    return tuple(map(statistics.median, times))
 
 
 def matrix_product(dtype: torch.dtype) -> tuple[Callable[[], Any], int]:
@@ -72,13 +100,59 @@ def matrix_product(dtype: torch.dtype) -> tuple[Callable[[], Any], int]:
     return (lambda: left @ right), 2 * _SIDE**3
 
 
+def _resident(name: str) -> int:
+    """Bytes of VmRSS (now) or VmHWM (at the highest) of this process."""
+    for line in _STATUS.read_text(encoding="ascii").splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"{_STATUS} has no {name}")
+
+
+def peak_bytes(function: Callable[[], Any]) -> int | None:
+    """Return how far the resident memory rises above its start during a call (Linux), or None."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        # what earlier calls freed goes back to the system, so that this call's memory is new
+        ctypes.CDLL(None).malloc_trim(0)
+    try:
+        _CLEAR.write_text("5", encoding="ascii")
+        before = _resident("VmRSS")
+        function()
+        return max(0, _resident("VmHWM") - before)
+    except OSError:
+        return None
+
+
 def against_matrix_products(
-    stage: str, function: Callable[[], Any], dtype: torch.dtype, note: str, repeats: int = 7
+    stage: str,
+    scale: str,
+    function: Callable[[], Any],
+    note: str,
+    *,
+    aim: float | None = None,
+    repeats: int = 7,
 ) -> Measurement:
-    """Compare a call with its own matrix products, done at this machine's best rate."""
-    product, flops_of_product = matrix_product(dtype)
-    flops = count_flops(function)
-    seconds, product_seconds = compare(function, product, repeats)
-    rate = flops_of_product / product_seconds
-    floor = f"its {flops / 1e9:.2f} GFLOP at {rate / 1e9:.0f} GFLOP/s"
-    return Measurement(stage, seconds, floor, flops / rate, note)
+    """Compare a call with its own matrix products: at their own shapes, and at the best rate."""
+    products: list[Product] = []
+    peak = peak_bytes(lambda: products.extend(products_of(function)))
+    flops = sum(product.flops for product in products)
+    dtype = max(products, key=lambda product: product.flops).dtype
+    square, flops_of_square = matrix_product(dtype)
+    floor = replay(products)
+    floor()
+    square()
+    seconds, floor_seconds, square_seconds = compare(
+        function, floor, square, repeats=repeats, warm=True
+    )
+    return Measurement(
+        stage,
+        scale,
+        seconds,
+        f"its own {len(products):,} matrix products",
+        floor_seconds,
+        note,
+        aim,
+        flops / 1e9,
+        flops * square_seconds / flops_of_square,
+        peak,
+    )

@@ -1,4 +1,4 @@
-"""The stages that are measured, each on MovieLens-100k as the course runs it."""
+"""The stages that are measured against their floors, on MovieLens-100k and at larger shapes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from latentcrs_utils.behavior.encoder import SASRec
-from latentcrs_utils.behavior.pretraining import next_item_loss, next_item_windows
-from latentcrs_utils.config import preset
-from latentcrs_utils.data import Dataset, k_core, positives
+from latentcrs_utils.data import Dataset, Sequences, k_core, positives
 from latentcrs_utils.data.movielens import read_movielens_100k
-from latentcrs_utils.em.algorithm import Instances, Learner, generative_loss
-from latentcrs_utils.em.items import item_vectors
-from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
 from latentcrs_utils.language.embedder import Embedder
-from latentcrs_utils.language.models import load_language_model
-from latentcrs_utils.ranking import rank_of_target
+from latentcrs_utils.ranking import rank_by_factors
 
-from .measure import Measurement, against_matrix_products, compare
+from .measure import (
+    Measurement,
+    against_matrix_products,
+    compare,
+    matrix_product,
+    peak_bytes,
+)
+from .training import measure_backbone, measure_em
+from .worlds import ml_1m_shaped
 
 _SENTENCES = (
     "something funny from the eighties",
@@ -27,16 +29,56 @@ _SENTENCES = (
     "we need a film for the kids, with songs in it if there is one",
     "I loved the one with the train; more like that",
 )
+# users of the largest ranking: the time is in proportion, the memory is bounded
+_CDS_USERS, _CDS_ITEMS = 2048, 76_616
+# a third of ML-1M's users: an epoch is in proportion, and the catalogue is whole
+_ML_1M_USERS = 2000
 
 
-def stages(data: Dataset) -> Iterator[Measurement]:
-    """Measure all stages, cheapest first."""
+def of_data(data: Dataset, quick: bool) -> Iterator[Measurement]:
+    """Filtering and padding."""
     yield five_core()
     yield padding(data)
-    yield full_ranking(data)
-    yield backbone_step(data)
-    yield em_step(data)
-    yield embedding()
+
+
+def of_ranking(data: Dataset, quick: bool) -> Iterator[Measurement]:
+    """Full ranking, at three sizes of the catalogue."""
+    yield full_ranking(data.name, *ranking_of(data), repeats=30)
+    if not quick:
+        yield full_ranking("ML-1M shapes", *random_ranking(6034, 3125, 95), repeats=5)
+        yield full_ranking("CDs shapes", *random_ranking(_CDS_USERS, _CDS_ITEMS, 12), repeats=3)
+
+
+def of_backbone(data: Dataset, quick: bool) -> Iterator[Measurement]:
+    """Pretraining by whole epochs."""
+    yield measure_backbone(data, repeats=1 if quick else 3)
+    if not quick:
+        yield measure_backbone(ml_1m_shaped(_ML_1M_USERS), repeats=1)
+
+
+def of_em(data: Dataset, quick: bool) -> Iterator[Measurement]:
+    """EM by whole epochs."""
+    n_batches = 4 if quick else None
+    for residual in (False, True):
+        yield measure_em(data, 256, 1 if quick else 3, residual=residual, n_batches=n_batches)
+    if not quick:
+        large = ml_1m_shaped(_ML_1M_USERS)
+        for residual in (False, True):
+            yield measure_em(large, 512, 1, residual=residual)
+
+
+def of_embedding(data: Dataset, quick: bool) -> Iterator[Measurement]:
+    """PromptEOL."""
+    yield embedding(repeats=1 if quick else 2)
+
+
+STAGES = {
+    "data": of_data,
+    "ranking": of_ranking,
+    "backbone": of_backbone,
+    "em": of_em,
+    "embedding": of_embedding,
+}
 
 
 def five_core() -> Measurement:
@@ -49,7 +91,9 @@ def five_core() -> Measurement:
 
     seconds, floor_seconds = compare(lambda: k_core(liked, 5), count_once)
     note = f"{len(liked):,} ratings to the fixed point"
-    return Measurement("5-core", seconds, "counting users and items once", floor_seconds, note)
+    return Measurement(
+        "5-core", "ml-100k", seconds, "counting users and items once", floor_seconds, note
+    )
 
 
 def padding(data: Dataset, length: int = 50) -> Measurement:
@@ -58,77 +102,77 @@ def padding(data: Dataset, length: int = 50) -> Measurement:
     padded = histories.pad(length)
     seconds, floor_seconds = compare(lambda: histories.pad(length), padded.copy, repeats=50)
     note = f"{len(histories)} histories to [{len(histories)}, {length}]"
-    return Measurement("padding", seconds, "copying the result", floor_seconds, note)
+    return Measurement("padding", data.name, seconds, "copying the result", floor_seconds, note)
 
 
-def full_ranking(data: Dataset, hidden: int = 64) -> Measurement:
-    """Ranking every item for every user, history masked, beside the matrix product of scores."""
+def ranking_of(data: Dataset) -> tuple[int, np.ndarray, Sequences]:
+    """What `full_ranking` needs, of the test items of real data."""
+    return data.n_items, data.targets("test"), data.histories("test")
+
+
+def random_ranking(n_users: int, n_items: int, length: int) -> tuple[int, np.ndarray, Sequences]:
+    """What `full_ranking` needs, of random histories of one length."""
+    rng = np.random.default_rng(0)
+    offsets = np.arange(n_users + 1, dtype=np.int64) * length
+    flat = rng.integers(1, n_items + 1, n_users * length).astype(np.int32)
+    return n_items, rng.integers(1, n_items + 1, n_users), Sequences(offsets, flat)
+
+
+def ranking_factors(n_users: int, n_items: int, hidden: int = 64) -> tuple[Tensor, Tensor]:
+    """Random S [U, hidden] and item vectors [V + 1, hidden]."""
     generator = torch.Generator().manual_seed(0)
-    S = torch.randn(data.n_users, hidden, generator=generator)
-    V = torch.randn(data.n_items + 1, hidden, generator=generator)
-    targets, seen = data.targets("test"), data.histories("test")
-    seconds, floor_seconds = compare(
-        lambda: rank_of_target(S @ V.T, targets, seen), lambda: S @ V.T, repeats=30
+    S = torch.randn(n_users, hidden, generator=generator)
+    return S, torch.randn(n_items + 1, hidden, generator=generator)
+
+
+def full_ranking(
+    scale: str, n_items: int, targets: np.ndarray, seen: Sequences, *, repeats: int
+) -> Measurement:
+    """Ranking every item for every user, history masked, beside the matrix product of scores.
+
+    The product stands in one piece and in memory that is there already, at its own shape; the
+    ranking needs no more than a few blocks of it at a time.
+    """
+    S, V = ranking_factors(len(targets), n_items)
+    peak = peak_bytes(lambda: rank_by_factors(S, V, targets, seen))
+    square, flops_of_square = matrix_product(S.dtype)
+    flops, scores = 2 * S.numel() * len(V), torch.empty(len(S), len(V))
+    seconds, floor_seconds, square_seconds = compare(
+        lambda: rank_by_factors(S, V, targets, seen),
+        lambda: torch.mm(S, V.T, out=scores),
+        square,
+        repeats=repeats,
     )
-    note = f"{data.n_users} users x {data.n_items:,} items"
-    return Measurement("full ranking", seconds, "its matrix product", floor_seconds, note)
-
-
-def backbone_step(data: Dataset) -> Measurement:
-    """One step of pretraining with the full softmax, beside its own matrix products."""
-    config = preset(data.name).backbone
-    encoder = SASRec(data.n_items, config).train()
-    inputs, targets = next_item_windows(data.histories("train"), config.max_length)
-    # the longest histories: a full batch, hardly any padding
-    rows = torch.from_numpy(np.argsort(-data.histories("train").lengths)[: config.batch_size])
-    generator = torch.Generator().manual_seed(0)
-
-    def step() -> None:
-        encoder.zero_grad(set_to_none=True)
-        loss = next_item_loss(encoder, inputs[rows], targets[rows], "ce", generator)
-        loss.backward()
-
-    note = f"{len(rows)} windows of {config.max_length}, forward and backward"
-    return against_matrix_products("backbone step", step, torch.float32, note)
-
-
-def em_step(data: Dataset, width: int = 64, text_width: int = 576) -> Measurement:
-    """One M-step batch of `LatentCRS+`, beside its own matrix products."""
-    options = preset(data.name)
-    config, K = options.em_plus, options.anchors.K
-    generator = torch.Generator().manual_seed(0)
-
-    def random(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=generator)
-
-    v = random(data.n_items + 1, width)
-    model = GenerativeModel(
-        random(K, width), v, item_vectors(v, data), text_width, residual=True
-    ).train()
-    learner = Learner.start(model, InferenceModel(width), config, seed=0)
-    n = config.batch_size
-    batch = Instances(
-        random(n, width),
-        random(n, text_width),
-        torch.randint(1, len(v), (n,), generator=generator),
-        data.histories("train").select(np.arange(n)),
+    return Measurement(
+        "full ranking",
+        scale,
+        seconds,
+        "its product of scores",
+        floor_seconds,
+        f"{len(targets):,} users x {n_items:,} items, history masked",
+        1.5,
+        flops / 1e9,
+        flops * square_seconds / flops_of_square,
+        peak,
     )
 
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        generative_loss(learner, batch).backward()
 
-    note = f"{n} instances, {K} intents, {data.n_items:,} items, forward and backward"
-    return against_matrix_products("EM step", step, torch.float32, note)
-
-
-def embedding(n_texts: int = 32) -> Measurement:
-    """PromptEOL of one batch with the language model, beside its own matrix products."""
+def embedder_and_texts(n_texts: int) -> tuple[Embedder, list[str]]:
+    """The default embedder, its weights loaded, which keeps nothing; and different sentences."""
     texts = [f"{_SENTENCES[n % len(_SENTENCES)]} ({n})" for n in range(n_texts)]
-    # nothing is kept, so that every call computes
-    embedder = Embedder(reuse=False, batch_size=n_texts)
-    dtype = next(load_language_model(dtype=embedder.dtype).model.parameters()).dtype
-    note = f"{n_texts} sentences, {embedder.name}, {embedder.dtype}"
+    embedder = Embedder(reuse=False, batch_size=32)
+    embedder.embed(texts[:1], progress=False)
+    return embedder, texts
+
+
+def embedding(n_texts: int = 32, repeats: int = 3) -> Measurement:
+    """PromptEOL of one batch with the language model, beside its own matrix products."""
+    embedder, texts = embedder_and_texts(n_texts)
     return against_matrix_products(
-        "embedding", lambda: embedder.embed(texts, progress=False), dtype, note, repeats=3
+        "embedding",
+        embedder.name,
+        lambda: embedder.embed(texts, progress=False),
+        f"{n_texts} sentences in {embedder.dtype}",
+        aim=1.5,
+        repeats=repeats,
     )

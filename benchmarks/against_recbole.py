@@ -1,0 +1,164 @@
+"""Training throughput beside what a reader would pick instead: RecBole's SASRec.
+
+Same data and targets, width, layers, heads, length, full softmax, dropout and number of threads.
+RecBole makes of every prefix of a history a sample of its own, with one prediction; the course
+predicts the next item at every position of a window at once. Both see each target of the training
+part once in an epoch, so seconds an epoch and predictions a second compare alike.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from latentcrs_utils.config import BackboneConfig
+from latentcrs_utils.data import Dataset
+
+from .measure import compare
+from .training import backbone_epoch, n_targets
+
+HERE = Path(__file__).resolve().parent
+REQUIREMENTS = HERE / "requirements-recbole.txt"
+SCRIPT = HERE / "recbole_sasrec.py"
+ENVIRONMENT = HERE.parent / "build" / "recbole"
+AIM = 3.0
+# ours, and RecBole's default; how many batches of each are timed
+BATCH_SIZES = {128: 24, 2048: 3}
+
+
+class UnavailableError(Exception):
+    """RecBole cannot be measured here; the message says why."""
+
+
+def environment(folder: Path = ENVIRONMENT, *, build: bool) -> Path:
+    """Return the Python of RecBole's virtual environment, building it if asked.
+
+    Raises:
+        UnavailableError: it is not there, or it cannot be built.
+    """
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    complete = folder / ".complete"
+    wanted = REQUIREMENTS.read_text(encoding="utf-8")
+    if python.exists() and complete.exists() and complete.read_text(encoding="utf-8") == wanted:
+        return python
+    if not build:
+        raise UnavailableError("its environment is not built; `make bench` builds it")
+    print(f"Building {folder.name}'s own environment in {folder.parent.name}/ (once).", flush=True)
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    for command in (
+        [sys.executable, "-m", "venv", str(folder)],
+        [*pip, "--requirement", str(REQUIREMENTS)],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+            raise UnavailableError("its environment cannot be built: " + "".join(reason))
+    complete.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def write_atomic_file(data: Dataset, folder: Path) -> None:
+    """Write all interactions as RecBole's ``course/course.inter``; time is the order."""
+    lines = ["user_id:token\titem_id:token\ttimestamp:float"]
+    for user, items in enumerate(data.interactions):
+        lines += [f"{user}\t{item}\t{place}" for place, item in enumerate(items)]
+    path = folder / "course" / "course.inter"
+    path.parent.mkdir(parents=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def run_recbole(
+    data: Dataset, config: BackboneConfig, python: Path, repeats: int
+) -> dict[str, Any]:
+    """Train RecBole's SASRec for a few batches of every size; what its script measured."""
+    threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_atomic_file(data, folder)
+        settings = {
+            "folder": name,
+            "output": str(folder / "measured.json"),
+            "length": config.max_length,
+            "hidden": config.hidden,
+            "n_layers": config.n_layers,
+            "n_heads": config.n_heads,
+            "dropout": config.dropout,
+            "batch_sizes": list(BATCH_SIZES),
+            "n_batches": BATCH_SIZES,
+            "repeats": repeats,
+            "threads": threads,
+        }
+        path = folder / "settings.json"
+        path.write_text(json.dumps(settings), encoding="utf-8")
+        done = subprocess.run(
+            [str(python), str(SCRIPT), str(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=name,
+            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        )
+        if done.returncode:
+            reason = "".join(done.stderr.strip().splitlines()[-1:])
+            raise UnavailableError(f"RecBole's SASRec failed: {reason}")
+        return json.loads((folder / "measured.json").read_text(encoding="utf-8"))
+
+
+def comparison(
+    ours_seconds: float, n_predictions: int, run: dict[str, Any], batch_size: int
+) -> dict[str, Any]:
+    """One row: RecBole's epoch beside ours.
+
+    Args:
+        ours_seconds: of our epoch.
+        n_predictions: targets of our epoch.
+        run: what `recbole_sasrec.measure` returned.
+        batch_size: of ours, in windows.
+    """
+    if run["samples_per_epoch"] != n_predictions:
+        raise ValueError(
+            f"RecBole trains on {run['samples_per_epoch']} targets, the course on {n_predictions}."
+        )
+    theirs = run["seconds_per_batch"] * run["batches_per_epoch"]
+    return {
+        "rival": "RecBole 1.2.1 SASRec",
+        "what": "one training epoch of SASRec, ml-100k",
+        "rival_batch": run["batch_size"],
+        "our_batch": batch_size,
+        "predictions": n_predictions,
+        "seconds": ours_seconds,
+        "rival_seconds": theirs,
+        "predictions_per_second": n_predictions / ours_seconds,
+        "rival_predictions_per_second": n_predictions / theirs,
+        "ratio": theirs / ours_seconds,
+        "aim": AIM,
+        "note": (
+            f"theirs: {run['timed_batches']} of {run['batches_per_epoch']} batches of "
+            f"{run['batch_size']} prefixes timed (RecBole's trainer, median), one target a prefix; "
+            f"ours: whole epochs, batches of {batch_size} windows, a target at every position"
+        ),
+    }
+
+
+def against_recbole(data: Dataset, *, build: bool, repeats: int = 2) -> list[dict[str, Any]]:
+    """Measure our epoch before and after RecBole's batches; one row for each of its batch sizes.
+
+    Raises:
+        UnavailableError: RecBole cannot be measured here.
+    """
+    python = environment(build=build)
+    config = BackboneConfig(windows="all")
+    epoch: Callable[[], float] = backbone_epoch(data, config)
+    (before,) = compare(epoch, repeats=repeats)
+    measured = run_recbole(data, config, python, repeats)
+    (after,) = compare(epoch, repeats=repeats)
+    ours = (before + after) / 2
+    return [comparison(ours, n_targets(data), run, config.batch_size) for run in measured["runs"]]

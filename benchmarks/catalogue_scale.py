@@ -1,0 +1,304 @@
+"""``python -m benchmarks.catalogue_scale``: what touches all items, at the size of Amazon CDs.
+
+The data are *generated*: 104,544 users, 76,616 items, about 12 actions a user, with random vectors
+in place of a trained backbone and of embedded sentences.  Times and memory depend on sizes alone;
+how good a recommendation is cannot be read from them.  Every stage runs in a process of its own,
+whose peak memory is that of the stage, its data and the libraries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from latentcrs_utils.baselines.direct import DirectModel, TextScorer
+from latentcrs_utils.baselines.item_knn import ItemKNNConfig, item_knn
+from latentcrs_utils.baselines.lexicon_filter import lexicon_mask
+from latentcrs_utils.baselines.popularity import popularity
+from latentcrs_utils.behavior.encoder import SASRec
+from latentcrs_utils.behavior.pretraining import Backbone
+from latentcrs_utils.config import BackboneConfig, EMConfig
+from latentcrs_utils.conversation.session import Conversation
+from latentcrs_utils.data import Dataset
+from latentcrs_utils.device import peak_memory
+from latentcrs_utils.em.algorithm import Learner, e_pass, m_pass
+from latentcrs_utils.em.instances import Instances
+from latentcrs_utils.em.items import item_vectors
+from latentcrs_utils.em.model import LatentCRS
+from latentcrs_utils.em.networks import GenerativeModel, InferenceModel, Residual
+from latentcrs_utils.evaluation.one_turn import Cases, Scorer, evaluate
+from latentcrs_utils.evaluation.recording import provenance, write_record
+from latentcrs_utils.intents import Anchors, count_items, describe_anchor, k_means, name_anchors
+from latentcrs_utils.ranking import rank_by_factors
+
+from .worlds import generated_data
+
+OUTPUT = Path(__file__).resolve().parent.parent / "results" / "catalogue_scale.json"
+N_USERS, N_ITEMS, MEAN_LENGTH = 104_544, 76_616, 12.0
+WIDTH, TEXT_WIDTH, K = 64, 576, 128
+# the systems are asked for so many users; their time grows with the number, their memory does not
+N_CASES = 4_096
+N_BATCHES, N_NEGATIVES, N_TURNS = 20, 10, 20
+TEXTS = ("something funny from the eighties", "a tense thriller", "no horror please", "anything")
+
+
+def measured(function: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Seconds on the clock, seconds of the processor, and the value of a call."""
+    clock, processor = time.perf_counter(), time.process_time()
+    value = function()
+    return time.perf_counter() - clock, time.process_time() - processor, value
+
+
+def _random(*shape: int, seed: int = 0, scale: float = 0.3) -> torch.Tensor:
+    return scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _backbone(data: Dataset) -> Backbone:
+    config = BackboneConfig(hidden=WIDTH)
+    encoder = SASRec(data.n_items, config).eval().requires_grad_(False)
+    return Backbone(config, encoder, [], data.n_items)
+
+
+def _anchors(n_users: int, n_items: int) -> Anchors:
+    return Anchors(
+        centroids=_random(K, WIDTH, seed=1),
+        sizes=torch.ones(K, dtype=torch.int64),
+        names=tuple(f"intent {number}" for number in range(K)),
+        assignments=torch.zeros(n_users, dtype=torch.int64),
+        item_counts=torch.zeros(1, n_items + 1, dtype=torch.int64),
+        inertia=0.0,
+    )
+
+
+def random_model(data: Dataset, *, residual: bool, config: EMConfig | None = None) -> LatentCRS:
+    """An unfitted `LatentCRS` (or `LatentCRS+`) of the sizes above, to be timed and nothing else.
+
+    Its language reads any text as a random vector, so that a turn is timed without the language
+    model.
+    """
+    config = config or EMConfig(residual=residual)
+    backbone, anchors = _backbone(data), _anchors(data.n_users, data.n_items)
+    v = backbone.item_embeddings
+    generative = GenerativeModel(
+        anchors.centroids, v, item_vectors(v, data), TEXT_WIDTH, residual=residual
+    )
+    generative.residual_speaks = residual
+    language: Any = SimpleNamespace(
+        mean=torch.zeros(TEXT_WIDTH),
+        encode=lambda texts, progress: _random(len(texts), TEXT_WIDTH, seed=len(texts[0])),
+    )
+    inference = InferenceModel(WIDTH)
+    for module in (generative, inference):
+        module.eval().requires_grad_(False)
+    return LatentCRS(data, backbone, anchors, language, config, generative, inference, [])
+
+
+def turn_seconds(model: LatentCRS, n_turns: int = N_TURNS) -> dict[str, float]:
+    """Seconds that a turn's recommendation takes: everything except the language model.
+
+    Embedding and wording are left out; posteriors, the scores of all items, the mask, the choice
+    and what is said about the intents are in.
+
+    Args:
+        model: whatever `fit_em` returned, or `random_model`.
+        n_turns: turns of one conversation, after a first one that computes what all share.
+
+    Returns:
+        "first", and "median" and "slowest" of the others; "processor": their median in seconds of
+        the processor, which others on the machine disturb less.
+    """
+    chat = Conversation(model, user=model.data.users["raw_user"][0], talker=None)
+    messages = [f"{TEXTS[number % len(TEXTS)]} ({number})" for number in range(n_turns + 1)]
+    times = [measured(partial(chat.say, message))[:2] for message in messages]
+    first, clock = times[0][0], np.array([times[number][0] for number in range(1, n_turns + 1)])
+    return {
+        "first": first,
+        "median": float(np.median(clock)),
+        "slowest": float(clock.max()),
+        "processor": float(np.median([processor for _, processor in times[1:]])),
+    }
+
+
+def _cases(data: Dataset, n: int) -> Cases:
+    histories = data.histories("test").select(np.arange(n))
+    targets = torch.from_numpy(data.targets("test")[:n])
+    instances = Instances(_random(n, WIDTH), _random(n, TEXT_WIDTH, seed=2), targets, histories)
+    frame = pl.DataFrame({"user": np.arange(n), "level": "plain", "phrasing": "test"})
+    return Cases(instances, [TEXTS[row % len(TEXTS)] for row in range(n)], frame)
+
+
+def _systems(data: Dataset, name: str) -> Scorer:
+    """The scorer of one row of the one-turn table, unfitted."""
+    if name.startswith("LatentCRS"):
+        model = random_model(data, residual=name == "LatentCRS+")
+        return lambda cases: model.scores(cases.instances.S, cases.instances.x)
+    if name == "popularity":
+        popular = popularity(data)
+        return lambda cases: popular.expand(len(cases), -1)
+    if name == "item-kNN":
+        config = ItemKNNConfig()
+        return lambda cases: item_knn(data, cases.instances.histories, config)
+    backbone = _backbone(data)
+    if name == "backbone alone":
+        return lambda cases: backbone.scores(cases.instances.S)
+    if name == "backbone + lexicon filter":
+        return lambda cases: backbone.scores(cases.instances.S).masked_fill_(
+            ~torch.as_tensor(lexicon_mask(data, cases.texts)), -1e9
+        )
+    v = backbone.item_embeddings
+    c = item_vectors(v, data)
+    kind = TextScorer if name == "text alone" else Residual
+    scorer = kind(TEXT_WIDTH, WIDTH, c.shape[1], 256, 0.5).eval().requires_grad_(False)
+    direct = DirectModel(name, scorer, v, c, [])
+    return lambda cases: direct.scores(cases.instances.S, cases.instances.x)
+
+
+SYSTEMS = (
+    "popularity", "item-kNN", "backbone alone", "text alone", "backbone + lexicon filter",
+    "fusion without intents", "LatentCRS", "LatentCRS+",
+)  # fmt: skip
+
+
+def ranking(data: Dataset) -> dict[str, Any]:
+    """Rank all items for all users by two factors, history masked."""
+    S, items = _random(data.n_users, WIDTH), _random(data.n_items + 1, WIDTH, seed=1)
+    targets, seen = data.targets("test"), data.histories("test")
+    clock, processor, _ = measured(lambda: rank_by_factors(S, items, targets, seen))
+    # the product of some users, the whole would take 32 GB
+    some = S[:2048]
+    product = measured(lambda: some @ items.T)[1] * len(S) / len(some)
+    return {"seconds": clock, "processor_seconds": processor, "n": len(S),
+            "times_its_product": processor / product}  # fmt: skip
+
+
+def one_turn(data: Dataset, name: str) -> dict[str, Any]:
+    """Evaluate one system on some users, as the one-turn table does."""
+    n = min(N_CASES, data.n_users)
+    cases, scorer = _cases(data, n), _systems(data, name)
+    clock, processor, _ = measured(lambda: evaluate(cases, {name: scorer}))
+    return {"seconds": clock, "processor_seconds": processor, "n": n}
+
+
+def em(data: Dataset, n_negatives: int | None) -> dict[str, Any]:
+    """E-pass and M-pass of `LatentCRS+` over some batches."""
+    config = EMConfig(residual=True, n_negatives=n_negatives)
+    model = random_model(data, residual=True, config=config)
+    for module in (model.generative, model.inference):
+        module.requires_grad_(True)
+    learner = Learner.start(model.generative, model.inference, config, seed=0)
+    n = min(data.n_users, config.batch_size * (N_BATCHES if n_negatives else 2))
+    instances = _cases(data, n).instances
+
+    def epoch() -> None:
+        e_pass(learner, instances)
+        m_pass(learner, instances)
+
+    clock, processor, _ = measured(epoch)
+    return {"seconds": clock, "processor_seconds": processor, "n": n}
+
+
+def clustering(data: Dataset) -> dict[str, Any]:
+    """k-means on all users' states, then counts, names and a description of an anchor."""
+    S = _random(data.n_users, WIDTH)
+    histories = data.histories("train")
+
+    def cluster() -> None:
+        centroids, assignments, inertia = k_means(S, K)
+        counts = count_items(histories.last(10), assignments, K, data.n_items)
+        sizes = torch.bincount(assignments, minlength=K)
+        names = name_anchors(data, counts, sizes)
+        anchors = Anchors(centroids, sizes, names, assignments, counts, inertia)
+        describe_anchor(anchors, data, 0)
+
+    clock, processor, _ = measured(cluster)
+    return {"seconds": clock, "processor_seconds": processor, "n": len(S)}
+
+
+def turn(data: Dataset) -> dict[str, Any]:
+    """One turn's recommendation of `LatentCRS+`, without the language model."""
+    seconds = turn_seconds(random_model(data, residual=True))
+    measures = {"seconds": seconds["median"], "processor_seconds": seconds["processor"]}
+    return {**measures, "n": 1, **seconds}
+
+
+STAGES: dict[str, Callable[[Dataset], dict[str, Any]]] = {
+    "conversation turn": turn,
+    "ranking by factors": ranking,
+    **{f"one turn, {name}": partial(one_turn, name=name) for name in SYSTEMS},
+    "EM epoch, 10 negatives": partial(em, n_negatives=N_NEGATIVES),
+    "EM epoch, all items": partial(em, n_negatives=None),
+    "anchors": clustering,
+}
+
+
+def run_stage(stage: str, n_users: int, n_items: int) -> dict[str, Any]:
+    """Generate the data and run one stage in this process; its times and the process's peak."""
+    data = generated_data("CDs shapes, generated", n_users, n_items, MEAN_LENGTH)
+    before = peak_memory(torch.device("cpu"))
+    found = STAGES[stage](data)
+    return {**found, "peak_bytes": peak_memory(torch.device("cpu")), "bytes_before": before}
+
+
+def in_a_process(stage: str, n_users: int, n_items: int) -> dict[str, Any]:
+    """`run_stage` in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "stage.json"
+        sizes = ["--users", str(n_users), "--items", str(n_items)]
+        command = [sys.executable, "-m", "benchmarks.catalogue_scale", "--stage", stage, *sizes]
+        subprocess.run([*command, "--output", str(file)], check=True)
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run all stages, print a table, write the record; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.catalogue_scale")
+    parser.add_argument("--users", type=int, default=N_USERS)
+    parser.add_argument("--items", type=int, default=N_ITEMS)
+    parser.add_argument("--stage", choices=list(STAGES), help="one stage alone, in this process")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    options = parser.parse_args(arguments)
+    if options.stage:
+        write_record(options.output, run_stage(options.stage, options.users, options.items))
+        return 0
+    results = {}
+    print(f"{options.users:,} users, {options.items:,} items: generated data, random vectors")
+    for stage in STAGES:
+        results[stage] = found = in_a_process(stage, options.users, options.items)
+        print(
+            f"{stage:36} {found['seconds']:9.3f} s ({found['processor_seconds']:.3f} s of the "
+            f"processor) for {found['n']:>7,}"
+            f"   peak {found['peak_bytes'] / 2**30:5.2f} GiB"
+            f" (data and libraries {found['bytes_before'] / 2**30:.2f})",
+            flush=True,
+        )
+    content = {
+        "provenance": provenance("python -m benchmarks.catalogue_scale", ["torch", "numpy"]),
+        "generated": True,
+        "users": options.users,
+        "items": options.items,
+        "K": K,
+        "width": WIDTH,
+        "text_width": TEXT_WIDTH,
+        "threads": torch.get_num_threads(),
+        "stages": results,
+    }
+    write_record(options.output, content)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

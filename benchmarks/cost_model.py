@@ -1,0 +1,224 @@
+"""``python -m benchmarks.cost_model``: time and memory of every stage against its sizes.
+
+Small grids of generated data, a few seconds a point; for each stage a law of a few terms that
+theory suggests, fitted with the largest point left out, which then tests it. Writes
+``results/cost_model.json``, which notebook 11 reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from latentcrs_utils.config import BackboneConfig
+from latentcrs_utils.data import k_core
+from latentcrs_utils.evaluation.cost_model import RECORD, Case, fit_law, relative_error, terms_of
+from latentcrs_utils.evaluation.recording import provenance, write_record
+from latentcrs_utils.intents import k_means
+from latentcrs_utils.ranking import rank_by_factors
+
+from .measure import clock, compare, peak_bytes
+from .processes import efficiency_of_two
+from .stages import embedder_and_texts, random_ranking, ranking_factors
+from .training import backbone_epoch, em_epoch
+from .worlds import generated_data
+
+K_MEANS_ROUNDS, STATES_A_USER, LENGTH = 20, 9, 40
+_CHEAP = 0.05  # seconds, below which a call is repeated more often
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the model.
+
+    Attributes:
+        name: what it is called.
+        call: sizes -> (the case with its true sizes, the function to time).
+        grid: sizes; the last one is not fitted but predicted.
+        seconds, memory: the terms of both laws.
+        note: what one call is.
+    """
+
+    name: str
+    call: Callable[..., tuple[Case, Callable[[], Any]]]
+    grid: tuple[tuple[int, ...], ...]
+    seconds: tuple[str, ...]
+    memory: tuple[str, ...]
+    note: str
+
+
+def filtering(n_users: int, n_items: int) -> tuple[Case, Callable[[], Any]]:
+    """The 5-core of all ratings."""
+    data = generated_data("cost", n_users, n_items, LENGTH)
+    frame = pl.DataFrame({"user": data.interactions.rows(), "item": data.interactions.flat})
+    return Case(n_users, n_items, actions=len(frame)), lambda: k_core(frame, 5)
+
+
+def backbone(n_users: int, n_items: int) -> tuple[Case, Callable[[], Any]]:
+    """One epoch over all windows, full softmax."""
+    data = generated_data("cost", n_users, n_items, LENGTH)
+    case = Case(n_users, n_items, actions=len(data.interactions.flat))
+    return case, backbone_epoch(data, BackboneConfig(windows="all"))
+
+
+def em(n_users: int, n_items: int, K: int) -> tuple[Case, Callable[[], Any]]:
+    """One epoch of LatentCRS+: an E-pass and an M-pass over all instances."""
+    data = generated_data("cost", n_users, n_items, LENGTH)
+    epoch, instances = em_epoch(data, K=K, n_cuts=5, residual=True)
+    case = Case(n_users, n_items, K, actions=len(data.interactions.flat), instances=len(instances))
+    return case, epoch
+
+
+def ranking(n_users: int, n_items: int) -> tuple[Case, Callable[[], Any]]:
+    """All items ranked for every user, history masked."""
+    S, V = ranking_factors(n_users, n_items)
+    _, targets, seen = random_ranking(n_users, n_items, LENGTH)
+    return Case(n_users, n_items), lambda: rank_by_factors(S, V, targets, seen)
+
+
+def clustering(n_users: int, K: int) -> tuple[Case, Callable[[], Any]]:
+    """k-means of nine states a user: one start, a fixed number of rounds."""
+    S = torch.randn(STATES_A_USER * n_users, 64, generator=torch.Generator().manual_seed(0))
+    return Case(n_users, 1, K), lambda: k_means(S, K, max_iterations=K_MEANS_ROUNDS)
+
+
+def embedding(n_texts: int) -> tuple[Case, Callable[[], Any]]:
+    """PromptEOL of so many sentences."""
+    embedder, texts = embedder_and_texts(n_texts)
+    return Case(1, 1, texts=n_texts), lambda: embedder.embed(texts, progress=False)
+
+
+STAGES = (
+    Stage(
+        "data filtering",
+        filtering,
+        ((2000, 1000), (6000, 1000), (20_000, 4000), (40_000, 10_000)),
+        ("1", "actions"),
+        ("1", "actions"),
+        "the 5-core to its fixed point",
+    ),
+    Stage(
+        "backbone epoch",
+        backbone,
+        ((200, 500), (200, 5000), (800, 500), (800, 5000), (1200, 2500)),
+        ("1", "actions", "actions*items"),
+        ("1", "batch positions", "items"),
+        "all windows of 50, full softmax, batch 128, without validation",
+    ),
+    Stage(
+        "EM epoch",
+        em,
+        ((160, 500, 64), (160, 500, 512), (160, 5000, 64), (160, 5000, 512), (640, 500, 64),
+         (640, 500, 512), (480, 2500, 256)),
+        ("1", "instances", "instances*items", "instances*K*items"),
+        ("1", "instances", "batch instances*items", "K*items"),
+        "E-pass and M-pass of LatentCRS+, batch 480, all items as candidates",
+    ),
+    Stage(
+        "ranking",
+        ranking,
+        ((500, 1000), (500, 20_000), (4000, 1000), (1000, 40_000), (2000, 10_000)),
+        ("1", "users", "users*items"),
+        ("1", "users", "items"),
+        "all items for every user, history masked",
+    ),
+    Stage(
+        "k-means",
+        clustering,
+        ((300, 32), (300, 256), (2000, 32), (2000, 256), (1000, 128)),
+        ("1", "users", "users*K"),
+        ("1", "users", "users*K"),
+        f"{STATES_A_USER} states a user, one start, {K_MEANS_ROUNDS} rounds at most",
+    ),
+    Stage(
+        "embedding",
+        embedding,
+        ((8,), (32,), (96,), (64,)),
+        ("1", "texts"),
+        ("1", "batch texts"),
+        "PromptEOL with the default model, batch 32, nothing cached",
+    ),
+)  # fmt: skip
+
+
+def measure_point(stage: Stage, sizes: Sequence[int]) -> dict[str, Any]:
+    """Time one point of a stage's grid, and its memory above what the process had."""
+    case, function = stage.call(*sizes)
+    peak = peak_bytes(function)
+    (seconds,) = compare(function, repeats=1, warm=True)
+    if seconds < _CHEAP:
+        (seconds,) = compare(function, repeats=9, warm=True)
+    elif seconds < 20 * _CHEAP:
+        (seconds,) = compare(function, repeats=3, warm=True)
+    return {"case": case, "seconds": seconds, "bytes": peak}
+
+
+def law(stage: Stage, points: Sequence[dict[str, Any]], n_processes_adds: float | None) -> dict:
+    """Fit both laws of a stage to all points but the last, and test them on the last."""
+    *fitted, held_out = points
+    row: dict[str, Any] = {"note": stage.note, "efficiency": n_processes_adds}
+    for what, names in (("seconds", stage.seconds), ("bytes", stage.memory)):
+        values = [max(point[what], 1) if what == "bytes" else point[what] for point in fitted]
+        coefficients = fit_law([point["case"] for point in fitted], values, names)
+
+        def error(
+            point: dict[str, Any], names=names, coefficients=coefficients, what=what
+        ) -> float:
+            predicted = terms_of(point["case"], names) @ np.array(coefficients)
+            return round(relative_error(predicted, max(point[what], 1e-9)), 3)
+
+        row[what] = {
+            "terms": list(names),
+            "coefficients": [float(f"{value:.4g}") for value in coefficients],
+            "worst_fitted_error": max(map(error, fitted)),
+            "held_out_error": error(held_out),
+        }
+    return row
+
+
+def measure(stages: Sequence[Stage]) -> Iterator[tuple[Stage, list[dict[str, Any]]]]:
+    """Measure the grid of every stage, printing each point."""
+    for stage in stages:
+        points = []
+        for sizes in stage.grid:
+            point = measure_point(stage, sizes)
+            points.append(point)
+            memory = f"{(point['bytes'] or 0) / 1e6:.0f} MB"
+            print(f"{stage.name:15} {sizes!s:18} {point['seconds']:8.3f} s {memory:>8}", flush=True)
+        yield stage, points
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, fit, test and write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost_model", description=__doc__)
+    parser.add_argument("--output", type=Path, default=RECORD, help="where the JSON goes")
+    options = parser.parse_args(arguments)
+    two = efficiency_of_two()
+    laws, measured = {}, []
+    for stage, points in measure(STAGES):
+        adds = two["efficiency"] if two and stage.name == "backbone epoch" else None
+        laws[stage.name] = law(stage, points, adds)
+        measured += [{"stage": stage.name, **asdict(p.pop("case")), **p} for p in points]
+    packages = ("torch", "numpy", "polars", "scikit-learn", "transformers")
+    record = provenance("python -m benchmarks.cost_model", packages) | {
+        "threads": torch.get_num_threads(),
+        "clock": clock()[0],
+        "laws": laws,
+        "two_processes": two,
+        "measured": measured,
+    }
+    write_record(options.output, record)
+    for name, row in laws.items():
+        off = row["seconds"]["held_out_error"]
+        print(f"{name:15} the point left out is predicted within {off:.0%}")
+
+
+if __name__ == "__main__":
+    main()

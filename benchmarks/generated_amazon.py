@@ -1,0 +1,254 @@
+"""Files in the layout of Amazon Reviews 2023, as large as the real ones, from a seed.
+
+    python -m benchmarks.generated_amazon FOLDER --kind cds --reviews 4800000
+
+The counts follow what is published of the release (Video Games: 4.6 million reviews of 137
+thousand items by 2.8 million users, 72 % of whom wrote one; CDs and Vinyl: 4.8 million of 702
+thousand by 1.8 million). Users and items are drawn by power laws; every text is invented. No two
+users are alike in taste, so these files are for measuring time and memory, not for training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
+
+import numpy as np
+
+Kind = Literal["games", "cds"]
+_CATEGORY = {"games": "Video_Games", "cds": "CDs_and_Vinyl"}
+_N_BODIES = 4096  # distinct texts; far more than a compressor's window holds
+_CHUNK = 200_000
+_FIRST, _LAST = 946_684_800_000, 1_694_476_800_000  # 2000 to September 2023, milliseconds
+_SYLLABLES = ("ba", "co", "di", "fe", "gu", "ha", "jo", "ki", "lu", "mé", "no", "pi", "ra", "så",
+              "to", "vu", "we", "xi", "ya", "zo")  # fmt: skip
+_GAME_PATHS = (
+    ("PC", "Games"), ("PC", "Accessories", "Gaming Keyboards"), ("PlayStation 4", "Games"),
+    ("PlayStation 5", "Games"), ("Xbox One", "Games"), ("Nintendo Switch", "Games"),
+    ("Nintendo Switch", "Accessories", "Cases & Storage"), ("Xbox Series X & S", "Accessories"),
+    ("Legacy Systems", "PlayStation Systems", "PlayStation 2", "Games"),
+    ("Legacy Systems", "PlayStation Systems", "Sony PSP", "Accessories", "Batteries"),
+    ("Legacy Systems", "Xbox Systems", "Xbox 360", "Games"),
+    ("Legacy Systems", "Nintendo Systems", "Wii", "Games"),
+    ("Legacy Systems", "Nintendo Systems", "Nintendo 3DS & 2DS", "Games"), ("Accessories",), (),
+)  # fmt: skip
+_ALBUM_PATHS = (
+    ("Pop",), ("Pop", "Vocal Pop"), ("Rock", "Progressive", "Progressive Rock"),
+    ("Jazz", "Bebop"), ("Country", "Today's Country"), ("Classical", "Chamber Music"),
+    ("Metal", "Pop Metal"), ("World Music", "Europe", "Celtic"), ("Blues",),
+    ("Soundtracks", "Movie Scores"), ("Rap & Hip-Hop", "Pop Rap"), (),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AmazonSize:
+    """How many, and how unevenly.
+
+    Attributes:
+        kind: which of the two categories.
+        n_reviews: lines of the file of reviews.
+        n_items: lines of the file of metadata.
+        activity: exponent of the law of reviews per user; ``most`` is their largest number.
+        popularity: exponent of the popularities of the items.
+    """
+
+    kind: Kind = "games"
+    n_reviews: int = 4_800_000
+    n_items: int = 140_000
+    activity: float = 2.6
+    most: int = 664
+    popularity: float = 0.85
+
+
+SIZES: dict[Kind, AmazonSize] = {
+    "games": AmazonSize(),
+    "cds": AmazonSize("cds", n_items=702_000, activity=2.25, most=5_000, popularity=0.7),
+}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: the two files, and how many users there are."""
+
+    reviews: Path
+    metadata: Path
+    n_users: int
+    sizes: dict[str, int] = field(default_factory=dict)
+
+
+def write(folder: Path, size: AmazonSize, seed: int = 0, *, compressed: bool = True) -> Written:
+    """Write both files of one category; equal arguments give equal lines.
+
+    Args:
+        folder: where they go; made if absent.
+        size: how many of what.
+        seed: of every draw.
+        compressed: as gzip, like the provider's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    asins = [f"B{number:09d}" for number in rng.permutation(10 * size.n_items)[: size.n_items]]
+    suffix = ".jsonl.gz" if compressed else ".jsonl"
+    reviews, metadata = (
+        folder / f"{prefix}{_CATEGORY[size.kind]}{suffix}" for prefix in ("", "meta_")
+    )
+    with _opened(reviews) as file:
+        n_users = _write_reviews(file, size, asins, rng)
+    with _opened(metadata) as file:
+        _write_metadata(file, size, asins, rng)
+    sizes = {path.name: path.stat().st_size for path in (reviews, metadata)}
+    return Written(reviews, metadata, n_users, sizes)
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return cast(BinaryIO, gzip.open(path, "wb", compresslevel=3))
+    return path.open("wb")
+
+
+def _write_reviews(
+    file: BinaryIO, size: AmazonSize, asins: Sequence[str], rng: np.random.Generator
+) -> int:
+    bodies = [_body(rng) for _ in range(_N_BODIES)]
+    weights = np.arange(1, size.n_items + 1, dtype=float) ** -size.popularity
+    cumulative = weights.cumsum() / weights.sum()
+    written = users = 0
+    while written < size.n_reviews:
+        per_user = np.minimum(rng.zipf(size.activity, _CHUNK // 2), size.most)
+        per_user = per_user[per_user.cumsum() <= size.n_reviews - written]
+        if not len(per_user):
+            per_user = np.array([size.n_reviews - written])
+        n = int(per_user.sum())
+        ids = rng.bytes(17 * len(per_user))
+        names = [_user_id(ids[17 * i : 17 * i + 17]) for i in range(len(per_user))]
+        items = cumulative.searchsorted(rng.random(n)).tolist()
+        ratings = rng.choice([5, 4, 3, 2, 1], n, p=[0.62, 0.16, 0.08, 0.05, 0.09]).tolist()
+        times = rng.integers(_FIRST, _LAST, n).tolist()
+        chosen = rng.integers(_N_BODIES, size=n).tolist()
+        owners = np.repeat(np.arange(len(per_user)), per_user).tolist()
+        lines = [
+            f'{{"rating": {rating}.0, {bodies[body]}, "asin": "{asins[item]}", '
+            f'"parent_asin": "{asins[item]}", "user_id": "{names[owner]}", "timestamp": {time}, '
+            f'"helpful_vote": {body % 7}, "verified_purchase": true}}\n'
+            for rating, body, item, owner, time in zip(
+                ratings, chosen, items, owners, times, strict=True
+            )
+        ]
+        file.write("".join(lines).encode())
+        written, users = written + n, users + len(per_user)
+    return users
+
+
+def _user_id(noise: bytes) -> str:
+    return "A" + base64.b32encode(noise)[:27].decode()
+
+
+def _words(rng: np.random.Generator, n: int) -> str:
+    parts = rng.integers(len(_SYLLABLES), size=(n, 3))
+    return " ".join("".join(_SYLLABLES[one] for one in word) for word in parts)
+
+
+def _body(rng: np.random.Generator) -> str:
+    """Make the part of a review that a reader of interactions has no use for."""
+    body: dict[str, Any] = {
+        "title": _words(rng, 4),
+        "text": f'{_words(rng, int(rng.lognormal(3.2, 1)) + 1)}<br />"quoted", 😀',
+        "images": [],
+    }
+    if rng.random() < 0.05:
+        address = f"https://m.media-amazon.com/images/I/{rng.integers(10**9)}"
+        kinds = ("small", "medium", "large")
+        body["images"] = [{f"{kind}_image_url": f"{address}._{kind}.jpg" for kind in kinds}]
+    return json.dumps(body)[1:-1]
+
+
+def _write_metadata(
+    file: BinaryIO, size: AmazonSize, asins: Sequence[str], rng: np.random.Generator
+) -> None:
+    texts = [_words(rng, 40) for _ in range(512)]
+    for start in range(0, len(asins), 10_000):
+        lines = _metadata(size.kind, asins[start : start + 10_000], texts, rng)
+        file.write("".join(lines).encode())
+
+
+def _metadata(
+    kind: Kind, asins: Sequence[str], texts: Sequence[str], rng: np.random.Generator
+) -> Iterator[str]:
+    root, paths = ("Video Games", _GAME_PATHS) if kind == "games" else ("CDs & Vinyl", _ALBUM_PATHS)
+    for asin in asins:
+        draw = rng.random(6)
+        number = int(draw[0] * 1e9)
+        maker = f"{texts[number % 331].split()[0].title()}"
+        text = texts[number % len(texts)]
+        address = f"https://m.media-amazon.com/images/I/{number}"
+        line: dict[str, Any] = {
+            "main_category": root,
+            "title": None if draw[1] < 0.003 else f"{text[:30].title()} {number % 9973}",
+            "average_rating": round(1 + 4 * draw[2], 1),
+            "rating_number": int(1 / (draw[3] + 1e-4)),
+            "features": [text, text[::-1]] if draw[4] < 0.7 else [],
+            "description": [text, text] if draw[5] < 0.6 else [],
+            "price": _price(draw[2], number),
+            "images": [{"thumb": f"{address}.t.jpg", "large": f"{address}.l.jpg",
+                        "variant": "MAIN", "hi_res": None}] * 3,
+            "videos": [],
+            "store": maker if kind == "games" else f"{maker}  (Artist)    Format: Audio CD",
+            "categories": [root, *paths[number % len(paths)]],
+            "details": _details(kind, maker, number),
+            "parent_asin": asin,
+            "bought_together": None,
+        }  # fmt: skip
+        yield json.dumps(line) + "\n"
+
+
+def _price(draw: float, number: int) -> float | str | None:
+    if draw < 0.55:
+        return None
+    return "from 9.99" if draw < 0.56 else round(number % 9999 / 100 + 0.99, 2)
+
+
+def _details(kind: Kind, maker: str, number: int) -> dict[str, Any]:
+    date = f"October {number % 28 + 1}, {1990 + number % 33}"
+    released = "Release date" if kind == "games" else "Original Release Date"
+    return {
+        "Best Sellers Rank": {"Video Games": number % 99_999, "Games": number % 999},
+        released: date,
+        "Package Dimensions": "7.5 x 5.3 x 0.6 inches; 5 Ounces",
+        "Manufacturer": maker,
+        "Date First Available": date,
+    }
+
+
+def main() -> None:
+    """Write the files and say what they are."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.generated_amazon", description=__doc__
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--kind", choices=list(SIZES), default="games")
+    parser.add_argument("--reviews", type=int, default=4_800_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--plain", action="store_true", help="not compressed")
+    options = parser.parse_args()
+    size = scaled(options.kind, options.reviews)
+    written = write(options.folder, size, options.seed, compressed=not options.plain)
+    print(f"{size.n_reviews:,} reviews by {written.n_users:,} users of {size.n_items:,} items")
+    for name, n_bytes in written.sizes.items():
+        print(f"{name}: {n_bytes / 1e6:,.0f} MB")
+
+
+def scaled(kind: Kind, n_reviews: int) -> AmazonSize:
+    """Return the size of ``kind`` with ``n_reviews`` reviews, and as many items as belong to it."""
+    full = SIZES[kind]
+    n_items = max(1, full.n_items * n_reviews // full.n_reviews)
+    return AmazonSize(kind, n_reviews, n_items, full.activity, full.most, full.popularity)
+
+
+if __name__ == "__main__":
+    main()

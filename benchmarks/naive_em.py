@@ -1,0 +1,122 @@
+"""The EM loop as one would write it first: correct, and far too slow.
+
+For every batch it encodes the histories again, though the backbone is frozen; and it gives every
+instance a copy of its own of all anchors and all items' scores, [B, K, V + 1], though the table of
+scores is the same for all users. Each loss equals the package's (tests/test_benchmarks.py), so the
+seconds between them buy nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from latentcrs_utils.behavior.encoder import SASRec
+from latentcrs_utils.em import losses
+from latentcrs_utils.em.algorithm import Learner
+from latentcrs_utils.em.networks import GenerativeModel
+
+
+def encode_again(encoder: SASRec, padded: Tensor) -> Tensor:
+    """S of padded histories [B, L], computed anew, [B, d]."""
+    with torch.no_grad():
+        return encoder(padded)[:, -1]
+
+
+def log_item_for_each(
+    model: GenerativeModel, S: Tensor, x: Tensor, *, residual: bool
+) -> tuple[Tensor, Tensor]:
+    """log p(m_j | S, x) [B, K] and log p(v | m_j, S, x) of all items [B, K, V + 1].
+
+    Args:
+        model: the generative model, form `mixture`.
+        S: [B, d]; x: [B, d_x].
+        residual: add the residual to every item's score, where the model's residual speaks.
+    """
+    log_prior = torch.log_softmax(model.f(S, x, model.anchors), dim=-1)
+    # every instance its own anchors [B, K, d], its own items, and its own table [B, K, V + 1]
+    anchors = model.anchors.expand(len(S), -1, -1)
+    items = model.v.expand(len(S), -1, -1)
+    logits = model.g.W_j(anchors) @ model.g.W_v(items).transpose(1, 2)
+    if residual and speaks(model):
+        logits = logits + model.residual(S, x, model.v, model.c)[:, None, :]
+    padding = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
+    padding[0] = True
+    return log_prior, torch.log_softmax(logits.masked_fill(padding, -torch.inf), dim=-1)
+
+
+def speaks(model: GenerativeModel) -> bool:
+    """Whether the model has a residual that takes part."""
+    return model.residual is not None and model.residual_speaks
+
+
+def of_targets(log_item: Tensor, targets: Tensor) -> Tensor:
+    """The observed items' columns of [B, K, V + 1], [B, K]."""
+    index = targets[:, None, None].expand(-1, log_item.shape[1], 1)
+    return log_item.gather(2, index).squeeze(2)
+
+
+def naive_m_loss(
+    learner: Learner, encoder: SASRec, padded: Tensor, x: Tensor, targets: Tensor
+) -> Tensor:
+    """L^M (Equation 9) of a batch, with q fixed and all items as candidates.
+
+    Args:
+        learner: both models; `em.algorithm.generative_loss` is the fast twin.
+        encoder: the frozen backbone, in evaluation mode.
+        padded: histories [B, L]; x: [B, d_x]; targets: [B].
+    """
+    model, config = learner.generative, learner.config
+    S = encode_again(encoder, padded)
+    log_prior, log_items = log_item_for_each(model, S, x, residual=True)
+    log_item = of_targets(log_items, targets)
+    recommendation = -losses.log_likelihood(log_prior, log_item).mean()
+    if speaks(model):
+        _, of_intents = log_item_for_each(model, S, x, residual=False)
+        alone = losses.log_likelihood(log_prior, of_targets(of_intents, targets))
+        recommendation = recommendation - config.intents_alone * alone.mean()
+    with torch.no_grad():
+        log_q = learner.inference(S, model.anchors)
+    return losses.m_step_loss(
+        losses.expected_item_loss(log_q.exp(), log_item),
+        log_q,
+        log_prior,
+        recommendation,
+        infonce_weight=config.infonce_weight,
+        lambda_=config.lambda_,
+        alpha_M=config.alpha_M,
+    )
+
+
+def naive_e_loss(
+    learner: Learner, encoder: SASRec, padded: Tensor, x: Tensor, targets: Tensor
+) -> Tensor:
+    """L^E (Equation 14) of a batch; arguments as in `naive_m_loss`."""
+    model = learner.generative
+    anchors = model.anchors.detach()
+    S = encode_again(encoder, padded)
+    log_q = learner.inference(S, anchors)
+    r = losses.intent_vector(log_q.exp(), anchors)
+    logits = r @ learner.inference.W_e(model.v[1:]).T
+    with torch.no_grad():
+        log_prior, log_items = log_item_for_each(model, S, x, residual=True)
+    elbo_loss = losses.e_step_elbo_loss(log_q, log_prior, of_targets(log_items, targets))
+    recommendation = losses.recommendation_loss_e(logits, targets - 1)
+    return losses.e_step_loss(elbo_loss, recommendation, alpha_E=learner.config.alpha_E)
+
+
+def naive_batch(
+    learner: Learner, encoder: SASRec, padded: Tensor, x: Tensor, targets: Tensor
+) -> None:
+    """One E-step and one M-step on a batch, each with its optimiser."""
+    steps = (
+        (naive_e_loss, learner.optimiser_inference, learner.inference, learner.generative),
+        (naive_m_loss, learner.optimiser_generative, learner.generative, learner.inference),
+    )
+    for loss_of, optimiser, trained, fixed in steps:
+        trained.train()
+        fixed.eval()
+        loss = loss_of(learner, encoder, padded, x, targets)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()

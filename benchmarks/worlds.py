@@ -1,0 +1,78 @@
+"""Generated data of any size: no truth in them, only sizes like those of real data."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from latentcrs_utils.data import Dataset, Sequences
+
+GENRES = (
+    "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama",
+    "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War",
+    "Western",
+)  # fmt: skip
+_SPREAD = 0.9
+_POPULARITY = 0.7
+
+
+def generated_data(name: str, n_users: int, n_items: int, mean_length: float) -> Dataset:
+    """Users with histories of very different lengths, some items far more popular than others.
+
+    Args:
+        name: what to call it.
+        n_users: U; n_items: V.
+        mean_length: actions a user, about: a user takes no item twice.
+
+    Returns:
+        A data set whose users have about 5 actions to 10 times ``mean_length``.
+    """
+    rng = np.random.default_rng(0)
+    wanted = rng.lognormal(np.log(mean_length) - _SPREAD**2 / 2, _SPREAD, n_users)
+    longest = min(10 * mean_length, n_items / 4)
+    wanted = np.clip(wanted.round(), min(5, longest), longest).astype(np.int64)
+    weight = (1 + np.arange(n_items)) ** -_POPULARITY
+    cumulative = weight.cumsum() / weight.sum()
+    # more than wanted are drawn, since only the first time that a user meets an item counts
+    users = np.repeat(np.arange(n_users), 2 * wanted)
+    drawn = cumulative.searchsorted(rng.random(len(users)) * cumulative[-1])
+    items = 1 + rng.permutation(n_items)[drawn]
+    _, first = np.unique(users * (n_items + 1) + items, return_index=True)
+    kept = np.sort(first)
+    number = np.arange(len(kept)) - np.searchsorted(users[kept], users[kept])
+    kept = kept[number < wanted[users[kept]]]
+    counts = np.bincount(users[kept], minlength=n_users)
+    offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
+    sequences = Sequences(offsets, items[kept].astype(np.int32))
+    return Dataset(
+        name,
+        _items(n_items, rng),
+        pl.DataFrame({"user": np.arange(n_users, dtype=np.int32)}).with_columns(
+            pl.col("user").cast(pl.String).alias("raw_user")
+        ),
+        sequences,
+        {},
+        f"{name}-{n_users}-{n_items}-{mean_length}",
+    )
+
+
+def _items(n_items: int, rng: np.random.Generator) -> pl.DataFrame:
+    number = np.arange(1, n_items + 1, dtype=np.int32)
+    first = rng.integers(len(GENRES), size=n_items)
+    second = rng.integers(len(GENRES), size=n_items)
+    return pl.DataFrame(
+        {
+            "item": number,
+            "raw_item": [str(i) for i in number],
+            "title": [f"Item {i}" for i in number],
+            "year": rng.integers(1920, 2001, n_items).astype(np.int32),
+            "genres": [
+                sorted({GENRES[one], GENRES[two]}) for one, two in zip(first, second, strict=True)
+            ],
+        }
+    )
+
+
+def ml_1m_shaped(n_users: int = 6034) -> Dataset:
+    """3,125 items and about 95 actions a user, as MovieLens-1M after its 5-core."""
+    return generated_data("ML-1M shapes", n_users, 3125, 96)
