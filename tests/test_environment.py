@@ -20,7 +20,6 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Declared although no file imports it, and why.
 NOT_IMPORTED = {
-    "accelerate": "transformers loads GGUF files with it",
     "gguf": "transformers reads GGUF files with it",
     "ipykernel": "runs the notebooks",
     "jupyterlab": "make lab",
@@ -32,6 +31,8 @@ NOT_IMPORTED = {
     "seaborn": "part of the stack that the course promises its readers",
     "voila": "make chat",
 }
+# What runs in a virtual environment of its own, and the file that says what is in there.
+ELSEWHERE = {"benchmarks/recbole_sasrec.py": "benchmarks/requirements-recbole.txt"}
 # Which groups of pyproject.toml a folder may import from: `make run` installs everything, but a
 # reader who takes the package alone has the dependencies only.
 MAY_IMPORT = {
@@ -110,7 +111,11 @@ def import_problems(root: Path) -> list[str]:
     problems, used = [], set()
     for file, source in sources(root):
         allowed = MAY_IMPORT[file.partition("/")[0]]
-        for module in sorted(imported(source) - set(sys.stdlib_module_names) - ours):
+        theirs: set[str] = set()
+        if file in ELSEWHERE:
+            lines = (root / ELSEWHERE[file]).read_text(encoding="utf-8").splitlines()
+            theirs = {re.split("[<=>]", line)[0] for line in lines}
+        for module in sorted(imported(source) - set(sys.stdlib_module_names) - ours - theirs):
             names = {normal(name) for name in provided.get(module, [])}
             used |= names
             if not any(name in pins and pins[name][1] in allowed for name in names):

@@ -6,6 +6,7 @@ import polars as pl
 
 from latentcrs_utils.evaluation.one_turn import LEVELS
 from tools import readme
+from tools.readme_bench import bench_part
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,3 +52,27 @@ def test_results_cover_every_system_level_and_user():
     assert len(recorded["seeds"]) == 3
     assert (masked["low"] <= masked["NDCG@20"]).all()
     assert (masked["NDCG@20"] <= masked["high"]).all()
+
+
+def test_bench_part_prints_the_record_with_its_aims():
+    stage = {
+        "stage": "EM epoch", "scale": "ml-100k", "seconds": 1.25, "peak_bytes": 30_000_000,
+        "ratio": 2.46, "aim": 3.0,
+    }  # fmt: skip
+    rival = {
+        "rival": "RecBole", "rival_batch": 2048, "what": "an epoch", "seconds": 0.5,
+        "rival_seconds": 90.0, "ratio": 180.0, "aim": 3.0, "predictions": 51599,
+    }  # fmt: skip
+    recorded = {
+        "measurements": [stage, stage | {"stage": "padding", "aim": None}],
+        "against": [rival], "threads": 1, "clock": "the clock", "machine": "2 CPU cores",
+        "date": "2026-01-01", "command": "python -m benchmarks",
+    }  # fmt: skip
+    part = bench_part(recorded)
+    assert "| EM epoch | ml-100k | 1.2 s | 30 MB | 2.5 x | 3 x |" in part
+    assert "padding" not in part
+    assert "| RecBole, its batch 2,048 | an epoch | 90.0 s | 500.0 ms | 180 x | 3 x |" in part
+    assert "RecBole makes a sample of every prefix" in part
+    assert "2 CPU cores, 1 thread, the clock, 2026-01-01, `python -m benchmarks`" in part
+    without = bench_part(recorded | {"against": []})
+    assert "instead of" not in without and "RecBole" not in without

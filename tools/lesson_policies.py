@@ -28,7 +28,7 @@ WHY_WORDS = 80
 BLOCKS = range(5, 10)
 READINGS = range(3, 6)
 EXERCISES = range(3, 6)
-WITH_EXERCISES = {"01", "02", "03", "04", "05"}
+WITH_EXERCISES = {"01", "02", "03", "04", "05", "06", "09", "11"}
 MOST_WORDS, MOST_CODE = 4500, 500  # about an hour and a half of reading and running
 CARD = ("You will be able to", "You need", "Time and memory", "GPU: not measured")
 MEASURED = re.compile(r"<!-- measured -->(.*?)<!-- /measured -->", re.DOTALL)
@@ -263,7 +263,7 @@ def links_to_what_exists(notebook: NotebookNode, path: Path) -> list[str]:
 
 
 def has_complete_exercises(notebook: NotebookNode, path: Path) -> list[str]:
-    """Three to five in notebooks 01 to 05: task, stub, hint and solution."""
+    """Three to five in the notebooks that must have them: task, stub, hint and solution."""
     places = [p for p, cell in enumerate(notebook.cells) if "exercise" in tags(cell)]
     found = []
     wanted = path.stem[:2] in WITH_EXERCISES

@@ -134,7 +134,8 @@ def execute(notebook: NotebookNode, folder: Path) -> Measurement:
         return int(reply["content"]["user_expressions"]["peak"]["data"]["text/plain"])
 
     started = time.perf_counter()
-    with client.setup_kernel(env=notebook_environment()):
+    # the manager is ours, so the client would leave the kernel and its gigabyte alive
+    with client.setup_kernel(env=notebook_environment(), cleanup_kc=True):
         for index, cell in enumerate(notebook.cells):
             place = f"cell {index + 1}"
             try:

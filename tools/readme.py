@@ -13,7 +13,15 @@ import polars as pl
 from latentcrs_utils.course import CHAPTERS
 from latentcrs_utils.evaluation.one_turn import LEVELS, SEEN, UNSEEN, level_table
 
+if not __package__:
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tools.readme_bench import bench_part
+from tools.readme_full_size import full_size_part
+
 ROOT = Path(__file__).resolve().parent.parent
+BENCH = ROOT / "results" / "bench.json"
+FULL_SIZE = ROOT / "results" / "one_turn_ml-1m.json"
 RESULTS = ROOT / "results" / "one_turn_ml-100k.json"
 PICTURE = ROOT / "results" / "one_turn_ml-100k.png"
 OURS = ("LatentCRS", "LatentCRS+")
@@ -103,8 +111,18 @@ def fill(text: str, marker: str, content: str) -> str:
 
 def readme(text: str) -> str:
     """README.md with its measured parts as the records have them."""
-    recorded = json.loads(RESULTS.read_text(encoding="utf-8"))
-    return fill(fill(text, "results", results_part(recorded)), "notebooks", notebooks_part())
+    text = fill(text, "results", results_part(_read(RESULTS)))
+    for marker, part, record in (
+        ("bench", bench_part, BENCH),
+        ("full size", full_size_part, FULL_SIZE),
+    ):
+        if record.exists():
+            text = fill(text, marker, part(_read(record)))
+    return fill(text, "notebooks", notebooks_part())
+
+
+def _read(record: Path) -> dict:
+    return json.loads(record.read_text(encoding="utf-8"))
 
 
 def draw(path: Path) -> None:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from latentcrs_utils import plots
+from latentcrs_utils.plots.look import new_axes
+from latentcrs_utils.plots.points import _label_at_the_right
 
 
 @pytest.fixture
@@ -83,10 +85,10 @@ def test_scatter(shown):
 
 
 def test_labels_at_the_right_do_not_overlap():
-    figure, axes = plots._axes("T", "x", "y")
+    figure, axes = new_axes("T", "x", "y")
     places = {f"a name of some length, number {n}": np.array([n, 5.0]) for n in range(8)}
     axes.set(xlim=(0, 8), ylim=(0, 10))
-    plots._label_at_the_right(axes, places)
+    _label_at_the_right(axes, places)
     figure.canvas.draw()
     names = [text for text in axes.texts if text.get_text()]
     boxes = sorted((t.get_window_extent() for t in names), key=lambda box: box.y0)
@@ -102,6 +104,22 @@ def test_silhouettes(shown):
     said = " ".join(twin.split())
     assert "a 2 points, mean 0.38, 0% below 0; b 4 points, mean 0.00, 25% below 0" in said
     assert said.endswith("mean of all 0.12.")
+
+
+def test_dots(shown):
+    values = {"a": {"x": 0.5, "y": -0.25}, "b": {"x": 0.125, "y": np.nan}}
+    twin = plots.dots(
+        values,
+        title="x is ahead",
+        xlabel="gain",
+        intervals={"a": {"x": (0.4, 0.6), "y": (-0.3, 0.1)}},
+        references={"no difference": 0.0},
+        digits=2,
+    )
+    assert_displayed(shown, twin, "x is ahead")
+    said = " ".join(twin.split())
+    assert "a: x 0.50 (0.40 to 0.60), y -0.25 (-0.30 to 0.10); b: x 0.12, y nan" in said
+    assert said.endswith("no difference 0.00.")
 
 
 def test_every_series_has_a_colour_a_marker_and_a_hatch_of_its_own():
