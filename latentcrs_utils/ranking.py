@@ -138,14 +138,17 @@ def rank_by_factors(
         ValueError: as `rank_of_target`.
     """
     targets = torch.as_tensor(targets, dtype=torch.int64)
-    n_items = len(items) - 1
+    users, items, n_items = users.detach(), items.detach(), len(items) - 1
     if users.shape[:1] != targets.shape:
         raise ValueError(f"{len(users)} users came with {len(targets)} targets.")
 
-    def score_rows(rows: slice) -> Tensor:
-        return users[rows] @ items.T
-
     if _CACHE // (4 * len(items)) >= _ROWS // 2 or users.device.type != "cpu":
+        # one piece of memory for the scores of all blocks: a new one each time costs page faults
+        block = users.new_empty(min(len(users), rows_at_once(n_items, memory)), len(items))
+
+        def score_rows(rows: slice) -> Tensor:
+            return torch.mm(users[rows], items.T, out=block[: rows.stop - rows.start])
+
         return ranks_in_chunks(score_rows, targets, seen, n_items=n_items, memory=memory)
     _check_ranking(targets, seen, n_items)
     ranks = torch.zeros(len(targets), dtype=torch.int64)
@@ -153,7 +156,7 @@ def rank_by_factors(
         found = _rank_in_tiles(users, items, targets, seen, rows)
         if found is None:
             own = None if seen is None else seen.select(np.arange(rows.start, rows.stop))
-            found = rank_of_target(score_rows(rows), targets[rows], own)
+            found = rank_of_target(users[rows] @ items.T, targets[rows], own)
         ranks[rows] = found
     return ranks
 
