@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +31,7 @@ from latentcrs_utils.baselines.lexicon_filter import lexicon_mask
 from latentcrs_utils.baselines.popularity import popularity
 from latentcrs_utils.behavior.encoder import SASRec
 from latentcrs_utils.behavior.pretraining import Backbone
-from latentcrs_utils.config import BackboneConfig, EMConfig
+from latentcrs_utils.config import BackboneConfig, EMConfig, preset
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.data import Dataset
 from latentcrs_utils.device import peak_memory
@@ -44,6 +45,7 @@ from latentcrs_utils.evaluation.recording import provenance, write_record
 from latentcrs_utils.intents import Anchors, count_items, describe_anchor, k_means, name_anchors
 from latentcrs_utils.ranking import rank_by_factors
 
+from .training import backbone_epoch
 from .worlds import generated_data
 
 OUTPUT = Path(__file__).resolve().parent.parent / "results" / "catalogue_scale.json"
@@ -210,6 +212,14 @@ def em(data: Dataset, n_negatives: int | None) -> dict[str, Any]:
     return {"seconds": clock, "processor_seconds": processor, "n": n}
 
 
+def pretraining(data: Dataset) -> dict[str, Any]:
+    """An epoch of the backbone with the sampled softmax of the preset of Amazon CDs."""
+    config = preset("amazon-cds").backbone
+    config = replace(config, n_negatives=min(config.n_negatives, data.n_items // 2))
+    clock, processor, _ = measured(backbone_epoch(data, config))
+    return {"seconds": clock, "processor_seconds": processor, "n": data.n_users}
+
+
 def clustering(data: Dataset) -> dict[str, Any]:
     """k-means on all users' states, then counts, names and a description of an anchor."""
     S = _random(data.n_users, WIDTH)
@@ -238,6 +248,7 @@ STAGES: dict[str, Callable[[Dataset], dict[str, Any]]] = {
     "conversation turn": turn,
     "ranking by factors": ranking,
     **{f"one turn, {name}": partial(one_turn, name=name) for name in SYSTEMS},
+    "backbone epoch, sampled softmax": pretraining,
     "EM epoch, 10 negatives": partial(em, n_negatives=N_NEGATIVES),
     "EM epoch, all items": partial(em, n_negatives=None),
     "anchors": clustering,

@@ -22,6 +22,7 @@ from tools.readme_full_size import full_size_part
 ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / "results" / "bench.json"
 FULL_SIZE = ROOT / "results" / "one_turn_ml-1m.json"
+FROM_NOTHING = ROOT / "results" / "from_nothing_ml-1m.json"
 RESULTS = ROOT / "results" / "one_turn_ml-100k.json"
 PICTURE = ROOT / "results" / "one_turn_ml-100k.png"
 OURS = ("LatentCRS", "LatentCRS+")
@@ -112,12 +113,8 @@ def fill(text: str, marker: str, content: str) -> str:
 def readme(text: str) -> str:
     """README.md with its measured parts as the records have them."""
     text = fill(text, "results", results_part(_read(RESULTS)))
-    for marker, part, record in (
-        ("bench", bench_part, BENCH),
-        ("full size", full_size_part, FULL_SIZE),
-    ):
-        if record.exists():
-            text = fill(text, marker, part(_read(record)))
+    text = fill(text, "bench", bench_part(_read(BENCH)))
+    text = fill(text, "full size", full_size_part(_read(FULL_SIZE), _read(FROM_NOTHING)))
     return fill(text, "notebooks", notebooks_part())
 
 

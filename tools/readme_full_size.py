@@ -14,11 +14,12 @@ SHOWN = ("popularity", "backbone alone", "backbone + lexicon filter", "fusion wi
 PAPER = "LatentCRS_B"
 
 
-def full_size_part(recorded: dict[str, Any]) -> str:
-    """Two tables: NDCG@20 at the four levels, and the paper's four metrics beside its own row.
+def full_size_part(recorded: dict[str, Any], from_nothing: dict[str, Any]) -> str:
+    """Two tables and a sentence: NDCG@20 at the four levels, the paper's four metrics, the time.
 
     Args:
         recorded: what `python -m latentcrs_utils.run --data ml-1m` wrote.
+        from_nothing: what the same command wrote for one seed, begun with an empty cache.
     """
     summary = pl.DataFrame(recorded["masked"]).filter(phrasing=UNSEEN)
     n_seeds, data = len(recorded["seeds"]), recorded["data"]
@@ -48,8 +49,30 @@ def full_size_part(recorded: dict[str, Any]) -> str:
         "",
         f"`{recorded['command']}`, {recorded['date']}, {recorded['machine']}; all of it is in "
         "`results/one_turn_ml-1m.json`.",
+        "",
+        time_sentence(from_nothing),
     ]
     return "\n".join(lines)
+
+
+def time_sentence(from_nothing: dict[str, Any]) -> str:
+    """What the whole path took from an empty cache, and which stage took how much of it."""
+    steps = from_nothing["steps"]
+    total = sum(row["seconds"] for row in steps)
+    shown = sorted(steps, key=lambda row: -row["seconds"])[:6]
+    parts = [f"{row['step'].split(' (')[0]} {minutes(row['seconds'])}" for row in shown]
+    return (
+        f"From an empty cache the same path took {minutes(total)} for one seed, download, training "
+        f"and test included ({from_nothing['texts']['distinct']:,} distinct sentences, "
+        f"{from_nothing['machine']}, other work beside it, {from_nothing['date']}): "
+        f"{'; '.join(parts)}; the rest {minutes(total - sum(row['seconds'] for row in shown))}. "
+        f"`{from_nothing['command']}`; all steps are in `results/from_nothing_ml-1m.json`."
+    )
+
+
+def minutes(seconds: float) -> str:
+    """Seconds in words: minutes with one digit."""
+    return f"{seconds / 60:.1f} min"
 
 
 def level_row(summary: pl.DataFrame, system: str) -> str:
