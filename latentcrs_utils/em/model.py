@@ -88,7 +88,13 @@ class LatentCRS:
             items: item ids, [B]; S: [B, d]; x: [B, d_x].
         """
         context = self.context(S, x)
-        log_item = self.generative.log_item(context, items, self.catalogue)
+        if self.generative.form == "product":
+            # the normalisers are each user's own, so they need all items
+            everything = torch.arange(1, len(self.generative.v)).expand(len(items), -1)
+            logits = self.generative.candidate_logits(context, everything)
+            log_item = logits.log_softmax(-1)[torch.arange(len(items)), :, items - 1]
+        else:
+            log_item = self.generative.log_item(context, items, self.catalogue)
         return losses.exact_posterior(context.log_prior, log_item).exp()
 
 

@@ -1,0 +1,107 @@
+"""What a score came from: its exact Shapley values over the history, the words and the residual.
+
+log p(v | S, x) is not a sum of a part for S and a part for x: a mixture of softmaxes lets each say
+more, or less, in the company of the other. Shapley (1953) gives the only shares that add up to the
+whole, treat players alike who do alike, give nothing to who adds nothing, and add over games;
+Lundberg and Lee (2017) use them to explain a prediction. With three players there are eight
+coalitions, so nothing has to be sampled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import factorial
+
+import torch
+from torch import Tensor
+
+from latentcrs_utils.em.model import LatentCRS
+
+HISTORY, WORDS, RESIDUAL = "history", "words", "residual"
+
+
+def players(model: LatentCRS) -> tuple[str, ...]:
+    """Who takes part in a score: "history" and "words", and in `LatentCRS+` the "residual"."""
+    both = (HISTORY, WORDS)
+    return both if model.generative.residual is None else (*both, RESIDUAL)
+
+
+def without(model: LatentCRS, player: str) -> int:
+    """The row of `coalition_scores` in which all players but one take part."""
+    who = players(model)
+    return 2 ** len(who) - 1 - 2 ** who.index(player)
+
+
+@torch.no_grad()
+def coalition_scores(model: LatentCRS, S: Tensor, x: Tensor) -> Tensor:
+    """log p(v | ...) of every item, computed with the model itself in every coalition.
+
+    An absent history is S = 0, what the backbone gives a stranger; absent words are x = 0, the mean
+    of the standardised training texts, what the conversation reads before the first message; an
+    absent residual is left out of the scores, and the normalisers follow.
+
+    Args:
+        model: a fitted model with n `players`.
+        S: of one instance, [1, d]; x: of the same, [1, d_x].
+
+    Returns:
+        [2^n, V + 1]; player i of `players` takes part in row c where bit i of c is set, so row 0
+        knows nothing and the last row is `model.scores`. Column 0 (padding) is minus infinity.
+
+    Raises:
+        ValueError: more than one instance.
+    """
+    if len(S) != 1 or len(x) != 1:
+        raise ValueError(f"Coalitions are those of one instance, not of {len(S)} and {len(x)}.")
+    history = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
+    words = torch.tensor([[0.0], [0.0], [1.0], [1.0]])
+    context = model.context(S * history, x * words)
+    of_intents = model.generative.log_probability(replace(context, users=None), model.catalogue)
+    if RESIDUAL not in players(model):
+        return of_intents
+    return torch.cat([of_intents, model.generative.log_probability(context, model.catalogue)])
+
+
+def shapley_values(worths: Tensor) -> Tensor:
+    """Fair shares of n players in the worth of all of them together (Shapley, 1953).
+
+    A player's share is what it adds to the coalition of those before it, averaged over all orders:
+    phi_i = sum over C without i of |C|! (n - |C| - 1)! / n! (worth(C and i) - worth(C)).
+
+    Args:
+        worths: [2^n, ...]; player i belongs to coalition c where bit i of c is set.
+
+    Returns:
+        [n, ...], which sum to worths[-1] - worths[0].
+
+    Raises:
+        ValueError: the number of coalitions is not 2, 4, 8, ...
+    """
+    n = len(worths).bit_length() - 1
+    if n < 1 or len(worths) != 2**n:
+        raise ValueError(f"n players have 2^n coalitions; {len(worths)} is no such number.")
+    shares = []
+    for player in range(n):
+        without = [c for c in range(2**n) if not c >> player & 1]
+        with_player = [c | 1 << player for c in without]
+        orders = [factorial(c.bit_count()) * factorial(n - c.bit_count() - 1) for c in without]
+        weights = torch.tensor(orders, dtype=worths.dtype) / factorial(n)
+        shares.append(torch.tensordot(weights, worths[with_player] - worths[without], dims=1))
+    return torch.stack(shares)
+
+
+def contributions(model: LatentCRS, S: Tensor, x: Tensor, items: Sequence[int]) -> Tensor:
+    """What each player adds to the scores of some items, in nats.
+
+    For each item the contributions add up to log p(v | S, x) - log p(v | nothing), where nothing is
+    row 0 of `coalition_scores`. What two players do only together is halved between them: so the
+    residual's share holds half of what it makes of the words, and the words' share the other half.
+
+    Args:
+        model: a fitted model with n `players`.
+        S: of one instance, [1, d]; x: of the same, [1, d_x].
+        items: m item ids.
+
+    Returns:
+        [n, m] float64, in the order of `players`; negative where a player spoke against the item.
+    """
+    return shapley_values(coalition_scores(model, S, x)[:, list(items)].double())

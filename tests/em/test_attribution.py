@@ -1,0 +1,237 @@
+"""Shapley values against their axioms, and shares of a score computed with the model itself."""
+
+from dataclasses import replace
+from itertools import permutations
+from math import factorial
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentcrs_utils.config import EMConfig
+from latentcrs_utils.em import LatentCRS, attribution
+from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
+
+N_INTENTS, N_ITEMS, WIDTH, TEXT = 5, 7, 4, 6
+ITEMS = list(range(1, N_ITEMS + 1))
+FORMS = ("mixture", "logit", "product")
+systems = st.tuples(st.sampled_from(FORMS), st.booleans(), st.integers(0, 2**16))
+number = st.floats(-50, 50)
+
+
+def fitted(form="mixture", residual=True, seed=0) -> LatentCRS:
+    """A model as `fit_em` returns it, of random weights, whose residual speaks loudly."""
+    generator = torch.Generator().manual_seed(seed)
+    v = torch.randn(N_ITEMS + 1, WIDTH, generator=generator)
+    c = torch.cat([v, torch.randn(N_ITEMS + 1, 3, generator=generator)], dim=1)
+    anchors = torch.randn(N_INTENTS, WIDTH, generator=generator)
+    model = GenerativeModel(anchors, v, c, TEXT, form=form, residual=residual, text_hidden=8)
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    model = model.eval().requires_grad_(False).double()
+    config = EMConfig(form=form, residual=residual)
+    nothing = SimpleNamespace()
+    return LatentCRS(
+        nothing, nothing, nothing, nothing, config, model, InferenceModel(WIDTH).double(), []
+    )
+
+
+def instance(seed=1) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    draw = [torch.randn(1, w, generator=generator).double() for w in (WIDTH, TEXT)]
+    return draw[0], draw[1]
+
+
+@st.composite
+def games(draw, min_players=1, max_players=5):
+    """The worths [2^n] of a game of n players."""
+    n = draw(st.integers(min_players, max_players))
+    worths = draw(st.lists(number, min_size=2**n, max_size=2**n))
+    return n, torch.tensor(worths, dtype=torch.float64)
+
+
+@given(games())
+def test_the_values_are_the_average_over_all_orders(game):
+    n, worths = game
+    expected = torch.zeros(n, dtype=torch.float64)
+    for order in permutations(range(n)):
+        coalition = 0
+        for player in order:
+            expected[player] += worths[coalition | 1 << player] - worths[coalition]
+            coalition |= 1 << player
+    torch.testing.assert_close(attribution.shapley_values(worths), expected / factorial(n))
+
+
+@given(games())
+def test_efficiency(game):
+    _, worths = game
+    total = attribution.shapley_values(worths).sum()
+    torch.testing.assert_close(total, worths[-1] - worths[0], atol=1e-9, rtol=1e-9)
+
+
+@given(games(min_players=2), st.data())
+def test_symmetry(game, data):
+    n, worths = game
+    one, other = data.draw(st.permutations(range(n)))[:2]
+
+    def exchanged(c):
+        bits = (c >> one & 1) | (c >> other & 1) << 1
+        return c & ~(1 << one) & ~(1 << other) | (bits & 1) << other | (bits >> 1) << one
+
+    alike = (worths + worths[[exchanged(c) for c in range(2**n)]]) / 2
+    values = attribution.shapley_values(alike)
+    torch.testing.assert_close(values[one], values[other], atol=1e-9, rtol=1e-9)
+    # players who change places change shares
+    swapped = attribution.shapley_values(worths[[exchanged(c) for c in range(2**n)]])
+    torch.testing.assert_close(swapped[one], attribution.shapley_values(worths)[other])
+
+
+@given(games(), st.data(), number)
+def test_dummy(game, data, gain):
+    n, worths = game
+    dummy = data.draw(st.integers(0, n - 1))
+    # worth of those beside the dummy, and always the same for the dummy itself
+    others = worths[[c & ~(1 << dummy) for c in range(2**n)]]
+    own = torch.tensor([gain * (c >> dummy & 1) for c in range(2**n)], dtype=torch.float64)
+    values = attribution.shapley_values(others + own)
+    assert values[dummy].item() == pytest.approx(gain, abs=1e-9)
+
+
+@given(games(min_players=3, max_players=3), st.lists(number, min_size=8, max_size=8), number)
+def test_additivity_and_many_games_at_once(game, more, factor):
+    _, worths = game
+    other = torch.tensor(more, dtype=torch.float64)
+    both = attribution.shapley_values(torch.stack([worths, other], dim=1))
+    summed = attribution.shapley_values(worths + factor * other)
+    torch.testing.assert_close(summed, both[:, 0] + factor * both[:, 1], atol=1e-8, rtol=1e-9)
+
+
+def test_three_players_by_hand():
+    # history 1, words 2, residual 4; history and words are worth 6 more together
+    worths = torch.tensor([0.0, 1, 2, 9, 4, 5, 6, 13])
+    assert attribution.shapley_values(worths).tolist() == pytest.approx([4, 5, 4])
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 6])
+def test_a_table_that_is_no_game_is_refused(n):
+    with pytest.raises(ValueError, match="2\\^n coalitions"):
+        attribution.shapley_values(torch.zeros(n))
+
+
+@given(systems)
+def test_shares_of_a_score_add_up_to_what_was_known(system):
+    model, (S, x) = fitted(*system), instance(system[2])
+    shares = attribution.contributions(model, S, x, ITEMS)
+    assert shares.shape == (len(attribution.players(model)), N_ITEMS)
+    silent = replace(model.context(0 * S, 0 * x), users=None)
+    nothing = model.generative.log_probability(silent)
+    expected = (model.scores(S, x) - nothing)[0, 1:]
+    torch.testing.assert_close(shares.sum(0), expected, atol=1e-9, rtol=1e-9)
+
+
+@given(systems)
+def test_coalitions_are_what_the_model_says_with_less(system):
+    model, (S, x) = fitted(*system), instance(system[2])
+    rows = attribution.coalition_scores(model, S, x)
+    assert torch.isneginf(rows[:, 0]).all()
+    torch.testing.assert_close(rows[:, 1:].exp().sum(1), torch.ones(len(rows)).double())
+    for c, row in enumerate(rows):
+        state = (S * (c & 1), x * (c >> 1 & 1))
+        model.generative.residual_speaks = bool(c & 4)
+        torch.testing.assert_close(row, model.scores(*state)[0])
+    if system[1]:
+        assert attribution.players(model) == ("history", "words", "residual")
+        assert not torch.allclose(rows[3, 1:], rows[7, 1:])
+    else:
+        assert attribution.players(model) == ("history", "words")
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_the_row_without_a_player(residual):
+    model, (S, x) = fitted(residual=residual), instance()
+    rows = attribution.coalition_scores(model, S, x)
+    deaf = rows[attribution.without(model, "words")]
+    blind = rows[attribution.without(model, "history")]
+    torch.testing.assert_close(deaf, model.scores(S, 0 * x)[0])
+    torch.testing.assert_close(blind, model.scores(0 * S, x)[0])
+    if residual:
+        torch.testing.assert_close(rows[attribution.without(model, "residual")], rows[3])
+
+
+@given(systems)
+def test_a_silent_residual_gets_nothing_and_leaves_the_others_their_shares(system):
+    form, _, seed = system
+    model, (S, x) = fitted(form, True, seed), instance(seed)
+    model.generative.residual.a.data.zero_()
+    for parameter in model.generative.residual.T.layers[-1].parameters():
+        parameter.data.zero_()
+    *two, of_residual = attribution.contributions(model, S, x, ITEMS)
+    torch.testing.assert_close(of_residual, torch.zeros(N_ITEMS).double(), atol=1e-9, rtol=0)
+    model.generative.residual = None
+    alone = attribution.contributions(model, S, x, ITEMS)
+    torch.testing.assert_close(torch.stack(two), alone, atol=1e-9, rtol=0)
+
+
+@given(systems)
+def test_a_model_that_ignores_the_words_gives_them_nothing(system):
+    model, (S, x) = fitted(*system), instance(system[2])
+    model.generative.f.text.layers[0].weight.data.zero_()
+    if model.generative.residual is not None:
+        model.generative.residual.T.layers[0].weight.data[:, WIDTH:] = 0
+    _, words, *_ = attribution.contributions(model, S, x, ITEMS)
+    torch.testing.assert_close(words, torch.zeros(N_ITEMS).double(), atol=1e-9, rtol=0)
+
+
+@given(systems)
+def test_a_stranger_owes_nothing_to_the_history_and_silence_nothing_to_words(system):
+    model, (S, x) = fitted(*system), instance(system[2])
+    assert attribution.contributions(model, 0 * S, x, ITEMS)[0].abs().max() < 1e-9
+    assert attribution.contributions(model, S, 0 * x, ITEMS)[1].abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_who_does_something_gets_something(form):
+    shares = attribution.contributions(fitted(form), *instance(), ITEMS)
+    assert (shares.abs().amax(1) > 0.1).all()
+
+
+def test_one_instance_at_a_time():
+    model, (S, x) = fitted(), instance()
+    with pytest.raises(ValueError, match="one instance, not of 2 and 1"):
+        attribution.coalition_scores(model, S.expand(2, -1), x)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_the_twelve_lines_of_the_course_are_the_same(residual):
+    model, (S, x) = fitted(residual=residual), instance()
+    for v in ITEMS:
+
+        def worth(who, v=v):
+            context = model.context(S * ("history" in who), x * ("words" in who))
+            if "residual" not in who:
+                context = replace(context, users=None)
+            return model.generative.log_probability(context)[0, v].item()
+
+        share = dict.fromkeys(attribution.players(model), 0.0)
+        for order in permutations(share):
+            for n, player in enumerate(order):
+                gain = worth(order[: n + 1]) - worth(order[:n])
+                share[player] += gain / factorial(len(order))
+
+        found = attribution.contributions(model, S, x, [v])[:, 0]
+        assert found.tolist() == pytest.approx(list(share.values()), abs=1e-9)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_intents_of_an_item_by_bayes_rule_over_all_items(form, residual):
+    model, (S, x) = fitted(form, residual), instance()
+    context = model.context(S, x)
+    logits = model.generative.candidate_logits(context, torch.tensor([ITEMS]))[0]
+    joint = context.log_prior.exp().T * torch.softmax(logits, dim=1)
+    expected = (joint / joint.sum(0)).T
+    rows = torch.tensor(ITEMS)
+    found = model.item_posterior(rows, S.expand(N_ITEMS, -1), x.expand(N_ITEMS, -1))
+    torch.testing.assert_close(found, expected)
