@@ -1,0 +1,80 @@
+"""The text that is read of a dialogue, and its spans."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conversation.fakes import FakeModel
+from latentcrs_utils.conversation import Conversation
+from latentcrs_utils.conversation.reading import TEXT_LIMIT, read_text, spans
+
+messages_of_words = st.lists(
+    st.text("ab ,.\n🎃م", min_size=1, max_size=60).map(str.strip).filter(bool), max_size=9
+)
+
+
+@pytest.mark.parametrize("length", [10, 650, 900, TEXT_LIMIT])
+def test_it_is_the_text_that_a_conversation_reads(length):
+    model = FakeModel()
+    conversation = Conversation(model, None, talker=None)
+    for letter in "abcd":
+        turn = conversation.say(letter * length)
+    text, n_dropped = read_text(conversation.messages)
+    assert model.language.read[-1] == text
+    assert (n_dropped > 0) == ("no longer read" in turn.note)
+    assert read_text([]) == ("", 0)
+    too_long = "x" * (TEXT_LIMIT + 1)
+    assert read_text(["a", too_long]) == (too_long, 1)
+
+
+def test_few_words_are_single_words_and_the_rest_stays_verbatim():
+    found = spans(["Not too  scary,", "but\nfunny!"], 24)
+    assert [(span.message, span.text) for span in found] == [
+        (1, "Not"), (1, "too"), (1, "scary,"), (2, "but"), (2, "funny!"),
+    ]  # fmt: skip
+    assert found[0].rest == "too  scary, but\nfunny!"
+    assert found[2].rest == "Not too but\nfunny!"
+    assert found[4].rest == "Not too  scary, but"
+
+
+def test_one_word_leaves_nothing():
+    (span,) = spans(["comedy"], 24)
+    assert (span.text, span.rest) == ("comedy", "")
+    assert spans([], 24) == []
+
+
+def test_long_messages_are_halved_where_they_pause():
+    message = "one two three four, five six seven eight nine ten"
+    assert [span.text for span in spans([message], 2)] == [
+        "one two three four,", "five six seven eight nine ten",
+    ]  # fmt: skip
+    assert [span.text for span in spans(["one two three four"], 2)] == ["one two", "three four"]
+    # a comma too far from the middle would leave a crumb
+    assert [span.text for span in spans(["one, two three four"], 2)] == ["one, two", "three four"]
+
+
+def test_spans_keep_to_their_messages_and_count_those_that_are_not_read():
+    found = spans(["x" * TEXT_LIMIT, "one two three", "four five"], 3)
+    assert [(span.message, span.text) for span in found] == [
+        (2, "one"), (2, "two three"), (3, "four five"),
+    ]  # fmt: skip
+    many = spans(["one two", "three", "four", "five"], 2)
+    assert [(span.message, span.text) for span in many] == [(1, "one two three four"), (4, "five")]
+
+
+@given(messages_of_words, st.integers(1, 12))
+def test_spans_cover_the_text_once_and_are_as_many_as_may_be(messages, limit):
+    text, _ = read_text(messages)
+    found = spans(messages, limit)
+    assert " ".join(span.text for span in found).split() == text.split()
+    assert len(found) == min(limit, len(text.split()))
+    for span in found:
+        assert len(span.rest.split()) + len(span.text.split()) == len(text.split())
+        assert span.rest == span.rest.strip()
+        assert span.text.split()[0] in messages[span.message - 1]
+
+
+def test_two_thousand_characters_of_one_letter_words_are_quick_and_bounded():
+    found = spans(["a " * 999 + "b"], 24)
+    assert len(found) == 24
+    assert max(len(span.text) for span in found) <= 2 * 1_000 / 16
