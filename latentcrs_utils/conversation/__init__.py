@@ -1,5 +1,7 @@
 """A conversation with a fitted model: state, guards, transcript. Plain Python, no widgets."""
 
+from latentcrs_utils.conversation.explainer import Explainer
+from latentcrs_utils.conversation.explanation import Explanation, behind
 from latentcrs_utils.conversation.guards import MESSAGE_LIMIT, ReplyGuard, clean_message
 from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.conversation.turn import Feedback, Recommendation, Turn
@@ -7,10 +9,13 @@ from latentcrs_utils.conversation.turn import Feedback, Recommendation, Turn
 __all__ = [
     "MESSAGE_LIMIT",
     "Conversation",
+    "Explainer",
+    "Explanation",
     "Feedback",
     "Recommendation",
     "ReplyGuard",
     "StoppedError",
     "Turn",
+    "behind",
     "clean_message",
 ]
