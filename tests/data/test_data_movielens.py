@@ -194,6 +194,8 @@ def test_user_and_item_lookup(data: Dataset) -> None:
 
 
 def test_a_file_that_is_no_table_is_named(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the provider's own files, where the reader has them, come before the embedded ones
+    monkeypatch.delenv("LATENTCRS_DATA", raising=False)
     wrong = tmp_path / "ml-100k.inter"
     wrong.write_text("user_id:token\titem_id:token\n1\t2\n")
     monkeypatch.setattr(
