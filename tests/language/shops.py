@@ -5,7 +5,6 @@ Publishers, prices, years and most genres are invented (the copies have none).
 
 from __future__ import annotations
 
-import os
 import zlib
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from latentcrs_utils.data import Dataset, Sequences
 from latentcrs_utils.language.lexicon import lexicon_of
 from latentcrs_utils.language.shop_lexicon import PLATFORM_WORDS
 from latentcrs_utils.language.wording import domain_of
+from tests.provider_files import folder_with
 
 PUBLISHERS = (
     "Nintendo",
@@ -37,9 +37,8 @@ GEAR = {
 
 def real_folder(name: str) -> Path | None:
     """The folder of a real copy, or None where it is absent."""
-    root = os.environ.get("LATENTCRS_DATA")
-    folder = Path(root) / name if root else None
-    return folder if folder and folder.is_dir() else None
+    root = folder_with(name)
+    return root and root / name
 
 
 def _draw(key: str, n: int) -> int:

@@ -48,7 +48,7 @@ def shop(request: pytest.FixtureRequest) -> tuple[Dataset, Utterances]:
     }  # fmt: skip
     data = made[request.param]()
     if data is None:
-        pytest.skip("the copies of 2018 are not in LATENTCRS_DATA")
+        pytest.skip("no slices of Amazon's 2018 edition beside this checkout")
     utterances = simulate_utterances(data, seed=0, config=CONFIG)
     if not request.param.startswith("invented"):
         assert len(utterances) > 5_000
