@@ -15,6 +15,8 @@ _EXPORTS = {
     "Reply": "talker",
     "ScriptedTalker": "talker",
     "Talker": "talker",
+    "SimulatedUser": "users",
+    "TemplateUser": "users",
     "find_model": "models",
     "load_language_model": "models",
 }

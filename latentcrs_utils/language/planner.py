@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,12 +44,18 @@ _FACT_WEIGHTS = {"platform": 2.0, "creator": 1.5, "price": 1.0}
 _T = TypeVar("_T")
 
 
-def _one(rng: np.random.Generator, options: Sequence[_T]) -> _T:
+def generator(seed: int, *parts: int | str) -> np.random.Generator:
+    """Return a generator of its own for ``parts``, so that no text depends on another."""
+    numbers = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in parts]
+    return np.random.default_rng([seed, *numbers])
+
+
+def one(rng: np.random.Generator, options: Sequence[_T]) -> _T:
     """Draw one of the options; the same draw as ``rng.choice``, which is slower."""
     return options[int(rng.integers(len(options)))]
 
 
-def _weighted(rng: np.random.Generator, weights: Sequence[float]) -> int:
+def weighted(rng: np.random.Generator, weights: Sequence[float]) -> int:
     """Draw an index with these weights; the same draw as ``rng.choice(n, p=...)``."""
     total = sum(weights)
     sums = list(accumulate(weight / total for weight in weights))
@@ -83,12 +90,13 @@ class Situation:
         says nothing ("Greatest Hits").
         """
         ranked = self.catalogue.likest(self.history, self.target.item)
-        named = (f for f in (self.catalogue[int(i)] for i in ranked) if _can_be_named(f))
+        named = (f for f in (self.catalogue[int(i)] for i in ranked) if can_be_named(f))
         safe = (f for f in named if not self.target.betrayed_by(spoken_title(f.title)))
         return list(islice(safe, _N_EXAMPLES))
 
 
-def _can_be_named(film: Film) -> bool:
+def can_be_named(film: Film) -> bool:
+    """Say whether naming an item tells anything: its title does, and something is known of it."""
     if film.secret is not None and not distinctive_words(film.secret):
         return False
     return bool(film.genres or film.creator or film.platform)
@@ -104,14 +112,14 @@ class Turn:
 
 
 @lru_cache(maxsize=1 << 17)
-def _sayable_genres(target: Film, domain: Domain) -> tuple[str, ...]:
+def sayable_genres(target: Film, domain: Domain) -> tuple[str, ...]:
     """Return the target's genres whose plain names do not give its title away."""
     names = {genre: " ".join(genre_names(genre, domain)) for genre in sorted(target.genres)}
     return tuple(genre for genre, words in names.items() if not target.betrayed_by(words))
 
 
 @lru_cache(maxsize=1 << 17)
-def _facts(target: Film) -> tuple[str, ...]:
+def facts_of(target: Film) -> tuple[str, ...]:
     """Return platform, creator and price as conditions, where known and no give-away."""
     facts = (("platform", target.platform), ("creator", target.creator), ("price", target.below))
     return tuple(
@@ -125,12 +133,12 @@ def _weight(fact: str) -> float:
     return _FACT_WEIGHTS[fact.partition("=")[0]]
 
 
-def _worded(conditions: Sequence[str], domain: Domain, *, plain: bool) -> list[str]:
+def sayable_at(conditions: Sequence[str], domain: Domain, *, plain: bool) -> list[str]:
     """Keep the conditions that can be said at this level: nicknames are fewer than names."""
     return [c for c in conditions if plain or has_other_words(c, domain)]
 
 
-def _time_condition(
+def time_condition(
     rng: np.random.Generator, situation: Situation, config: SimulatorConfig
 ) -> list[str]:
     """Return a decade, or a span of the nineties, as a list of one (none if unknown)."""
@@ -149,7 +157,7 @@ def _refusal(rng: np.random.Generator, situation: Situation) -> str | None:
     refused, genres = REFUSED_OF[situation.domain], situation.target.genres
     if situation.domain != "films" and not genres & set(refused):
         return None
-    return f"not genre={_one(rng, [genre for genre in refused if genre not in genres])}"
+    return f"not genre={one(rng, [genre for genre in refused if genre not in genres])}"
 
 
 def choose_attributes(
@@ -161,24 +169,21 @@ def choose_attributes(
     where those are not to be used.
     """
     target, domain = situation.target, situation.domain
-    sayable = _sayable_genres(target, domain)
+    sayable = sayable_genres(target, domain)
     genres = [f"genre={sayable[i]}" for i in rng.permutation(len(sayable))]
     genres.sort(key=lambda genre: not has_other_words(genre, domain))
-    time, facts = _time_condition(rng, situation, config), list(_facts(target))
+    time, facts = time_condition(rng, situation, config), list(facts_of(target))
     if not genres and not facts:
         return tuple(time)
-    if not genres:
-        first = facts.pop(_weighted(rng, [_weight(fact) for fact in facts]))
-    else:
-        first = genres[0]
+    first = genres[0] if genres else facts.pop(weighted(rng, [_weight(f) for f in facts]))
     options = [(config.genre_weight, genres[1:2]), (config.time_weight, time)]
     refusal = _refusal(rng, situation) if target.genres else None
     options += [(config.refusal_weight, [refusal])] if refusal else []
     options += [(_weight(fact), [fact]) for fact in facts]
     options = [(weight, second) for weight, second in options if second]
-    drawn = _weighted(rng, [config.single_weight, *(weight for weight, _ in options)])
+    drawn = weighted(rng, [config.single_weight, *(weight for weight, _ in options)])
     second = [] if drawn == 0 else options[drawn - 1][1]
-    return tuple(_worded([first, *second], domain, plain=plain))
+    return tuple(sayable_at([first, *second], domain, plain=plain))
 
 
 def choose_example(
@@ -191,11 +196,11 @@ def choose_example(
     first = examples[0]
     like = f"like={first.item}"
     gained = [f"genre={genre}" for genre in sorted(target.genres - first.genres)]
-    gained += [fact for fact in _facts(target) if fact not in _facts(first)]
-    gained = _worded(gained, situation.domain, plain=False)
+    gained += [fact for fact in facts_of(target) if fact not in facts_of(first)]
+    gained = sayable_at(gained, situation.domain, plain=False)
     if not alike(first, target):
         # nothing in common: naming the film alone would mislead, so a genre is said with it
-        return (f"liked={first.item}", *([_one(rng, gained)] if gained else []))
+        return (f"liked={first.item}", *([one(rng, gained)] if gained else []))
     draw = rng.random()
     if draw < config.two_examples_share:
         said = shared(first, target)
@@ -205,10 +210,10 @@ def choose_example(
             return like, f"like={second.item}"
     if draw > 1 - config.relation_share:
         lost = [f"not genre={genre}" for genre in sorted(first.genres - target.genres)]
-        lost = _worded(lost if target.genres else [], situation.domain, plain=False)
+        lost = sayable_at(lost if target.genres else [], situation.domain, plain=False)
         true = relations(first, target) + gained + lost
         if true:
-            return like, _one(rng, true)
+            return like, one(rng, true)
     return (like,)
 
 
@@ -220,7 +225,7 @@ def choose_mood(
     true = [mood for mood, rule in moods.items() if rule(situation.target)]
     if not true or rng.random() < config.empty_vague_share:
         return ()
-    return (f"mood={_one(rng, true)}",)
+    return (f"mood={one(rng, true)}",)
 
 
 def choose_first(
@@ -246,34 +251,35 @@ def plan(
     turns = [Turn("first", first)]
     known = list(first)
     for _ in range(n_turns - 1):
-        turn = _next_turn(rng, level, known, situation, config)
+        options = later_turns(rng, level, known, situation, config)
+        turn = options[weighted(rng, [weight for weight, _ in options])][1]
         turns.append(turn)
         known += turn.conditions
     return turns
 
 
-def _next_turn(
+def later_turns(
     rng: np.random.Generator,
     level: Level,
     known: Sequence[str],
     situation: Situation,
     config: SimulatorConfig,
-) -> Turn:
-    """Draw the next turn among those that are true and not said yet."""
+) -> list[tuple[float, Turn]]:
+    """Return what may be said next, with weights: nothing, or what is true and not said yet."""
     target, domain, plain = situation.target, situation.domain, level == "plain"
     options: list[tuple[float, Turn]] = [(1.0, Turn("nothing"))]
-    genres = [f"genre={genre}" for genre in _sayable_genres(target, domain)]
-    fresh = [genre for genre in _worded(genres, domain, plain=plain) if genre not in known]
+    genres = [f"genre={genre}" for genre in sayable_genres(target, domain)]
+    fresh = [genre for genre in sayable_at(genres, domain, plain=plain) if genre not in known]
     if fresh:
-        options.append((2.0, Turn("genre", (_one(rng, fresh),))))
-    time = _time_condition(rng, situation, config)
+        options.append((2.0, Turn("genre", (one(rng, fresh),))))
+    time = time_condition(rng, situation, config)
     if time and not any(c.startswith(("decade=", "era=")) for c in known):
         options.append((1.5, Turn("time", tuple(time))))
     refusal = _refusal(rng, situation)
     n_refusals = sum(c.startswith("not genre=") for c in known)
     if target.genres and refusal and refusal not in known and n_refusals < 2:
         options.append((1.5, Turn("not", (refusal,))))
-    for fact in _worded(_facts(target), domain, plain=plain):
+    for fact in sayable_at(facts_of(target), domain, plain=plain):
         if fact not in known:
             options.append((_weight(fact), Turn(fact.partition("=")[0], (fact,))))
     if level != "plain":
@@ -284,8 +290,8 @@ def _next_turn(
         options += [(2.0, Turn("mood", (m,))) for m in moods if m not in known][:1]
     stated = [c for c in known if c.startswith("genre=")]
     if stated:
-        options.append((1.0, Turn("restate", restated=_one(rng, stated))))
-    return options[_weighted(rng, [weight for weight, _ in options])][1]
+        options.append((1.0, Turn("restate", restated=one(rng, stated))))
+    return options
 
 
 def _unnamed(situation: Situation, known: Sequence[str]) -> list[str]:

@@ -13,7 +13,6 @@ only hints at a mood or an occasion.
 from __future__ import annotations
 
 import itertools
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -25,7 +24,7 @@ from ..config import SimulatorConfig, preset
 from ..data import Dataset, random_cuts
 from ..errors import DataError
 from .catalogue import Catalogue
-from .planner import LEVELS, Level, Situation, Turn, plan
+from .planner import LEVELS, Level, Situation, Turn, generator, plan
 from .reuse import reused_rows
 from .speaker import UnsayableError, word
 from .utterances import Utterances
@@ -51,9 +50,8 @@ class _Simulation:
         self.catalogue = Catalogue(data)
 
     def generator(self, *parts: int | str) -> np.random.Generator:
-        """Return a generator of its own for ``parts``, so that no text depends on another."""
-        numbers = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in parts]
-        return np.random.default_rng([self.seed, *numbers])
+        """Return the generator of ``parts`` for this run's seed."""
+        return generator(self.seed, *parts)
 
     def plan(
         self, split: str, situation: Situation, user: int, level: Level, n_turns: int, attempt: int

@@ -33,7 +33,7 @@ def _word_attributes(voice: Voice, conditions: Sequence[str]) -> str:
     for condition in conditions:
         if genres and condition == genres[0]:
             continue
-        use, slots = _slots(voice, condition)
+        use, slots = slots_of(voice, condition)
         inline = _IN_SLOT.search(frame) and voice.rng.random() < 0.6
         form = voice.pick("frames", level, use, "inline" if inline else "after")
         if inline:
@@ -43,7 +43,7 @@ def _word_attributes(voice: Voice, conditions: Sequence[str]) -> str:
     return sentence(frame.format(film=film)) + tail
 
 
-def _slots(voice: Voice, condition: str) -> tuple[str, dict[str, str]]:
+def slots_of(voice: Voice, condition: str) -> tuple[str, dict[str, str]]:
     """Return the use of a condition ("genre", "not", "time" ...) and the words for its slot."""
     kind, _, value = condition.partition("=")
     if kind in ("decade", "era"):
@@ -68,7 +68,7 @@ def _word_example(voice: Voice, conditions: Sequence[str], catalogue: Catalogue)
         kind = condition.partition("=")[0]
         use, slots = kind, dict[str, str]()
         if kind in ("genre", "not genre", *_FACTS):
-            use, slots = _slots(voice, condition)
+            use, slots = slots_of(voice, condition)
         relation += voice.pick("frames", "by example", use).format(**slots)
     frame = voice.pick("frames", "by example", "ask")
     return sentence(frame.format(title=titles[0], rel=relation))
@@ -80,20 +80,22 @@ def _word_mood(voice: Voice, conditions: Sequence[str]) -> str:
     return sentence(f"{voice.pick('moods', mood)} {ask}")
 
 
-def _word_first(voice: Voice, level: Level, conditions: Sequence[str], catalogue: Catalogue) -> str:
+def word_first(voice: Voice, conditions: Sequence[str], catalogue: Catalogue) -> str:
+    """Word a first message: an example, a mood (or none), or attributes."""
     if any(c.startswith(("like=", "liked=")) for c in conditions):
         return _word_example(voice, conditions, catalogue)
-    if level == "vague" or not conditions:
+    if not conditions or conditions[0].startswith("mood="):
         return _word_mood(voice, conditions)
     return _word_attributes(voice, conditions)
 
 
-def _word_later(voice: Voice, turn: Turn, catalogue: Catalogue) -> str:
+def word_later(voice: Voice, turn: Turn, catalogue: Catalogue) -> str:
+    """Word a later message that adds, refuses, restates, names an example or merely says no."""
     if turn.use == "mood":
         return voice.pick("moods", turn.conditions[0].partition("=")[2])
     slots: dict[str, str] = {}
     if turn.use in ("genre", "not", "time", *_FACTS):
-        _, slots = _slots(voice, turn.conditions[0])
+        _, slots = slots_of(voice, turn.conditions[0])
     elif turn.use == "like":
         named = catalogue[int(turn.conditions[0].partition("=")[2])]
         slots = {"title": spoken_title(named.title)}
@@ -119,10 +121,10 @@ def word(
     said: list[str] = []
     for turn in turns:
         if turn.use == "first":
-            write = partial(_word_first, voice, level, turn.conditions, catalogue)
+            write = partial(word_first, voice, turn.conditions, catalogue)
         else:
-            write = partial(_word_later, voice, turn, catalogue)
-        message = _first_clean(write, said, target)
+            write = partial(word_later, voice, turn, catalogue)
+        message = first_clean(write, said, target)
         if message is None:
             raise UnsayableError(
                 f"No phrasing of {turn.conditions} avoids the title {target.title!r}: "
@@ -132,7 +134,7 @@ def word(
     return said
 
 
-def _first_clean(write: Callable[[], str], said: Sequence[str], target: Film) -> str | None:
+def first_clean(write: Callable[[], str], said: Sequence[str], target: Film) -> str | None:
     """Return a message that keeps the title secret and, if it can, opens unlike those before."""
     openings = {text.split()[0] for text in said}
     before = " ".join(said)

@@ -21,9 +21,11 @@ Pool = Literal["train", "valid", "test"]
 POOLS: tuple[Pool, ...] = ("train", "valid", "test")
 Domain = Literal["films", "games", "albums"]
 FOLDER = Path(__file__).parent / "phrasings"
-# "shop" holds what is said of anything on sale: prices and times
+# "any" holds what is said to the items on offer, whatever they are; "shop" what is said of anything
+# on sale: prices and times
 FOLDERS: dict[Domain, tuple[str, ...]] = {
-    "films": ("films",), "games": ("shop", "games"), "albums": ("shop", "albums"),
+    "films": ("any", "films"), "games": ("any", "shop", "games"),
+    "albums": ("any", "shop", "albums"),
 }  # fmt: skip
 DOMAINS: tuple[Domain, ...] = tuple(FOLDERS)
 _DATA_NAMES: dict[str, Domain] = {"amazon-video-games": "games", "amazon-cds": "albums"}

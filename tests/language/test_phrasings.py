@@ -11,6 +11,7 @@ from rapidfuzz import fuzz
 
 from latentcrs_utils.data import Dataset
 from latentcrs_utils.errors import DataError
+from latentcrs_utils.language.agenda import N_PLACES
 from latentcrs_utils.language.conditions import ERAS, PRICE_STEPS, RELATIONS
 from latentcrs_utils.language.lexicon import extract, lexicon_of
 from latentcrs_utils.language.moods import MOODS, MOODS_OF
@@ -103,9 +104,11 @@ def test_the_bound_would_catch_a_light_edit() -> None:
     assert not alike(["something with vampires and blood"], ["a film with zombies at the window"])
 
 
+@pytest.mark.parametrize("file", ["frames", "replies"])
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_no_frame_is_a_light_edit_of_another_pools(domain: Domain) -> None:
-    by_pool = phrases(domain, "frames")
+def test_no_frame_is_a_light_edit_of_another_pools(domain: Domain, file: str) -> None:
+    entries = [e for path, e in all_pools(domain).items() if path[0] == file and path[1] != "place"]
+    by_pool = {name: [p for entry in entries for p in entry[name] if p] for name in POOLS}
     close = [
         (x, y)
         for one, other in combinations(POOLS, 2)
@@ -206,6 +209,53 @@ def test_frames_have_exactly_the_slots_of_their_use(domain: Domain) -> None:
             assert sorted(slots(frame)) == expected, (path, frame)
             checked += 1
     assert checked > 200
+
+
+REPLY_SLOTS = {
+    "not": {"touch"}, "time": {"era"}, "genre": {"film"}, "like": {"title"},
+    "platform": {"fact"}, "creator": {"fact"}, "price": {"fact"}, "mood": set(), "any": set(),
+}  # fmt: skip
+REPLIES = {path: e for path, e in all_pools().items() if path[0] == "replies"}
+
+
+def test_replies_have_exactly_the_slots_of_their_use() -> None:
+    uses: dict[str, set[str]] = {}
+    for (_, kind, use), entry in REPLIES.items():
+        uses.setdefault(kind, set()).add(use)
+        expected = set() if kind == "place" else set(REPLY_SLOTS[use])
+        if kind in ("refuse", "repeat") and use != "mood":
+            expected.add("which")
+        if kind == "change" and expected:
+            expected.add("old")
+        for frame in (f for name in POOLS for f in entry[name]):
+            assert set(slots(frame)) == expected, (kind, use, frame)
+    assert uses == {
+        "place": {*map(str, range(1, N_PLACES + 1)), "several"},
+        "refuse": {"not", "time", "platform", "price"},
+        "repeat": {"genre", "not", "time", "platform", "creator", "price", "like", "mood"},
+        "change": {"genre", "like", "mood", "any"},
+        "accept": {"any"},
+    }
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_a_lexicon_reads_replies_as_they_are_meant(domain: Domain) -> None:
+    """Without words of its own, and what is denied as denied: "plain" stays its home game."""
+    lexicon = lexicon_of(domain)
+    genre, old = list(lexicon.genres)[:2]
+    checked = 0
+    for (_, kind, use), entry in REPLIES.items():
+        words = dict.fromkeys(("which", "title", "fact", "era", "old"), "it")
+        meant = set()
+        if use in ("genre", "not"):
+            words |= {"touch": genre, "film": genre, "old": old}
+            meant = {f"not genre={genre}" if use == "not" else f"genre={genre}"}
+            meant |= {f"not genre={old}"} if kind == "change" else set()
+        for frame in (f for name in POOLS for f in entry[name]):
+            text = frame.format(**words)
+            assert set(extract(text, lexicon).conditions) == meant, (kind, use, text)
+            checked += 1
+    assert checked > 80
 
 
 def test_an_unknown_entry_is_named() -> None:
