@@ -156,6 +156,10 @@ class ReplyGuard:
             return f"it gave a film a genre that it does not have ({genre})"
         return None
 
+    def foreign_title(self, text: str, items: Collection[Recommendation]) -> str | None:
+        """The first title of the catalogue in a text that is none of `items`, or None."""
+        return self._take_titles(text, items)[0]
+
     def _take_titles(
         self, reply: str, items: Collection[Recommendation]
     ) -> tuple[str | None, list[Recommendation], str]:
