@@ -1,0 +1,169 @@
+"""The log of dialogues, line by line, and the bill of tokens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentcrs_utils.errors import DataError
+from latentcrs_utils.evaluation.dialogues import (
+    Dialogue,
+    DialogueLog,
+    Exchange,
+    read_dialogues,
+    success_by,
+    turns_taken,
+)
+from latentcrs_utils.evaluation.ledger import PURPOSES, RECOMMENDING, Spent, ledger, total
+from latentcrs_utils.evaluation.published import DATA_SETS, dialogue_rows, token_rows
+
+AMOUNTS = st.builds(
+    Spent,
+    st.sampled_from(PURPOSES),
+    st.integers(0, 900),
+    st.integers(0, 90),
+    st.floats(0, 9),
+)
+EXCHANGES = st.builds(
+    Exchange,
+    st.text(min_size=1, max_size=20),
+    st.lists(st.sampled_from(["genre=Comedy", "not genre=War"]), max_size=2).map(tuple),
+    st.just(()),
+    st.sampled_from(["template", "SmolLM2"]),
+    st.lists(st.integers(1, 99), max_size=5).map(tuple),
+    st.lists(AMOUNTS, max_size=3).map(tuple),
+)
+
+
+def dialogue(user: int, success: int | None = None, n_turns: int = 5, **changes) -> Dialogue:
+    spent = (Spent("embedding", 10 * (user + 1), 1, 0.5), Spent("scoring", 0, 0, 0.25))
+    exchange = Exchange("A comedy", ("genre=Comedy",), (), "template", (user + 1, 2), spent)
+    values = {"system": "B", "user": user, "target": 9, "seed": 0, "success": success}
+    return Dialogue(**{**values, **changes}, exchanges=(exchange,) * (success or n_turns))
+
+
+@given(st.lists(EXCHANGES, max_size=5).map(tuple), st.none() | st.integers(1, 5))
+def test_a_dialogue_comes_back_from_its_line(
+    exchanges: tuple[Exchange, ...], success: int | None
+) -> None:
+    told = Dialogue("LatentCRS+", 3, 7, 0, success, exchanges)
+    assert Dialogue.from_dict(json.loads(json.dumps(told.to_dict()))) == told
+
+
+def test_one_line_a_dialogue_and_none_twice(tmp_path: Path) -> None:
+    log = DialogueLog(tmp_path / "new" / "log.jsonl", "run")
+    log.append([dialogue(0), dialogue(1)])
+    log.append([dialogue(1, success=2), dialogue(2)])
+    lines = log.path.read_text().splitlines()
+    assert [json.loads(line)["user"] for line in lines] == [0, 1, 2]
+    assert json.loads(lines[0]).keys() >= {"run", "user", "target", "system", "seed", "success"}
+    assert read_dialogues(log.path) == [dialogue(0), dialogue(1), dialogue(2)]
+    assert DialogueLog(log.path, "run").by_user.keys() == {0, 1, 2}
+
+
+@pytest.mark.parametrize("damage", ["cut", "cut before the end of the line", "garbage"])
+def test_a_damaged_last_line_is_cut_off(tmp_path: Path, damage: str, capsys) -> None:
+    path = tmp_path / "log.jsonl"
+    DialogueLog(path, "run").append([dialogue(0), dialogue(1)])
+    whole = path.read_bytes()
+    first = len(whole.splitlines(keepends=True)[0])
+    ends = {"cut": whole[: first + 30], "garbage": whole[:first] + b'{"run": "run"}\n'}
+    path.write_bytes(ends.get(damage, whole[:-1]))
+    assert read_dialogues(path) == [dialogue(0)]
+    log = DialogueLog(path, "run")
+    assert log.by_user.keys() == {0} and path.read_bytes() == whole[:first]
+    log.append([dialogue(1)])
+    assert path.read_bytes() == whole
+
+
+def test_damage_in_the_middle_is_not_mended(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    DialogueLog(path, "run").append([dialogue(0), dialogue(1), dialogue(2)])
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b"{}\n" + lines[2])
+    for read in (lambda: DialogueLog(path, "run"), lambda: read_dialogues(path)):
+        with pytest.raises(DataError, match=r"Line 2 of .*log.jsonl is damaged"):
+            read()
+    assert len(path.read_bytes().splitlines()) == 3
+
+
+def test_metrics_by_hand() -> None:
+    held = [dialogue(0, 1), dialogue(1, 3), dialogue(2, 4), dialogue(3, 5), dialogue(4)]
+    assert success_by(held, 3).tolist() == [1, 1, 0, 0, 0]
+    assert success_by(held, 5).tolist() == [1, 1, 1, 1, 0]
+    # a failure counts as much as a success in the last turn
+    assert turns_taken(held).tolist() == [1, 3, 4, 5, 5]
+
+
+@given(st.lists(st.none() | st.integers(1, 5), min_size=1, max_size=30))
+def test_metrics_of_any_dialogues(successes: list[int | None]) -> None:
+    held = [dialogue(user, success) for user, success in enumerate(successes)]
+    s3, s5, at = success_by(held, 3).mean(), success_by(held, 5).mean(), turns_taken(held).mean()
+    assert 0 <= s3 <= s5 <= 1 and 1 <= at <= 5
+    # who succeeds saves turns, and nobody else does
+    assert at <= 5 - 4 * success_by(held, 1).mean() - 2 * (s3 - success_by(held, 1).mean()) + 1e-9
+
+
+@given(st.lists(AMOUNTS, max_size=12))
+def test_a_total_adds_up_by_purpose(parts: list[Spent]) -> None:
+    sums = total(parts)
+    assert list(sums) == [p for p in PURPOSES if p in {part.purpose for part in parts}]
+    for name in ("prompt_tokens", "completion_tokens", "seconds"):
+        assert sum(getattr(s, name) for s in sums.values()) == pytest.approx(
+            sum(getattr(part, name) for part in parts)
+        )
+
+
+def test_purposes_are_not_mixed() -> None:
+    with pytest.raises(ValueError, match="embedding and wording"):
+        Spent("embedding", 3) + Spent("wording", 3)
+    assert Spent("user", 1, 2, 0.5) + Spent("user", 3, 4, 0.5) == Spent("user", 4, 6, 1.0)
+
+
+def test_the_ledger_by_hand() -> None:
+    talk = Spent("wording", 100, 20, 2.0)
+    spoken = dialogue(1, success=1)
+    (exchange,) = spoken.exchanges
+    exchange = Exchange(**{**vars(exchange), "spent": (*exchange.spent, talk)})
+    spoken = Dialogue("B", 1, 9, 0, 1, (exchange,))
+    held = [dialogue(0, success=3), spoken, dialogue(5, system="other")]
+    table = ledger(held)
+    rows = {(row["system"], row["purpose"]): row for row in table.iter_rows(named=True)}
+    assert list(rows) == [
+        ("B", "embedding"), ("B", "scoring"), ("B", "wording"), ("B", "recommending"),
+        ("other", "embedding"), ("other", "scoring"), ("other", "recommending"),
+    ]  # fmt: skip
+    row = rows["B", "embedding"]
+    # three turns of ten tokens and one of twenty, in two dialogues
+    assert (row["turns"], row["dialogues"]) == (4, 2)
+    assert (row["prompt_tokens_a_turn"], row["prompt_tokens_a_dialogue"]) == (12.5, 25.0)
+    assert (row["completion_tokens_a_turn"], row["completion_tokens_a_dialogue"]) == (1.0, 2.0)
+    # wording is no part of recommending; scoring is
+    choosing = rows["B", "recommending"]
+    assert choosing["prompt_tokens_a_dialogue"] == 25.0
+    assert choosing["seconds_a_turn"] == 0.75 and rows["B", "scoring"]["seconds_a_turn"] == 0.25
+    assert rows["B", "wording"]["completion_tokens_a_turn"] == 5.0
+    assert "wording" not in RECOMMENDING and "user" not in RECOMMENDING
+
+
+def test_an_empty_ledger_and_empty_metrics() -> None:
+    assert len(ledger([])) == 0
+    assert success_by([], 3).shape == turns_taken([]).shape == (0,) and np.ndim(success_by([], 3))
+
+
+def test_the_printed_tables_4_and_6() -> None:
+    table = dialogue_rows()
+    assert len(table) == 11 * len(DATA_SETS)
+    assert table["ml-1m", "LatentCRS_V"] == {"S@3": 0.532, "S@5": 0.65, "AT": 3.298}
+    assert table["amazon-cds", "CRM"] == {"S@3": 0.042}
+    for row in table.values():
+        assert row.get("S@5", 1) >= row["S@3"] and 1 <= row.get("AT", 1) <= 5
+    tokens = token_rows()
+    assert len(tokens) == 6 * len(DATA_SETS)
+    assert tokens["amazon-cds", "LatentCRS_F"] == (2086.89, 70.70)
+    assert {tokens[data, "LatentCRS_B"][1] for data in DATA_SETS} == {1.0}
