@@ -1,0 +1,135 @@
+"""The systems of the tables as partners in a dialogue: what is known so far -> scores of all items.
+
+A system is any function from `States` to scores; variants that ask a language model return an
+`Answer` with what that cost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from latentcrs_utils.artifacts import fingerprint
+from latentcrs_utils.behavior.pretraining import Backbone
+from latentcrs_utils.data import Sequences
+from latentcrs_utils.em.instances import Instances
+from latentcrs_utils.evaluation.ledger import Spent
+from latentcrs_utils.evaluation.one_turn import Cases, Scorer
+from latentcrs_utils.evaluation.systems import Fitted, scorers
+from latentcrs_utils.language.encoding import Language
+
+READERS = ("text alone", "fusion without intents", "LatentCRS", "LatentCRS+")
+"""The systems that read x^u as a vector; the lexicon filter reads the words themselves."""
+
+
+@dataclass(frozen=True)
+class States:
+    """B dialogues, each waiting for the system's next offer.
+
+    Attributes:
+        users: user indices, int64 [B].
+        histories: what the system knows of each user's past, B sequences.
+        messages: what each user has said, turn by turn.
+        offered: what each was offered before, in order; never to be offered again.
+    """
+
+    users: np.ndarray
+    histories: Sequences
+    messages: Sequence[Sequence[str]]
+    offered: Sequence[Sequence[int]]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def texts(self) -> list[str]:
+        """x^u as words: all messages of a user joined by a space, B strings."""
+        return [" ".join(messages) for messages in self.messages]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a system says to B dialogues.
+
+    Attributes:
+        scores: [B, V + 1], higher is better; column 0 (padding) is never offered, nor is minus
+            infinity.
+        spent: what each dialogue cost in this turn, B tuples.
+    """
+
+    scores: Tensor
+    spent: Sequence[tuple[Spent, ...]]
+
+
+System = Callable[[States], Tensor | Answer]
+
+
+@dataclass(frozen=True)
+class ScoredSystem:
+    """A scorer of the one-turn tables, asked anew in every turn (variant B where it reads).
+
+    Attributes:
+        scorer: cases -> scores [B, V + 1].
+        backbone: encodes the histories.
+        language: embeds the messages.
+        reads: whether the scorer looks at x; if not, nothing is embedded.
+    """
+
+    scorer: Scorer
+    backbone: Backbone
+    language: Language
+    reads: bool
+
+    def __call__(self, states: States) -> Answer:
+        """Score all items for every dialogue."""
+        spent: list[tuple[Spent, ...]] = [()] * len(states)
+        if self.reads:
+            x, spent = embed_states(states, self.language)
+        else:
+            x = torch.zeros(len(states), len(self.language.mean))
+        instances = Instances(
+            S=self.backbone.encode(states.histories),
+            x=x,
+            targets=torch.zeros(len(states), dtype=torch.int64),
+            histories=states.histories,
+        )
+        frame = pl.DataFrame({"user": states.users})
+        return Answer(self.scorer(Cases(instances, states.texts, frame)), spent)
+
+
+def embed_states(states: States, language: Language) -> tuple[Tensor, list[tuple[Spent, ...]]]:
+    """x^u of every dialogue, [B, d_x], and the bill of each: one PromptEOL pass, one new token."""
+    texts = states.texts
+    begun = time.perf_counter()
+    x = language.encode(texts, progress=False)
+    seconds = (time.perf_counter() - begun) / max(1, len(texts))
+    count = language.embedder.token_ids
+    return x, [(Spent("embedding", len(count(text)), 1, seconds),) for text in texts]
+
+
+def dialogue_systems(fitted: Fitted) -> dict[str, System]:
+    """Every row of the one-turn table as a system, in its order."""
+    return {
+        name: ScoredSystem(scorer, fitted.backbone, fitted.language, name in READERS)
+        for name, scorer in scorers(fitted).items()
+    }
+
+
+def identity_of(fitted: Fitted) -> str:
+    """Name what the systems' answers depend on: data, texts and every trained weight."""
+    modules = (
+        fitted.backbone.encoder,
+        fitted.text_alone.scorer,
+        fitted.fusion.scorer,
+        *(m for model in (fitted.latentcrs, fitted.latentcrs_plus)
+          for m in (model.generative, model.inference)),
+    )  # fmt: skip
+    weights = [tensor for module in modules for tensor in module.state_dict().values()]
+    parts = (fitted.data.fingerprint, fitted.language.fingerprint, fingerprint(*weights))
+    return " ".join(parts)

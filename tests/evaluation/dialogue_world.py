@@ -1,0 +1,133 @@
+"""A world of forty films and thirty users, with systems that are easy to foresee."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import torch
+from conversation.fakes import GENRES, FakeBackbone, FakeLanguage, FakeModel, fake_dataset
+from torch import Tensor
+
+from latentcrs_utils.data import Dataset, Sequences
+from latentcrs_utils.evaluation.conversing import Setting, converse
+from latentcrs_utils.evaluation.dialogue_systems import ScoredSystem, States, System
+from latentcrs_utils.evaluation.dialogues import Dialogue
+
+N_USERS, N_ITEMS, LENGTH = 30, 40, 12
+
+
+def dataset() -> Dataset:
+    """Thirty users with twelve films each; the last one is the target."""
+    rng = np.random.default_rng(0)
+    rows = [rng.permutation(N_ITEMS)[:LENGTH] + 1 for _ in range(N_USERS)]
+    users = pl.DataFrame(
+        {"user": range(N_USERS), "raw_user": [str(u) for u in range(N_USERS)]},
+        schema_overrides={"user": pl.Int32},
+    )
+    return dataclasses.replace(
+        fake_dataset(N_ITEMS), users=users, interactions=Sequences.from_lists(rows)
+    )
+
+
+class Language(FakeLanguage):
+    """Counts genre names; a word is a token, and the prompt has seven."""
+
+    fingerprint = "words"
+    embedder = SimpleNamespace(
+        name="FakeLM", token_ids=lambda text: [0] * 7 + [1] * len(text.split())
+    )
+
+
+class Backbone(FakeBackbone):
+    """Scores an item by its genre's share of the history."""
+
+    encoder = torch.nn.Linear(1, 1)
+
+    def scores(self, S: Tensor) -> Tensor:
+        scores = S[:, torch.arange(N_ITEMS + 1) % 4].clone()
+        scores[:, 0] = -torch.inf
+        return scores
+
+
+def reader() -> ScoredSystem:
+    """A system that listens: genre names in the words, then the history."""
+    model = FakeModel(N_ITEMS)
+    return ScoredSystem(
+        lambda cases: model.scores(cases.instances.S, cases.instances.x),
+        Backbone(), Language(), reads=True,
+    )  # fmt: skip
+
+
+def noise(seed: int) -> System:
+    """Scores that depend on the user and the number of messages alone."""
+
+    def system(states: States) -> Tensor:
+        rows = [
+            np.random.default_rng([seed, user, len(messages)]).normal(size=N_ITEMS + 1)
+            for user, messages in zip(states.users, states.messages, strict=True)
+        ]
+        return torch.tensor(np.array(rows), dtype=torch.float32)
+
+    return system
+
+
+def oracle(data: Dataset, turn: int) -> System:
+    """Offers the target in one turn and its worst enemies in all others."""
+
+    def system(states: States) -> Tensor:
+        scores = torch.zeros(len(states), N_ITEMS + 1)
+        for row, (user, messages) in enumerate(zip(states.users, states.messages, strict=True)):
+            scores[row, data.interactions[int(user)][-1]] = 1.0 if len(messages) == turn else -1.0
+        return scores
+
+    return system
+
+
+def without_seconds(dialogues: list[Dialogue]) -> list[Dialogue]:
+    """The same dialogues, times aside."""
+    return [
+        dataclasses.replace(
+            d,
+            exchanges=tuple(
+                dataclasses.replace(
+                    e, spent=tuple(dataclasses.replace(s, seconds=0.0) for s in e.spent)
+                )
+                for e in d.exchanges
+            ),
+        )
+        for d in dialogues
+    ]
+
+
+class Deadly:
+    """A system that kills its process when it is asked for the n-th time."""
+
+    def __init__(self, system: System, n: int, die: Callable[[], None]):
+        self.system, self.left, self.die = system, n, die
+
+    def __call__(self, states: States) -> Tensor:
+        self.left -= 1
+        if self.left == 0:
+            self.die()
+        return self.system(states)
+
+
+def suicide() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_until_killed(log: str, n: int) -> None:
+    """A job for a process of its own: dialogues until the n-th question to the system."""
+    system = Deadly(noise(1), n, suicide)
+    converse(dataset(), "noise", system, range(N_USERS), SMALL_BATCHES, log=Path(log))
+
+
+SMALL_BATCHES = Setting(level="plain", batch_size=8)
+assert len(GENRES) == 4
