@@ -249,6 +249,30 @@ def test_a_change_of_mind_happens(film_world: list[Situation], level: Level) -> 
     assert len(turns) > 90 and set(turns) == {2, 3}
 
 
+def test_nobody_contradicts_a_mistake_before_it_is_taken_back(
+    film_world: list[Situation],
+) -> None:
+    for n in range(0, 938, 3):
+        user = TemplateUser(film_world[n], user=n, difficulty="changes its mind", level="plain")
+        said = talk(user, offers(film_world[n], n))
+        turns = {c: turn for turn, m in enumerate(said) for c in m.conditions}
+        for turn, message in enumerate(said):
+            assert all(turns.get(f"not {c}", turn) >= turn for c in message.withdrawn), said
+
+
+def test_no_item_is_refused_twice_in_one_message(film_world: list[Situation]) -> None:
+    places = [p for path, e in all_pools().items() if path[:2] == ("replies", "place")
+              for p in e["test"]]  # fmt: skip
+    two = 0
+    for n in range(0, 938, 6):
+        user = TemplateUser(film_world[n], user=n, difficulty="picky")
+        for message in talk(user, offers(film_world[n], n)):
+            counts = [message.text.lower().count(place) for place in places]
+            assert max(counts) <= 1, message.text
+            two += sum(counts) == 2
+    assert two > 200
+
+
 def test_plain_dialogues_are_the_lexicons_home_game(film_world: list[Situation]) -> None:
     """Refusals, repetitions and changes of mind included: it reads them all as they are meant."""
     n_hit = n_found = n_true = 0
