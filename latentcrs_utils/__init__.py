@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from .errors import DataError as DataError
     from .errors import LatentCRSError as LatentCRSError
     from .errors import MessageError as MessageError
+    from .errors import ReplyError as ReplyError
     from .intents import Anchors as Anchors
     from .intents import find_anchors as find_anchors
     from .language.embedder import Embedder as Embedder
     from .language.encoding import Language as Language
     from .language.encoding import embed as embed
+    from .language.local_talker import LocalTalker as LocalTalker
     from .language.simulator import simulate_utterances as simulate_utterances
-    from .language.talker import LocalTalker as LocalTalker
     from .language.talker import ScriptedTalker as ScriptedTalker
     from .language.utterances import Utterances as Utterances
 
@@ -64,6 +65,7 @@ _EXPORTS = {
     "DataError": "errors",
     "ConfigError": "errors",
     "MessageError": "errors",
+    "ReplyError": "errors",
 }
 
 __all__ = sorted(_EXPORTS)

@@ -21,3 +21,7 @@ class ConfigError(LatentCRSError, ValueError):
 
 class MessageError(LatentCRSError, ValueError):
     """A chat message cannot be used: empty, too long, or not text."""
+
+
+class ReplyError(LatentCRSError, ValueError):
+    """A language model's reply is not the JSON that was asked for."""

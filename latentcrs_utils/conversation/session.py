@@ -116,7 +116,7 @@ class Conversation:
     def talker(self) -> "Talker | None":
         """The language model that words the replies; loaded at first use."""
         if self._talker == "local":
-            from latentcrs_utils.language.talker import LocalTalker
+            from latentcrs_utils.language.local_talker import LocalTalker
 
             self._talker = LocalTalker(self.model.language.embedder.model)
         return self._talker

@@ -1,4 +1,4 @@
-"""Language: user simulators, the Embedder (PromptEOL) and the Talker."""
+"""Language: user simulators, the Embedder (PromptEOL) and the Talkers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ _EXPORTS = {
     "TokenBill": "embedder",
     "Language": "encoding",
     "embed": "encoding",
-    "LocalTalker": "talker",
+    "LocalTalker": "local_talker",
     "Reply": "talker",
+    "Scorer": "talker",
     "ScriptedTalker": "talker",
     "Talker": "talker",
     "SimulatedUser": "users",

@@ -76,6 +76,13 @@ class LanguageModel:
         config = self.model.config.get_text_config()
         return int(getattr(config, "max_position_embeddings", 0) or 2**31)
 
+    @property
+    def end_tokens(self) -> set[int]:
+        """Every token with which the model ends its turn."""
+        known = self.model.generation_config.eos_token_id
+        ends = set(known) if isinstance(known, (list, tuple)) else {known}
+        return (ends | {self.tokenizer.eos_token_id}) - {None}
+
     def token_ids(self, text: str, *, opening: bool = True) -> list[int]:
         """Token ids of plain text; control words of the model in it are read as letters.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
 from latentcrs_utils.language.embedder import Embedder
-from latentcrs_utils.language.talker import LocalTalker
+from latentcrs_utils.language.local_talker import LocalTalker
 
 PAIRS = [
     ("A comedy, please", "Something that makes me laugh"),
@@ -53,3 +55,24 @@ def test_a_reply_streams_and_repeats_exactly(model_dir):
 def test_scores_prefer_what_is_right(model_dir):
     scores = LocalTalker().score("The opposite of hot is", [" cold", " green", " a banana"])
     assert scores[0] > max(scores[1:]) and max(scores) < 0
+
+
+def test_it_writes_json_of_a_schema(model_dir):
+    decades = [1970, 1980, 1990]
+    schema = {
+        "type": "object",
+        "properties": {
+            "genres": {"type": "array", "items": {"enum": ["Comedy", "Horror"]}, "maxItems": 2},
+            "decade": {"enum": [*decades, None]},
+            "evidence": {"type": "string", "maxLength": 24},
+        },
+        "required": ["genres", "decade", "evidence"],
+        "additionalProperties": False,
+    }
+    wish = "Extract genres, decade and evidence as JSON: 'a comedy from the eighties'"
+    chat = [{"role": "user", "content": wish}]
+    reply = LocalTalker().generate(chat, schema=schema, max_new_tokens=80)
+    value = json.loads(reply.text)
+    assert list(value) == schema["required"] and set(value["genres"]) <= {"Comedy", "Horror"}
+    assert value["decade"] in (*decades, None) and len(value["evidence"]) <= 24
+    assert reply.finish == "end" and reply.completion_tokens < 80
