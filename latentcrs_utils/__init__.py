@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .errors import AssetError as AssetError
     from .errors import ConfigError as ConfigError
     from .errors import DataError as DataError
+    from .errors import EndpointError as EndpointError
     from .errors import LatentCRSError as LatentCRSError
     from .errors import MessageError as MessageError
     from .errors import ReplyError as ReplyError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .language.embedder import Embedder as Embedder
     from .language.encoding import Language as Language
     from .language.encoding import embed as embed
+    from .language.endpoint import EndpointTalker as EndpointTalker
     from .language.local_talker import LocalTalker as LocalTalker
     from .language.simulator import simulate_utterances as simulate_utterances
     from .language.talker import ScriptedTalker as ScriptedTalker
@@ -55,6 +57,7 @@ _EXPORTS = {
     "Embedder": "language",
     "Language": "language",
     "LocalTalker": "language",
+    "EndpointTalker": "language",
     "ScriptedTalker": "language",
     "fit_em": "em.model",
     "LatentCRS": "em.model",
@@ -66,6 +69,7 @@ _EXPORTS = {
     "ConfigError": "errors",
     "MessageError": "errors",
     "ReplyError": "errors",
+    "EndpointError": "errors",
 }
 
 __all__ = sorted(_EXPORTS)

@@ -25,3 +25,7 @@ class MessageError(LatentCRSError, ValueError):
 
 class ReplyError(LatentCRSError, ValueError):
     """A language model's reply is not the JSON that was asked for."""
+
+
+class EndpointError(LatentCRSError, OSError):
+    """A language model's endpoint cannot be reached, refuses, or answers with something else."""

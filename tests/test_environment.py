@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Declared although no file imports it, and why.
 NOT_IMPORTED = {
+    "fastapi": "transformers serve, which the tests of endpoints ask",
     "gguf": "transformers reads GGUF files with it",
     "ipykernel": "runs the notebooks",
     "jupyterlab": "make lab",
@@ -29,6 +30,7 @@ NOT_IMPORTED = {
     "pytest-xdist": "a plugin of pytest",
     "ruff": "make lint",
     "seaborn": "part of the stack that the course promises its readers",
+    "uvicorn": "transformers serve",
     "voila": "make chat",
 }
 # What runs in a virtual environment of its own, and the file that says what is in there.

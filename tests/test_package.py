@@ -15,7 +15,8 @@ from latentcrs_utils import config, errors, progress
 def test_import_loads_nothing_heavy() -> None:
     code = (
         "import sys, latentcrs_utils; "
-        "heavy = {'torch', 'transformers', 'sklearn', 'polars', 'numpy', 'matplotlib'}; "
+        "heavy = {'torch', 'transformers', 'sklearn', 'polars', 'numpy', 'matplotlib', 'openai', "
+        "'jsonschema', 'outlines_core'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

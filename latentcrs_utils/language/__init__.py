@@ -12,6 +12,7 @@ _EXPORTS = {
     "Language": "encoding",
     "embed": "encoding",
     "LocalTalker": "local_talker",
+    "EndpointTalker": "endpoint",
     "Reply": "talker",
     "Scorer": "talker",
     "ScriptedTalker": "talker",

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS_TO_START = 90
+SECONDS_TO_START = 180
 _PR_SET_PDEATHSIG = 1
 
 
@@ -61,7 +61,7 @@ def free_port() -> int:
 
 @contextmanager
 def serving(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Iterator[Server]:
-    """Run a Jupyter server for as long as the block lasts.
+    """Run a server for as long as the block lasts.
 
     Args:
         command: the server's command line; it must print its address.

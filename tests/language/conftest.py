@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser.servers import free_port, serving
 
+from latentcrs_utils.artifacts import cache_dir
+from latentcrs_utils.language import endpoint_call
+from latentcrs_utils.language.models import find_model, load_language_model
+
+from .chat_server import KEY, ChatServer, chat_server
 from .tiny_model import make_tiny_model
 
 
@@ -13,3 +21,40 @@ from .tiny_model import make_tiny_model
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny random language model."""
     return make_tiny_model(tmp_path_factory.mktemp("tiny-llama"))
+
+
+@pytest.fixture(scope="module")
+def running_server() -> Iterator[ChatServer]:
+    """The tests' own chat server."""
+    with chat_server() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running_server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> ChatServer:
+    """That server, well and without memories; pauses are a tenth of the real ones."""
+    for memory in ("plan", "asked", "headers", "times"):
+        getattr(running_server, memory).clear()
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.05)
+    monkeypatch.setattr(endpoint_call, "_FIRST_PAUSE", 0.05)
+    monkeypatch.setenv("TEST_KEY", KEY)
+    return running_server
+
+
+@pytest.fixture(scope="session")
+def served_smollm2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The embedded model behind `transformers serve`: its name there, and the address."""
+    from transformers.utils import import_utils
+
+    if not import_utils.is_serve_available():
+        pytest.skip("transformers serve needs fastapi and uvicorn (the extra `test`)")
+    source = find_model()
+    folder = cache_dir() / "models" / f"{source.name}-{source.identity[:12]}"
+    if not folder.is_dir():
+        load_language_model(source)  # unpacks the weights into that folder
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(folder)]
+    command += ["--host", "127.0.0.1", "--port", str(free_port()), "--device", "cpu"]
+    command += ["--dtype", "float32"]
+    log = tmp_path_factory.mktemp("serve") / "log"
+    with serving(command, log, {"HF_HUB_OFFLINE": "1"}) as running:
+        yield str(folder), f"{running.url}/v1"

@@ -1,0 +1,243 @@
+"""A small OpenAI-shaped chat server for the tests: keeps to JSON schemas, fails on demand."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from latentcrs_utils.language.endpoint import EndpointTalker
+
+MODEL = "small-1"
+KEY = "sk-secret-0123456789"
+CHAT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Something funny"}]
+Behaviour = Callable[["_Handler", dict[str, Any]], None]
+
+
+@dataclass
+class ChatServer:
+    """A running server.
+
+    Attributes:
+        url: its address, with /v1.
+        plan: what it does with the next requests, one after the other; then it is well again.
+        asked: the bodies of the requests so far.
+        headers: their headers, by name in small letters.
+        times: when they came, in seconds.
+        says: what it replies where no schema is given.
+    """
+
+    url: str = ""
+    plan: list[Behaviour] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    says: str = "A quiet film for a long evening."
+
+
+def talker_for(server: ChatServer, **setting: Any) -> EndpointTalker:
+    """A talker that asks this server, with its key in TEST_KEY and one retry."""
+    usual = {"key_variable": "TEST_KEY", "retries": 1, "timeout": 20}
+    return EndpointTalker(MODEL, server.url, **{**usual, **setting})
+
+
+@contextmanager
+def chat_server() -> Iterator[ChatServer]:
+    """Run one on 127.0.0.1, on a free port, as long as the block lasts."""
+    state = ChatServer()
+    handler = type("Handler", (_Handler,), {"state": state})
+    with _Server(("127.0.0.1", 0), handler) as server:
+        state.url = f"http://127.0.0.1:{server.server_port}/v1"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        try:
+            yield state
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that gave up is what several tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    state: ChatServer
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.state.asked.append(body)
+        self.state.headers.append({name.lower(): value for name, value in self.headers.items()})
+        self.state.times.append(time.monotonic())
+        behave = self.state.plan.pop(0) if self.state.plan else well()
+        if self.path != "/v1/chat/completions":
+            behave = status(404, "no such path")
+        try:
+            behave(self, body)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def send(self, code: int, body: bytes, kind: str = "application/json", **more: str) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in more.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def open_stream(self, chunked: bool = True) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        if chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.chunked = chunked
+
+    def event(self, data: str) -> None:
+        line = f"data: {data}\n\n".encode()
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line) if self.chunked else line)
+        self.wfile.flush()
+
+    def end_stream(self) -> None:
+        self.event("[DONE]")
+        if self.chunked:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def break_off(self) -> None:
+        self.close_connection = True
+        self.connection.close()
+
+
+def well(
+    text: str | None = None,
+    *,
+    finish: str | None = "stop",
+    usage: bool = True,
+    heed: bool = True,
+    pause: float = 0.0,
+) -> Behaviour:
+    """Reply: with the schema's first possible JSON where one is given, else with words.
+
+    Args:
+        text: say this, whatever is asked.
+        finish: why it ended.
+        usage: report tokens (a word is one).
+        heed: keep to the schema.
+        pause: seconds before each streamed piece.
+    """
+
+    def behave(handler: _Handler, body: dict[str, Any]) -> None:
+        said = handler.state.says if text is None else text
+        if text is None and heed and "response_format" in body:
+            said = json.dumps(first_value(body["response_format"]["json_schema"]["schema"]))
+        words = said.split(" ")
+        limit = body.get("max_tokens") or body.get("max_completion_tokens")
+        pieces = [w if i == 0 else f" {w}" for i, w in enumerate(words[:limit])]
+        ending = "length" if len(pieces) < len(words) else finish
+        n_read = sum(len(m["content"].split()) for m in body["messages"])
+        bill = {"prompt_tokens": n_read, "completion_tokens": len(pieces), "total_tokens": 0}
+        if not body.get("stream"):
+            message = {"role": "assistant", "content": "".join(pieces)}
+            choice = {"index": 0, "message": message, "finish_reason": ending}
+            answer = _answer([choice]) | ({"usage": bill} if usage else {})
+            handler.send(200, json.dumps(answer).encode())
+            return
+        handler.open_stream()
+        for piece in pieces:
+            time.sleep(pause)
+            handler.event(delta(piece))
+        handler.event(delta(None, ending))
+        if usage and body.get("stream_options", {}).get("include_usage"):
+            handler.event(json.dumps(_answer([]) | {"usage": bill}))
+        handler.end_stream()
+
+    return behave
+
+
+def delta(piece: str | None, finish: str | None = None) -> str:
+    """One streamed piece."""
+    content = {} if piece is None else {"content": piece}
+    return json.dumps(_answer([{"index": 0, "delta": content, "finish_reason": finish}]))
+
+
+def _answer(choices: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"id": "1", "object": "chat", "created": 0, "model": MODEL, "choices": choices}
+
+
+def status(code: int, message: str = "", **headers: str) -> Behaviour:
+    """Answer with an error in OpenAI's form."""
+    body = json.dumps({"error": {"message": message, "type": "test", "code": None}}).encode()
+    return lambda handler, _: handler.send(code, body, **headers)
+
+
+def echo_key(handler: _Handler, _: dict[str, Any]) -> None:
+    """Refuse the key, and repeat it."""
+    status(401, f"Incorrect key: {handler.headers['Authorization']}")(handler, {})
+
+
+def raw(body: str, kind: str = "application/json") -> Behaviour:
+    """Answer 200 with this body."""
+    return lambda handler, _: handler.send(200, body.encode(), kind)
+
+
+def silent(seconds: float) -> Behaviour:
+    """Say nothing for a while, then end."""
+
+    def behave(handler: _Handler, _: dict[str, Any]) -> None:
+        time.sleep(seconds)
+        handler.break_off()
+
+    return behave
+
+
+def cut(*pieces: str, clean: bool = False, silence: float = 0.0) -> Behaviour:
+    """Stream these pieces and end without an ending: the connection breaks, or just closes."""
+
+    def behave(handler: _Handler, _: dict[str, Any]) -> None:
+        handler.open_stream(chunked=not clean)
+        for piece in pieces:
+            handler.event(delta(piece))
+        time.sleep(silence)
+        handler.break_off()
+
+    return behave
+
+
+def stream_of(*events: str) -> Behaviour:
+    """Stream these events, whatever they hold."""
+
+    def behave(handler: _Handler, _: dict[str, Any]) -> None:
+        handler.open_stream()
+        for event in events:
+            handler.event(event)
+        handler.end_stream()
+
+    return behave
+
+
+def first_value(schema: dict[str, Any]) -> Any:
+    """The first value that a schema of the simple kind allows."""
+    if "enum" in schema:
+        return schema["enum"][0]
+    if schema["type"] == "object":
+        return {name: first_value(part) for name, part in schema["properties"].items()}
+    if schema["type"] == "array":
+        return [first_value(schema["items"])] * schema.get("minItems", 0)
+    return {"string": "text", "integer": 1, "number": 0.5, "boolean": True, "null": None}[
+        schema["type"]
+    ]
