@@ -42,8 +42,8 @@ from latentcrs_utils.evaluation.worth import LENGTHS
 from latentcrs_utils.language import embed, simulate_utterances
 from latentcrs_utils.language.agenda import DIFFICULTIES
 from latentcrs_utils.language.conditions import films
+from latentcrs_utils.language.local_talker import LocalTalker
 from latentcrs_utils.language.planner import LEVELS
-from latentcrs_utils.language.talker import LocalTalker
 from latentcrs_utils.language.users import TemplateUser
 
 PACKAGES = ("torch", "transformers", "scikit-learn", "polars", "numpy")
