@@ -1,4 +1,4 @@
-"""Language: user simulators, the Embedder (PromptEOL) and the Talkers."""
+"""Language: user simulators, the Embedder (PromptEOL), the Talkers, and hard requirements."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ _EXPORTS = {
     "Talker": "talker",
     "SimulatedUser": "users",
     "TemplateUser": "users",
+    "Requirement": "requirements",
+    "Requirements": "requirements",
+    "make_extractor": "extraction",
     "find_model": "models",
     "load_language_model": "models",
 }

@@ -57,6 +57,11 @@ class Catalogue:
         return np.array([film.year or 0 for film in self.films], np.int32)
 
     @cached_property
+    def _prices(self) -> np.ndarray:
+        """Price of every item in dollars, float64 [V + 1]; infinite where it is not known."""
+        return np.array([np.inf if film.price is None else film.price for film in self.films])
+
+    @cached_property
     def _facts(self) -> dict[str, tuple[dict[Hashable, int], np.ndarray]]:
         """Decade, span of the nineties, creator and platform of every item, as numbers."""
         attributes = ("decade", "era", "creator", "platform")
@@ -115,4 +120,6 @@ class Catalogue:
         if kind in ("creator", "platform"):
             number, codes = self._facts[kind]
             return self._items & (codes == number.get(value, _UNKNOWN - 1))
+        if kind == "price":
+            return self._prices < float(value)
         return self._items & np.array([holds(condition, film, self.films) for film in self.films])

@@ -10,16 +10,14 @@ Story" tells it nothing, and a title that holds a genre word ("Scary Movie") mis
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-
-import polars as pl
 
 from ..data import Dataset
 from . import shop_lexicon
 from .conditions import ERAS, films
-from .utterances import Utterances
+from .requirements import FIRST_YEAR, LAST_YEAR, Requirement, Requirements
 from .wording import DECADE_WORDS, Domain, domain_of
 
 GENRE_WORDS: dict[str, str] = {
@@ -47,7 +45,9 @@ GENRE_WORDS: dict[str, str] = {
 }
 """Genre -> alternatives, each matched as whole words, whatever the case."""
 
-_RECENT = r"recent(?:ly)?|latest|newest|brand[ -]new|current|modern|contemporary"
+_RECENT = re.compile(
+    r"\b(?:recent(?:ly)?|latest|newest|brand[ -]new|current|modern|contemporary)\b", re.I
+)
 _NEGATION = (
     r"no|nope|nah|not|non|never|nothing|none|neither|nor|without|avoid\w*|skip\w*|except|minus|hate"
     r"|dislike|exclud\w*|sick of|tired of|enough of|bored (?:of|with)|anything but|instead of"
@@ -63,34 +63,15 @@ _DECADE = re.compile(
     rf"|\b(?:19)?(?P<digit>[2-9])0'?s\b|'(?P<short>[2-9])0s\b|\b(?P<word>{'|'.join(_WORD_TO_DECADE)})\b)",
     re.I,
 )
-_YEARS = re.compile(r"\b(19[2-9]\d)\b(?:\s*(?:-|–|to|and|until|till)\s*(19[2-9]\d)\b)?(?!'?s)")
+_YEARS = re.compile(
+    r"\b((?:19|20)\d\d)\b(?:\s*(?:-|–|to|and|until|till)\s*((?:19|20)\d\d)\b)?(?!'?s)"
+)
+_BEFORE = re.compile(r"\b(?:before|older than|earlier than|prior to|pre)[\s-]+(?:the\s+)?$", re.I)
+_AFTER = re.compile(
+    r"\b(?:(?P<since>since)|after|newer than|later than|more recent than|post)[\s-]+(?:the\s+)?$",
+    re.I,
+)
 _PARTS = {"early": "1990-1993", "mid": "1994-1995", "middle": "1994-1995", "late": "1996-1998"}
-
-
-@dataclass(frozen=True)
-class Requirements:
-    """What the lexicon finds in a text.
-
-    Attributes:
-        genres: genres asked for.
-        not_genres: genres refused.
-        years: spans of years asked for, both ends included; a film must lie in one of them.
-        conditions: the same in the simulator's notation, sorted.
-        platforms: platforms asked for (shops only).
-        creators: publishers, brands or artists asked for (shops only).
-        below: the price must be less than so many dollars; None: any (shops only).
-    """
-
-    genres: frozenset[str]
-    not_genres: frozenset[str]
-    years: tuple[tuple[int, int], ...]
-    conditions: tuple[str, ...]
-    platforms: frozenset[str] = frozenset()
-    creators: frozenset[str] = frozenset()
-    below: float | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.conditions)
 
 
 def _compiled(words: Mapping[str, str]) -> dict[str, re.Pattern[str]]:
@@ -110,13 +91,17 @@ class Lexicon:
         platforms: name -> pattern.
         creators: lower-case name, of two letters or more -> name.
         of_shop: prices count; so does only the longest of several genres at one place ("classic
-            rock" is not "rock"); the nineties have no parts.
+            rock" is not "rock"); times are decades.
+        years: first and last year that four digits alone may mean.
+        recent: the years that "recent" means.
     """
 
     genres: Mapping[str, re.Pattern[str]]
     platforms: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
     creators: Mapping[str, str] = field(default_factory=dict)
     of_shop: bool = False
+    years: tuple[int, int] = (1920, 1999)
+    recent: tuple[int, int] = ERAS["1996-1998"]
 
 
 FILM_LEXICON = Lexicon(_compiled(GENRE_WORDS))
@@ -154,9 +139,39 @@ def lexicon_for(data: Dataset) -> Lexicon:
     )
 
 
-def _clause(text: str, start: int) -> str:
-    """Return the words before ``start`` in the same clause (up to . ; : ? ! or "but")."""
-    return re.split(r"[.;:?!]|\bbut\b(?<!anything but)", text[:start], flags=re.I)[-1]
+@dataclass(frozen=True)
+class Mention:
+    """One place in a text where a condition is named.
+
+    Attributes:
+        condition: in the simulator's notation, as if it were asked for.
+        refused: whether it stands behind a word of refusal.
+        start, end: the characters that name it.
+        opening: where the words of refusal begin; ``start`` if there are none.
+    """
+
+    condition: str
+    refused: bool
+    start: int
+    end: int
+    opening: int
+
+
+def denial(text: str, start: int) -> int | None:
+    """Return where the words begin that refuse what is named at ``start``; None if none do.
+
+    They stand in the same clause (up to . ; : ? ! or "but"), at most four words before it.
+    """
+    clause = re.split(r"[.;:?!]|\bbut\b(?<!anything but)", text[:start], flags=re.I)[-1]
+    match = _DENIED.search(clause)
+    return start - len(clause) + match.start() if match else None
+
+
+def _mention(text: str, condition: str, start: int, end: int) -> Mention:
+    opening = denial(text, start)
+    return Mention(
+        condition, opening is not None, start, end, start if opening is None else opening
+    )
 
 
 def _decade(match: re.Match[str]) -> int:
@@ -167,37 +182,57 @@ def _decade(match: re.Match[str]) -> int:
     return 1900 + 10 * int(digit) if digit else _WORD_TO_DECADE[match["word"].lower()]
 
 
-def _times(text: str) -> list[tuple[str, tuple[int, int]]]:
-    """Return every time named in ``text`` as (condition, span of years)."""
-    found: list[tuple[str, tuple[int, int]]] = []
+def _time(text: str, match: re.Match[str], condition: str, first: int, last: int) -> Mention:
+    """One time named in a text; "before", "since" and "after" open its span.
+
+    What is not before a time is in it or after it, and the reverse.
+    """
+    found = _mention(text, condition, *match.span())
+    before, after = (pattern.search(text[: match.start()]) for pattern in (_BEFORE, _AFTER))
+    if not before and not after:
+        return found
+    if before:
+        spans = (FIRST_YEAR, first - 1), (first, LAST_YEAR)
+    else:
+        border = first if after and after["since"] else last + 1
+        spans = (border, LAST_YEAR), (FIRST_YEAR, border - 1)
+    first, last = spans[found.refused]
+    start = min((before or after or match).start(), found.opening)
+    return Mention(f"era={first}-{last}", False, start, match.end(), start)
+
+
+def _times(text: str, lexicon: Lexicon) -> Iterator[Mention]:
+    """Yield every time named in a text: decades, parts of the nineties, years, "recent"."""
     for match in _DECADE.finditer(text):
-        if _DENIED.search(_clause(text, match.start())):
-            continue
         decade = _decade(match)
         part = (match["part"] or "").split(" ")[0].split("-")[0].lower()
-        if part and decade == 1990:
-            found.append((f"era={_PARTS[part]}", ERAS[_PARTS[part]]))
+        if part and decade == 1990 and not lexicon.of_shop:
+            first, last = ERAS[_PARTS[part]]
+            yield _time(text, match, f"era={_PARTS[part]}", first, last)
         else:
-            found.append((f"decade={decade}", (decade, decade + 9)))
+            yield _time(text, match, f"decade={decade}", decade, decade + 9)
+    if lexicon.of_shop:
+        return
     for match in _YEARS.finditer(text):
         first, last = int(match[1]), int(match[2] or match[1])
-        found.append((f"era={first}-{last}", (first, last)))
-    if re.search(rf"\b(?:{_RECENT})\b", text, re.I):
-        found.append(("era=1996-1998", ERAS["1996-1998"]))
-    return found
+        if not first <= last <= lexicon.years[1]:
+            last = first
+        if lexicon.years[0] <= first <= lexicon.years[1]:
+            yield _time(text, match, f"era={first}-{last}", first, last)
+    for match in _RECENT.finditer(text):
+        yield _mention(text, "era={}-{}".format(*lexicon.recent), *match.span())
 
 
-def _asked(text: str, patterns: Mapping[str, re.Pattern[str]], *, longest: bool) -> dict[str, bool]:
-    """Return the names that stand in ``text``: True if asked for, False if refused."""
-    matches = [(name, match) for name, p in patterns.items() for match in p.finditer(text)]
+def _named(
+    text: str, kind: str, patterns: Mapping[str, re.Pattern[str]], *, longest: bool
+) -> list[Mention]:
+    """Return where the names of one kind stand; the longest only, where one holds another."""
+    matches = [(name, match.span()) for name, p in patterns.items() for match in p.finditer(text)]
     if longest:
-        spans = {match.span() for _, match in matches}
+        spans = {span for _, span in matches}
         inner = {(a, b) for a, b in spans for c, d in spans if c <= a and b <= d and d - c > b - a}
-        matches = [(name, match) for name, match in matches if match.span() not in inner]
-    return {
-        name: not _DENIED.search(_clause(text, match.start()))
-        for name, match in sorted(matches, key=lambda found: found[1].start())
-    }
+        matches = [(name, span) for name, span in matches if span not in inner]
+    return [_mention(text, f"{kind}={name}", *span) for name, span in matches]
 
 
 _WORDS = re.compile(r"[^\s,;:?!]+")
@@ -205,89 +240,57 @@ _BY = re.compile(r"\b(?:by|from|with|of|like)\s+(?:the great )?", re.I)
 _LONGEST_NAME = 6
 
 
-def _creators(text: str, names: Mapping[str, str]) -> set[str]:
-    """Return the creators named behind "by", "from" and the like, the longest name first."""
-    found = set()
+def _creators(text: str, names: Mapping[str, str]) -> Iterator[Mention]:
+    """Yield the creators named behind "by", "from" and the like, the longest name first."""
     for match in _BY.finditer(text) if names else ():
-        words = [m.end() for m in _WORDS.finditer(text, match.end())][:_LONGEST_NAME]
-        tries = (text[match.end() : end].rstrip(".").lower() for end in reversed(words))
-        whole = next((name for name in tries if name in names), None)
-        found |= {names[whole]} if whole else set()
-    return found
+        start = match.end()
+        words = [m.end() for m in _WORDS.finditer(text, start)][:_LONGEST_NAME]
+        tries = (text[start:end].rstrip(".") for end in reversed(words))
+        whole = next((words for words in tries if words.lower() in names), None)
+        if whole is not None:
+            name = names[whole.lower()]
+            yield Mention(f"creator={name}", False, start, start + len(whole), start)
 
 
 _PRICE = re.compile(shop_lexicon.PRICE, re.I)
 
 
-def extract(text: str, lexicon: Lexicon = FILM_LEXICON) -> Requirements:
-    """Return the genres, refused genres and times that ``text`` names.
+def mentions(text: str, lexicon: Lexicon = FILM_LEXICON) -> list[Mention]:
+    """Return every place in a text where a genre, a time or a fact is named, in their order.
 
-    A genre that is named both ways counts as the last mention says. With the lexicon of a shop's
-    catalogue (:func:`lexicon_for`), also platforms, creators and the highest price.
+    Platforms, creators and prices are looked for with the lexicon of a shop's catalogue
+    (:func:`lexicon_for`).
     """
     text = text.replace("’", "'")
-    wanted = _asked(text, lexicon.genres, longest=lexicon.of_shop)
-    genres = frozenset(genre for genre, asked in wanted.items() if asked)
-    refused = frozenset(wanted) - genres
-    times = _times(text)
+    found = _named(text, "genre", lexicon.genres, longest=lexicon.of_shop)
+    found += _named(text, "platform", lexicon.platforms, longest=True)
+    found += _times(text, lexicon)
+    found += _creators(text, lexicon.creators)
     if lexicon.of_shop:
-        times = [(c, span) for c, span in times if c.startswith("decade=")]
-    platforms = _asked(text, lexicon.platforms, longest=True)
-    creators = _creators(text, lexicon.creators)
-    sums = [int(m["sign"] or m["word"]) for m in _PRICE.finditer(text) if lexicon.of_shop]
-    conditions = {f"genre={genre}" for genre in genres} | {
-        f"not genre={genre}" for genre in refused
-    }
-    conditions |= {condition for condition, _ in times}
-    conditions |= {f"platform={name}" for name, asked in platforms.items() if asked}
-    conditions |= {f"creator={name}" for name in creators}
-    conditions |= {f"price={min(sums)}"} if sums else set()
-    return Requirements(
-        genres, refused, tuple(sorted({span for _, span in times})), tuple(sorted(conditions)),
-        frozenset(name for name, asked in platforms.items() if asked), frozenset(creators),
-        float(min(sums)) if sums else None,
-    )  # fmt: skip
+        for match in _PRICE.finditer(text):
+            start, end = match.span()
+            price = int(match["sign"] or match["word"])
+            found.append(Mention(f"price={price}", False, start, end, start))
+    return sorted(found, key=lambda mention: mention.start)
 
 
-def _sayable(conditions: Iterable[str]) -> set[str]:
-    """Keep what a lexicon could find: genres, times, facts; not moods or likenesses."""
-    kinds = ("genre=", "not genre=", "decade=", "era=", "platform=", "creator=", "price=")
-    return {c for c in conditions if c.startswith(kinds)}
+def extract(text: str, lexicon: Lexicon = FILM_LEXICON) -> Requirements:
+    """Return the genres, refused genres, times and facts that ``text`` names.
 
-
-def lexicon_report(
-    utterances: Utterances,
-    *,
-    by: Iterable[str] = ("level", "phrasing"),
-    lexicon: Lexicon = FILM_LEXICON,
-) -> pl.DataFrame:
-    """Compare what the lexicon extracts with the truth that the simulator recorded.
-
-    Args:
-        utterances: the rows to read.
-        by: columns to group by.
-        lexicon: what it knows; :func:`lexicon_for` a data set.
-
-    Returns:
-        One row a group: utterances, ``found`` (share of texts with any extraction), micro
-        ``precision`` and ``recall`` of the conditions on genre, refused genre and time (null where
-        nothing was extracted, or nothing was to be found).
+    A genre that is named both ways counts as the last mention says, of several prices the lowest
+    counts. The evidence of each is its name in the text, with the words of refusal before it.
     """
-    by = list(by)
-    extracted = {text: set(extract(text, lexicon).conditions) for text in set(utterances.texts)}
-    counts = [
-        {
-            "n_true": len(truth := _sayable(row["conditions"])),
-            "n_found": len(found := extracted[row["text"]]),
-            "n_hit": len(truth & found),
-        }
-        for row in utterances.frame.select("text", "conditions").iter_rows(named=True)
-    ]
-    table = pl.concat([utterances.frame.select(by), pl.DataFrame(counts)], how="horizontal")
-    n_hit, n_found, n_true = (pl.col(name).sum() for name in ("n_hit", "n_found", "n_true"))
-    return table.group_by(by, maintain_order=True).agg(
-        pl.len().alias("utterances"),
-        (pl.col("n_found") > 0).mean().alias("found"),
-        pl.when(n_found > 0).then(n_hit / n_found).alias("precision"),
-        pl.when(n_true > 0).then(n_hit / n_true).alias("recall"),
-    )
+    last: dict[str, Requirement] = {}
+    for mention in mentions(text, lexicon):
+        condition, evidence = mention.condition, text[mention.opening : mention.end]
+        if condition.startswith("genre="):
+            said = f"not {condition}" if mention.refused else condition
+            last[condition] = Requirement(said, evidence)
+        elif not mention.refused:
+            last.setdefault(condition, Requirement(condition, evidence))
+        elif condition.startswith("platform="):
+            last.pop(condition, None)
+    prices = [c for c in last if c.startswith("price=")]
+    for condition in sorted(prices, key=lambda c: int(c.partition("=")[2]))[1:]:
+        del last[condition]
+    return Requirements(tuple(last.values()))

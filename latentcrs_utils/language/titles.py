@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 
 from .wording import Domain, phrase_book
@@ -35,7 +36,7 @@ _BRACKETS = re.compile(r"\s*(?:\[[^\]]*\]?|\([^)]*\)?)")
 _TAIL = re.compile(r"\s+[-–—/|]+\s+.*$")
 _FITTING = re.compile(r"(?:,|\s+(?:for|with|compatible|works|w)\b).*$", re.I)
 _ARTICLE_LAST = re.compile(r"^(.+), (The|A|An)$")
-_LONG_TITLE, _SPOKEN_WORDS = 6, 8  # nobody says more of "2x Analog Thumbsticks Joysticks for ..."
+_LONG_TITLE, SPOKEN_WORDS = 6, 8  # nobody says more of "2x Analog Thumbsticks Joysticks for ..."
 
 
 @lru_cache(maxsize=1 << 14)
@@ -67,7 +68,7 @@ def shop_title(title: str, domain: Domain) -> str:
     said = _TAIL.sub("", said)
     if domain == "games" and len(said.split()) > _LONG_TITLE:
         said = _FITTING.sub("", said)
-    said = " ".join(said.split()[:_SPOKEN_WORDS]).strip(" -–—/|,:")
+    said = " ".join(said.split()[:SPOKEN_WORDS]).strip(" -–—/|,:")
     return said or plain or title
 
 
@@ -110,3 +111,66 @@ def leaks(text: str, title: str, secret: str | None = None) -> bool:
         return True
     whole = _whole(title)
     return bool(whole) and whole in f" {' '.join(words)} "
+
+
+SPOKEN_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_ARTICLES = frozenset({"the", "a", "an"})
+_NAMES_AN_ITEM = re.compile(
+    r"\b(?:like|as|lov\w+|liked|enjoy\w*|watch\w*|saw|seen|than)\s+(?:the\s+)?$", re.I
+)
+_CERTAIN = 3  # so many words in a row that are a title are no accident
+
+
+class TitleFinder:
+    """Finds the titles of a catalogue in talk, so that their words are not read as wishes.
+
+    Args:
+        titles: as the catalogue has them (empty ones are skipped).
+    """
+
+    def __init__(self, titles: Iterable[str]) -> None:
+        self._forms = {form for title in titles for form in _forms(title)}
+        self._longest = max(map(len, self._forms), default=0)
+
+    def blank(self, text: str) -> str:
+        """Return ``text`` with each title turned into one word of underscores, as long as it was.
+
+        Three words in a row are a title in any case. Two need their capitals, or words before them
+        such as "like" or "I loved"; one needs its capital within a sentence.
+        """
+        found = list(SPOKEN_WORD.finditer(text))
+        keys = ["".join(tokens(match.group())) for match in found]
+        start, blanked = 0, text
+        while start < len(found):
+            step = 1
+            for end in range(min(len(found), start + self._longest), start, -1):
+                if tuple(keys[start:end]) in self._forms and _is_title(text, found[start:end]):
+                    a, b = found[start].start(), found[end - 1].end()
+                    blanked = blanked[:a] + "_" * (b - a) + blanked[b:]
+                    step = end - start
+                    break
+            start += step
+        return blanked
+
+
+def _forms(title: str) -> Iterator[tuple[str, ...]]:
+    """Yield how a title may be said, as words: without its subtitle, without its article."""
+    said = spoken_title(title)
+    for form in (said, said.replace("&", " and "), said.split(":")[0]):
+        words = tokens(form)
+        if words:
+            yield words
+        # what is left of "The War" is an everyday word
+        if len(words) > 2 and words[0] in _ARTICLES:
+            yield words[1:]
+
+
+def _is_title(text: str, words: list[re.Match[str]]) -> bool:
+    """Say whether words that make up a title stand for it, and not for themselves."""
+    before = text[: words[0].start()]
+    if len(words) >= _CERTAIN or (len(words) > 1 and _NAMES_AN_ITEM.search(before)):
+        return True
+    content = [m.group() for m in words if m.group().lower() not in _COMMON]
+    capitals = bool(content) and all(w[0].isupper() or w[0].isdigit() for w in content)
+    inside = before.rstrip(" \"'“‘(")
+    return capitals and (len(words) > 1 or bool(inside and inside[-1] not in ".!?:;"))

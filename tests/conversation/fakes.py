@@ -85,7 +85,10 @@ class FakeModel:
 
 
 class FakeTalker:
-    """Speaks prepared replies in pieces of a few characters, and remembers what it was asked."""
+    """Speaks prepared replies in pieces of a few characters, and remembers what it was asked.
+
+    It says what it was told to say, whatever the schema.
+    """
 
     name = "Scripted"
 
@@ -93,9 +96,11 @@ class FakeTalker:
         self.replies = list(replies)
         self.before_piece = before_piece or (lambda: None)
         self.asked: list[list[dict[str, str]]] = []
+        self.schemas: list[dict | None] = []
 
-    def generate(self, messages, *, max_new_tokens, stream=None, stop=None):
+    def generate(self, messages, *, max_new_tokens, schema=None, stream=None, stop=None):
         self.asked.append(messages)
+        self.schemas.append(schema)
         reply = self.replies.pop(0)
         if isinstance(reply, Exception):
             raise reply
@@ -108,3 +113,25 @@ class FakeTalker:
             if stream is not None:
                 stream(reply[start : start + 4])
         return SimpleNamespace(text=said, prompt_tokens=50, completion_tokens=len(said) // 4)
+
+
+class FakeScorer(FakeTalker):
+    """Finds a title the likelier after a story, the more of the given words the title has.
+
+    Without a story, the log-likelihood of a text is minus its length; the story adds `nats` for
+    each of the words.
+    """
+
+    def __init__(self, *replies: str | Exception, words: tuple[str, ...] = (), nats: float = 10.0):
+        super().__init__(*replies)
+        self.words, self.nats = words, nats
+        self.scored: list[tuple[str, list[str]]] = []
+        self.usage = SimpleNamespace(prompt_tokens=0)
+
+    def score(self, prompt, continuations):
+        self.scored.append((prompt, list(continuations)))
+        self.usage.prompt_tokens += 100
+        if "What do you recommend?" in prompt:
+            return [-float(len(text)) for text in continuations]
+        gains = [sum(word in text for word in self.words) for text in continuations]
+        return [self.nats * n - len(text) for n, text in zip(gains, continuations, strict=True)]

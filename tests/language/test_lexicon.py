@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import polars as pl
+from dataclasses import replace
+
 import pytest
 
-from latentcrs_utils.language.lexicon import GENRE_WORDS, extract, lexicon_report
-from latentcrs_utils.language.utterances import Utterances
+from latentcrs_utils.language.lexicon import FILM_LEXICON, GENRE_WORDS, extract, mentions
 from latentcrs_utils.language.wording import DECADE_WORDS, POOLS, pool
 
 
@@ -84,25 +84,57 @@ def test_a_found_requirement_is_true_and_nothing_is_false() -> None:
     assert extract("a comedy") and not extract("hello there")
 
 
-def table(texts: list[str], conditions: list[list[str]]) -> Utterances:
-    n = len(texts)
-    columns = {"text": texts, "conditions": conditions, "level": ["plain"] * n}
-    return Utterances(pl.DataFrame({**columns, "phrasing": ["test"] * n}))
+@pytest.mark.parametrize(
+    ("text", "evidence"),
+    [
+        ("A FUNNY film without any cowboys", ["FUNNY", "without any cowboys"]),
+        ("I’m sick of westerns from the ’80s", ["sick of westerns"]),
+        ("no horror. Well, horror then", ["horror"]),
+        ("something scary from the early nineties", ["scary", "early nineties"]),
+        ("made before the eighties", ["before the eighties"]),
+    ],
+)
+def test_the_evidence_is_what_the_user_wrote(text: str, evidence: list[str]) -> None:
+    found = extract(text)
+    assert [requirement.evidence for requirement in found] == evidence
+    assert all(words in text for words in evidence)
 
 
-def test_the_report_counts_by_hand() -> None:
-    utterances = table(
-        ["a comedy", "a comedy", "a weepie"],
-        [["genre=Comedy", "mood=light"], ["genre=Drama"], ["genre=Drama", "like=3"]],
-    )
-    report = lexicon_report(utterances).row(0, named=True)
-    # found: Comedy, Comedy; true: Comedy, Drama, Drama; hit: one
-    assert report["utterances"] == 3
-    assert report["found"] == pytest.approx(2 / 3)
-    assert report["precision"] == pytest.approx(1 / 2)
-    assert report["recall"] == pytest.approx(1 / 3)
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [
+        ("made before 1980", ((0, 1979),)),
+        ("before the sixties", ((0, 1959),)),
+        ("older than 1990", ((0, 1989),)),
+        ("since 1990", ((1990, 9999),)),
+        ("since the eighties", ((1980, 9999),)),
+        ("after 1990", ((1991, 9999),)),
+        ("after the eighties", ((1990, 9999),)),
+        ("nothing before 1980", ((1980, 9999),)),
+        ("not older than 1990, please", ((1990, 9999),)),
+        ("nothing after the eighties", ((0, 1989),)),
+        ("nothing from 1994", ()),
+        ("nothing recent", ()),
+        ("from 1994 to 2005", ((1994, 1994),)),
+    ],
+)
+def test_open_spans_and_refused_times(text: str, years: tuple[tuple[int, int], ...]) -> None:
+    assert extract(text).years == years
 
 
-def test_the_report_has_no_number_where_there_is_nothing_to_divide() -> None:
-    report = lexicon_report(table(["hello"], [["mood=light"]])).row(0, named=True)
-    assert report["precision"] is None and report["recall"] is None and report["found"] == 0
+def test_years_of_this_century_are_known_where_the_catalogue_has_them() -> None:
+    later = replace(FILM_LEXICON, years=(1902, 2018), recent=(2016, 2018))
+    assert extract("from 2005, or something recent", later).years == ((2005, 2005), (2016, 2018))
+    assert extract("from 2019", later).years == extract("from 2005").years == ()
+
+
+def test_every_mention_has_its_place_and_whether_it_is_refused() -> None:
+    text = "no horror, but horror-comedy from 1994"
+    found = [(m.condition, text[m.start : m.end], m.refused) for m in mentions(text)]
+    assert found == [
+        ("genre=Horror", "horror", True),
+        ("genre=Horror", "horror", False),
+        ("genre=Comedy", "comedy", False),
+        ("era=1994-1994", "1994", False),
+    ]
+    assert mentions(text)[0].opening == 0

@@ -14,9 +14,10 @@ import pytest
 
 from latentcrs_utils.config import SimulatorConfig
 from latentcrs_utils.data import Dataset
+from latentcrs_utils.evaluation.extraction import extraction_report, literally
 from latentcrs_utils.language.catalogue import Catalogue
 from latentcrs_utils.language.conditions import films, holds
-from latentcrs_utils.language.lexicon import lexicon_for, lexicon_report
+from latentcrs_utils.language.lexicon import lexicon_for
 from latentcrs_utils.language.simulator import Utterances, simulate_utterances
 from latentcrs_utils.language.titles import shop_title, tokens
 from latentcrs_utils.language.wording import (
@@ -158,8 +159,8 @@ def test_plain_is_the_lexicons_home_game_and_paraphrase_is_not(
     shop: tuple[Dataset, Utterances],
 ) -> None:
     data, utterances = shop
-    report = lexicon_report(utterances.select(split="test"), lexicon=lexicon_for(data)).to_dicts()
-    by_level = {(row["level"], row["phrasing"]): row for row in report}
+    rows = extraction_report(utterances.select(split="test"), literally(lexicon_for(data)))
+    by_level = {(row["level"], row["phrasing"]): row for row in rows.to_dicts()}
     for phrasing in ("test", "train"):
         assert by_level["plain", phrasing]["recall"] >= 0.95
         assert by_level["plain", phrasing]["precision"] >= 0.95

@@ -13,8 +13,8 @@ import pytest
 from latentcrs_utils.config import SimulatorConfig
 from latentcrs_utils.data import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
+from latentcrs_utils.evaluation.extraction import extraction_report, literally
 from latentcrs_utils.language.conditions import films, holds
-from latentcrs_utils.language.lexicon import lexicon_report
 from latentcrs_utils.language.planner import REFUSED
 from latentcrs_utils.language.simulator import LEVELS, Utterances, simulate_utterances
 from latentcrs_utils.language.titles import leaks, spoken_title
@@ -363,7 +363,7 @@ def test_the_share_of_single_turns_is_obeyed(data: Dataset) -> None:
 
 
 def test_plain_is_the_lexicons_home_game_and_paraphrase_is_not(utterances: Utterances) -> None:
-    rows = lexicon_report(utterances.select(split="test")).to_dicts()
+    rows = extraction_report(utterances.select(split="test"), literally()).to_dicts()
     report = {(row["level"], row["phrasing"]): row for row in rows}
     for phrasing in ("test", "train"):
         assert report["plain", phrasing]["recall"] >= 0.95
