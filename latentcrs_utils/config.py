@@ -20,6 +20,7 @@ Form = Literal["mixture", "logit", "product"]
 EStep = Literal["amortised", "exact"]
 Schedule = Literal["em", "joint"]
 Precision = Literal["float32", "bfloat16"]
+RerankMethod = Literal["auto", "likelihood", "listwise"]
 
 
 def _require(condition: bool, owner: Any, message: str) -> None:
@@ -253,6 +254,27 @@ class DirectConfig:
 
     def __post_init__(self) -> None:
         _require(0 <= self.dropout < 1, self, f"dropout={self.dropout} is not in [0, 1).")
+
+
+@dataclass(frozen=True)
+class RerankConfig:
+    """Variant V: how a language model re-orders the best ``n_candidates`` items.
+
+    ``method="likelihood"`` adds ``weight`` times the gain in log-likelihood of the words for an
+    item to the recommender's log-probability, ``facts`` says whether these words include year and
+    genres; ``"listwise"`` takes the order that the model writes; ``"auto"``, the likelihood from
+    models that can score, else a list.
+    """
+
+    method: RerankMethod = "auto"
+    n_candidates: int = 20
+    weight: float = 0.1
+    facts: bool = True
+
+    def __post_init__(self) -> None:
+        _one_of(self, "method", RerankMethod)
+        _require(self.n_candidates >= 2, self, f"n_candidates={self.n_candidates}: at least 2.")
+        _require(self.weight >= 0, self, f"weight={self.weight} is negative.")
 
 
 @dataclass(frozen=True)

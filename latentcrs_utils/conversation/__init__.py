@@ -4,7 +4,7 @@ from latentcrs_utils.conversation.explainer import Explainer
 from latentcrs_utils.conversation.explanation import Explanation, behind
 from latentcrs_utils.conversation.guards import MESSAGE_LIMIT, ReplyGuard, clean_message
 from latentcrs_utils.conversation.session import Conversation, StoppedError
-from latentcrs_utils.conversation.turn import Feedback, Recommendation, Turn
+from latentcrs_utils.conversation.turn import Feedback, Recommendation, Turn, Withdrawal
 
 __all__ = [
     "MESSAGE_LIMIT",
@@ -16,6 +16,7 @@ __all__ = [
     "ReplyGuard",
     "StoppedError",
     "Turn",
+    "Withdrawal",
     "behind",
     "clean_message",
 ]

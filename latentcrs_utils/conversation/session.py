@@ -1,6 +1,5 @@
-"""The state of one conversation, and what a message does to it (variant B of the paper)."""
+"""The state of one conversation, and what a message does to it (variants B, F, V of the paper)."""
 
-import operator
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -11,13 +10,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation import transcript
 from latentcrs_utils.conversation.guards import ReplyGuard, clean_message
-from latentcrs_utils.conversation.turn import Feedback, Recommendation, Turn
+from latentcrs_utils.conversation.items import describe, known_item
+from latentcrs_utils.conversation.report import notes_on, shift
+from latentcrs_utils.conversation.reranking import Story
+from latentcrs_utils.conversation.turn import Event, Feedback, Turn, VariantName, Withdrawal
+from latentcrs_utils.conversation.variants import Question, Reading, make_variant
 from latentcrs_utils.conversation.wording import thing, word_reply
 from latentcrs_utils.data import Sequences
 from latentcrs_utils.data.sources import UNKNOWN_TITLE
 from latentcrs_utils.errors import ConfigError, DataError, LatentCRSError, MessageError
+from latentcrs_utils.language.extraction import Extractor, How
+from latentcrs_utils.language.requirements import Requirements
 
 if TYPE_CHECKING:
     from latentcrs_utils.em import LatentCRS
@@ -27,8 +33,6 @@ STAGES = ("reading", "choosing", "writing")
 Watch = Callable[[str, Turn | None], None]
 # What the language model reads at most; a dialogue that grows beyond it loses its oldest messages.
 _TEXT_LIMIT = 2_000
-# Intents that a turn reports: the leaders before the message and the leaders after it.
-_LEADERS = 6
 
 
 class StoppedError(LatentCRSError):
@@ -39,22 +43,27 @@ class Conversation:
     """A conversation between one user and a fitted model.
 
     Every message is joined to those before it, embedded, and turned into an intent posterior; the
-    best items that were neither seen nor offered are chosen by the recommender, and only the reply
-    around them is worded by a language model, under guards. A refused or stopped message leaves the
-    conversation as it was.
+    best items that were neither seen nor offered are chosen by the recommender, and the reply
+    around them is worded by a language model, under guards. Variants F and V also let it say what
+    the user requires, or re-order the recommender's best (`variants`). A refused or stopped message
+    leaves the conversation as it was.
 
     Args:
         model: what `fit_em` returned.
         user: a user id of the data's provider (42), whose history without its last item, the one
             that the course keeps aside for testing, is what the model knows; None for a stranger.
         history: item ids, oldest first, instead of the history of `user`.
-        talker: the language model that words the replies; "local" is the one that embeds the
-            messages; None for plain templates only.
+        talker: the language model that words the replies, and serves F and V; "local" is the one
+            that embeds the messages; None for plain templates only.
         n_items: how many items a turn offers.
+        variant: "B", "F" or "V".
+        extractor: who reads the requirements of F: "lexicon", "model", "both", or an extractor of
+            your own; without a talker the lexicon alone.
+        rerank: how V re-orders.
 
     Raises:
         DataError: an unknown user or item.
-        ConfigError: `n_items` below 1.
+        ConfigError: `n_items` below 1, or no such variant or extractor.
     """
 
     def __init__(
@@ -65,6 +74,9 @@ class Conversation:
         history: Iterable[int] | None = None,
         talker: "Talker | Literal['local'] | None" = "local",
         n_items: int = 5,
+        variant: VariantName = "B",
+        extractor: Extractor | How = "both",
+        rerank: RerankConfig | None = None,
     ):
         if n_items < 1:
             raise ConfigError(f"A turn offers at least one item, not {n_items}.")
@@ -73,7 +85,7 @@ class Conversation:
         self.n_items = n_items
         index = None if user is None else model.data.user_index(user)
         if history is not None:
-            self._start = [self._known_item(item) for item in history]
+            self._start = [known_item(model.data, item) for item in history]
         elif index is not None:
             self._start = [int(item) for item in model.data.histories("test")[index]]
         else:
@@ -83,7 +95,10 @@ class Conversation:
         self._nameless = [item for item, title in enumerate(titles) if title == UNKNOWN_TITLE]
         self._talker = talker
         self._guard: ReplyGuard | None = None
-        self._events: list[Turn | Feedback] = []
+        self._variant = make_variant(
+            variant, model.data, lambda: self.talker, extractor, rerank or RerankConfig()
+        )
+        self._events: list[Event] = []
         self._embedded: tuple[str, Tensor] | None = None
 
     @property
@@ -111,6 +126,22 @@ class Conversation:
         """Item ids that the behavior side sees: the known history, then the accepted items."""
         accepted = [item for item, kind in self.feedback.items() if kind == "accept"]
         return [*self._start, *(item for item in accepted if item not in self._start)]
+
+    @property
+    def variant(self) -> VariantName:
+        """How items are chosen."""
+        return self._variant.name
+
+    @property
+    def requirements(self) -> Requirements:
+        """What the user requires as things stand (variant F), each with the words that say so."""
+        known = Requirements()
+        for event in self._events:
+            if isinstance(event, Turn) and event.variant == "F":
+                known = Requirements(event.requirements)
+            elif isinstance(event, Withdrawal):
+                known = known.without(event.condition)
+        return known
 
     @property
     def talker(self) -> "Talker | None":
@@ -144,6 +175,7 @@ class Conversation:
 
         Raises:
             MessageError: the message is empty or too long, or no item is left to offer.
+            ConfigError: the language model cannot do what the variant asks of it.
             StoppedError: `stop` was set before items were chosen.
         """
         message = clean_message(text)
@@ -151,12 +183,13 @@ class Conversation:
         times = [time.perf_counter()]
         watch("reading", None)
         before, (x, n_dropped) = self._intents(), self._read([*self.messages, message])
+        reading = self._variant.read(message, self.requirements, stop)
         times.append(time.perf_counter())
-        if stop is not None and stop.is_set():
-            raise StoppedError("Stopped before anything was chosen; the message was not used.")
+        _check_stop(stop)
         watch("choosing", None)
-        chosen = self._offer(message, before, x, n_dropped)
+        chosen = self._offer(message, before, x, n_dropped, reading, stop)
         times.append(time.perf_counter())
+        _check_stop(stop)
         watch("writing", chosen)
         turn = self._word(chosen, stream, stop)
         times.append(time.perf_counter())
@@ -181,8 +214,18 @@ class Conversation:
         """
         self._note_feedback("reject", item)
 
-    def undo(self) -> Turn | Feedback | None:
-        """Take back the last message or click; returns it, or None when there is nothing left."""
+    def withdraw(self, condition: str) -> None:
+        """Take back a requirement, as `requirements` has it; the next message does without it.
+
+        Raises:
+            DataError: it is not required.
+        """
+        if condition not in self.requirements.conditions:
+            raise DataError(f"{repr(condition)[:60]} is not among the requirements.")
+        self._events.append(Withdrawal(condition))
+
+    def undo(self) -> Event | None:
+        """Take back the last message, click or withdrawal; returns it, None if nothing is left."""
         return self._events.pop() if self._events else None
 
     def intents(self, top: int | None = None) -> dict[str, float]:
@@ -201,7 +244,7 @@ class Conversation:
         Raises:
             DataError: there is no such item.
         """
-        return self._describe(self._known_item(item), score=0.0).label
+        return describe(self.model.data, known_item(self.model.data, item)).label
 
     def transcript(self) -> dict[str, Any]:
         """The whole conversation as JSON types; `from_transcript` reads it."""
@@ -214,6 +257,7 @@ class Conversation:
         values: Mapping[str, Any],
         *,
         talker: "Talker | Literal['local'] | None" = "local",
+        **options: Any,
     ) -> "Conversation":
         """The conversation that `transcript` described, ready to go on; nothing is generated again.
 
@@ -221,31 +265,19 @@ class Conversation:
             model: the model to go on with; its catalogue must be that of the transcript.
             values: what `transcript` returned, perhaps after a journey through JSON.
             talker: as for a new conversation.
+            options: other settings of a new conversation (`variant`, `extractor`, `rerank`); a
+                variant other than the transcript's holds from the next message on.
 
         Raises:
             DataError: the transcript is damaged or belongs to another catalogue.
         """
         setting, events = transcript.read(model.data, values)
-        conversation = cls(model, talker=talker, **setting)
+        conversation = cls(model, talker=talker, **{**setting, **options})
         conversation._events = events
         return conversation
 
-    def _known_item(self, item: int) -> int:
-        """The item id as an int, if the catalogue has it."""
-        try:
-            number = operator.index(item)
-        except TypeError:
-            number = 0
-        n_items = self.model.data.n_items
-        if not 1 <= number <= n_items:
-            raise DataError(
-                f"There is no item {repr(item)[:40]} in {self.model.data.name}: "
-                f"item ids go from 1 to {n_items:,}."
-            )
-        return number
-
     def _note_feedback(self, kind: Literal["accept", "reject"], item: int) -> None:
-        item = self._known_item(item)
+        item = known_item(self.model.data, item)
         if self.feedback.get(item) != kind:
             self._events.append(Feedback(kind, item))
 
@@ -277,68 +309,64 @@ class Conversation:
         return self.model.intent_posterior(self._behavior(), x)[0]
 
     @torch.inference_mode()
-    def _offer(self, message: str, before: Tensor, x: Tensor, n_dropped: int) -> Turn:
+    def _offer(
+        self,
+        message: str,
+        before: Tensor,
+        x: Tensor,
+        n_dropped: int,
+        reading: Reading,
+        stop: threading.Event | None,
+    ) -> Turn:
         """The turn without its reply: items, and what the message did to the intents."""
         S = self._behavior()
-        items = self._choose(S, x)
-        was, now = self._shift(before, self.model.intent_posterior(S, x)[0])
+        noun = thing(self.model.data.name)
+        liked = [self.model.data.titles[item] for item in self.history]
+        story = Story(liked, [*self.messages, message], noun)
+        wanted = reading.requirements
+        asked = Question(self._scores(S, x), self.n_items, wanted, story, stop)
+        choice = self._variant.choose(asked)
+        after = self.model.intent_posterior(S, x)[0]
+        was, now = shift(before, after, self.model.anchors.names)
+        notes = [
+            reading.note,
+            choice.note,
+            *notes_on(
+                noun,
+                cold=not self.history,
+                n_chosen=len(choice.items),
+                n_items=self.n_items,
+                refusals=bool(wanted.not_genres),
+                n_dropped=n_dropped,
+            ),
+        ]
+        tokens = [sum(both) for both in zip(reading.tokens, choice.tokens, strict=True)]
         return Turn(
             number=len(self.turns) + 1,
             message=message,
-            items=items,
+            items=choice.items,
             intents_before=was,
             intents_after=now,
-            note=self._note(len(items), n_dropped),
+            note=" ".join(note for note in notes if note),
+            variant=self.variant,
+            requirements=wanted.found,
+            relaxed=choice.relaxed,
+            candidates=choice.candidates,
+            reranked=choice.reranked,
+            choosing_tokens=(tokens[0], tokens[1]),
         )
 
-    def _choose(self, S: Tensor, x: Tensor) -> tuple[Recommendation, ...]:
-        """The best items that were neither seen, offered nor rejected."""
+    def _scores(self, S: Tensor, x: Tensor) -> Tensor:
+        """log p(v | S, x), [V + 1]; minus infinity for what was seen, offered or rejected."""
         scores = self.model.scores(S, x)[0].clone()
         gone = [0, *self.history, *self.offered, *self.feedback, *self._nameless]
         scores[gone] = -torch.inf
-        left = int(torch.isfinite(scores).sum())
-        if left == 0:
+        if not torch.isfinite(scores).any():
             raise MessageError(
                 f"Nothing is left to offer: every item of {self.model.data.name} is in the history "
                 "or was offered. Undo a turn or start a new conversation."
             )
-        best = scores.topk(min(self.n_items, left))
-        return tuple(
-            self._describe(item, score)
-            for score, item in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        )
-
-    def _describe(self, item: int, score: float) -> Recommendation:
-        row = self.model.data.item(item)
-        return Recommendation(item, row["title"], row["year"], tuple(row["genres"] or ()), score)
-
-    def _shift(self, before: Tensor, after: Tensor) -> tuple[dict[str, float], dict[str, float]]:
-        """The leading intents before and after a message, by name, the highest after it first."""
-        leaders = {*before.topk(min(_LEADERS, len(before))).indices.tolist()}
-        leaders |= {*after.topk(min(_LEADERS, len(after))).indices.tolist()}
-        order = sorted(leaders, key=lambda j: (-float(after[j]), j))
-        names = self.model.anchors.names
-        return (
-            {names[j]: float(before[j]) for j in order},
-            {names[j]: float(after[j]) for j in order},
-        )
-
-    def _note(self, n_chosen: int, n_dropped: int) -> str:
-        """What the user should know about this turn."""
-        noun = thing(self.model.data.name)
-        notes = []
-        if not self.history:
-            notes.append(f"No history is known, so these {noun}s follow from your words alone.")
-        if n_chosen < self.n_items:
-            notes.append(
-                f"Only {n_chosen} of the {self.n_items} places could be filled: the rest "
-                "of the catalogue was seen or offered."
-            )
-        if n_dropped:
-            notes.append(
-                f"The dialogue is long: its first {n_dropped} messages are no longer read."
-            )
-        return " ".join(notes)
+        return scores
 
     def _word(
         self,
@@ -359,3 +387,8 @@ class Conversation:
             stream=stream,
             stop=stop,
         )
+
+
+def _check_stop(stop: threading.Event | None) -> None:
+    if stop is not None and stop.is_set():
+        raise StoppedError("Stopped before anything was chosen; the message was not used.")

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from latentcrs_utils.language.requirements import Requirement
+
+VariantName = Literal["B", "F", "V"]
+
 
 @dataclass(frozen=True)
 class Recommendation:
@@ -14,6 +18,7 @@ class Recommendation:
         item: item id, 1..V.
         title, year, genres: what the catalogue says of it; the year may be unknown (None).
         score: log p(v | S, x) when it was offered.
+        misses: conditions that the user requires and the item does not meet (variant F).
     """
 
     item: int
@@ -21,6 +26,7 @@ class Recommendation:
     year: int | None
     genres: tuple[str, ...]
     score: float
+    misses: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -46,6 +52,13 @@ class Turn:
         note: something that the user should know about this turn, such as a cold start.
         seconds: time spent "reading" the message, "choosing" the items, "writing" the reply.
         prompt_tokens, completion_tokens: the language model's bill for the reply.
+        variant: who chose the items: "B", the recommender alone; "F", held to requirements; "V",
+            re-ordered by a language model.
+        requirements: all that hold after the message, each with the words that say so (F).
+        relaxed: what gave way to fill the list (F), as in `filtering.STEPS`.
+        candidates, reranked: item ids as the recommender ranked them, and as the language model did
+            (V); empty if it was not asked or failed.
+        choosing_tokens: read and written by a language model to find requirements or an order.
     """
 
     number: int
@@ -62,6 +75,12 @@ class Turn:
     seconds: Mapping[str, float] = field(default_factory=dict)
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    variant: VariantName = "B"
+    requirements: tuple[Requirement, ...] = ()
+    relaxed: tuple[str, ...] = ()
+    candidates: tuple[int, ...] = ()
+    reranked: tuple[int, ...] = ()
+    choosing_tokens: tuple[int, int] = (0, 0)
 
     def __str__(self) -> str:
         """The exchange as a reader of a transcript wants it."""
@@ -70,6 +89,14 @@ class Turn:
             textwrap.fill(text, 96, initial_indent=who, subsequent_indent=" " * 8)
             for who, text in said
         ]
+        if self.requirements:
+            asked = "; ".join(f"{r.label} (“{r.evidence}”)" for r in self.requirements)
+            indent = " " * 8
+            lines.append(
+                textwrap.fill(
+                    f"Required: {asked}", 96, initial_indent=indent, subsequent_indent=indent
+                )
+            )
         lines += [
             f"        {rank}. {item.label}"
             + (f"  [{', '.join(item.genres)}]" if item.genres else "")
@@ -90,10 +117,19 @@ class Turn:
         Raises:
             KeyError, TypeError, ValueError: a field is missing, unknown or of the wrong type.
         """
-        items = tuple(
-            Recommendation(**{**item, "genres": tuple(item["genres"])}) for item in values["items"]
-        )
-        return cls(**{**values, "items": items})
+        plain = {
+            name: tuple(values[name])
+            for name in ("relaxed", "candidates", "reranked", "choosing_tokens")
+            if name in values
+        }
+        items = tuple(_recommendation(item) for item in values["items"])
+        requirements = tuple(Requirement(**r) for r in values.get("requirements", ()))
+        return cls(**{**values, **plain, "items": items, "requirements": requirements})
+
+
+def _recommendation(values: Mapping[str, Any]) -> Recommendation:
+    tuples = {name: tuple(values.get(name, ())) for name in ("genres", "misses")}
+    return Recommendation(**{**values, **tuples})
 
 
 @dataclass(frozen=True)
@@ -102,3 +138,13 @@ class Feedback:
 
     kind: Literal["accept", "reject"]
     item: int
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """A requirement that the user takes back, by its condition."""
+
+    condition: str
+
+
+Event = Turn | Feedback | Withdrawal

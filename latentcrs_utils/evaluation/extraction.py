@@ -19,6 +19,7 @@ import polars as pl
 from latentcrs_utils.data import Dataset, load_dataset
 from latentcrs_utils.errors import DataError, LatentCRSError, MessageError
 from latentcrs_utils.evaluation.recording import provenance, write_record
+from latentcrs_utils.language import LocalTalker
 from latentcrs_utils.language.extraction import (
     CombinedExtractor,
     Extractor,
@@ -28,7 +29,7 @@ from latentcrs_utils.language.extraction import (
 from latentcrs_utils.language.lexicon import FILM_LEXICON, Lexicon, extract, lexicon_for
 from latentcrs_utils.language.requirements import Requirements, hard
 from latentcrs_utils.language.simulator import simulate_utterances
-from latentcrs_utils.language.talker import LocalTalker, Reply
+from latentcrs_utils.language.talker import Reply
 from latentcrs_utils.language.utterances import Utterances
 from latentcrs_utils.language.vocabulary import vocabulary_for
 from latentcrs_utils.progress import track

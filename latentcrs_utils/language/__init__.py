@@ -1,4 +1,4 @@
-"""Language: user simulators, the Embedder (PromptEOL), the Talkers, and hard requirements."""
+"""Language: user simulators, the Embedder (PromptEOL) and the Talkers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,6 @@ _EXPORTS = {
     "Talker": "talker",
     "SimulatedUser": "users",
     "TemplateUser": "users",
-    "Requirement": "requirements",
-    "Requirements": "requirements",
-    "make_extractor": "extraction",
     "find_model": "models",
     "load_language_model": "models",
 }

@@ -1,0 +1,201 @@
+"""Variant V: orders by likelihood and by a written list, and what may be wrong with them."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conversation.fakes import FakeScorer, FakeTalker
+from latentcrs_utils.config import RerankConfig
+from latentcrs_utils.conversation.reranking import (
+    Story,
+    listwise_prompt,
+    method_for,
+    order_schema,
+    permutation,
+    rerank,
+    rerank_by_likelihood,
+    rerank_listwise,
+)
+from latentcrs_utils.conversation.turn import Recommendation
+from latentcrs_utils.errors import ConfigError, MessageError
+
+CANDIDATES = [
+    Recommendation(11, "Quiet Harbour", 1950, ("Drama",), -1.0),
+    Recommendation(12, "Night of the Moth (La Nuit)", None, (), -2.0),
+    Recommendation(13, "A Long Title about Thunder and Other Weather", 1960, ("Western",), -3.0),
+    Recommendation(14, "Moth Season", 1970, ("Horror",), -4.0),
+]  # fmt: skip
+STORY = Story(["Seven (Se7en)", "Heat"], ["something", "with <moths>\nin it"], "film")
+
+
+def order(words=(), weight=0.1, nats=10.0):
+    talker = FakeScorer(words=words, nats=nats)
+    return rerank_by_likelihood(talker, CANDIDATES, STORY, weight=weight), talker
+
+
+def test_a_title_gains_what_the_story_adds_to_its_likelihood():
+    new, talker = order(words=("Moth",))
+    # 10 nats for the two moths, times 0.1: -1, -1, -3, -3; ties in the recommender's order
+    assert new.gains == (0.0, 10.0, 0.0, 10.0)
+    assert new.order == (11, 12, 13, 14)
+    assert (new.method, new.prompt_tokens, new.completion_tokens) == ("likelihood", 200, 0)
+    assert talker.asked == []
+
+
+def test_the_weight_decides_how_much_the_language_model_counts():
+    assert order(words=("Moth",), weight=0.2)[0].order == (12, 11, 14, 13)
+    assert order(words=("Moth",), weight=0.4)[0].order == (12, 14, 11, 13)
+    assert order(words=("Moth",), weight=0.0)[0].order == (11, 12, 13, 14)
+
+
+def test_a_long_title_neither_wins_nor_loses():
+    assert order(words=("Thunder",), weight=1.0)[0].order[0] == 13
+    assert order(words=(), weight=5.0)[0].order == (11, 12, 13, 14)
+
+
+def test_the_model_reads_the_story_the_titles_and_what_is_known_of_them():
+    _, talker = order()
+    (neutral, words), (prompt, again) = talker.scored
+    assert words == again == [
+        " Quiet Harbour (1950, Drama)",
+        " Night of the Moth",
+        " A Long Title about Thunder and Other Weather (1960, Western)",
+        " Moth Season (1970, Horror)",
+    ]  # fmt: skip
+    assert prompt == (
+        "A customer liked these films: Seven, Heat.\n"
+        'Now the customer says: "something with <moths> in it"\n'
+        "The film that the shop recommends:"
+    )
+    assert neutral == (
+        'Now the customer says: "What do you recommend?"\nThe film that the shop recommends:'
+    )
+
+
+def test_titles_alone():
+    talker = FakeScorer()
+    rerank(talker, CANDIDATES, STORY, RerankConfig(facts=False))
+    assert talker.scored[0][1][0] == " Quiet Harbour"
+
+
+def test_a_long_story_is_cut_to_what_came_last():
+    story = str(Story([f"Film {i}" for i in range(50)], ["x" * 3_000, "the end"]))
+    assert "Film 42, Film 43" in story and "Film 41" not in story
+    assert story.endswith('the end"') and len(story) < 1_300
+    assert str(Story([], ["hello"])) == 'Now the customer says: "hello"'
+
+
+def test_what_does_not_depend_on_the_story_is_asked_once():
+    talker, neutral = FakeScorer(), {}
+    for candidates in (CANDIDATES[:3], CANDIDATES[1:]):
+        rerank_by_likelihood(talker, candidates, STORY, weight=1.0, neutral=neutral)
+    assert [len(titles) for _, titles in talker.scored] == [3, 3, 1, 3]
+    assert len(neutral) == 4
+
+
+def test_equal_titles_are_told_apart_by_the_recommender_alone():
+    twins = [Recommendation(1, "Heat", 1950, (), -2.0), Recommendation(2, "Heat", 1990, (), -1.0)]
+    new = rerank_by_likelihood(FakeScorer(words=("Heat",)), twins, STORY, weight=1.0)
+    assert new.order == (2, 1) and new.gains == (10.0, 10.0)
+
+
+@pytest.mark.parametrize("wrong", [[math.nan] * 4, [-math.inf] * 4, [1.0]])
+def test_scores_that_are_none_are_refused(wrong):
+    talker = SimpleNamespace(name="odd", score=lambda prompt, texts: wrong)
+    with pytest.raises(MessageError, match="no 4 finite scores"):
+        rerank_by_likelihood(talker, CANDIDATES, STORY, weight=1.0)
+
+
+def written(reply):
+    talker = FakeTalker(reply)
+    return rerank_listwise(talker, CANDIDATES, STORY), talker
+
+
+def test_a_capable_model_writes_the_order():
+    new, talker = written('{"order": [4, 2, 1, 3]}')
+    assert new.order == (14, 12, 11, 13) and new.method == "listwise" and new.gains == ()
+    assert (new.prompt_tokens, new.completion_tokens) == (50, 5)
+    assert talker.schemas == [order_schema(4)]
+
+
+@pytest.mark.parametrize(
+    ("reply", "items"),
+    [
+        ('{"order": [4, 4, 4, 2]}', (14, 12, 11, 13)),
+        ('{"order": [3]}', (13, 11, 12, 14)),
+        ('{"order": [9, 0, -1, "2", true, 2.0, 3]}', (13, 11, 12, 14)),
+        ("[2, 1]", (12, 11, 13, 14)),
+    ],
+)
+def test_a_list_that_is_no_permutation_is_repaired(reply, items):
+    assert written(reply)[0].order == items
+
+
+@pytest.mark.parametrize("reply", ['{"order": []}', '{"order": [99]}', "{}", '"Moth Season"', "7"])
+def test_a_list_without_any_item_is_refused(reply):
+    with pytest.raises(MessageError, match="named none of the 4 items"):
+        written(reply)
+
+
+def test_prose_is_refused():
+    with pytest.raises(MessageError, match="wrote no JSON: 'I would start with"):
+        written("I would start with Moth Season.")
+
+
+def test_the_list_is_numbered_and_the_story_is_data():
+    system, user = listwise_prompt(CANDIDATES, STORY)
+    assert "films" in system["content"] and "moths" not in system["content"]
+    assert user["content"].splitlines()[-4:] == [
+        "1. Quiet Harbour (1950): Drama",
+        "2. Night of the Moth (La Nuit)",
+        "3. A Long Title about Thunder and Other Weather (1960): Western",
+        "4. Moth Season (1970): Horror",
+    ]
+
+
+def test_the_schema_bounds_the_list():
+    order_of_three = order_schema(3)["properties"]["order"]
+    assert order_of_three["items"] == {"type": "integer", "enum": [1, 2, 3]}
+    assert order_of_three["minItems"] == order_of_three["maxItems"] == 3
+    json.dumps(order_schema(20))
+
+
+@given(st.lists(st.integers(-3, 12) | st.text(max_size=2) | st.none(), max_size=30))
+def test_whatever_is_written_becomes_a_permutation(numbers):
+    if any(type(x) is int and 1 <= x <= 8 for x in numbers):
+        assert sorted(permutation(numbers, 8)) == list(range(8))
+    else:
+        with pytest.raises(MessageError):
+            permutation(numbers, 8)
+
+
+def test_the_method_suits_the_model_unless_the_user_says_which():
+    scorer, writer = FakeScorer('{"order": [4]}'), FakeTalker('{"order": [4]}')
+    assert method_for(scorer) == "likelihood" and method_for(writer) == "listwise"
+    assert method_for(scorer, "listwise") == "listwise"
+    assert method_for(scorer, "likelihood") == "likelihood"
+    with pytest.raises(ConfigError, match="Scripted cannot score given words"):
+        method_for(writer, "likelihood")
+    for talker, config, method in (
+        (scorer, RerankConfig(), "likelihood"),
+        (scorer, RerankConfig(method="listwise"), "listwise"),
+        (writer, RerankConfig(), "listwise"),
+    ):
+        assert rerank(talker, CANDIDATES, STORY, config).method == method
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "best"}, "not one of auto, likelihood, listwise"),
+        ({"n_candidates": 1}, "at least 2"),
+        ({"weight": -1.0}, "negative"),
+    ],
+)
+def test_senseless_settings_are_refused(change, message):
+    with pytest.raises(ConfigError, match=message):
+        RerankConfig(**change)
