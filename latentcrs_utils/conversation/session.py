@@ -14,6 +14,7 @@ from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation import transcript
 from latentcrs_utils.conversation.guards import ReplyGuard, clean_message
 from latentcrs_utils.conversation.items import describe, known_item
+from latentcrs_utils.conversation.reading import read_text
 from latentcrs_utils.conversation.report import notes_on, shift
 from latentcrs_utils.conversation.reranking import Story
 from latentcrs_utils.conversation.turn import Event, Feedback, Turn, VariantName, Withdrawal
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 STAGES = ("reading", "choosing", "writing")
 Watch = Callable[[str, Turn | None], None]
-# What the language model reads at most; a dialogue that grows beyond it loses its oldest messages.
-_TEXT_LIMIT = 2_000
 
 
 class StoppedError(LatentCRSError):
@@ -287,15 +286,12 @@ class Conversation:
 
         Without a message x is the zero vector: the mean of the standardised training texts.
         """
-        kept = list(messages)
-        while len(" ".join(kept)) > _TEXT_LIMIT and len(kept) > 1:
-            kept.pop(0)
-        text = " ".join(kept)
+        text, n_dropped = read_text(messages)
         if not text:
             return torch.zeros(1, len(self.model.language.mean)), 0
         if self._embedded is None or self._embedded[0] != text:
             self._embedded = (text, self.model.language.encode([text], progress=False))
-        return self._embedded[1], len(messages) - len(kept)
+        return self._embedded[1], n_dropped
 
     @torch.inference_mode()
     def _behavior(self) -> Tensor:
