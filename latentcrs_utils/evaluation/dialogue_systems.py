@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -17,15 +17,21 @@ from torch import Tensor
 
 from latentcrs_utils.artifacts import fingerprint
 from latentcrs_utils.behavior.pretraining import Backbone
-from latentcrs_utils.data import Sequences
+from latentcrs_utils.conversation.filtering import levels, tiered
+from latentcrs_utils.data import Dataset, Sequences
 from latentcrs_utils.em.instances import Instances
 from latentcrs_utils.evaluation.ledger import Spent
 from latentcrs_utils.evaluation.one_turn import Cases, Scorer
 from latentcrs_utils.evaluation.systems import Fitted, scorers
 from latentcrs_utils.language.encoding import Language
+from latentcrs_utils.language.extraction import Extraction, Extractor, make_extractor
+from latentcrs_utils.language.matching import matcher_for
+from latentcrs_utils.language.requirements import Requirements
 
 READERS = ("text alone", "fusion without intents", "LatentCRS", "LatentCRS+")
 """The systems that read x^u as a vector; the lexicon filter reads the words themselves."""
+FILTERED = "LatentCRS+ F"
+"""Variant F of `LatentCRS+`."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,47 @@ class ScoredSystem:
         return Answer(self.scorer(Cases(instances, states.texts, frame)), spent)
 
 
+@dataclass(frozen=True)
+class FilteringSystem:
+    """Variant F: another system's scores, held to what each user requires so far.
+
+    Attributes:
+        system: whose scores are filtered.
+        data: the catalogue.
+        extractor: reads the requirements; each distinct message is read once.
+    """
+
+    system: System
+    data: Dataset
+    extractor: Extractor
+    _read: dict[str, Extraction] = field(default_factory=dict, repr=False, compare=False)
+
+    def __call__(self, states: States) -> Answer:
+        """Score all items for every dialogue; what meets the requirements comes first."""
+        answer = self.system(states)
+        if isinstance(answer, Tensor):
+            answer = Answer(answer, [()] * len(states))
+        matcher, scores, spent = matcher_for(self.data), answer.scores.double(), []
+        for row, messages in enumerate(states.messages):
+            begun, wanted = time.perf_counter(), Requirements()
+            for message in messages:
+                found = self._extraction(message)
+                wanted = wanted.then(found.requirements, message)
+            # an offer that was made is no choice, so it does not keep a requirement from giving way
+            left = torch.isfinite(scores[row]).numpy().copy()
+            left[[0, *states.histories[row].tolist(), *states.offered[row]]] = False
+            scores[row] = tiered(scores[row], levels(matcher, wanted, left)[0])
+            tokens = found.prompt_tokens, found.completion_tokens
+            spent.append((Spent("extraction", *tokens, time.perf_counter() - begun),))
+        bills = [(*old, *new) for old, new in zip(answer.spent, spent, strict=True)]
+        return Answer(scores, bills)
+
+    def _extraction(self, message: str) -> Extraction:
+        if message not in self._read:
+            self._read[message] = self.extractor(message)
+        return self._read[message]
+
+
 def embed_states(states: States, language: Language) -> tuple[Tensor, list[tuple[Spent, ...]]]:
     """x^u of every dialogue, [B, d_x], and the bill of each: one PromptEOL pass, one new token."""
     texts = states.texts
@@ -114,11 +161,17 @@ def embed_states(states: States, language: Language) -> tuple[Tensor, list[tuple
 
 
 def dialogue_systems(fitted: Fitted) -> dict[str, System]:
-    """Every row of the one-turn table as a system, in its order."""
-    return {
+    """Every row of the one-turn table as a system, in its order, and variant F of `LatentCRS+`.
+
+    F reads with the lexicon, which needs no language model.
+    """
+    systems: dict[str, System] = {
         name: ScoredSystem(scorer, fitted.backbone, fitted.language, name in READERS)
         for name, scorer in scorers(fitted).items()
     }
+    lexicon = make_extractor(fitted.data, "lexicon")
+    systems[FILTERED] = FilteringSystem(systems["LatentCRS+"], fitted.data, lexicon)
+    return systems
 
 
 def identity_of(fitted: Fitted) -> str:

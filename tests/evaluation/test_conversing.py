@@ -28,7 +28,7 @@ from dialogue_world import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentcrs_utils.data import Dataset
+from latentcrs_utils.data import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.evaluation.conversing import (
     ReplayedUser,
@@ -38,9 +38,17 @@ from latentcrs_utils.evaluation.conversing import (
     sample_users,
     template_users,
 )
-from latentcrs_utils.evaluation.dialogue_systems import READERS, Answer, States, dialogue_systems
+from latentcrs_utils.evaluation.dialogue_systems import (
+    FILTERED,
+    READERS,
+    Answer,
+    FilteringSystem,
+    States,
+    dialogue_systems,
+)
 from latentcrs_utils.evaluation.dialogues import read_dialogues, success_by, turns_taken
 from latentcrs_utils.language.agenda import DIFFICULTIES
+from latentcrs_utils.language.extraction import Extraction, make_extractor
 from latentcrs_utils.language.planner import LEVELS
 from latentcrs_utils.language.users import Accept
 
@@ -272,20 +280,61 @@ def test_every_row_of_the_table_is_a_system(world: Dataset) -> None:
     systems = dialogue_systems(fitted)
     assert list(systems) == [
         "popularity", "item-kNN", "backbone alone", "text alone", "backbone + lexicon filter",
-        "fusion without intents", "LatentCRS", "LatentCRS+",
+        "fusion without intents", "LatentCRS", "LatentCRS+", "LatentCRS+ F",
     ]  # fmt: skip
     setting = Setting(level="plain", difficulty="picky")
     held = {name: converse(world, name, system, USERS, setting) for name, system in systems.items()}
     for name, dialogues in held.items():
         bought = [s for d in dialogues for e in d.exchanges for s in e.spent]
-        reads = {s.purpose for s in bought} == {"embedding", "scoring"}
-        assert reads == (name in READERS), name
+        reads = {s.purpose for s in bought} >= {"embedding", "scoring"}
+        assert reads == (name in (*READERS, FILTERED)), name
+        assert ("extraction" in {s.purpose for s in bought}) == (name == FILTERED)
         assert all(s.completion_tokens == 1 for s in bought if s.purpose == "embedding")
     # every turn reads all messages so far, and the prompt around them
     dialogue = max(held["LatentCRS+"], key=lambda d: len(d.exchanges))
     for turn, exchange in enumerate(dialogue.exchanges, 1):
         n_words = len(" ".join(dialogue.messages[:turn]).split())
         assert exchange.spent[0].prompt_tokens == 7 + n_words
+
+
+def test_variant_f_holds_a_system_to_all_that_was_said_and_reads_each_message_once(
+    world: Dataset,
+) -> None:
+    read: list[str] = []
+    lexicon = make_extractor(world, "lexicon")
+
+    def extractor(message: str, **options: object) -> Extraction:
+        read.append(message)
+        return lexicon(message)
+
+    setting = Setting(level="plain", difficulty="normal")
+    filtered = FilteringSystem(noise(0), world, extractor)
+    f, b = (converse(world, name, system, USERS, setting)
+            for name, system in (("F", filtered), ("B", noise(0))))  # fmt: skip
+    assert turns_taken(f).mean() < turns_taken(b).mean() - 0.5
+    assert len(read) == len(set(read)) == len({m for d in f for m in d.messages})
+    films = template_users(world, setting)([0])[0].situation.catalogue
+    for dialogue in f:
+        genres = {c[6:] for e in dialogue.exchanges for c in e.conditions if c.startswith("genre=")}
+        assert not genres or genres <= films[dialogue.exchanges[-1].offered[0]].genres
+
+
+def test_requirements_give_way_only_where_nothing_meets_them_any_more(world: Dataset) -> None:
+    rows = world.items.to_dicts()
+    comedies = {row["item"] for row in rows if "Comedy" in row["genres"]}
+    eighties = {row["item"] for row in rows if 1980 <= (row["year"] or 0) <= 1989}
+    others = set(range(1, N_ITEMS + 1)) - comedies
+    system = FilteringSystem(noise(0), world, make_extractor(world, "lexicon"))
+    for wish, offered, allowed in (
+        ("a comedy", set(), comedies),
+        ("a comedy", comedies, others),
+        # no comedy is left, so giving up the years would not help: the genre gives way
+        ("a comedy from the 1980s", comedies, eighties - comedies),
+    ):
+        states = States(np.array([3]), Sequences.from_lists([[1]]), [[wish]], [sorted(offered)])
+        scores = system(states).scores[0].clone()
+        scores[[0, 1, *offered]] = -torch.inf
+        assert set(scores.topk(3).indices.tolist()) <= allowed
 
 
 def test_the_lexicon_filter_adds_up_what_was_said(world: Dataset) -> None:

@@ -126,15 +126,15 @@ def test_the_command_records_what_it_measures(
     assert places == [(d, "plain", k) for d in ("normal", "picky") for k in (0, "all")]
     for result in written["results"]:
         rows = {row["system"]: row for row in result["systems"]}
-        assert len(rows) == 8
+        assert len(rows) == 9
         assert all(r["S@3"] <= r["S@5"] and 1 <= r["AT"] <= 5 for r in rows.values())
         assert rows["LatentCRS+"]["S@5_gap"] == 0 and rows["popularity"]["S@5_gap"] is not None
         bill = {(row["system"], row["purpose"]): row for row in result["ledger"]}
         assert bill["LatentCRS+", "embedding"]["completion_tokens_a_turn"] == 1
         assert ("popularity", "embedding") not in bill
     assert "LatentCRS+" in capsys.readouterr().out
-    # two seeds, four settings, eight systems
-    assert len(list((tmp_path / "logs").iterdir())) == 2 * 4 * 8
+    # two seeds, four settings, nine systems
+    assert len(list((tmp_path / "logs").iterdir())) == 2 * 4 * 9
     # again: everything is in the logs
     before = [entry for entry in command if isinstance(entry, int)]
     main(arguments)
