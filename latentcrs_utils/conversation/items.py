@@ -1,10 +1,13 @@
 """Items of the catalogue as a conversation needs them."""
 
 import operator
+from functools import lru_cache
 
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.data import Dataset
+from latentcrs_utils.data.sources import UNKNOWN_TITLE
 from latentcrs_utils.errors import DataError
+from latentcrs_utils.language.titles import spoken_title
 
 
 def describe(data: Dataset, item: int, score: float = 0.0) -> Recommendation:
@@ -29,3 +32,20 @@ def known_item(data: Dataset, item: int) -> int:
             f"item ids go from 1 to {data.n_items:,}."
         )
     return number
+
+
+@lru_cache(maxsize=4)
+def nameless(data: Dataset) -> tuple[int, ...]:
+    """Items without a title: an offer that nobody could take up."""
+    return tuple(item for item, title in enumerate(data.titles) if title == UNKNOWN_TITLE)
+
+
+def more_like(item: Recommendation | str) -> str:
+    """The message that asks for more of a kind, as the simulated users of `by example` would.
+
+    The year stays out: variant F would hold the next items to it.
+
+    Args:
+        item: an offered item, or its title, with or without the year in brackets.
+    """
+    return f"Something like {spoken_title(item if isinstance(item, str) else item.title)}."

@@ -7,21 +7,16 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
-
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation import transcript
+from latentcrs_utils.conversation.encoding import Encoder
 from latentcrs_utils.conversation.guards import ReplyGuard, clean_message
 from latentcrs_utils.conversation.items import describe, known_item
-from latentcrs_utils.conversation.reading import read_text
-from latentcrs_utils.conversation.report import notes_on, shift
-from latentcrs_utils.conversation.reranking import Story
+from latentcrs_utils.conversation.offering import offer
+from latentcrs_utils.conversation.state import State
 from latentcrs_utils.conversation.turn import Event, Feedback, Turn, VariantName, Withdrawal
-from latentcrs_utils.conversation.variants import Question, Reading, make_variant
+from latentcrs_utils.conversation.variants import Basic, make_variant
 from latentcrs_utils.conversation.wording import thing, word_reply
-from latentcrs_utils.data import Sequences
-from latentcrs_utils.data.sources import UNKNOWN_TITLE
 from latentcrs_utils.errors import ConfigError, DataError, LatentCRSError, MessageError
 from latentcrs_utils.language.extraction import Extractor, How
 from latentcrs_utils.language.requirements import Requirements
@@ -51,18 +46,19 @@ class Conversation:
         model: what `fit_em` returned.
         user: a user id of the data's provider (42), whose history without its last item, the one
             that the course keeps aside for testing, is what the model knows; None for a stranger.
-        history: item ids, oldest first, instead of the history of `user`.
+        history: item ids, oldest first, that somebody without a number liked: a history built by
+            clicking; not together with `user`.
         talker: the language model that words the replies, and serves F and V; "local" is the one
             that embeds the messages; None for plain templates only.
         n_items: how many items a turn offers.
-        variant: "B", "F" or "V".
+        variant: "B", "F" or "V"; `use` changes it.
         extractor: who reads the requirements of F: "lexicon", "model", "both", or an extractor of
             your own; without a talker the lexicon alone.
         rerank: how V re-orders.
 
     Raises:
         DataError: an unknown user or item.
-        ConfigError: `n_items` below 1, or no such variant or extractor.
+        ConfigError: `n_items` below 1, both a user and a history, or no such variant or extractor.
     """
 
     def __init__(
@@ -79,68 +75,75 @@ class Conversation:
     ):
         if n_items < 1:
             raise ConfigError(f"A turn offers at least one item, not {n_items}.")
+        if user is not None and history is not None:
+            raise ConfigError(
+                f"User {user} has a history: give the user, or a history of your own, not both."
+            )
         self.model = model
         self.user = user
         self.n_items = n_items
-        index = None if user is None else model.data.user_index(user)
-        if history is not None:
-            self._start = [known_item(model.data, item) for item in history]
-        elif index is not None:
-            self._start = [int(item) for item in model.data.histories("test")[index]]
-        else:
-            self._start = []
-        # an item without a name would be an offer that nobody can take up
-        titles = model.data.titles
-        self._nameless = [item for item, title in enumerate(titles) if title == UNKNOWN_TITLE]
+        start: Iterable[int] = history or ()
+        if user is not None:
+            start = model.data.histories("test")[model.data.user_index(user)]
+        self._state = State(tuple(known_item(model.data, item) for item in start))
         self._talker = talker
         self._guard: ReplyGuard | None = None
-        self._variant = make_variant(
-            variant, model.data, lambda: self.talker, extractor, rerank or RerankConfig()
-        )
-        self._events: list[Event] = []
-        self._embedded: tuple[str, Tensor] | None = None
+        self.encoder = Encoder(model)
+        self._extractor, self._rerank = extractor, rerank or RerankConfig()
+        self._variants: dict[VariantName, Basic] = {}
+        self.use(variant)
 
     @property
     def turns(self) -> list[Turn]:
         """The turns so far."""
-        return [event for event in self._events if isinstance(event, Turn)]
+        return self._state.turns
 
     @property
     def messages(self) -> list[str]:
         """The user's messages so far; joined by a space they are x^u."""
-        return [turn.message for turn in self.turns]
+        return self._state.messages
 
     @property
     def offered(self) -> list[int]:
         """Ids of all items offered so far."""
-        return [item.item for turn in self.turns for item in turn.items]
+        return self._state.offered
 
     @property
     def feedback(self) -> dict[int, Literal["accept", "reject"]]:
         """The last word on every item that was accepted or rejected, by item id."""
-        return {event.item: event.kind for event in self._events if isinstance(event, Feedback)}
+        return self._state.feedback
 
     @property
     def history(self) -> list[int]:
         """Item ids that the behavior side sees: the known history, then the accepted items."""
-        accepted = [item for item, kind in self.feedback.items() if kind == "accept"]
-        return [*self._start, *(item for item in accepted if item not in self._start)]
-
-    @property
-    def variant(self) -> VariantName:
-        """How items are chosen."""
-        return self._variant.name
+        return self._state.history
 
     @property
     def requirements(self) -> Requirements:
-        """What the user requires as things stand (variant F), each with the words that say so."""
-        known = Requirements()
-        for event in self._events:
-            if isinstance(event, Turn) and event.variant == "F":
-                known = Requirements(event.requirements)
-            elif isinstance(event, Withdrawal):
-                known = known.without(event.condition)
-        return known
+        """What variant F holds items to as things stand, each with the words that say so."""
+        return self._state.requirements
+
+    @property
+    def variant(self) -> VariantName:
+        """How the items of the next message are chosen."""
+        return self._variant.name
+
+    def use(self, variant: VariantName) -> None:
+        """Choose items in another way from the next message on.
+
+        What F required stays known while B or V choose, who do not ask for it.
+
+        Args:
+            variant: "B", "F" or "V".
+
+        Raises:
+            ConfigError: there is no such variant or extractor; the old one stays.
+        """
+        if variant not in self._variants:
+            self._variants[variant] = make_variant(
+                variant, self.model.data, lambda: self.talker, self._extractor, self._rerank
+            )
+        self._variant = self._variants[variant]
 
     @property
     def talker(self) -> "Talker | None":
@@ -179,14 +182,16 @@ class Conversation:
         """
         message = clean_message(text)
         watch = watch or (lambda stage, turn: None)
+        state, variant = self._state, self._variant
         times = [time.perf_counter()]
         watch("reading", None)
-        before, (x, n_dropped) = self._intents(), self._read([*self.messages, message])
-        reading = self._variant.read(message, self.requirements, stop)
+        for messages in (state.messages, [*state.messages, message]):
+            self.encoder.words(messages)
+        reading = variant.read(message, state.requirements, stop)
         times.append(time.perf_counter())
         _check_stop(stop)
         watch("choosing", None)
-        chosen = self._offer(message, before, x, n_dropped, reading, stop)
+        chosen = offer(self.encoder, state, message, variant, reading, self.n_items, stop)
         times.append(time.perf_counter())
         _check_stop(stop)
         watch("writing", chosen)
@@ -194,8 +199,41 @@ class Conversation:
         times.append(time.perf_counter())
         spent = (round(end - start, 4) for start, end in pairwise(times))
         turn = replace(turn, seconds=dict(zip(STAGES, spent, strict=True)))
-        self._events.append(turn)
+        self._state = self._state.then(turn)
         return turn
+
+    def retry(
+        self,
+        *,
+        stream: Callable[[str], None] | None = None,
+        stop: threading.Event | None = None,
+        watch: Watch | None = None,
+    ) -> Turn:
+        """Answer the last message again: after a stop, or with another variant.
+
+        Its turn, and the clicks and withdrawals after it, are taken back. Whatever goes wrong
+        before there are items, all of it is there again.
+
+        Args:
+            stream, stop, watch: as of `say`.
+
+        Returns:
+            The new turn.
+
+        Raises:
+            MessageError: nothing was said so far, or no item is left to offer.
+            ConfigError, StoppedError: as of `say`.
+        """
+        as_it_was = self._state
+        if not self.turns:
+            raise MessageError("There is no message to answer again: say something first.")
+        last = self.turns[-1]
+        self._state = as_it_was.before(last)
+        try:
+            return self.say(last.message, stream=stream, stop=stop, watch=watch)
+        except BaseException:
+            self._state = as_it_was
+            raise
 
     def accept(self, item: int) -> None:
         """Note that the user likes an item: it joins the history from the next message on.
@@ -221,11 +259,17 @@ class Conversation:
         """
         if condition not in self.requirements.conditions:
             raise DataError(f"{repr(condition)[:60]} is not among the requirements.")
-        self._events.append(Withdrawal(condition))
+        self._state = self._state.then(Withdrawal(condition))
+
+    def before(self, turn: Turn) -> State:
+        """What had happened when the message of a turn was said; see `State.before`."""
+        return self._state.before(turn)
 
     def undo(self) -> Event | None:
         """Take back the last message, click or withdrawal; returns it, None if nothing is left."""
-        return self._events.pop() if self._events else None
+        *kept, last = self._state.events or (None,)
+        self._state = State(self._state.start, tuple(kept))
+        return last
 
     def intents(self, top: int | None = None) -> dict[str, float]:
         """p(m | S, x) as things stand, by intent name, the most probable first.
@@ -233,7 +277,7 @@ class Conversation:
         Args:
             top: how many; None for all.
         """
-        values = self._intents()
+        values = self.encoder.intents(self.history, self.messages)
         order = values.argsort(descending=True, stable=True)[:top]
         return {self.model.anchors.names[j]: float(values[j]) for j in order.tolist()}
 
@@ -247,7 +291,7 @@ class Conversation:
 
     def transcript(self) -> dict[str, Any]:
         """The whole conversation as JSON types; `from_transcript` reads it."""
-        return transcript.write(self, self._start, self._events)
+        return transcript.write(self, self._state.start, self._state.events)
 
     @classmethod
     def from_transcript(
@@ -271,98 +315,15 @@ class Conversation:
             DataError: the transcript is damaged or belongs to another catalogue.
         """
         setting, events = transcript.read(model.data, values)
+        start = tuple(known_item(model.data, item) for item in setting.pop("history"))
         conversation = cls(model, talker=talker, **{**setting, **options})
-        conversation._events = events
+        conversation._state = State(start, tuple(events))
         return conversation
 
     def _note_feedback(self, kind: Literal["accept", "reject"], item: int) -> None:
         item = known_item(self.model.data, item)
         if self.feedback.get(item) != kind:
-            self._events.append(Feedback(kind, item))
-
-    @torch.inference_mode()
-    def _read(self, messages: list[str]) -> tuple[Tensor, int]:
-        """x of all messages together, [1, d_x], and how many of the oldest were left out.
-
-        Without a message x is the zero vector: the mean of the standardised training texts.
-        """
-        text, n_dropped = read_text(messages)
-        if not text:
-            return torch.zeros(1, len(self.model.language.mean)), 0
-        if self._embedded is None or self._embedded[0] != text:
-            self._embedded = (text, self.model.language.encode([text], progress=False))
-        return self._embedded[1], n_dropped
-
-    @torch.inference_mode()
-    def _behavior(self) -> Tensor:
-        """S of the history, [1, d]; the zero vector without one."""
-        return self.model.backbone.encode(Sequences.from_lists([self.history]))
-
-    @torch.inference_mode()
-    def _intents(self) -> Tensor:
-        """p(m | S, x) as things stand, [K]."""
-        x, _ = self._read(self.messages)
-        return self.model.intent_posterior(self._behavior(), x)[0]
-
-    @torch.inference_mode()
-    def _offer(
-        self,
-        message: str,
-        before: Tensor,
-        x: Tensor,
-        n_dropped: int,
-        reading: Reading,
-        stop: threading.Event | None,
-    ) -> Turn:
-        """The turn without its reply: items, and what the message did to the intents."""
-        S = self._behavior()
-        noun = thing(self.model.data.name)
-        liked = [self.model.data.titles[item] for item in self.history]
-        story = Story(liked, [*self.messages, message], noun)
-        wanted = reading.requirements
-        asked = Question(self._scores(S, x), self.n_items, wanted, story, stop)
-        choice = self._variant.choose(asked)
-        after = self.model.intent_posterior(S, x)[0]
-        was, now = shift(before, after, self.model.anchors.names)
-        notes = [
-            reading.note,
-            choice.note,
-            *notes_on(
-                noun,
-                cold=not self.history,
-                n_chosen=len(choice.items),
-                n_items=self.n_items,
-                refusals=bool(wanted.not_genres),
-                n_dropped=n_dropped,
-            ),
-        ]
-        tokens = [sum(both) for both in zip(reading.tokens, choice.tokens, strict=True)]
-        return Turn(
-            number=len(self.turns) + 1,
-            message=message,
-            items=choice.items,
-            intents_before=was,
-            intents_after=now,
-            note=" ".join(note for note in notes if note),
-            variant=self.variant,
-            requirements=wanted.found,
-            relaxed=choice.relaxed,
-            candidates=choice.candidates,
-            reranked=choice.reranked,
-            choosing_tokens=(tokens[0], tokens[1]),
-        )
-
-    def _scores(self, S: Tensor, x: Tensor) -> Tensor:
-        """log p(v | S, x), [V + 1]; minus infinity for what was seen, offered or rejected."""
-        scores = self.model.scores(S, x)[0].clone()
-        gone = [0, *self.history, *self.offered, *self.feedback, *self._nameless]
-        scores[gone] = -torch.inf
-        if not torch.isfinite(scores).any():
-            raise MessageError(
-                f"Nothing is left to offer: every item of {self.model.data.name} is in the history "
-                "or was offered. Undo a turn or start a new conversation."
-            )
-        return scores
+            self._state = self._state.then(Feedback(kind, item))
 
     def _word(
         self,

@@ -108,7 +108,7 @@ def test_undo_takes_back_the_last_message_or_click(model):
 
 
 def test_a_stranger_is_served_from_words_alone_and_told_so(model):
-    for conversation in (chat(model, user=None), chat(model, history=[])):
+    for conversation in (chat(model, user=None), chat(model, user=None, history=[])):
         turn = conversation.say("western")
         assert ids(turn) == [3, 7, 11, 15, 19]
         assert turn.note == "No history is known, so these films follow from your words alone."
