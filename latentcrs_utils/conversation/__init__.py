@@ -3,11 +3,14 @@
 from latentcrs_utils.conversation.explainer import Explainer
 from latentcrs_utils.conversation.explanation import Explanation, behind
 from latentcrs_utils.conversation.guards import MESSAGE_LIMIT, ReplyGuard, clean_message
+from latentcrs_utils.conversation.items import more_like
 from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.conversation.turn import Feedback, Recommendation, Turn, Withdrawal
+from latentcrs_utils.conversation.why import WHY_LIMIT, why
 
 __all__ = [
     "MESSAGE_LIMIT",
+    "WHY_LIMIT",
     "Conversation",
     "Explainer",
     "Explanation",
@@ -19,4 +22,6 @@ __all__ = [
     "Withdrawal",
     "behind",
     "clean_message",
+    "more_like",
+    "why",
 ]

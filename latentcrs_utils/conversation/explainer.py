@@ -148,6 +148,21 @@ class Explainer:
             offered=self._list_reasons(case),
         )
 
+    @torch.no_grad()
+    def reasons(
+        self, S: Tensor, x: Tensor, items: Iterable[int], *, excluded: Iterable[int] = ()
+    ) -> tuple[ItemReasons, ...]:
+        """The `items` of `explain` alone, of a turn whose S and x are at hand.
+
+        Args:
+            S: of the history, [1, d]; x: of all messages, [1, d_x].
+            items, excluded: as of `explain`; the ranks alone depend on what is excluded.
+
+        Raises:
+            DataError: there is no such item.
+        """
+        return self._item_reasons(self._case(S, x, self._known(items), self._known(excluded)))
+
     def _known(self, items: Iterable[int]) -> list[int]:
         """The item ids as ints, if the catalogue has them all."""
         try:
