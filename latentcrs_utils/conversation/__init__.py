@@ -1,5 +1,6 @@
 """A conversation with a fitted model: state, guards, transcript. Plain Python, no widgets."""
 
+from latentcrs_utils.conversation.autopilot import Autopilot, make_autopilot
 from latentcrs_utils.conversation.explainer import Explainer
 from latentcrs_utils.conversation.explanation import Explanation, behind
 from latentcrs_utils.conversation.guards import MESSAGE_LIMIT, ReplyGuard, clean_message
@@ -11,6 +12,7 @@ from latentcrs_utils.conversation.why import WHY_LIMIT, why
 __all__ = [
     "MESSAGE_LIMIT",
     "WHY_LIMIT",
+    "Autopilot",
     "Conversation",
     "Explainer",
     "Explanation",
@@ -22,6 +24,7 @@ __all__ = [
     "Withdrawal",
     "behind",
     "clean_message",
+    "make_autopilot",
     "more_like",
     "why",
 ]

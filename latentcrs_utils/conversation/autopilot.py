@@ -1,0 +1,182 @@
+"""A simulated user at the wheel: it says what it wants, and likes or refuses what it is offered.
+
+No threads and no waiting: whoever shows the conversation calls `step` once a message.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentcrs_utils.conversation.items import nameless
+from latentcrs_utils.errors import ConfigError, DataError
+from latentcrs_utils.language.conditions import Film
+from latentcrs_utils.language.matching import matcher_for
+from latentcrs_utils.language.planner import Situation, can_be_named, generator
+from latentcrs_utils.language.users import Accept, TemplateUser, situations
+
+if TYPE_CHECKING:
+    from latentcrs_utils.conversation.session import Conversation, Watch
+    from latentcrs_utils.conversation.turn import Turn
+    from latentcrs_utils.language.agenda import Difficulty
+    from latentcrs_utils.language.catalogue import Catalogue
+    from latentcrs_utils.language.planner import Level
+    from latentcrs_utils.language.users import SimulatedUser
+
+MAX_TURNS = 5
+"""Turns after which a simulated user gives up, as in the paper's evaluation."""
+
+
+class Autopilot:
+    """Lets a simulated user lead a conversation to the item that it has in mind.
+
+    It accepts that item, and refuses every other one that it is offered.
+
+    Args:
+        conversation: empty, or one to go on with.
+        user: says what it wants.
+        max_turns: messages after which it gives up.
+
+    Attributes:
+        n_turns: messages answered so far.
+        outcome: "accepted", "gave up after 5 turns"; None while it goes on.
+
+    Raises:
+        ConfigError: `max_turns` below 1.
+        DataError: the catalogue has no such target.
+    """
+
+    def __init__(
+        self, conversation: Conversation, user: SimulatedUser, *, max_turns: int = MAX_TURNS
+    ):
+        if max_turns < 1:
+            raise ConfigError(f"A simulated user needs at least one turn, not {max_turns}.")
+        self.conversation = conversation
+        self.user = user
+        self.max_turns = max_turns
+        self.n_turns = 0
+        self.outcome: str | None = None
+        self._goal = conversation.label(user.target)
+        self._message: str | None = None
+        self._offered: list[int] = []
+
+    @property
+    def goal(self) -> str:
+        """Title and year of the item that the user has in mind; keep it from who is guessing."""
+        return self._goal
+
+    def next_message(self) -> str | None:
+        """What the user says next, to show it before it is answered; None when all is over.
+
+        Raises:
+            LatentCRSError: whatever the simulated user fails with; asked again, it tries again.
+        """
+        if self.outcome is None and self._message is None:
+            self._react()
+        return self._message
+
+    def step(
+        self,
+        *,
+        stream: Callable[[str], None] | None = None,
+        stop: threading.Event | None = None,
+        watch: Watch | None = None,
+    ) -> Turn | None:
+        """Say the user's next message, and let the user react to the offer.
+
+        Args:
+            stream, stop, watch: as of `Conversation.say`.
+
+        Returns:
+            The turn; None when all is over.
+
+        Raises:
+            StoppedError: stopped before there were items; the next step says the same message.
+            LatentCRSError: the message could not be answered (likewise), or the simulated user
+                failed after the turn.
+        """
+        message = self.next_message()
+        if message is None:
+            return None
+        turn = self.conversation.say(message, stream=stream, stop=stop, watch=watch)
+        self.n_turns += 1
+        self._message, self._offered = None, [item.item for item in turn.items]
+        self._react()
+        return turn
+
+    def _react(self) -> None:
+        """Let the user see the latest offer: it accepts, refuses and says more, or leaves."""
+        found = self.user.target in self._offered
+        last = self.n_turns >= self.max_turns and not found
+        answer = None if last else self.user.say(self._offered)
+        if isinstance(answer, Accept):
+            self.conversation.accept(answer.item)
+            self.outcome = "accepted"
+            return
+        for item in self._offered:
+            self.conversation.reject(item)
+        self._offered = []
+        if answer is None:
+            turns = "1 turn" if self.n_turns == 1 else f"{self.n_turns} turns"
+            self.outcome = f"gave up after {turns}"
+        else:
+            self._message = answer.text
+
+
+def make_autopilot(
+    conversation: Conversation,
+    *,
+    difficulty: Difficulty = "normal",
+    level: Level = "paraphrased",
+    seed: int = 0,
+    max_turns: int = MAX_TURNS,
+) -> Autopilot:
+    """An autopilot with a template user, which costs nothing and never names its target.
+
+    Args:
+        conversation: its user looks for the item that is kept aside for testing; a stranger, or
+            somebody with a history of their own, for an item drawn by the seed.
+        difficulty: how forthcoming the user is.
+        level: of the language.
+        seed: of all that is said, and of a stranger's item.
+        max_turns: messages after which the user gives up.
+
+    Raises:
+        ConfigError: an unknown difficulty or level, or `max_turns` below 1.
+        DataError: the item can no longer be offered in this conversation.
+    """
+    data = conversation.model.data
+    catalogue = matcher_for(data).catalogue
+    gone = {*conversation.history, *conversation.offered, *conversation.feedback, *nameless(data)}
+    if conversation.user is None:
+        index = 0
+        history = np.array(conversation.history, dtype=np.int64)
+        situation = Situation(catalogue, _drawn(catalogue, gone, seed), history)
+    else:
+        index = data.user_index(conversation.user)
+        (situation,) = situations(data, [index], catalogue)
+    if situation.target.item in gone:
+        raise DataError(
+            f"What user {conversation.user} has in mind can no longer be offered in this "
+            "conversation (it was offered already, or has no title): start a new one, or take "
+            "another user."
+        )
+    user = TemplateUser(situation, user=index, seed=seed, difficulty=difficulty, level=level)
+    return Autopilot(conversation, user, max_turns=max_turns)
+
+
+def _drawn(catalogue: Catalogue, gone: set[int], seed: int) -> Film:
+    """An item of which there is something to say, that can still be offered.
+
+    Raises:
+        DataError: there is none.
+    """
+    left = [film for film in catalogue.films[1:] if film.item not in gone and can_be_named(film)]
+    if not left:
+        raise DataError(
+            "Nothing is left that a simulated user could look for: start a new conversation."
+        )
+    return left[int(generator(seed, "a stranger's target").integers(len(left)))]
