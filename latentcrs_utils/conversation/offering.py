@@ -78,6 +78,7 @@ def offer(
         candidates=choice.candidates,
         reranked=choice.reranked,
         choosing_tokens=(tokens[0], tokens[1]),
+        counted=reading.counted and choice.counted,
     )
 
 

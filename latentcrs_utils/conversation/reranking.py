@@ -67,6 +67,7 @@ class Reranking:
         gains: of each candidate, in the recommender's order, how much likelier the words for it
             become by the story, in nats; empty if the model wrote the order.
         prompt_tokens, completion_tokens: the model's bill.
+        counted: whether the tokens were counted.
     """
 
     order: tuple[int, ...]
@@ -74,6 +75,7 @@ class Reranking:
     gains: tuple[float, ...] = ()
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    counted: bool = True
 
 
 class Scorer(Protocol):
@@ -215,6 +217,7 @@ def rerank_listwise(
         (),
         reply.prompt_tokens,
         reply.completion_tokens,
+        reply.counted,
     )
 
 

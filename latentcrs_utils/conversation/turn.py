@@ -59,6 +59,8 @@ class Turn:
         candidates, reranked: item ids as the recommender ranked them, and as the language model did
             (V); empty if it was not asked or failed.
         choosing_tokens: read and written by a language model to find requirements or an order.
+        counted: whether all of these tokens were counted; False where a language model failed, or
+            an endpoint did not report them, as when its reply is stopped early.
     """
 
     number: int
@@ -81,6 +83,18 @@ class Turn:
     candidates: tuple[int, ...] = ()
     reranked: tuple[int, ...] = ()
     choosing_tokens: tuple[int, int] = (0, 0)
+    counted: bool = True
+
+    @property
+    def bill(self) -> str:
+        """What the turn cost a language model, in words: "370 tokens read, 24 written"."""
+        read = self.prompt_tokens + self.choosing_tokens[0]
+        written = self.completion_tokens + self.choosing_tokens[1]
+        if self.counted:
+            return f"{read:,} tokens read, {written:,} written"
+        if read + written == 0:
+            return "tokens not counted: nobody reported them"
+        return f"at least {read:,} tokens read, {written:,} written: nobody reported the others"
 
     def __str__(self) -> str:
         """The exchange as a reader of a transcript wants it."""
@@ -104,6 +118,8 @@ class Turn:
         ]
         if self.note:
             lines.append(f"        Note: {self.note}")
+        if not self.counted:
+            lines.append(f"        Bill: {self.bill}.")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:

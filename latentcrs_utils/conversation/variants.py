@@ -45,11 +45,13 @@ class Reading:
         requirements: all that hold after the message.
         note: what the user should know.
         tokens: read and written by a language model.
+        counted: whether all of them were counted.
     """
 
     requirements: Requirements = field(default_factory=Requirements)
     note: str = ""
     tokens: tuple[int, int] = (0, 0)
+    counted: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Choice:
     candidates: tuple[int, ...] = ()
     reranked: tuple[int, ...] = ()
     tokens: tuple[int, int] = (0, 0)
+    counted: bool = True
 
 
 class Basic:
@@ -138,12 +141,12 @@ class Filtering(Basic):
             found = self._ready()(message, stop=stop)
         except Exception as error:  # whatever a model raises, the lexicon can read the message
             literal = make_extractor(self.data, "lexicon")(message).requirements
-            found = Extraction(literal, failure=failure(error))
+            found = Extraction(literal, failure=failure(error), counted=False)
         note = ""
         if found.failure:
             note = f"Your wishes were read by their literal words, because {found.failure}."
         tokens = (found.prompt_tokens, found.completion_tokens)
-        return Reading(before.then(found.requirements, message), note, tokens)
+        return Reading(before.then(found.requirements, message), note, tokens, found.counted)
 
     def choose(self, asked: Question) -> Choice:
         """Choose the best that meet the requirements; see `narrow`."""
@@ -201,13 +204,14 @@ class Reranking(Basic):
                 talker, best, asked.story, self.config, neutral=self._neutral, stop=asked.stop
             )
         except Exception as error:  # whatever a model raises, the recommender's order stands
-            return Choice(best[:n], _kept(failure(error)))
+            return Choice(best[:n], _kept(failure(error)), counted=False)
         of_id = {item.item: item for item in best}
         return Choice(
             tuple(of_id[item] for item in new.order[:n]),
             candidates=tuple(of_id),
             reranked=new.order,
             tokens=(new.prompt_tokens, new.completion_tokens),
+            counted=new.counted,
         )
 
 

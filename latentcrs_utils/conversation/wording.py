@@ -123,7 +123,7 @@ def word_reply(
         stop: set by the user to cut the writing short.
 
     Returns:
-        The turn with reply, source, reason, draft and tokens.
+        The turn with reply, source, reason, draft and tokens; those of a failed model are unknown.
     """
     if talker is None:
         return replace(
@@ -147,6 +147,7 @@ def word_reply(
             talker=name,
             why_template=f"the language model failed ({type(error).__name__})",
             draft=writer.draft,
+            counted=False,
         )
     writer.finish(answer.text)
     spoken = writer.shown and writer.objection is None
@@ -159,6 +160,7 @@ def word_reply(
         draft=writer.draft,
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
+        counted=turn.counted and answer.counted,
     )
 
 

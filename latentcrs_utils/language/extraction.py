@@ -53,6 +53,7 @@ class Extraction:
         unsupported: conditions that the model gave and the evidence check did not let through.
         failure: why the model's part is missing, in words to follow "because"; None if it is not.
         prompt_tokens, completion_tokens: the model's bill.
+        counted: whether its tokens were counted; those of a failed model are not.
     """
 
     requirements: Requirements
@@ -60,6 +61,7 @@ class Extraction:
     failure: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    counted: bool = True
 
 
 class Extractor(Protocol):
@@ -133,6 +135,7 @@ class ModelExtractor:
             unsupported,
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,
+            counted=reply.counted,
         )
 
     def judge(
@@ -173,15 +176,14 @@ class CombinedExtractor:
         try:
             read = self.model(message, stop=stop)
         except Exception as error:  # whatever a model raises, the lexicon has read the message
-            return Extraction(
-                literal, failure=f"the language model failed ({type(error).__name__})"
-            )
+            return Extraction(literal, failure=failure(error), counted=False)
         return Extraction(
             combined(literal, read.requirements),
             read.unsupported,
             None,
             read.prompt_tokens,
             read.completion_tokens,
+            read.counted,
         )
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from latentcrs_utils.data import Dataset, Sequences
+from latentcrs_utils.language.talker import Reply
 
 GENRES = ("Comedy", "Drama", "Horror", "Western")
 N_ITEMS = 40
@@ -87,10 +88,12 @@ class FakeModel:
 class FakeTalker:
     """Speaks prepared replies in pieces of a few characters, and remembers what it was asked.
 
-    It says what it was told to say, whatever the schema.
+    It says what it was told to say, whatever the schema. With `counts` false, nobody reports its
+    tokens.
     """
 
     name = "Scripted"
+    counts = True
 
     def __init__(self, *replies: str | Exception, before_piece=None):
         self.replies = list(replies)
@@ -112,7 +115,8 @@ class FakeTalker:
             said += reply[start : start + 4]
             if stream is not None:
                 stream(reply[start : start + 4])
-        return SimpleNamespace(text=said, prompt_tokens=50, completion_tokens=len(said) // 4)
+        n_read, n_written = (50, len(said) // 4) if self.counts else (0, 0)
+        return Reply(said, n_read, n_written, 0.0, self.name, counted=self.counts)
 
 
 class FakeScorer(FakeTalker):

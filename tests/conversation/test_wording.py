@@ -1,5 +1,6 @@
 """The reply: a language model's where it behaves, a plain template's elsewhere."""
 
+import json
 import threading
 
 import pytest
@@ -122,3 +123,51 @@ def test_the_template_knows_when_little_is_known_and_little_is_left():
     )
     one = Conversation(FakeModel(), None, talker=None, n_items=1).say("horror")
     assert one.reply.startswith("One is left that I can suggest: Night of the Moth (1952).")
+
+
+def test_a_counted_bill_is_told_in_tokens():
+    turn, _ = say(GOOD)
+    assert turn.counted and turn.bill == f"50 tokens read, {turn.completion_tokens} written"
+    assert "Bill" not in str(turn)
+
+
+def test_tokens_that_nobody_reported_are_no_zero():
+    talker = FakeTalker(GOOD, GOOD)
+    talker.counts = False
+    conversation = Conversation(FakeModel(), 42, talker=talker)
+    turn = conversation.say("horror")
+    assert (turn.prompt_tokens, turn.completion_tokens, turn.counted) == (0, 0, False)
+    assert turn.bill == "tokens not counted: nobody reported them"
+    assert str(turn).endswith("Bill: tokens not counted: nobody reported them.")
+    again = Conversation.from_transcript(FakeModel(), conversation.transcript(), talker=None)
+    assert again.turns == [turn]
+
+
+def test_what_was_counted_before_a_failure_is_a_lower_bound():
+    talker = FakeTalker(json.dumps({"genres": []}), RuntimeError("gone"))
+    turn = Conversation(FakeModel(), talker=talker, variant="F").say("horror")
+    assert turn.choosing_tokens[0] == 50 and not turn.counted
+    assert turn.bill == "at least 50 tokens read, 3 written: nobody reported the others"
+
+
+class LateCounting(FakeTalker):
+    """Reports the tokens of all replies but the first."""
+
+    counts = property(lambda self: len(self.asked) > 1)
+
+
+@pytest.mark.parametrize("variant", ["F", "V"])
+@pytest.mark.parametrize("reply", [RuntimeError("gone"), '{"order": [1, 2]}'])
+def test_a_failure_or_silence_while_items_are_chosen_is_not_counted_either(variant, reply):
+    conversation = Conversation(FakeModel(), talker=LateCounting(reply, GOOD), variant=variant)
+    turn = conversation.say("horror")
+    assert not turn.counted and turn.choosing_tokens == (0, 0) and turn.prompt_tokens == 50
+    assert turn.bill.startswith("at least 50 tokens read")
+
+
+def test_a_transcript_from_before_bills_said_whether_they_are_complete_is_read():
+    conversation = Conversation(FakeModel(), 42, talker=None)
+    conversation.say("horror")
+    stored = conversation.transcript()
+    del stored["events"][0]["say"]["counted"]
+    assert Conversation.from_transcript(FakeModel(), stored, talker=None).turns[0].counted
