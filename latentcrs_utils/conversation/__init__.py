@@ -6,6 +6,7 @@ from latentcrs_utils.conversation.explanation import Explanation, behind
 from latentcrs_utils.conversation.guards import MESSAGE_LIMIT, ReplyGuard, clean_message
 from latentcrs_utils.conversation.items import more_like
 from latentcrs_utils.conversation.session import Conversation, StoppedError
+from latentcrs_utils.conversation.transcript import transcript_markdown
 from latentcrs_utils.conversation.turn import Feedback, Recommendation, Turn, Withdrawal
 from latentcrs_utils.conversation.why import WHY_LIMIT, why
 
@@ -26,5 +27,6 @@ __all__ = [
     "clean_message",
     "make_autopilot",
     "more_like",
+    "transcript_markdown",
     "why",
 ]

@@ -94,6 +94,11 @@ class Conversation:
         self.use(variant)
 
     @property
+    def state(self) -> State:
+        """All that happened so far; `state.before(turn)` is what had happened at an earlier one."""
+        return self._state
+
+    @property
     def turns(self) -> list[Turn]:
         """The turns so far."""
         return self._state.turns
@@ -261,10 +266,6 @@ class Conversation:
             raise DataError(f"{repr(condition)[:60]} is not among the requirements.")
         self._state = self._state.then(Withdrawal(condition))
 
-    def before(self, turn: Turn) -> State:
-        """What had happened when the message of a turn was said; see `State.before`."""
-        return self._state.before(turn)
-
     def undo(self) -> Event | None:
         """Take back the last message, click or withdrawal; returns it, None if nothing is left."""
         *kept, last = self._state.events or (None,)
@@ -291,7 +292,7 @@ class Conversation:
 
     def transcript(self) -> dict[str, Any]:
         """The whole conversation as JSON types; `from_transcript` reads it."""
-        return transcript.write(self, self._state.start, self._state.events)
+        return transcript.write(self)
 
     @classmethod
     def from_transcript(

@@ -1,11 +1,16 @@
-"""A conversation as JSON types, and back."""
+"""A conversation as JSON types, and back; and as a page of Markdown to read."""
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from latentcrs_utils.conversation.markdown import in_markdown, quoted
 from latentcrs_utils.conversation.turn import Event, Feedback, Turn, Withdrawal
+from latentcrs_utils.conversation.why import why
+from latentcrs_utils.conversation.wording import thing
 from latentcrs_utils.errors import DataError
+from latentcrs_utils.language.requirements import Requirements
+from latentcrs_utils.language.requirements import label as requirement_label
 
 if TYPE_CHECKING:
     from latentcrs_utils.conversation.session import Conversation
@@ -16,16 +21,8 @@ FORMAT = 2
 _READABLE = (1, FORMAT)
 
 
-def write(
-    conversation: "Conversation", history: Sequence[int], events: Sequence[Event]
-) -> dict[str, Any]:
-    """Everything that happened in a conversation, as dicts, lists, strings and numbers.
-
-    Args:
-        conversation: whose setting is noted.
-        history: item ids known at its start.
-        events: turns, clicks and withdrawals in their order.
-    """
+def write(conversation: "Conversation") -> dict[str, Any]:
+    """Everything that happened in a conversation, as dicts, lists, strings and numbers."""
     data = conversation.model.data
     return {
         "format": FORMAT,
@@ -33,10 +30,10 @@ def write(
         "data": data.name,
         "catalogue": data.fingerprint,
         "user": conversation.user,
-        "history": list(history),
+        "history": list(conversation.state.start),
         "n_items": conversation.n_items,
         "variant": conversation.variant,
-        "events": [_noted(data, event) for event in events],
+        "events": [_noted(data, event) for event in conversation.state.events],
     }
 
 
@@ -91,3 +88,68 @@ def _event(data: "Dataset", event: Mapping[str, Any]) -> Event:
     kind: Literal["accept", "reject"] = "accept" if "accept" in event else "reject"
     data.title(event[kind])
     return Feedback(kind, event[kind])
+
+
+_MARKS = {"accept": "liked", "reject": "refused"}
+
+
+def transcript_markdown(conversation: "Conversation") -> str:
+    """The conversation as a page of Markdown: who, what was said, what was offered and why.
+
+    Foreign text is escaped (:mod:`.markdown`), so that it is shown and does nothing.
+    """
+    model, noun = conversation.model, thing(conversation.model.data.name)
+    start = len(conversation.state.start)
+    who = "A stranger" if conversation.user is None else f"User {conversation.user}"
+    lines = [
+        f"# A conversation with {in_markdown(model.name)}",
+        f"{in_markdown(who)} of {in_markdown(model.data.name)}, of whom "
+        f"{start} liked {noun}{'s' * (start != 1)} were known at the start.",
+    ]
+    for event in conversation.state.events:
+        if isinstance(event, Turn):
+            lines += _turn(conversation, event)
+        elif isinstance(event, Withdrawal):
+            lines.append(f"*Taken back: {in_markdown(requirement_label(event.condition))}*")
+        else:
+            label = in_markdown(conversation.label(event.item))
+            lines.append(f"*{_MARKS[event.kind].capitalize()}: {label}*")
+    return "\n\n".join([*lines, *_at_the_end(conversation)]) + "\n"
+
+
+def _turn(conversation: "Conversation", turn: Turn) -> Iterator[str]:
+    """Yield the paragraphs of one turn."""
+    yield f"## {turn.number}. Variant {turn.variant}"
+    yield quoted(turn.message)
+    yield in_markdown(turn.reply)
+    if turn.requirements:
+        yield f"Required: {_required(Requirements(turn.requirements))}."
+    cards = []
+    for place, (item, reason) in enumerate(zip(turn.items, why(conversation, turn), strict=True)):
+        genres = f", {in_markdown(', '.join(item.genres))}" if item.genres else ""
+        label = f"**{in_markdown(item.label)}**{genres}"
+        cards.append(f"{place + 1}. {label}: {in_markdown(reason)}")
+    yield "\n".join(cards)
+    if turn.note:
+        yield f"Note: {in_markdown(turn.note)}"
+    by = f"worded by {turn.talker}" if turn.reply_source == "model" else "plain template"
+    because = f" ({turn.why_template})" if turn.why_template else ""
+    yield f"*{in_markdown(f'{by}{because}; {turn.bill}')}*"
+
+
+def _required(requirements: Requirements) -> str:
+    return "; ".join(in_markdown(f"{r.label} (“{r.evidence}”)") for r in requirements)
+
+
+def _at_the_end(conversation: "Conversation") -> Iterator[str]:
+    """Yield what holds at the end: likes, refusals, requirements."""
+    said = []
+    for kind, mark in _MARKS.items():
+        items = [item for item, found in conversation.feedback.items() if found == kind]
+        if items:
+            said.append(f"- {mark}: {'; '.join(in_markdown(conversation.label(i)) for i in items)}")
+    if conversation.requirements:
+        said.append(f"- required: {_required(conversation.requirements)}")
+    if said:
+        yield "## At the end"
+        yield "\n".join(said)

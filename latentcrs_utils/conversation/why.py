@@ -59,7 +59,7 @@ def why(conversation: "Conversation", turn: Turn) -> tuple[str, ...]:
     Raises:
         DataError: the turn is none of this conversation.
     """
-    state = conversation.before(turn)
+    state = conversation.state.before(turn)
     messages, history = [*state.messages, turn.message], state.history
     S, x = conversation.encoder.history(history), conversation.encoder.words(messages)
     items = [item.item for item in turn.items]

@@ -134,11 +134,12 @@ def test_the_state_of_a_turn_is_that_before_its_message():
     first = conversation.say("drama")
     conversation.accept(ids(first)[0])
     second = conversation.say("western")
-    assert conversation.before(first).history == [3] and not conversation.before(first).turns
-    assert conversation.before(second).history == [3, ids(first)[0]]
-    assert conversation.before(second).messages == ["drama"]
+    state = conversation.state
+    assert state.before(first).history == [3] and not state.before(first).turns
+    assert state.before(second).history == [3, ids(first)[0]]
+    assert state.before(second).messages == ["drama"]
     with pytest.raises(DataError, match="none of this conversation"):
-        conversation.before(chat().say("horror"))
+        conversation.state.before(chat().say("horror"))
 
 
 def test_a_turn_that_is_being_answered_has_a_state_too():
@@ -146,7 +147,7 @@ def test_a_turn_that_is_being_answered_has_a_state_too():
 
     def watch(stage, turn):
         if turn is not None:
-            seen.append(conversation.before(turn).messages)
+            seen.append(conversation.state.before(turn).messages)
 
     conversation.say("drama", watch=watch)
     conversation.say("western", watch=watch)

@@ -25,7 +25,7 @@ def chat(user=None, residual=True, **more) -> Conversation:
 
 
 def shares(conversation, turn) -> list[dict[str, float]]:
-    state = conversation.before(turn)
+    state = conversation.state.before(turn)
     found = Explainer(conversation.model).explain(
         state.history,
         [*state.messages, turn.message],
