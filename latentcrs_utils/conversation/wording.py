@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from latentcrs_utils.conversation.guards import ReplyGuard, sentences, tidy_reply
 from latentcrs_utils.conversation.turn import Turn
+from latentcrs_utils.language.extraction import failure
 from latentcrs_utils.language.wording import domain_of
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def word_reply(
             turn,
             reply=template_reply(turn, has_history),
             talker=name,
-            why_template=f"the language model failed ({type(error).__name__})",
+            why_template=failure(error),
             draft=writer.draft,
             counted=False,
         )

@@ -8,13 +8,14 @@ its quotation stands in the message and is known to mean the value (:mod:`.evide
 from __future__ import annotations
 
 import json
+import textwrap
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from ..data import Dataset
-from ..errors import ConfigError, MessageError
+from ..errors import ConfigError, LatentCRSError, MessageError
 from .evidence import Evidence
 from .lexicon import extract
 from .requirements import Requirement, Requirements, combined
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 How = Literal["lexicon", "model", "both"]
 Check = Literal["known", "quoted", "none"]
 MAX_NEW_TOKENS = 260
+_LONGEST_FAILURE = 400
 
 INSTRUCTIONS = (
     "You fill in a form about what a customer of a {shop} requires. Copy the customer's words, "
@@ -216,7 +218,14 @@ def check_how(how: str) -> None:
 
 
 def failure(error: Exception) -> str:
-    """What to tell the user about a language model's failure, to follow "because"."""
+    """What to tell the user about a language model's failure, to follow "because".
+
+    An error of this package says what to do, and no key stands in it; of any other one only the
+    kind is told, for its words may hold whatever was sent.
+    """
+    if isinstance(error, LatentCRSError) and str(error):
+        said = textwrap.shorten(str(error), _LONGEST_FAILURE, placeholder=" …")
+        return f"the language model failed: {said.removesuffix('.')}"
     return f"the language model failed ({type(error).__name__})"
 
 

@@ -9,7 +9,7 @@ import pytest
 from conversation.fakes import FakeModel, FakeScorer, FakeTalker
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation import Conversation, StoppedError, Withdrawal
-from latentcrs_utils.errors import ConfigError, DataError, MessageError
+from latentcrs_utils.errors import ConfigError, DataError, EndpointError, MessageError
 from latentcrs_utils.language.extraction import Extraction, make_extractor
 from latentcrs_utils.language.requirements import Requirement, Requirements
 
@@ -123,14 +123,19 @@ def test_a_language_model_reads_beside_the_lexicon():
 
 
 @pytest.mark.parametrize("how", ["both", "model"])
-@pytest.mark.parametrize("reply", [RuntimeError("gone"), "prose", MessageError("too long")])
-def test_where_the_model_fails_the_lexicon_reads_and_the_note_says_so(how, reply):
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (RuntimeError("gone"), " (RuntimeError)."),
+        ("prose", ": The language model wrote no JSON: 'prose'."),
+        (MessageError("Too long: shorten it."), ": Too long: shorten it."),
+    ],
+)
+def test_where_the_model_fails_the_lexicon_reads_and_the_note_says_so(how, reply, told):
     conversation = chat("F", FakeTalker(reply, REPLY), extractor=how)
     turn = conversation.say("a western")
-    error = type(reply).__name__ if isinstance(reply, Exception) else "MessageError"
     assert turn.note.startswith(
-        "Your wishes were read by their literal words, because the language model failed "
-        f"({error})."
+        f"Your wishes were read by their literal words, because the language model failed{told}"
     )
     assert turn.requirements == (Requirement("genre=Western", "western"),)
     assert conversation.turns == [turn] and turn.reply == REPLY
@@ -258,14 +263,22 @@ def test_v_takes_the_order_that_a_capable_model_writes():
     assert turn.choosing_tokens == (50, 5)
 
 
-@pytest.mark.parametrize("reply", [RuntimeError("gone"), "prose", '{"order": []}'])
-def test_where_the_model_fails_the_recommenders_order_stands_and_the_note_says_so(reply):
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (RuntimeError("gone"), " (RuntimeError)"),
+        ("prose", ": The language model wrote no"),
+        ('{"order": []}', ": "),
+        (EndpointError("It is off: start it."), ": It is off: start it."),
+    ],
+)
+def test_where_the_model_fails_the_recommenders_order_stands_and_the_note_says_so(reply, told):
     conversation = chat("V", FakeTalker(reply, REPLY), user=42)
     turn = conversation.say("a western")
-    error = type(reply).__name__ if isinstance(reply, Exception) else "MessageError"
-    assert turn.note == (
-        f"The order is the recommender's own, because the language model failed ({error})."
+    assert turn.note.startswith(
+        f"The order is the recommender's own, because the language model failed{told}"
     )
+    assert turn.note.endswith(".") and not turn.note.endswith("..")
     assert ids(turn) == ids(chat("B", user=42).say("a western"))
     assert turn.candidates == turn.reranked == () and conversation.turns == [turn]
 
