@@ -242,6 +242,7 @@ def _hold(
             known.select(active),
             [talk.messages for talk in waiting],
             [[i for e in talk.exchanges for i in e.offered] for talk in waiting],
+            [frozenset(talk.barred) for talk in waiting],
         )
         scores, spent = _ask(system, states, data.n_items)
         for talk, row, costs in zip(waiting, scores, spent, strict=True):

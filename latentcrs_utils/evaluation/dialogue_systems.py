@@ -7,7 +7,7 @@ A system is any function from `States` to scores; variants that ask a language m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,12 +43,15 @@ class States:
         histories: what the system knows of each user's past, B sequences.
         messages: what each user has said, turn by turn.
         offered: what each was offered before, in order; never to be offered again.
+        barred: all that is not to be offered: padding, what has no name, the whole past, however
+            little of it the system knows, and what was offered before.
     """
 
     users: np.ndarray
     histories: Sequences
     messages: Sequence[Sequence[str]]
     offered: Sequence[Sequence[int]]
+    barred: Sequence[Collection[int]]
 
     def __len__(self) -> int:
         return len(self.users)
@@ -117,11 +120,13 @@ class FilteringSystem:
         system: whose scores are filtered.
         data: the catalogue.
         extractor: reads the requirements; each distinct message is read once.
+        identity: names who reads, for the log, where it is not the lexicon.
     """
 
     system: System
     data: Dataset
     extractor: Extractor
+    identity: str = ""
     _read: dict[str, Extraction] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, states: States) -> Answer:
@@ -135,9 +140,9 @@ class FilteringSystem:
             for message in messages:
                 found = self._extraction(message)
                 wanted = wanted.then(found.requirements, message)
-            # an offer that was made is no choice, so it does not keep a requirement from giving way
+            # what cannot be offered is no choice, so it keeps no requirement from giving way
             left = torch.isfinite(scores[row]).numpy().copy()
-            left[[0, *states.histories[row].tolist(), *states.offered[row]]] = False
+            left[list(states.barred[row])] = False
             scores[row] = tiered(scores[row], levels(matcher, wanted, left)[0])
             tokens = found.prompt_tokens, found.completion_tokens
             spent.append((Spent("extraction", *tokens, time.perf_counter() - begun),))

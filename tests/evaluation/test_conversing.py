@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,7 +51,7 @@ from latentcrs_utils.evaluation.dialogues import read_dialogues, success_by, tur
 from latentcrs_utils.language.agenda import DIFFICULTIES
 from latentcrs_utils.language.extraction import Extraction, make_extractor
 from latentcrs_utils.language.planner import LEVELS
-from latentcrs_utils.language.users import Accept
+from latentcrs_utils.language.users import Accept, UserMessage
 
 USERS = range(N_USERS)
 
@@ -331,10 +332,45 @@ def test_requirements_give_way_only_where_nothing_meets_them_any_more(world: Dat
         # no comedy is left, so giving up the years would not help: the genre gives way
         ("a comedy from the 1980s", comedies, eighties - comedies),
     ):
-        states = States(np.array([3]), Sequences.from_lists([[1]]), [[wish]], [sorted(offered)])
+        states = States(
+            np.array([3]), Sequences.from_lists([[1]]), [[wish]], [sorted(offered)],
+            [{0, 1, *offered}],
+        )  # fmt: skip
         scores = system(states).scores[0].clone()
         scores[[0, 1, *offered]] = -torch.inf
         assert set(scores.topk(3).indices.tolist()) <= allowed
+
+
+def test_what_the_user_has_seen_keeps_no_requirement_from_giving_way(world: Dataset) -> None:
+    """In cold start, too, where the system does not know that the last comedies were seen."""
+    rows = world.items.to_dicts()
+    comedies = {row["item"] for row in rows if "Comedy" in row["genres"]}
+    eighties = {row["item"] for row in rows if 1980 <= (row["year"] or 0) <= 1989}
+    heard: list[States] = []
+
+    def early(states: States) -> torch.Tensor:
+        """Prefers what comes first in the catalogue, none of it from the 1980s."""
+        heard.append(states)
+        return -torch.arange(N_ITEMS + 1.0).expand(len(states), -1)
+
+    class Wishes:
+        target = min(set(range(1, N_ITEMS)) - comedies - eighties)
+
+        def say(self, offered=()):
+            return UserMessage("a comedy from the 1980s", ("genre=Comedy", "decade=1980"), ())
+
+    history = [*sorted(comedies), Wishes.target]
+    data = dataclasses.replace(world, interactions=Sequences.from_lists([history] * N_USERS))
+    system = FilteringSystem(early, data, make_extractor(data, "lexicon"))
+    offers = []
+    for known in (None, 0):
+        setting = Setting(known=known, n_turns=1)
+        (dialogue,) = converse(data, "F", system, [0], setting, make_users=lambda _: [Wishes()])
+        offers.append(dialogue.offered)
+    # no comedy is left, so giving up the years would not help: the genre gives way
+    assert offers[0] == sorted(eighties - comedies)[:5] == offers[1]
+    assert [len(states.histories[0]) for states in heard] == [len(comedies), 0]
+    assert all(states.barred[0] == {0, *comedies} for states in heard)
 
 
 def test_the_lexicon_filter_adds_up_what_was_said(world: Dataset) -> None:
