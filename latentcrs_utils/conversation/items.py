@@ -3,6 +3,9 @@
 import operator
 from functools import lru_cache
 
+import torch
+from torch import Tensor
+
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.data import Dataset
 from latentcrs_utils.data.sources import UNKNOWN_TITLE
@@ -14,6 +17,15 @@ def describe(data: Dataset, item: int, score: float = 0.0) -> Recommendation:
     """What the catalogue says of an item, with its log p(v | S, x)."""
     row = data.item(item)
     return Recommendation(item, row["title"], row["year"], tuple(row["genres"] or ()), score)
+
+
+def best_items(data: Dataset, scores: Tensor, n: int) -> tuple[Recommendation, ...]:
+    """The n best items of the scores [V + 1], best first; fewer if fewer scores are finite."""
+    best = scores.topk(min(n, int(torch.isfinite(scores).sum())))
+    return tuple(
+        describe(data, item, score)
+        for score, item in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    )
 
 
 def known_item(data: Dataset, item: int) -> int:

@@ -160,25 +160,77 @@ def rerank_by_likelihood(
         MessageError: a score is no number.
         LatentCRSError: the model failed.
     """
-    neutral = {} if neutral is None else neutral
-    ask = f"The {story.noun} that the shop recommends:"
-    nothing = str(Story([], [NOTHING], story.noun))
-    texts = [f" {_spoken(item, facts=facts)}" for item in candidates]
     before = _tokens_read(talker)
-    missing = [text for text in dict.fromkeys(texts) if ask + text not in neutral]
-    if missing:
-        scores = _checked(talker.score(f"{nothing}\n{ask}", missing), len(missing))
-        neutral.update(zip([ask + text for text in missing], scores, strict=True))
-    told = _checked(talker.score(f"{story}\n{ask}", texts), len(texts))
-    gains = [score - neutral[ask + text] for score, text in zip(told, texts, strict=True)]
-    fused = [item.score + weight * gain for item, gain in zip(candidates, gains, strict=True)]
-    order = np.argsort(-np.array(fused), kind="stable")
+    gains = likelihood_gains(talker, candidates, story, facts=facts, neutral=neutral)
     return Reranking(
-        tuple(candidates[place].item for place in order),
+        tuple(candidates[place].item for place in fused_order(candidates, gains, weight)),
         "likelihood",
         tuple(gains),
         prompt_tokens=_tokens_read(talker) - before,
     )
+
+
+def likelihood_gains(
+    talker: Any,
+    candidates: Sequence[Recommendation],
+    story: Story,
+    *,
+    facts: bool = True,
+    neutral: MutableMapping[str, float] | None = None,
+) -> list[float]:
+    """log p(item | story) - log p(item | empty story) of each candidate, in nats.
+
+    Args:
+        talker, candidates, story, facts, neutral: as of `rerank_by_likelihood`.
+
+    Raises:
+        MessageError: a score is no number.
+        LatentCRSError: the model failed.
+    """
+    neutral = {} if neutral is None else neutral
+    know_neutral(talker, candidates, story.noun, facts=facts, neutral=neutral)
+    ask, texts = _ask(story.noun), _texts(candidates, facts)
+    told = _checked(talker.score(f"{story}\n{ask}", texts), len(texts))
+    return [score - neutral[ask + text] for score, text in zip(told, texts, strict=True)]
+
+
+def know_neutral(
+    talker: Any,
+    candidates: Sequence[Recommendation],
+    noun: str,
+    *,
+    facts: bool = True,
+    neutral: MutableMapping[str, float],
+) -> None:
+    """Add log p(item | empty story) to `neutral` where it is missing; no user enters into it.
+
+    Raises:
+        MessageError: a score is no number.
+        LatentCRSError: the model failed.
+    """
+    ask, nothing = _ask(noun), str(Story([], [NOTHING], noun))
+    texts = dict.fromkeys(_texts(candidates, facts))
+    missing = [text for text in texts if ask + text not in neutral]
+    if missing:
+        scores = _checked(talker.score(f"{nothing}\n{ask}", missing), len(missing))
+        neutral.update(zip([ask + text for text in missing], scores, strict=True))
+
+
+def fused_order(
+    candidates: Sequence[Recommendation], gains: Sequence[float], weight: float
+) -> list[int]:
+    """Places of the candidates by log p(v | S, x) + weight * gain, best first; ties as they are."""
+    fused = [item.score + weight * gain for item, gain in zip(candidates, gains, strict=True)]
+    return np.argsort(-np.array(fused), kind="stable").tolist()
+
+
+def _ask(noun: str) -> str:
+    return f"The {noun} that the shop recommends:"
+
+
+def _texts(candidates: Sequence[Recommendation], facts: bool) -> list[str]:
+    """What the model scores: the words for each item behind the space that parts them."""
+    return [f" {_spoken(item, facts=facts)}" for item in candidates]
 
 
 def rerank_listwise(

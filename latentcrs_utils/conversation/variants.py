@@ -6,17 +6,16 @@ lexicon and V keeps the recommender's order, and the turn says so.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation.filtering import narrow, narrowing_note
-from latentcrs_utils.conversation.items import describe
-from latentcrs_utils.conversation.reranking import Story, method_for, rerank
+from latentcrs_utils.conversation.items import best_items, describe
+from latentcrs_utils.conversation.reranking import Story, know_neutral, method_for, rerank
 from latentcrs_utils.conversation.turn import Recommendation, VariantName
 from latentcrs_utils.data import Dataset
 from latentcrs_utils.errors import ConfigError
@@ -111,7 +110,7 @@ class Basic:
 
     def choose(self, asked: Question) -> Choice:
         """Choose the items of a turn."""
-        return Choice(_best(self.data, asked.scores, asked.n_items))
+        return Choice(best_items(self.data, asked.scores, asked.n_items))
 
 
 class Filtering(Basic):
@@ -184,6 +183,21 @@ class Reranking(Basic):
         self._talker = talker
         self._neutral: dict[str, float] = {}
 
+    def prepare(self, items: Sequence[Recommendation], noun: str) -> None:
+        """Let the model read words for some items before it is told a story.
+
+        They are then on nobody's bill (`Choice.tokens`): no user enters into it, so it could be
+        done for the whole catalogue beforehand. Nothing happens where it is not needed: without a
+        model, or if the model writes the order.
+
+        Raises:
+            ConfigError: the likelihood is asked of a model that cannot tell it.
+            LatentCRSError: the model failed.
+        """
+        talker = self._talker()
+        if talker is not None and method_for(talker, self.config.method) == "likelihood":
+            know_neutral(talker, items, noun, facts=self.config.facts, neutral=self._neutral)
+
     def choose(self, asked: Question) -> Choice:
         """Choose the first of the re-ordered candidates; see `rerank`.
 
@@ -191,7 +205,7 @@ class Reranking(Basic):
             ConfigError: the likelihood is asked of a model that cannot tell it.
         """
         n = asked.n_items
-        best = _best(self.data, asked.scores, max(n, self.config.n_candidates))
+        best = best_items(self.data, asked.scores, max(n, self.config.n_candidates))
         try:
             talker = self._talker()
         except Exception as error:  # without a model the recommender's order stands
@@ -234,14 +248,6 @@ def make_variant(
     if name == "V":
         return Reranking(data, talker, rerank_config)
     raise ConfigError(f"There is no variant {name!r}: choose 'B', 'F' or 'V'.")
-
-
-def _best(data: Dataset, scores: Tensor, n: int) -> tuple[Recommendation, ...]:
-    best = scores.topk(min(n, int(torch.isfinite(scores).sum())))
-    return tuple(
-        describe(data, item, score)
-        for score, item in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    )
 
 
 def _kept(reason: str) -> str:

@@ -7,9 +7,7 @@ python -m latentcrs_utils.evaluation.extraction --data ml-100k --n 200 \
 from __future__ import annotations
 
 import argparse
-import json
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,8 @@ import numpy as np
 import polars as pl
 
 from latentcrs_utils.data import Dataset, load_dataset
-from latentcrs_utils.errors import DataError, LatentCRSError, MessageError
+from latentcrs_utils.errors import LatentCRSError
+from latentcrs_utils.evaluation.answers import Answers
 from latentcrs_utils.evaluation.recording import provenance, write_record
 from latentcrs_utils.language import LocalTalker
 from latentcrs_utils.language.extraction import (
@@ -29,7 +28,6 @@ from latentcrs_utils.language.extraction import (
 from latentcrs_utils.language.lexicon import FILM_LEXICON, Lexicon, extract, lexicon_for
 from latentcrs_utils.language.requirements import Requirements, hard
 from latentcrs_utils.language.simulator import simulate_utterances
-from latentcrs_utils.language.talker import Reply
 from latentcrs_utils.language.utterances import Utterances
 from latentcrs_utils.language.vocabulary import vocabulary_for
 from latentcrs_utils.progress import track
@@ -117,95 +115,17 @@ def _summary(counts: np.ndarray) -> dict[str, Any]:
     return {**row, "n_true": n_true, "n_found": n_found, "n_hit": n_hit}
 
 
-class Memory:
-    """A talker that is asked every question once; its answers, and its failures, are kept.
-
-    So all ways to check a model's answer are measured on the same answer, and a measurement that
-    was killed goes on where it was.
-
-    Args:
-        talker: answers.
-        file: where answers are kept, a JSON object a line; None: in memory alone.
-
-    Attributes:
-        seconds: spent on answers, those read from the file included.
-        n_failed: questions that the talker failed on.
-
-    Raises:
-        DataError: the file holds answers of another model.
-    """
-
-    def __init__(self, talker: Any, file: Path | None = None):
-        self._talker, self._file = talker, file
-        self.name: str = talker.name
-        self._known: dict[str, dict[str, Any]] = {}
-        if file is not None and file.exists():
-            for line in file.read_text(encoding="utf-8").splitlines():
-                entry = json.loads(line)
-                if entry["model"] != self.name:
-                    raise DataError(f"{file} holds answers of {entry['model']}, not {self.name}.")
-                self._known[entry["question"]] = entry
-
-    @property
-    def seconds(self) -> float:
-        """Time that the answers took."""
-        return sum(entry["seconds"] for entry in self._known.values())
-
-    @property
-    def n_asked(self) -> int:
-        """Distinct questions so far."""
-        return len(self._known)
-
-    @property
-    def n_failed(self) -> int:
-        """Questions without an answer."""
-        return sum("error" in entry for entry in self._known.values())
-
-    def generate(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
-        """Answer as before, or ask the talker.
-
-        Raises:
-            MessageError: the talker fails, or failed, on this question.
-        """
-        question = json.dumps([list(messages), options.get("schema")], ensure_ascii=False)
-        entry = self._known.get(question) or self._ask(question, messages, options)
-        if "error" in entry:
-            raise MessageError(entry["error"])
-        tokens = entry["prompt_tokens"], entry["completion_tokens"]
-        return Reply(entry["text"], *tokens, entry["seconds"], self.name)
-
-    def _ask(
-        self, question: str, messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        started = time.perf_counter()
-        entry: dict[str, Any] = {"model": self.name, "question": question}
-        try:
-            reply = self._talker.generate(messages, **options)
-            entry["text"] = reply.text
-            entry["prompt_tokens"] = reply.prompt_tokens
-            entry["completion_tokens"] = reply.completion_tokens
-        except Exception as error:  # a failure is a result, too
-            entry["error"] = f"{type(error).__name__}: {error}"
-        entry["seconds"] = round(time.perf_counter() - started, 3)
-        self._known[question] = entry
-        if self._file is not None:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        return entry
-
-
-def readers(data: Dataset, memory: Memory | None) -> dict[str, Reader]:
+def readers(data: Dataset, answers: Answers | None) -> dict[str, Reader]:
     """Return who is compared, by name; without a model the lexicons alone."""
     vocabulary = vocabulary_for(data)
     lexicon = LexiconExtractor(vocabulary)
     found = {"lexicon filter": literally(lexicon_for(data)), "lexicon": message_by_message(lexicon)}
-    if memory is None:
+    if answers is None:
         return found
-    known = ModelExtractor(memory, vocabulary)
+    known = ModelExtractor(answers, vocabulary)
     return found | {
-        "model": message_by_message(ModelExtractor(memory, vocabulary, check="none")),
-        "model, quoted": message_by_message(ModelExtractor(memory, vocabulary, check="quoted")),
+        "model": message_by_message(ModelExtractor(answers, vocabulary, check="none")),
+        "model, quoted": message_by_message(ModelExtractor(answers, vocabulary, check="quoted")),
         "model, evidence": message_by_message(known),
         "both": message_by_message(CombinedExtractor(lexicon, known)),
     }
@@ -241,23 +161,23 @@ def main(arguments: Sequence[str] | None = None, talker: Any = None) -> None:
     chosen = sample(data, utterances, options.split, options.n, options.seed)
     if talker is None and options.talker != "none":
         talker = LocalTalker(options.talker)
-    memory = None if talker is None else Memory(talker, options.answers)
+    answers = None if talker is None else Answers(talker, options.answers)
     tables = [
         extraction_report(chosen, reader).select(pl.lit(name).alias("reader"), pl.all())
-        for name, reader in readers(data, memory).items()
+        for name, reader in readers(data, answers).items()
     ]
     table = pl.concat(tables, how="vertical_relaxed")
-    write_record(options.record, _record(options, memory, table))
+    write_record(options.record, _record(options, answers, table))
     shown = table.select("reader", "level", "phrasing", "utterances", "precision", "recall")
     with pl.Config(tbl_rows=-1, tbl_width_chars=100, float_precision=3):
         print(shown)
 
 
 def _record(
-    options: argparse.Namespace, memory: Memory | None, table: pl.DataFrame
+    options: argparse.Namespace, answers: Answers | None, table: pl.DataFrame
 ) -> dict[str, Any]:
     """What is recorded: how it was made, the model's part in it, and the rows."""
-    model = "none" if memory is None else memory.name
+    model = "none" if answers is None else answers.name
     command = (
         f"python -m latentcrs_utils.evaluation.extraction --data {options.data} --split "
         f"{options.split} --n {options.n} --seed {options.seed} --talker {options.talker} "
@@ -273,11 +193,11 @@ def _record(
             for row in table.iter_rows(named=True)
         ],
     }
-    if memory is not None:
+    if answers is not None:
         content["model_answers"] = {
-            "asked": memory.n_asked,
-            "failed": memory.n_failed,
-            "seconds_each": round(memory.seconds / max(memory.n_asked, 1), 2),
+            "asked": answers.n_asked,
+            "failed": answers.n_failed,
+            "seconds_each": round(answers.seconds / max(answers.n_asked, 1), 2),
         }
     return content
 

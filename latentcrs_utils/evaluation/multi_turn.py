@@ -12,7 +12,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation.guards import ReplyGuard
 from latentcrs_utils.conversation.prompted_user import PromptedUser
 from latentcrs_utils.data import Dataset, load_dataset
@@ -38,11 +39,13 @@ from latentcrs_utils.evaluation.metrics import bootstrap_interval
 from latentcrs_utils.evaluation.paired import paired_difference
 from latentcrs_utils.evaluation.recording import provenance, write_record
 from latentcrs_utils.evaluation.systems import fit_all
+from latentcrs_utils.evaluation.talking_systems import ON_REQUEST, asking_systems
 from latentcrs_utils.evaluation.worth import LENGTHS
 from latentcrs_utils.language import embed, simulate_utterances
 from latentcrs_utils.language.agenda import DIFFICULTIES
 from latentcrs_utils.language.conditions import films
 from latentcrs_utils.language.local_talker import LocalTalker
+from latentcrs_utils.language.models import DEFAULT_MODEL
 from latentcrs_utils.language.planner import LEVELS
 from latentcrs_utils.language.users import TemplateUser
 
@@ -122,7 +125,8 @@ def evaluate_dialogues(
         setting: how the dialogues go; its `known` cuts the histories (cold start).
         make_users: who speaks; default, the template users of the setting.
         logs: a folder for the logs, one file a system and setting; None keeps none.
-        identity: names the fitted models and the simulator.
+        identity: names the fitted models and the simulator; a system's own ``identity``, if it
+            has one, is added for its log.
         progress: show bars; None follows the environment.
 
     Returns:
@@ -138,7 +142,7 @@ def evaluate_dialogues(
             setting,
             make_users=make_users,
             log=logs / log_name(data.name, name, setting, len(users)) if logs else None,
-            identity=identity,
+            identity=f"{identity}{getattr(system, 'identity', '')}",
             progress=progress,
         )
         for name, system in systems.items()
@@ -171,10 +175,18 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
     language = embed(simulate_utterances(data, seed=0))
     users = sample_users(data, options.users)
     logs = options.logs / "prompted" if options.logs and options.prompted else options.logs
-    systems: dict[int, tuple[dict[str, System], str]] = {}
+    named = set(options.systems or ()) & set(ON_REQUEST)
+    ask = LocalTalker(options.talker) if named else None
+    models: dict[str, Any] = {"language_model": language.embedder.name}
+    if ask is not None:
+        models |= {"talker": ask.name, "rerank": asdict(RerankConfig())}
+    systems = {}
     for seed in options.seeds:
         fitted = fit_all(data, language, seed=seed, say=say)
-        systems[seed] = chosen(dialogue_systems(fitted), options.systems), identity_of(fitted)
+        known_systems = dialogue_systems(fitted)
+        if ask is not None:
+            known_systems |= asking_systems(fitted, known_systems["LatentCRS+"], ask, logs)
+        systems[seed] = chosen(known_systems, options.systems), identity_of(fitted)
     results = []
     for difficulty, level, known in product(options.difficulty, options.level, options.known):
         length = ALL if known is None else known
@@ -200,18 +212,19 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
             }
         )  # fmt: skip
         if options.record:
-            record(options, data, language.embedder.name, len(users), results)
+            record(options, data, models, len(users), results)
 
 
 def chosen(systems: dict[str, System], names: Sequence[str] | None) -> dict[str, System]:
-    """Return the systems that were named, or all.
+    """Return the systems that were named, or all of these.
 
     Raises:
         ConfigError: there is no such system; the message lists them.
     """
     unknown = [name for name in names or () if name not in systems]
     if unknown:
-        raise ConfigError(f"There is no system {unknown[0]!r}. Known: {', '.join(systems)}.")
+        every = ", ".join(dict.fromkeys([*systems, *ON_REQUEST]))
+        raise ConfigError(f"There is no system {unknown[0]!r}. Known: {every}.")
     return {name: systems[name] for name in names or systems}
 
 
@@ -223,7 +236,7 @@ def history_length(text: str) -> int | None:
 def record(
     options: argparse.Namespace,
     data: Dataset,
-    language_model: str,
+    models: Mapping[str, Any],
     n_users: int,
     results: list[dict[str, Any]],
 ) -> None:
@@ -234,7 +247,7 @@ def record(
         {
             **provenance(command, PACKAGES),
             "data": {"name": data.name, "users": data.n_users, "items": data.n_items},
-            "language_model": language_model,
+            **models,
             "simulator": f"prompt, {options.prompted}" if options.prompted else "template",
             "phrasing": Setting().phrasing, "turns": Setting().n_turns, "items": Setting().n_items,
             "users": n_users, "seeds": options.seeds, "results": results,
@@ -275,7 +288,14 @@ def main(arguments: list[str] | None = None) -> None:
         help=f"cold start, items known of each history: {' '.join(map(str, LENGTHS))} {ALL}",
     )  # fmt: skip
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
-    parser.add_argument("--systems", nargs="+", metavar="NAME", help="default: all")
+    parser.add_argument(
+        "--systems", nargs="+", metavar="NAME",
+        help=f"default: all but those that ask a language model ({', '.join(ON_REQUEST)})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--talker", default=DEFAULT_MODEL, metavar="MODEL",
+        help=f"the language model of {' and '.join(ON_REQUEST)} (default: smollm2)",
+    )  # fmt: skip
     parser.add_argument("--prompted", metavar="MODEL", help="a language model plays the users")
     parser.add_argument("--batch", type=int, default=Setting().batch_size, help="dialogues at once")
     parser.add_argument("--record", type=Path, help="write the results to this JSON file")

@@ -1,4 +1,4 @@
-"""Precision and recall of requirements: the counts, the model's memory, the record."""
+"""Precision and recall of requirements: the counts, the model's answers, the record."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conversation.fakes import FakeTalker, fake_dataset
+from conversation.fakes import FakeScorer, FakeTalker, fake_dataset
 
 from latentcrs_utils.data import Dataset
 from latentcrs_utils.errors import DataError, MessageError
 from latentcrs_utils.evaluation import extraction
+from latentcrs_utils.evaluation.answers import Answers
 from latentcrs_utils.evaluation.extraction import (
-    Memory,
     extraction_report,
     literally,
     main,
@@ -95,8 +95,8 @@ def test_a_dialogue_is_read_message_by_message_or_as_one_text() -> None:
 
 
 def test_a_message_on_which_the_model_fails_adds_nothing() -> None:
-    memory = Memory(FakeTalker(SCARY, "prose", RuntimeError("gone")))
-    reader = readers(fake_dataset(), memory)["model, evidence"]
+    answers = Answers(FakeTalker(SCARY, "prose", RuntimeError("gone")))
+    reader = readers(fake_dataset(), answers)["model, evidence"]
     assert reader(["scary", "a comedy", "a drama"]) == ("genre=Horror",)
 
 
@@ -108,7 +108,7 @@ def test_all_readers_of_a_model_are_measured_on_the_same_answers() -> None:
     talker = FakeTalker(noise)
     found = {
         name: set(reader(["something scary and funny tonight"]))
-        for name, reader in readers(fake_dataset(), Memory(talker)).items()
+        for name, reader in readers(fake_dataset(), Answers(talker)).items()
     }
     assert len(talker.asked) == 1
     assert found == {
@@ -125,21 +125,48 @@ def test_all_readers_of_a_model_are_measured_on_the_same_answers() -> None:
 def test_a_measurement_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     file = tmp_path / "new" / "answers.jsonl"
     asked = [{"role": "user", "content": "scary 🎃"}]
-    first = Memory(FakeTalker(SCARY, RuntimeError("gone")), file)
+    first = Answers(FakeTalker(SCARY, RuntimeError("gone")), file)
     said = first.generate(asked, schema={"a": 1}, max_new_tokens=5)
     with pytest.raises(MessageError, match="RuntimeError: gone"):
         first.generate(asked, schema={"a": 2}, max_new_tokens=5)
-    again = Memory(FakeTalker(), file)
+    again = Answers(FakeTalker(), file)
     assert again.generate(asked, schema={"a": 1}, max_new_tokens=5) == said
     assert (said.text, said.prompt_tokens) == (SCARY, 50)
     with pytest.raises(MessageError, match="RuntimeError: gone"):
         again.generate(asked, schema={"a": 2}, max_new_tokens=5)
     assert (again.n_asked, again.n_failed) == (2, 1)
     assert again.seconds == first.seconds
+    # a kill may have cut the last line short: that question is asked again
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(lines[0] + lines[1][:40])
+    cut = Answers(FakeTalker("{}"), file)
+    assert cut.n_asked == 1 and file.read_bytes() == lines[0]
+    assert cut.generate(asked, schema={"a": 2}, max_new_tokens=5).text == "{}"
+    assert Answers(FakeTalker(), file).n_asked == 2
+    file.write_bytes(lines[0][:40] + b"\n" + lines[0])
+    with pytest.raises(DataError, match=r"Line 1 of .* is damaged"):
+        Answers(FakeTalker(), file)
+    file.write_bytes(lines[0])
     other = FakeTalker()
     other.name = "Other"
     with pytest.raises(DataError, match="holds answers of Scripted, not Other"):
-        Memory(other, file)
+        Answers(other, file)
+
+
+def test_likelihoods_are_kept_too_with_their_bill(tmp_path: Path) -> None:
+    file, talker = tmp_path / "answers.jsonl", FakeScorer(words=("x",))
+    first = Answers(talker, file)
+    scores = first.score("a story", [" x", " longer"])
+    assert scores == first.score("a story", [" x", " longer"]) == [10.0 - 2, -7.0]
+    assert len(talker.scored) == 1 and first.usage.prompt_tokens == 200
+    again = Answers(FakeScorer(), file)
+    assert again.score("a story", [" x", " longer"]) == scores
+    # what is read from the file is on the bill as if it had been asked
+    assert (again.usage.prompt_tokens, again.n_asked) == (100, 1)
+    broken = FakeScorer()
+    broken.usage = None
+    with pytest.raises(MessageError, match="AttributeError"):
+        Answers(broken, file).score("another", [" x"])
 
 
 def test_the_same_users_are_asked_at_every_level(data: Dataset) -> None:

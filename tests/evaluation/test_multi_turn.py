@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conversation.fakes import FakeModel
+from conversation.fakes import FakeModel, FakeScorer
 from dialogue_world import N_ITEMS, N_USERS, Backbone, Language, dataset, noise, oracle, reader
 
 from latentcrs_utils.data import Dataset
@@ -152,6 +152,39 @@ def test_the_command_knows_its_systems(command: list[object], tmp_path: Path) ->
     (result,) = json.loads((tmp_path / "r.json").read_text())["results"]
     assert [row["system"] for row in result["systems"]] == ["LatentCRS"]
     assert result["systems"][0]["AT_gap"] is None
+
+
+def test_variants_that_ask_a_language_model_take_part_when_they_are_named(
+    command: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[str] = []
+    form = json.dumps({"genres": [], "not_genres": [], "years": []})
+
+    def talker(model: str) -> FakeScorer:
+        named.append(model)
+        return FakeScorer(*[form] * 200, words=("Western",))
+
+    monkeypatch.setattr(multi_turn, "LocalTalker", talker)
+    file, logs = tmp_path / "r.json", tmp_path / "logs"
+    common = ["--users", "6", "--level", "plain", "--record", str(file), "--logs", str(logs)]
+    main(["--systems", "LatentCRS+", *common])
+    assert named == []
+    asked = ["LatentCRS+ V", "LatentCRS+ F (model)"]
+    main(["--systems", "LatentCRS+", *asked, "--talker", "tiny", *common])
+    assert named == ["tiny"]
+    (result,) = json.loads(file.read_text())["results"]
+    rows = {row["system"]: row for row in result["systems"]}
+    assert list(rows) == ["LatentCRS+", *asked] and rows["LatentCRS+ V"]["S@5_gap"] is not None
+    bill = {(row["system"], row["purpose"]): row for row in result["ledger"]}
+    assert bill["LatentCRS+ V", "re-ranking"]["prompt_tokens_a_turn"] == 100
+    assert bill["LatentCRS+ F (model)", "extraction"]["prompt_tokens_a_turn"] == 50
+    # embedding and re-ranking together are what choosing the items takes
+    together = bill["LatentCRS+ V", "recommending"]["prompt_tokens_a_turn"]
+    embedded = bill["LatentCRS+", "embedding"]["prompt_tokens_a_turn"]
+    assert together > embedded > 0
+    assert (logs / "ml-fake_readings_Scripted.jsonl").exists()
+    written = json.loads(file.read_text())
+    assert written["talker"] == "Scripted" and written["rerank"]["n_candidates"] >= 2
 
 
 def test_a_language_model_may_play_the_users(
