@@ -52,9 +52,14 @@ class Cases:
 Scorer = Callable[[Cases], Tensor]
 
 
-def one_turn_cases(data: Dataset, backbone: Backbone, language: Language) -> Cases:
-    """All test users at the four levels, with seen and with unseen phrasing."""
-    rows = rows_of(language, "test")
+def one_turn_cases(
+    data: Dataset, backbone: Backbone, language: Language, split: str = "test"
+) -> Cases:
+    """All test users at the four levels, with seen and with unseen phrasing.
+
+    Of the split "valid" each user is at one level, with the phrasing of that split.
+    """
+    rows = rows_of(language, split)
     frame = language.utterances.frame[rows]
     return Cases(
         instances_of(data, backbone, language, rows),
