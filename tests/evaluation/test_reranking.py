@@ -19,12 +19,12 @@ from latentcrs_utils.evaluation.one_turn import Cases, evaluate, metric_values
 from latentcrs_utils.evaluation.reranking import (
     Asked,
     ask_about,
+    cases_to_test,
     choose,
     compare,
     filter_table,
     main,
     ranks_of,
-    cases_to_test,
     validation_cases,
     weigh,
 )
