@@ -105,6 +105,14 @@ def _over_seeds(
     return np.mean(values, axis=0)
 
 
+def outcomes(dialogues: Sequence[Dialogue]) -> str:
+    """The turn of the success of each dialogue, one digit each; 0: never.
+
+    With it any metric can be computed again, and any two systems compared user by user.
+    """
+    return "".join(str(dialogue.success or 0) for dialogue in dialogues)
+
+
 def evaluate_dialogues(
     data: Dataset,
     systems: Mapping[str, System],
@@ -209,6 +217,9 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
             {
                 "difficulty": difficulty, "level": level, "known": length,
                 "systems": rounded(table), "ledger": rounded(bill),
+                "outcomes": {
+                    name: [outcomes(of_seed[name]) for of_seed in by_seed] for name in by_seed[0]
+                },
             }
         )  # fmt: skip
         if options.record:

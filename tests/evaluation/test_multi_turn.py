@@ -22,6 +22,7 @@ from latentcrs_utils.evaluation.multi_turn import (
     log_name,
     main,
     metric_values,
+    outcomes,
     summarise,
 )
 from latentcrs_utils.language.talker import ScriptedTalker
@@ -84,6 +85,10 @@ def test_each_system_and_setting_has_a_log(world: Dataset, tmp_path: Path) -> No
     ]
 
 
+def test_outcomes_are_one_digit_a_dialogue() -> None:
+    assert outcomes(held(3, None, 1, 5)) == "3015"
+
+
 @pytest.fixture
 def command(world: Dataset, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The command on the small world; what is fitted, and asked, is noted."""
@@ -129,6 +134,14 @@ def test_the_command_records_what_it_measures(
         assert len(rows) == 9
         assert all(r["S@3"] <= r["S@5"] and 1 <= r["AT"] <= 5 for r in rows.values())
         assert rows["LatentCRS+"]["S@5_gap"] == 0 and rows["popularity"]["S@5_gap"] is not None
+        assert result["outcomes"].keys() == rows.keys()
+        for name, of_seeds in result["outcomes"].items():
+            turns = [[int(digit) for digit in of_seed] for of_seed in of_seeds]
+            assert np.shape(turns) == (2, 12)
+            found = np.not_equal(turns, 0)
+            assert rows[name]["S@5"] == pytest.approx(found.mean(), abs=1e-4)
+            counted = np.where(found, turns, 5)
+            assert rows[name]["AT"] == pytest.approx(counted.mean(), abs=1e-4)
         bill = {(row["system"], row["purpose"]): row for row in result["ledger"]}
         assert bill["LatentCRS+", "embedding"]["completion_tokens_a_turn"] == 1
         assert ("popularity", "embedding") not in bill
