@@ -7,6 +7,7 @@ python -m latentcrs_utils.evaluation.extraction --data ml-100k --n 200 \
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from latentcrs_utils.progress import track
 Reader = Callable[[Sequence[str]], Iterable[str]]
 """From the messages of a dialogue to the hard conditions that hold after the last one."""
 _N_RESAMPLES = 1_000
+_SAY_EVERY = 50
 
 
 def literally(lexicon: Lexicon = FILM_LEXICON) -> Reader:
@@ -62,7 +64,11 @@ def message_by_message(extractor: Extractor) -> Reader:
 
 
 def extraction_report(
-    utterances: Utterances, reader: Reader, *, by: Iterable[str] = ("level", "phrasing")
+    utterances: Utterances,
+    reader: Reader,
+    *,
+    by: Iterable[str] = ("level", "phrasing"),
+    say: Callable[[str], None] = lambda _: None,
 ) -> pl.DataFrame:
     """Compare what is read out of utterances with the truth that the simulator recorded.
 
@@ -73,6 +79,7 @@ def extraction_report(
         utterances: the rows to read.
         reader: who reads; asked once for each distinct dialogue.
         by: columns to group by.
+        say: is told how far it is.
 
     Returns:
         One row a group: utterances, ``found`` (share of texts with any requirement read), micro
@@ -89,6 +96,8 @@ def extraction_report(
         truth, found = hard(row["conditions"]), read[messages]
         counts = {"n_true": len(truth), "n_found": len(found), "n_hit": len(truth & found)}
         rows.append({**{name: row[name] for name in by}, **counts})
+        if len(rows) % _SAY_EVERY == 0:
+            say(f"  {len(rows)} of {len(utterances)} utterances")
     table = []
     for group, of_group in pl.DataFrame(rows).group_by(by, maintain_order=True):
         of_each = of_group.select("n_true", "n_found", "n_hit").to_numpy()
@@ -162,10 +171,11 @@ def main(arguments: Sequence[str] | None = None, talker: Any = None) -> None:
     if talker is None and options.talker != "none":
         talker = LocalTalker(options.talker)
     answers = None if talker is None else Answers(talker, options.answers)
-    tables = [
-        extraction_report(chosen, reader).select(pl.lit(name).alias("reader"), pl.all())
-        for name, reader in readers(data, answers).items()
-    ]
+    begun, tables = time.perf_counter(), []
+    for name, reader in readers(data, answers).items():
+        print(f"[{time.perf_counter() - begun:5.0f} s] {name}", flush=True)
+        report = extraction_report(chosen, reader, say=lambda text: print(text, flush=True))
+        tables.append(report.select(pl.lit(name).alias("reader"), pl.all()))
     table = pl.concat(tables, how="vertical_relaxed")
     write_record(options.record, _record(options, answers, table))
     shown = table.select("reader", "level", "phrasing", "utterances", "precision", "recall")

@@ -6,6 +6,7 @@ stops), keeps to a JSON schema where one is given, and tells how likely given wo
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 
 from latentcrs_utils.errors import ConfigError, MessageError
+from latentcrs_utils.language.beginnings import SharedBeginning
 from latentcrs_utils.language.guided import SchemaGuide
 from latentcrs_utils.language.models import (
     DEFAULT_MODEL,
@@ -66,6 +68,7 @@ class LocalTalker:
         self.temperature = temperature
         self.seed = seed
         self.usage = Usage()
+        self._beginning = SharedBeginning(_READING_STEP)
 
     def generate(
         self,
@@ -112,7 +115,7 @@ class LocalTalker:
         prompt: str | Sequence[Message],
         continuations: Sequence[str],
         *,
-        batch_size: int = 16,
+        batch_size: int = 8,
     ) -> list[float]:
         """Log-likelihood of each continuation of one prompt: the sum over its tokens, in nats.
 
@@ -140,9 +143,7 @@ class LocalTalker:
         ]
         if len(ids) + max(map(len, endings), default=0) > language_model.context_length:
             raise MessageError(f"The prompt has {len(ids):,} tokens: too many for {self.name}.")
-        scores: list[float] = []
-        for start in range(0, len(endings), batch_size):
-            scores += _log_likelihoods(language_model, ids, endings[start : start + batch_size])
+        scores = _log_likelihoods(language_model, ids, endings, batch_size)
         n_read = len(ids) + sum(map(len, endings))
         self.usage.add(n_read, 0, time.perf_counter() - started)
         return scores
@@ -204,8 +205,9 @@ class LocalTalker:
         language_model = self._language_model()
         device = language_model.device
         generator = torch.Generator(device).manual_seed(self.seed)
-        cache: Any = None
-        steps = [prompt[i : i + _READING_STEP] for i in range(0, len(prompt), _READING_STEP)]
+        n_read, cache = self._beginning.known(prompt)
+        to_keep = self._beginning.to_keep(prompt)
+        steps = [prompt[i : i + _READING_STEP] for i in range(n_read, len(prompt), _READING_STEP)]
         for _ in range(max_new_tokens):
             for step in steps:
                 if stop is not None and stop.is_set():
@@ -219,6 +221,9 @@ class LocalTalker:
                         logits_to_keep=1,
                     )
                 cache = output.past_key_values
+                n_read += len(step)
+                if n_read == to_keep:
+                    self._beginning.keep(prompt, to_keep, cache)
             logits = output.logits[0, -1].float()
             token = self._choose(logits if guide is None else guide.restrict(logits), generator)
             if guide is not None:
@@ -245,23 +250,40 @@ def goes_in_circles(tokens: Sequence[int]) -> bool:
 
 
 def _log_likelihoods(
-    language_model: LanguageModel, prompt: list[int], endings: list[list[int]]
+    language_model: LanguageModel, prompt: list[int], endings: list[list[int]], batch_size: int
 ) -> list[float]:
     """Sum of log p(token | prompt and the tokens before it) for each ending."""
-    model, device = language_model.model, language_model.device
-    longest = max(map(len, endings))
+    scores = [0.0] * len(endings)
+    # endings of like length together, for padding is read like words
+    order = sorted(range(len(endings)), key=lambda place: len(endings[place]))
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    ids, read = torch.tensor([prompt], device=language_model.device), None
+    for batch in batches:
+        # the lock is held for some passes at a time, so that nobody waits for all of them
+        with language_model.lock, torch.inference_mode():
+            read = read or language_model.model(ids, use_cache=True, logits_to_keep=1)
+            of_batch = _continued(language_model, read, [endings[place] for place in batch])
+        for place, score in zip(batch, of_batch, strict=True):
+            scores[place] = score
+    return scores
+
+
+def _continued(language_model: LanguageModel, read: Any, endings: list[list[int]]) -> list[float]:
+    """Sum of log p(token | what was read and the tokens before it) for each ending."""
+    longest, device = max(map(len, endings)), language_model.device
     # padding stands on the right: a causal model reads nothing to the right of a token
     padded = torch.tensor([e + [0] * (longest - len(e)) for e in endings], device=device)
     real = torch.tensor([[i < len(e) for i in range(longest)] for e in endings], device=device)
-    with language_model.lock, torch.inference_mode():
-        read = model(torch.tensor([prompt], device=device), use_cache=True, logits_to_keep=1)
-        cache = read.past_key_values
+    logits = read.logits[:, -1:].expand(len(endings), -1, -1)
+    if longest > 1:
+        # the model writes into the cache that it is given, and nothing comes after the last token
+        cache = copy.deepcopy(read.past_key_values)
         cache.batch_repeat_interleave(len(endings))
-        later = model(padded, past_key_values=cache, use_cache=True).logits[:, :-1]
-        logits = torch.cat([read.logits[:, -1:].expand(len(endings), -1, -1), later], dim=1)
-        log_p = torch.log_softmax(logits.float(), dim=-1)
-        chosen = log_p.gather(-1, padded.unsqueeze(-1)).squeeze(-1)
-        return (chosen * real).sum(dim=1).tolist()
+        later = language_model.model(padded[:, :-1], past_key_values=cache, use_cache=True).logits
+        logits = torch.cat([logits, later], dim=1)
+    log_p = torch.log_softmax(logits.float(), dim=-1)
+    chosen = log_p.gather(-1, padded.unsqueeze(-1)).squeeze(-1)
+    return (chosen * real).sum(dim=1).tolist()
 
 
 def _readable(tokenizer: Any, tokens: list[int]) -> str:

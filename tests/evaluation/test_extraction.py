@@ -194,7 +194,8 @@ def test_the_record(data: Dataset, tmp_path: Path, monkeypatch, capsys) -> None:
     assert len(rows) == 6 * 4 * 2
     assert rows["both", "plain", "test"]["recall"] == 1.0
     assert rows["model", "plain", "test"]["recall"] == 0.0
-    assert "paraphrased" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "paraphrased" in shown and "s] model, evidence" in shown
     main(["--n", "2", "--talker", "none", "--record", str(record)])
     content = json.loads(record.read_text(encoding="utf-8"))
     assert len(content["rows"]) == 2 * 4 * 2 and "model_answers" not in content

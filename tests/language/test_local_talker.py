@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from latentcrs_utils.errors import ConfigError, MessageError, ReplyError
+from latentcrs_utils.language import local_talker
 from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.language.local_talker import LocalTalker, goes_in_circles
 from latentcrs_utils.language.models import load_language_model
@@ -130,6 +131,49 @@ def test_score_equals_a_direct_computation(tiny, talker):
         scores = talker.score(prompt, continuations, batch_size=batch_size)
         assert scores == pytest.approx(expected, abs=1e-3)
     assert talker.score(prompt, []) == []
+
+
+@pytest.fixture
+def widths(tiny, talker, monkeypatch) -> list[tuple[int, int]]:
+    """Rows and tokens of every pass of the model."""
+    passes: list[tuple[int, int]] = []
+    model = load_language_model(tiny, "float32").model
+    forward = model.forward
+
+    def noted(input_ids, **options):
+        passes.append(tuple(input_ids.shape))
+        return forward(input_ids=input_ids, **options)
+
+    monkeypatch.setattr(model, "forward", noted)
+    return passes
+
+
+def test_a_prompt_is_read_once_for_all_continuations(talker, widths):
+    talker.score("prompt", [" seven..", " x", " three", " y"], batch_size=2)
+    # a byte is a token; those of like length go together, and no last token is read
+    assert widths == [(1, 6), (2, 1), (2, 7)]
+    widths.clear()
+    assert talker.score("prompt", ["x"]) and widths == [(1, 6)]
+
+
+def test_what_successive_prompts_share_is_read_once_and_replies_stay_the_same(
+    tiny, widths, monkeypatch
+):
+    monkeypatch.setattr(local_talker, "_READING_STEP", 16)
+    system = {"role": "system", "content": "Be kind and very, very brief."}
+    messages = ("One", "Two words", "Three", "Something else, which is long enough for a piece")
+    chats = [[system, {"role": "user", "content": said}] for said in messages]
+    fresh = [LocalTalker(tiny, dtype="float32").generate(chat, max_new_tokens=6) for chat in chats]
+    talker = LocalTalker(tiny, dtype="float32")
+    read = []
+    for chat, expected in zip(chats, fresh, strict=True):
+        widths.clear()
+        reply = talker.generate(chat, max_new_tokens=6)
+        assert (reply.text, reply.prompt_tokens) == (expected.text, expected.prompt_tokens)
+        read.append(sum(n for _, n in widths) - (reply.completion_tokens - 1))
+    lengths = [reply.prompt_tokens for reply in fresh]
+    # two pieces of 16 are shared; the second prompt finds out, the third and fourth gain by it
+    assert read == [lengths[0], lengths[1], lengths[2] - 32, lengths[3] - 32]
 
 
 def test_score_accepts_a_chat(talker):
