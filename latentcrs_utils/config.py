@@ -264,11 +264,16 @@ class RerankConfig:
     item to the recommender's log-probability, ``facts`` says whether these words include year and
     genres; ``"listwise"`` takes the order that the model writes; ``"auto"``, the likelihood from
     models that can score, else a list.
+
+    Weight and number are the best of 16 pairs on 100 validation users of ml-100k with
+    SmolLM2-135M, by NDCG@20 (`evaluation.reranking`). A weight so small hardly re-orders anything:
+    the best exceeded the recommender's own order by 0.0008, and every weight from 0.03 on fell
+    below it. A larger language model may deserve more; choose again on validation users.
     """
 
     method: RerankMethod = "auto"
     n_candidates: int = 20
-    weight: float = 0.1
+    weight: float = 0.01
     facts: bool = True
 
     def __post_init__(self) -> None:
