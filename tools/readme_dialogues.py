@@ -1,0 +1,184 @@
+"""The part of README.md about whole dialogues, written from the records of the conversation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+OURS = ("LatentCRS", "LatentCRS+", "LatentCRS+ F", "LatentCRS+ V")
+RIVAL = "fusion without intents"
+READERS = ("lexicon", "model, evidence", "both", "model")
+
+
+def dialogues_part(
+    multi_turn: dict[str, Any],
+    variants: dict[str, Any],
+    cold_start: dict[str, Any],
+    extraction: dict[str, Any],
+) -> str:
+    """Success by level, the variants, cold start, what F reads, and what a turn costs.
+
+    Args:
+        multi_turn, variants, cold_start: what `python -m latentcrs_utils.evaluation.multi_turn`
+            wrote: all users; fewer users with the variants that ask a language model; one level
+            with the histories cut.
+        extraction: what `python -m latentcrs_utils.evaluation.extraction` wrote.
+    """
+    return "\n".join(
+        [
+            *levels_part(multi_turn),
+            "",
+            *variants_part(variants),
+            "",
+            *cold_part(cold_start),
+            "",
+            *extraction_part(extraction),
+            "",
+            *cost_part(multi_turn, variants),
+        ]
+    )
+
+
+def levels_part(recorded: dict[str, Any]) -> list[str]:
+    """S@5 and AT of every system at every level."""
+    results = recorded["results"]
+    names = [row["system"] for row in results[0]["systems"]]
+    by_level = {
+        result["level"]: {row["system"]: row for row in result["systems"]} for result in results
+    }
+    half = max((row["S@5_high"] - row["S@5_low"]) / 2 for r in results for row in r["systems"])
+    lines = [
+        f"Five turns of five films on MovieLens-100k: {recorded['users']} test users, "
+        f"{seeds_of(recorded)}, template users of difficulty {results[0]['difficulty']}, phrasings "
+        "that no training text used. **S@5**, how many found their film, and in brackets AT, after "
+        "how many turns (a failure counts as five):",
+        "",
+        "| | " + " | ".join(by_level) + " |",
+        "|---|" + "---:|" * len(by_level),
+    ]
+    best = {level: max(row["S@5"] for row in rows.values()) for level, rows in by_level.items()}
+    for name in names:
+        cells = []
+        for level, rows in by_level.items():
+            value = f"{rows[name]['S@5']:.3f}"
+            value = f"**{value}**" if rows[name]["S@5"] == best[level] else value
+            cells.append(f"{value} ({rows[name]['AT']:.2f})")
+        lines.append(f"| {shown(name)} | " + " | ".join(cells) + " |")
+    gaps = [
+        f"{-rows[RIVAL]['S@5_gap']:+.3f} at *{level}* "
+        f"({-rows[RIVAL]['S@5_gap_high']:+.3f} to {-rows[RIVAL]['S@5_gap_low']:+.3f})"
+        for level, rows in by_level.items()
+    ]
+    return [
+        *lines,
+        "",
+        f"95 % bootstrap intervals over users reach at most ±{half:.3f}. `LatentCRS+` minus the "
+        f"fusion without intents, the same users: {', '.join(gaps)}. {made(recorded)}",
+    ]
+
+
+def variants_part(recorded: dict[str, Any]) -> list[str]:
+    """S@3, S@5 and AT where a language model is asked in every turn."""
+    lines = [
+        f"The variants that ask a language model in every turn, {recorded['users']} of these users "
+        "(S@5 with its 95 % interval, AT):",
+        "",
+        "| users and words | system | S@3 | S@5 | AT |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for result in recorded["results"]:
+        for row in result["systems"]:
+            lines.append(
+                f"| {result['difficulty']}, {result['level']} | {shown(row['system'])} | "
+                f"{row['S@3']:.3f} | {row['S@5']:.3f} ({row['S@5_low']:.3f} to "
+                f"{row['S@5_high']:.3f}) | {row['AT']:.2f} |"
+            )
+    return [*lines, "", made(recorded)]
+
+
+def cold_part(recorded: dict[str, Any]) -> list[str]:
+    """S@5 against the number of known films."""
+    results = recorded["results"]
+    names = [row["system"] for row in results[0]["systems"]]
+    lines = [
+        f"Cold start: S@5 when only the last films of a history are known ({recorded['users']} "
+        f"users, *{results[0]['level']}*):",
+        "",
+        "| films known | " + " | ".join(str(result["known"]) for result in results) + " |",
+        "|---|" + "---:|" * len(results),
+    ]
+    for name in names:
+        values = [
+            next(row["S@5"] for row in result["systems"] if row["system"] == name)
+            for result in results
+        ]
+        lines.append(f"| {shown(name)} | " + " | ".join(f"{value:.3f}" for value in values) + " |")
+    return [*lines, "", made(recorded)]
+
+
+def extraction_part(recorded: dict[str, Any]) -> list[str]:
+    """Precision and recall of what F reads, by reader and level."""
+    rows = pl.DataFrame(recorded["rows"], infer_schema_length=None)
+    if "phrasing" in rows.columns and rows["phrasing"].n_unique() > 1:
+        rows = rows.filter(phrasing="test")
+    levels = rows["level"].unique(maintain_order=True).to_list()
+    lines = [
+        "What variant F reads out of single messages whose truth is known: precision / recall of "
+        f"hard requirements in unseen phrasings (model: {recorded['model']}; – where nothing was "
+        "read, or nothing was to be read):",
+        "",
+        "| reader | " + " | ".join(levels) + " |",
+        "|---|" + "---:|" * len(levels),
+    ]
+    for reader in READERS:
+        cells = []
+        for level in levels:
+            row = rows.filter(reader=reader, level=level).row(0, named=True)
+            cells.append(f"{share(row['precision'])} / {share(row['recall'])}")
+        lines.append(f"| {reader} | " + " | ".join(cells) + " |")
+    return [*lines, "", made(recorded)]
+
+
+def cost_part(*records: dict[str, Any]) -> list[str]:
+    """Tokens and seconds of choosing the items of one turn, by system, at one level."""
+    lines = [
+        "What choosing the films of a turn costs (tokens by the language model's own tokenizer; "
+        "an embedding pass counts as one new token; seconds on the machine of the record):",
+        "",
+        "| | level | read | written | seconds |",
+        "|---|---|---:|---:|---:|",
+    ]
+    seen: set[str] = set()
+    for recorded in records:
+        result = recorded["results"][0]
+        for row in result["ledger"]:
+            if row["purpose"] != "recommending" or row["system"] in seen:
+                continue
+            seen.add(row["system"])
+            lines.append(
+                f"| {shown(row['system'])} | {result['level']} | {row['prompt_tokens_a_turn']:.1f} "
+                f"| {row['completion_tokens_a_turn']:.1f} | {row['seconds_a_turn']:.3f} |"
+            )
+    return lines
+
+
+def shown(system: str) -> str:
+    """A system's name, ours in bold."""
+    return f"**{system}**" if system in OURS else system
+
+
+def share(value: float | None) -> str:
+    """Two digits, a dash for what is not defined."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def seeds_of(recorded: dict[str, Any]) -> str:
+    """How many seeds a record has."""
+    n = len(recorded["seeds"])
+    return f"mean of {n} seeds" if n > 1 else "one seed"
+
+
+def made(recorded: dict[str, Any]) -> str:
+    """Which command made a record, and when."""
+    return f"`{recorded['command']}`, {recorded['date']}."
