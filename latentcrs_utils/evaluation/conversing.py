@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,9 @@ from latentcrs_utils.language.agenda import Difficulty
 from latentcrs_utils.language.catalogue import Catalogue
 from latentcrs_utils.language.planner import Level
 from latentcrs_utils.language.users import (
+    HELD_OUT,
     Accept,
+    HeldOut,
     SimulatedUser,
     TemplateUser,
     UserMessage,
@@ -52,9 +55,11 @@ class Setting:
         n_items: items offered a turn.
         known: items at the end of a history that the system knows; None for all (cold start).
         batch_size: dialogues held at once.
+        split: whose targets: "test", the last item of each user; "valid", the last but one, with
+            the items before it, for choices that are not to be made on the test users.
 
     Raises:
-        ConfigError: a number below 1 (``known`` below 0).
+        ConfigError: a number below 1 (``known`` below 0), or an unknown split.
     """
 
     difficulty: Difficulty = "normal"
@@ -65,6 +70,7 @@ class Setting:
     n_items: int = 5
     known: int | None = None
     batch_size: int = 64
+    split: HeldOut = "test"
 
     def __post_init__(self) -> None:
         for name in ("n_turns", "n_items", "batch_size"):
@@ -72,21 +78,26 @@ class Setting:
                 raise ConfigError(f"{name}={getattr(self, name)}: at least 1.")
         if self.known is not None and self.known < 0:
             raise ConfigError(f"known={self.known} is negative.")
+        if self.split not in HELD_OUT:
+            raise ConfigError(f"split={self.split!r} is not one of {', '.join(HELD_OUT)}.")
 
 
-def sample_users(data: Dataset, n: int | None = None, seed: int = 0) -> np.ndarray:
-    """Draw test users whose last item has a name, so that it can be taken up when it is offered.
+def sample_users(
+    data: Dataset, n: int | None = None, seed: int = 0, split: HeldOut = "test"
+) -> np.ndarray:
+    """Draw users whose target has a name, so that it can be taken up when it is offered.
 
     Args:
         data: the data set.
         n: how many; None, or more than there are: all of them.
         seed: of the draw.
+        split: whose target.
 
     Returns:
         User indices in ascending order, int64.
     """
     titles = data.titles
-    named = [titles[target] != UNKNOWN_TITLE for target in data.targets("test")]
+    named = [titles[target] != UNKNOWN_TITLE for target in data.targets(split)]
     users = np.flatnonzero(named)
     if n is None or n >= len(users):
         return users
@@ -99,6 +110,7 @@ def template_users(data: Dataset, setting: Setting) -> MakeUsers:
     config = preset(data.name, data.n_users).simulator
 
     def make(users: Sequence[int]) -> list[SimulatedUser]:
+        minds = situations(data, users, catalogue, setting.split)
         return [
             TemplateUser(
                 situation,
@@ -109,7 +121,7 @@ def template_users(data: Dataset, setting: Setting) -> MakeUsers:
                 phrasing=setting.phrasing,
                 config=config,
             )
-            for user, situation in zip(users, situations(data, users, catalogue), strict=True)
+            for user, situation in zip(users, minds, strict=True)
         ]
 
     return make
@@ -180,7 +192,7 @@ def converse(
     """Let every user talk to a system.
 
     Args:
-        data: the data set; test targets, histories without them.
+        data: the data set; targets of the setting's split, histories without them.
         name: of the system.
         system: what scores the items.
         users: user indices.
@@ -200,7 +212,9 @@ def converse(
     setting = setting or Setting()
     users = [int(user) for user in users]
     make_users = make_users or template_users(data, setting)
-    run = key(data=data.fingerprint, system=name, identity=identity, setting=setting, users=users)
+    run = key(
+        data=data.fingerprint, system=name, identity=identity, setting=_named(setting), users=users
+    )
     book = DialogueLog(log, run) if log else None
     done = dict(book.by_user) if book else {}
     starts = range(0, len(users), setting.batch_size)
@@ -215,6 +229,12 @@ def converse(
     return [done[user] for user in users]
 
 
+def _named(setting: Setting) -> dict[str, Any]:
+    """A setting as it names a log: the test split goes without saying, as in the logs there are."""
+    fields = {"class": type(setting).__name__, **asdict(setting)}
+    return {name: v for name, v in fields.items() if (name, v) != ("split", "test")}
+
+
 def _hold(
     data: Dataset,
     name: str,
@@ -224,7 +244,7 @@ def _hold(
     setting: Setting,
 ) -> list[Dialogue]:
     """Hold the dialogues of one batch, turn by turn."""
-    past = data.histories("test").select(users)
+    past = data.histories(setting.split).select(users)
     known = past if setting.known is None else past.last(setting.known)
     nameless = {item for item, title in enumerate(data.titles) if title == UNKNOWN_TITLE}
     talks = []

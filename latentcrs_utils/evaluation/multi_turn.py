@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from latentcrs_utils.config import RerankConfig
+from latentcrs_utils.config import RerankConfig, SimulatorConfig, preset
 from latentcrs_utils.conversation.guards import ReplyGuard
 from latentcrs_utils.conversation.prompted_user import PromptedUser
 from latentcrs_utils.data import Dataset, load_dataset
@@ -47,7 +47,7 @@ from latentcrs_utils.language.conditions import films
 from latentcrs_utils.language.local_talker import LocalTalker
 from latentcrs_utils.language.models import DEFAULT_MODEL
 from latentcrs_utils.language.planner import LEVELS
-from latentcrs_utils.language.users import TemplateUser
+from latentcrs_utils.language.users import HELD_OUT, TemplateUser
 
 PACKAGES = ("torch", "transformers", "scikit-learn", "polars", "numpy")
 REFERENCE = "LatentCRS+"
@@ -161,7 +161,8 @@ def log_name(data: str, system: str, setting: Setting, n_users: int) -> str:
     """Name the log of one system, setting and number of users."""
     known = ALL if setting.known is None else setting.known
     how = f"{setting.difficulty}_{setting.level}_seed{setting.seed}_known-{known}"
-    return f"{data}_{system}_{n_users}-users_{how}.jsonl".replace(" ", "-")
+    who = f"{n_users}-users" if setting.split == "test" else f"{n_users}-{setting.split}-users"
+    return f"{data}_{system}_{who}_{how}.jsonl".replace(" ", "-")
 
 
 def prompted_users(data: Dataset, setting: Setting, model: str) -> MakeUsers:
@@ -176,13 +177,26 @@ def prompted_users(data: Dataset, setting: Setting, model: str) -> MakeUsers:
     return prompted
 
 
+def simulator_config(data: Dataset, options: argparse.Namespace) -> SimulatorConfig:
+    """Return how the training dialogues are simulated: the preset, with the refusals asked for."""
+    return replace(preset(data.name, data.n_users).simulator, refusing_share=options.refusals)
+
+
+def log_folder(options: argparse.Namespace) -> Path | None:
+    """Return the folder of the logs: one of its own for other users, and for other readers."""
+    if options.logs is None:
+        return None
+    folder = options.logs / "prompted" if options.prompted else options.logs
+    return folder / f"refusals-{options.refusals}" if options.refusals else folder
+
+
 def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
     """Fit, talk and record: every difficulty, level and history length that was asked for."""
     data = load_dataset(options.data)
     say("Utterances and their embeddings")
-    language = embed(simulate_utterances(data, seed=0))
-    users = sample_users(data, options.users)
-    logs = options.logs / "prompted" if options.logs and options.prompted else options.logs
+    language = embed(simulate_utterances(data, seed=0, config=simulator_config(data, options)))
+    users = sample_users(data, options.users, split=options.split)
+    logs = log_folder(options)
     named = set(options.systems or ()) & set(ON_REQUEST)
     ask = LocalTalker(options.talker) if named else None
     models: dict[str, Any] = {"language_model": language.embedder.name}
@@ -199,7 +213,11 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
     for difficulty, level, known in product(options.difficulty, options.level, options.known):
         length = ALL if known is None else known
         say(f"{len(users)} users, {difficulty}, {level}, known items: {length}")
-        setting = Setting(difficulty, level, known=known, batch_size=options.batch)
+        # the users of a split speak in the phrasings of its name, which no training text has
+        setting = Setting(
+            difficulty, level, options.split, known=known, batch_size=options.batch,
+            split=options.split,
+        )  # fmt: skip
         by_seed = []
         for seed, (of_seed, name) in systems.items():
             setting = replace(setting, seed=seed)
@@ -239,6 +257,14 @@ def chosen(systems: dict[str, System], names: Sequence[str] | None) -> dict[str,
     return {name: systems[name] for name in names or systems}
 
 
+def share(text: str) -> float:
+    """Read a number in [0, 1]."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1].")
+    return value
+
+
 def history_length(text: str) -> int | None:
     """Read "all" (None) or a number of items."""
     return None if text == ALL else int(text)
@@ -260,7 +286,8 @@ def record(
             "data": {"name": data.name, "users": data.n_users, "items": data.n_items},
             **models,
             "simulator": f"prompt, {options.prompted}" if options.prompted else "template",
-            "phrasing": Setting().phrasing, "turns": Setting().n_turns, "items": Setting().n_items,
+            "refusals_in_training": options.refusals, "split": options.split,
+            "phrasing": options.split, "turns": Setting().n_turns, "items": Setting().n_items,
             "users": n_users, "seeds": options.seeds, "results": results,
         },
     )  # fmt: skip
@@ -291,7 +318,15 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m latentcrs_utils.evaluation.multi_turn", description=__doc__
     )
     parser.add_argument("--data", default="ml-100k", help="default: ml-100k")
-    parser.add_argument("--users", type=int, help="test users to draw; default: all")
+    parser.add_argument("--users", type=int, help="users to draw; default: all")
+    parser.add_argument(
+        "--split", choices=HELD_OUT, default="test",
+        help="whose last item: of the test, or of validation, to choose between systems",
+    )  # fmt: skip
+    parser.add_argument(
+        "--refusals", type=share, default=0.0, metavar="SHARE",
+        help="of the training dialogues of several turns, how many have refusals; default: 0",
+    )  # fmt: skip
     parser.add_argument("--difficulty", nargs="+", choices=DIFFICULTIES, default=["normal"])
     parser.add_argument("--level", nargs="+", choices=LEVELS, default=["paraphrased"])
     parser.add_argument(

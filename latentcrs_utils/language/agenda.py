@@ -41,7 +41,8 @@ MOST_NEW = 2
 N_PLACES = 5
 SEVERAL = 0
 _TIMES = ("decade", "era")
-_LATEST_CHANGE = 3
+LATEST_CHANGE = 3
+"""Number of the message, from 1, by which a mistake is taken back."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def opening(rng: np.random.Generator, mind: Mind) -> tuple[Act, Memory]:
     if mistaken is not None:
         extra = time_condition(rng, situation, config) if mistaken.startswith("genre=") else []
         conditions = (mistaken, *(extra if rng.random() < 0.5 else []))
-    changes_at = int(rng.integers(2, _LATEST_CHANGE + 1))
+    changes_at = int(rng.integers(2, LATEST_CHANGE + 1))
     return Act("first", Turn("first", conditions)), Memory(conditions, mistaken, changes_at)
 
 

@@ -8,6 +8,9 @@ and so that phrasings can be kept apart: what the tests say, the training never 
 Levels: ``plain`` uses the catalogue's own words ("a comedy from the 1980s"); ``paraphrased``
 says the same without them; ``by example`` names films that the user liked before; ``vague``
 only hints at a mood or an occasion.
+
+In a share of the training dialogues (``refusing_share`` of the configuration, by default none) the
+users answer to offers, with refusals: see :mod:`.refusing`.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,6 +29,7 @@ from ..data import Dataset, random_cuts
 from ..errors import DataError
 from .catalogue import Catalogue
 from .planner import LEVELS, Level, Situation, Turn, generator, plan
+from .refusing import Offers, refusing_dialogue
 from .reuse import reused_rows
 from .speaker import UnsayableError, word
 from .utterances import Utterances
@@ -53,6 +58,16 @@ class _Simulation:
         """Return the generator of ``parts`` for this run's seed."""
         return generator(self.seed, *parts)
 
+    @cached_property
+    def offers(self) -> Offers:
+        """What the users of `refusing` are offered."""
+        return Offers(self.data, self.catalogue)
+
+    def situation(self, user: int, cut: int) -> Situation:
+        """Return what a user had in mind after ``cut`` items."""
+        items = self.data.interactions[user]
+        return Situation(self.catalogue, self.catalogue[int(items[cut])], items[:cut])
+
     def plan(
         self, split: str, situation: Situation, user: int, level: Level, n_turns: int, attempt: int
     ) -> list[Turn]:
@@ -72,8 +87,7 @@ class _Simulation:
         of "Star Wars"?); then all of them are drawn anew, so that every way says the same. If no
         plan can be worded, the user says nothing in particular.
         """
-        items = self.data.interactions[user]
-        situation = Situation(self.catalogue, self.catalogue[int(items[cut])], items[:cut])
+        situation = self.situation(user, cut)
         levels = list(dict.fromkeys(level for level, _ in ways))
         plans = (
             {level: self.plan(split, situation, user, level, n_turns, a) for level in levels}
@@ -83,7 +97,7 @@ class _Simulation:
         for planned in itertools.chain(plans, [dict.fromkeys(levels, silent)]):
             with suppress(UnsayableError):
                 return [
-                    self._row(split, user, situation, level, phrasing, planned[level])
+                    self._planned(split, user, situation, level, phrasing, planned[level])
                     for level, phrasing in ways
                 ]
         raise DataError(
@@ -91,7 +105,7 @@ class _Simulation:
             "add phrases to language/phrasings."
         )
 
-    def _row(
+    def _planned(
         self,
         split: str,
         user: int,
@@ -100,15 +114,24 @@ class _Simulation:
         phrasing: Pool,
         turns: Sequence[Turn],
     ) -> dict[str, Any]:
-        """Return one row of the table (without its number)."""
+        """Return the row of a planned dialogue."""
         cut, target = len(situation.history), situation.target
         rng = self.generator("how", split, user, cut, level, phrasing)
         said = word(rng, level, turns, phrasing, target, self.catalogue)
-        return {
-            "split": split, "user": user, "cut": cut, "target": target.item, "level": level,
-            "phrasing": phrasing, "turns": said, "text": " ".join(said),
-            "conditions": [c for turn in turns for c in turn.conditions],
-        }  # fmt: skip
+        conditions = [c for turn in turns for c in turn.conditions]
+        return _row(split, user, situation, level, phrasing, said, conditions)
+
+    def refusing(
+        self, split: str, user: int, cut: int, way: tuple[Level, Pool], n_turns: int
+    ) -> dict[str, Any]:
+        """Return the row of a dialogue in which the user answers to offers."""
+        (level, phrasing), situation = way, self.situation(user, cut)
+        speaker = refusing_dialogue(
+            situation, self.offers, n_turns, user=user, seed=self.seed, level=level,
+            phrasing=phrasing, config=self.config,
+        )  # fmt: skip
+        said, conditions = speaker.messages, list(speaker.standing)
+        return _row(split, user, situation, level, phrasing, said, conditions)
 
     def levels(self, split: str, n: int) -> list[Level]:
         """Return ``n`` levels, each equally often, in a random order."""
@@ -121,10 +144,16 @@ class _Simulation:
         rng = self.generator("turns", "train")
         several = rng.random(len(users)) >= self.config.one_turn_share
         n_turns = np.where(several, rng.integers(2, self.config.max_turns + 1, len(users)), 1)
-        for user, cut, level, n in zip(
-            users, cuts, self.levels("train", len(users)), n_turns, strict=True
+        drawn = self.generator("refusing", "train").random(len(users))
+        refuses = several & (drawn < self.config.refusing_share)
+        for user, cut, level, n, answers in zip(
+            users, cuts, self.levels("train", len(users)), n_turns, refuses, strict=True
         ):
-            yield from self.rows("train", int(user), int(cut), [(level, "train")], int(n))
+            where = "train", int(user), int(cut)
+            if answers:
+                yield self.refusing(*where, (level, "train"), int(n))
+            else:
+                yield from self.rows(*where, [(level, "train")], int(n))
 
     def held_out(self) -> Iterator[dict[str, Any]]:
         """Yield validation, test and multi-turn test rows."""
@@ -143,6 +172,23 @@ class _Simulation:
         for user, level in zip(users, self.levels("test_turns", len(users)), strict=True):
             n = int(n_turns[user])
             yield from self.rows("test_turns", user, int(last[user]), [(level, "test")], n)
+
+
+def _row(
+    split: str,
+    user: int,
+    situation: Situation,
+    level: Level,
+    phrasing: Pool,
+    said: Sequence[str],
+    conditions: Sequence[str],
+) -> dict[str, Any]:
+    """Return one row of the table (without its number)."""
+    return {
+        "split": split, "user": user, "cut": len(situation.history),
+        "target": situation.target.item, "level": level, "phrasing": phrasing,
+        "turns": list(said), "text": " ".join(said), "conditions": list(conditions),
+    }  # fmt: skip
 
 
 def simulate_utterances(

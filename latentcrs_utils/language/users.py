@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 from ..config import SimulatorConfig
 from ..data import Dataset
@@ -21,6 +21,9 @@ from .replies import word_accept, word_act
 from .speaker import first_clean
 from .wording import POOLS, Pool, Voice
 
+HeldOut = Literal["test", "valid"]
+HELD_OUT: tuple[HeldOut, ...] = get_args(HeldOut)
+"""Splits whose targets users may have in mind."""
 # Plans for one message, at most; the second or third one can nearly always be worded.
 _PLANS = 20
 # Wordings of a sentence, of which one begins unlike the sentence before it.
@@ -208,15 +211,21 @@ class TemplateUser:
 
 
 def situations(
-    data: Dataset, users: Sequence[int], catalogue: Catalogue | None = None
+    data: Dataset,
+    users: Sequence[int],
+    catalogue: Catalogue | None = None,
+    split: HeldOut = "test",
 ) -> list[Situation]:
-    """Return what some test users have in mind: the last item, and the items liked before.
+    """Return what some users have in mind: the held-out item, and the items liked before.
 
     Args:
         data: the data set.
         users: user indices, 0..U-1.
         catalogue: of the same data set, where it is at hand.
+        split: "test", the last item of each user; "valid", the last but one.
     """
     catalogue = catalogue or Catalogue(data)
-    rows = (data.interactions[int(user)] for user in users)
-    return [Situation(catalogue, catalogue[int(row[-1])], row[:-1]) for row in rows]
+    histories, targets = data.histories(split), data.targets(split)
+    return [
+        Situation(catalogue, catalogue[int(targets[user])], histories[int(user)]) for user in users
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ from dialogue_world import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from latentcrs_utils.artifacts import key
 from latentcrs_utils.data import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.evaluation.conversing import (
@@ -150,6 +152,25 @@ def test_the_whole_history_stays_barred_when_little_of_it_is_known(world: Datase
         assert seen[2].texts[0] == " ".join(dialogues[0].messages[:3])
 
 
+def test_validation_users_want_their_last_but_one_item(world: Dataset) -> None:
+    seen: list[States] = []
+
+    def watch(states: States) -> torch.Tensor:
+        seen.append(states)
+        return noise(1)(states)
+
+    setting = Setting(phrasing="valid", split="valid")
+    users = sample_users(world, split="valid")
+    dialogues = converse(world, "watch", watch, users, setting)
+    assert [d.target for d in dialogues] == world.targets("valid").tolist()
+    past = world.histories("valid")
+    assert [r.tolist() for r in seen[0].histories] == [r.tolist() for r in past]
+    assert all(not set(past[d.user].tolist()) & set(d.offered) for d in dialogues)
+    # the item of the test is an item like any other
+    tests = world.targets("test")
+    assert any(tests[d.user] in d.offered for d in dialogues)
+
+
 def test_fewer_items_than_places(world: Dataset) -> None:
     dialogues = converse(world, "oracle", oracle(world, 9), USERS, Setting(n_turns=8))
     # 40 films, 11 of them known: who comes last is among the last four
@@ -209,6 +230,24 @@ def test_a_log_of_another_run_is_refused(world: Dataset, tmp_path: Path) -> None
         converse(world, "noise", noise(1), [0, 1], log=log, identity="fit 1")
 
 
+def test_logs_without_a_split_are_gone_on_with(world: Dataset, tmp_path: Path) -> None:
+    """The split became a choice when there were logs: those of the test keep their name."""
+    log = tmp_path / "log.jsonl"
+    converse(world, "noise", noise(1), [0, 1], log=log, identity="fit 1")
+    setting = {
+        "class": "Setting", "difficulty": "normal", "level": "paraphrased", "phrasing": "test",
+        "seed": 0, "n_turns": 5, "n_items": 5, "known": None, "batch_size": 64,
+    }  # fmt: skip
+    run = key(
+        data=world.fingerprint, system="noise", identity="fit 1", setting=setting, users=[0, 1]
+    )
+    assert {json.loads(line)["run"] for line in log.read_text().splitlines()} == {run}
+    with pytest.raises(DataError, match="another run"):
+        converse(
+            world, "noise", noise(1), [0, 1], Setting(split="valid"), log=log, identity="fit 1"
+        )
+
+
 def test_replay_gives_the_systems_own_dialogues(world: Dataset) -> None:
     setting = Setting(level="plain", batch_size=9)
     logged = converse(world, "reader", reader(), USERS, setting)
@@ -252,7 +291,11 @@ def test_malformed_scores_are_named(world: Dataset, system, complaint: str) -> N
 
 
 def test_settings_are_checked() -> None:
-    for change, name in (({"n_turns": 0}, "n_turns=0"), ({"known": -1}, "known=-1")):
+    wrong = (
+        ({"n_turns": 0}, "n_turns=0"), ({"known": -1}, "known=-1"),
+        ({"split": "train"}, "split='train' is not one of test, valid"),
+    )  # fmt: skip
+    for change, name in wrong:
         with pytest.raises(ConfigError, match=name):
             Setting(**change)
 

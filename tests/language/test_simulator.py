@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import re
 import unicodedata
 
@@ -65,6 +67,14 @@ def test_counts(data: Dataset, utterances: Utterances) -> None:
     assert utterances.frame["instance"].to_list() == list(range(len(utterances)))
     # what the Embedder has to read
     assert 8_000 < utterances.frame["text"].n_unique() < 11_500
+
+
+def test_the_table_is_the_one_that_everything_was_fitted_to(utterances: Utterances) -> None:
+    """Fits are kept under the words they were trained on: other words mean fitting all anew."""
+    content = json.dumps(utterances.frame.rows())
+    assert hashlib.sha256(content.encode()).hexdigest() == (
+        "838a78eacf3ced68ab6c46ec071b08425b01ffd8131efb42a4f0123e4be56eea"
+    )
 
 
 def test_targets_and_histories_are_those_of_the_split(

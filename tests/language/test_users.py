@@ -46,6 +46,15 @@ def film_world(data: Dataset) -> list[Situation]:
     return situations(data, range(data.n_users))
 
 
+def test_situations_of_a_split(data: Dataset) -> None:
+    users = [3, 0, 40]
+    for split, n_hidden in (("test", 1), ("valid", 2)):
+        for user, situation in zip(users, situations(data, users, split=split), strict=True):
+            items = data.interactions[user]
+            assert situation.target.item == items[-n_hidden]
+            assert np.array_equal(situation.history, items[:-n_hidden])
+
+
 def offers(situation: Situation, seed: int, n_turns: int = N_TURNS - 1) -> list[list[int]]:
     """Five items a turn, none twice and the target never."""
     others = np.arange(1, len(situation.catalogue.films))
