@@ -24,6 +24,7 @@ from .shops import invented
 from .test_simulator import bare_dataset, first_users
 
 CONFIG = SimulatorConfig(n_cuts=3, n_reused_cuts=3)
+BOOK = "replies", "place"
 OWN = ("split", "user", "cut", "target", "level", "phrasing")
 
 
@@ -82,7 +83,7 @@ def test_what_they_say_is_true_and_keeps_the_title(world: Dataset) -> None:
 
 def places(pool: str) -> list[str]:
     """How a pool refers to the items on offer."""
-    return [w for path, entry in all_pools().items() if path[0] == "place" for w in entry[pool]]
+    return [w for path, entry in all_pools().items() if path[:2] == BOOK for w in entry[pool]]
 
 
 def test_most_of_them_refuse_something(data: Dataset) -> None:
