@@ -59,6 +59,19 @@ def test_the_shares_are_those_of_the_explanation(residual):
     assert (direct in line) == residual
 
 
+def test_mostly_is_more_than_half():
+    near_half = 0
+    for history in ([2, 1], [2, 1, 12], [2, 6, 1, 12], [12, 2]):
+        for message in ("funny", "scary", "sad", "hilarious", "sad and scary", "funny and sad"):
+            conversation = chat(history=history)
+            turn = conversation.say(message)
+            lines = why(conversation, turn)
+            for share, line in zip(shares(conversation, turn), lines, strict=True):
+                assert ("mostly" in line.lower()) == (max(share.values()) > 0.5)
+                near_half += 0.5 < max(share.values()) < 0.6
+    assert near_half
+
+
 def test_a_liked_item_is_named_when_the_history_speaks():
     # of two known films, the comedy 12 is the nearest to a comedy: v is its genre
     conversation = chat(history=[2, 12, 16])
@@ -80,8 +93,8 @@ def test_what_the_words_ask_for_is_told_only_where_the_item_has_it():
 
 def test_earlier_messages_count_and_what_came_later_does_not():
     conversation = chat()
-    first = conversation.say("a horror film")
-    second = conversation.say("scary")
+    first = conversation.say("a scary film")
+    second = conversation.say("more please")
     lines = why(conversation, first), why(conversation, second)
     conversation.accept(2)
     conversation.say("actually a sad drama")
