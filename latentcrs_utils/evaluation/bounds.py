@@ -1,4 +1,4 @@
-"""What the printed metrics of one ranking say about each other, with no access to the ranking."""
+"""What printed metrics say about each other, with no access to the rankings or the dialogues."""
 
 from __future__ import annotations
 
@@ -27,6 +27,18 @@ def ndcg_bounds(
     """
     later = recall_n - recall_k
     return ndcg_k + later * gain(n), ndcg_k + later * gain(k + 1)
+
+
+def turns_bounds(s3: float, s5: float) -> tuple[float, float]:
+    """Bounds of AT over five turns, given S@3 and S@5 of the same dialogues; failures count 5.
+
+    AT is 5 - (S@1 + S@2 + S@3 + S@4), and S@k never falls: S@1 and S@2 lie between 0 and S@3, S@4
+    between S@3 and S@5. The bounds are linear, so means over runs obey them too.
+
+    Returns:
+        Lowest and highest possible AT.
+    """
+    return 5 - 3 * s3 - s5, 5 - 2 * s3
 
 
 def contradictions(

@@ -55,6 +55,9 @@ def lines(
         axes.axvspan(start, stop, color="#000000", alpha=(0.03, 0.08)[index % 2], linewidth=0)
         axes.annotate(name, ((start + stop) / 2, 1), xycoords=("data", "axes fraction"),
                       fontsize=8, ha="center", va="top")  # fmt: skip
+    steps = np.concatenate([np.asarray(x, float).ravel() for x, _ in curves.values()])
+    if np.all(steps == np.round(steps)):
+        axes.locator_params(axis="x", integer=True)  # there is no turn 1.5
     axes.margins(y=0.1)
     axes.grid(alpha=0.25)
     if len(curves) > 1:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentcrs_utils.evaluation.bounds import contradictions, gain, ndcg_bounds
+from latentcrs_utils.evaluation.bounds import contradictions, gain, ndcg_bounds, turns_bounds
 from latentcrs_utils.evaluation.metrics import ndcg, recall
 from latentcrs_utils.evaluation.published import DATA_SETS, METRICS, ROWS, printed
 
@@ -99,3 +99,17 @@ def test_which_printed_rows_cannot_be() -> None:
         (5, "amazon-video-games"),
     }
     assert len(bad) == 10
+
+
+@given(st.lists(st.integers(1, 5) | st.none(), min_size=1, max_size=30))
+def test_real_dialogues_never_leave_the_bounds(successes: list[int | None]) -> None:
+    turns = np.array([t or np.inf for t in successes])
+    low, high = turns_bounds((turns <= 3).mean(), (turns <= 5).mean())
+    assert low - 1e-9 <= np.minimum(turns, 5).mean() <= high + 1e-9
+
+
+def test_both_bounds_of_the_turns_are_reached() -> None:
+    early, late = np.array([1, 1, 4, np.inf]), np.array([3, 3, 5, np.inf])
+    for turns in (early, late):
+        assert ((turns <= 3).mean(), (turns <= 5).mean()) == (0.5, 0.75)
+    assert turns_bounds(0.5, 0.75) == (np.minimum(early, 5).mean(), np.minimum(late, 5).mean())

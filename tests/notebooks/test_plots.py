@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from latentcrs_utils import plots
+from latentcrs_utils.plots import charts
 from latentcrs_utils.plots.look import new_axes
 from latentcrs_utils.plots.points import _label_at_the_right
 
@@ -125,3 +126,12 @@ def test_dots(shown):
 def test_every_series_has_a_colour_a_marker_and_a_hatch_of_its_own():
     for looks in (plots.PALETTE, plots.MARKERS, plots.HATCHES):
         assert len(set(looks)) == 8
+
+
+@pytest.mark.parametrize(("x", "whole"), [(range(1, 6), True), ([0.5, 1.0, 3.25], False)])
+def test_what_is_counted_has_whole_ticks(monkeypatch, x, whole):
+    figures = []
+    monkeypatch.setattr(charts, "show", lambda figure, *rest, **more: figures.append(figure))
+    plots.lines({"a": (x, np.ones(len(x)))}, title="t", xlabel="x", ylabel="y")
+    ticks = figures[0].axes[0].get_xticks()
+    assert bool(np.all(ticks == np.round(ticks))) is whole

@@ -1,0 +1,151 @@
+"""What notebook 08 writes out by hand equals what the package computes, on inputs of its own."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from evaluation.dialogue_world import dataset, noise, reader
+
+from latentcrs_utils.data.sources import UNKNOWN_TITLE
+from latentcrs_utils.evaluation import bounds, conversing, dialogue_systems
+from latentcrs_utils.evaluation.dialogues import Dialogue, Exchange, success_by, turns_taken
+from latentcrs_utils.evaluation.ledger import Spent, ledger
+from latentcrs_utils.evaluation.paired import paired_difference
+from latentcrs_utils.language.agenda import MOST_NEW
+from latentcrs_utils.language.conditions import Film, holds
+from latentcrs_utils.language.users import Accept
+
+from .conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def by_hand():
+    """The twins of notebook 08; they call each other, so they share one namespace."""
+    notebook = nbformat.read(ROOT / "notebooks" / "08_multi_turn.ipynb", as_version=4)
+    cells = [c.source for c in notebook.cells if "twin" in c.metadata.get("tags", [])]
+    definitions = [
+        node for node in ast.parse("\n".join(cells)).body if isinstance(node, ast.FunctionDef)
+    ]
+    namespace = {
+        "np": np, "torch": torch, "Accept": Accept, "partners": dialogue_systems,
+        "paired_difference": paired_difference,
+    }  # fmt: skip
+    exec(compile(ast.Module(definitions, []), "08_multi_turn", "exec"), namespace)
+    return SimpleNamespace(**{node.name: namespace[node.name] for node in definitions})
+
+
+@pytest.fixture(params=range(4))
+def rng(request):
+    return np.random.default_rng(request.param)
+
+
+def held(turns, system="B"):
+    successes = [None if np.isinf(turn) else int(turn) for turn in turns]
+    return [Dialogue(system, user, 1, 0, turn, ()) for user, turn in enumerate(successes)]
+
+
+def test_the_agenda_keeps_the_rules_of_the_package(by_hand, rng):
+    """At most so much that is new, nothing twice, nothing false, the target taken."""
+    genres = ["Comedy", "Drama", "War", "Western", "Crime"]
+    films = {
+        title: {genres[i] for i in rng.choice(5, size=rng.integers(1, 4), replace=False)}
+        for title in ("Alpha", "Bravo", "Charlie", "Delta", "Echo")
+    }
+    for target in films:
+        goal = Film(1, target, None, frozenset(films[target]))
+        told: list[str] = []
+        for offered in [[], ["Alpha", "Bravo"], ["Charlie"], ["Delta", "Echo"], list(films)]:
+            said = by_hand.agenda(films, target, offered, told)
+            if target in offered:
+                assert said == ["That one!"]
+                break
+            assert len(said) <= MOST_NEW and not set(said) & set(told)
+            for line in said:
+                refuses = line.startswith("not ")
+                kind = "not genre=" if refuses else "genre="
+                assert holds(kind + line.removeprefix("not "), goal, ())
+                if refuses:
+                    assert any(line[4:] in films[title] for title in offered)
+            told += said
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_the_loop_holds_the_dialogues_of_the_package(by_hand, listens):
+    data = dataset()
+    setting = conversing.Setting(level="plain")
+    users = range(12)
+    deaf = noise(1)
+
+    def answering(states):
+        return dialogue_systems.Answer(deaf(states), [()] * len(states))
+
+    system = reader() if listens else answering
+    for theirs in conversing.converse(data, "one", system, users, setting):
+        history = data.histories("test").select([theirs.user])
+        nameless = [i for i, title in enumerate(data.titles) if title == UNKNOWN_TITLE]
+        (user,) = conversing.template_users(data, setting)([theirs.user])
+        barred = [*history[0].tolist(), *nameless]
+        said, offers, success = by_hand.talk(user, theirs.user, system, history, barred)
+        assert success == theirs.success and said == theirs.messages
+        # equal scores may stand in any order
+        ours = [set(offered) for offered in offers]
+        assert listens or ours == [set(exchange.offered) for exchange in theirs.exchanges]
+
+
+def test_metrics(by_hand, rng):
+    turns = rng.choice([1, 2, 3, 4, 5, np.inf], size=40)
+    for k in range(1, 6):
+        np.testing.assert_array_equal(by_hand.success_within(k, turns), success_by(held(turns), k))
+    np.testing.assert_array_equal(by_hand.turns_counted(turns), turns_taken(held(turns)))
+    few = np.minimum(turns, 3)
+    np.testing.assert_array_equal(by_hand.turns_counted(few, 3), turns_taken(held(few), 3))
+
+
+def test_differences(by_hand, rng):
+    ours, theirs = rng.choice([1, 4, np.inf], size=(2, 3, 50))
+    for k in (3, 5):
+        found = by_hand.gap(ours[0], theirs[0], k)
+        expected = paired_difference(success_by(held(ours[0]), k), success_by(held(theirs[0]), k))
+        assert (found.mean, found.low, found.high) == pytest.approx(
+            (expected.mean, expected.low, expected.high)
+        )
+    # seeds are averaged before users are drawn
+    found = by_hand.gap(ours, theirs)
+    assert found.per_user.shape == (50,)
+    assert found.mean == pytest.approx((ours <= 5).mean() - (theirs <= 5).mean())
+
+
+def test_bounds_of_the_turns(by_hand):
+    for s3, s5 in itertools.combinations_with_replacement(np.linspace(0, 1, 6), 2):
+        assert by_hand.turns_bounds(s3, s5) == bounds.turns_bounds(s3, s5)
+
+
+def test_tokens_of_a_dialogue(by_hand):
+    def count(text):
+        return [0] * 7 + [1] * len(text.split())
+
+    messages = ["a comedy please", "no war", "older"]
+    exchanges = tuple(
+        Exchange(
+            message, (), (), "template", (1,),
+            (Spent("embedding", len(count(" ".join(messages[:k]))), 1, 0.1),),
+        )
+        for k, message in enumerate(messages, start=1)
+    )  # fmt: skip
+    (dialogue,) = held([3])
+    bill = ledger([replace(dialogue, exchanges=exchanges)]).filter(purpose="recommending")
+    assert by_hand.tokens_read(messages, count) == bill["prompt_tokens_a_dialogue"].item() == 35
+
+
+def test_no_twin_is_left_out(by_hand):
+    source = ast.parse(Path(__file__).read_text(encoding="utf-8"))
+    used = {node.attr for node in ast.walk(source) if isinstance(node, ast.Attribute)}
+    assert set(vars(by_hand)) <= used
