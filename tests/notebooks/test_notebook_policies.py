@@ -277,7 +277,7 @@ def another_number(notebook):
 
 @breaks("opens_as_the_series")
 def a_chapter_missing_in_the_strip(notebook):
-    replace(notebook, r" · <small>08 multi turn</small>", "")
+    replace(notebook, r" · \[11 paper scale\]\(11_paper_scale\.ipynb\)", "")
 
 
 @breaks("has_a_card")
