@@ -6,7 +6,7 @@ reads, and what is left where images are off. The title of a figure says what th
 notebook gives it.
 """
 
-from .charts import bars, heatmap, histogram, lines
+from .charts import bars, heatmap, histogram, lines, stacks
 from .look import HATCHES, MARKERS, PALETTE, show
 from .points import dots, scatter, silhouettes
 
@@ -22,4 +22,5 @@ __all__ = [
     "scatter",
     "show",
     "silhouettes",
+    "stacks",
 ]

@@ -128,6 +128,56 @@ def bars(
     return show(figure, title, twin, save=save)
 
 
+def stacks(
+    rows: Mapping[str, Mapping[str, float]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    digits: int = 2,
+    save: str | Path | None = None,
+) -> str:
+    """Draw one horizontal bar per entry of ``rows``, stacked from its parts, and return the twin.
+
+    For shares that add up to a whole, such as a belief turn by turn. Parts wide enough have their
+    number inside.
+
+    Args:
+        rows: row -> part -> value; all rows have the same parts, at most eight, in one order.
+        title: the finding, in a sentence.
+        xlabel: what the length of a part is, with its unit.
+        ylabel: what the rows are.
+        digits: decimals in the bars and in the twin.
+        save: also write the PNG here.
+    """
+    parts = list(next(iter(rows.values())))
+    values = np.array([[row[part] for part in parts] for row in rows.values()], float)
+    figure, axes = new_axes(title, xlabel, ylabel, (7.2, 1.75 + 0.42 * len(rows)))
+    starts, places = np.cumsum(values, axis=1) - values, np.arange(len(rows))
+    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
+    for index, part in enumerate(parts):
+        style = filled(index)
+        axes.barh(places, values[:, index], left=starts[:, index], height=0.74, label=part, **style)
+        for place, start, value in zip(places, starts[:, index], values[:, index], strict=True):
+            if value >= 0.06 * values.sum(1).max():
+                axes.text(start + value / 2, place, f"{value:.{digits}f}", ha="center",
+                          va="center", fontsize=8, bbox=box)  # fmt: skip
+    axes.set_yticks(
+        places,
+        ["\n".join(textwrap.wrap(textwrap.shorten(r, 60, placeholder=" …"), 30)) for r in rows],
+    )
+    axes.invert_yaxis()
+    axes.margins(x=0)
+    figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=9)
+    facts = [
+        f"{name}: "
+        + ", ".join(f"{part} {x:.{digits}f}" for part, x in zip(parts, row, strict=True))
+        for name, row in zip(rows, values, strict=True)
+    ]
+    twin = f"{title}. {xlabel}, by {ylabel}: " + "; ".join(facts) + "."
+    return show(figure, title, twin, save=save)
+
+
 def heatmap(
     values: ArrayLike,
     *,

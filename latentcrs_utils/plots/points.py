@@ -175,7 +175,7 @@ def dots(
         save: also write the PNG here.
 
     Returns:
-        The text twin: each value, and its interval in brackets.
+        The text twin: each value, and its interval in brackets; "none" for NaN.
     """
     labels = list(next(iter(groups.values())))
     rows = len(labels) * max(1, 0.5 * len(groups))
@@ -200,6 +200,8 @@ def dots(
             ]
         style: dict[str, Any] = {"color": PALETTE[index % 8], "fmt": MARKERS[index % 8]}
         axes.errorbar(x, y, xerr=whiskers, label=series, capsize=2, markersize=5, **style)
+        for place in np.flatnonzero(np.isnan(x)):
+            said[place] = f"{labels[place]} none"
         facts.append((f"{series}: " if len(groups) > 1 else "") + ", ".join(said))
     axes.set_yticks(
         range(len(labels)), [textwrap.shorten(str(x), 60, placeholder=" …") for x in labels]

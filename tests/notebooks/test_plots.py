@@ -66,6 +66,14 @@ def test_heatmap(shown):
     assert "Columns c1, c2. r1 1.00 0.00; r2 0.00 1.00." in " ".join(twin.split())
 
 
+def test_stacks(shown):
+    rows = {"first": {"x": 0.75, "y": 0.25}, "second": {"x": 0.5, "y": 0.5}}
+    twin = plots.stacks(rows, title="x shrinks", xlabel="share", ylabel="turn")
+    assert_displayed(shown, twin, "x shrinks")
+    said = " ".join(twin.split())
+    assert "share, by turn: first: x 0.75, y 0.25; second: x 0.50, y 0.50." in said
+
+
 def test_histogram(shown):
     twin = plots.histogram({"a": np.arange(101)}, title="T", xlabel="x", ylabel="share", digits=0)
     assert_displayed(shown, twin, "T")
@@ -119,7 +127,7 @@ def test_dots(shown):
     )
     assert_displayed(shown, twin, "x is ahead")
     said = " ".join(twin.split())
-    assert "a: x 0.50 (0.40 to 0.60), y -0.25 (-0.30 to 0.10); b: x 0.12, y nan" in said
+    assert "a: x 0.50 (0.40 to 0.60), y -0.25 (-0.30 to 0.10); b: x 0.12, y none" in said
     assert said.endswith("no difference 0.00.")
 
 
