@@ -90,12 +90,12 @@ def then(answer: Callable[..., Any]) -> None:
     def of(asked: set[str], refused: set[str]) -> Requirements:
         conditions = [f"genre={g}" for g in sorted(asked)]
         conditions += [f"not genre={g}" for g in sorted(refused)]
-        return Requirements(tuple(map(Requirement, conditions)))
+        return Requirements(tuple(Requirement(c, evidence="said") for c in conditions))
 
     def reference(
         asked: set[str], refused: set[str], asked_now: set[str], refused_now: set[str]
     ) -> tuple[set[str], set[str]]:
-        after = of(asked, refused).then(of(asked_now, refused_now), "")
+        after = of(asked, refused).then(of(asked_now, refused_now), "said")
         return set(after.genres), set(after.not_genres)
 
     mark(

@@ -102,13 +102,15 @@ def bars(
         style = filled(index)
         label = series if len(groups) > 1 else None
         axes.barh(y, x, height=height * 0.92, label=label, **style)
-        ends = x.copy()
+        low = high = x
         if intervals and series in intervals:
             low, high = np.array([intervals[series][label] for label in labels], float).T
             axes.errorbar(x, y, xerr=[x - low, high - x], fmt="none", color="#222222", capsize=2)
-            ends = np.maximum(high, x)
+        ends = np.where(x < 0, np.minimum(low, x), np.maximum(high, x))
         for at, end, value in zip(y, ends, x, strict=True):
-            axes.text(end, at, f" {value:.{digits}f}", va="center", fontsize=8)
+            # beyond the end of the bar, on the side where there is no bar
+            side = "right" if value < 0 else "left"
+            axes.text(end, at, f" {value:.{digits}f} ", ha=side, va="center", fontsize=8)
     for name, value in (references or {}).items():
         axes.axvline(value, color="#444444", linestyle="--", linewidth=1.2, label=name)
     axes.set_yticks(
@@ -174,7 +176,7 @@ def stacks(
         + ", ".join(f"{part} {x:.{digits}f}" for part, x in zip(parts, row, strict=True))
         for name, row in zip(rows, values, strict=True)
     ]
-    twin = f"{title}. {xlabel}, by {ylabel}: " + "; ".join(facts) + "."
+    twin = f"{title}. {xlabel}: " + "; ".join(facts) + "."
     return show(figure, title, twin, save=save)
 
 

@@ -58,6 +58,16 @@ def test_bars(shown):
     assert "seen: x 0.50, y 0.25; unseen: x 0.12, y 1.00; chance 0.10" in " ".join(twin.split())
 
 
+def test_bars_below_zero_have_their_numbers_beside_them(shown, monkeypatch):
+    texts = []
+    monkeypatch.setattr(
+        "matplotlib.axes.Axes.text", lambda self, x, y, s, **style: texts.append((x, style["ha"]))
+    )
+    intervals = {"": {"x": (-0.7, -0.2), "y": (0.1, 0.4)}}
+    plots.bars({"": {"x": -0.5, "y": 0.25}}, title="T", xlabel="x", intervals=intervals)
+    assert texts == [(-0.7, "right"), (0.4, "left")]
+
+
 def test_heatmap(shown):
     twin = plots.heatmap(
         np.eye(2), rows=["r1", "r2"], columns=["c1", "c2"], title="T", xlabel="x", ylabel="y"
@@ -71,7 +81,7 @@ def test_stacks(shown):
     twin = plots.stacks(rows, title="x shrinks", xlabel="share", ylabel="turn")
     assert_displayed(shown, twin, "x shrinks")
     said = " ".join(twin.split())
-    assert "share, by turn: first: x 0.75, y 0.25; second: x 0.50, y 0.50." in said
+    assert "share: first: x 0.75, y 0.25; second: x 0.50, y 0.50." in said
 
 
 def test_histogram(shown):

@@ -1,0 +1,142 @@
+"""What notebook 07 writes out by hand equals what the package computes, on inputs of its own."""
+
+from __future__ import annotations
+
+import ast
+import json
+from itertools import permutations
+from math import factorial
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+
+from latentcrs_utils.conversation import Recommendation, filtering
+from latentcrs_utils.conversation.reading import spans
+from latentcrs_utils.conversation.reranking import NOTHING, Story, rerank_by_likelihood
+from latentcrs_utils.em import attribution, losses
+from latentcrs_utils.em.networks import IntentPrior
+from latentcrs_utils.language.guided import SchemaGuide
+from latentcrs_utils.language.matching import Matcher
+from latentcrs_utils.language.models import find_model, load_language_model
+from latentcrs_utils.language.requirements import Requirement, Requirements
+from latentcrs_utils.language.schemas import check_schema
+
+from .conftest import ROOT
+
+FIELDS = ("genre=Comedy", "genre=Western", "genre=Drama", "not genre=Horror", "not genre=War",
+          "decade=1950", "decade=1980", "era=1990-1993")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def by_hand():
+    """The twins of notebook 07; they call each other, so they share one namespace."""
+    notebook = nbformat.read(ROOT / "notebooks" / "07_conversation.ipynb", as_version=4)
+    cells = [c.source for c in notebook.cells if "twin" in c.metadata.get("tags", [])]
+    definitions = [
+        node for node in ast.parse("\n".join(cells)).body if isinstance(node, ast.FunctionDef)
+    ]
+    namespace = {"np": np, "torch": torch, "permutations": permutations, "factorial": factorial}
+    exec(compile(ast.Module(definitions, []), "07_conversation", "exec"), namespace)
+    return SimpleNamespace(**{node.name: namespace[node.name] for node in definitions})
+
+
+@pytest.fixture(params=range(4))
+def rng(request):
+    return np.random.default_rng(request.param)
+
+
+def test_belief(by_hand, rng):
+    """Equation 5 with the package's network: the user's vector is what its FFN gives."""
+    with torch.random.fork_rng():
+        torch.manual_seed(int(rng.integers(99)))
+        f = IntentPrior(6, 4, 8, 0.5).eval().requires_grad_(False)
+    S, x, anchors = (torch.from_numpy(rng.normal(size=shape)).float()
+                     for shape in ((1, 4), (1, 6), (5, 4)))  # fmt: skip
+    user = f.ffn(torch.cat([S, f.text(x)], dim=1))[0].numpy()
+    ours = by_hand.belief(user, f.W_m(anchors).numpy())
+    np.testing.assert_allclose(ours, f(S, x, anchors).softmax(1)[0], rtol=1e-5)
+    # large scores overflow nothing
+    assert by_hand.belief(np.array([1e4]), np.array([[1.0], [0.0]])).tolist() == [1.0, 0.0]
+
+
+def test_nats(by_hand, rng):
+    p = torch.from_numpy(rng.dirichlet(np.ones(5), size=2))
+    assert by_hand.nats(*p.numpy()) == pytest.approx(float(losses.kl(p[:1].log(), p[1:].log())))
+
+
+def test_left_out(by_hand):
+    for text in ("one", "no horror, though.", "a bit  darker than that"):
+        theirs = [(piece.text, piece.rest) for piece in spans([text], 24)]
+        ours = by_hand.left_out(text)
+        assert [word for word, _ in ours] == [word for word, _ in theirs]
+        assert [rest.split() for _, rest in ours] == [rest.split() for _, rest in theirs]
+
+
+def test_shapley(by_hand, rng):
+    for n in (1, 2, 3, 4):
+        worths = torch.from_numpy(rng.normal(size=2**n))
+        ours = by_hand.shapley(lambda who, w=worths: w[sum(1 << i for i in who)].item(), range(n))
+        np.testing.assert_allclose(list(ours.values()), attribution.shapley_values(worths))
+
+
+def test_tiers(by_hand, data, rng):
+    """On the films of the fixture, whatever is required; refused films are never allowed."""
+    matcher = Matcher(data)
+    rows = data.items.select("item", "year", "genres").iter_rows()
+    films = {item: (year, set(genres)) for item, year, genres in rows}
+    for _ in range(25):
+        chosen = rng.choice(FIELDS, size=rng.integers(1, 5), replace=False).tolist()
+        wanted = Requirements(tuple(map(Requirement, chosen)))
+        theirs = {step: set(np.flatnonzero(mask))
+                  for step, mask in filtering.steps(matcher, wanted) if step != "refusals"}  # fmt: skip
+        assert by_hand.tiers(films, wanted) == theirs, chosen
+        exact = {v for v, film in films.items() if by_hand.meets(film, wanted)}
+        assert exact == theirs[""]
+
+
+def test_mask(by_hand, model_dir):
+    form = {"type": "object", "required": ["sure"], "additionalProperties": False,
+            "properties": {"sure": {"enum": ["yes", "no", "nobody knows"]}}}  # fmt: skip
+    source = find_model("smollm2")
+    tokenizer = load_language_model(source, "float32").tokenizer
+    special = {n for n, token in tokenizer.added_tokens_decoder.items() if token.special}
+    tokens = {n: tokenizer.decode([n]) for n in range(len(tokenizer)) if n not in special}
+    valid = {f'{a}"sure"{b}:{c}"{value}"{d}' for value in ("yes", "no", "nobody knows")
+             for a in ("{", "{ ") for b in ("", " ") for c in ("", " ") for d in ("}", " }")}  # fmt: skip
+    guide = SchemaGuide(source, "float32", check_schema(form))
+    text = ""
+    while text not in valid:
+        ours = by_hand.continues(text, tokens, valid)
+        theirs = guide.restrict(torch.zeros(len(tokenizer))).isfinite().nonzero().flatten()
+        assert ours == set(theirs.tolist())
+        shortest = min(ours, key=lambda n: (len(tokens[n]), n))
+        text += tokens[shortest]
+        guide.advance(shortest)
+    assert json.loads(text)["sure"] in {"yes", "no", "nobody knows"}
+
+
+def test_gains(by_hand):
+    """A scorer for which a text is the likelier the more letters it shares with the prompt."""
+
+    def score(prompt, texts):
+        return [float(sum(letter in prompt for letter in text)) for text in texts]
+
+    items = [Recommendation(n, title, year, ("Comedy",), -n / 7)
+             for n, (title, year) in enumerate([("Quiz Zoo", 1991), ("Big", 1988), ("Jazz", 1951)])]  # fmt: skip
+    told = Story(["Jaws"], ["something with a quiz"])
+    theirs = rerank_by_likelihood(SimpleNamespace(score=score), items, told, weight=0.1)
+    ask = "\nThe film that the shop recommends:"
+    texts = [f" {item.title} ({item.year}, Comedy)" for item in items]
+    ours = by_hand.gains(score, f"{told}{ask}", f"{Story([], [NOTHING])}{ask}", texts)
+    assert ours == pytest.approx(theirs.gains)
+    assert len(set(ours)) > 1
+
+
+def test_no_twin_is_left_out(by_hand):
+    source = ast.parse(Path(__file__).read_text(encoding="utf-8"))
+    used = {node.attr for node in ast.walk(source) if isinstance(node, ast.Attribute)}
+    assert set(vars(by_hand)) <= used
