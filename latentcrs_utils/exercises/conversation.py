@@ -50,7 +50,7 @@ def shares(answer: Callable[..., Any]) -> None:
     """
 
     def reference(worth: Mapping[frozenset[str], float]) -> dict[str, float]:
-        players = sorted(max(worth, key=len))
+        players = sorted({player for coalition in worth for player in coalition})
         coalitions = [
             frozenset(p for i, p in enumerate(players) if c >> i & 1)
             for c in range(2 ** len(players))

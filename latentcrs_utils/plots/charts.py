@@ -155,7 +155,7 @@ def stacks(
     parts = list(next(iter(rows.values())))
     values = np.array([[row[part] for part in parts] for row in rows.values()], float)
     figure, axes = new_axes(title, xlabel, ylabel, (7.2, 1.75 + 0.42 * len(rows)))
-    starts, places = np.cumsum(values, axis=1) - values, np.arange(len(rows))
+    starts, places = np.cumsum(values, axis=1) - values, range(len(rows))
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
     for index, part in enumerate(parts):
         style = filled(index)
