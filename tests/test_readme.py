@@ -7,6 +7,7 @@ import polars as pl
 from latentcrs_utils.evaluation.one_turn import LEVELS
 from tools import readme
 from tools.readme_bench import bench_part
+from tools.readme_dialogues import READERS, dialogues_part
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,3 +77,40 @@ def test_bench_part_prints_the_record_with_its_aims():
     assert "2 CPU cores, 1 thread, the clock, 2026-01-01, `python -m benchmarks`" in part
     without = bench_part(recorded | {"against": []})
     assert "instead of" not in without and "RecBole" not in without
+
+
+def test_dialogues_part_prints_the_records():
+    def row(system: str, **values: float | None) -> dict:
+        start = {"system": system, "S@3": 0.5, "S@5": 0.6, "S@5_low": 0.55, "S@5_high": 0.65}
+        gap = {"S@5_gap": 0.031, "S@5_gap_low": 0.007, "S@5_gap_high": 0.054}
+        return start | {"AT": 3.25} | gap | values
+
+    bill = {
+        "system": "LatentCRS+", "purpose": "recommending", "prompt_tokens_a_turn": 54.91,
+        "completion_tokens_a_turn": 1.0, "seconds_a_turn": 0.0483,
+    }  # fmt: skip
+    systems = [row("fusion without intents"), row("LatentCRS+", **{"S@5": 0.569})]
+    result = {
+        "difficulty": "normal", "level": "plain", "known": 2, "systems": systems,
+        "ledger": [bill, bill | {"purpose": "embedding", "system": "nobody"}],
+    }  # fmt: skip
+    recorded = {
+        "results": [result], "users": 938, "seeds": [0], "command": "the command",
+        "date": "2026-01-01",
+    }  # fmt: skip
+    read = [
+        {"reader": name, "level": "plain", "phrasing": phrasing, "precision": p, "recall": 0.25}
+        for name in READERS
+        for phrasing, p in (("test", None), ("train", 0.9))
+    ]
+    extraction = recorded | {"model": "a model", "rows": read}
+    several = recorded | {"seeds": [0, 1, 2]}
+    part = dialogues_part(recorded, several, recorded, recorded, extraction)
+    assert "| fusion without intents | **0.600** (3.25) |" in part
+    assert "| **LatentCRS+** | 0.569 (3.25) |" in part
+    assert "-0.031 (-0.054 to -0.007) at *plain*" in part
+    assert "mean of 3 seeds of models and users" in part
+    assert "| normal, plain | **LatentCRS+** | 0.500 | 0.569 (0.550 to 0.650) | 3.25 |" in part
+    assert "| films known | 2 |" in part
+    assert "| both | – / 0.25 |" in part and "0.90" not in part
+    assert "| **LatentCRS+** | plain | 54.9 | 1.0 | 0.048 |" in part and "nobody" not in part

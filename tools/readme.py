@@ -17,6 +17,7 @@ if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tools.readme_bench import bench_part
+from tools.readme_dialogues import dialogues_part
 from tools.readme_full_size import full_size_part
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +25,16 @@ BENCH = ROOT / "results" / "bench.json"
 FULL_SIZE = ROOT / "results" / "one_turn_ml-1m.json"
 FROM_NOTHING = ROOT / "results" / "from_nothing_ml-1m.json"
 RESULTS = ROOT / "results" / "one_turn_ml-100k.json"
+DIALOGUES = tuple(
+    ROOT / "results" / f"{name}_ml-100k.json"
+    for name in (
+        "multi_turn",
+        "seeds",
+        "multi_turn_variants",
+        "cold_start",
+        "extraction",
+    )
+)
 PICTURE = ROOT / "results" / "one_turn_ml-100k.png"
 OURS = ("LatentCRS", "LatentCRS+")
 TALKERS = ("backbone alone", "backbone + lexicon filter", "fusion without intents", *OURS)
@@ -115,6 +126,7 @@ def readme(text: str) -> str:
     text = fill(text, "results", results_part(_read(RESULTS)))
     text = fill(text, "bench", bench_part(_read(BENCH)))
     text = fill(text, "full size", full_size_part(_read(FULL_SIZE), _read(FROM_NOTHING)))
+    text = fill(text, "dialogues", dialogues_part(*map(_read, DIALOGUES)))
     return fill(text, "notebooks", notebooks_part())
 
 

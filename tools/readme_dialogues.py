@@ -13,21 +13,25 @@ READERS = ("lexicon", "model, evidence", "both", "model")
 
 def dialogues_part(
     multi_turn: dict[str, Any],
+    seeds: dict[str, Any],
     variants: dict[str, Any],
     cold_start: dict[str, Any],
     extraction: dict[str, Any],
 ) -> str:
-    """Success by level, the variants, cold start, what F reads, and what a turn costs.
+    """Success by level and seed, the variants, cold start, what F reads, and what a turn costs.
 
     Args:
-        multi_turn, variants, cold_start: what `python -m latentcrs_utils.evaluation.multi_turn`
-            wrote: all users; fewer users with the variants that ask a language model; one level
-            with the histories cut.
+        multi_turn, seeds, variants, cold_start: what the command
+            `python -m latentcrs_utils.evaluation.multi_turn` wrote: all users at all levels; one
+            level with several seeds; fewer users with the variant that asks a language model; one
+            level with the histories cut.
         extraction: what `python -m latentcrs_utils.evaluation.extraction` wrote.
     """
     return "\n".join(
         [
             *levels_part(multi_turn),
+            "",
+            *seeds_part(seeds),
             "",
             *variants_part(variants),
             "",
@@ -65,16 +69,25 @@ def levels_part(recorded: dict[str, Any]) -> list[str]:
             value = f"**{value}**" if rows[name]["S@5"] == best[level] else value
             cells.append(f"{value} ({rows[name]['AT']:.2f})")
         lines.append(f"| {shown(name)} | " + " | ".join(cells) + " |")
-    gaps = [
-        f"{-rows[RIVAL]['S@5_gap']:+.3f} at *{level}* "
-        f"({-rows[RIVAL]['S@5_gap_high']:+.3f} to {-rows[RIVAL]['S@5_gap_low']:+.3f})"
-        for level, rows in by_level.items()
-    ]
+    gaps = [f"{gap_to(rows[RIVAL])} at *{level}*" for level, rows in by_level.items()]
     return [
         *lines,
         "",
         f"95 % bootstrap intervals over users reach at most ±{half:.3f}. `LatentCRS+` minus the "
         f"fusion without intents, the same users: {', '.join(gaps)}. {made(recorded)}",
+    ]
+
+
+def seeds_part(recorded: dict[str, Any]) -> list[str]:
+    """One level with several seeds, and the gaps that a claim depends on."""
+    (result,) = recorded["results"]
+    rows = {row["system"]: row for row in result["systems"]}
+    values = ", ".join(f"{shown(name)} {row['S@5']:.3f}" for name, row in rows.items())
+    gaps = ", ".join(f"to {name} {gap_to(rows[name])}" for name in rows if name != "LatentCRS+")
+    return [
+        f"The same at *{result['level']}*, {seeds_of(recorded)} of models and users, S@5: "
+        f"{values}. "
+        f"Distance of `LatentCRS+`, with its interval over users: {gaps}. {made(recorded)}"
     ]
 
 
@@ -161,6 +174,12 @@ def cost_part(*records: dict[str, Any]) -> list[str]:
                 f"| {row['completion_tokens_a_turn']:.1f} | {row['seconds_a_turn']:.3f} |"
             )
     return lines
+
+
+def gap_to(row: dict[str, Any]) -> str:
+    """S@5 of `LatentCRS+` minus that of a row, with its 95 % interval."""
+    low, high = -row["S@5_gap_high"], -row["S@5_gap_low"]
+    return f"{-row['S@5_gap']:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def shown(system: str) -> str:

@@ -213,8 +213,10 @@ def _overridden(old: Requirement, later: Requirements, message: str) -> bool:
 
 def _adds(new: Requirement, message: str) -> bool:
     """Say whether a requirement stands behind "or" or "also"."""
+    if not new.evidence:
+        return False
     before, found, _ = message.partition(new.evidence)
-    return bool(new.evidence and found and _ALSO.search(before))
+    return bool(found and _ALSO.search(before))
 
 
 def _together(old: Requirement | None, new: Requirement) -> Requirement:

@@ -88,6 +88,12 @@ def test_a_new_price_takes_the_place_of_the_old_even_behind_or() -> None:
     assert first.then(second, "or under $50").conditions == ("price=50",)
 
 
+def test_a_requirement_without_evidence_takes_the_place_of_the_old() -> None:
+    old, new = Requirement("decade=1980s", "eighties"), Requirement("decade=1990s", "")
+    held = Requirements((old,)).then(Requirements((new,)), "or so")
+    assert held.conditions == ("decade=1990s",)
+
+
 def test_said_again_it_keeps_the_latest_words_and_both_sources() -> None:
     first = Requirements((Requirement("genre=Horror", "scary", "lexicon"),))
     again = Requirements((Requirement("genre=Horror", "ghosts", "model"),))
