@@ -23,7 +23,7 @@ TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE LATENTCRS_PROGRESS=0 \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit lint check-notebooks browser lab chat notebooks bench results doctor clean
+.PHONY: help setup run test unit lint check-notebooks browser lab chat notebooks bench results dialogues doctor clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
@@ -81,6 +81,15 @@ results: $(STAMP)  ## the results table over several seeds, recorded and put int
 
 bench: $(STAMP)  ## the speed of every stage against its floor and others' code, recorded and put into the README
 	$(PY) -m benchmarks
+	$(PY) tools/readme.py
+
+# Every record names the command that made it.
+DIALOGUES := multi_turn seeds multi_turn_variants cold_start extraction reranking refusals
+dialogues: $(STAMP)  ## the tables of whole dialogues again, recorded and put into the README (hours)
+	@for record in $(DIALOGUES); do \
+	  command=$$($(PY) -c "import json; print(json.load(open('results/$${record}_ml-100k.json'))['command'])") || exit 1; \
+	  echo "$$command"; eval "$(PY) $${command#python }" || exit 1; \
+	done
 	$(PY) tools/readme.py
 
 doctor:  ## check the installation; says what to do where something is wrong

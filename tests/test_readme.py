@@ -105,7 +105,17 @@ def test_dialogues_part_prints_the_records():
     ]
     extraction = recorded | {"model": "a model", "rows": read}
     several = recorded | {"seeds": [0, 1, 2]}
-    part = dialogues_part(recorded, several, recorded, recorded, extraction)
+    gap = {"NDCG@20_gap": -0.023, "NDCG@20_gap_low": -0.036, "NDCG@20_gap_high": -0.0106}
+    names = ("LatentCRS+", "LatentCRS+ F", "backbone + lexicon filter")
+    of_all = {name: {"NDCG@20": 0.3944} for name in names}
+    reranking = recorded | {
+        "filter": [{"level": "plain", "n": 938, **of_all, f"to {names[2]}": gap}],
+        "validation": {"n": 100, "best": gap, "rows": [gap] * 16},
+        "test": {"weight": 0.01, "n_candidates": 20, "rows": [{"n": 25, **gap}]},
+    }
+    part = dialogues_part(recorded, several, recorded, recorded, extraction, reranking)
+    assert "| plain | 0.394 | 0.394 | 0.394 | -0.023 (-0.036 to -0.011) |" in part
+    assert "the best of 16 choices on 100 validation users" in part
     assert "| fusion without intents | **0.600** (3.25) |" in part
     assert "| **LatentCRS+** | 0.569 (3.25) |" in part
     assert "-0.031 (-0.054 to -0.007) at *plain*" in part

@@ -17,6 +17,7 @@ def dialogues_part(
     variants: dict[str, Any],
     cold_start: dict[str, Any],
     extraction: dict[str, Any],
+    reranking: dict[str, Any],
 ) -> str:
     """Success by level and seed, the variants, cold start, what F reads, and what a turn costs.
 
@@ -26,6 +27,7 @@ def dialogues_part(
             level with several seeds; fewer users with the variant that asks a language model; one
             level with the histories cut.
         extraction: what `python -m latentcrs_utils.evaluation.extraction` wrote.
+        reranking: what `python -m latentcrs_utils.evaluation.reranking` wrote.
     """
     return "\n".join(
         [
@@ -34,6 +36,8 @@ def dialogues_part(
             *seeds_part(seeds),
             "",
             *variants_part(variants),
+            "",
+            *one_turn_part(reranking),
             "",
             *cold_part(cold_start),
             "",
@@ -110,6 +114,27 @@ def variants_part(recorded: dict[str, Any]) -> list[str]:
     return [*lines, "", made(recorded)]
 
 
+def one_turn_part(recorded: dict[str, Any]) -> list[str]:
+    """Variants F and V in one turn: NDCG@20 beside B and the plain filter."""
+    rival, tested, best = "backbone + lexicon filter", recorded["test"], recorded["validation"]
+    lines = [
+        f"The variants in one turn, NDCG@20: F beside B and the plain filter on all "
+        f"{recorded['filter'][0]['n']} test users, V minus B on {tested['rows'][0]['n']} of them "
+        f"(weight {tested['weight']} and {tested['n_candidates']} candidates, the best of "
+        f"{len(best['rows'])} choices on {best['n']} validation users, where it is "
+        f"{best['best']['NDCG@20_gap']:+.4f} from B):",
+        "",
+        "| | B | F | plain filter | F minus plain filter | V minus B |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for row, v in zip(recorded["filter"], tested["rows"], strict=True):
+        values = (row["LatentCRS+"], row["LatentCRS+ F"], row[rival])
+        cells = [f"{value['NDCG@20']:.3f}" for value in values]
+        cells += [interval(row[f"to {rival}"], "NDCG@20"), interval(v, "NDCG@20")]
+        lines.append(f"| {row['level']} | " + " | ".join(cells) + " |")
+    return [*lines, "", made(recorded)]
+
+
 def cold_part(recorded: dict[str, Any]) -> list[str]:
     """S@5 against the number of known films."""
     results = recorded["results"]
@@ -180,6 +205,12 @@ def gap_to(row: dict[str, Any]) -> str:
     """S@5 of `LatentCRS+` minus that of a row, with its 95 % interval."""
     low, high = -row["S@5_gap_high"], -row["S@5_gap_low"]
     return f"{-row['S@5_gap']:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def interval(row: dict[str, Any], metric: str) -> str:
+    """A recorded gap with its 95 % interval."""
+    low, high = row[f"{metric}_gap_low"], row[f"{metric}_gap_high"]
+    return f"{row[f'{metric}_gap']:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def shown(system: str) -> str:
