@@ -17,9 +17,15 @@ def escape(text: object) -> str:
         text: anything; its `str` is taken.
     """
     characters = (
-        c
-        if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")
-        else "\N{REPLACEMENT CHARACTER}"
+        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs") else _REPLACEMENT
         for c in str(text)
     )
     return html.escape("".join(characters), quote=True)
+
+
+def text(value: object) -> str:
+    """Foreign text: escaped, and isolated so that right-to-left words turn nothing around.
+
+    JupyterLab sets formulas in widgets, too; the class keeps it from reading "$5 or $10" as one.
+    """
+    return f'<bdi class="mathjax_ignore" dir="auto">{escape(value)}</bdi>'

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentcrs_utils.conversation import Recommendation, Turn
-from latentcrs_utils.widgets import escape, render
+from latentcrs_utils.widgets import bars, escape, render
+from latentcrs_utils.widgets.html import text
 
 
 @given(st.text())
@@ -37,12 +38,12 @@ def test_escape_by_hand():
     ],
 )
 def test_a_bar_has_words(after, before, words):
-    assert render.bar_words(after, before) == words
+    assert bars.bar_words(after, before) == words
 
 
 def test_bars_are_six_and_the_rest_is_summed():
     after = {f"intent {j}": p for j, p in enumerate([0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05])}
-    page = render.intent_bars(after, None, n_intents=8)
+    page = bars.intent_bars(after, None, n_intents=8)
     assert page.count("lcrs-name") == 6 and "intent 6" not in page
     assert "2 other intents together: 10 %." in page
     assert "lcrs-mark" not in page
@@ -51,7 +52,7 @@ def test_bars_are_six_and_the_rest_is_summed():
 
 
 def test_bars_share_one_scale_with_what_was_before():
-    page = render.intent_bars({"a": 0.2, "b": 0.1}, {"a": 0.1, "b": 0.4}, n_intents=2)
+    page = bars.intent_bars({"a": 0.2, "b": 0.1}, {"a": 0.1, "b": 0.4}, n_intents=2)
     assert re.findall(r"--now:([\d.]+)%;--was:([\d.]+)%", page) == [
         ("50.0", "25.0"),
         ("25.0", "100.0"),
@@ -71,7 +72,7 @@ def test_a_growing_reply_is_shown_as_far_as_it_goes():
 
 
 def test_foreign_text_is_kept_from_the_setter_of_formulas():
-    assert render.text("$5 or $10") == '<bdi class="mathjax_ignore" dir="auto">$5 or $10</bdi>'
+    assert text("$5 or $10") == '<bdi class="mathjax_ignore" dir="auto">$5 or $10</bdi>'
 
 
 def test_a_turn_is_heard_with_all_its_films():

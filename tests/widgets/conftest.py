@@ -1,0 +1,37 @@
+"""What all tests of the view share: sentences on why that need no fitted model."""
+
+import threading
+
+import pytest
+
+from latentcrs_utils.conversation import transcript
+from latentcrs_utils.widgets import answers
+
+from .hands import GOOD, app_with
+
+
+@pytest.fixture(autouse=True)
+def reasons(monkeypatch):
+    """Each item's reason names it; the real ones need a model with weights."""
+
+    def why(conversation, turn):
+        return tuple(f"Because it is {item.label}." for item in turn.items)
+
+    for module in (answers, transcript):
+        monkeypatch.setattr(module, "why", why)
+
+
+@pytest.fixture
+def slow():
+    """An app whose language model waits until it is told to go on."""
+    begun, go = threading.Event(), threading.Event()
+
+    def pause():
+        begun.set()
+        assert go.wait(10)
+
+    app = app_with(GOOD, GOOD, before_piece=pause)
+    app.begun, app.go = begun, go
+    yield app
+    go.set()
+    app.wait(10)

@@ -1,0 +1,58 @@
+"""Hands and eyes for the view: make an app, press its buttons, read what is on its screen."""
+
+import threading
+
+from conversation.fakes import FakeModel, FakeTalker
+
+from latentcrs_utils.widgets import ChatApp
+
+GOOD = "Night of the Moth may be the one."
+
+
+def app_with(*replies, user=42, before_piece=None, **more) -> ChatApp:
+    talker = FakeTalker(*replies, before_piece=before_piece) if replies else None
+    return ChatApp(FakeModel(), user=user, talker=talker, **more)
+
+
+def ask(app: ChatApp, text: str) -> dict:
+    assert app.submit(text), app.state()["status"]
+    assert app.wait(10)
+    return app.state()
+
+
+def html(widget) -> str:
+    """All HTML on the screen."""
+    own = getattr(widget, "value", "") if type(widget).__name__ == "HTML" else ""
+    return own + "".join(html(child) for child in getattr(widget, "children", ()))
+
+
+def buttons(widget, name: str) -> list:
+    own = [widget] if getattr(widget, "description", None) == name else []
+    return own + [b for child in getattr(widget, "children", ()) for b in buttons(child, name)]
+
+
+def press(app: ChatApp, name: str, place: int = 0) -> dict:
+    """Press a button by its words, and wait for what it does."""
+    buttons(app.widget, name)[place].click()
+    assert app.wait(10)
+    return app.state()
+
+
+def enter(box, text: str) -> None:
+    """Type into a box and press Enter: the key comes first, then the text that it confirms."""
+    box._handle_custom_msg({"event": "submit"}, [])
+    box.value = text
+    for timer in [t for t in threading.enumerate() if isinstance(t, threading.Timer)]:
+        timer.join(10)
+
+
+def sent(widget) -> list:
+    """Collect the custom messages of a widget to the browser."""
+    messages: list = []
+    widget.send = lambda content, buffers=None: messages.append(content)
+    return messages
+
+
+def shown(widget) -> bool:
+    """Whether a widget is on the screen, as far as it is up to itself."""
+    return "lcrs-hidden" not in widget._dom_classes
