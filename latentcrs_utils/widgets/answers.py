@@ -54,7 +54,12 @@ class Answers:
         self.worker.start(job, self._finish)
 
     def answer(
-        self, view: TurnView, ask: Callable[..., Turn | None], back: Callable[[], None], kept: str
+        self,
+        view: TurnView,
+        ask: Callable[..., Turn | None],
+        back: Callable[[], None],
+        kept: str,
+        done: str = "Ready",
     ) -> Turn | None:
         """Ask for one turn and show it; in the worker's thread.
 
@@ -63,6 +68,7 @@ class Answers:
             ask: `Conversation.say` and the like, but for `stream`, `stop` and `watch`.
             back: makes the screen what it was, if there is no answer.
             kept: how a sentence ends that says what became of the message then.
+            done: what the status line says at the end.
 
         Returns:
             The turn; None if there is no answer.
@@ -85,7 +91,7 @@ class Answers:
             self._end = (f"That failed ({what}); {kept} Try again, or choose variant B.", "problem")
         else:
             if turn is not None:
-                self._end = ("Stopped" if self.worker.stopped.is_set() else "Ready", "idle")
+                self._end = ("Stopped" if self.worker.stopped.is_set() else done, "idle")
                 view.show_reply(turn)
                 self.board.screen.heard.value = render.heard(turn)
                 view.show_items(turn, why(self.board.conversation, turn))

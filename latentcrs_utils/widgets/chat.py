@@ -130,20 +130,19 @@ class ChatApp:
             if not self.board.views:
                 return self._say("There is no message to answer again: write one below.")
             self.screen.driver.leave()
-            *kept, old = self.board.views
+            *others, old = self.board.views
             view = self.board.new_view(old.message, old.who)
 
             def back() -> None:
-                self.board.show([*kept, old])
+                self.board.show([*others, old])
                 close(view.widget)
 
             def job() -> None:
-                if self._answers.answer(
-                    view, self.conversation.retry, back, "the earlier answer stays."
-                ):
+                kept, done = "the earlier answer stays.", "Answered again"
+                if self._answers.answer(view, self.conversation.retry, back, kept, done):
                     close(old.widget)
 
-            self._answers.start([*kept, view], job)
+            self._answers.start([*others, view], job)
         return True
 
     def drive(self, *, to_the_end: bool = False) -> bool:

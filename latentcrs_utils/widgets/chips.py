@@ -44,7 +44,7 @@ class Chips:
         self.chips = tuple(chips)
         self._grow(len(chips))
         for made, chip in zip(self._pool, chips, strict=False):
-            made.description, made.tooltip = f"{chip.words}  ✕", chip.tip
+            made.description, made.tooltip = f"{chip.words} ✕", chip.tip
         self.widget.children = [self._heading, *self._pool[: len(chips)]]
         show(self.widget, bool(chips))
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EXPLAINED: dict[VariantName, str] = {
     "B": "B · the recommender's best",
     "F": "F · must meet your requirements",
-    "V": f"V · language model re-orders the best {RerankConfig().n_candidates}",
+    "V": f"V · LLM re-orders the best {RerankConfig().n_candidates}",
 }
 """One line for each variant."""
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import ipywidgets as w
 
-# Enter arrives before the text that it confirms; when no new text follows, none was typed.
-_SECONDS_FOR_TEXT = 0.25
+# Enter arrives before the text that it confirms, on a busy machine long before; when no new text
+# follows, none was typed. A box that tells each letter at once needs less.
+_SECONDS_FOR_TEXT, _SECONDS_FOR_LETTER = 1.0, 0.25
 
 
 def box(kind: type[w.Box], children: Sequence[w.Widget], *classes: str) -> w.Box:
@@ -59,13 +60,14 @@ class EnterKey:
 
     def __init__(self, box: w.Text, submit: Callable[[], Any]):
         self._lock, self._pressed, self._submit = threading.Lock(), False, submit
+        self._seconds = _SECONDS_FOR_LETTER if box.continuous_update else _SECONDS_FOR_TEXT
         box.on_msg(self._on_message)
         box.observe(lambda _: self._act(), "value")
 
     def _on_message(self, _: w.Widget, content: dict[str, Any], __: Any) -> None:
         if content.get("event") == "submit":
             self._pressed = True
-            timer = threading.Timer(_SECONDS_FOR_TEXT, self._act)
+            timer = threading.Timer(self._seconds, self._act)
             timer.daemon = True
             timer.start()
 

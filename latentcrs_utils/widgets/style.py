@@ -88,6 +88,7 @@ _TALK = """
 .lcrs .lcrs-scroll { display: flex; flex-direction: column-reverse; overflow-y: auto;
   height: clamp(340px, 62vh, 640px); overflow-x: hidden; border: 1px solid var(--line);
   border-radius: 10px; background: var(--paper); box-sizing: border-box; }
+.lcrs-picker:not(.lcrs-hidden) ~ .lcrs-main .lcrs-scroll { height: auto; }
 .lcrs-log { padding: 12px; gap: 12px; margin-bottom: auto; box-sizing: border-box; width: 100%; }
 .lcrs-turn { gap: 8px; flex: none; }
 .lcrs-me, .lcrs-it { max-width: 86%; width: fit-content; padding: 7px 12px; border-radius: 12px;
@@ -149,7 +150,7 @@ _BUTTONS = """
 .lcrs .lcrs-variants { width: 100%; height: auto; margin: 0; display: flex; flex-wrap: wrap; }
 .lcrs .lcrs-variants > .widget-label { position: absolute; width: 1px; height: 1px;
   overflow: hidden; clip-path: inset(50%); }
-.lcrs .lcrs-variants .widget-radio-box { display: flex; flex-flow: row wrap; gap: 3px 18px;
+.lcrs .lcrs-variants .widget-radio-box { display: flex; flex-flow: row wrap; gap: 3px 16px;
   width: 100%; height: auto; margin: 0; padding: 0; }
 .lcrs .lcrs-variants label { display: flex; flex-direction: row-reverse; gap: 7px; height: auto;
   justify-content: flex-end; align-items: baseline;
@@ -162,6 +163,7 @@ _BUTTONS = """
 .lcrs .lcrs-settings .widget-label { flex: 0 0 80px; text-align: left; font-size: 13px; }
 .lcrs .lcrs-settings select { height: 30px; border-radius: 8px; flex: 1 1 auto; min-width: 0;
   font-size: 13px; }
+.lcrs .lcrs-drive .jupyter-button { padding: 0 9px; }
 .lcrs-drive .lcrs-small { margin-top: 8px; font-size: 13px; color: var(--ink); }
 .lcrs-files a { color: var(--accent); text-decoration: underline; margin-right: 16px;
   line-height: 26px; border-radius: 3px; }

@@ -10,7 +10,7 @@ import pytest
 from .appearance import sideways, too_pale
 from .journey import HOSTILE, converse
 from .servers import Server
-from .visit import SECONDS_TO_OPEN, Visit
+from .visit import SECONDS_TO_ANSWER, SECONDS_TO_OPEN, Visit
 
 pytestmark = pytest.mark.browser
 
@@ -34,16 +34,34 @@ def test_voila_conversation_by_keyboard_alone(voila, visit):
 
 
 def test_voila_on_a_phone_in_the_dark(voila, visit):
-    here = open_chat(visit, voila, "?theme=dark", viewport={"width": 375, "height": 740})
+    here = open_chat(visit, voila, "?theme=dark", viewport={"width": 360, "height": 740})
     here.picture("opened")
     assert sideways(here.page) == []
-    here.page.get_by_label("Your message").fill(HOSTILE)
+    here.page.get_by_role("button", name="Build a history").click()
+    here.await_status("A new conversation as you")
+    here.page.get_by_label("Find a film").fill(HOSTILE)
+    here.page.get_by_text("No film has these words in its title").wait_for()
+    here.page.get_by_label("Find a film").fill("")
+    here.page.get_by_role("button", name="Fargo (1996)").click()
+    here.await_status("Your history has 1 film.")
+    here.picture("history")
+    assert sideways(here.page) == [] and too_pale(here.page) == []
+    here.page.get_by_label("F · must meet your requirements").check()
+    here.page.get_by_label("Your message").fill("a western musical from the 1940s")
     here.page.keyboard.press("Enter")
     here.await_answer(1)
+    assert here.texts(".lcrs-left .lcrs-chip") == ["Western ✕", "Musical ✕", "the 1940s ✕"]
+    here.page.locator(".lcrs-gave-way").scroll_into_view_if_needed()
+    here.picture("requirements")
+    assert sideways(here.page) == [] and too_pale(here.page) == []
+    here.page.get_by_label("Your message").fill(HOSTILE)
+    here.page.keyboard.press("Enter")
+    here.await_answer(2)
     here.picture("answer")
     here.page.locator(".lcrs-bars").scroll_into_view_if_needed()
     here.picture("bars")
-    assert here.texts(".lcrs-me") == [HOSTILE]
+    assert here.texts(".lcrs-me")[-1] == HOSTILE
+    assert here.page.locator(".lcrs :is(img, script, mjx-container, .MathJax)").count() == 0
     assert sideways(here.page) == []
     here.page.get_by_role("button", name="Not this").first.click()
     here.await_status("Noted")
@@ -52,6 +70,16 @@ def test_voila_on_a_phone_in_the_dark(voila, visit):
     here.await_status("There is no user '100000'")
     assert too_pale(here.page) == []
     here.picture("problem")
+    here.page.get_by_role("button", name="Run to the end").click()
+    here.page.wait_for_function(
+        "/^It (accepted|gave up)/.test("
+        "document.querySelector('.lcrs-drive [role=status]')?.innerText)",
+        timeout=5000 * SECONDS_TO_ANSWER,
+    )
+    here.await_status("Ready")
+    here.page.locator(".lcrs-drive").scroll_into_view_if_needed()
+    here.picture("driven")
+    assert sideways(here.page) == [] and too_pale(here.page) == []
     here.page.set_viewport_size({"width": 1280, "height": 900})
     here.picture("wide")
     assert too_pale(here.page) == []

@@ -55,6 +55,13 @@ class Visit:
         """Texts of all elements that match."""
         return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
 
+    def whys(self, n: int) -> list[str]:
+        """Why so many items are there, once each card says it."""
+        self.page.wait_for_function(
+            "n => document.querySelectorAll('.lcrs-why').length === n", arg=n
+        )
+        return self.texts(".lcrs-why")
+
     def await_status(self, words: str) -> None:
         """Wait until the chat's status line begins with these words."""
         self.page.wait_for_function(
@@ -67,8 +74,8 @@ class Visit:
         """Wait until so many messages are on the screen and each says who worded its reply."""
         self.page.wait_for_function(
             """n => {
-              const who = [...document.querySelectorAll(".lcrs-it + .lcrs-who")];
-              return who.length === n && who.every(line => line.innerText.includes("LatentCRS · "));
+              const who = [...document.querySelectorAll(".lcrs-it ~ .lcrs-who:last-child")];
+              return who.length === n && who.every(line => line.innerText.includes(" read, "));
             }""",
             arg=n_messages,
             timeout=1000 * SECONDS_TO_ANSWER,
