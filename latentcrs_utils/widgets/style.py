@@ -161,7 +161,8 @@ _BUTTONS = """
 .lcrs .lcrs-settings { gap: 6px; margin-bottom: 8px; }
 .lcrs .lcrs-settings .jupyter-widgets { width: 100%; height: auto; margin: 0; }
 .lcrs .lcrs-settings .widget-label { flex: 0 0 80px; text-align: left; font-size: 13px; }
-.lcrs .lcrs-settings select { height: 30px; border-radius: 8px; flex: 1 1 auto; min-width: 0;
+/* the browser's own arrow follows light and dark, that of the widgets does not */
+.lcrs .lcrs-settings select { appearance: auto; background-image: none; height: 30px; border-radius: 8px; flex: 1 1 auto; min-width: 0;
   font-size: 13px; }
 .lcrs .lcrs-drive .jupyter-button { padding: 0 9px; }
 .lcrs-drive .lcrs-small { margin-top: 8px; font-size: 13px; color: var(--ink); }

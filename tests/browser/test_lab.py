@@ -42,7 +42,7 @@ def run_all_cells(page) -> None:
 
 def go_up_to_the_chat(page) -> None:
     """Arrow up from the last cell, where the run ended, to the one that shows the chat."""
-    for _ in range(60):
+    for _ in range(120):
         page.keyboard.press("ArrowUp")
         page.wait_for_timeout(100)
         if page.evaluate("document.activeElement.matches('.jp-CodeCell:has(.lcrs)')"):
