@@ -33,6 +33,7 @@ DIALOGUES = tuple(
         "multi_turn_variants",
         "cold_start",
         "extraction",
+        "reranking",
     )
 )
 PICTURE = ROOT / "results" / "one_turn_ml-100k.png"

@@ -96,9 +96,9 @@ def seeds_part(recorded: dict[str, Any]) -> list[str]:
 
 
 def variants_part(recorded: dict[str, Any]) -> list[str]:
-    """S@3, S@5 and AT where a language model is asked in every turn."""
+    """S@3, S@5 and AT of few users, with the variant that asks a language model in every turn."""
     lines = [
-        f"The variants that ask a language model in every turn, {recorded['users']} of these users "
+        f"With V, which asks a language model in every turn, {recorded['users']} of these users "
         "(S@5 with its 95 % interval, AT):",
         "",
         "| users and words | system | S@3 | S@5 | AT |",
@@ -203,8 +203,8 @@ def cost_part(*records: dict[str, Any]) -> list[str]:
 
 def gap_to(row: dict[str, Any]) -> str:
     """S@5 of `LatentCRS+` minus that of a row, with its 95 % interval."""
-    low, high = -row["S@5_gap_high"], -row["S@5_gap_low"]
-    return f"{-row['S@5_gap']:+.3f} ({low:+.3f} to {high:+.3f})"
+    low, high = 0.0 - row["S@5_gap_high"], 0.0 - row["S@5_gap_low"]
+    return f"{0.0 - row['S@5_gap']:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def interval(row: dict[str, Any], metric: str) -> str:
