@@ -5,9 +5,10 @@ from collections.abc import Callable
 import ipywidgets as w
 
 from latentcrs_utils.conversation import Autopilot, Conversation, make_autopilot
-from latentcrs_utils.language.agenda import DIFFICULTIES
-from latentcrs_utils.language.planner import LEVELS
+from latentcrs_utils.language.agenda import DIFFICULTIES, Difficulty
+from latentcrs_utils.language.planner import LEVELS, Level
 from latentcrs_utils.widgets import render
+from latentcrs_utils.widgets.choices import OneOf
 from latentcrs_utils.widgets.parts import box, button
 
 WHO = "Simulated user"
@@ -31,10 +32,10 @@ class Driver:
         self.words = ""
         self._shows_goal = False
         self._n_begun = 0
-        self.difficulty = w.Dropdown(
-            description="Difficulty", options=list(DIFFICULTIES), value="normal"
+        self.difficulty: OneOf[Difficulty] = OneOf(
+            "Difficulty", {name: name for name in DIFFICULTIES}, "normal"
         )
-        self.level = w.Dropdown(description="Wording", options=list(LEVELS), value="paraphrased")
+        self.level: OneOf[Level] = OneOf("Wording", {name: name for name in LEVELS}, "paraphrased")
         self.step_button = button(
             "One step", "Let the simulated user say its next message", lambda: drive(False)
         )
@@ -54,7 +55,7 @@ class Driver:
             w.VBox,
             [
                 w.HTML(render.panel("Let a simulated user drive", told)),
-                box(w.VBox, [self.difficulty, self.level], "lcrs-settings"),
+                box(w.VBox, [self.difficulty.widget, self.level.widget], "lcrs-settings"),
                 box(w.HBox, buttons, "lcrs-actions"),
                 self._line,
             ],

@@ -228,17 +228,21 @@ class ChatApp:
         return True
 
     def use(self, variant: VariantName) -> None:
-        """Choose items in another way from the next message on: "B", "F" or "V"."""
-        if self.screen.variants.value != variant:
-            self.screen.variants.value = variant  # which comes back here
-        elif variant != self.conversation.variant:
-            self.conversation.use(variant)
-            if not self.busy:
-                self.board.show_requirements()
-                reader = self._reader if self._speaker else "lexicon"
-                again = " Retry answers the last one again so." if self.board.views else ""
-                what = in_full(variant, self._speaker, reader)
-                self._say(f"From the next message on: variant {variant}. {what}.{again}")
+        """Choose items in another way from the next message on: "B", "F" or "V".
+
+        Raises:
+            ConfigError: there is no such variant.
+        """
+        if variant == self.conversation.variant:
+            return
+        self.conversation.use(variant)
+        self.screen.variants.value = variant
+        if not self.busy:
+            self.board.show_requirements()
+            reader = self._reader if self._speaker else "lexicon"
+            again = " Retry answers the last one again so." if self.board.views else ""
+            what = in_full(variant, self._speaker, reader)
+            self._say(f"From the next message on: variant {variant}. {what}.{again}")
 
     def withdraw(self, condition: str) -> None:
         """Take back a requirement, as its chip does; the next message does without it."""

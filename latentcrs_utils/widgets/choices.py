@@ -1,16 +1,20 @@
 """Who chooses, who speaks, and choosing between them: the variants, one line each."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import ipywidgets as w
 
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation.turn import VariantName
 from latentcrs_utils.conversation.wording import thing
+from latentcrs_utils.widgets import render
+from latentcrs_utils.widgets.parts import box, button, switch
 
 if TYPE_CHECKING:
     from latentcrs_utils.em import LatentCRS
+
+T = TypeVar("T", bound=str)
 
 EXPLAINED: dict[VariantName, str] = {
     "B": "B · the recommender's best",
@@ -57,30 +61,54 @@ def in_full(variant: VariantName, speaker: str | None, reader: str) -> str:
     return f"What you require is read by {readers.get(reader, 'a reader of yours')}, and holds"
 
 
-class VariantChooser:
-    """Three variants, one of them chosen.
+class OneOf(Generic[T]):
+    """Some buttons of which one is chosen.
+
+    Neither radio buttons nor a list: JupyterLab takes arrow keys and letters for itself, so that
+    these could not be used there without a mouse. Buttons need Tab and Space alone.
 
     Args:
+        heading: what is chosen, in words before the buttons.
+        options: the words on each button, by value.
         value: the one that is chosen at first.
-        chosen: called with the name of a newly chosen one.
+        chosen: called with a newly chosen value.
     """
 
     def __init__(
         self,
-        value: VariantName,
-        chosen: Callable[[VariantName], Any],
+        heading: str,
+        options: Mapping[T, str],
+        value: T,
+        chosen: Callable[[T], Any] = lambda _: None,
     ):
-        options = [(words, name) for name, words in EXPLAINED.items()]
-        self.radio = w.RadioButtons(options=options, value=value, description="How to choose")
-        self.radio.add_class("lcrs-variants")
-        self.radio.observe(lambda change: chosen(change["new"]), "value")
-        self.widget = self.radio
+        self.options = dict(options)
+        self._value, self._chosen = value, chosen
+        self._buttons = {name: self._make(name) for name in options}
+        self._heading = w.HTML(render.label(heading))
+        self.widget = box(w.HBox, [self._heading, *self._buttons.values()], "lcrs-one-of")
+        self._mark()
 
     @property
-    def value(self) -> VariantName:
+    def value(self) -> T:
         """The chosen one."""
-        return self.radio.value
+        return self._value
 
     @value.setter
-    def value(self, name: VariantName) -> None:
-        self.radio.value = name
+    def value(self, value: T) -> None:
+        if value != self._value:
+            self._value = value
+            self._mark()
+            self._chosen(value)
+
+    def _make(self, value: T) -> w.Button:
+        def choose() -> None:
+            self.value = value
+
+        return button("", "", choose)
+
+    def _mark(self) -> None:
+        for value, made in self._buttons.items():
+            words, on = self.options[value], value == self._value
+            made.description = f"✓ {words}" if on else words
+            made.tooltip = f"{words}: chosen" if on else f"Choose {words}"
+            switch(made, "lcrs-chosen", on)

@@ -9,7 +9,7 @@ from latentcrs_utils.conversation.turn import VariantName
 from latentcrs_utils.widgets import render
 from latentcrs_utils.widgets.autopilot import Driver
 from latentcrs_utils.widgets.chips import Chips
-from latentcrs_utils.widgets.choices import VariantChooser
+from latentcrs_utils.widgets.choices import EXPLAINED, OneOf
 from latentcrs_utils.widgets.export import Exporter
 from latentcrs_utils.widgets.history import HistoryPicker
 from latentcrs_utils.widgets.parts import EnterKey, box, button
@@ -51,7 +51,7 @@ class Screen:
         self.glimpse, self.status, self.bars, self.heard = (w.HTML() for _ in range(4))
         self.heard.add_class("lcrs-heard")
         self.picker = HistoryPicker(app.model.data, app.noun, app.pick)
-        self.variants = VariantChooser(variant, app.use)
+        self.variants = OneOf("Variant", EXPLAINED, variant, app.use)
         self.requirements = Chips("Required:", app.withdraw, self.message)
         self.driver = Driver(app.noun, lambda to_the_end: app.drive(to_the_end=to_the_end))
         self.exporter = Exporter(app.export)

@@ -62,9 +62,8 @@ _PERSON = """
 .lcrs-person { flex-wrap: wrap; gap: 6px 8px; align-items: center; }
 .lcrs .lcrs-person .widget-text, .lcrs .lcrs-find .widget-text { width: max-content; height: auto;
   flex: none; max-width: 100%; }
-.lcrs .lcrs-person .widget-label, .lcrs .lcrs-find .widget-label,
-.lcrs .lcrs-settings .widget-label { width: auto; height: auto; font-size: 14px;
-  color: var(--ink); align-self: center; }
+.lcrs .lcrs-person .widget-label, .lcrs .lcrs-find .widget-label { width: auto; height: auto;
+  font-size: 14px; color: var(--ink); align-self: center; }
 .lcrs .lcrs-person .jupyter-widgets { margin: 0; }
 .lcrs .lcrs-person input, .lcrs .lcrs-find input { height: 30px; border-radius: 8px; }
 .lcrs .lcrs-person input { width: 120px; flex: none; }
@@ -130,7 +129,7 @@ _BUTTONS = """
 .lcrs .jupyter-button.lcrs-chosen { border-color: var(--accent); color: var(--accent);
   font-weight: 600; }
 /* !important: the widgets' own sheet takes the outline of inputs away with it */
-.lcrs .jupyter-button:focus-visible, .lcrs input:focus-visible, .lcrs select:focus-visible,
+.lcrs .jupyter-button:focus-visible, .lcrs input:focus-visible,
 .lcrs a:focus-visible { outline-offset: 1px; outline: 2px solid var(--accent) !important; }
 .lcrs .lcrs-choice .jupyter-button { height: 25px; line-height: 23px; padding: 0 5px;
   font-size: 12px; flex: 1 1 auto; }
@@ -142,29 +141,16 @@ _BUTTONS = """
   min-width: 0; }
 .lcrs .lcrs-compose .widget-label, .lcrs-heard { position: absolute; width: 1px; height: 1px;
   overflow: hidden; clip-path: inset(50%); }
-.lcrs .jupyter-button, .lcrs input, .lcrs select { scroll-margin: 12px; }
+.lcrs .jupyter-button, .lcrs input { scroll-margin: 12px; }
 .lcrs .lcrs-compose input { height: 36px; border-radius: 8px; font-size: 14px; padding: 0 12px; }
-.lcrs input, .lcrs select { background-color: var(--paper); color: var(--ink);
-  border: 1px solid var(--line); }
+.lcrs input { background: var(--paper); color: var(--ink); border: 1px solid var(--line); }
 .lcrs-actions { gap: 6px 8px; flex-wrap: wrap; align-items: center; }
-.lcrs .lcrs-variants { width: 100%; height: auto; margin: 0; display: flex; flex-wrap: wrap; }
-.lcrs .lcrs-variants > .widget-label { position: absolute; width: 1px; height: 1px;
-  overflow: hidden; clip-path: inset(50%); }
-.lcrs .lcrs-variants .widget-radio-box { display: flex; flex-flow: row wrap; gap: 3px 16px;
-  width: 100%; height: auto; margin: 0; padding: 0; }
-.lcrs .lcrs-variants label { display: flex; flex-direction: row-reverse; gap: 7px; height: auto;
-  justify-content: flex-end; align-items: baseline;
-  width: auto; max-width: 100%; line-height: 1.4; font-size: 13px; color: var(--ink);
-  white-space: normal; overflow: visible; margin: 0; }
-.lcrs .lcrs-variants input { margin: 0; flex: none; width: 14px; height: 14px; align-self: center;
-  accent-color: var(--accent); border-radius: 50%; }
-.lcrs .lcrs-settings { gap: 6px; margin-bottom: 8px; }
-.lcrs .lcrs-settings .jupyter-widgets { width: 100%; height: auto; margin: 0; }
-.lcrs .lcrs-settings .widget-label { flex: 0 0 80px; text-align: left; font-size: 13px; }
-/* the browser's own arrow follows light and dark, that of the widgets does not */
-.lcrs .lcrs-settings select { appearance: auto; background-image: none; height: 30px; border-radius: 8px; flex: 1 1 auto; min-width: 0;
-  font-size: 13px; }
-.lcrs .lcrs-drive .jupyter-button { padding: 0 9px; }
+.lcrs-one-of { gap: 5px; flex-wrap: wrap; align-items: center; }
+.lcrs .lcrs-one-of .widget-html { width: auto; align-self: center; }
+.lcrs .lcrs-one-of .jupyter-button { height: 27px; line-height: 25px; padding: 0 9px; }
+.lcrs .lcrs-settings { gap: 8px; margin-bottom: 10px; }
+.lcrs .lcrs-settings .widget-html { width: 100%; font-size: 13px; }
+.lcrs .lcrs-drive .jupyter-button { padding: 0 8px; }
 .lcrs-drive .lcrs-small { margin-top: 8px; font-size: 13px; color: var(--ink); }
 .lcrs-files a { color: var(--accent); text-decoration: underline; margin-right: 16px;
   line-height: 26px; border-radius: 3px; }

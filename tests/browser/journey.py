@@ -105,8 +105,8 @@ def _is_answered(visit: Visit, n_messages: int) -> None:
 def _require_and_take_back(visit: Visit) -> None:
     """Variant F: requirements as chips, and told where they gave way."""
     page = visit.page
-    tab_to(page, "B · the recommender's best", key="Shift+Tab")
-    press(page, "ArrowDown", keeps="F · must meet your requirements")
+    tab_to(page, "F · must meet your requirements", key="Shift+Tab")
+    press(page, "Space", keeps="✓ F · must meet your requirements")
     visit.await_status("From the next message on: variant F.")
     tab_to(page, "Your message")
     page.keyboard.type("a western comedy from the 1940s, no war")
@@ -204,6 +204,8 @@ def _take_back_and_clear(visit: Visit) -> None:
 def _let_somebody_drive(visit: Visit) -> None:
     """A simulated user talks, one step and then to the end, stopped on the way."""
     page = visit.page
+    tab_to(page, "changes its mind")
+    press(page, "Space", keeps="✓ changes its mind")
     tab_to(page, "One step")
     press(page, "Enter", keeps="One step")
     page.wait_for_function(

@@ -46,7 +46,8 @@ def test_voila_on_a_phone_in_the_dark(voila, visit):
     here.await_status("Your history has 1 film.")
     here.picture("history")
     assert sideways(here.page) == [] and too_pale(here.page) == []
-    here.page.get_by_label("F · must meet your requirements").check()
+    here.page.get_by_role("button", name="F · must meet your requirements").click()
+    here.await_status("From the next message on: variant F.")
     here.page.get_by_label("Your message").fill("a western musical from the 1940s")
     here.page.keyboard.press("Enter")
     here.await_answer(1)

@@ -10,8 +10,20 @@ from .hands import GOOD, app_with, ask, html, press
 
 def test_difficulty_and_wording_can_be_chosen():
     driver = app_with().screen.driver
-    assert driver.difficulty.options == DIFFICULTIES and driver.level.options == LEVELS
-    assert driver.difficulty.description and driver.level.description
+    assert tuple(driver.difficulty.options) == DIFFICULTIES
+    assert tuple(driver.level.options) == LEVELS
+    assert (driver.difficulty.value, driver.level.value) == ("normal", "paraphrased")
+
+
+def test_the_chosen_kind_of_user_drives():
+    said = {}
+    for level in ("✓ paraphrased", "plain"):
+        app = slow_to_find()
+        press(app, level)
+        press(app, "picky")
+        said[level] = press(app, "One step")["messages"]
+        assert app.screen.driver.difficulty.value == "picky"
+    assert len(set(map(tuple, said.values()))) == 2
 
 
 def slow_to_find(**more):

@@ -5,23 +5,37 @@ from conversation.fakes import FakeModel, FakeScorer
 
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.widgets import ChatApp
-from latentcrs_utils.widgets.choices import EXPLAINED, in_full
+from latentcrs_utils.widgets.choices import EXPLAINED, OneOf, in_full
 
 from .hands import GOOD, app_with, ask, buttons, html, press, sent, shown
 
 
 def test_each_variant_has_a_line_and_b_is_the_first_choice():
     app = app_with()
-    radio = app.screen.variants.radio
-    assert [name for _, name in radio.options] == ["B", "F", "V"] and radio.value == "B"
-    assert all(len(words) > 15 for words in EXPLAINED.values())
-    assert radio.description  # what a screen reader calls the group
+    assert list(app.screen.variants.options) == ["B", "F", "V"]
+    assert app.screen.variants.value == "B"
+    assert len(buttons(app.widget, f"✓ {EXPLAINED['B']}")) == 1
+    assert all(len(words) > 15 and buttons(app.widget, words) for words in
+               (EXPLAINED["F"], EXPLAINED["V"]))  # fmt: skip
+
+
+def test_of_several_buttons_one_is_chosen_and_says_so():
+    told = []
+    choice = OneOf("Taste", {"a": "apples", "b": "pears"}, "a", told.append)
+    first, second = choice.widget.children[1:]
+    assert "Taste" in html(choice.widget)
+    second.click()
+    second.click()
+    assert told == ["b"] and choice.value == "b"
+    assert (first.description, second.description) == ("apples", "✓ pears")
+    assert "lcrs-chosen" in second._dom_classes and "lcrs-chosen" not in first._dom_classes
+    assert second.tooltip == "pears: chosen" and first.tooltip == "Choose apples"
 
 
 def test_another_variant_holds_from_the_next_message_on():
     app = app_with()
     ask(app, "horror")
-    app.screen.variants.radio.value = "F"
+    press(app, EXPLAINED["F"])
     assert app.state()["status"].startswith("From the next message on: variant F. What you require")
     assert "read by a word list" in app.state()["status"]
     ask(app, "a western")
@@ -30,6 +44,13 @@ def test_another_variant_holds_from_the_next_message_on():
     ask(app, "more")
     assert [turn.variant for turn in app.conversation.turns] == ["B", "F", "B"]
     assert "variant F" in html(app.widget)
+
+
+def test_there_is_no_fourth_variant():
+    app = app_with()
+    with pytest.raises(ConfigError, match="no variant"):
+        app.use("X")
+    assert app.state()["variant"] == app.conversation.variant == "B"
 
 
 def test_the_app_can_begin_with_another_variant():
@@ -56,7 +77,7 @@ def test_who_does_it_is_said_in_full(variant, speaker, reader, words):
 def test_a_variant_chosen_while_an_answer_comes_is_for_the_next(slow):
     slow.submit("horror")
     assert slow.begun.wait(10)
-    slow.screen.variants.radio.value = "F"
+    buttons(slow.widget, EXPLAINED["F"])[0].click()
     assert slow.state()["status"].startswith("Writing")
     slow.go.set()
     assert slow.wait(10)
