@@ -19,7 +19,7 @@ T = TypeVar("T", bound=str)
 EXPLAINED: dict[VariantName, str] = {
     "B": "B · the recommender's best",
     "F": "F · must meet your requirements",
-    "V": f"V · LLM re-orders the best {RerankConfig().n_candidates}",
+    "V": "V · re-ordered by an LLM",
 }
 """One line for each variant."""
 

@@ -106,8 +106,11 @@ def _choice(turn: Turn) -> Iterator[str]:
         yield f"Held to: {held}"
     if turn.reranked and turn.candidates:
         place = {item: number for number, item in enumerate(turn.candidates, start=1)}
-        places = ", ".join(str(place[item.item]) for item in turn.items if item.item in place)
-        yield f"Re-ordered: the recommender had these at places {places}"
+        places = [place[item.item] for item in turn.items if item.item in place]
+        if places == sorted(places):
+            yield "Re-ordered, but these stayed in the recommender's order"
+        else:
+            yield f"Re-ordered: the recommender had these at places {', '.join(map(str, places))}"
 
 
 def cost(turn: Turn) -> str:

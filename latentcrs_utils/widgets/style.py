@@ -147,10 +147,11 @@ _BUTTONS = """
 .lcrs-actions { gap: 6px 8px; flex-wrap: wrap; align-items: center; }
 .lcrs-one-of { gap: 5px; flex-wrap: wrap; align-items: center; }
 .lcrs .lcrs-one-of .widget-html { width: auto; align-self: center; }
-.lcrs .lcrs-one-of .jupyter-button { height: 27px; line-height: 25px; padding: 0 9px; }
+.lcrs .lcrs-one-of .jupyter-button { height: 27px; line-height: 25px; padding: 0 7px;
+  font-size: 12px; }
 .lcrs .lcrs-settings { gap: 8px; margin-bottom: 10px; }
 .lcrs .lcrs-settings .widget-html { width: 100%; font-size: 13px; }
-.lcrs .lcrs-drive .jupyter-button { padding: 0 8px; }
+.lcrs .lcrs-drive .lcrs-actions .jupyter-button { padding: 0 9px; }
 .lcrs-drive .lcrs-small { margin-top: 8px; font-size: 13px; color: var(--ink); }
 .lcrs-files a { color: var(--accent); text-decoration: underline; margin-right: 16px;
   line-height: 26px; border-radius: 3px; }

@@ -216,7 +216,7 @@ def _let_somebody_drive(visit: Visit) -> None:
     assert visit.texts(".lcrs-me + .lcrs-who") == ["Simulated user"]
     tab_to(page, "Run to the end")
     page.keyboard.press("Enter")
-    visit.await_status("Reading")
+    page.locator(".lcrs-status.lcrs-busy").wait_for()
     tab_to(page, "Stop", key="Shift+Tab")
     press(page, "Enter", keeps="Stop")
     visit.await_status("Stopped")

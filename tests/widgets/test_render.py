@@ -71,6 +71,19 @@ def test_a_growing_reply_is_shown_as_far_as_it_goes():
     assert "So far" in render.reply(None, "So far")
 
 
+def test_a_new_order_is_told_by_the_places_that_it_had_before():
+    films = [Recommendation(item, f"Film {item}", None, (), 0.0) for item in (1, 2, 3)]
+
+    def told(*order):
+        turn = Turn(1, "hello", tuple(films[i - 1] for i in order[:2]), {}, {}, reply="Hello.",
+                    variant="V", candidates=(1, 2, 3), reranked=order)  # fmt: skip
+        return render.reply(turn)
+
+    assert "the recommender had these at places 3, 1" in told(3, 1, 2)
+    assert "these stayed in the recommender&#x27;s order" in told(1, 2, 3)
+    assert "Re-ordered" not in render.reply(Turn(1, "hello", (), {}, {}, reply="Hello."))
+
+
 def test_foreign_text_is_kept_from_the_setter_of_formulas():
     assert text("$5 or $10") == '<bdi class="mathjax_ignore" dir="auto">$5 or $10</bdi>'
 

@@ -153,14 +153,14 @@ def test_what_gave_way_is_told_above_the_cards_on_the_cards_and_aloud():
     assert "Held to: Western (“western”)" in page
 
 
-def test_v_says_where_the_recommender_had_its_items():
+def test_v_says_that_it_re_ordered_and_counts_its_tokens():
     talker = FakeScorer(GOOD, words=("Night",))
     app = ChatApp(FakeModel(), user=42, talker=talker, variant="V")
     ask(app, "horror")
-    places = html(app.widget).partition("the recommender had these at places ")[2]
-    assert places[:1].isdigit() and "150 tokens read" not in places  # two scorings and a reply
-    turn = app.conversation.turns[0]
-    assert turn.reranked and f"{sum(turn.choosing_tokens) + 50:,} tokens read" in places
+    page, turn = html(app.widget), app.conversation.turns[0]
+    assert turn.reranked and "Re-ordered" in page
+    assert turn.choosing_tokens[0] > 0  # for its order, beside the 50 of the reply
+    assert f"{turn.choosing_tokens[0] + 50:,} tokens read" in page
 
 
 def test_the_cost_of_a_turn_is_on_the_screen():
