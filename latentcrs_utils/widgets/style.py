@@ -87,7 +87,6 @@ _TALK = """
 .lcrs .lcrs-scroll { display: flex; flex-direction: column-reverse; overflow-y: auto;
   height: clamp(340px, 62vh, 640px); overflow-x: hidden; border: 1px solid var(--line);
   border-radius: 10px; background: var(--paper); box-sizing: border-box; }
-.lcrs-picker:not(.lcrs-hidden) ~ .lcrs-main .lcrs-scroll { height: auto; }
 .lcrs-log { padding: 12px; gap: 12px; margin-bottom: auto; box-sizing: border-box; width: 100%; }
 .lcrs-turn { gap: 8px; flex: none; }
 .lcrs-me, .lcrs-it { max-width: 86%; width: fit-content; padding: 7px 12px; border-radius: 12px;
