@@ -53,6 +53,16 @@ def test_the_files_go_when_the_conversation_goes_on():
         assert exported(app) == {}
 
 
+def test_the_files_go_as_soon_as_a_message_is_sent(slow):
+    slow.go.set()
+    ask(slow, "horror")
+    press(slow, "Export")
+    slow.go.clear()
+    slow.begun.clear()
+    slow.submit("western")
+    assert slow.begun.wait(10) and exported(slow) == {}
+
+
 def test_a_file_that_cannot_be_made_is_said_to_be_missing(monkeypatch):
     app = app_with()
     ask(app, "horror")

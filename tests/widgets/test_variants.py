@@ -99,6 +99,15 @@ def test_requirements_are_chips_that_can_be_taken_back():
     assert app.state()["required"] == ["Western", "no Horror"]
 
 
+def test_the_bars_keep_their_marks_when_the_belief_stays():
+    app = app_with(variant="F")
+    ask(app, "a western")
+    moved = app.screen.bars.value
+    assert "up from" in moved
+    press(app, "Western ✕")
+    assert app.screen.bars.value == moved
+
+
 def test_a_withdrawn_requirement_does_not_bind_the_next_message():
     app = app_with(variant="F")
     ask(app, "a western")
