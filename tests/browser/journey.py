@@ -51,11 +51,10 @@ def _build_a_history(visit: Visit) -> None:
     press(page, "Enter", keeps="Find a film")
     visit.await_status("A new conversation as you")
     page.keyboard.type("empire strikes")
-    page.wait_for_function(
-        "document.querySelectorAll('.lcrs-grid button:not(.lcrs-hidden)').length === 1"
-    )
+    _await_suggestions(visit, 1)
     press(page, "Enter", keeps="Find a film")
     visit.await_status("Your history has 1 film.")
+    _await_suggestions(visit, 12)  # the search box is empty again
     tab_to(page, "Toy Story (1995)")
     press(page, "Space", keeps="✓ Toy Story (1995)")
     visit.await_status("Your history has 2 films.")
@@ -65,6 +64,14 @@ def _build_a_history(visit: Visit) -> None:
     press(page, "Enter", keeps="Toy Story (1995) ✕")
     visit.await_status("Your history has 1 film.")
     assert visit.texts(".lcrs-glimpse strong") == ["You"]
+
+
+def _await_suggestions(visit: Visit, n: int) -> None:
+    """Wait until so many films stand there to be clicked."""
+    visit.page.wait_for_function(
+        "n => document.querySelectorAll('.lcrs-grid button:not(.lcrs-hidden)').length === n",
+        arg=n,
+    )
 
 
 def _say_two_things(visit: Visit) -> None:
