@@ -55,6 +55,8 @@ def _build_a_history(visit: Visit) -> None:
     press(page, "Enter", keeps="Find a film")
     visit.await_status("Your history has 1 film.")
     _await_suggestions(visit, 12)  # the search box is empty again
+    # each button's title arrives on its own
+    page.locator(".lcrs-grid button:not(.lcrs-hidden)", has_text="Titanic (1997)").wait_for()
     tab_to(page, "Toy Story (1995)")
     press(page, "Space", keeps="✓ Toy Story (1995)")
     visit.await_status("Your history has 2 films.")
