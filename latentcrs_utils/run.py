@@ -166,7 +166,7 @@ def record(
 
     A step whose result was on disk already took next to nothing, and says so.
     """
-    from latentcrs_utils.evaluation.recording import provenance, write_record
+    from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
 
     packages = ("torch", "transformers", "scikit-learn", "polars", "numpy")
     content = {
@@ -176,16 +176,9 @@ def record(
         "texts": {"utterances": len(language.x), "distinct": len(set(language.utterances.texts))},
         "seeds": seeds,
         "steps": steps,
-        **{name: _rounded(summary) for name, summary in summaries.items()},
+        **{name: rounded(summary.to_dicts()) for name, summary in summaries.items()},
     }
     write_record(path, content)
-
-
-def _rounded(summary: pl.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
-        for row in summary.iter_rows(named=True)
-    ]
 
 
 def execute_notebooks(say: Steps) -> None:

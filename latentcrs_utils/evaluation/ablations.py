@@ -23,7 +23,7 @@ from latentcrs_utils.em.model import instances_of, rows_of
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation import worth
 from latentcrs_utils.evaluation.one_turn import LEVELS, Cases, metric_values
-from latentcrs_utils.evaluation.recording import provenance, write_record
+from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
 from latentcrs_utils.evaluation.recovery import recovery
 from latentcrs_utils.evaluation.same_users import (
     METRIC,
@@ -248,17 +248,6 @@ def run_group(name: str, bench: Bench) -> dict[str, Any]:
     if name not in measured:
         raise ConfigError(f"There is no group {name!r}. Known: {', '.join([*plan, *measured])}.")
     return measured[name]()
-
-
-def rounded(value: Any, digits: int = 4) -> Any:
-    """The same content with all its floats rounded."""
-    if isinstance(value, float):
-        return round(value, digits)
-    if isinstance(value, dict):
-        return {key: rounded(part, digits) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [rounded(part, digits) for part in value]
-    return value
 
 
 def record(path: Path, bench: Bench, done: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from latentcrs_utils.config import ICLREC_AS_PUBLISHED, BackboneConfig, preset
 from latentcrs_utils.data import Dataset, load_dataset
 from latentcrs_utils.evaluation.metrics import bootstrap_interval
 from latentcrs_utils.evaluation.one_turn import METRICS, metric_values
-from latentcrs_utils.evaluation.recording import provenance, write_record
+from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
 from latentcrs_utils.ranking import rank_of_target
 
 REFERENCE = "SASRec (softmax)"
@@ -143,10 +143,7 @@ def record(
     seeds: Sequence[int],
 ) -> None:
     """Write the rows, what is not run yet, the first seed's learning curves, and what made them."""
-    rows: list[dict[str, Any]] = [
-        {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
-        for row in summarise_runs(runs)
-    ]
+    rows: list[dict[str, Any]] = rounded(summarise_runs(runs))
     for row in rows:
         if row["system"] in seconds:
             row["cpu_seconds_per_epoch"] = round(seconds[row["system"]], 1)

@@ -18,7 +18,7 @@ import polars as pl
 from latentcrs_utils.data import Dataset, load_dataset
 from latentcrs_utils.errors import LatentCRSError
 from latentcrs_utils.evaluation.answers import Answers
-from latentcrs_utils.evaluation.recording import provenance, write_record
+from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
 from latentcrs_utils.language import LocalTalker
 from latentcrs_utils.language.extraction import (
     CombinedExtractor,
@@ -191,17 +191,15 @@ def _record(
     command = (
         f"python -m latentcrs_utils.evaluation.extraction --data {options.data} --split "
         f"{options.split} --n {options.n} --seed {options.seed} --talker {options.talker} "
-        f"--record {options.record.as_posix()}"
+        + (f"--answers {options.answers.as_posix()} " if options.answers else "")
+        + f"--record {options.record.as_posix()}"
     )
     content: dict[str, Any] = {
         **provenance(command, ("torch", "transformers", "polars", "numpy", "rapidfuzz")),
         "data": options.data,
         "split": options.split,
         "model": model,
-        "rows": [
-            {name: round(v, 4) if isinstance(v, float) else v for name, v in row.items()}
-            for row in table.iter_rows(named=True)
-        ],
+        "rows": rounded(table.to_dicts()),
     }
     if answers is not None:
         content["model_answers"] = {

@@ -37,7 +37,7 @@ from latentcrs_utils.evaluation.dialogues import Dialogue, success_by, turns_tak
 from latentcrs_utils.evaluation.ledger import ledger
 from latentcrs_utils.evaluation.metrics import bootstrap_interval
 from latentcrs_utils.evaluation.paired import paired_difference
-from latentcrs_utils.evaluation.recording import provenance, write_record
+from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
 from latentcrs_utils.evaluation.systems import fit_all
 from latentcrs_utils.evaluation.talking_systems import ON_REQUEST, asking_systems
 from latentcrs_utils.evaluation.worth import LENGTHS
@@ -234,7 +234,7 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
         results.append(
             {
                 "difficulty": difficulty, "level": level, "known": length,
-                "systems": rounded(table), "ledger": rounded(bill),
+                "systems": rounded(table.to_dicts()), "ledger": rounded(bill.to_dicts()),
                 "outcomes": {
                     name: [outcomes(of_seed[name]) for of_seed in by_seed] for name in by_seed[0]
                 },
@@ -291,17 +291,6 @@ def record(
             "users": n_users, "seeds": options.seeds, "results": results,
         },
     )  # fmt: skip
-
-
-def rounded(table: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows with four digits behind the point."""
-    return [
-        {
-            name: round(value, 4) if isinstance(value, float) else value
-            for name, value in row.items()
-        }
-        for row in table.iter_rows(named=True)
-    ]
 
 
 def print_summary(table: pl.DataFrame) -> None:

@@ -25,6 +25,17 @@ def provenance(command: str, packages: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def rounded(value: Any, digits: int = 4) -> Any:
+    """The same content with all its floats rounded."""
+    if isinstance(value, float):
+        return round(value, digits)
+    if isinstance(value, dict):
+        return {key: rounded(part, digits) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(part, digits) for part in value]
+    return value
+
+
 def write_record(path: Path, content: Mapping[str, Any]) -> None:
     """Write ``content`` as JSON, whole or not at all; the folder is made if absent."""
     with atomic_path(path) as temporary:

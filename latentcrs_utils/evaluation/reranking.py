@@ -41,7 +41,7 @@ from latentcrs_utils.evaluation.one_turn import (
     one_turn_cases,
 )
 from latentcrs_utils.evaluation.paired import paired_difference
-from latentcrs_utils.evaluation.recording import provenance, write_record
+from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
 from latentcrs_utils.evaluation.systems import Fitted, fit_all, scorers
 from latentcrs_utils.language import LocalTalker, embed, simulate_utterances
 from latentcrs_utils.language.extraction import make_extractor
@@ -242,7 +242,7 @@ def run(options: argparse.Namespace, talker: Answers, say: Say) -> None:
     def keep(part: str, found: Any) -> None:
         content[part] = found
         content["seconds_a_question"] = talker.seconds / max(1, talker.n_asked)
-        write_record(options.record, _rounded(content))
+        write_record(options.record, rounded(content))
 
     say("F on all test users")
     neutral: dict[str, float] = {}
@@ -294,15 +294,6 @@ def _head(options: argparse.Namespace, model: str) -> dict[str, Any]:
     command = f"python -m latentcrs_utils.evaluation.reranking {options.given}"
     return {**provenance(command, PACKAGES), "data": options.data, "model": model,
             "seed": options.seed, "phrasing": UNSEEN}  # fmt: skip
-
-
-def _rounded(content: Any) -> Any:
-    """The same content with four digits behind the point."""
-    if isinstance(content, dict):
-        return {name: _rounded(value) for name, value in content.items()}
-    if isinstance(content, list):
-        return [_rounded(value) for value in content]
-    return round(content, 4) if isinstance(content, float) else content
 
 
 def main(arguments: list[str] | None = None, talker: Any = None) -> None:
