@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from latentcrs_utils.data import Dataset, load_dataset
+from latentcrs_utils.data.loading import load_dataset
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import LatentCRSError
 from latentcrs_utils.evaluation.recording import provenance, write_record
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from latentcrs_utils.behavior.encoder import SASRec
+from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig
-from latentcrs_utils.data import Dataset
-from latentcrs_utils.em.algorithm import e_pass, m_pass
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.em.trainer import e_pass, m_pass
 
 from .measure import compare, peak_bytes
 from .naive_em import naive_batch

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from latentcrs_utils.config import BackboneConfig
-from latentcrs_utils.data import Dataset
+from latentcrs_utils.data.sequences import Dataset
 
 from .measure import compare
 from .training import backbone_epoch, n_targets

@@ -45,7 +45,7 @@ def peak_megabytes() -> float:
 
 def read_whole(name: str) -> dict[str, Any]:
     """Load a data set; say how long it took and what came out."""
-    from latentcrs_utils.data import load_dataset
+    from latentcrs_utils.data.loading import load_dataset
 
     begun, before = time.perf_counter(), peak_megabytes()
     data = load_dataset(name)

@@ -29,21 +29,20 @@ from latentcrs_utils.baselines.direct import DirectModel, TextScorer
 from latentcrs_utils.baselines.item_knn import ItemKNNConfig, item_knn
 from latentcrs_utils.baselines.lexicon_filter import lexicon_mask
 from latentcrs_utils.baselines.popularity import popularity
-from latentcrs_utils.behavior.encoder import SASRec
 from latentcrs_utils.behavior.pretraining import Backbone
+from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig, EMConfig, preset
 from latentcrs_utils.conversation.session import Conversation
-from latentcrs_utils.data import Dataset
-from latentcrs_utils.device import peak_memory
-from latentcrs_utils.em.algorithm import Learner, e_pass, m_pass
-from latentcrs_utils.em.instances import Instances
-from latentcrs_utils.em.items import item_vectors
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.em.instances import Instances, item_vectors
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel, Residual
+from latentcrs_utils.em.trainer import Learner, e_pass, m_pass
 from latentcrs_utils.evaluation.one_turn import Cases, Scorer, evaluate
 from latentcrs_utils.evaluation.recording import provenance, write_record
 from latentcrs_utils.intents import Anchors, count_items, describe_anchor, k_means, name_anchors
 from latentcrs_utils.ranking import rank_by_factors
+from latentcrs_utils.support.device import peak_memory
 
 from .training import backbone_epoch
 from .worlds import generated_data

@@ -17,9 +17,9 @@ import numpy as np
 import polars as pl
 import torch
 
+from experiments.cost_model import RECORD, Case, fit_law, relative_error, terms_of
 from latentcrs_utils.config import BackboneConfig
-from latentcrs_utils.data import k_core
-from latentcrs_utils.evaluation.cost_model import RECORD, Case, fit_law, relative_error, terms_of
+from latentcrs_utils.data.preprocess import k_core
 from latentcrs_utils.evaluation.recording import provenance, write_record
 from latentcrs_utils.intents import k_means
 from latentcrs_utils.ranking import rank_by_factors

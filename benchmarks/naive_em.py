@@ -2,7 +2,7 @@
 
 For every batch it encodes the histories again, though the backbone is frozen; and it gives every
 instance a copy of its own of all anchors and all items' scores, [B, K, V + 1], though the table of
-scores is the same for all users. Each loss equals the package's (tests/test_benchmarks.py), so the
+scores is the same for all users. Each loss equals the package's (tests/benchmarks/test_benchmarks.py), so the
 seconds between them buy nothing.
 """
 
@@ -11,10 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from latentcrs_utils.behavior.encoder import SASRec
+from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.em import losses
-from latentcrs_utils.em.algorithm import Learner
 from latentcrs_utils.em.networks import GenerativeModel
+from latentcrs_utils.em.trainer import Learner
 
 
 def encode_again(encoder: SASRec, padded: Tensor) -> Tensor:

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from latentcrs_utils.behavior.encoder import SASRec
 from latentcrs_utils.behavior.pretraining import train_epoch
+from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig
-from latentcrs_utils.processes import expect, join
+from latentcrs_utils.support.processes import expect, join
 
 from .measure import compare
 from .worlds import generated_data

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentcrs_utils.data import Dataset, Sequences, k_core, positives
 from latentcrs_utils.data.movielens import read_movielens_100k
+from latentcrs_utils.data.preprocess import k_core, positives
+from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.ranking import rank_by_factors
 

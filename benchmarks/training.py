@@ -7,13 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from latentcrs_utils.behavior.encoder import SASRec
 from latentcrs_utils.behavior.pretraining import train_epoch
+from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig, preset
-from latentcrs_utils.data import Dataset, random_cuts
-from latentcrs_utils.em.algorithm import Instances, Learner, e_pass, m_pass
-from latentcrs_utils.em.items import item_vectors
+from latentcrs_utils.data.preprocess import random_cuts
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.em.instances import item_vectors
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
+from latentcrs_utils.em.trainer import Instances, Learner, e_pass, m_pass
 
 from .measure import Measurement, against_matrix_products
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from latentcrs_utils.data import Dataset, Sequences
+from latentcrs_utils.data.sequences import Dataset, Sequences
 
 GENRES = (
     "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama",

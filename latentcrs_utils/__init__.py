@@ -8,38 +8,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .lazy import lazy_exports
+from latentcrs_utils.support.lazy import lazy_exports
 
 if TYPE_CHECKING:
     # the same names for type checkers and editors, which do not run `__getattr__`
-    from .behavior.pretraining import Backbone as Backbone
-    from .behavior.pretraining import pretrain as pretrain
-    from .config import preset as preset
-    from .conversation.session import Conversation as Conversation
-    from .data import Dataset as Dataset
-    from .data import Sequences as Sequences
-    from .data import load_csv as load_csv
-    from .data import load_dataset as load_dataset
-    from .data import synthetic_world as synthetic_world
-    from .em.model import LatentCRS as LatentCRS
-    from .em.model import fit_em as fit_em
-    from .errors import AssetError as AssetError
-    from .errors import ConfigError as ConfigError
-    from .errors import DataError as DataError
-    from .errors import EndpointError as EndpointError
-    from .errors import LatentCRSError as LatentCRSError
-    from .errors import MessageError as MessageError
-    from .errors import ReplyError as ReplyError
-    from .intents import Anchors as Anchors
-    from .intents import find_anchors as find_anchors
-    from .language.embedder import Embedder as Embedder
-    from .language.encoding import Language as Language
-    from .language.encoding import embed as embed
-    from .language.endpoint import EndpointTalker as EndpointTalker
-    from .language.local_talker import LocalTalker as LocalTalker
-    from .language.simulator import simulate_utterances as simulate_utterances
-    from .language.talker import ScriptedTalker as ScriptedTalker
-    from .language.utterances import Utterances as Utterances
+    from latentcrs_utils.behavior.pretraining import Backbone as Backbone
+    from latentcrs_utils.behavior.pretraining import pretrain as pretrain
+    from latentcrs_utils.config import preset as preset
+    from latentcrs_utils.conversation.session import Conversation as Conversation
+    from latentcrs_utils.data.loading import load_csv as load_csv
+    from latentcrs_utils.data.loading import load_dataset as load_dataset
+    from latentcrs_utils.data.sequences import Dataset as Dataset
+    from latentcrs_utils.data.sequences import Sequences as Sequences
+    from latentcrs_utils.data.synthetic import synthetic_world as synthetic_world
+    from latentcrs_utils.em.model import LatentCRS as LatentCRS
+    from latentcrs_utils.em.model import fit_em as fit_em
+    from latentcrs_utils.errors import AssetError as AssetError
+    from latentcrs_utils.errors import ConfigError as ConfigError
+    from latentcrs_utils.errors import DataError as DataError
+    from latentcrs_utils.errors import EndpointError as EndpointError
+    from latentcrs_utils.errors import LatentCRSError as LatentCRSError
+    from latentcrs_utils.errors import MessageError as MessageError
+    from latentcrs_utils.errors import ReplyError as ReplyError
+    from latentcrs_utils.intents import Anchors as Anchors
+    from latentcrs_utils.intents import find_anchors as find_anchors
+    from latentcrs_utils.language.chat_model import ScriptedTalker as ScriptedTalker
+    from latentcrs_utils.language.embedder import Embedder as Embedder
+    from latentcrs_utils.language.encoding import Language as Language
+    from latentcrs_utils.language.encoding import embed as embed
+    from latentcrs_utils.language.endpoint_chat_model import EndpointTalker as EndpointTalker
+    from latentcrs_utils.language.local_chat_model import LocalTalker as LocalTalker
+    from latentcrs_utils.simulation.utterances import Utterances as Utterances
+    from latentcrs_utils.simulation.utterances import simulate_utterances as simulate_utterances
 
 _EXPORTS = {
     "load_dataset": "data",

@@ -10,7 +10,7 @@ import difflib
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from .errors import ConfigError
+from latentcrs_utils.errors import ConfigError
 
 BackboneLoss = Literal["ce", "bce", "sampled"]
 Contrast = Literal["Hybrid", "InstanceCL", "IntentCL", "none"]

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .artifacts import fingerprint, train_or_load
-from .config import AnchorConfig, preset
-from .data import random_cuts
-from .errors import ConfigError
+from latentcrs_utils.config import AnchorConfig, preset
+from latentcrs_utils.data.preprocess import random_cuts
+from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.support.artifacts import fingerprint, train_or_load
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from .behavior.pretraining import Backbone
-    from .data import Dataset, Sequences
+    from latentcrs_utils.behavior.pretraining import Backbone
+    from latentcrs_utils.data.sequences import Dataset, Sequences
 
 # Pseudo-counts that draw a small cluster's shares to those of everybody.
 _SHRINKAGE = 10.0

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .data import Sequences
+    from latentcrs_utils.data.sequences import Sequences
 
 MEMORY = 64 * 2**20
 """Bytes of scores (float32) that are held at once unless the caller says otherwise."""

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from latentcrs_utils.data import Dataset
+    from latentcrs_utils.data.sequences import Dataset
     from latentcrs_utils.em.model import LatentCRS
-    from latentcrs_utils.evaluation.systems import Fitted
-    from latentcrs_utils.language import Language
+    from latentcrs_utils.evaluation.one_turn import Fitted
+    from latentcrs_utils.language.encoding import Language
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DIALOGUE = (
@@ -60,8 +60,9 @@ def prepare(say: Steps, name: str = "ml-100k", tests: str = "all") -> tuple[Data
         tests: "all", or "unseen": of the test texts, only single messages in phrasings that no
             training text used, which spares a third of the embedding.
     """
-    from latentcrs_utils.data import load_dataset
-    from latentcrs_utils.language import Utterances, embed, simulate_utterances
+    from latentcrs_utils.data.loading import load_dataset
+    from latentcrs_utils.language.encoding import embed
+    from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
 
     say(f"{name}: ratings, filter, splits")
     data = load_dataset(name)
@@ -92,10 +93,11 @@ def results(
     from latentcrs_utils.evaluation.one_turn import (
         dialogue_cases,
         evaluate,
+        fit_all,
         one_turn_cases,
+        scorers,
         summarise,
     )
-    from latentcrs_utils.evaluation.systems import fit_all, scorers
 
     ranks: dict[str, list[dict[str, np.ndarray]]] = {"masked": [], "unmasked": [], "by_turns": []}
     if not len(rows_of(language, "test_turns")):
@@ -139,7 +141,7 @@ def print_table(summary: pl.DataFrame, n_users: int) -> None:
 
 def print_dialogue(model: LatentCRS) -> None:
     """A conversation with the fitted model, worded by the local language model under guards."""
-    from latentcrs_utils.conversation import Conversation
+    from latentcrs_utils.conversation.session import Conversation
 
     user, messages = DIALOGUE
     users = model.data.users["raw_user"]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .intents import k_means
+from latentcrs_utils.intents import k_means
 
 
 def over_seeds(S: Tensor, K: int, seeds: Iterable[int]) -> Tensor:

@@ -16,8 +16,9 @@ os.environ.setdefault("LATENTCRS_PROGRESS", "0")
 import pytest
 from hypothesis import HealthCheck, settings
 
-from latentcrs_utils import assets
-from latentcrs_utils.data import Dataset, load_dataset
+from latentcrs_utils.data.loading import load_dataset
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.support import assets
 
 # no deadline: a shared machine may be slow, and no test here is about time
 settings.register_profile("course", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -231,12 +231,12 @@ MUTATIONS = {
         "six is declared, but nothing imports it",
     ),
     "an undeclared import inside a function": (
-        ("latentcrs_utils/progress.py",),
+        ("latentcrs_utils/support/progress.py",),
         lambda text: text + "\ndef f():\n    import pandas.io\n",
         "progress.py imports pandas",
     ),
     "a test's package in the library": (
-        ("latentcrs_utils/progress.py",),
+        ("latentcrs_utils/support/progress.py",),
         lambda text: text + "\nfrom hypothesis import given\n",
         "progress.py imports hypothesis",
     ),

@@ -17,22 +17,30 @@ from typing import Any
 import pytest
 import torch
 
-from latentcrs_utils.artifacts import fingerprint
 from latentcrs_utils.conversation.guards import ReplyGuard
-from latentcrs_utils.conversation.items import describe
+from latentcrs_utils.conversation.policies import describe
+from latentcrs_utils.conversation.reply import INSTRUCTIONS
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.transcript import transcript_markdown
 from latentcrs_utils.conversation.turn import Turn
-from latentcrs_utils.conversation.wording import INSTRUCTIONS
-from latentcrs_utils.data import Dataset, load_csv, load_dataset, random_cuts, synthetic_world
+from latentcrs_utils.data.loading import load_csv, load_dataset
+from latentcrs_utils.data.preprocess import random_cuts
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.data.synthetic import synthetic_world
 from latentcrs_utils.evaluation.conversing import Setting, converse, sample_users
-from latentcrs_utils.evaluation.dialogue_systems import dialogue_systems
-from latentcrs_utils.evaluation.one_turn import evaluate, metric_values, one_turn_cases
-from latentcrs_utils.evaluation.systems import Fitted, fit_all, scorers
+from latentcrs_utils.evaluation.multi_turn import dialogue_systems
+from latentcrs_utils.evaluation.one_turn import (
+    Fitted,
+    evaluate,
+    fit_all,
+    metric_values,
+    one_turn_cases,
+    scorers,
+)
 from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.language.encoding import embed
-from latentcrs_utils.language.simulator import simulate_utterances
-from latentcrs_utils.language.utterances import Utterances
+from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
+from latentcrs_utils.support.artifacts import fingerprint
 
 FILE = Path(__file__).with_name("goldens") / "values_ml-100k.json"
 EXAMPLE = Path(__file__).parents[1] / "data" / "example"

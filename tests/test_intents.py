@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 import torch
 
-from latentcrs_utils.behavior.encoder import SASRec
 from latentcrs_utils.behavior.pretraining import Backbone
+from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import AnchorConfig, BackboneConfig
-from latentcrs_utils.data import Dataset, Sequences
+from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.intents import (
     canonical_order,
     count_items,

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 import latentcrs_utils as lc
-from latentcrs_utils import config, errors, progress
+from latentcrs_utils import config, errors
+from latentcrs_utils.support import progress
 
 
 def test_import_loads_nothing_heavy() -> None:

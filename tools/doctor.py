@@ -207,7 +207,7 @@ def check_network(seconds: float = 30) -> Check:
 
 def check_assets() -> Iterator[Check]:
     """The ratings and the language model are in the cache, verified by hash, or can be had."""
-    from latentcrs_utils import assets
+    from latentcrs_utils.support import assets
 
     missing = 0
     for asset in (assets.MOVIELENS_100K, assets.SMOLLM2):
@@ -236,7 +236,7 @@ def check_package() -> Check:
     """The course's own package is installed, and from this checkout."""
     subject = "latentcrs_utils cannot be imported"
     try:
-        from latentcrs_utils import assets
+        from latentcrs_utils.support import assets
     except ModuleNotFoundError as error:
         return Check(False, f"{subject} ({error.name} is not installed)", AGAIN)
     except Exception as error:
@@ -252,7 +252,7 @@ def checks_of_cache() -> Iterator[Check]:
     if chosen:
         found = Path(chosen).expanduser().is_dir()
         yield Check(found, f"LATENTCRS_DATA={chosen}", "name an existing folder, or unset it")
-    from latentcrs_utils.artifacts import cache_dir
+    from latentcrs_utils.support.artifacts import cache_dir
 
     try:
         folder = cache_dir()

@@ -15,7 +15,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 from recorded_policies import code_cells, compared_text, tags
 
-from latentcrs_utils.course import (
+from course.chapters import (
     CHAPTERS,
     PAPER_EQUATIONS,
     Chapter,
@@ -81,7 +81,7 @@ def opens_as_the_series(notebook: NotebookNode, path: Path) -> list[str]:
     """First cell: number and title, the chapter's question, the strip of all chapters."""
     chapter = chapter_of(path)
     if chapter is None:
-        return [f"{path.name} is no chapter of latentcrs_utils/course.py"]
+        return [f"{path.name} is no chapter of notebooks/course/chapters.py"]
     first = notebook.cells[0].source
     found = []
     if not first.startswith(f"# {chapter.number} · "):

@@ -38,8 +38,8 @@ from recorded_policies import (
     folder_problems,
 )
 
-from latentcrs_utils.course import STRIP, strip_of_the_series
-from latentcrs_utils.files import atomic_path
+from course.chapters import STRIP, strip_of_the_series
+from latentcrs_utils.support.files import atomic_path
 
 if TYPE_CHECKING:
     from nbclient.exceptions import CellExecutionError

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import polars as pl
 
-from latentcrs_utils.course import CHAPTERS
+from course.chapters import CHAPTERS
 from latentcrs_utils.evaluation.one_turn import LEVELS, SEEN, UNSEEN, level_table
 
 if not __package__:
@@ -140,7 +140,7 @@ def draw(path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from latentcrs_utils.plots import PALETTE
+    from latentcrs_utils.plots.look import PALETTE
 
     recorded = json.loads(RESULTS.read_text(encoding="utf-8"))
     summary = pl.DataFrame(recorded["masked"]).filter(phrasing=UNSEEN)

@@ -23,11 +23,11 @@ def dialogues_part(
 
     Args:
         multi_turn, seeds, variants, cold_start: what the command
-            `python -m latentcrs_utils.evaluation.multi_turn` wrote: all users at all levels; one
+            `python -m experiments.multi_turn` wrote: all users at all levels; one
             level with several seeds; fewer users with the variant that asks a language model; one
             level with the histories cut.
-        extraction: what `python -m latentcrs_utils.evaluation.extraction` wrote.
-        reranking: what `python -m latentcrs_utils.evaluation.reranking` wrote.
+        extraction: what `python -m experiments.extraction` wrote.
+        reranking: what `python -m experiments.reranking` wrote.
     """
     return "\n".join(
         [

@@ -12,17 +12,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentcrs_utils.artifacts import Checkpoint, fingerprint, train_or_load
 from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import DirectConfig, preset
-from latentcrs_utils.data import Dataset
-from latentcrs_utils.em.items import item_vectors
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.em.instances import item_vectors
 from latentcrs_utils.em.model import instances_of, rows_of
 from latentcrs_utils.em.networks import Residual, TextProjection
 from latentcrs_utils.language.encoding import Language
-from latentcrs_utils.progress import track
 from latentcrs_utils.ranking import ndcg, rank_by_factors
-from latentcrs_utils.training import Training, epochs_since_best
+from latentcrs_utils.support.artifacts import (
+    Checkpoint,
+    Training,
+    epochs_since_best,
+    fingerprint,
+    train_or_load,
+)
+from latentcrs_utils.support.progress import track
 
 
 class TextScorer(nn.Module):

@@ -12,10 +12,10 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from ..ranking import ndcg, ranks_in_chunks
+from latentcrs_utils.ranking import ndcg, ranks_in_chunks
 
 if TYPE_CHECKING:
-    from ..data import Dataset, Sequences
+    from latentcrs_utils.data.sequences import Dataset, Sequences
 
 NEIGHBOURS = (10, 20, 50, 100, 200)
 RECENT = (2, 3, 5, 10, 20, None)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from latentcrs_utils.data import Dataset
-from latentcrs_utils.language.lexicon import extract, lexicon_for
-from latentcrs_utils.language.matching import Matcher, matcher_for
-from latentcrs_utils.language.requirements import Requirements
+from latentcrs_utils.constraints.constraint import Requirements
+from latentcrs_utils.constraints.lexicon import extract, lexicon_for
+from latentcrs_utils.constraints.matching import Matcher, matcher_for
+from latentcrs_utils.data.sequences import Dataset
 
 
 def _allowed(matcher: Matcher, wanted: Requirements) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from ..data import Dataset
+    from latentcrs_utils.data.sequences import Dataset
 
 
 def popularity(data: Dataset) -> Tensor:

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ..processes import ALONE, Processes
-from .windows import trim
+from latentcrs_utils.behavior.windows import trim
+from latentcrs_utils.support.processes import ALONE, Processes
 
 if TYPE_CHECKING:
-    from .encoder import SASRec
+    from latentcrs_utils.behavior.sasrec import SASRec
 
 # Logits held at once (4 bytes each): what a processor's cache takes, and what keeps a GPU busy.
 _CELLS = {"cpu": 2**20, "cuda": 2**26}

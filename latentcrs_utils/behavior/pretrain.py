@@ -1,8 +1,8 @@
 """Pretraining from the command line: on a CPU, on a GPU, or on several of either.
 
-python -m latentcrs_utils.behavior.pretrain --data ml-1m
-torchrun --nproc_per_node 2 -m latentcrs_utils.behavior.pretrain --data ml-1m --expect-processes 2
-accelerate launch --multi_gpu --num_processes 4 -m latentcrs_utils.behavior.pretrain --data ml-1m
+python -m latentcrs_utils.behavior.pretraining --data ml-1m
+torchrun --nproc_per_node 2 -m latentcrs_utils.behavior.pretraining --data ml-1m --expect-processes 2
+accelerate launch --multi_gpu --num_processes 4 -m latentcrs_utils.behavior.pretraining --data ml-1m
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import BackboneConfig, preset
-from ..device import choose_device
-from ..errors import ConfigError
-from ..files import atomic_path
-from ..processes import Processes, run_command
+from latentcrs_utils.config import BackboneConfig, preset
+from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.support.device import choose_device
+from latentcrs_utils.support.files import atomic_path
+from latentcrs_utils.support.processes import Processes, run_command
 
 if TYPE_CHECKING:
-    from ..data import Dataset
-    from .pretraining import Backbone
+    from latentcrs_utils.behavior.pretraining import Backbone
+    from latentcrs_utils.data.sequences import Dataset
 
 
 def changed(config: BackboneConfig, changes: Sequence[str]) -> BackboneConfig:
@@ -66,8 +66,8 @@ def record(backbone: Backbone, data: Dataset, seed: int, file: Path) -> None:
 
 def run(options: argparse.Namespace, processes: Processes) -> None:
     """Load the data, pretrain or load, and say what came out."""
-    from ..data import load_csv, load_dataset
-    from .pretraining import pretrain
+    from latentcrs_utils.behavior.pretraining import pretrain
+    from latentcrs_utils.data.loading import load_csv, load_dataset
 
     def load() -> Dataset:
         return load_csv(*options.csv) if options.csv else load_dataset(options.data)
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace, processes: Processes) -> None:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(
-        prog="python -m latentcrs_utils.behavior.pretrain",
+        prog="python -m latentcrs_utils.behavior.pretraining",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

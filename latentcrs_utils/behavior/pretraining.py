@@ -11,26 +11,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..artifacts import Checkpoint, train_or_load
-from ..config import BackboneConfig, preset
-from ..device import autocast, choose_device, compiled, peak_memory, reset_peak_memory
-from ..processes import ALONE, Processes, join
-from ..progress import note, track
-from ..ranking import ndcg, rank_by_factors
-from ..training import Training, epochs_since_best
-from .contrast import contrast_loss, find_prototypes, mean_state
-from .encoder import SASRec
-from .losses import (
+from latentcrs_utils.behavior.iclrec import contrast_loss, find_prototypes, mean_state
+from latentcrs_utils.behavior.losses import (
     next_item_bce,
     next_item_ce,
     next_item_loss,
     next_item_sampled,
     sample_negatives,
 )
-from .windows import batches, epoch_windows, next_item_windows, trim
+from latentcrs_utils.behavior.sasrec import SASRec
+from latentcrs_utils.behavior.windows import batches, epoch_windows, next_item_windows, trim
+from latentcrs_utils.config import BackboneConfig, preset
+from latentcrs_utils.ranking import ndcg, rank_by_factors
+from latentcrs_utils.support.artifacts import Checkpoint, Training, epochs_since_best, train_or_load
+from latentcrs_utils.support.device import (
+    autocast,
+    choose_device,
+    compiled,
+    peak_memory,
+    reset_peak_memory,
+)
+from latentcrs_utils.support.processes import ALONE, Processes, join
+from latentcrs_utils.support.progress import note, track
 
 if TYPE_CHECKING:
-    from ..data import Dataset, Sequences
+    from latentcrs_utils.data.sequences import Dataset, Sequences
 
 __all__ = [
     "Backbone",

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from ..config import BackboneConfig
-    from ..data import Sequences
+    from latentcrs_utils.config import BackboneConfig
+    from latentcrs_utils.data.sequences import Sequences
 
 
 def trim(sequences: Tensor) -> Tensor:

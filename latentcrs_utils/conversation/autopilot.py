@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentcrs_utils.conversation.items import nameless
+from latentcrs_utils.constraints.matching import matcher_for
+from latentcrs_utils.conversation.policies import nameless
 from latentcrs_utils.errors import ConfigError, DataError
-from latentcrs_utils.language.conditions import Film
-from latentcrs_utils.language.matching import matcher_for
-from latentcrs_utils.language.planner import Situation, can_be_named, generator
-from latentcrs_utils.language.users import Accept, TemplateUser, situations
+from latentcrs_utils.simulation.items import Film
+from latentcrs_utils.simulation.planner import Situation, can_be_named, generator
+from latentcrs_utils.simulation.users import Accept, TemplateUser, situations
 
 if TYPE_CHECKING:
     from latentcrs_utils.conversation.session import Conversation, Watch
     from latentcrs_utils.conversation.turn import Turn
-    from latentcrs_utils.language.agenda import Difficulty
-    from latentcrs_utils.language.catalogue import Catalogue
-    from latentcrs_utils.language.planner import Level
-    from latentcrs_utils.language.users import SimulatedUser
+    from latentcrs_utils.simulation.agenda import Difficulty
+    from latentcrs_utils.simulation.items import Catalogue
+    from latentcrs_utils.simulation.planner import Level
+    from latentcrs_utils.simulation.users import SimulatedUser
 
 MAX_TURNS = 5
 """Turns after which a simulated user gives up, as in the paper's evaluation."""

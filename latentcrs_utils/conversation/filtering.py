@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentcrs_utils.language.matching import Matcher
-from latentcrs_utils.language.requirements import Requirement, Requirements
+from latentcrs_utils.constraints.constraint import Requirement, Requirements
+from latentcrs_utils.constraints.matching import Matcher
 
 YEARS_WIDENED = 5
 STEPS: dict[str, str] = {

@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 from rapidfuzz import fuzz
 
+from latentcrs_utils.constraints.lexicon import extract
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import MessageError
-from latentcrs_utils.language.lexicon import extract
 
 MESSAGE_LIMIT = 2_000
 REPLY_LIMIT = 400

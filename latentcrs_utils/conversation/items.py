@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from latentcrs_utils.conversation.turn import Recommendation
-from latentcrs_utils.data import Dataset
-from latentcrs_utils.data.sources import UNKNOWN_TITLE
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.language.titles import spoken_title
+from latentcrs_utils.simulation.items import spoken_title
 
 
 def describe(data: Dataset, item: int, score: float = 0.0) -> Recommendation:

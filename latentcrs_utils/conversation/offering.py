@@ -5,15 +5,11 @@ import threading
 import torch
 from torch import Tensor
 
-from latentcrs_utils.conversation.encoding import Encoder
-from latentcrs_utils.conversation.items import nameless
-from latentcrs_utils.conversation.reading import read_text
-from latentcrs_utils.conversation.report import notes_on, shift
+from latentcrs_utils.conversation.belief import Encoder, notes_on, read_text, shift
+from latentcrs_utils.conversation.policies import Basic, Question, Reading, nameless
+from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.reranking import Story
-from latentcrs_utils.conversation.state import State
-from latentcrs_utils.conversation.turn import Turn
-from latentcrs_utils.conversation.variants import Basic, Question, Reading
-from latentcrs_utils.conversation.wording import thing
+from latentcrs_utils.conversation.turn import State, Turn
 from latentcrs_utils.errors import MessageError
 
 

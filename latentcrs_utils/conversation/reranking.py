@@ -15,10 +15,10 @@ import numpy as np
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import ConfigError, MessageError
-from latentcrs_utils.language.titles import spoken_title
+from latentcrs_utils.simulation.items import spoken_title
 
 if TYPE_CHECKING:
-    from latentcrs_utils.language.talker import Message, Talker
+    from latentcrs_utils.language.chat_model import Message, Talker
 
 # The model reads the latest titles and words; a longer story costs more than it tells.
 _N_TITLES = 8

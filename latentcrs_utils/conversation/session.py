@@ -8,22 +8,20 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from latentcrs_utils.config import RerankConfig
+from latentcrs_utils.constraints.constraint import Requirements
+from latentcrs_utils.constraints.extraction import Extractor, How
 from latentcrs_utils.conversation import transcript
-from latentcrs_utils.conversation.encoding import Encoder
+from latentcrs_utils.conversation.belief import Encoder
 from latentcrs_utils.conversation.guards import ReplyGuard, clean_message
-from latentcrs_utils.conversation.items import describe, known_item
 from latentcrs_utils.conversation.offering import offer
-from latentcrs_utils.conversation.state import State
-from latentcrs_utils.conversation.turn import Event, Feedback, Turn, VariantName, Withdrawal
-from latentcrs_utils.conversation.variants import Basic, make_variant
-from latentcrs_utils.conversation.wording import thing, word_reply
+from latentcrs_utils.conversation.policies import Basic, describe, known_item, make_variant
+from latentcrs_utils.conversation.reply import thing, word_reply
+from latentcrs_utils.conversation.turn import Event, Feedback, State, Turn, VariantName, Withdrawal
 from latentcrs_utils.errors import ConfigError, DataError, LatentCRSError, MessageError
-from latentcrs_utils.language.extraction import Extractor, How
-from latentcrs_utils.language.requirements import Requirements
 
 if TYPE_CHECKING:
-    from latentcrs_utils.em import LatentCRS
-    from latentcrs_utils.language.talker import Talker
+    from latentcrs_utils.em.model import LatentCRS
+    from latentcrs_utils.language.chat_model import Talker
 
 STAGES = ("reading", "choosing", "writing")
 Watch = Callable[[str, Turn | None], None]
@@ -154,7 +152,7 @@ class Conversation:
     def talker(self) -> "Talker | None":
         """The language model that words the replies; loaded at first use."""
         if self._talker == "local":
-            from latentcrs_utils.language.local_talker import LocalTalker
+            from latentcrs_utils.language.local_chat_model import LocalTalker
 
             self._talker = LocalTalker(self.model.language.embedder.model)
         return self._talker

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from latentcrs_utils.constraints.constraint import Requirements
 from latentcrs_utils.conversation.turn import Event, Feedback, Turn, Withdrawal
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.language.requirements import Requirements
 
 
 @dataclass(frozen=True)

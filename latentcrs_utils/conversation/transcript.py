@@ -4,17 +4,17 @@ import operator
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from latentcrs_utils.conversation.markdown import in_markdown, quoted
+from latentcrs_utils.constraints.constraint import Requirements
+from latentcrs_utils.constraints.constraint import label as requirement_label
+from latentcrs_utils.conversation.explanation import why
+from latentcrs_utils.conversation.reply import thing
+from latentcrs_utils.conversation.transcript import in_markdown, quoted
 from latentcrs_utils.conversation.turn import Event, Feedback, Turn, Withdrawal
-from latentcrs_utils.conversation.why import why
-from latentcrs_utils.conversation.wording import thing
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.language.requirements import Requirements
-from latentcrs_utils.language.requirements import label as requirement_label
 
 if TYPE_CHECKING:
     from latentcrs_utils.conversation.session import Conversation
-    from latentcrs_utils.data import Dataset
+    from latentcrs_utils.data.sequences import Dataset
 
 FORMAT = 2
 # format 1 knew neither variants nor requirements

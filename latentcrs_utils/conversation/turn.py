@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from latentcrs_utils.language.requirements import Requirement
+from latentcrs_utils.constraints.constraint import Requirement
 
 VariantName = Literal["B", "F", "V"]
 

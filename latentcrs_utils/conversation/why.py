@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING
 
 from torch.nn.functional import normalize
 
-from latentcrs_utils.conversation.explainer import Explainer
-from latentcrs_utils.conversation.explanation import ItemReasons
-from latentcrs_utils.conversation.reading import read_text
+from latentcrs_utils.constraints.constraint import Requirement, Requirements
+from latentcrs_utils.constraints.extraction import make_extractor
+from latentcrs_utils.constraints.matching import matcher_for
+from latentcrs_utils.conversation.belief import read_text
+from latentcrs_utils.conversation.explanation import Explainer, ItemReasons
 from latentcrs_utils.conversation.turn import Recommendation, Turn
 from latentcrs_utils.em.attribution import HISTORY, RESIDUAL, WORDS
-from latentcrs_utils.language.extraction import make_extractor
-from latentcrs_utils.language.matching import matcher_for
-from latentcrs_utils.language.requirements import Requirement, Requirements
-from latentcrs_utils.language.titles import spoken_title
+from latentcrs_utils.simulation.items import spoken_title
 
 if TYPE_CHECKING:
     from latentcrs_utils.conversation.session import Conversation
-    from latentcrs_utils.data import Dataset
-    from latentcrs_utils.em import LatentCRS
+    from latentcrs_utils.data.sequences import Dataset
+    from latentcrs_utils.em.model import LatentCRS
 
 # Who speaks for an item, and what is left out where there is no room for it.
 _Source = tuple[str, str]

@@ -12,11 +12,11 @@ from typing import Any
 
 import polars as pl
 
-from ..downloads import AMAZON_CDS, AMAZON_VIDEO_GAMES, OwnAsset, own_files
-from ..errors import DataError
-from . import amazon_metadata as about
-from .json_lines import read_json_lines
-from .sources import SHOP_SCHEMA, Source
+from latentcrs_utils.data import amazon as about
+from latentcrs_utils.data.json_lines import read_json_lines
+from latentcrs_utils.data.source import SHOP_SCHEMA, Source
+from latentcrs_utils.errors import DataError
+from latentcrs_utils.support.downloads import AMAZON_CDS, AMAZON_VIDEO_GAMES, OwnAsset, own_files
 
 _REVIEW: dict[str, pl.DataType] = {
     "user_id": pl.String(),

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
-from ..progress import note
-from .sources import Source
-from .tables import Layout, Table, read_table
+from latentcrs_utils.data.csv_files import Layout, Table, read_table
+from latentcrs_utils.data.source import Source
+from latentcrs_utils.support.progress import note
 
 INTERACTION_COLUMNS = ("user", "item", "rating", "timestamp")
 ITEM_COLUMNS = ("item", "title", "year", "genres")

@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 
 import polars as pl
 
-from ..errors import DataError
-from ..progress import bytes_bar
+from latentcrs_utils.errors import DataError
+from latentcrs_utils.support.progress import bytes_bar
 
 BLOCK = 1 << 24  # bytes of text parsed at once
 _LONGEST = 1 << 26  # bytes of one line, far beyond any review

@@ -10,15 +10,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ..config import DataConfig, Filter
-from ..errors import ConfigError, DataError
-from . import preprocess
-from .amazon import read_amazon_cds, read_amazon_video_games
-from .csv_files import read_csv_pair
-from .movielens import read_movielens_1m, read_movielens_100k, read_movielens_latest_small
-from .sources import Source
-from .structures import Dataset, Sequences
-from .synthetic import synthetic_world
+from latentcrs_utils.config import DataConfig, Filter
+from latentcrs_utils.data import preprocess
+from latentcrs_utils.data.amazon import read_amazon_cds, read_amazon_video_games
+from latentcrs_utils.data.csv_files import read_csv_pair
+from latentcrs_utils.data.movielens import (
+    read_movielens_1m,
+    read_movielens_100k,
+    read_movielens_latest_small,
+)
+from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.data.source import Source
+from latentcrs_utils.data.synthetic import synthetic_world
+from latentcrs_utils.errors import ConfigError, DataError
 
 DATASETS: dict[str, Callable[[], Source]] = {
     "ml-100k": read_movielens_100k,

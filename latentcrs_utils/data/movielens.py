@@ -6,11 +6,18 @@ from pathlib import Path
 
 import polars as pl
 
-from ..assets import movielens_100k_files
-from ..downloads import ML_1M, ML_1M_POSITIVES, ML_100K, ML_LATEST_SMALL, fetch, in_user_folder
-from ..errors import AssetError
-from .sources import UNKNOWN_TITLE, Source, item_frame, mend_year, tidy_title
-from .tables import Layout, Table, read_table
+from latentcrs_utils.data.csv_files import Layout, Table, read_table
+from latentcrs_utils.data.source import UNKNOWN_TITLE, Source, item_frame, mend_year, tidy_title
+from latentcrs_utils.errors import AssetError
+from latentcrs_utils.support.assets import movielens_100k_files
+from latentcrs_utils.support.downloads import (
+    ML_1M,
+    ML_1M_POSITIVES,
+    ML_100K,
+    ML_LATEST_SMALL,
+    fetch,
+    in_user_folder,
+)
 
 _ADVICE = "replace the file by a fresh copy"
 _RATING_COLUMNS = ("user", "item", "rating", "timestamp")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from ..errors import DataError
-from .structures import Dataset, Sequences
+from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.errors import DataError
 
 
 @dataclass(frozen=True)

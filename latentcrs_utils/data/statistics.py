@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .structures import Dataset
+from latentcrs_utils.data.sequences import Dataset
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from ..config import SyntheticConfig
-from ..errors import ConfigError, DataError
-from .sources import Source, item_frame
-from .structures import Dataset
+from latentcrs_utils.config import SyntheticConfig
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.data.source import Source, item_frame
+from latentcrs_utils.errors import ConfigError, DataError
 
 # (genres, first year, last year): no two alike, every genre from MovieLens' own vocabulary
 TASTES: tuple[tuple[tuple[str, ...], int, int], ...] = (

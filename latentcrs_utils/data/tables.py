@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ..errors import DataError
+from latentcrs_utils.errors import DataError
 
 _BETWEEN = {",": "with commas between", "\t": "with tabs between"}
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentcrs_utils.data import Sequences
+from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.errors import ConfigError
 
 # the histories of a batch that nobody asks for them

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentcrs_utils.data import Dataset
+from latentcrs_utils.data.sequences import Dataset
 
 # Most films of the catalogue are from the nineties, so the periods are narrow there.
 PERIOD_STARTS = (0, 1940, 1950, 1960, 1970, 1980, 1985, 1990, 1993, 1994, 1995, 1996, 1997, 1998)

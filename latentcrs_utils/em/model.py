@@ -8,20 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latentcrs_utils.artifacts import Checkpoint, fingerprint, train_or_load
 from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import EMConfig, preset
-from latentcrs_utils.data import Dataset
-from latentcrs_utils.device import choose_device
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em import losses
-from latentcrs_utils.em.algorithm import Learner, algorithm_1
-from latentcrs_utils.em.catalogue import Catalogue
-from latentcrs_utils.em.instances import Instances
-from latentcrs_utils.em.items import item_vectors
-from latentcrs_utils.em.networks import Context, GenerativeModel, InferenceModel
+from latentcrs_utils.em.instances import Instances, item_vectors
+from latentcrs_utils.em.networks import Catalogue, Context, GenerativeModel, InferenceModel
+from latentcrs_utils.em.trainer import Learner, algorithm_1
 from latentcrs_utils.intents import Anchors
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.ranking import ndcg, rank_by_factors, ranks_in_chunks
+from latentcrs_utils.support.artifacts import Checkpoint, fingerprint, train_or_load
+from latentcrs_utils.support.device import choose_device
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from latentcrs_utils.em.catalogue import Catalogue, full_precision, log_mixture, log_normaliser
+from latentcrs_utils.em.networks import Catalogue, full_precision, log_mixture, log_normaliser
 
 Form = Literal["mixture", "logit", "product"]
 

@@ -18,18 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentcrs_utils.artifacts import key
 from latentcrs_utils.config import preset
-from latentcrs_utils.data import Dataset
-from latentcrs_utils.data.sources import UNKNOWN_TITLE
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.errors import ConfigError, DataError
-from latentcrs_utils.evaluation.dialogue_systems import Answer, States, System
-from latentcrs_utils.evaluation.dialogues import Dialogue, DialogueLog, Exchange
-from latentcrs_utils.evaluation.ledger import Spent
-from latentcrs_utils.language.agenda import Difficulty
-from latentcrs_utils.language.catalogue import Catalogue
-from latentcrs_utils.language.planner import Level
-from latentcrs_utils.language.users import (
+from latentcrs_utils.evaluation.dialogues import Dialogue, DialogueLog, Exchange, Spent
+from latentcrs_utils.evaluation.multi_turn import Answer, States, System
+from latentcrs_utils.simulation.agenda import Difficulty
+from latentcrs_utils.simulation.items import Catalogue
+from latentcrs_utils.simulation.phrasings import Pool
+from latentcrs_utils.simulation.planner import Level
+from latentcrs_utils.simulation.users import (
     HELD_OUT,
     Accept,
     HeldOut,
@@ -38,8 +37,8 @@ from latentcrs_utils.language.users import (
     UserMessage,
     situations,
 )
-from latentcrs_utils.language.wording import Pool
-from latentcrs_utils.progress import track
+from latentcrs_utils.support.artifacts import key
+from latentcrs_utils.support.progress import track
 
 MakeUsers = Callable[[Sequence[int]], Sequence[SimulatedUser]]
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.evaluation.ledger import Spent
-from latentcrs_utils.progress import note
+from latentcrs_utils.evaluation.dialogues import Spent
+from latentcrs_utils.support.progress import note
 
 
 @dataclass(frozen=True)

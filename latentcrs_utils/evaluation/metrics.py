@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from ..ranking import ndcg, rank_of_target, recall
+from latentcrs_utils.ranking import ndcg, rank_of_target, recall
 
 __all__ = ["bootstrap_interval", "ndcg", "rank_of_target", "recall"]
 

@@ -1,345 +1,192 @@
-"""Multi-turn recommendation (Tables 4 and 6): S@3, S@5 and AT of every system, and what it costs.
+"""The systems of the tables as partners in a dialogue: what is known so far -> scores of all items.
 
-All systems face the same users with the same targets and seeds; what a user says after its first
-message depends on what it is offered. Dialogues are logged as they are held, so a run that is
-stopped goes on where it was.
+A system is any function from `States` to scores; variants that ask a language model return an
+`Answer` with what that cost.
 """
 
 from __future__ import annotations
 
-import argparse
-import shlex
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
-from itertools import product
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
+import torch
+from torch import Tensor
 
-from latentcrs_utils.config import RerankConfig, SimulatorConfig, preset
-from latentcrs_utils.conversation.guards import ReplyGuard
-from latentcrs_utils.conversation.prompted_user import PromptedUser
-from latentcrs_utils.data import Dataset, load_dataset
-from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.evaluation.conversing import (
-    MakeUsers,
-    Setting,
-    converse,
-    sample_users,
-    template_users,
-)
-from latentcrs_utils.evaluation.dialogue_systems import System, dialogue_systems, identity_of
-from latentcrs_utils.evaluation.dialogues import Dialogue, success_by, turns_taken
-from latentcrs_utils.evaluation.ledger import ledger
-from latentcrs_utils.evaluation.metrics import bootstrap_interval
-from latentcrs_utils.evaluation.paired import paired_difference
-from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
-from latentcrs_utils.evaluation.systems import fit_all
-from latentcrs_utils.evaluation.talking_systems import ON_REQUEST, asking_systems
-from latentcrs_utils.evaluation.worth import LENGTHS
-from latentcrs_utils.language import embed, simulate_utterances
-from latentcrs_utils.language.agenda import DIFFICULTIES
-from latentcrs_utils.language.conditions import films
-from latentcrs_utils.language.local_talker import LocalTalker
-from latentcrs_utils.language.models import DEFAULT_MODEL
-from latentcrs_utils.language.planner import LEVELS
-from latentcrs_utils.language.users import HELD_OUT, TemplateUser
+from latentcrs_utils.behavior.pretraining import Backbone
+from latentcrs_utils.constraints.constraint import Requirements
+from latentcrs_utils.constraints.extraction import Extraction, Extractor, make_extractor
+from latentcrs_utils.constraints.matching import matcher_for
+from latentcrs_utils.conversation.policies import levels, tiered
+from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.em.instances import Instances
+from latentcrs_utils.evaluation.dialogues import Spent
+from latentcrs_utils.evaluation.one_turn import Cases, Fitted, Scorer, scorers
+from latentcrs_utils.language.encoding import Language
+from latentcrs_utils.support.artifacts import fingerprint
 
-PACKAGES = ("torch", "transformers", "scikit-learn", "polars", "numpy")
-REFERENCE = "LatentCRS+"
-METRICS = ("S@3", "S@5", "AT")
-ALL = "all"
+READERS = ("text alone", "fusion without intents", "LatentCRS", "LatentCRS+")
+"""The systems that read x^u as a vector; the lexicon filter reads the words themselves."""
+FILTERED = "LatentCRS+ F"
+"""Variant F of `LatentCRS+`."""
 
 
-def metric_values(dialogues: Sequence[Dialogue], metric: str, n_turns: int = 5) -> np.ndarray:
-    """A metric of each dialogue, [N]: S@k is 0 or 1, AT counts a failure as all turns."""
-    if metric == "AT":
-        return turns_taken(dialogues, n_turns)
-    return success_by(dialogues, int(metric.removeprefix("S@")))
+@dataclass(frozen=True)
+class States:
+    """B dialogues, each waiting for the system's next offer.
 
-
-def summarise(
-    by_seed: Sequence[Mapping[str, Sequence[Dialogue]]],
-    *,
-    reference: str = REFERENCE,
-    n_turns: int = 5,
-) -> pl.DataFrame:
-    """Table 4 with intervals: one row a system.
-
-    Args:
-        by_seed: system -> dialogues, the same users in the same order for all systems and seeds.
-        reference: the system that the others are compared with, if it is there.
-        n_turns: of the dialogues.
-
-    Returns:
-        system, n (users); of each metric its mean over users and seeds, ..._low and ..._high (95 %
-        bootstrap interval over users, seeds averaged), and ..._gap, ..._gap_low, ..._gap_high: the
-        mean paired difference to the reference; null without one.
+    Attributes:
+        users: user indices, int64 [B].
+        histories: what the system knows of each user's past, B sequences.
+        messages: what each user has said, turn by turn.
+        offered: what each was offered before, in order; never to be offered again.
+        barred: all that is not to be offered: padding, what has no name, the whole past, however
+            little of it the system knows, and what was offered before.
     """
-    rows = []
-    for system in by_seed[0]:
-        row: dict[str, Any] = {"system": system, "n": len(by_seed[0][system])}
-        for metric in METRICS:
-            mine = _over_seeds(by_seed, system, metric, n_turns)
-            row[metric] = float(mine.mean())
-            row[f"{metric}_low"], row[f"{metric}_high"] = bootstrap_interval(mine)
-            gap = dict.fromkeys((f"{metric}_gap", f"{metric}_gap_low", f"{metric}_gap_high"))
-            if reference in by_seed[0]:
-                theirs = _over_seeds(by_seed, reference, metric, n_turns)
-                found = paired_difference(mine, theirs)
-                gap = dict(zip(gap, (found.mean, found.low, found.high), strict=True))
-            row |= gap
-        rows.append(row)
-    return pl.DataFrame(rows, infer_schema_length=None)
+
+    users: np.ndarray
+    histories: Sequences
+    messages: Sequence[Sequence[str]]
+    offered: Sequence[Sequence[int]]
+    barred: Sequence[Collection[int]]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def texts(self) -> list[str]:
+        """x^u as words: all messages of a user joined by a space, B strings."""
+        return [" ".join(messages) for messages in self.messages]
 
 
-def _over_seeds(
-    by_seed: Sequence[Mapping[str, Sequence[Dialogue]]], system: str, metric: str, n_turns: int
-) -> np.ndarray:
-    """A metric of each user, seeds averaged, [N]."""
-    values = [metric_values(of_seed[system], metric, n_turns) for of_seed in by_seed]
-    return np.mean(values, axis=0)
+@dataclass(frozen=True)
+class Answer:
+    """What a system says to B dialogues.
 
-
-def outcomes(dialogues: Sequence[Dialogue]) -> str:
-    """The turn of the success of each dialogue, one digit each; 0: never.
-
-    With it any metric can be computed again, and any two systems compared user by user.
+    Attributes:
+        scores: [B, V + 1], higher is better; column 0 (padding) is never offered, nor is minus
+            infinity.
+        spent: what each dialogue cost in this turn, B tuples.
     """
-    return "".join(str(dialogue.success or 0) for dialogue in dialogues)
+
+    scores: Tensor
+    spent: Sequence[tuple[Spent, ...]]
 
 
-def evaluate_dialogues(
-    data: Dataset,
-    systems: Mapping[str, System],
-    users: Sequence[int] | np.ndarray,
-    setting: Setting | None = None,
-    *,
-    make_users: MakeUsers | None = None,
-    logs: Path | None = None,
-    identity: str = "",
-    progress: bool | None = None,
-) -> dict[str, list[Dialogue]]:
-    """Let the same users talk to every system.
+System = Callable[[States], Tensor | Answer]
 
-    Args:
-        data: the data set.
-        systems: name -> system.
-        users: user indices.
-        setting: how the dialogues go; its `known` cuts the histories (cold start).
-        make_users: who speaks; default, the template users of the setting.
-        logs: a folder for the logs, one file a system and setting; None keeps none.
-        identity: names the fitted models and the simulator; a system's own ``identity``, if it
-            has one, is added for its log.
-        progress: show bars; None follows the environment.
 
-    Returns:
-        System -> dialogues, in the order of the users.
+@dataclass(frozen=True)
+class ScoredSystem:
+    """A scorer of the one-turn tables, asked anew in every turn (variant B where it reads).
+
+    Attributes:
+        scorer: cases -> scores [B, V + 1].
+        backbone: encodes the histories.
+        language: embeds the messages.
+        reads: whether the scorer looks at x; if not, nothing is embedded.
     """
-    setting = setting or Setting()
-    return {
-        name: converse(
-            data,
-            name,
-            system,
-            users,
-            setting,
-            make_users=make_users,
-            log=logs / log_name(data.name, name, setting, len(users)) if logs else None,
-            identity=f"{identity}{getattr(system, 'identity', '')}",
-            progress=progress,
+
+    scorer: Scorer
+    backbone: Backbone
+    language: Language
+    reads: bool
+
+    def __call__(self, states: States) -> Answer:
+        """Score all items for every dialogue."""
+        spent: list[tuple[Spent, ...]] = [()] * len(states)
+        if self.reads:
+            x, spent = embed_states(states, self.language)
+        else:
+            x = torch.zeros(len(states), len(self.language.mean))
+        instances = Instances(
+            S=self.backbone.encode(states.histories),
+            x=x,
+            targets=torch.zeros(len(states), dtype=torch.int64),
+            histories=states.histories,
         )
-        for name, system in systems.items()
-    }
+        frame = pl.DataFrame({"user": states.users})
+        return Answer(self.scorer(Cases(instances, states.texts, frame)), spent)
 
 
-def log_name(data: str, system: str, setting: Setting, n_users: int) -> str:
-    """Name the log of one system, setting and number of users."""
-    known = ALL if setting.known is None else setting.known
-    how = f"{setting.difficulty}_{setting.level}_seed{setting.seed}_known-{known}"
-    who = f"{n_users}-users" if setting.split == "test" else f"{n_users}-{setting.split}-users"
-    return f"{data}_{system}_{who}_{how}.jsonl".replace(" ", "-")
+@dataclass(frozen=True)
+class FilteringSystem:
+    """Variant F: another system's scores, held to what each user requires so far.
 
-
-def prompted_users(data: Dataset, setting: Setting, model: str) -> MakeUsers:
-    """Return the maker of users that a local language model plays (Appendix D)."""
-    make, talker = template_users(data, setting), LocalTalker(model)
-    guard = ReplyGuard(film.title for film in films(data))
-
-    def prompted(users: Sequence[int]) -> list[PromptedUser]:
-        behind = [user for user in make(users) if isinstance(user, TemplateUser)]
-        return [PromptedUser(user, talker, guard) for user in behind]
-
-    return prompted
-
-
-def simulator_config(data: Dataset, options: argparse.Namespace) -> SimulatorConfig:
-    """Return how the training dialogues are simulated: the preset, with the refusals asked for."""
-    return replace(preset(data.name, data.n_users).simulator, refusing_share=options.refusals)
-
-
-def log_folder(options: argparse.Namespace) -> Path | None:
-    """Return the folder of the logs: one of its own for other users, and for other readers."""
-    if options.logs is None:
-        return None
-    folder = options.logs / "prompted" if options.prompted else options.logs
-    return folder / f"refusals-{options.refusals}" if options.refusals else folder
-
-
-def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
-    """Fit, talk and record: every difficulty, level and history length that was asked for."""
-    data = load_dataset(options.data)
-    say("Utterances and their embeddings")
-    language = embed(simulate_utterances(data, seed=0, config=simulator_config(data, options)))
-    users = sample_users(data, options.users, split=options.split)
-    logs = log_folder(options)
-    named = set(options.systems or ()) & set(ON_REQUEST)
-    ask = LocalTalker(options.talker) if named else None
-    models: dict[str, Any] = {"language_model": language.embedder.name}
-    if ask is not None:
-        models |= {"talker": ask.name, "rerank": asdict(RerankConfig())}
-    systems = {}
-    for seed in options.seeds:
-        fitted = fit_all(data, language, seed=seed, say=say)
-        known_systems = dialogue_systems(fitted)
-        if ask is not None:
-            known_systems |= asking_systems(fitted, known_systems["LatentCRS+"], ask, logs)
-        systems[seed] = chosen(known_systems, options.systems), identity_of(fitted)
-    results = []
-    for difficulty, level, known in product(options.difficulty, options.level, options.known):
-        length = ALL if known is None else known
-        say(f"{len(users)} users, {difficulty}, {level}, known items: {length}")
-        # the users of a split speak in the phrasings of its name, which no training text has
-        setting = Setting(
-            difficulty, level, options.split, known=known, batch_size=options.batch,
-            split=options.split,
-        )  # fmt: skip
-        by_seed = []
-        for seed, (of_seed, name) in systems.items():
-            setting = replace(setting, seed=seed)
-            make = prompted_users(data, setting, options.prompted) if options.prompted else None
-            by_seed.append(
-                evaluate_dialogues(
-                    data, of_seed, users, setting, make_users=make, logs=logs,
-                    identity=f"{name} {options.prompted}",
-                )
-            )  # fmt: skip
-        table = summarise(by_seed)
-        bill = ledger([d for seed in by_seed for held in seed.values() for d in held])
-        print_summary(table)
-        results.append(
-            {
-                "difficulty": difficulty, "level": level, "known": length,
-                "systems": rounded(table.to_dicts()), "ledger": rounded(bill.to_dicts()),
-                "outcomes": {
-                    name: [outcomes(of_seed[name]) for of_seed in by_seed] for name in by_seed[0]
-                },
-            }
-        )  # fmt: skip
-        if options.record:
-            record(options, data, models, len(users), results)
-
-
-def chosen(systems: dict[str, System], names: Sequence[str] | None) -> dict[str, System]:
-    """Return the systems that were named, or all of these.
-
-    Raises:
-        ConfigError: there is no such system; the message lists them.
+    Attributes:
+        system: whose scores are filtered.
+        data: the catalogue.
+        extractor: reads the requirements; each distinct message is read once.
+        identity: names who reads, for the log, where it is not the lexicon.
     """
-    unknown = [name for name in names or () if name not in systems]
-    if unknown:
-        every = ", ".join(dict.fromkeys([*systems, *ON_REQUEST]))
-        raise ConfigError(f"There is no system {unknown[0]!r}. Known: {every}.")
-    return {name: systems[name] for name in names or systems}
+
+    system: System
+    data: Dataset
+    extractor: Extractor
+    identity: str = ""
+    _read: dict[str, Extraction] = field(default_factory=dict, repr=False, compare=False)
+
+    def __call__(self, states: States) -> Answer:
+        """Score all items for every dialogue; what meets the requirements comes first."""
+        answer = self.system(states)
+        if isinstance(answer, Tensor):
+            answer = Answer(answer, [()] * len(states))
+        matcher, scores, spent = matcher_for(self.data), answer.scores.double(), []
+        for row, messages in enumerate(states.messages):
+            begun, wanted = time.perf_counter(), Requirements()
+            for message in messages:
+                found = self._extraction(message)
+                wanted = wanted.then(found.requirements, message)
+            # what cannot be offered is no choice, so it keeps no requirement from giving way
+            left = torch.isfinite(scores[row]).numpy().copy()
+            left[list(states.barred[row])] = False
+            scores[row] = tiered(scores[row], levels(matcher, wanted, left)[0])
+            tokens = found.prompt_tokens, found.completion_tokens
+            spent.append((Spent("extraction", *tokens, time.perf_counter() - begun),))
+        bills = [(*old, *new) for old, new in zip(answer.spent, spent, strict=True)]
+        return Answer(scores, bills)
+
+    def _extraction(self, message: str) -> Extraction:
+        if message not in self._read:
+            self._read[message] = self.extractor(message)
+        return self._read[message]
 
 
-def share(text: str) -> float:
-    """Read a number in [0, 1]."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1].")
-    return value
-
-
-def history_length(text: str) -> int | None:
-    """Read "all" (None) or a number of items."""
-    return None if text == ALL else int(text)
-
-
-def record(
-    options: argparse.Namespace,
-    data: Dataset,
-    models: Mapping[str, Any],
-    n_users: int,
-    results: list[dict[str, Any]],
-) -> None:
-    """Write what there is so far, with what made it."""
-    command = f"python -m latentcrs_utils.evaluation.multi_turn {options.given}"
-    write_record(
-        options.record,
-        {
-            **provenance(command, PACKAGES),
-            "data": {"name": data.name, "users": data.n_users, "items": data.n_items},
-            **models,
-            "simulator": f"prompt, {options.prompted}" if options.prompted else "template",
-            "refusals_in_training": options.refusals, "split": options.split,
-            "phrasing": options.split, "turns": Setting().n_turns, "items": Setting().n_items,
-            "users": n_users, "seeds": options.seeds, "results": results,
-        },
-    )  # fmt: skip
-
-
-def print_summary(table: pl.DataFrame) -> None:
-    """Print S@3, S@5 and AT with their 95 % intervals."""
-    print(f"{'':28}" + "".join(f"{metric:>22}" for metric in METRICS))
-    for row in table.iter_rows(named=True):
-        cells = [f"{row[m]:8.3f} [{row[f'{m}_low']:.3f}, {row[f'{m}_high']:.3f}]" for m in METRICS]
-        print(f"{row['system']:28}" + "".join(f"{cell:>22}" for cell in cells))
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command; see `--help`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m latentcrs_utils.evaluation.multi_turn", description=__doc__
-    )
-    parser.add_argument("--data", default="ml-100k", help="default: ml-100k")
-    parser.add_argument("--users", type=int, help="users to draw; default: all")
-    parser.add_argument(
-        "--split", choices=HELD_OUT, default="test",
-        help="whose last item: of the test, or of validation, to choose between systems",
-    )  # fmt: skip
-    parser.add_argument(
-        "--refusals", type=share, default=0.0, metavar="SHARE",
-        help="of the training dialogues of several turns, how many have refusals; default: 0",
-    )  # fmt: skip
-    parser.add_argument("--difficulty", nargs="+", choices=DIFFICULTIES, default=["normal"])
-    parser.add_argument("--level", nargs="+", choices=LEVELS, default=["paraphrased"])
-    parser.add_argument(
-        "--known", nargs="+", type=history_length, default=[None], metavar="N",
-        help=f"cold start, items known of each history: {' '.join(map(str, LENGTHS))} {ALL}",
-    )  # fmt: skip
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
-    parser.add_argument(
-        "--systems", nargs="+", metavar="NAME",
-        help=f"default: all but those that ask a language model ({', '.join(ON_REQUEST)})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--talker", default=DEFAULT_MODEL, metavar="MODEL",
-        help=f"the language model of {' and '.join(ON_REQUEST)} (default: smollm2)",
-    )  # fmt: skip
-    parser.add_argument("--prompted", metavar="MODEL", help="a language model plays the users")
-    parser.add_argument("--batch", type=int, default=Setting().batch_size, help="dialogues at once")
-    parser.add_argument("--record", type=Path, help="write the results to this JSON file")
-    parser.add_argument("--logs", type=Path, help="keep the dialogues in this folder")
-    options = parser.parse_args(arguments)
-    options.given = shlex.join(sys.argv[1:] if arguments is None else arguments)
+def embed_states(states: States, language: Language) -> tuple[Tensor, list[tuple[Spent, ...]]]:
+    """x^u of every dialogue, [B, d_x], and the bill of each: one PromptEOL pass, one new token."""
+    texts = states.texts
     begun = time.perf_counter()
-    run(options, lambda text: print(f"[{time.perf_counter() - begun:5.0f} s] {text}", flush=True))
+    x = language.encode(texts, progress=False)
+    seconds = (time.perf_counter() - begun) / max(1, len(texts))
+    count = language.embedder.token_ids
+    return x, [(Spent("embedding", len(count(text)), 1, seconds),) for text in texts]
 
 
-if __name__ == "__main__":
-    main()
+def dialogue_systems(fitted: Fitted) -> dict[str, System]:
+    """Every row of the one-turn table as a system, in its order, and variant F of `LatentCRS+`.
+
+    F reads with the lexicon, which needs no language model.
+    """
+    systems: dict[str, System] = {
+        name: ScoredSystem(scorer, fitted.backbone, fitted.language, name in READERS)
+        for name, scorer in scorers(fitted).items()
+    }
+    lexicon = make_extractor(fitted.data, "lexicon")
+    systems[FILTERED] = FilteringSystem(systems["LatentCRS+"], fitted.data, lexicon)
+    return systems
+
+
+def identity_of(fitted: Fitted) -> str:
+    """Name what the systems' answers depend on: data, texts and every trained weight."""
+    modules = (
+        fitted.backbone.encoder,
+        fitted.text_alone.scorer,
+        fitted.fusion.scorer,
+        *(m for model in (fitted.latentcrs, fitted.latentcrs_plus)
+          for m in (model.generative, model.inference)),
+    )  # fmt: skip
+    weights = [tensor for module in modules for tensor in module.state_dict().values()]
+    parts = (fitted.data.fingerprint, fitted.language.fingerprint, fingerprint(*weights))
+    return " ".join(parts)

@@ -11,14 +11,14 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from latentcrs_utils.em.algorithm import Instances
 from latentcrs_utils.em.model import instances_of, rows_of
+from latentcrs_utils.em.trainer import Instances
 from latentcrs_utils.evaluation.metrics import bootstrap_interval
 from latentcrs_utils.ranking import MEMORY, ndcg, ranks_in_chunks, recall
 
 if TYPE_CHECKING:
-    from latentcrs_utils.behavior import Backbone
-    from latentcrs_utils.data import Dataset
+    from latentcrs_utils.behavior.pretraining import Backbone
+    from latentcrs_utils.data.sequences import Dataset
     from latentcrs_utils.language.encoding import Language
 
 METRICS = ("Recall@5", "NDCG@5", "Recall@20", "NDCG@20")

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from latentcrs_utils.files import atomic_path
+from latentcrs_utils.support.files import atomic_path
 
 
 def provenance(command: str, packages: Sequence[str]) -> dict[str, Any]:

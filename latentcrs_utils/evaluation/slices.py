@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from latentcrs_utils.data import Dataset
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.evaluation.metrics import bootstrap_interval
 
 

@@ -13,7 +13,7 @@ from latentcrs_utils.baselines.item_knn import item_knn
 from latentcrs_utils.baselines.lexicon_filter import lexicon_mask
 from latentcrs_utils.baselines.popularity import popularity
 from latentcrs_utils.behavior.pretraining import Backbone, pretrain
-from latentcrs_utils.data import Dataset
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.model import LatentCRS, fit_em
 from latentcrs_utils.evaluation.one_turn import Cases, Scorer
 from latentcrs_utils.intents import Anchors, find_anchors

@@ -13,19 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from experiments.extraction import Answers
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.conversation.items import best_items
+from latentcrs_utils.constraints.constraint import Requirements
+from latentcrs_utils.constraints.extraction import make_extractor
+from latentcrs_utils.conversation.policies import Question, Reranking, best_items
+from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.reranking import Story
-from latentcrs_utils.conversation.variants import Question, Reranking
-from latentcrs_utils.conversation.wording import thing
-from latentcrs_utils.data import Dataset
-from latentcrs_utils.evaluation.answers import Answers
-from latentcrs_utils.evaluation.dialogue_systems import Answer, FilteringSystem, States, System
-from latentcrs_utils.evaluation.ledger import Spent
-from latentcrs_utils.evaluation.systems import Fitted
-from latentcrs_utils.language.extraction import make_extractor
-from latentcrs_utils.language.requirements import Requirements
-from latentcrs_utils.progress import note, track
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.evaluation.dialogues import Spent
+from latentcrs_utils.evaluation.multi_turn import Answer, FilteringSystem, States, System
+from latentcrs_utils.evaluation.one_turn import Fitted
+from latentcrs_utils.support.progress import note, track
 
 RERANKED = "LatentCRS+ V"
 """Variant V of `LatentCRS+`."""

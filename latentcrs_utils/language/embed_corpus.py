@@ -1,7 +1,7 @@
 """Embed all utterances of a data set into the cache, in one process or several.
 
-python -m latentcrs_utils.language.embed_corpus --data ml-1m
-torchrun --nproc_per_node 2 -m latentcrs_utils.language.embed_corpus --data ml-1m
+python -m latentcrs_utils.language.embedder --data ml-1m
+torchrun --nproc_per_node 2 -m latentcrs_utils.language.embedder --data ml-1m
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ..processes import Processes, run_command
-from .models import DEFAULT_MODEL
+from latentcrs_utils.language.models import DEFAULT_MODEL
+from latentcrs_utils.support.processes import Processes, run_command
 
 
 def run(options: argparse.Namespace, processes: Processes) -> None:
     """Simulate the utterances and embed each distinct one that the cache does not have."""
-    from ..data import load_dataset
-    from .embedder import Embedder
-    from .simulator import simulate_utterances
+    from latentcrs_utils.data.loading import load_dataset
+    from latentcrs_utils.language.embedder import Embedder
+    from latentcrs_utils.simulation.utterances import simulate_utterances
 
     # one downloads and prepares, the others then find it done
     data = processes.main_first(lambda: load_dataset(options.data))
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace, processes: Processes) -> None:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(
-        prog="python -m latentcrs_utils.language.embed_corpus",
+        prog="python -m latentcrs_utils.language.embedder",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

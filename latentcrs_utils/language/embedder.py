@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latentcrs_utils.artifacts import cache_dir
 from latentcrs_utils.errors import ConfigError, MessageError
+from latentcrs_utils.language.embedder import VectorStore
 from latentcrs_utils.language.models import (
     DEFAULT_MODEL,
     DTypeName,
@@ -26,9 +26,9 @@ from latentcrs_utils.language.models import (
     find_model,
     load_language_model,
 )
-from latentcrs_utils.language.store import VectorStore
-from latentcrs_utils.processes import Processes, join
-from latentcrs_utils.progress import track
+from latentcrs_utils.support.artifacts import cache_dir
+from latentcrs_utils.support.processes import Processes, join
+from latentcrs_utils.support.progress import track
 
 PROMPT = 'This sentence: "{text}" means in one word: "'
 # Raised when a change of the code gives the same text another vector: old ones are not mixed in.

@@ -14,7 +14,7 @@ from latentcrs_utils.errors import DataError
 from latentcrs_utils.language.embedder import Embedder
 
 if TYPE_CHECKING:
-    from latentcrs_utils.language.simulator import Utterances
+    from latentcrs_utils.simulation.utterances import Utterances
 
 # a coordinate that hardly moves over the training texts carries nothing: it is not blown up
 _SMALLEST_SCALE = 1e-3

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from latentcrs_utils.language.endpoint_failures import Endpoint, Failure
+from latentcrs_utils.language.endpoint_chat_model import Endpoint, Failure
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0

@@ -19,12 +19,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from latentcrs_utils import assets
-from latentcrs_utils.artifacts import cache_dir, key, sha256
-from latentcrs_utils.device import choose_device
 from latentcrs_utils.errors import AssetError, ConfigError
-from latentcrs_utils.files import atomic_folder, atomic_path
-from latentcrs_utils.progress import note
+from latentcrs_utils.support import assets
+from latentcrs_utils.support.artifacts import cache_dir, key, sha256
+from latentcrs_utils.support.device import choose_device
+from latentcrs_utils.support.files import atomic_folder, atomic_path
+from latentcrs_utils.support.progress import note
 
 if TYPE_CHECKING:
     import torch

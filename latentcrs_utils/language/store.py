@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from latentcrs_utils.progress import note
+from latentcrs_utils.support.progress import note
 
 Result = TypeVar("Result")
 

@@ -3,24 +3,4 @@
 Each function shows a figure with an alternative text and returns its *twin*, a line or a few with
 the same facts. The notebooks print the twin: it is what a check can compare, what a screen reader
 reads, and what is left where images are off. The title of a figure says what there is to see; the
-notebook gives it.
-"""
-
-from .charts import bars, heatmap, histogram, lines, stacks
-from .look import HATCHES, MARKERS, PALETTE, show
-from .points import dots, scatter, silhouettes
-
-__all__ = [
-    "HATCHES",
-    "MARKERS",
-    "PALETTE",
-    "bars",
-    "dots",
-    "heatmap",
-    "histogram",
-    "lines",
-    "scatter",
-    "show",
-    "silhouettes",
-    "stacks",
-]
+notebook gives it."""

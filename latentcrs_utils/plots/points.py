@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .look import MARKERS, PALETTE, filled, new_axes, show
+from latentcrs_utils.plots.look import MARKERS, PALETTE, filled, new_axes, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

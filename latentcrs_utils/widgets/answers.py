@@ -4,17 +4,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from latentcrs_utils.conversation import StoppedError, Turn, why
+from latentcrs_utils.conversation.explanation import why
+from latentcrs_utils.conversation.session import StoppedError
+from latentcrs_utils.conversation.turn import Turn
 from latentcrs_utils.errors import LatentCRSError
-from latentcrs_utils.widgets import render
-from latentcrs_utils.widgets.board import Board, Kind
-from latentcrs_utils.widgets.parts import close, switch
-from latentcrs_utils.widgets.turns import Choice, Streamer, TurnView
-from latentcrs_utils.widgets.worker import Worker
+from latentcrs_utils.widgets import html as render
+from latentcrs_utils.widgets.app import Worker
+from latentcrs_utils.widgets.controls import close, switch
+from latentcrs_utils.widgets.views import Board, Choice, Kind, Streamer, TurnView
 
 if TYPE_CHECKING:
-    from latentcrs_utils.conversation import Autopilot
-    from latentcrs_utils.widgets.autopilot import Driver
+    from latentcrs_utils.conversation.autopilot import Autopilot
+    from latentcrs_utils.widgets.controls import Driver
 
 _STAGES = {
     "reading": "Reading your message",

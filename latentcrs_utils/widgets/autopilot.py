@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import ipywidgets as w
 
-from latentcrs_utils.conversation import Autopilot, Conversation, make_autopilot
-from latentcrs_utils.language.agenda import DIFFICULTIES, Difficulty
-from latentcrs_utils.language.planner import LEVELS, Level
-from latentcrs_utils.widgets import render
-from latentcrs_utils.widgets.choices import OneOf
-from latentcrs_utils.widgets.parts import box, button
+from latentcrs_utils.conversation.autopilot import Autopilot, make_autopilot
+from latentcrs_utils.conversation.session import Conversation
+from latentcrs_utils.simulation.agenda import DIFFICULTIES, Difficulty
+from latentcrs_utils.simulation.planner import LEVELS, Level
+from latentcrs_utils.widgets import html as render
+from latentcrs_utils.widgets.controls import OneOf, box, button
 
 WHO = "Simulated user"
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import ipywidgets as w
 
-from latentcrs_utils.widgets import render
-from latentcrs_utils.widgets.parts import box, button, show
+from latentcrs_utils.widgets import html as render
+from latentcrs_utils.widgets.controls import box, button, show
 
 # made before they are needed, in the thread of the callbacks
 _N_READY = 6

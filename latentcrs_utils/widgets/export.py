@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import ipywidgets as w
 
-from latentcrs_utils.conversation import Conversation, transcript_markdown
-from latentcrs_utils.widgets import render
-from latentcrs_utils.widgets.parts import box, button
+from latentcrs_utils.conversation.session import Conversation
+from latentcrs_utils.conversation.transcript import transcript_markdown
+from latentcrs_utils.widgets import html as render
+from latentcrs_utils.widgets.controls import box, button
 
 
 def files(conversation: Conversation) -> dict[str, tuple[str, str]]:

@@ -5,11 +5,18 @@ from functools import cached_property
 
 import ipywidgets as w
 
-from latentcrs_utils.data import Dataset
-from latentcrs_utils.widgets import render
-from latentcrs_utils.widgets.chips import Chip, Chips
-from latentcrs_utils.widgets.parts import EnterKey, box, button, show, switch
-from latentcrs_utils.widgets.titles import TitleSearch
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.widgets import html as render
+from latentcrs_utils.widgets.controls import (
+    Chip,
+    Chips,
+    EnterKey,
+    TitleSearch,
+    box,
+    button,
+    show,
+    switch,
+)
 
 N_SUGGESTED = 12
 

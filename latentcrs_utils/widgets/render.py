@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from latentcrs_utils.constraints import constraint as requirements
 from latentcrs_utils.conversation.turn import Recommendation, Turn
-from latentcrs_utils.language import requirements
 from latentcrs_utils.widgets.html import escape, text
 
 

@@ -6,18 +6,23 @@ from typing import TYPE_CHECKING
 import ipywidgets as w
 
 from latentcrs_utils.conversation.turn import VariantName
-from latentcrs_utils.widgets import render
-from latentcrs_utils.widgets.autopilot import Driver
-from latentcrs_utils.widgets.chips import Chips
-from latentcrs_utils.widgets.choices import EXPLAINED, OneOf
+from latentcrs_utils.widgets import html as render
+from latentcrs_utils.widgets.controls import (
+    EXPLAINED,
+    Chips,
+    Driver,
+    EnterKey,
+    HistoryPicker,
+    OneOf,
+    box,
+    button,
+)
 from latentcrs_utils.widgets.export import Exporter
-from latentcrs_utils.widgets.history import HistoryPicker
-from latentcrs_utils.widgets.parts import EnterKey, box, button
 from latentcrs_utils.widgets.style import STYLE
-from latentcrs_utils.widgets.turns import TurnView
+from latentcrs_utils.widgets.views import TurnView
 
 if TYPE_CHECKING:
-    from latentcrs_utils.widgets.chat import ChatApp
+    from latentcrs_utils.widgets.app import ChatApp
 
 
 class Screen:

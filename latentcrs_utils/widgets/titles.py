@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from latentcrs_utils.baselines.popularity import popularity
 from latentcrs_utils.conversation.guards import words
-from latentcrs_utils.conversation.items import describe
-from latentcrs_utils.data import Dataset
-from latentcrs_utils.data.sources import UNKNOWN_TITLE
+from latentcrs_utils.conversation.policies import describe
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.data.source import UNKNOWN_TITLE
 
 # longer than any title that somebody types
 _LONGEST_QUERY = 100

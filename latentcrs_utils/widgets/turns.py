@@ -7,8 +7,8 @@ from typing import Literal
 import ipywidgets as w
 
 from latentcrs_utils.conversation.turn import Recommendation, Turn
-from latentcrs_utils.widgets import render
-from latentcrs_utils.widgets.parts import box, button, switch
+from latentcrs_utils.widgets import html as render
+from latentcrs_utils.widgets.controls import box, button, switch
 
 # Faster updates are not seen, and each one is a message to the browser.
 _SECONDS_BETWEEN_UPDATES = 0.05

@@ -16,7 +16,7 @@ from latentcrs_utils.baselines.item_knn import (
     tune_item_knn,
 )
 from latentcrs_utils.baselines.popularity import popularity
-from latentcrs_utils.data import Dataset, Sequences
+from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.evaluation.metrics import ndcg, rank_of_target
 
 

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from latentcrs_utils.baselines.lexicon_filter import lexicon_mask
-from latentcrs_utils.data import Dataset, Sequences
-from latentcrs_utils.language.simulator import simulate_utterances
+from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.simulation.utterances import simulate_utterances
 
 
 @pytest.fixture

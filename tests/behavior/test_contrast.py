@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from latentcrs_utils.behavior.contrast import (
+from latentcrs_utils.behavior.iclrec import (
     crop,
     different_intents,
     find_prototypes,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from latentcrs_utils.behavior.encoder import SASRec, visible_keys
 from latentcrs_utils.behavior.pretraining import Backbone
+from latentcrs_utils.behavior.sasrec import SASRec, visible_keys
 from latentcrs_utils.config import BackboneConfig
-from latentcrs_utils.data import Sequences
+from latentcrs_utils.data.sequences import Sequences
 
 CONFIG = BackboneConfig(hidden=8, n_layers=2, n_heads=2, max_length=6)
 

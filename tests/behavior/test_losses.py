@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from latentcrs_utils.behavior import losses
-from latentcrs_utils.behavior.encoder import SASRec, attend_anywhere, attend_on_cpu, visible_keys
+from latentcrs_utils.behavior.sasrec import SASRec, attend_anywhere, attend_on_cpu, visible_keys
 from latentcrs_utils.config import BackboneConfig
 
 P, V, H = 50, 23, 6

@@ -22,7 +22,7 @@ from latentcrs_utils.behavior.pretraining import (
     validate,
 )
 from latentcrs_utils.config import ICLREC_AS_PUBLISHED, BackboneConfig, preset
-from latentcrs_utils.data import Dataset, Sequences
+from latentcrs_utils.data.sequences import Dataset, Sequences
 
 TINY = BackboneConfig(
     hidden=16, n_layers=1, n_heads=2, max_length=5, batch_size=16, n_epochs=6, dropout=0.1,

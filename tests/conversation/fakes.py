@@ -12,8 +12,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from latentcrs_utils.data import Dataset, Sequences
-from latentcrs_utils.language.talker import Reply
+from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.language.chat_model import Reply
 
 GENRES = ("Comedy", "Drama", "Horror", "Western")
 N_ITEMS = 40

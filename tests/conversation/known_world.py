@@ -10,11 +10,11 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from conversation.fakes import GENRES, FakeBackbone, fake_dataset
 from latentcrs_utils.config import EMConfig
-from latentcrs_utils.em import LatentCRS
+from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
-from latentcrs_utils.language.utterances import Utterances
+from latentcrs_utils.simulation.utterances import Utterances
+from tests.conversation.fakes import GENRES, FakeBackbone, fake_dataset
 
 WORDS = {"funny": (0, 1.0), "hilarious": (0, 2.0), "sad": (1, 1.0), "scary": (2, 1.5)}
 TRAINING = ("a funny film", "a sad film", "something scary please", "a funny film")

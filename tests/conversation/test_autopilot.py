@@ -4,17 +4,13 @@ import threading
 
 import pytest
 
-from conversation.fakes import FakeModel, FakeTalker
-from latentcrs_utils.conversation import (
-    Autopilot,
-    Conversation,
-    StoppedError,
-    make_autopilot,
-)
+from latentcrs_utils.conversation.autopilot import Autopilot, make_autopilot
+from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.errors import ConfigError, DataError, EndpointError
-from latentcrs_utils.language.agenda import DIFFICULTIES
-from latentcrs_utils.language.planner import LEVELS
-from latentcrs_utils.language.users import Accept, UserMessage
+from latentcrs_utils.simulation.agenda import DIFFICULTIES
+from latentcrs_utils.simulation.planner import LEVELS
+from latentcrs_utils.simulation.users import Accept, UserMessage
+from tests.conversation.fakes import FakeModel, FakeTalker
 
 
 class Scripted:

@@ -6,11 +6,11 @@ import math
 import pytest
 import torch
 
-from conversation.fakes import N_ITEMS
-from conversation.known_world import known_model
-from latentcrs_utils.conversation import Explainer, behind
+from latentcrs_utils.conversation.explanation import Explainer, behind
 from latentcrs_utils.em import attribution
 from latentcrs_utils.errors import ConfigError, DataError, MessageError
+from tests.conversation.fakes import N_ITEMS
+from tests.conversation.known_world import known_model
 
 COMEDIES, HORRORS = [12, 16], [2, 6]
 

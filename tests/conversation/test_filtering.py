@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 import torch
 
-from latentcrs_utils.conversation.filtering import (
+from latentcrs_utils.constraints.constraint import Requirement, Requirements
+from latentcrs_utils.constraints.matching import Matcher
+from latentcrs_utils.conversation.policies import (
     STEPS,
     levels,
     narrow,
@@ -15,9 +17,7 @@ from latentcrs_utils.conversation.filtering import (
     steps,
     tiered,
 )
-from latentcrs_utils.data import Dataset, Sequences
-from latentcrs_utils.language.matching import Matcher
-from latentcrs_utils.language.requirements import Requirement, Requirements
+from latentcrs_utils.data.sequences import Dataset, Sequences
 
 ROWS = (
     # title, year, genres, creator, platform, price

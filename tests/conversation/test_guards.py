@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conversation.fakes import TITLES
 from latentcrs_utils.conversation.guards import (
     MESSAGE_LIMIT,
     ReplyGuard,
@@ -15,6 +14,7 @@ from latentcrs_utils.conversation.guards import (
 )
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import MessageError
+from tests.conversation.fakes import TITLES
 
 CATALOGUE = [
     "",

@@ -2,9 +2,11 @@
 
 import pytest
 
-from conversation.fakes import FakeModel
-from latentcrs_utils.conversation import Conversation, Recommendation, more_like
 from latentcrs_utils.conversation.guards import clean_message
+from latentcrs_utils.conversation.policies import more_like
+from latentcrs_utils.conversation.session import Conversation
+from latentcrs_utils.conversation.turn import Recommendation
+from tests.conversation.fakes import FakeModel
 
 
 def test_more_like_names_the_title_as_one_would_say_it():

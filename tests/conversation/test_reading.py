@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conversation.fakes import FakeModel
-from latentcrs_utils.conversation import Conversation
-from latentcrs_utils.conversation.reading import TEXT_LIMIT, read_text, spans
+from latentcrs_utils.conversation.belief import TEXT_LIMIT, read_text, spans
+from latentcrs_utils.conversation.session import Conversation
+from tests.conversation.fakes import FakeModel
 
 messages_of_words = st.lists(
     st.text("ab ,.\n🎃م", min_size=1, max_size=60).map(str.strip).filter(bool), max_size=9

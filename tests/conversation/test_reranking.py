@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conversation.fakes import FakeScorer, FakeTalker
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation.reranking import (
     Story,
@@ -22,6 +21,7 @@ from latentcrs_utils.conversation.reranking import (
 )
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import ConfigError, MessageError
+from tests.conversation.fakes import FakeScorer, FakeTalker
 
 CANDIDATES = [
     Recommendation(11, "Quiet Harbour", 1950, ("Drama",), -1.0),

@@ -4,9 +4,10 @@ import threading
 
 import pytest
 
-from conversation.fakes import FakeModel, FakeTalker
-from latentcrs_utils.conversation import Conversation, Feedback, StoppedError
+from latentcrs_utils.conversation.session import Conversation, StoppedError
+from latentcrs_utils.conversation.turn import Feedback
 from latentcrs_utils.errors import ConfigError, DataError, MessageError
+from tests.conversation.fakes import FakeModel, FakeTalker
 
 REPLY = "Film Number 7 may do."
 WISH = "a western from the seventies"

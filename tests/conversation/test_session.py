@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 import torch
 
-from conversation.fakes import GENRES, N_ITEMS, FakeModel, FakeTalker
-from latentcrs_utils.conversation import Conversation, StoppedError
+from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.errors import ConfigError, DataError, MessageError
+from tests.conversation.fakes import GENRES, N_ITEMS, FakeModel, FakeTalker
 
 
 @pytest.fixture

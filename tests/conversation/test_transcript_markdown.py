@@ -7,10 +7,11 @@ import mistune
 import polars as pl
 import pytest
 
-from conversation.fakes import FakeTalker
-from conversation.known_world import known_model
-from latentcrs_utils.conversation import Conversation, transcript_markdown, why
-from latentcrs_utils.conversation.markdown import in_markdown, quoted
+from latentcrs_utils.conversation.explanation import why
+from latentcrs_utils.conversation.session import Conversation
+from latentcrs_utils.conversation.transcript import in_markdown, quoted, transcript_markdown
+from tests.conversation.fakes import FakeTalker
+from tests.conversation.known_world import known_model
 
 HOSTILE = (
     "<script>alert(1)</script> & <b onclick=x>bold</b>",

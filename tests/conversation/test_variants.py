@@ -6,12 +6,13 @@ from copy import deepcopy
 
 import pytest
 
-from conversation.fakes import FakeModel, FakeScorer, FakeTalker
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.conversation import Conversation, StoppedError, Withdrawal
+from latentcrs_utils.constraints.constraint import Requirement, Requirements
+from latentcrs_utils.constraints.extraction import Extraction, make_extractor
+from latentcrs_utils.conversation.session import Conversation, StoppedError
+from latentcrs_utils.conversation.turn import Withdrawal
 from latentcrs_utils.errors import ConfigError, DataError, EndpointError, MessageError
-from latentcrs_utils.language.extraction import Extraction, make_extractor
-from latentcrs_utils.language.requirements import Requirement, Requirements
+from tests.conversation.fakes import FakeModel, FakeScorer, FakeTalker
 
 REPLY = "Film Number 7 may do."
 FORM = json.dumps({

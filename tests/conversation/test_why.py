@@ -6,11 +6,12 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from conversation.fakes import FakeScorer
-from conversation.known_world import known_model
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.conversation import WHY_LIMIT, Conversation, Explainer, why
+from latentcrs_utils.conversation.explanation import WHY_LIMIT, Explainer, why
+from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.errors import DataError
+from tests.conversation.fakes import FakeScorer
+from tests.conversation.known_world import known_model
 
 HOSTILE = (
     "<script>alert(1)</script> a funny comedy",

@@ -4,12 +4,12 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from language import chat_server as does
-from language.chat_server import KEY, ChatServer, chat_server, talker_for
 
-from conversation.fakes import FakeModel
-from latentcrs_utils.conversation import Conversation
-from latentcrs_utils.language import EndpointTalker
+from latentcrs_utils.conversation.session import Conversation
+from latentcrs_utils.language.endpoint_chat_model import EndpointTalker
+from tests.conversation.fakes import FakeModel
+from tests.language import chat_server as does
+from tests.language.chat_server import KEY, ChatServer, chat_server, talker_for
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from conversation.fakes import FakeModel, FakeTalker
-from latentcrs_utils.conversation import Conversation
+from latentcrs_utils.conversation.session import Conversation
+from tests.conversation.fakes import FakeModel, FakeTalker
 
 GOOD = "Night of the Moth may be the one for a horror night, from 1952."
 

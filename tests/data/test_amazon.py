@@ -16,7 +16,9 @@ import pytest
 
 import latentcrs_utils as lc
 from latentcrs_utils.config import preset
-from latentcrs_utils.data import Dataset, amazon, official_filter
+from latentcrs_utils.data import amazon
+from latentcrs_utils.data.preprocess import official_filter
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import AssetError, DataError
 
 NAMES = {"amazon-video-games": "Video_Games", "amazon-cds": "CDs_and_Vinyl"}

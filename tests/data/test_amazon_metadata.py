@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from latentcrs_utils.data import amazon_metadata as about
+from latentcrs_utils.data import amazon as about
 
 
 @pytest.mark.parametrize(

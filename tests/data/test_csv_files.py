@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 import latentcrs_utils as lc
-from latentcrs_utils.data import Dataset
 from latentcrs_utils.data.csv_files import read_csv_pair
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError, DataError
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "data" / "example"

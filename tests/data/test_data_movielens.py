@@ -9,11 +9,14 @@ import polars as pl
 import pytest
 
 import latentcrs_utils as lc
-from latentcrs_utils import assets
-from latentcrs_utils.data import DATASETS, Dataset, leave_one_out, movielens
+from latentcrs_utils.data import movielens
+from latentcrs_utils.data.loading import DATASETS
 from latentcrs_utils.data.movielens import read_movielens_100k
-from latentcrs_utils.data.sources import mend_year, tidy_title
+from latentcrs_utils.data.preprocess import leave_one_out
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.data.source import mend_year, tidy_title
 from latentcrs_utils.errors import ConfigError, DataError
+from latentcrs_utils.support import assets
 
 # sha256 of the 938 test items as little-endian int64; it moves if the order of ties moves
 TEST_ITEMS = "05f6af64b93aa641e0277f83b7da88031b346bbb46834d9321698f89729aae20"

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentcrs_utils.config import DataConfig
-from latentcrs_utils.data import (
-    Dataset,
-    Sequences,
+from latentcrs_utils.data.loading import prepare
+from latentcrs_utils.data.preprocess import (
     chronological,
     k_core,
     leave_one_out,
@@ -21,8 +20,8 @@ from latentcrs_utils.data import (
     positives,
     random_cuts,
 )
-from latentcrs_utils.data.loading import prepare
-from latentcrs_utils.data.sources import Source
+from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.data.source import Source
 from latentcrs_utils.errors import DataError
 
 Pairs = list[tuple[str, str]]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from latentcrs_utils.data import load_dataset
-from latentcrs_utils.data.statistics import PAPER_TABLE_1, Statistics, statistics
+from latentcrs_utils.data.loading import PAPER_TABLE_1, Statistics, load_dataset, statistics
 
 
 def test_derived_numbers_by_hand():

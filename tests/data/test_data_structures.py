@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentcrs_utils.data import Sequences
+from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.errors import DataError
 
 rows = st.lists(st.lists(st.integers(1, 99), max_size=6), max_size=8)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 import latentcrs_utils as lc
-from latentcrs_utils.data import Dataset, movielens
-from latentcrs_utils.downloads import ML_100K, ArchiveAsset
+from latentcrs_utils.data import movielens
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import AssetError, DataError
+from latentcrs_utils.support.downloads import ML_100K, ArchiveAsset
 
 
 def raw_sequences(data: Dataset) -> list[str]:

@@ -10,10 +10,11 @@ from sklearn.metrics import adjusted_rand_score
 
 import latentcrs_utils as lc
 from latentcrs_utils.config import DataConfig, SyntheticConfig
-from latentcrs_utils.data import Dataset, SyntheticWorld, prepare, synthetic_world
-from latentcrs_utils.data.synthetic import TASTES
+from latentcrs_utils.constraints.lexicon import GENRE_WORDS
+from latentcrs_utils.data.loading import prepare
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.data.synthetic import TASTES, SyntheticWorld, synthetic_world
 from latentcrs_utils.errors import ConfigError, DataError
-from latentcrs_utils.language.lexicon import GENRE_WORDS
 
 SMALL = SyntheticConfig(n_users=200, n_items=90, n_intents=6, longest=40)
 

@@ -28,7 +28,9 @@ from latentcrs_utils.config import (
     SyntheticConfig,
     preset,
 )
-from latentcrs_utils.data import Dataset, prepare, synthetic_world
+from latentcrs_utils.data.loading import prepare
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.data.synthetic import synthetic_world
 from latentcrs_utils.em.model import instances_of, rows_of
 from latentcrs_utils.errors import LatentCRSError
 

@@ -11,9 +11,9 @@ import torch
 
 from latentcrs_utils.behavior.pretraining import Backbone, pretrain
 from latentcrs_utils.config import BackboneConfig
-from latentcrs_utils.data import Dataset, Sequences
+from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.intents import Anchors
-from latentcrs_utils.language.utterances import Utterances
+from latentcrs_utils.simulation.utterances import Utterances
 
 GENRES = ("Comedy", "Drama", "Horror")
 N_ITEMS, N_USERS, LENGTH = 24, 40, 8

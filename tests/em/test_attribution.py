@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentcrs_utils.config import EMConfig
-from latentcrs_utils.em import LatentCRS, attribution
+from latentcrs_utils.em import attribution
+from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
 
 N_INTENTS, N_ITEMS, WIDTH, TEXT = 5, 7, 4, 6

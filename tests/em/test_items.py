@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 import torch
 
-from latentcrs_utils.data import Dataset, Sequences
-from latentcrs_utils.em import items
-from latentcrs_utils.em.items import PERIOD_STARTS, item_attributes
+from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.em import instances as items
+from latentcrs_utils.em.instances import PERIOD_STARTS, item_attributes
 
 # of the tensors that the recorded results were trained on
 RECORDED = {"ml-100k": ((1009, 32), "edda5dc43eeb0df9")}

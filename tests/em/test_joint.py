@@ -7,8 +7,8 @@ import torch
 
 from latentcrs_utils.config import EMConfig
 from latentcrs_utils.em import losses
-from latentcrs_utils.em.algorithm import joint_loss
 from latentcrs_utils.em.model import fit_em
+from latentcrs_utils.em.trainer import joint_loss
 
 from . import small_world
 from .test_step_losses import batch, learner, parts, recommendation_by_q

@@ -8,9 +8,9 @@ import torch
 
 from latentcrs_utils.baselines.direct import fit_fusion, fit_text_alone
 from latentcrs_utils.config import DirectConfig, EMConfig
-from latentcrs_utils.em import fit_em, losses
-from latentcrs_utils.em.items import item_attributes, item_vectors
-from latentcrs_utils.em.model import instances_of, rows_of
+from latentcrs_utils.em import losses
+from latentcrs_utils.em.instances import item_attributes, item_vectors
+from latentcrs_utils.em.model import fit_em, instances_of, rows_of
 from latentcrs_utils.evaluation.one_turn import (
     dialogue_cases,
     evaluate,

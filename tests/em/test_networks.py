@@ -7,12 +7,17 @@ import torch
 
 from latentcrs_utils.behavior.pretraining import next_item_bce
 from latentcrs_utils.config import EMConfig
-from latentcrs_utils.data import Sequences
+from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.em import losses
-from latentcrs_utils.em.algorithm import Learner, algorithm_1, item_terms, monitor
-from latentcrs_utils.em.catalogue import Catalogue, log_mixture, log_normaliser
 from latentcrs_utils.em.instances import Instances, sample_candidates
-from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
+from latentcrs_utils.em.networks import (
+    Catalogue,
+    GenerativeModel,
+    InferenceModel,
+    log_mixture,
+    log_normaliser,
+)
+from latentcrs_utils.em.trainer import Learner, algorithm_1, item_terms, monitor
 from latentcrs_utils.errors import ConfigError
 
 N_INTENTS, N_ITEMS, WIDTH, TEXT = 5, 7, 4, 6

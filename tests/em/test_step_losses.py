@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from latentcrs_utils.config import EMConfig
-from latentcrs_utils.data import Sequences
+from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.em import losses
-from latentcrs_utils.em.algorithm import Instances, Learner, generative_loss, inference_loss
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
+from latentcrs_utils.em.trainer import Instances, Learner, generative_loss, inference_loss
 
 B, K, D, N_ITEMS, TEXT = 6, 4, 8, 9, 5
 

@@ -12,13 +12,13 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import torch
-from conversation.fakes import GENRES, FakeBackbone, FakeLanguage, FakeModel, fake_dataset
 from torch import Tensor
 
-from latentcrs_utils.data import Dataset, Sequences
+from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.evaluation.conversing import Setting, converse
-from latentcrs_utils.evaluation.dialogue_systems import ScoredSystem, States, System
 from latentcrs_utils.evaluation.dialogues import Dialogue
+from latentcrs_utils.evaluation.multi_turn import ScoredSystem, States, System
+from tests.conversation.fakes import GENRES, FakeBackbone, FakeLanguage, FakeModel, fake_dataset
 
 N_USERS, N_ITEMS, LENGTH = 30, 40, 12
 

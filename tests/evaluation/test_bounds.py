@@ -8,9 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentcrs_utils.evaluation.bounds import contradictions, gain, ndcg_bounds, turns_bounds
 from latentcrs_utils.evaluation.metrics import ndcg, recall
-from latentcrs_utils.evaluation.published import DATA_SETS, METRICS, ROWS, printed
+from latentcrs_utils.evaluation.published import (
+    DATA_SETS,
+    METRICS,
+    ROWS,
+    contradictions,
+    gain,
+    ndcg_bounds,
+    printed,
+    turns_bounds,
+)
 
 
 def metrics_of(ranks: list[int]) -> dict[str, float]:

@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from conversation.fakes import FakeModel
 from dialogue_world import (
     N_ITEMS,
     N_USERS,
@@ -30,8 +29,8 @@ from dialogue_world import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentcrs_utils.artifacts import key
-from latentcrs_utils.data import Dataset, Sequences
+from latentcrs_utils.constraints.extraction import Extraction, make_extractor
+from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.evaluation.conversing import (
     ReplayedUser,
@@ -41,7 +40,8 @@ from latentcrs_utils.evaluation.conversing import (
     sample_users,
     template_users,
 )
-from latentcrs_utils.evaluation.dialogue_systems import (
+from latentcrs_utils.evaluation.dialogues import read_dialogues, success_by, turns_taken
+from latentcrs_utils.evaluation.multi_turn import (
     FILTERED,
     READERS,
     Answer,
@@ -49,11 +49,11 @@ from latentcrs_utils.evaluation.dialogue_systems import (
     States,
     dialogue_systems,
 )
-from latentcrs_utils.evaluation.dialogues import read_dialogues, success_by, turns_taken
-from latentcrs_utils.language.agenda import DIFFICULTIES
-from latentcrs_utils.language.extraction import Extraction, make_extractor
-from latentcrs_utils.language.planner import LEVELS
-from latentcrs_utils.language.users import Accept, UserMessage
+from latentcrs_utils.simulation.agenda import DIFFICULTIES
+from latentcrs_utils.simulation.planner import LEVELS
+from latentcrs_utils.simulation.users import Accept, UserMessage
+from latentcrs_utils.support.artifacts import key
+from tests.conversation.fakes import FakeModel
 
 USERS = range(N_USERS)
 

@@ -12,14 +12,18 @@ from hypothesis import strategies as st
 
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.evaluation.dialogues import (
+    PURPOSES,
+    RECOMMENDING,
     Dialogue,
     DialogueLog,
     Exchange,
+    Spent,
+    ledger,
     read_dialogues,
     success_by,
+    total,
     turns_taken,
 )
-from latentcrs_utils.evaluation.ledger import PURPOSES, RECOMMENDING, Spent, ledger, total
 from latentcrs_utils.evaluation.published import DATA_SETS, dialogue_rows, token_rows
 
 AMOUNTS = st.builds(

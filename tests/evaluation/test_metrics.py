@@ -11,13 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentcrs_utils import ranking
-from latentcrs_utils.data import Sequences
-from latentcrs_utils.evaluation.metrics import (
-    bootstrap_interval,
-    ndcg,
-    rank_of_target,
-    recall,
-)
+from latentcrs_utils.data.sequences import Sequences
+from latentcrs_utils.evaluation.metrics import bootstrap_interval, ndcg, rank_of_target, recall
 from latentcrs_utils.ranking import rank_by_factors, ranks_in_chunks
 
 INF = float("inf")

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentcrs_utils.evaluation.metrics import bootstrap_interval
-from latentcrs_utils.evaluation.paired import paired_difference, users_needed
+from latentcrs_utils.evaluation.metrics import bootstrap_interval, paired_difference, users_needed
 
 
 def test_mean_and_interval_by_hand() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latentcrs_utils.data import Dataset
-from latentcrs_utils.evaluation.slices import (
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.evaluation.one_turn import (
     by_part,
     habit,
     means_by_part,

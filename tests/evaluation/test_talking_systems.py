@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conversation.fakes import FakeScorer, FakeTalker
 from dialogue_world import (
     N_ITEMS,
     N_USERS,
@@ -21,16 +20,17 @@ from dialogue_world import (
 from torch import Tensor
 
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.data import Dataset, Sequences
+from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.evaluation.conversing import Setting, converse
-from latentcrs_utils.evaluation.dialogue_systems import States
-from latentcrs_utils.evaluation.talking_systems import (
+from latentcrs_utils.evaluation.multi_turn import (
     FILTERED_BY_MODEL,
     ON_REQUEST,
     RERANKED,
     RerankingSystem,
+    States,
     asking_systems,
 )
+from tests.conversation.fakes import FakeScorer, FakeTalker
 
 USERS = range(N_USERS)
 EMPTY = json.dumps({"genres": [], "not_genres": [], "years": []})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentcrs_utils.exercises.marking import mark
+from course.exercises.marking import mark
 
 
 def said(capsys, answer, reference, *cases, **options):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from latentcrs_utils.language.endpoint import EndpointTalker
+from latentcrs_utils.language.endpoint_chat_model import EndpointTalker
 
 MODEL = "small-1"
 KEY = "sk-secret-0123456789"

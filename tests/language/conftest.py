@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser.servers import free_port, serving
 
-from latentcrs_utils.artifacts import cache_dir
-from latentcrs_utils.language import endpoint_call
+from latentcrs_utils.language import endpoint_chat_model as endpoint_call
 from latentcrs_utils.language.models import find_model, load_language_model
+from latentcrs_utils.support.artifacts import cache_dir
+from tests.browser.servers import free_port, serving
 
 from .chat_server import KEY, ChatServer, chat_server
 from .tiny_model import make_tiny_model

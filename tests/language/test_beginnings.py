@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from latentcrs_utils.language.beginnings import SharedBeginning
+from latentcrs_utils.language.local_chat_model import SharedBeginning
 
 
 def read(shared: SharedBeginning, prompt: list[int]) -> tuple[int, list[int] | None]:

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from latentcrs_utils.errors import ConfigError, MessageError, ReplyError
-from latentcrs_utils.language.endpoint import EndpointTalker
-from latentcrs_utils.language.talker import Scorer, Usage
+from latentcrs_utils.language.chat_model import Scorer, Usage
+from latentcrs_utils.language.endpoint_chat_model import EndpointTalker
 
 from . import chat_server as does
 from .chat_server import CHAT, KEY, MODEL, talker_for

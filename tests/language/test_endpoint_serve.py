@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from latentcrs_utils.errors import EndpointError, ReplyError
-from latentcrs_utils.language.endpoint import EndpointTalker
-from latentcrs_utils.language.local_talker import LocalTalker
+from latentcrs_utils.language.endpoint_chat_model import EndpointTalker
+from latentcrs_utils.language.local_chat_model import LocalTalker
 
 FRANCE = [{"role": "user", "content": "What is the capital of France?"}]
 

@@ -7,8 +7,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from latentcrs_utils.language.guided import SchemaGuide, token_bytes
 from latentcrs_utils.language.models import find_model, load_language_model
+from latentcrs_utils.language.structured_output import SchemaGuide, token_bytes
 
 TEXTS = ["a funny film", "Amélie, 日本語 🎬", 'tabs\t and "quotes"', "x  y\n"]
 

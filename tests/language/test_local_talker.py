@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from latentcrs_utils.errors import ConfigError, MessageError, ReplyError
-from latentcrs_utils.language import local_talker
+from latentcrs_utils.language import local_chat_model as local_talker
+from latentcrs_utils.language.chat_model import Scorer
 from latentcrs_utils.language.embedder import Embedder
-from latentcrs_utils.language.local_talker import LocalTalker, goes_in_circles
+from latentcrs_utils.language.local_chat_model import LocalTalker, goes_in_circles
 from latentcrs_utils.language.models import load_language_model
-from latentcrs_utils.language.talker import Scorer
 
 from .tiny_model import make_tiny_model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from latentcrs_utils.errors import ConfigError, ReplyError
-from latentcrs_utils.language.schemas import check_schema, complaint, require_valid
+from latentcrs_utils.language.structured_output import check_schema, complaint, require_valid
 
 YEARS = {"type": "array", "items": {"type": "integer", "minimum": 1900}, "maxItems": 2}
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from latentcrs_utils.language.embedder import Embedder
-from latentcrs_utils.language.local_talker import LocalTalker
+from latentcrs_utils.language.local_chat_model import LocalTalker
 
 PAIRS = [
     ("A comedy, please", "Something that makes me laugh"),

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from latentcrs_utils.errors import ConfigError, ReplyError
-from latentcrs_utils.language.talker import Scorer, ScriptedTalker, Usage
+from latentcrs_utils.language.chat_model import Scorer, ScriptedTalker, Usage
 
 CHAT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Something funny"}]
 GENRE = {

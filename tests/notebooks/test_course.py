@@ -2,7 +2,7 @@
 
 import pytest
 
-from latentcrs_utils import course
+from course import chapters as course
 from latentcrs_utils.errors import LatentCRSError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentcrs_utils import checks
+from course import checks
 from latentcrs_utils.errors import AssetError
 
 
@@ -52,7 +52,7 @@ def test_environment_is_well_here(model_dir):
 def test_environment_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("LATENTCRS_CACHE", str(tmp_path))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
-    monkeypatch.setattr("latentcrs_utils.assets.fetch", _no_network)
+    monkeypatch.setattr("latentcrs_utils.support.assets.fetch", _no_network)
     lines = checks.environment()
     assert any(line.startswith("[FAIL] torch") and "make setup" in line for line in lines)
     assert any(line.startswith("[FAIL] MovieLens") and "no network" in line for line in lines)

@@ -10,7 +10,8 @@ import torch
 
 from latentcrs_utils.em import losses
 from latentcrs_utils.em.networks import InferenceModel, IntentPrior, ItemAffinity
-from latentcrs_utils.language import Embedder, load_language_model
+from latentcrs_utils.language.embedder import Embedder
+from latentcrs_utils.language.models import load_language_model
 from latentcrs_utils.language.embedder import PROMPT
 
 from .conftest import ROOT

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from latentcrs_utils.evaluation import worth
+from experiments import intent_diagnostics as worth
 from latentcrs_utils.evaluation.metrics import bootstrap_interval
 from latentcrs_utils.evaluation.one_turn import metric_values
 

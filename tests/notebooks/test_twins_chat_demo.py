@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from conversation.fakes import N_ITEMS, FakeScorer, fake_dataset
+from tests.conversation.fakes import N_ITEMS, FakeScorer, fake_dataset
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.conversation.filtering import narrow
+from latentcrs_utils.conversation.policies import narrow
 from latentcrs_utils.conversation.reranking import Story
-from latentcrs_utils.conversation.variants import Question, make_variant
-from latentcrs_utils.language.matching import matcher_for
-from latentcrs_utils.language.requirements import Requirement, Requirements
+from latentcrs_utils.conversation.policies import Question, make_variant
+from latentcrs_utils.constraints.matching import matcher_for
+from latentcrs_utils.constraints.constraint import Requirement, Requirements
 
 from .conftest import ROOT
 

@@ -14,16 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from latentcrs_utils.conversation import Recommendation, filtering
-from latentcrs_utils.conversation.reading import spans
+from latentcrs_utils.conversation.turn import Recommendation
+from latentcrs_utils.conversation import policies as filtering
+from latentcrs_utils.conversation.belief import spans
 from latentcrs_utils.conversation.reranking import NOTHING, Story, rerank_by_likelihood
 from latentcrs_utils.em import attribution, losses
 from latentcrs_utils.em.networks import IntentPrior
-from latentcrs_utils.language.guided import SchemaGuide
-from latentcrs_utils.language.matching import Matcher
+from latentcrs_utils.language.structured_output import SchemaGuide
+from latentcrs_utils.constraints.matching import Matcher
 from latentcrs_utils.language.models import find_model, load_language_model
-from latentcrs_utils.language.requirements import Requirement, Requirements
-from latentcrs_utils.language.schemas import check_schema
+from latentcrs_utils.constraints.constraint import Requirement, Requirements
+from latentcrs_utils.language.structured_output import check_schema
 
 from .conftest import ROOT
 

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from latentcrs_utils.behavior import SASRec, contrast, encoder, pretraining
+from latentcrs_utils.behavior.sasrec import SASRec
+from latentcrs_utils.behavior import iclrec as contrast, sasrec as encoder, pretraining
 from latentcrs_utils.config import BackboneConfig
 
 from .test_notebook_twins import close, functions_of

@@ -10,7 +10,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentcrs_utils.data import Dataset, Sequences, preprocess
+from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.data import preprocess
 
 from .test_notebook_twins import functions_of
 

@@ -12,16 +12,16 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from evaluation.dialogue_world import dataset, noise, reader
+from tests.evaluation.dialogue_world import dataset, noise, reader
 
-from latentcrs_utils.data.sources import UNKNOWN_TITLE
-from latentcrs_utils.evaluation import bounds, conversing, dialogue_systems
-from latentcrs_utils.evaluation.dialogues import Dialogue, Exchange, success_by, turns_taken
-from latentcrs_utils.evaluation.ledger import Spent, ledger
-from latentcrs_utils.evaluation.paired import paired_difference
-from latentcrs_utils.language.agenda import MOST_NEW
-from latentcrs_utils.language.conditions import Film, holds
-from latentcrs_utils.language.users import Accept
+from latentcrs_utils.data.source import UNKNOWN_TITLE
+from latentcrs_utils.evaluation import published as bounds, conversing, multi_turn as dialogue_systems
+from latentcrs_utils.evaluation.dialogues import (Dialogue, Exchange, success_by, turns_taken)
+from latentcrs_utils.evaluation.dialogues import Spent, ledger
+from latentcrs_utils.evaluation.metrics import paired_difference
+from latentcrs_utils.simulation.agenda import MOST_NEW
+from latentcrs_utils.simulation.items import Film, holds
+from latentcrs_utils.simulation.users import Accept
 
 from .conftest import ROOT
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from latentcrs_utils.data import Sequences
-from latentcrs_utils.evaluation import bounds, paired, published, slices
-from latentcrs_utils.evaluation.metrics import bootstrap_interval, ndcg, rank_of_target, recall
+from latentcrs_utils.data.sequences import Sequences
+from latentcrs_utils.evaluation import (published as bounds, metrics as paired, published, one_turn as slices)
+from latentcrs_utils.evaluation.metrics import (bootstrap_interval, ndcg, rank_of_target, recall)
 
 from .conftest import ROOT
 
@@ -93,7 +93,7 @@ def test_filter(by_hand, rng):
 def test_the_package_filters_alike(by_hand, rng, data):
     """The nested function of `systems.scorers`, with a backbone that is a table of scores."""
     from latentcrs_utils.baselines.lexicon_filter import lexicon_mask
-    from latentcrs_utils.evaluation import systems
+    from latentcrs_utils.evaluation import one_turn as systems
 
     texts = ["a western", "no horror, a comedy from the 1980s", "surprise me"]
     scores = torch.from_numpy(rng.normal(size=(3, data.n_items + 1)))

@@ -18,15 +18,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from latentcrs_utils.behavior.encoder import SASRec
+from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.behavior.losses import draw_sample, next_item_sampled
 from latentcrs_utils.behavior.pretraining import encode_last
 from latentcrs_utils.config import BackboneConfig
-from latentcrs_utils.data import Sequences
+from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.data.json_lines import read_json_lines
 from latentcrs_utils.em import losses
 from latentcrs_utils.em.networks import GenerativeModel
-from latentcrs_utils.evaluation.cost_model import Case, terms_of
+from experiments.cost_model import Case, terms_of
 from latentcrs_utils.ranking import rank_of_target
 
 from .conftest import ROOT

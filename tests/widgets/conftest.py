@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from latentcrs_utils.conversation import transcript
-from latentcrs_utils.widgets import answers
+from latentcrs_utils.widgets import app as answers
 
 from .hands import GOOD, app_with
 

@@ -2,9 +2,8 @@
 
 import threading
 
-from conversation.fakes import FakeModel, FakeTalker
-
-from latentcrs_utils.widgets import ChatApp
+from latentcrs_utils.widgets.app import ChatApp
+from tests.conversation.fakes import FakeModel, FakeTalker
 
 GOOD = "Night of the Moth may be the one."
 

@@ -4,10 +4,9 @@ import re
 import threading
 
 import pytest
-from conversation.fakes import FakeModel
 
-from latentcrs_utils.widgets import ChatApp
-from latentcrs_utils.widgets.chat import IDEAS
+from latentcrs_utils.widgets.app import IDEAS, ChatApp
+from tests.conversation.fakes import FakeModel
 
 from .hands import GOOD, app_with, ask, buttons, html, sent
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from latentcrs_utils.language.agenda import DIFFICULTIES
-from latentcrs_utils.language.planner import LEVELS
+from latentcrs_utils.simulation.agenda import DIFFICULTIES
+from latentcrs_utils.simulation.planner import LEVELS
 
 from .hands import GOOD, app_with, ask, html, press
 

@@ -5,7 +5,7 @@ import json
 import re
 import threading
 
-from latentcrs_utils.conversation import Conversation
+from latentcrs_utils.conversation.session import Conversation
 
 from .hands import app_with, ask, press
 

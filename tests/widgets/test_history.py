@@ -1,10 +1,10 @@
 """Building a history by clicking: search, suggestions, chips, and a person whom nobody knows."""
 
 import pytest
-from conversation.fakes import FakeModel, fake_dataset
 
-from latentcrs_utils.widgets import ChatApp
-from latentcrs_utils.widgets.titles import TitleSearch
+from latentcrs_utils.widgets.app import ChatApp
+from latentcrs_utils.widgets.controls import TitleSearch
+from tests.conversation.fakes import FakeModel, fake_dataset
 
 from .hands import app_with, ask, buttons, enter, html, press, sent, shown
 

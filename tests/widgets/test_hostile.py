@@ -3,11 +3,12 @@
 import re
 
 import pytest
-from conversation.fakes import FakeModel
-from conversation.known_world import known_model
 
-from latentcrs_utils.conversation import why
-from latentcrs_utils.widgets import ChatApp, answers
+from latentcrs_utils.conversation.explanation import why
+from latentcrs_utils.widgets import app as answers
+from latentcrs_utils.widgets.app import ChatApp
+from tests.conversation.fakes import FakeModel
+from tests.conversation.known_world import known_model
 
 from .hands import app_with, ask, buttons, html, press
 

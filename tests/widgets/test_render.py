@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentcrs_utils.conversation import Recommendation, Turn
-from latentcrs_utils.widgets import bars, escape, render
-from latentcrs_utils.widgets.html import text
+from latentcrs_utils.conversation.turn import Recommendation, Turn
+from latentcrs_utils.widgets import html as bars
+from latentcrs_utils.widgets import html as render
+from latentcrs_utils.widgets.html import escape, text
 
 
 @given(st.text())

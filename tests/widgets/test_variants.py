@@ -1,11 +1,11 @@
 """Variants, requirements as chips, Retry and More like this."""
 
 import pytest
-from conversation.fakes import FakeModel, FakeScorer
 
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.widgets import ChatApp
-from latentcrs_utils.widgets.choices import EXPLAINED, OneOf, in_full
+from latentcrs_utils.widgets.app import ChatApp
+from latentcrs_utils.widgets.controls import EXPLAINED, OneOf, in_full
+from tests.conversation.fakes import FakeModel, FakeScorer
 
 from .hands import GOOD, app_with, ask, buttons, html, press, sent, shown
 

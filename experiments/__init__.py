@@ -1,0 +1,1 @@
+"""Everything that makes a file in `results/`: run as `python -m experiments.NAME`."""

@@ -1,0 +1,299 @@
+"""The ablations of notebook 09: Table 5, Figure 3, the parts, and where intents earn their place.
+
+Choices are made on the validation users; the test users are ranked once for each variant, with
+phrasings that training never saw, and every difference is taken user by user. What is fitted is
+kept in the artifact cache, so a run that is stopped goes on where it was; the record is written
+after each group, and `--only` renews one group and leaves the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import intent_diagnostics as worth
+from experiments.intent_recovery import recovery
+from experiments.variants import (
+    BEHAVIOR,
+    FUSION,
+    METRIC,
+    PAPER,
+    PLUS,
+    Variant,
+    describe,
+    difference,
+    fit_variant,
+    groups,
+    mean_and_interval,
+    parts,
+    ranks_by_level,
+    scores_of,
+    unseen_cases,
+)
+from latentcrs_utils.config import preset
+from latentcrs_utils.data.loading import load_dataset
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.em.model import instances_of, rows_of
+from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.evaluation.one_turn import LEVELS, Cases, metric_values
+from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
+from latentcrs_utils.language.encoding import Language, embed
+from latentcrs_utils.simulation.utterances import simulate_utterances
+
+Say = Callable[[str], None]
+PACKAGES = ("torch", "transformers", "scikit-learn", "polars", "numpy")
+MEASURES = ("cold start", "calibration", "diversity", "wishes", "synthetic")
+
+
+class Bench:
+    """The data set, its sentences and the test cases of each backbone: what all variants share."""
+
+    def __init__(self, data: Dataset, language: Language, seeds: Sequence[int], say: Say):
+        self.data, self.language, self.seeds, self.say = data, language, list(seeds), say
+        self._cases: dict[int, Cases] = {}
+
+    def cases(self, backbone: Any) -> Cases:
+        """The unseen test cases as this backbone encodes them."""
+        if id(backbone) not in self._cases:
+            self._cases[id(backbone)] = unseen_cases(self.data, backbone, self.language)
+        return self._cases[id(backbone)]
+
+    def valid_cases(self, backbone: Any) -> Cases:
+        """The validation cases, one sentence a user."""
+        rows = rows_of(self.language, "valid")
+        frame = self.language.utterances.frame[rows]
+        instances = instances_of(self.data, backbone, self.language, rows)
+        return Cases(instances, frame["text"].to_list(), frame.select("user", "level", "phrasing"))
+
+    def seeds_of(self, variant: Variant) -> list[int]:
+        """The first seed, or all of them."""
+        return self.seeds[:1] if variant.one_seed else self.seeds
+
+    def fitted(self, names: Sequence[str], seed: int) -> tuple[Any, dict[str, Any]]:
+        """Backbone and models of some lines of the group "parts", fitted from one seed."""
+        chosen = [v for v in parts(preset(self.data.name, self.data.n_users)) if v.name in names]
+        fits = {v.name: fit_variant(v, self.data, self.language, seed) for v in chosen}
+        return next(iter(fits.values())).backbone, {n: fits[n].model for n in names}
+
+
+def run_variants(variants: Sequence[Variant], bench: Bench) -> list[dict[str, Any]]:
+    """Fit, rank and describe every variant; one row each, with the difference to its reference."""
+    ranks: dict[str, dict[int, np.ndarray]] = {}
+    rows = []
+    for variant in variants:
+        row: dict[str, Any] = {"variant": variant.name, "value": variant.value}
+        valid: list[float] = []
+        epochs, unmasked = [], []
+        ranks[variant.name] = {}
+        for seed in bench.seeds_of(variant):
+            fitted = fit_variant(variant, bench.data, bench.language, seed)
+            cases = bench.cases(fitted.backbone)
+            scores = scores_of(fitted.model, cases)
+            ranks[variant.name][seed] = ranks_by_level(cases, scores)
+            unmasked.append(metric_values(ranks_by_level(cases, scores, masked=False), METRIC))
+            valid += [] if fitted.valid is None else [fitted.valid]
+            epochs.append(fitted.epochs)
+        row |= describe(ranks[variant.name])
+        row["unmasked"] = float(np.mean(unmasked))
+        row["valid_ndcg10"] = float(np.mean(valid)) if valid else None
+        row["epochs"] = epochs
+        rows.append(row)
+        bench.say(f"{variant.name}: NDCG@20 {row[METRIC]:.4f}, seeds {row['seeds']}")
+    for variant, row in zip(variants, rows, strict=True):
+        row["reference"] = variant.reference
+        if variant.reference:
+            row["difference"] = difference(ranks[variant.name], ranks[variant.reference])
+    return rows
+
+
+def _compared(
+    name: str, values: dict[str, list[np.ndarray]], reference: str, **more: Any
+) -> dict[str, Any]:
+    """Mean and interval over users of one system's values, and the gap to the reference."""
+    mine = np.mean(values[name], axis=0)
+    row = {"system": name, **more, **mean_and_interval(mine)}
+    if name != reference:
+        row["difference"] = mean_and_interval(mine - np.mean(values[reference], axis=0))
+    return row
+
+
+def by_user(values: np.ndarray) -> np.ndarray:
+    """Mean over the levels, [4 U] -> [U]: a user's four sentences are no four witnesses."""
+    return values.reshape(len(LEVELS), -1).mean(0)
+
+
+def run_cold_start(bench: Bench) -> dict[str, Any]:
+    """NDCG@20 when only the last few items of a history are known."""
+    names = (BEHAVIOR, FUSION, PAPER, PLUS)
+    values: dict[int, dict[str, list[np.ndarray]]] = {
+        n: {name: [] for name in names} for n in worth.LENGTHS
+    }
+    for seed in bench.seeds:
+        backbone, models = bench.fitted(names, seed)
+        found = worth.cold_start(bench.cases(backbone), backbone, models)
+        for name, by_length in found.items():
+            for length, ranks in by_length.items():
+                values[length][name].append(metric_values(ranks, METRIC).mean(0))
+        bench.say(f"cold start, seed {seed}")
+    return {
+        "reference": FUSION,
+        "rows": [
+            _compared(name, values[length], FUSION, known_items=length)
+            for length in worth.LENGTHS
+            for name in names
+        ],
+    }
+
+
+def run_calibration(bench: Bench) -> dict[str, Any]:
+    """Log-likelihood of the target and calibration error of the list, raw and with a temperature.
+
+    The temperature is chosen on the validation cases.
+    """
+    names = (BEHAVIOR, FUSION, PAPER, PLUS)
+    values: dict[str, dict[str, list[np.ndarray]]] = {
+        "raw": {n: [] for n in names}, "tempered": {n: [] for n in names},
+    }  # fmt: skip
+    facts: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for seed in bench.seeds:
+        backbone, models = bench.fitted(names, seed)
+        cases, valid = bench.cases(backbone), bench.valid_cases(backbone)
+        for name, model in models.items():
+            scores = scores_of(model, cases)
+            temperature = worth.best_temperature(scores_of(model, valid), valid)
+            for way, divisor in (("raw", 1.0), ("tempered", temperature)):
+                found = worth.calibration(scores / divisor, cases)
+                values[way][name].append(by_user(found["log_likelihood"]))
+                error = worth.expected_calibration_error(found["promised"], found["kept"])
+                facts.setdefault((way, name), []).append(
+                    {
+                        "calibration_error": error,
+                        "promised": float(found["promised"].mean()),
+                        "kept": float(found["kept"].mean()),
+                        "temperature": divisor,
+                    }
+                )
+        bench.say(f"calibration, seed {seed}")
+    rows = []
+    for (way, name), of_seeds in facts.items():
+        means = {key: float(np.mean([fact[key] for fact in of_seeds])) for key in of_seeds[0]}
+        rows.append(_compared(name, values[way], FUSION, way=way, **means))
+    return {"reference": FUSION, "quantity": "log-likelihood of the target, nats", "rows": rows}
+
+
+def run_diversity(bench: Bench) -> dict[str, Any]:
+    """How varied the lists of 20 are, and how much of the catalogue they reach."""
+    names = (BEHAVIOR, FUSION, PAPER, PLUS)
+    values: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    coverage: dict[str, list[float]] = {name: [] for name in names}
+    for seed in bench.seeds:
+        backbone, models = bench.fitted(names, seed)
+        cases = bench.cases(backbone)
+        for name, model in models.items():
+            found = worth.diversity(scores_of(model, cases), cases, bench.data)
+            values[name].append(by_user(found["distance"]))
+            coverage[name].append(found["coverage"])
+        bench.say(f"diversity, seed {seed}")
+    rows = [
+        _compared(name, values, FUSION, coverage=float(np.mean(coverage[name]))) for name in names
+    ]
+    return {"reference": FUSION, "quantity": "mean genre distance within a list", "rows": rows}
+
+
+def run_wishes(bench: Bench) -> dict[str, Any]:
+    """Who knows the genre that was asked for, by its probabilities alone."""
+    names = (BEHAVIOR, FUSION, PAPER, PLUS)
+    values: dict[str, dict[str, list[np.ndarray]]] = {}
+    for seed in bench.seeds:
+        backbone, models = bench.fitted(names, seed)
+        intents = {name: models[name] for name in (PAPER, PLUS)}
+        found = worth.wishes(bench.cases(backbone), bench.data, models, intents)
+        for level, hits_of in found.items():
+            for name, hits in hits_of.items():
+                values.setdefault(level, {}).setdefault(name, []).append(hits)
+        bench.say(f"wishes, seed {seed}")
+    rows = []
+    for level, of_level in values.items():
+        n = len(next(iter(of_level.values()))[0])
+        rows += [_compared(name, of_level, FUSION, level=level, n=n) for name in of_level]
+    return {
+        "reference": FUSION,
+        "quantity": "how surely the wished genre is told (0.5: not)",
+        "rows": rows,
+    }
+
+
+def run_group(name: str, bench: Bench) -> dict[str, Any]:
+    """The content of one group of the record.
+
+    Raises:
+        ConfigError: there is no group of that name.
+    """
+    plan = groups(bench.data)
+    if name in plan:
+        return {"rows": run_variants(plan[name], bench)}
+    measured: dict[str, Callable[[], dict[str, Any]]] = {
+        "cold start": lambda: run_cold_start(bench),
+        "calibration": lambda: run_calibration(bench),
+        "diversity": lambda: run_diversity(bench),
+        "wishes": lambda: run_wishes(bench),
+        "synthetic": lambda: recovery(bench.seeds),
+    }
+    if name not in measured:
+        raise ConfigError(f"There is no group {name!r}. Known: {', '.join([*plan, *measured])}.")
+    return measured[name]()
+
+
+def record(path: Path, bench: Bench, done: dict[str, Any]) -> None:
+    """Write the groups in `done` over those that the record has; the others stay."""
+    seeds = " ".join(map(str, bench.seeds))
+    command = (
+        f"python -m experiments.ablations --data {bench.data.name} "
+        f"--seeds {seeds} --record {path.as_posix()}"
+    )
+    before: dict[str, Any] = {}
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8")).get("groups", {})
+    order = [*groups(bench.data), *MEASURES]
+    kept = before | rounded(done)
+    content = {
+        **provenance(command, PACKAGES),
+        "data": {
+            "name": bench.data.name, "users": bench.data.n_users, "items": bench.data.n_items,
+        },
+        "language_model": bench.language.embedder.name,
+        "phrasing": "unseen", "masked": True, "seeds": bench.seeds,
+        "groups": {name: kept[name] for name in order if name in kept},
+    }  # fmt: skip
+    write_record(path, content)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run all groups, or those named, and record each when it is done."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.ablations", description=__doc__)
+    parser.add_argument("--data", default="ml-100k", help="default: ml-100k")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
+    parser.add_argument("--record", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--only", nargs="+", metavar="GROUP", help="run these groups alone")
+    options = parser.parse_args(arguments)
+    begun = time.perf_counter()
+
+    def say(text: str) -> None:
+        print(f"[{time.perf_counter() - begun:5.0f} s] {text}", flush=True)
+
+    data = load_dataset(options.data)
+    language = embed(simulate_utterances(data, seed=0))
+    bench = Bench(data, language, options.seeds, say)
+    for name in options.only or [*groups(data), *MEASURES]:
+        say(f"group {name!r}")
+        record(options.record, bench, {name: run_group(name, bench)})
+
+
+if __name__ == "__main__":
+    main()

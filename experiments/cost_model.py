@@ -1,0 +1,160 @@
+"""What a stage costs at another size: laws fitted to measurements, and predictions from them.
+
+`python -m benchmarks.cost_model` measures small generated data, fits the laws and writes them to
+``results/cost_model.json``; each law names its error on a point that it was not fitted to. A
+prediction holds for the machine and the number of threads of that record, and for sizes that are
+not orders of magnitude beyond those measured.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latentcrs_utils.errors import ConfigError
+
+RECORD = Path(__file__).resolve().parents[1] / "results" / "cost_model.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """The sizes that a cost depends on.
+
+    Attributes:
+        n_users: U; n_items: V; K: intents.
+        actions: interactions in all; None, 95 a user, as on MovieLens-1M.
+        instances: of the EM; None, six a user, as in the paper's code.
+        texts: distinct sentences to embed; None, as many as instances.
+    """
+
+    n_users: int
+    n_items: int
+    K: int = 256
+    actions: int | None = None
+    instances: int | None = None
+    texts: int | None = None
+
+    def sizes(self) -> dict[str, float]:
+        """Every size by the name that the laws use.
+
+        Time grows with the whole, memory with what a batch holds: 128 windows of 50 positions,
+        480 instances, 32 texts.
+        """
+        actions = 95 * self.n_users if self.actions is None else self.actions
+        instances = 6 * self.n_users if self.instances is None else self.instances
+        texts = instances if self.texts is None else self.texts
+        return {
+            "1": 1.0,
+            "users": self.n_users,
+            "items": self.n_items,
+            "K": self.K,
+            "actions": actions,
+            "instances": instances,
+            "texts": texts,
+            "batch positions": min(actions, 128 * 50),
+            "batch instances": min(instances, 480),
+            "batch texts": min(texts, 32),
+        }
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A prediction: wall-clock seconds, and bytes of memory of each process at its highest."""
+
+    seconds: float
+    bytes: float
+
+
+def terms_of(case: Case, names: Sequence[str]) -> np.ndarray:
+    """The terms of a law for a case, such as ``"actions*items"``, [len(names)] float64."""
+    sizes = case.sizes()
+    return np.array([prod(sizes[part] for part in name.split("*")) for name in names])
+
+
+def fit_law(cases: Sequence[Case], values: Sequence[float], names: Sequence[str]) -> list[float]:
+    """Fit value = sum of coefficient * term, no coefficient negative, least *relative* squares.
+
+    Args:
+        cases: the measured sizes; values: what was measured there, positive.
+        names: the terms.
+
+    Returns:
+        One coefficient a term.
+    """
+    from scipy.optimize import nnls
+
+    table = np.stack([terms_of(case, names) for case in cases]) / np.asarray(values)[:, None]
+    # columns of like size, since terms differ by many orders of magnitude
+    scale = table.max(0)
+    coefficients, _ = nnls(table / scale, np.ones(len(values)))
+    return [float(value) for value in coefficients / scale]
+
+
+def relative_error(predicted: float, measured: float) -> float:
+    """|predicted - measured| / measured."""
+    return abs(predicted - measured) / measured
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """The laws of one record.
+
+    Attributes:
+        laws: stage -> `seconds` and `bytes` (each `terms` and `coefficients`), what one call is
+            (`note`), and `efficiency`: what a further process adds, in processes; null for a
+            stage that runs in one.
+    """
+
+    laws: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def read(cls, path: Path = RECORD) -> CostModel:
+        """Read a record.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if not path.exists():
+            raise ConfigError(
+                f"There is no {path.name}: `python -m benchmarks.cost_model` makes it."
+            )
+        return cls(json.loads(path.read_text(encoding="utf-8"))["laws"])
+
+    def predict(self, stage: str, case: Case, n_processes: int = 1) -> Cost:
+        """Predict what one call of a stage costs.
+
+        Args:
+            stage: a name among `laws`.
+            case: the sizes.
+            n_processes: how many processes share the work; each needs the memory.
+
+        Raises:
+            ConfigError: there is no such stage, or it does not run in several processes.
+        """
+        if stage not in self.laws:
+            raise ConfigError(f"There is no law for {stage!r}; there are: {', '.join(self.laws)}.")
+        law = self.laws[stage]
+        efficiency = law["efficiency"]
+        if n_processes < 1 or (n_processes > 1 and efficiency is None):
+            raise ConfigError(
+                f"n_processes={n_processes}: {stage!r} was measured in one process only; use 1."
+            )
+        speed = 1.0 if n_processes == 1 else 1 + (n_processes - 1) * efficiency
+        seconds, memory = (
+            float(terms_of(case, law[what]["terms"]) @ np.array(law[what]["coefficients"]))
+            for what in ("seconds", "bytes")
+        )
+        return Cost(seconds / speed, memory)
+
+
+def predict(
+    stage: str, n_users: int, n_items: int, K: int = 256, n_processes: int = 1, **sizes: int
+) -> Cost:
+    """Predict with the repository's own record; ``sizes`` are the other fields of `Case`."""
+    return CostModel.read().predict(stage, Case(n_users, n_items, K, **sizes), n_processes)

@@ -1,0 +1,212 @@
+"""How well requirements are read out of utterances whose truth the simulator recorded (variant F).
+
+python -m experiments.extraction --data ml-100k --n 200 \
+    --record results/extraction_ml-100k.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from experiments.extraction import Answers
+from latentcrs_utils.constraints.constraint import Requirements, hard
+from latentcrs_utils.constraints.extraction import (
+    CombinedExtractor,
+    Extractor,
+    LexiconExtractor,
+    ModelExtractor,
+)
+from latentcrs_utils.constraints.lexicon import FILM_LEXICON, Lexicon, extract, lexicon_for
+from latentcrs_utils.constraints.vocabulary import vocabulary_for
+from latentcrs_utils.data.loading import load_dataset
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.errors import LatentCRSError
+from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
+from latentcrs_utils.language.local_chat_model import LocalTalker
+from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
+from latentcrs_utils.support.progress import track
+
+Reader = Callable[[Sequence[str]], Iterable[str]]
+"""From the messages of a dialogue to the hard conditions that hold after the last one."""
+_N_RESAMPLES = 1_000
+_SAY_EVERY = 50
+
+
+def literally(lexicon: Lexicon = FILM_LEXICON) -> Reader:
+    """Return the baseline: the lexicon on all messages joined, as `lexicon_filter` reads them."""
+    return lambda messages: extract(" ".join(messages), lexicon).conditions
+
+
+def message_by_message(extractor: Extractor) -> Reader:
+    """Return how an extractor reads a dialogue: message by message, later words overriding earlier.
+
+    A message on which a language model fails adds nothing.
+    """
+
+    def read(messages: Sequence[str]) -> tuple[str, ...]:
+        known = Requirements()
+        for message in messages:
+            try:
+                found = extractor(message).requirements
+            except LatentCRSError:
+                continue
+            known = known.then(found, message)
+        return known.conditions
+
+    return read
+
+
+def extraction_report(
+    utterances: Utterances,
+    reader: Reader,
+    *,
+    by: Iterable[str] = ("level", "phrasing"),
+    say: Callable[[str], None] = lambda _: None,
+) -> pl.DataFrame:
+    """Compare what is read out of utterances with the truth that the simulator recorded.
+
+    Only hard conditions count (genre, refused genre, time, platform, creator, price): a mood or a
+    likeness is no requirement, and whoever reads one into it is wrong.
+
+    Args:
+        utterances: the rows to read.
+        reader: who reads; asked once for each distinct dialogue.
+        by: columns to group by.
+        say: is told how far it is.
+
+    Returns:
+        One row a group: utterances, ``found`` (share of texts with any requirement read), micro
+        ``precision`` and ``recall`` with the ends of their 95 % bootstrap intervals over utterances
+        (``precision_low`` ...; null where nothing was read, or nothing was to be read), and the
+        counts behind them: n_true, n_found, n_hit.
+    """
+    by = list(by)
+    rows, read = [], dict[tuple[str, ...], set[str]]()
+    for row in track(utterances.frame.iter_rows(named=True), "Reading", len(utterances)):
+        messages = tuple(row.get("turns") or [row["text"]])
+        if messages not in read:
+            read[messages] = set(reader(messages))
+        truth, found = hard(row["conditions"]), read[messages]
+        counts = {"n_true": len(truth), "n_found": len(found), "n_hit": len(truth & found)}
+        rows.append({**{name: row[name] for name in by}, **counts})
+        if len(rows) % _SAY_EVERY == 0:
+            say(f"  {len(rows)} of {len(utterances)} utterances")
+    table = []
+    for group, of_group in pl.DataFrame(rows).group_by(by, maintain_order=True):
+        of_each = of_group.select("n_true", "n_found", "n_hit").to_numpy()
+        table.append({**dict(zip(by, group, strict=True)), **_summary(of_each)})
+    return pl.DataFrame(table, infer_schema_length=None)
+
+
+def _summary(counts: np.ndarray) -> dict[str, Any]:
+    """What the counts (true, found, hit) of some utterances [n, 3] say together."""
+    n_true, n_found, n_hit = (int(total) for total in counts.sum(0))
+    weights = np.random.default_rng(0).multinomial(
+        len(counts), np.full(len(counts), 1 / len(counts)), size=_N_RESAMPLES
+    )
+    resampled = weights @ counts
+    row: dict[str, Any] = {"utterances": len(counts), "found": float((counts[:, 1] > 0).mean())}
+    for name, total, column in (("precision", n_found, 1), ("recall", n_true, 0)):
+        ratios = resampled[:, 2] / np.maximum(resampled[:, column], 1)
+        low, high = (
+            np.quantile(ratios[resampled[:, column] > 0], [0.025, 0.975]) if total else (0, 0)
+        )
+        row[name] = n_hit / total if total else None
+        row[f"{name}_low"] = float(low) if total else None
+        row[f"{name}_high"] = float(high) if total else None
+    return {**row, "n_true": n_true, "n_found": n_found, "n_hit": n_hit}
+
+
+def readers(data: Dataset, answers: Answers | None) -> dict[str, Reader]:
+    """Return who is compared, by name; without a model the lexicons alone."""
+    vocabulary = vocabulary_for(data)
+    lexicon = LexiconExtractor(vocabulary)
+    found = {"lexicon filter": literally(lexicon_for(data)), "lexicon": message_by_message(lexicon)}
+    if answers is None:
+        return found
+    known = ModelExtractor(answers, vocabulary)
+    return found | {
+        "model": message_by_message(ModelExtractor(answers, vocabulary, check="none")),
+        "model, quoted": message_by_message(ModelExtractor(answers, vocabulary, check="quoted")),
+        "model, evidence": message_by_message(known),
+        "both": message_by_message(CombinedExtractor(lexicon, known)),
+    }
+
+
+def sample(data: Dataset, utterances: Utterances, split: str, n: int, seed: int) -> Utterances:
+    """Return the utterances of `n` users of a split, the same users at every level."""
+    users = np.random.default_rng(seed).permutation(data.n_users)[:n]
+    frame = utterances.select(split=split).frame
+    return Utterances(frame.filter(pl.col("user").is_in(users.tolist())))
+
+
+def main(arguments: Sequence[str] | None = None, talker: Any = None) -> None:
+    """Measure every reader, record and print the table.
+
+    Args:
+        arguments: of the command line.
+        talker: the language model, instead of the one that is named there.
+    """
+    parser = argparse.ArgumentParser(prog="python -m experiments.extraction", description=__doc__)
+    parser.add_argument("--data", default="ml-100k", help="data set (default: ml-100k)")
+    parser.add_argument("--split", default="test", help='"valid", "test" or "test_turns"')
+    parser.add_argument("--n", type=int, default=200, help="users (default: 200)")
+    parser.add_argument("--seed", type=int, default=0, help="of utterances and users")
+    parser.add_argument("--talker", default="smollm2", help='model, or "none" for lexicons alone')
+    parser.add_argument("--answers", type=Path, help="file in which the model's answers are kept")
+    parser.add_argument("--record", type=Path, required=True, help="JSON file to write")
+    options = parser.parse_args(arguments)
+    data = load_dataset(options.data)
+    utterances = simulate_utterances(data, seed=options.seed)
+    chosen = sample(data, utterances, options.split, options.n, options.seed)
+    if talker is None and options.talker != "none":
+        talker = LocalTalker(options.talker)
+    answers = None if talker is None else Answers(talker, options.answers)
+    begun, tables = time.perf_counter(), []
+    for name, reader in readers(data, answers).items():
+        print(f"[{time.perf_counter() - begun:5.0f} s] {name}", flush=True)
+        report = extraction_report(chosen, reader, say=lambda text: print(text, flush=True))
+        tables.append(report.select(pl.lit(name).alias("reader"), pl.all()))
+    table = pl.concat(tables, how="vertical_relaxed")
+    write_record(options.record, _record(options, answers, table))
+    shown = table.select("reader", "level", "phrasing", "utterances", "precision", "recall")
+    with pl.Config(tbl_rows=-1, tbl_width_chars=100, float_precision=3):
+        print(shown)
+
+
+def _record(
+    options: argparse.Namespace, answers: Answers | None, table: pl.DataFrame
+) -> dict[str, Any]:
+    """What is recorded: how it was made, the model's part in it, and the rows."""
+    model = "none" if answers is None else answers.name
+    command = (
+        f"python -m experiments.extraction --data {options.data} --split "
+        f"{options.split} --n {options.n} --seed {options.seed} --talker {options.talker} "
+        + (f"--answers {options.answers.as_posix()} " if options.answers else "")
+        + f"--record {options.record.as_posix()}"
+    )
+    content: dict[str, Any] = {
+        **provenance(command, ("torch", "transformers", "polars", "numpy", "rapidfuzz")),
+        "data": options.data,
+        "split": options.split,
+        "model": model,
+        "rows": rounded(table.to_dicts()),
+    }
+    if answers is not None:
+        content["model_answers"] = {
+            "asked": answers.n_asked,
+            "failed": answers.n_failed,
+            "seconds_each": round(answers.seconds / max(answers.n_asked, 1), 2),
+        }
+    return content
+
+
+if __name__ == "__main__":
+    main()

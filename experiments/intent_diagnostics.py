@@ -1,0 +1,214 @@
+"""Where intents may earn their place: new users, honest probabilities, varied lists, wishes told.
+
+Every measure takes fitted systems and the same test cases, and trains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from experiments.variants import ranks_by_level, scores_of
+from latentcrs_utils.evaluation.one_turn import LEVELS, Cases
+
+if TYPE_CHECKING:
+    from latentcrs_utils.behavior.pretraining import Backbone
+    from latentcrs_utils.data.sequences import Dataset
+    from latentcrs_utils.em.model import LatentCRS
+
+LENGTHS = (0, 1, 2, 5, 10)
+LIST = 20
+BINS = 10
+TEMPERATURES = tuple(float(t) for t in np.geomspace(0.5, 3.0, 19))
+
+
+def cold_start_cases(cases: Cases, backbone: Backbone, length: int) -> Cases:
+    """The same cases as if only the last `length` items of each history were known.
+
+    The whole history stays masked in the ranking, so that all lengths rank the same items.
+    """
+    n_users = len(cases.instances) // len(LEVELS)
+    histories = cases.instances.histories.select(np.arange(n_users)).last(length)
+    S = backbone.encode(histories).repeat(len(LEVELS), 1)
+    return replace(cases, instances=replace(cases.instances, S=S))
+
+
+def cold_start(
+    cases: Cases, backbone: Backbone, models: Mapping[str, Any]
+) -> dict[str, dict[int, np.ndarray]]:
+    """Ranks [4, U] of every system, by the number of items that are known of a user."""
+    found: dict[str, dict[int, np.ndarray]] = {name: {} for name in models}
+    for length in LENGTHS:
+        cut = cold_start_cases(cases, backbone, length)
+        for name, model in models.items():
+            found[name][length] = ranks_by_level(cut, scores_of(model, cut))
+    return found
+
+
+def candidate_log_probability(scores: Tensor, cases: Cases) -> Tensor:
+    """log of the softmax over what is not in the history, [B, V + 1]; the rest is -infinity."""
+    histories = cases.instances.histories
+    scores = scores.clone()
+    scores[:, 0] = -torch.inf
+    rows = torch.from_numpy(histories.rows())
+    own = scores.gather(1, cases.instances.targets[:, None])
+    scores[rows, torch.from_numpy(histories.flat.astype(np.int64))] = -torch.inf
+    scores.scatter_(1, cases.instances.targets[:, None], own)
+    return torch.log_softmax(scores, dim=1)
+
+
+def expected_calibration_error(
+    confidence: np.ndarray, correct: np.ndarray, n_bins: int = BINS
+) -> float:
+    """Mean distance between what is promised and what comes true, over equally full bins.
+
+    Args:
+        confidence: promised probabilities, [N]; correct: what came true, 0 or 1, [N].
+        n_bins: number of bins.
+    """
+    order = np.argsort(confidence, kind="stable")
+    parts = np.array_split(order, n_bins)
+    gaps = [abs(confidence[part].mean() - correct[part].mean()) * len(part) for part in parts]
+    return float(np.sum(gaps) / len(confidence))
+
+
+def best_temperature(scores: Tensor, cases: Cases) -> float:
+    """The divisor of the scores that makes the targets of `cases` (validation) most likely."""
+
+    def likelihood(temperature: float) -> float:
+        log_p = candidate_log_probability(scores / temperature, cases)
+        return float(log_p.gather(1, cases.instances.targets[:, None]).mean())
+
+    return max(TEMPERATURES, key=likelihood)
+
+
+def calibration(scores: Tensor, cases: Cases) -> dict[str, np.ndarray]:
+    """What a system promises and what comes true, for each case.
+
+    Returns:
+        log_likelihood: log probability of the target, nats, [N]; promised: probability of the 20
+        items of its list, [N]; kept: whether the target is among them, [N].
+    """
+    log_p = candidate_log_probability(scores, cases)
+    targets = cases.instances.targets[:, None]
+    top = log_p.topk(LIST, dim=1)
+    return {
+        "log_likelihood": log_p.gather(1, targets)[:, 0].numpy().astype(float),
+        "promised": top.values.exp().sum(1).numpy().astype(float),
+        "kept": (top.indices == targets).any(1).numpy().astype(float),
+    }
+
+
+def genre_table(data: Dataset) -> tuple[Tensor, list[str]]:
+    """Indicators of the genres of every item [V + 1, G], and the G names."""
+    genres = data.items["genres"].to_list()
+    names = sorted({genre for of_item in genres for genre in of_item})
+    table = torch.zeros(data.n_items + 1, len(names))
+    for item, of_item in enumerate(genres, start=1):
+        for genre in of_item:
+            table[item, names.index(genre)] = 1.0
+    return table, names
+
+
+def diversity(scores: Tensor, cases: Cases, data: Dataset) -> dict[str, Any]:
+    """How varied the lists of 20 are.
+
+    Returns:
+        distance: mean Jaccard distance of the genres of two films of a list, [N]; and coverage:
+        share of the catalogue that stands in the list of at least one case.
+    """
+    table, _ = genre_table(data)
+    top = candidate_log_probability(scores, cases).topk(LIST, dim=1).indices
+    pairs = torch.triu(torch.ones(LIST, LIST, dtype=torch.bool), 1)
+    distances = []
+    for part in top.split(512):
+        of_list = table[part]  # [b, 20, G]
+        both = of_list @ of_list.transpose(1, 2)
+        size = of_list.sum(2)
+        either = (size[:, :, None] + size[:, None] - both).clamp_min(1)
+        distances.append((1 - both / either)[:, pairs].mean(1))
+    return {
+        "distance": torch.cat(distances).numpy().astype(float),
+        "coverage": len(top.unique()) / data.n_items,
+    }
+
+
+def asked_genres(conditions: Sequence[Sequence[str]], names: Sequence[str]) -> list[list[int]]:
+    """The columns of the genres that each case asks for (`genre=...`), in order."""
+    column = {f"genre={name}": place for place, name in enumerate(names)}
+    return [[column[c] for c in of_case if c in column] for of_case in conditions]
+
+
+def genre_mass(belief: Tensor, model: LatentCRS, table: Tensor) -> Tensor:
+    """How much of each genre a belief over intents expects, [B, G], by p(v | m) alone.
+
+    Args:
+        belief: [B, K], each row sums to one.
+        model: its table p(v | m_j) says what the intents like (residual left out).
+        table: as from `genre_table`.
+    """
+    likes = torch.softmax(model.generative.item_table(), dim=1) @ table  # [K, G]
+    return belief @ likes
+
+
+def tells_the_genre(mass: Tensor, asked: Sequence[Sequence[int]]) -> np.ndarray:
+    """How surely each case is known by its wish, [N], 0 to 1; whoever knows nothing has 0.5.
+
+    For each genre that the case asks for: the share of the cases without that wish that give the
+    genre less mass (equal mass counts half). Its mean over the cases of a genre is the area under
+    the ROC curve, so frequent genres have no advantage.
+
+    Args:
+        mass: [N, G], as from `genre_mass`; asked: columns asked for, one or more for each case.
+    """
+    wanted = torch.zeros(mass.shape, dtype=torch.bool)
+    for case, columns in enumerate(asked):
+        wanted[case, list(columns)] = True
+    known = torch.full(mass.shape, torch.nan)
+    for genre in wanted.any(0).nonzero()[:, 0].tolist():
+        asking = wanted[:, genre]
+        with_wish, without = mass[asking, genre], mass[~asking, genre]
+        gap = with_wish[:, None] - without
+        known[asking, genre] = ((gap > 0).float() + 0.5 * (gap == 0).float()).mean(1)
+    return known.nanmean(1).numpy().astype(float)
+
+
+def wishes(
+    cases: Cases, data: Dataset, models: Mapping[str, Any], intents: Mapping[str, LatentCRS]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Does a system know which genre was asked for, before it names a single film?
+
+    Args:
+        cases: as from `unseen_cases`; those that ask for a genre count.
+        data: the data set.
+        models: systems with `scores`, judged by the genres that their probabilities add up to.
+        intents: fitted `LatentCRS` models, judged by their beliefs over intents alone.
+
+    Returns:
+        level -> name -> [n] as from `tells_the_genre`, n cases that ask for a genre.
+    """
+    table, names = genre_table(data)
+    asked = asked_genres(cases.frame["conditions"].to_list(), names)
+    S, x = cases.instances.S, cases.instances.x
+    masses = {
+        name: candidate_log_probability(scores_of(model, cases), cases).exp() @ table
+        for name, model in models.items()
+    }
+    for name, model in intents.items():
+        masses[f"p(m|S,x) of {name}"] = genre_mass(model.intent_posterior(S, x), model, table)
+        masses[f"q(m|S) of {name}"] = genre_mass(model.inferred_intents(S), model, table)
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for level in ("plain", "paraphrased"):
+        chosen = np.flatnonzero((cases.frame["level"] == level).to_numpy())
+        chosen = np.array([case for case in chosen if asked[case]])
+        of_level = [asked[case] for case in chosen]
+        found[level] = {
+            name: tells_the_genre(mass[torch.from_numpy(chosen)], of_level)
+            for name, mass in masses.items()
+        }
+    return found

@@ -1,0 +1,145 @@
+"""A world whose intents are known: do the anchors, q and p find them?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from latentcrs_utils.baselines.direct import fit_fusion
+from latentcrs_utils.behavior.pretraining import pretrain
+from latentcrs_utils.config import SimulatorConfig, preset
+from latentcrs_utils.data.loading import load_dataset
+from latentcrs_utils.data.synthetic import synthetic_world
+from latentcrs_utils.em.model import LatentCRS, fit_em, instances_of, rows_of
+from latentcrs_utils.evaluation.metrics import bootstrap_interval
+from latentcrs_utils.intents import find_anchors, training_cuts
+from latentcrs_utils.language.encoding import Language, embed
+from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
+
+if TYPE_CHECKING:
+    from latentcrs_utils.data.sequences import Dataset
+
+# Few sentences, said for many films: embedding is what costs here.
+SIMULATOR = SimulatorConfig(n_cuts=1, n_reused_cuts=14)
+LEVELS = ("plain", "paraphrased")
+
+
+@cache
+def synthetic_language(data: Dataset) -> Language:
+    """Utterances of the generated world, embedded: training, validation, two levels of the test.
+
+    Every second user is tested, in unseen phrasing.
+    """
+    frame = simulate_utterances(data, seed=0, config=SIMULATOR).frame
+    tested = (
+        (pl.col("split") == "test")
+        & (pl.col("phrasing") == "test")
+        & pl.col("level").is_in(LEVELS)
+        & (pl.col("user") % 2 == 0)
+    )
+    return embed(Utterances(frame.filter(pl.col("split").is_in(["train", "valid"]) | tested)))
+
+
+def mass_of_truths(item_probability: Tensor, truth_of_items: Tensor, n_truths: int) -> Tensor:
+    """Probability of each true intent, [B, T], from that of the items [B, V + 1]."""
+    member = torch.nn.functional.one_hot(truth_of_items.clamp_min(0), n_truths).float()
+    member[0] = 0.0
+    return item_probability @ member
+
+
+def beliefs_in_truths(
+    model: LatentCRS, S: Tensor, x: Tensor, items: Tensor, truth_of_items: Tensor, n_truths: int
+) -> dict[str, Tensor]:
+    """Three beliefs over the learned intents, translated into the true ones, each [B, T].
+
+    What a learned intent means is read off its own films: the true intents of p(v | m_j).
+
+    Args:
+        model: fitted; S, x: the cases; items: the films that they chose, [B].
+        truth_of_items: true intent of every item, [V + 1].
+        n_truths: T.
+    """
+    likes = torch.softmax(model.generative.item_table(), dim=1)  # [K, V + 1]
+    meaning = mass_of_truths(likes, truth_of_items, n_truths)  # [K, T]
+    return {
+        "q(m|S), history alone": model.inferred_intents(S) @ meaning,
+        "p(m|S,x), history and words": model.intent_posterior(S, x) @ meaning,
+        "p(m|v,S,x), and the choice": model.item_posterior(items, S, x) @ meaning,
+    }
+
+
+def recovery(seeds: Sequence[int]) -> dict[str, Any]:
+    """Fit the systems to the generated world and ask each for the true intent of the next choice.
+
+    Returns:
+        n_intents, n_cases, chance (share of the most frequent true intent), anchor_agreement
+        (Adjusted Rand Index of the anchors and the true intents of the users' moments, by seed)
+        and rows: who guesses, at which level, share of right guesses with its interval over cases.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    world = synthetic_world()
+    data = load_dataset("synthetic")
+    language = synthetic_language(data)
+    options, n_truths = preset("synthetic"), world.config.n_intents
+    truth_of_items = torch.from_numpy(world.intents_of_items(data))
+    steps = world.intents_of_steps(data)
+    rows = rows_of(language, "test")
+    frame = language.utterances.frame[rows]
+    users, cuts = frame["user"].to_numpy(), frame["cut"].to_numpy()
+    truth = torch.from_numpy(steps[data.interactions.offsets[users] + cuts])
+    right: dict[str, list[np.ndarray]] = {}
+    agreement = []
+    for seed in seeds:
+        backbone = pretrain(data, seed=seed, progress=False)
+        anchors = find_anchors(backbone, data, seed=seed)
+        of_users, ends = training_cuts(data, options.anchors.n_cuts, seed)
+        moments = data.interactions.prefixes(of_users, ends)
+        nearest = torch.cdist(backbone.encode(moments), anchors.centroids).argmin(1)
+        now = steps[data.interactions.offsets[of_users] + ends - 1]
+        agreement.append(float(adjusted_rand_score(now, nearest)))
+        cases = instances_of(data, backbone, language, rows)
+        fusion = fit_fusion(data, backbone, language, seed=seed, progress=False)
+        guesses = {
+            "backbone, behavior only": torch.softmax(backbone.scores(cases.S), 1),
+            "fusion without intents": torch.softmax(fusion.scores(cases.S, cases.x), 1),
+        }
+        beliefs = {name: mass_of_truths(p, truth_of_items, n_truths) for name, p in guesses.items()}
+        for residual in (False, True):
+            model = fit_em(
+                data, backbone, anchors, language, residual=residual, seed=seed, progress=False
+            )
+            found = beliefs_in_truths(
+                model, cases.S, cases.x, cases.targets, truth_of_items, n_truths
+            )
+            beliefs |= {f"{model.name}: {name}": belief for name, belief in found.items()}
+        for name, belief in beliefs.items():
+            hits = (belief.argmax(1) == truth).numpy().astype(float)
+            right.setdefault(name, []).append(hits)
+    return {
+        "n_intents": n_truths,
+        "n_cases": len(truth),
+        "chance": float(truth.bincount().max() / len(truth)),
+        "anchor_agreement": agreement,
+        "rows": _rows(right, frame["level"].to_numpy()),
+    }
+
+
+def _rows(right: dict[str, list[np.ndarray]], levels: np.ndarray) -> list[dict[str, Any]]:
+    rows = []
+    for name, by_seed in right.items():
+        values = np.mean(by_seed, axis=0)
+        for level in LEVELS:
+            of_level = values[levels == level]
+            low, high = bootstrap_interval(of_level)
+            rows.append(
+                {"system": name, "level": level, "right": float(of_level.mean()), "low": low,
+                 "high": high}
+            )  # fmt: skip
+    return rows

@@ -1,0 +1,348 @@
+"""Multi-turn recommendation (Tables 4 and 6): S@3, S@5 and AT of every system, and what it costs.
+
+All systems face the same users with the same targets and seeds; what a user says after its first
+message depends on what it is offered. Dialogues are logged as they are held, so a run that is
+stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from experiments.intent_diagnostics import LENGTHS
+from latentcrs_utils.config import RerankConfig, SimulatorConfig, preset
+from latentcrs_utils.conversation.guards import ReplyGuard
+from latentcrs_utils.data.loading import load_dataset
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.evaluation.conversing import (
+    MakeUsers,
+    Setting,
+    converse,
+    sample_users,
+    template_users,
+)
+from latentcrs_utils.evaluation.dialogues import Dialogue, ledger, success_by, turns_taken
+from latentcrs_utils.evaluation.metrics import bootstrap_interval, paired_difference
+from latentcrs_utils.evaluation.multi_turn import (
+    ON_REQUEST,
+    System,
+    asking_systems,
+    dialogue_systems,
+    identity_of,
+)
+from latentcrs_utils.evaluation.one_turn import fit_all
+from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
+from latentcrs_utils.language.encoding import embed
+from latentcrs_utils.language.local_chat_model import LocalTalker
+from latentcrs_utils.language.models import DEFAULT_MODEL
+from latentcrs_utils.simulation.agenda import DIFFICULTIES
+from latentcrs_utils.simulation.items import films
+from latentcrs_utils.simulation.planner import LEVELS
+from latentcrs_utils.simulation.prompted_user import PromptedUser
+from latentcrs_utils.simulation.users import HELD_OUT, TemplateUser
+from latentcrs_utils.simulation.utterances import simulate_utterances
+
+PACKAGES = ("torch", "transformers", "scikit-learn", "polars", "numpy")
+REFERENCE = "LatentCRS+"
+METRICS = ("S@3", "S@5", "AT")
+ALL = "all"
+
+
+def metric_values(dialogues: Sequence[Dialogue], metric: str, n_turns: int = 5) -> np.ndarray:
+    """A metric of each dialogue, [N]: S@k is 0 or 1, AT counts a failure as all turns."""
+    if metric == "AT":
+        return turns_taken(dialogues, n_turns)
+    return success_by(dialogues, int(metric.removeprefix("S@")))
+
+
+def summarise(
+    by_seed: Sequence[Mapping[str, Sequence[Dialogue]]],
+    *,
+    reference: str = REFERENCE,
+    n_turns: int = 5,
+) -> pl.DataFrame:
+    """Table 4 with intervals: one row a system.
+
+    Args:
+        by_seed: system -> dialogues, the same users in the same order for all systems and seeds.
+        reference: the system that the others are compared with, if it is there.
+        n_turns: of the dialogues.
+
+    Returns:
+        system, n (users); of each metric its mean over users and seeds, ..._low and ..._high (95 %
+        bootstrap interval over users, seeds averaged), and ..._gap, ..._gap_low, ..._gap_high: the
+        mean paired difference to the reference; null without one.
+    """
+    rows = []
+    for system in by_seed[0]:
+        row: dict[str, Any] = {"system": system, "n": len(by_seed[0][system])}
+        for metric in METRICS:
+            mine = _over_seeds(by_seed, system, metric, n_turns)
+            row[metric] = float(mine.mean())
+            row[f"{metric}_low"], row[f"{metric}_high"] = bootstrap_interval(mine)
+            gap = dict.fromkeys((f"{metric}_gap", f"{metric}_gap_low", f"{metric}_gap_high"))
+            if reference in by_seed[0]:
+                theirs = _over_seeds(by_seed, reference, metric, n_turns)
+                found = paired_difference(mine, theirs)
+                gap = dict(zip(gap, (found.mean, found.low, found.high), strict=True))
+            row |= gap
+        rows.append(row)
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _over_seeds(
+    by_seed: Sequence[Mapping[str, Sequence[Dialogue]]], system: str, metric: str, n_turns: int
+) -> np.ndarray:
+    """A metric of each user, seeds averaged, [N]."""
+    values = [metric_values(of_seed[system], metric, n_turns) for of_seed in by_seed]
+    return np.mean(values, axis=0)
+
+
+def outcomes(dialogues: Sequence[Dialogue]) -> str:
+    """The turn of the success of each dialogue, one digit each; 0: never.
+
+    With it any metric can be computed again, and any two systems compared user by user.
+    """
+    return "".join(str(dialogue.success or 0) for dialogue in dialogues)
+
+
+def evaluate_dialogues(
+    data: Dataset,
+    systems: Mapping[str, System],
+    users: Sequence[int] | np.ndarray,
+    setting: Setting | None = None,
+    *,
+    make_users: MakeUsers | None = None,
+    logs: Path | None = None,
+    identity: str = "",
+    progress: bool | None = None,
+) -> dict[str, list[Dialogue]]:
+    """Let the same users talk to every system.
+
+    Args:
+        data: the data set.
+        systems: name -> system.
+        users: user indices.
+        setting: how the dialogues go; its `known` cuts the histories (cold start).
+        make_users: who speaks; default, the template users of the setting.
+        logs: a folder for the logs, one file a system and setting; None keeps none.
+        identity: names the fitted models and the simulator; a system's own ``identity``, if it
+            has one, is added for its log.
+        progress: show bars; None follows the environment.
+
+    Returns:
+        System -> dialogues, in the order of the users.
+    """
+    setting = setting or Setting()
+    return {
+        name: converse(
+            data,
+            name,
+            system,
+            users,
+            setting,
+            make_users=make_users,
+            log=logs / log_name(data.name, name, setting, len(users)) if logs else None,
+            identity=f"{identity}{getattr(system, 'identity', '')}",
+            progress=progress,
+        )
+        for name, system in systems.items()
+    }
+
+
+def log_name(data: str, system: str, setting: Setting, n_users: int) -> str:
+    """Name the log of one system, setting and number of users."""
+    known = ALL if setting.known is None else setting.known
+    how = f"{setting.difficulty}_{setting.level}_seed{setting.seed}_known-{known}"
+    who = f"{n_users}-users" if setting.split == "test" else f"{n_users}-{setting.split}-users"
+    return f"{data}_{system}_{who}_{how}.jsonl".replace(" ", "-")
+
+
+def prompted_users(data: Dataset, setting: Setting, model: str) -> MakeUsers:
+    """Return the maker of users that a local language model plays (Appendix D)."""
+    make, talker = template_users(data, setting), LocalTalker(model)
+    guard = ReplyGuard(film.title for film in films(data))
+
+    def prompted(users: Sequence[int]) -> list[PromptedUser]:
+        behind = [user for user in make(users) if isinstance(user, TemplateUser)]
+        return [PromptedUser(user, talker, guard) for user in behind]
+
+    return prompted
+
+
+def simulator_config(data: Dataset, options: argparse.Namespace) -> SimulatorConfig:
+    """Return how the training dialogues are simulated: the preset, with the refusals asked for."""
+    return replace(preset(data.name, data.n_users).simulator, refusing_share=options.refusals)
+
+
+def log_folder(options: argparse.Namespace) -> Path | None:
+    """Return the folder of the logs: one of its own for other users, and for other readers."""
+    if options.logs is None:
+        return None
+    folder = options.logs / "prompted" if options.prompted else options.logs
+    return folder / f"refusals-{options.refusals}" if options.refusals else folder
+
+
+def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
+    """Fit, talk and record: every difficulty, level and history length that was asked for."""
+    data = load_dataset(options.data)
+    say("Utterances and their embeddings")
+    language = embed(simulate_utterances(data, seed=0, config=simulator_config(data, options)))
+    users = sample_users(data, options.users, split=options.split)
+    logs = log_folder(options)
+    named = set(options.systems or ()) & set(ON_REQUEST)
+    ask = LocalTalker(options.talker) if named else None
+    models: dict[str, Any] = {"language_model": language.embedder.name}
+    if ask is not None:
+        models |= {"talker": ask.name, "rerank": asdict(RerankConfig())}
+    systems = {}
+    for seed in options.seeds:
+        fitted = fit_all(data, language, seed=seed, say=say)
+        known_systems = dialogue_systems(fitted)
+        if ask is not None:
+            known_systems |= asking_systems(fitted, known_systems["LatentCRS+"], ask, logs)
+        systems[seed] = chosen(known_systems, options.systems), identity_of(fitted)
+    results = []
+    for difficulty, level, known in product(options.difficulty, options.level, options.known):
+        length = ALL if known is None else known
+        say(f"{len(users)} users, {difficulty}, {level}, known items: {length}")
+        # the users of a split speak in the phrasings of its name, which no training text has
+        setting = Setting(
+            difficulty, level, options.split, known=known, batch_size=options.batch,
+            split=options.split,
+        )  # fmt: skip
+        by_seed = []
+        for seed, (of_seed, name) in systems.items():
+            setting = replace(setting, seed=seed)
+            make = prompted_users(data, setting, options.prompted) if options.prompted else None
+            by_seed.append(
+                evaluate_dialogues(
+                    data, of_seed, users, setting, make_users=make, logs=logs,
+                    identity=f"{name} {options.prompted}",
+                )
+            )  # fmt: skip
+        table = summarise(by_seed)
+        bill = ledger([d for seed in by_seed for held in seed.values() for d in held])
+        print_summary(table)
+        results.append(
+            {
+                "difficulty": difficulty, "level": level, "known": length,
+                "systems": rounded(table.to_dicts()), "ledger": rounded(bill.to_dicts()),
+                "outcomes": {
+                    name: [outcomes(of_seed[name]) for of_seed in by_seed] for name in by_seed[0]
+                },
+            }
+        )  # fmt: skip
+        if options.record:
+            record(options, data, models, len(users), results)
+
+
+def chosen(systems: dict[str, System], names: Sequence[str] | None) -> dict[str, System]:
+    """Return the systems that were named, or all of these.
+
+    Raises:
+        ConfigError: there is no such system; the message lists them.
+    """
+    unknown = [name for name in names or () if name not in systems]
+    if unknown:
+        every = ", ".join(dict.fromkeys([*systems, *ON_REQUEST]))
+        raise ConfigError(f"There is no system {unknown[0]!r}. Known: {every}.")
+    return {name: systems[name] for name in names or systems}
+
+
+def share(text: str) -> float:
+    """Read a number in [0, 1]."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1].")
+    return value
+
+
+def history_length(text: str) -> int | None:
+    """Read "all" (None) or a number of items."""
+    return None if text == ALL else int(text)
+
+
+def record(
+    options: argparse.Namespace,
+    data: Dataset,
+    models: Mapping[str, Any],
+    n_users: int,
+    results: list[dict[str, Any]],
+) -> None:
+    """Write what there is so far, with what made it."""
+    command = f"python -m experiments.multi_turn {options.given}"
+    write_record(
+        options.record,
+        {
+            **provenance(command, PACKAGES),
+            "data": {"name": data.name, "users": data.n_users, "items": data.n_items},
+            **models,
+            "simulator": f"prompt, {options.prompted}" if options.prompted else "template",
+            "refusals_in_training": options.refusals, "split": options.split,
+            "phrasing": options.split, "turns": Setting().n_turns, "items": Setting().n_items,
+            "users": n_users, "seeds": options.seeds, "results": results,
+        },
+    )  # fmt: skip
+
+
+def print_summary(table: pl.DataFrame) -> None:
+    """Print S@3, S@5 and AT with their 95 % intervals."""
+    print(f"{'':28}" + "".join(f"{metric:>22}" for metric in METRICS))
+    for row in table.iter_rows(named=True):
+        cells = [f"{row[m]:8.3f} [{row[f'{m}_low']:.3f}, {row[f'{m}_high']:.3f}]" for m in METRICS]
+        print(f"{row['system']:28}" + "".join(f"{cell:>22}" for cell in cells))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; see `--help`."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.multi_turn", description=__doc__)
+    parser.add_argument("--data", default="ml-100k", help="default: ml-100k")
+    parser.add_argument("--users", type=int, help="users to draw; default: all")
+    parser.add_argument(
+        "--split", choices=HELD_OUT, default="test",
+        help="whose last item: of the test, or of validation, to choose between systems",
+    )  # fmt: skip
+    parser.add_argument(
+        "--refusals", type=share, default=0.0, metavar="SHARE",
+        help="of the training dialogues of several turns, how many have refusals; default: 0",
+    )  # fmt: skip
+    parser.add_argument("--difficulty", nargs="+", choices=DIFFICULTIES, default=["normal"])
+    parser.add_argument("--level", nargs="+", choices=LEVELS, default=["paraphrased"])
+    parser.add_argument(
+        "--known", nargs="+", type=history_length, default=[None], metavar="N",
+        help=f"cold start, items known of each history: {' '.join(map(str, LENGTHS))} {ALL}",
+    )  # fmt: skip
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
+    parser.add_argument(
+        "--systems", nargs="+", metavar="NAME",
+        help=f"default: all but those that ask a language model ({', '.join(ON_REQUEST)})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--talker", default=DEFAULT_MODEL, metavar="MODEL",
+        help=f"the language model of {' and '.join(ON_REQUEST)} (default: smollm2)",
+    )  # fmt: skip
+    parser.add_argument("--prompted", metavar="MODEL", help="a language model plays the users")
+    parser.add_argument("--batch", type=int, default=Setting().batch_size, help="dialogues at once")
+    parser.add_argument("--record", type=Path, help="write the results to this JSON file")
+    parser.add_argument("--logs", type=Path, help="keep the dialogues in this folder")
+    options = parser.parse_args(arguments)
+    options.given = shlex.join(sys.argv[1:] if arguments is None else arguments)
+    begun = time.perf_counter()
+    run(options, lambda text: print(f"[{time.perf_counter() - begun:5.0f} s] {text}", flush=True))
+
+
+if __name__ == "__main__":
+    main()

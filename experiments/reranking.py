@@ -1,0 +1,332 @@
+"""Variants V and F in one turn: V is weighed on validation users, then both are tested.
+
+python -m experiments.reranking --data ml-100k --users 100 \
+    --answers answers.jsonl --record results/reranking_ml-100k.json
+
+A language model reads every candidate once a text; all weights and numbers of candidates are
+compared on the same likelihoods. With `--answers` they are kept, so a run that is stopped goes on
+where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from experiments.extraction import Answers
+from latentcrs_utils.constraints.extraction import make_extractor
+from latentcrs_utils.conversation.policies import best_items
+from latentcrs_utils.conversation.reply import thing
+from latentcrs_utils.conversation.reranking import Story, fused_order, likelihood_gains
+from latentcrs_utils.conversation.turn import Recommendation
+from latentcrs_utils.data.loading import load_dataset
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.evaluation.metrics import paired_difference
+from latentcrs_utils.evaluation.multi_turn import FILTERED, Answer, FilteringSystem, States
+from latentcrs_utils.evaluation.one_turn import (
+    LEVELS,
+    UNSEEN,
+    Cases,
+    Fitted,
+    Scorer,
+    evaluate,
+    fit_all,
+    metric_values,
+    one_turn_cases,
+    scorers,
+)
+from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
+from latentcrs_utils.language.encoding import embed
+from latentcrs_utils.language.local_chat_model import LocalTalker
+from latentcrs_utils.simulation.utterances import simulate_utterances
+
+REFERENCE, FILTER = "LatentCRS+", "backbone + lexicon filter"
+METRICS = ("Recall@5", "NDCG@5", "NDCG@20")
+CHOSEN_BY = "NDCG@20"
+WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
+CANDIDATES = (5, 10, 20)
+PACKAGES = ("torch", "transformers", "scikit-learn", "polars", "numpy")
+_SAY_EVERY = 25
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a language model was asked about one text.
+
+    Attributes:
+        candidates: the recommender's best items, best first.
+        gains: of each, how much likelier the words for it become by the story, in nats.
+        target: the item to be found.
+        rank: its rank among all items by the recommender alone, 1 is best.
+    """
+
+    candidates: tuple[Recommendation, ...]
+    gains: tuple[float, ...]
+    target: int
+    rank: int
+
+
+def ask_about(
+    data: Dataset,
+    cases: Cases,
+    scorer: Scorer,
+    talker: Any,
+    n: int,
+    *,
+    neutral: dict[str, float] | None = None,
+    say: Say = lambda _: None,
+) -> list[Asked]:
+    """Let a language model read the n best items of every case; items of the history are left out.
+
+    Args:
+        data: the catalogue.
+        cases: N texts.
+        scorer: the recommender.
+        talker: has `score`.
+        n: candidates a text.
+        neutral: remembers what does not depend on the text (see `likelihood_gains`).
+        say: is told how far it is.
+
+    Raises:
+        LatentCRSError: the language model failed.
+    """
+    ranks = evaluate(cases, {REFERENCE: scorer})[REFERENCE]
+    neutral = {} if neutral is None else neutral
+    found, begun = [], time.perf_counter()
+    for row, text in enumerate(cases.texts):
+        case = cases.take(slice(row, row + 1))
+        (history,) = case.instances.histories
+        scores = scorer(case)[0].clone()
+        scores[[0, *history.tolist()]] = -torch.inf
+        best = best_items(data, scores, n)
+        story = Story([data.titles[item] for item in history.tolist()], [text], thing(data.name))
+        gains = likelihood_gains(talker, best, story, neutral=neutral)
+        found.append(Asked(best, tuple(gains), int(case.instances.targets[0]), int(ranks[row])))
+        if (row + 1) % _SAY_EVERY == 0 or row + 1 == len(cases):
+            each = (time.perf_counter() - begun) / (row + 1)
+            say(f"  {row + 1} of {len(cases)} texts, {each:.1f} s each")
+    return found
+
+
+def ranks_of(asked: Sequence[Asked], weight: float, n: int) -> np.ndarray:
+    """Rank of each target when its first n candidates are re-ordered with a weight, [N]."""
+    ranks = []
+    for of_text in asked:
+        first = of_text.candidates[:n]
+        order = fused_order(first, of_text.gains[:n], weight)
+        items = [first[place].item for place in order]
+        inside = of_text.target in items
+        ranks.append(items.index(of_text.target) + 1 if inside else of_text.rank)
+    return np.array(ranks, dtype=np.int64)
+
+
+def compare(ours: np.ndarray, theirs: np.ndarray, users: np.ndarray) -> dict[str, float]:
+    """Metrics of our ranks, each with ..._gap to theirs and its paired 95 % interval over users."""
+    row = {}
+    for metric in METRICS:
+        values = metric_values(ours, metric)
+        gap = paired_difference(values, metric_values(theirs, metric), users)
+        row[metric] = float(values.mean())
+        row |= {f"{metric}_gap": gap.mean, f"{metric}_gap_low": gap.low,
+                f"{metric}_gap_high": gap.high}  # fmt: skip
+    return row
+
+
+def weigh(
+    asked: Sequence[Asked], users: np.ndarray, weights: Sequence[float], sizes: Sequence[int]
+) -> list[dict[str, float]]:
+    """Metrics of every weight and number of candidates beside the recommender's own order.
+
+    Returns:
+        One row each: weight, n_candidates and what `compare` gives; weight 0 once, with the
+        smallest number, since there it makes no difference.
+    """
+    alone = ranks_of(asked, 0.0, min(sizes))
+    pairs = [(w, n) for w in sorted(set(weights)) for n in sorted(set(sizes))]
+    return [
+        {"weight": w, "n_candidates": n, **compare(ranks_of(asked, w, n), alone, users)}
+        for w, n in pairs
+        if w > 0 or n == min(sizes)
+    ]
+
+
+def choose(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The row with the highest NDCG@20; of equal ones that with less weight, fewer candidates."""
+    return max(rows, key=lambda row: (row[CHOSEN_BY], -row["weight"], -row["n_candidates"]))
+
+
+def filtered(data: Dataset, scorer: Scorer) -> Scorer:
+    """Return variant F of a recommender, reading with the lexicon, as a row of a one-turn table."""
+    extractor = make_extractor(data, "lexicon")
+
+    def score(cases: Cases) -> Tensor:
+        histories = cases.instances.histories
+        states = States(
+            cases.frame["user"].to_numpy(),
+            histories,
+            [[text] for text in cases.texts],
+            [[]] * len(cases),
+            [{0, *row.tolist()} for row in histories],
+        )
+        answer: Answer = FilteringSystem(lambda _: scorer(cases), data, extractor)(states)
+        return answer.scores
+
+    return score
+
+
+def filter_table(fitted: Fitted, cases: Cases) -> list[dict[str, Any]]:
+    """F against B and against backbone + lexicon filter, level by level, on the same cases.
+
+    Returns:
+        One row a level: level, n, and of "LatentCRS+", the filter and "LatentCRS+ F" the metrics;
+        of F also the gaps "to LatentCRS+" and "to backbone + lexicon filter" (see `compare`).
+    """
+    rivals = scorers(fitted)
+    systems = {name: rivals[name] for name in (REFERENCE, FILTER)}
+    systems[FILTERED] = filtered(fitted.data, rivals[REFERENCE])
+    ranks = evaluate(cases, systems)
+    users, table = cases.frame["user"].to_numpy(), []
+    for level, rows in _by_level(cases):
+        row: dict[str, Any] = {"level": level, "n": len(rows)}
+        for name, of_all in ranks.items():
+            row[name] = {m: float(metric_values(of_all[rows], m).mean()) for m in METRICS}
+        for rival in (REFERENCE, FILTER):
+            row[f"to {rival}"] = compare(ranks[FILTERED][rows], ranks[rival][rows], users[rows])
+        table.append(row)
+    return table
+
+
+def _by_level(cases: Cases) -> list[tuple[str, np.ndarray]]:
+    level = cases.frame["level"].to_numpy()
+    found = ((name, np.flatnonzero(level == name)) for name in LEVELS)
+    return [(name, rows) for name, rows in found if len(rows)]
+
+
+def validation_cases(fitted: Fitted, levels: Sequence[str], n: int, seed: int) -> Cases:
+    """Draw n validation users who speak at one of some levels; each has one text."""
+    cases = one_turn_cases(fitted.data, fitted.backbone, fitted.language, "valid")
+    able = np.flatnonzero(cases.frame["level"].is_in(list(levels)).to_numpy())
+    return _rows(cases, np.sort(np.random.default_rng(seed).permutation(able)[:n]))
+
+
+def cases_to_test(fitted: Fitted, n: int | None, seed: int) -> Cases:
+    """Draw n test users (None: all), each at all levels, with unseen phrasing."""
+    cases = one_turn_cases(fitted.data, fitted.backbone, fitted.language)
+    users = np.unique(cases.frame["user"].to_numpy())
+    if n is not None:
+        users = np.random.default_rng(seed).permutation(users)[:n]
+    mine = pl.col("user").is_in(users.tolist()) & (pl.col("phrasing") == UNSEEN)
+    return _rows(cases, cases.frame.with_row_index("row").filter(mine)["row"].to_numpy())
+
+
+def _rows(cases: Cases, rows: np.ndarray) -> Cases:
+    texts = [cases.texts[row] for row in rows]
+    return Cases(cases.instances.take(torch.from_numpy(rows.astype(np.int64))), texts,
+                 cases.frame[rows])  # fmt: skip
+
+
+def run(options: argparse.Namespace, talker: Answers, say: Say) -> None:
+    """Test F, weigh V on validation users and test it; record after each part."""
+    data = load_dataset(options.data)
+    say("Utterances and their embeddings")
+    fitted = fit_all(data, embed(simulate_utterances(data, seed=0)), seed=options.seed, say=say)
+    content = _head(options, talker.name)
+
+    def keep(part: str, found: Any) -> None:
+        content[part] = found
+        content["seconds_a_question"] = talker.seconds / max(1, talker.n_asked)
+        write_record(options.record, rounded(content))
+
+    say("F on all test users")
+    neutral: dict[str, float] = {}
+    keep("filter", filter_table(fitted, cases_to_test(fitted, None, options.seed)))
+    scorer = scorers(fitted)[REFERENCE]
+    valid = validation_cases(fitted, options.level, options.users, options.seed)
+    say(f"V on {len(valid)} validation users")
+    n = max(options.candidates)
+    asked = ask_about(data, valid, scorer, talker, n, neutral=neutral, say=say)
+    rows = weigh(asked, valid.frame["user"].to_numpy(), options.weights, options.candidates)
+    for row in rows:
+        say(f"  weight {row['weight']:g}, {row['n_candidates']:g} candidates: " + _shown(row))
+    best = choose(rows)
+    keep("validation", {"n": len(valid), "levels": options.level, "best": best, "rows": rows})
+    say(f"Best: weight {best['weight']:g}, {best['n_candidates']:g} candidates")
+    # where the recommender alone is best, the best weight above 0 is tested all the same
+    tested = choose([row for row in rows if row["weight"] > 0] or rows)
+    weight, n = tested["weight"], int(tested["n_candidates"])
+    cases = cases_to_test(fitted, options.test_users, options.seed)
+    say(f"V on {len(cases)} texts of test users: weight {weight:g}, {n} candidates")
+    asked = ask_about(data, cases, scorer, talker, n, neutral=neutral, say=say)
+    table = rerank_table(cases, asked, weight, n)
+    for row in table:
+        say(f"  {row['level']}: " + _shown(row))
+    keep("test", {"weight": weight, "n_candidates": n, "rows": table})
+
+
+def rerank_table(
+    cases: Cases, asked: Sequence[Asked], weight: float, n: int
+) -> list[dict[str, Any]]:
+    """V against B level by level: level, n and what `compare` gives."""
+    ours, alone = (ranks_of(asked, w, n) for w in (weight, 0.0))
+    users = cases.frame["user"].to_numpy()
+    return [
+        {"level": level, "n": len(rows), **compare(ours[rows], alone[rows], users[rows])}
+        for level, rows in _by_level(cases)
+    ]
+
+
+def _shown(row: dict[str, float]) -> str:
+    return "; ".join(
+        f"{m} {row[m]:.4f} ({row[f'{m}_gap']:+.4f} [{row[f'{m}_gap_low']:+.4f}, "
+        f"{row[f'{m}_gap_high']:+.4f}])"
+        for m in METRICS
+    )
+
+
+def _head(options: argparse.Namespace, model: str) -> dict[str, Any]:
+    command = f"python -m experiments.reranking {options.given}"
+    return {**provenance(command, PACKAGES), "data": options.data, "model": model,
+            "seed": options.seed, "phrasing": UNSEEN}  # fmt: skip
+
+
+def main(arguments: list[str] | None = None, talker: Any = None) -> None:
+    """Run the command; see `--help`.
+
+    Args:
+        arguments: of the command line.
+        talker: the language model, instead of the one that is named there.
+    """
+    parser = argparse.ArgumentParser(prog="python -m experiments.reranking", description=__doc__)
+    parser.add_argument("--data", default="ml-100k", help="default: ml-100k")
+    parser.add_argument("--users", type=int, default=100, help="validation users (default: 100)")
+    parser.add_argument("--level", nargs="+", choices=LEVELS, default=["plain", "paraphrased"],
+                        help="of the validation users")  # fmt: skip
+    parser.add_argument("--weights", nargs="+", type=float, default=list(WEIGHTS))
+    parser.add_argument("--candidates", nargs="+", type=int, default=list(CANDIDATES))
+    parser.add_argument("--test-users", type=int, default=100, help="each at all levels")
+    parser.add_argument("--seed", type=int, default=0, help="of the fit and the users")
+    parser.add_argument("--talker", default="smollm2", metavar="MODEL")
+    parser.add_argument("--answers", type=Path, help="file in which likelihoods are kept")
+    parser.add_argument("--record", type=Path, required=True, help="JSON file to write")
+    options = parser.parse_args(arguments)
+    options.given = shlex.join(sys.argv[1:] if arguments is None else arguments)
+    talker = Answers(talker or LocalTalker(options.talker), options.answers)
+    begun = time.perf_counter()
+    say = lambda text: print(f"[{time.perf_counter() - begun:5.0f} s] {text}", flush=True)  # noqa: E731
+    run(options, talker, say)
+
+
+if __name__ == "__main__":
+    main()

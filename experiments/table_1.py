@@ -1,0 +1,88 @@
+"""Table 1 of the paper, counted again on one's own copies of the data, under both filters.
+
+    LATENTCRS_DATA=that/folder python -m experiments.table_1 \\
+        --record results/table_1.json
+
+Amazon's files are each reader's own download: where they are absent, a line says so instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from latentcrs_utils.config import Filter
+from latentcrs_utils.data.loading import PAPER_TABLE_1, load_dataset, statistics
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.errors import AssetError
+from latentcrs_utils.evaluation.recording import provenance, write_record
+
+RECORDED = ("ml-1m", "ml-latest-small", "ml-100k")
+WHERE_THERE = ("amazon-video-games", "amazon-cds")
+
+
+def row(data: Dataset, filter: Filter) -> dict[str, Any]:
+    """Describe one data set: Table 1's numbers, the passes of the filter, items by part.
+
+    The paper's item count of MovieLens-1M is none of those that the whole sequences give, so the
+    distinct items of the training parts, and of the histories in them, are counted too.
+    """
+    counts = statistics(data)
+    training = data.histories("train")
+    return {
+        "data": data.name,
+        "filter": filter,
+        "users": counts.users,
+        "items": counts.items,
+        "actions": counts.actions,
+        "average_length": round(counts.average_length, 2),
+        "sparsity_percent": round(100 * counts.sparsity, 2),
+        "passes": [[p.users, p.items, p.actions] for p in data.counts["passes"]],
+        "items_of_training_parts": len(np.unique(training.flat)),
+        "items_of_training_histories": len(np.unique(training.without_last(1).flat)),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Load every data set under both filters, record and print its row."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.table_1", description=__doc__)
+    parser.add_argument("--datasets", nargs="+", help="default: all that there are")
+    parser.add_argument("--record", type=Path, required=True, help="JSON file to write")
+    options = parser.parse_args(arguments)
+    names = list(options.datasets or RECORDED)
+    rows = [both for name in names for both in _both(name)]
+    for name in WHERE_THERE if options.datasets is None else ():
+        try:
+            rows += _both(name)
+        except AssetError as absent:
+            print(f"{name}: no row. {absent}")
+        else:
+            names.append(name)
+    command = "python -m experiments.table_1 "
+    command += f"--datasets {' '.join(names)} --record {options.record.as_posix()}"
+    content = {**provenance(command, ("polars", "numpy")), "rows": rows}
+    write_record(options.record, content)
+    for one in rows:
+        print(
+            "{data}, {filter}: {users:,} users, {items:,} items, {actions:,} actions".format(**one)
+        )
+    for name in names:
+        if (column := PAPER_TABLE_1.get(name)) is not None:
+            paper = column.counts
+            print(
+                f"{name}, as printed in the paper: {paper.users:,} users, {paper.items:,} items, "
+                f"{paper.actions:,} actions"
+            )
+
+
+def _both(name: str) -> list[dict[str, Any]]:
+    """Return the rows of one data set, under each filter."""
+    return [row(load_dataset(name, filter=filter), filter) for filter in get_args(Filter)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,289 @@
+"""The variants of the ablations: what is changed, one thing at a time, and what it is held against.
+
+`groups` is the plan; `fit_variant` trains one variant from one seed, or loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+from torch import Tensor
+
+from latentcrs_utils.baselines.direct import fit_fusion, fit_text_alone
+from latentcrs_utils.behavior.pretraining import Backbone, pretrain
+from latentcrs_utils.config import ICLREC_AS_PUBLISHED, BackboneConfig, EMConfig, Preset, preset
+from latentcrs_utils.em.model import fit_em
+from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.intents import find_anchors
+from latentcrs_utils.language.encoding import Language
+from latentcrs_utils.simulation.utterances import Utterances
+
+if TYPE_CHECKING:
+    from latentcrs_utils.data.sequences import Dataset
+
+System = Literal["em", "fusion", "text alone", "backbone"]
+
+PAPER, PLUS, FUSION, BEHAVIOR, TEXT = (
+    "LatentCRS", "LatentCRS+", "fusion without intents", "behavior only", "text only",
+)  # fmt: skip
+SHARES = (0.05, 0.1, 0.25)
+SMALLEST_BATCH = 32
+N_SAMPLED = 20
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One line of an ablation.
+
+    Attributes:
+        name: as in the tables.
+        system: what is fitted; "em" is Algorithm 1 with `em`.
+        em: hyper-parameters of Algorithm 1; None for the systems without intents.
+        K: number of intents; None, the preset's.
+        backbone: hyper-parameters of the backbone; None, the preset's.
+        share: of the distinct training texts that are kept, in (0, 1].
+        value: of the one hyper-parameter that a sweep changes.
+        reference: the variant that it is compared with; None for the reference itself.
+        one_seed: fit the first seed alone.
+    """
+
+    name: str
+    system: System = "em"
+    em: EMConfig | None = None
+    K: int | None = None
+    backbone: BackboneConfig | None = None
+    share: float = 1.0
+    value: float | None = None
+    reference: str | None = PAPER
+    one_seed: bool = False
+
+
+@dataclass(frozen=True)
+class FittedVariant:
+    """A fitted variant: its backbone, and `scores(S, x)` of whatever stands on it.
+
+    Attributes:
+        backbone: encodes the histories.
+        model: has `scores(S [B, d], x [B, d_x]) -> [B, V + 1]`.
+        valid: best valid NDCG@10 of the training; None where nothing but the backbone is trained.
+        epochs: passes over the instances until training stopped.
+    """
+
+    backbone: Backbone
+    model: Any
+    valid: float | None
+    epochs: int
+
+
+class BehaviorOnly:
+    """The backbone in the form of the other systems: it does not hear the words."""
+
+    def __init__(self, backbone: Backbone):
+        self.backbone = backbone
+
+    def scores(self, S: Tensor, x: Tensor) -> Tensor:
+        """Scores [B, V + 1] from S [B, d]; x is not read."""
+        return self.backbone.scores(S)
+
+
+def table_5(options: Preset) -> list[Variant]:
+    """The paper's three ablations of `LatentCRS`, and `LatentCRS+`."""
+    em = options.em
+    alone = replace(em, n_epochs_q=0, infonce_weight=0.0, lambda_=0.0)
+    return [
+        Variant(PAPER, em=em, reference=None),
+        Variant("without inference model", em=alone),
+        Variant("direct KL alignment", em=replace(em, schedule="joint")),
+        Variant(
+            "without recommendation loss", em=replace(em, n_epochs_q=0, alpha_E=0.0, alpha_M=0.0)
+        ),
+        Variant(PLUS, em=options.em_plus),
+    ]
+
+
+def parts(options: Preset) -> list[Variant]:
+    """With and without residual, intents, words, behavior."""
+    return [
+        Variant(PLUS, em=options.em_plus, reference=None),
+        Variant(PAPER, em=options.em, reference=PLUS),
+        Variant(FUSION, "fusion", reference=PLUS),
+        Variant(TEXT, "text alone", reference=PLUS),
+        Variant(BEHAVIOR, "backbone", reference=PLUS),
+    ]
+
+
+def readings(options: Preset) -> list[Variant]:
+    """The logit form, the exact E-step and InfoNCE, each beside the mixture form."""
+    em = options.em
+    return [
+        Variant(PAPER, em=em, reference=None),
+        Variant("logit form", em=replace(em, form="logit")),
+        Variant("exact E-step", em=replace(em, e_step="exact")),
+        Variant("without InfoNCE", em=replace(em, infonce_weight=0.0)),
+    ]
+
+
+def sampled(options: Preset) -> list[Variant]:
+    """The forms with sampled negatives, without which the product form is not trained."""
+    em = replace(options.em, n_negatives=N_SAMPLED)
+    mixture = f"mixture, {N_SAMPLED} negatives"
+    return [
+        Variant(mixture, em=em, reference=None, one_seed=True),
+        Variant(
+            f"product, {N_SAMPLED} negatives",
+            em=replace(em, form="product"),
+            reference=mixture,
+            one_seed=True,
+        ),
+    ]
+
+
+def intents_sweep(options: Preset, n_users: int) -> list[Variant]:
+    """Figure 3's K, trained until the validation users see no more progress; one seed."""
+    patient = replace(options.em, n_epochs_generative=60, n_epochs_alternate=30, patience=8)
+    numbers = [K for K in (16, 64, 256, 512, 1024) if n_users >= K]
+    own = options.anchors.K if options.anchors.K in numbers else 256
+    return [
+        Variant(
+            f"K = {K}", em=patient, K=K, value=K, one_seed=True,
+            reference=None if own == K else f"K = {own}",
+        )
+        for K in numbers
+    ]  # fmt: skip
+
+
+def weights_sweep(options: Preset, field: str, values: Sequence[float]) -> list[Variant]:
+    """One weight of the losses around the preset's; one seed."""
+    own = getattr(options.em, field)
+    symbol = field.rstrip("_")
+    return [
+        Variant(
+            f"{symbol} = {value:g}",
+            em=replace(options.em, **{field: value}),
+            value=value,
+            one_seed=True,
+            reference=None if value == own else f"{symbol} = {own:g}",
+        )
+        for value in sorted({*values, own})
+    ]
+
+
+def backbones(options: Preset) -> list[Variant]:
+    """Ours (softmax) and ICLRec as published (one negative) under the same systems."""
+    published = ICLREC_AS_PUBLISHED
+    systems: list[tuple[str, System, EMConfig | None]] = [
+        (BEHAVIOR, "backbone", None),
+        (PAPER, "em", options.em),
+        (FUSION, "fusion", None),
+        (PLUS, "em", options.em_plus),
+    ]
+    found = []
+    for name, system, em in systems:
+        found.append(Variant(f"{name}, ours", system, em, reference=None, one_seed=True))
+        found.append(
+            Variant(
+                f"{name}, ICLRec as published", system, em, backbone=published,
+                reference=f"{name}, ours", one_seed=True,
+            )
+        )  # fmt: skip
+    return found
+
+
+def few_texts(options: Preset) -> list[Variant]:
+    """`LatentCRS`, `LatentCRS+` and fusion with a share of the training texts."""
+    found = []
+    for share in (*SHARES, 1.0):
+        fusion = f"{FUSION}, {share:.0%}"
+        found.append(Variant(fusion, "fusion", share=share, value=share, reference=None))
+        for name, em in ((PAPER, options.em), (PLUS, options.em_plus)):
+            found.append(
+                Variant(f"{name}, {share:.0%}", em=em, share=share, value=share, reference=fusion)
+            )
+    return found
+
+
+def groups(data: Dataset) -> dict[str, list[Variant]]:
+    """All groups of fitted variants for one data set, by name, in the order of notebook 09."""
+    options = preset(data.name, data.n_users)
+    return {
+        "table 5": table_5(options),
+        "parts": parts(options),
+        "readings": readings(options),
+        "negatives": sampled(options),
+        "texts": few_texts(options),
+        "K": intents_sweep(options, data.n_users),
+        "lambda": weights_sweep(options, "lambda_", (0.0, 0.01, 1.0, 10.0)),
+        "alpha_M": weights_sweep(options, "alpha_M", (0.0, 1.0, 20.0)),
+        "alpha_E": weights_sweep(options, "alpha_E", (0.0, 1.0, 20.0)),
+        "backbone": backbones(options),
+    }
+
+
+def fewer_texts(language: Language, share: float, seed: int) -> Language:
+    """The same utterances with a share of the distinct training texts, drawn by `seed`.
+
+    All training instances with a text that is left out go with it. Vectors are centred and scaled
+    anew, with the texts that are left.
+
+    Raises:
+        ConfigError: the share is not in (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ConfigError(f"share={share}: a share of the training texts lies in (0, 1].")
+    if share == 1:
+        return language
+    frame = language.utterances.frame
+    training = frame["split"] == "train"
+    texts = frame.filter(training)["text"].unique(maintain_order=True)
+    kept = texts.sample(max(2, round(share * len(texts))), seed=seed)
+    rows = np.flatnonzero((~training | frame["text"].is_in(kept.implode())).to_numpy())
+    left = frame[rows]
+    raw = language.x[rows] * language.scale + language.mean
+    first = left.with_row_index("row").filter(pl.col("split") == "train").unique("text")["row"]
+    own = raw[np.sort(first.to_numpy())]
+    mean, scale = own.mean(0), own.std(0).clamp(min=1e-3)
+    return Language(Utterances(left), (raw - mean) / scale, mean, scale, language.embedder)
+
+
+@cache
+def _backbone(data: Dataset, config: BackboneConfig, seed: int) -> Backbone:
+    return pretrain(data, config, seed=seed)
+
+
+def smaller_batches(batch_size: int, share: float) -> int:
+    """Batches in proportion to the instances, so that an epoch keeps its number of steps."""
+    return max(SMALLEST_BATCH, round(batch_size * share))
+
+
+def fit_variant(variant: Variant, data: Dataset, language: Language, seed: int) -> FittedVariant:
+    """Fit one variant from one seed, or load it.
+
+    Args:
+        variant: what to fit; data: the data set.
+        language: all utterances, embedded; the variant's share is taken here.
+        seed: of backbone, anchors, texts and all fits.
+    """
+    options = preset(data.name, data.n_users)
+    backbone = _backbone(data, variant.backbone or options.backbone, seed)
+    if variant.system == "backbone":
+        return FittedVariant(backbone, BehaviorOnly(backbone), None, 0)
+    language = fewer_texts(language, variant.share, seed)
+    model: Any
+    if variant.em is not None:
+        anchors = find_anchors(backbone, data, K=variant.K, seed=seed)
+        config = replace(
+            variant.em, batch_size=smaller_batches(variant.em.batch_size, variant.share)
+        )
+        model = fit_em(data, backbone, anchors, language, config, seed=seed, progress=False)
+    else:
+        direct = options.direct
+        direct = replace(direct, batch_size=smaller_batches(direct.batch_size, variant.share))
+        fit = fit_fusion if variant.system == "fusion" else fit_text_alone
+        model = fit(data, backbone, language, config=direct, seed=seed, progress=False)
+    values = [row["valid_ndcg10"] for row in model.curve if row.get("stage") != "q"]
+    return FittedVariant(backbone, model, max(values), len(model.curve))

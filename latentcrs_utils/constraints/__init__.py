@@ -1,0 +1,1 @@
+"""Hard constraints: typed values, and the readers that find them in words."""

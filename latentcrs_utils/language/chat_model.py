@@ -1,0 +1,199 @@
+"""The Talker: what every language model that writes can do, whatever stands behind it.
+
+Behind it stands a model on this machine (`local_talker.LocalTalker`), one that answers at an
+address (`endpoint.EndpointTalker`), or a list of prepared replies (`ScriptedTalker`). It is kept
+apart from the Embedder: changing the Talker needs no training.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from latentcrs_utils.errors import ConfigError, MessageError
+from latentcrs_utils.language.structured_output import check_schema, require_valid
+
+Message = dict[str, str]
+Finish = Literal["end", "length", "stopped", "repetition", "cut"]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a Talker wrote.
+
+    Attributes:
+        text: the reply; what was streamed adds up to it.
+        prompt_tokens: tokens read.
+        completion_tokens: tokens written, the closing one included.
+        seconds: wall-clock time.
+        model: who wrote it.
+        finish: ``"end"`` (said all), ``"length"`` (cut at the limit), ``"stopped"`` (asked to
+            stop), ``"repetition"`` (cut since it went round in circles) or ``"cut"`` (the
+            connection broke, or the endpoint withheld the rest: the text is what had arrived).
+        counted: whether the tokens were counted; where the back end did not say, both are 0.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    model: str
+    finish: Finish = "end"
+    counted: bool = True
+
+
+@dataclass
+class Usage:
+    """Token bill of a Talker.
+
+    Attributes:
+        calls: replies so far, those included that were not the JSON asked for.
+        prompt_tokens, completion_tokens: tokens read and written.
+        seconds: wall-clock time.
+        uncounted: calls whose tokens nobody reported, so that the two sums are too low.
+    """
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    uncounted: int = 0
+
+    def add(self, n_read: int, n_written: int, seconds: float, counted: bool = True) -> None:
+        """Put one more call on the bill; several threads may do so."""
+        with _adding:
+            self.calls += 1
+            self.prompt_tokens += n_read
+            self.completion_tokens += n_written
+            self.seconds += seconds
+            self.uncounted += not counted
+
+
+_adding = threading.Lock()
+
+
+class Talker(Protocol):
+    """Anything that can continue a chat.
+
+    Attributes:
+        name: the model, as shown on screen.
+        usage: the token bill so far.
+    """
+
+    name: str
+    usage: Usage
+
+    def generate(
+        self,
+        messages: Sequence[Message],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        max_new_tokens: int = 80,
+        stream: Callable[[str], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> Reply:
+        """Write the next message of a chat.
+
+        Args:
+            messages: dictionaries with ``role`` (system, user, assistant) and ``content``.
+            schema: a JSON schema; the reply is then JSON that is valid against it. Say in the
+                messages, too, what is wanted, since not every model is shown the schema.
+            max_new_tokens: longest reply.
+            stream: called with each new piece of text; with a schema once, with the whole text,
+                when it has been found valid.
+            stop: set it, from any thread, to end the reply where it is.
+
+        Raises:
+            ReplyError: the reply is no JSON that fits the schema, be it that the model erred or
+                that it was stopped or cut before the end.
+            ConfigError: the schema is none, or one that the back end cannot keep to.
+            MessageError: malformed messages, or more than the model can read.
+        """
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A Talker that also tells how likely given words are; ``isinstance(talker, Scorer)`` asks."""
+
+    def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> list[float]:
+        """Log-likelihood of each continuation of one prompt, in nats.
+
+        Args:
+            prompt: plain text, or chat messages (then a continuation begins the reply).
+            continuations: C non-empty texts.
+        """
+        ...
+
+
+def check_chat(messages: Sequence[Message]) -> None:
+    """Refuse what is no chat.
+
+    Raises:
+        MessageError: no messages, or one without role or content.
+    """
+    if not messages or not all(
+        isinstance(m, dict) and isinstance(m.get("role"), str) and "content" in m for m in messages
+    ):
+        raise MessageError("A chat is a list of messages with 'role' and 'content'.")
+
+
+class ScriptedTalker:
+    """Says prepared replies in turn, over and over; for tests and for lessons without a model.
+
+    Args:
+        replies: what to say; an exception among them is raised instead.
+
+    Attributes:
+        asked: the messages of every call so far.
+        schemas: the schema of every call so far, None where there was none.
+        usage: the bill so far, a word counting as a token.
+    """
+
+    name = "scripted"
+
+    def __init__(self, replies: Sequence[str | Exception]):
+        if not replies:
+            raise ConfigError("A ScriptedTalker needs at least one reply.")
+        self.replies = list(replies)
+        self.asked: list[list[Message]] = []
+        self.schemas: list[Mapping[str, Any] | None] = []
+        self.usage = Usage()
+
+    def generate(
+        self,
+        messages: Sequence[Message],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        max_new_tokens: int = 80,
+        stream: Callable[[str], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> Reply:
+        """Say the next prepared reply, word by word; see `Talker.generate`."""
+        reply = self.replies[len(self.asked) % len(self.replies)]
+        self.asked.append(list(messages))
+        self.schemas.append(schema)
+        if schema is not None:
+            check_schema(schema)
+        if isinstance(reply, Exception):
+            raise reply
+        words = [word if place == 0 else f" {word}" for place, word in enumerate(reply.split(" "))]
+        finish: Finish = "end" if len(words) <= max_new_tokens else "length"
+        said = []
+        for word in words[:max_new_tokens]:
+            if stop is not None and stop.is_set():
+                finish = "stopped"
+                break
+            said.append(word)
+            if stream is not None and schema is None:
+                stream(word)
+        text = "".join(said)
+        n_read = sum(len(str(m.get("content", "")).split()) for m in messages)
+        self.usage.add(n_read, len(said), 0.0)
+        if schema is not None:
+            require_valid(text, schema, self.name, finish)
+            if stream is not None:
+                stream(text)
+        return Reply(text, n_read, len(said), 0.0, self.name, finish)

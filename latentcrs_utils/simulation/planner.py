@@ -1,0 +1,307 @@
+"""What one simulated user says about the target: conditions, turn by turn, all of them true."""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import accumulate, islice
+from typing import Literal, TypeVar, get_args
+
+import numpy as np
+
+from latentcrs_utils.config import SimulatorConfig
+from latentcrs_utils.simulation.items import (
+    MOODS_OF,
+    Catalogue,
+    Film,
+    alike,
+    distinctive_words,
+    relations,
+    shared,
+    spoken_title,
+)
+from latentcrs_utils.simulation.phrasings import Domain, genre_names, has_other_words, phrase_book
+
+Level = Literal["plain", "paraphrased", "by example", "vague"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+
+# genres that people do refuse; "no film noir" is hardly ever said
+REFUSED_OF: dict[Domain, tuple[str, ...]] = {
+    "films": (
+        "Action", "Animation", "Children's", "Comedy", "Crime", "Drama", "Horror", "Musical",
+        "Romance", "Sci-Fi", "Thriller", "War", "Western",
+    ),
+    "games": (
+        "Action", "Educational", "Fighting", "Horror", "Puzzle", "Racing", "Role-Playing",
+        "Shooter", "Simulation", "Sports", "Strategy",
+    ),
+    "albums": (
+        "Christmas", "Christian", "Classical", "Country", "Dance & Electronic", "Jazz", "Metal",
+        "Rap & Hip-Hop", "Hardcore & Punk", "New Age", "Pop",
+    ),
+}  # fmt: skip
+REFUSED = REFUSED_OF["films"]
+_N_EXAMPLES = 10
+# How often a fact of a shop's catalogue stands beside the genre (cf. SimulatorConfig's weights).
+_FACT_WEIGHTS = {"platform": 2.0, "creator": 1.5, "price": 1.0}
+_T = TypeVar("_T")
+
+
+def generator(seed: int, *parts: int | str) -> np.random.Generator:
+    """Return a generator of its own for ``parts``, so that no text depends on another."""
+    numbers = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in parts]
+    return np.random.default_rng([seed, *numbers])
+
+
+def one(rng: np.random.Generator, options: Sequence[_T]) -> _T:
+    """Draw one of the options; the same draw as ``rng.choice``, which is slower."""
+    return options[int(rng.integers(len(options)))]
+
+
+def weighted(rng: np.random.Generator, weights: Sequence[float]) -> int:
+    """Draw an index with these weights; the same draw as ``rng.choice(n, p=...)``."""
+    total = sum(weights)
+    sums = list(accumulate(weight / total for weight in weights))
+    return bisect_right([s / sums[-1] for s in sums], rng.random())
+
+
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """What the user has in mind: the target, and the items liked before.
+
+    Attributes:
+        catalogue: of all items.
+        target: the item to ask for.
+        history: ids of the items liked before, oldest first, int [n].
+    """
+
+    catalogue: Catalogue
+    target: Film
+    history: np.ndarray
+
+    @property
+    def domain(self) -> Domain:
+        """What the items are."""
+        return self.catalogue.domain
+
+    @cached_property
+    def examples(self) -> list[Film]:
+        """Return the (at most ten) earlier items to be named, the likest to the target first.
+
+        An item whose title shares a distinctive word with the target's is never named (a sequel
+        would give the target away), nor one about which nothing is known, nor one whose title
+        says nothing ("Greatest Hits").
+        """
+        ranked = self.catalogue.likest(self.history, self.target.item)
+        named = (f for f in (self.catalogue[int(i)] for i in ranked) if can_be_named(f))
+        safe = (f for f in named if not self.target.betrayed_by(spoken_title(f.title)))
+        return list(islice(safe, _N_EXAMPLES))
+
+
+def can_be_named(film: Film) -> bool:
+    """Say whether naming an item tells anything: its title does, and something is known of it."""
+    if film.secret is not None and not distinctive_words(film.secret):
+        return False
+    return bool(film.genres or film.creator or film.platform)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message to be worded: its use in the phrase book and its new conditions."""
+
+    use: str
+    conditions: tuple[str, ...] = ()
+    restated: str | None = None
+
+
+@lru_cache(maxsize=1 << 17)
+def sayable_genres(target: Film, domain: Domain) -> tuple[str, ...]:
+    """Return the target's genres whose plain names do not give its title away."""
+    names = {genre: " ".join(genre_names(genre, domain)) for genre in sorted(target.genres)}
+    return tuple(genre for genre, words in names.items() if not target.betrayed_by(words))
+
+
+@lru_cache(maxsize=1 << 17)
+def facts_of(target: Film) -> tuple[str, ...]:
+    """Return platform, creator and price as conditions, where known and no give-away."""
+    facts = (("platform", target.platform), ("creator", target.creator), ("price", target.below))
+    return tuple(
+        f"{kind}={value}"
+        for kind, value in facts
+        if value is not None and not target.betrayed_by(str(value))
+    )
+
+
+def _weight(fact: str) -> float:
+    return _FACT_WEIGHTS[fact.partition("=")[0]]
+
+
+def sayable_at(conditions: Sequence[str], domain: Domain, *, plain: bool) -> list[str]:
+    """Keep the conditions that can be said at this level: nicknames are fewer than names."""
+    return [c for c in conditions if plain or has_other_words(c, domain)]
+
+
+def time_condition(
+    rng: np.random.Generator, situation: Situation, config: SimulatorConfig
+) -> list[str]:
+    """Return a decade, or a span of the nineties, as a list of one (none if unknown)."""
+    target, domain = situation.target, situation.domain
+    if domain == "films" and target.era is not None and rng.random() < config.era_share:
+        return [f"era={target.era}"]
+    known = target.decade is not None and str(target.decade) in phrase_book(domain)["eras"]
+    return [f"decade={target.decade}"] if known else []
+
+
+def _refusal(rng: np.random.Generator, situation: Situation) -> str | None:
+    """Draw a genre that the target does not have, unless refusing one would be odd.
+
+    Who asks for a controller does not refuse puzzle games.
+    """
+    refused, genres = REFUSED_OF[situation.domain], situation.target.genres
+    if situation.domain != "films" and not genres & set(refused):
+        return None
+    return f"not genre={one(rng, [genre for genre in refused if genre not in genres])}"
+
+
+def choose_attributes(
+    rng: np.random.Generator, situation: Situation, config: SimulatorConfig, *, plain: bool
+) -> tuple[str, ...]:
+    """Choose one or two conditions: genres, time, a refusal; platform, creator, price.
+
+    The draws do not depend on ``plain``; what has no other words than the catalogue's is dropped
+    where those are not to be used.
+    """
+    target, domain = situation.target, situation.domain
+    sayable = sayable_genres(target, domain)
+    genres = [f"genre={sayable[i]}" for i in rng.permutation(len(sayable))]
+    genres.sort(key=lambda genre: not has_other_words(genre, domain))
+    time, facts = time_condition(rng, situation, config), list(facts_of(target))
+    if not genres and not facts:
+        return tuple(time)
+    first = genres[0] if genres else facts.pop(weighted(rng, [_weight(f) for f in facts]))
+    options = [(config.genre_weight, genres[1:2]), (config.time_weight, time)]
+    refusal = _refusal(rng, situation) if target.genres else None
+    options += [(config.refusal_weight, [refusal])] if refusal else []
+    options += [(_weight(fact), [fact]) for fact in facts]
+    options = [(weight, second) for weight, second in options if second]
+    drawn = weighted(rng, [config.single_weight, *(weight for weight, _ in options)])
+    second = [] if drawn == 0 else options[drawn - 1][1]
+    return tuple(sayable_at([first, *second], domain, plain=plain))
+
+
+def choose_example(
+    rng: np.random.Generator, situation: Situation, config: SimulatorConfig
+) -> tuple[str, ...]:
+    """Choose the likest earlier film, and perhaps a true relation to it or a second film."""
+    target, examples = situation.target, situation.examples
+    if not examples:
+        return choose_attributes(rng, situation, config, plain=False)
+    first = examples[0]
+    like = f"like={first.item}"
+    gained = [f"genre={genre}" for genre in sorted(target.genres - first.genres)]
+    gained += [fact for fact in facts_of(target) if fact not in facts_of(first)]
+    gained = sayable_at(gained, situation.domain, plain=False)
+    if not alike(first, target):
+        # nothing in common: naming the film alone would mislead, so a genre is said with it
+        return (f"liked={first.item}", *([one(rng, gained)] if gained else []))
+    draw = rng.random()
+    if draw < config.two_examples_share:
+        said = shared(first, target)
+        rest = [film for film in examples[1:] if alike(film, target)]
+        if rest:
+            second = max(rest, key=lambda film: len(shared(film, target) - said))
+            return like, f"like={second.item}"
+    if draw > 1 - config.relation_share:
+        lost = [f"not genre={genre}" for genre in sorted(first.genres - target.genres)]
+        lost = sayable_at(lost if target.genres else [], situation.domain, plain=False)
+        true = relations(first, target) + gained + lost
+        if true:
+            return like, one(rng, true)
+    return (like,)
+
+
+def choose_mood(
+    rng: np.random.Generator, situation: Situation, config: SimulatorConfig
+) -> tuple[str, ...]:
+    """Choose one mood that is true of the target, or none at all."""
+    moods = MOODS_OF[situation.domain]
+    true = [mood for mood, rule in moods.items() if rule(situation.target)]
+    if not true or rng.random() < config.empty_vague_share:
+        return ()
+    return (f"mood={one(rng, true)}",)
+
+
+def choose_first(
+    rng: np.random.Generator, level: Level, situation: Situation, config: SimulatorConfig
+) -> tuple[str, ...]:
+    """Choose the conditions of a first message: at most two, all true of the target."""
+    if level == "by example":
+        return choose_example(rng, situation, config)
+    if level == "vague":
+        return choose_mood(rng, situation, config)
+    return choose_attributes(rng, situation, config, plain=level == "plain")
+
+
+def plan(
+    rng: np.random.Generator,
+    level: Level,
+    n_turns: int,
+    situation: Situation,
+    config: SimulatorConfig,
+) -> list[Turn]:
+    """Plan a dialogue: a first message, then turns that add, refuse, restate or say no."""
+    first = choose_first(rng, level, situation, config)
+    turns = [Turn("first", first)]
+    known = list(first)
+    for _ in range(n_turns - 1):
+        options = later_turns(rng, level, known, situation, config)
+        turn = options[weighted(rng, [weight for weight, _ in options])][1]
+        turns.append(turn)
+        known += turn.conditions
+    return turns
+
+
+def later_turns(
+    rng: np.random.Generator,
+    level: Level,
+    known: Sequence[str],
+    situation: Situation,
+    config: SimulatorConfig,
+) -> list[tuple[float, Turn]]:
+    """Return what may be said next, with weights: nothing, or what is true and not said yet."""
+    target, domain, plain = situation.target, situation.domain, level == "plain"
+    options: list[tuple[float, Turn]] = [(1.0, Turn("nothing"))]
+    genres = [f"genre={genre}" for genre in sayable_genres(target, domain)]
+    fresh = [genre for genre in sayable_at(genres, domain, plain=plain) if genre not in known]
+    if fresh:
+        options.append((2.0, Turn("genre", (one(rng, fresh),))))
+    time = time_condition(rng, situation, config)
+    if time and not any(c.startswith(("decade=", "era=")) for c in known):
+        options.append((1.5, Turn("time", tuple(time))))
+    refusal = _refusal(rng, situation)
+    n_refusals = sum(c.startswith("not genre=") for c in known)
+    if target.genres and refusal and refusal not in known and n_refusals < 2:
+        options.append((1.5, Turn("not", (refusal,))))
+    for fact in sayable_at(facts_of(target), domain, plain=plain):
+        if fact not in known:
+            options.append((_weight(fact), Turn(fact.partition("=")[0], (fact,))))
+    if level != "plain":
+        unnamed = _unnamed(situation, known)
+        options += [(1.0, Turn("like", (unnamed[0],)))] if unnamed else []
+    if level == "vague":
+        moods = [f"mood={m}" for m, rule in MOODS_OF[domain].items() if rule(target)]
+        options += [(2.0, Turn("mood", (m,))) for m in moods if m not in known][:1]
+    stated = [c for c in known if c.startswith("genre=")]
+    if stated:
+        options.append((1.0, Turn("restate", restated=one(rng, stated))))
+    return options
+
+
+def _unnamed(situation: Situation, known: Sequence[str]) -> list[str]:
+    """Return the likest earlier items that were not named yet, as conditions."""
+    named = situation.examples[:3]
+    likes = [f"like={film.item}" for film in named if alike(film, situation.target)]
+    return [like for like in likes if like not in known]

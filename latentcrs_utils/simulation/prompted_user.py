@@ -1,0 +1,178 @@
+"""A simulated user whose words a language model chooses: the paper's prompt (Appendix D), guarded.
+
+The rules are the paper's, in our words. A small model breaks them: it names its target, invents
+films, or says what is not true. Such a message is asked for once more, and if that one is no better
+the template user speaks in its place. Whether the target is on offer is not left to the model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from latentcrs_utils.constraints.lexicon import extract, lexicon_of
+from latentcrs_utils.conversation.guards import ReplyGuard, sentences, tidy_reply
+from latentcrs_utils.conversation.turn import Recommendation
+from latentcrs_utils.simulation.agenda import MOST_NEW
+from latentcrs_utils.simulation.items import holds
+from latentcrs_utils.simulation.users import Accept, TemplateUser, UserMessage
+
+if TYPE_CHECKING:
+    from latentcrs_utils.language.chat_model import Message, Talker
+    from latentcrs_utils.simulation.items import Film
+
+INSTRUCTIONS = """\
+You are a customer chatting with a recommender, and you are looking for one {thing}.
+The {thing} that you have in mind: {title}
+All that you know about it: {facts}
+What you liked before: {history}
+Rules:
+- Write the customer's words and nothing else.
+- Say what you want, so that the recommender comes closer to the {thing} that you have in mind.
+- If it suggests other {thing}s, turn them down and tell something you know about yours.
+- If it asks what you like, answer with something you know about yours.
+- If it suggests the one that you have in mind, accept.
+- Tell only what stands above, and at most two facts in one message.
+- You may mention what you liked before.
+- Never write the title of the {thing} that you have in mind, not even a part of it.
+- When the chat is over for you, write <END>."""
+GREETING = "Hello! What are you looking for today?"
+OFFER = "How about one of these? {titles}"
+AGAIN = "That broke a rule: {reason}. Say it again, in one sentence, without that."
+MAX_NEW_TOKENS = 60
+_THING = {"films": "film", "games": "game", "albums": "album"}
+_N_LIKED = 10
+_N_SENTENCES = 2
+_TRIES = 2
+_ROLE = re.compile(r"^\s*(?:customer|user|me|you)\s*:\s*", re.IGNORECASE)
+_END = re.compile(r"<\s*/?\s*END\s*>", re.IGNORECASE)
+
+
+class PromptedUser:
+    """A user played by a language model, with a template user behind it.
+
+    Args:
+        template: knows target and history, and speaks where the model may not.
+        talker: the language model.
+        guard: recognises the catalogue's titles; default, one is made (share it among users).
+
+    Attributes:
+        told: conditions that the lexicon found in the model's messages so far.
+        objections: why messages were refused, in order; two in a row: the template spoke.
+    """
+
+    def __init__(self, template: TemplateUser, talker: Talker, guard: ReplyGuard | None = None):
+        self._template, self._talker = template, talker
+        self._catalogue = template.situation.catalogue
+        self._guard = guard or ReplyGuard(film.title for film in self._catalogue.films)
+        self._thing = _THING[self._catalogue.domain]
+        self._lexicon = lexicon_of(self._catalogue.domain)
+        self._liked = [
+            self._catalogue[int(item)] for item in template.situation.history[-_N_LIKED:]
+        ]
+        self._spoken_of = [_as_offer(film) for film in self._liked]
+        self._chat: list[Message] = [{"role": "system", "content": self._instructions()}]
+        self.told: list[str] = []
+        self.objections: list[str] = []
+
+    @property
+    def target(self) -> int:
+        """Id of the item that the user has in mind."""
+        return self._template.target
+
+    def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept:
+        """Answer to the items on offer, best first; before the first offer there are none.
+
+        Raises:
+            LatentCRSError: whatever the language model fails with; nothing is made up for it.
+        """
+        if self.target in offered:
+            accepted = self._template.say(offered)
+            if isinstance(accepted, Accept):
+                return accepted
+        films = [self._catalogue[item] for item in offered]
+        self._spoken_of += [_as_offer(film) for film in films]
+        titles = "; ".join(_label(film) for film in films)
+        said = OFFER.format(titles=titles) if films else GREETING
+        self._chat.append({"role": "user", "content": said})
+        message = self._speak(offered)
+        self._chat.append({"role": "assistant", "content": message.text})
+        return message
+
+    def _speak(self, offered: Sequence[int]) -> UserMessage:
+        """The model's message, at the second try if need be; else the template user's."""
+        n_read = n_written = 0
+        seconds = 0.0
+        chat = list(self._chat)
+        for _ in range(_TRIES):
+            reply = self._talker.generate(chat, max_new_tokens=MAX_NEW_TOKENS)
+            n_read, n_written = n_read + reply.prompt_tokens, n_written + reply.completion_tokens
+            seconds += reply.seconds
+            text = tidy_message(reply.text)
+            found = extract(text, self._lexicon).conditions
+            new = tuple(c for c in found if c not in self.told)
+            reason = self._objection(text, new)
+            if reason is None:
+                self.told += new
+                self._template.note(text)
+                return UserMessage(text, new, (), self._talker.name, n_read, n_written, seconds)
+            self.objections.append(reason)
+            chat += [
+                {"role": "assistant", "content": reply.text},
+                {"role": "user", "content": AGAIN.format(reason=reason)},
+            ]
+        spoken = self._template.say(offered)
+        if isinstance(spoken, Accept):
+            raise TypeError("The target was on offer, and the user did not notice.")
+        bill = (n_read, n_written, seconds)
+        return UserMessage(spoken.text, spoken.conditions, spoken.withdrawn, spoken.source, *bill)
+
+    def _objection(self, text: str, new: Sequence[str]) -> str | None:
+        """Why a message may not be sent, or None; `new` is what the lexicon finds new in it."""
+        target = self._template.situation.target
+        if not text:
+            return "there was no complete sentence"
+        if target.betrayed_by(" ".join([*self._template.messages, text])):
+            return "it gave away the title"
+        if self._guard.foreign_title(text, self._spoken_of):
+            return f"it named a {self._thing} that nobody had spoken of"
+        if not all(holds(condition, target, self._catalogue.films) for condition in new):
+            return f"it said something that is not true of your {self._thing}"
+        if len(new) > MOST_NEW:
+            return "it told more than two facts"
+        parts = sentences(text)
+        if len(set(parts)) < len(parts) or text in self._template.messages:
+            return "it said the same thing twice"
+        return None
+
+    def _instructions(self) -> str:
+        target = self._template.situation.target
+        return INSTRUCTIONS.format(
+            thing=self._thing,
+            title=target.title,
+            facts=", ".join(_facts(target)) or "nothing",
+            history="; ".join(_label(film) for film in self._liked) or "nothing",
+        )
+
+
+def tidy_message(text: str) -> str:
+    """The first complete sentences of what a model wrote as a user, without role and <END>."""
+    tidy = tidy_reply(_ROLE.sub("", _END.sub("", text)))
+    return " ".join(sentences(tidy)[:_N_SENTENCES])
+
+
+def _facts(film: Film) -> list[str]:
+    """What a user may tell of an item."""
+    year = [f"from {film.year}"] if film.year is not None else []
+    price = [f"{film.price:.2f} dollars"] if film.price is not None else []
+    names = [name for name in (film.creator, film.platform) if name is not None]
+    return [*sorted(film.genres), *year, *names, *price]
+
+
+def _label(film: Film) -> str:
+    return f"{film.title} ({film.year})" if film.year is not None else film.title
+
+
+def _as_offer(film: Film) -> Recommendation:
+    return Recommendation(film.item, film.title, film.year, tuple(sorted(film.genres)), 0.0)

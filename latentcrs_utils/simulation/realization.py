@@ -1,0 +1,149 @@
+"""How one simulated user says it: from conditions to messages that keep the title secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from latentcrs_utils.errors import DataError
+from latentcrs_utils.simulation.items import Catalogue, Film, spoken_title
+from latentcrs_utils.simulation.phrasings import Pool, Voice, sentence
+from latentcrs_utils.simulation.planner import Level, Turn
+
+_ATTEMPTS = 300
+_IN_SLOT = re.compile(r"\{film\}[.?!]")
+_FACTS = ("platform", "creator", "price")
+
+
+class UnsayableError(DataError):
+    """A turn for which every phrasing that was tried gives the target's title away."""
+
+
+def _word_attributes(voice: Voice, conditions: Sequence[str]) -> str:
+    level = "plain" if voice.plain else "paraphrased"
+    frame = voice.pick("frames", level, "ask")
+    genres = [c for c in conditions if c.startswith("genre=")]
+    film = voice.genre(genres[0].partition("=")[2], "film") if genres else voice.thing
+    tail = ""
+    for condition in conditions:
+        if genres and condition == genres[0]:
+            continue
+        use, slots = slots_of(voice, condition)
+        inline = _IN_SLOT.search(frame) and voice.rng.random() < 0.6
+        form = voice.pick("frames", level, use, "inline" if inline else "after")
+        if inline:
+            film += form.format(**slots)
+        else:
+            tail += " " + sentence(form.format(**slots))
+    return sentence(frame.format(film=film)) + tail
+
+
+def slots_of(voice: Voice, condition: str) -> tuple[str, dict[str, str]]:
+    """Return the use of a condition ("genre", "not", "time" ...) and the words for its slot."""
+    kind, _, value = condition.partition("=")
+    if kind in ("decade", "era"):
+        return "time", {"era": voice.time(condition)}
+    if kind in _FACTS:
+        return kind, {"fact": voice.fact(condition)}
+    use = "not" if kind == "not genre" else "genre"
+    return use, {"touch": voice.genre(value, "touch")}
+
+
+def _word_example(voice: Voice, conditions: Sequence[str], catalogue: Catalogue) -> str:
+    titles = [
+        spoken_title(catalogue[int(c.partition("=")[2])].title)
+        for c in conditions
+        if c.startswith(("like=", "liked="))
+    ]
+    if len(titles) == 2:
+        frame = voice.pick("frames", "by example", "two")
+        return sentence(frame.format(title=titles[0], other=titles[1]))
+    relation = ""
+    for condition in conditions[1:]:
+        kind = condition.partition("=")[0]
+        use, slots = kind, dict[str, str]()
+        if kind in ("genre", "not genre", *_FACTS):
+            use, slots = slots_of(voice, condition)
+        relation += voice.pick("frames", "by example", use).format(**slots)
+    frame = voice.pick("frames", "by example", "ask")
+    return sentence(frame.format(title=titles[0], rel=relation))
+
+
+def _word_mood(voice: Voice, conditions: Sequence[str]) -> str:
+    mood = conditions[0].partition("=")[2] if conditions else "any"
+    ask = voice.pick("frames", "vague", "ask")
+    return sentence(f"{voice.pick('moods', mood)} {ask}")
+
+
+def word_first(voice: Voice, conditions: Sequence[str], catalogue: Catalogue) -> str:
+    """Word a first message: an example, a mood (or none), or attributes."""
+    if any(c.startswith(("like=", "liked=")) for c in conditions):
+        return _word_example(voice, conditions, catalogue)
+    if not conditions or conditions[0].startswith("mood="):
+        return _word_mood(voice, conditions)
+    return _word_attributes(voice, conditions)
+
+
+def word_later(voice: Voice, turn: Turn, catalogue: Catalogue) -> str:
+    """Word a later message that adds, refuses, restates, names an example or merely says no."""
+    if turn.use == "mood":
+        return voice.pick("moods", turn.conditions[0].partition("=")[2])
+    slots: dict[str, str] = {}
+    if turn.use in ("genre", "not", "time", *_FACTS):
+        _, slots = slots_of(voice, turn.conditions[0])
+    elif turn.use == "like":
+        named = catalogue[int(turn.conditions[0].partition("=")[2])]
+        slots = {"title": spoken_title(named.title)}
+    elif turn.use == "restate":
+        slots = {"film": voice.genre(str(turn.restated).partition("=")[2], "film")}
+    return sentence(voice.pick("frames", "later", turn.use).format(**slots))
+
+
+def word(
+    rng: np.random.Generator,
+    level: Level,
+    turns: Sequence[Turn],
+    phrasing: Pool,
+    target: Film,
+    catalogue: Catalogue,
+) -> list[str]:
+    """Word the turns of a dialogue, none of which gives the target's title away.
+
+    Raises:
+        UnsayableError: no wording of some turn avoids the title; plan another dialogue.
+    """
+    voice = Voice(rng, phrasing, catalogue.domain, plain=level == "plain")
+    said: list[str] = []
+    for turn in turns:
+        if turn.use == "first":
+            write = partial(word_first, voice, turn.conditions, catalogue)
+        else:
+            write = partial(word_later, voice, turn, catalogue)
+        message = first_clean(write, said, target)
+        if message is None:
+            raise UnsayableError(
+                f"No phrasing of {turn.conditions} avoids the title {target.title!r}: "
+                "add phrases to simulation/phrase_books."
+            )
+        said.append(message)
+    return said
+
+
+def first_clean(write: Callable[[], str], said: Sequence[str], target: Film) -> str | None:
+    """Return a message that keeps the title secret and, if it can, opens unlike those before."""
+    openings = {text.split()[0] for text in said}
+    before = " ".join(said)
+    fallback = None
+    for attempt in range(_ATTEMPTS):
+        text = write()
+        if text in said or target.betrayed_by(f"{before} {text}"):
+            continue
+        if text.split()[0] not in openings:
+            return text
+        fallback = fallback or text
+        if attempt >= 5:
+            break
+    return fallback

@@ -1,0 +1,240 @@
+"""Simulated users for whole dialogues: they know what they want, refuse, and accept only that.
+
+:mod:`.simulator` writes what users might say in advance; here a user answers what is really on
+offer. The rules are those of the paper's prompt (Appendix D): lead to the target, refuse anything
+else and tell why or what is wanted, at most two new conditions a message, never the title.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+from latentcrs_utils.config import SimulatorConfig
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.errors import ConfigError, DataError
+from latentcrs_utils.simulation.agenda import (
+    DIFFICULTIES,
+    MANNERS,
+    Act,
+    Difficulty,
+    Memory,
+    Mind,
+    answer,
+    least,
+    opening,
+)
+from latentcrs_utils.simulation.items import Catalogue
+from latentcrs_utils.simulation.phrasings import POOLS, Pool, Voice
+from latentcrs_utils.simulation.planner import LEVELS, Level, Situation, generator
+from latentcrs_utils.simulation.realization import first_clean, word_accept, word_act
+
+HeldOut = Literal["test", "valid"]
+HELD_OUT: tuple[HeldOut, ...] = get_args(HeldOut)
+"""Splits whose targets users may have in mind."""
+# Plans for one message, at most; the second or third one can nearly always be worded.
+_PLANS = 20
+# Wordings of a sentence, of which one begins unlike the sentence before it.
+_TRIES = 4
+
+
+@dataclass(frozen=True)
+class UserMessage:
+    """What a simulated user says.
+
+    Attributes:
+        text: the message.
+        conditions: what it says that was not said before (in the notation of `conditions`).
+        withdrawn: what it takes back.
+        source: who worded it, "template" or the name of a language model.
+        prompt_tokens, completion_tokens, seconds: the language model's bill.
+    """
+
+    text: str
+    conditions: tuple[str, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+    source: str = "template"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Accept:
+    """The user takes an offered item, and the dialogue is over."""
+
+    item: int
+    text: str
+
+
+class SimulatedUser(Protocol):
+    """Anybody who looks for one item in a dialogue."""
+
+    @property
+    def target(self) -> int:
+        """Id of the item that the user has in mind."""
+        ...
+
+    def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept | None:
+        """Answer to the items on offer, best first; before the first offer there are none.
+
+        None: the user has nothing more to say and leaves.
+        """
+        ...
+
+
+class TemplateUser:
+    """A user with an agenda and a phrase book: seeded, free, and true to its target.
+
+    Two users of equal arguments who are offered the same say the same, whoever else is asked. The
+    first message does not depend on the system, so all systems begin alike.
+
+    Args:
+        situation: target and history.
+        user: number of the user, part of the seed.
+        seed: of every choice.
+        difficulty: how forthcoming the user is, and whether it changes its mind.
+        level: of the language, as in `simulate_utterances`.
+        phrasing: the pool that the words come from; "test" stands nowhere in training.
+        config: weights of the wishes.
+
+    Attributes:
+        messages: what was said so far.
+
+    Raises:
+        ConfigError: an unknown difficulty, level or pool.
+    """
+
+    def __init__(
+        self,
+        situation: Situation,
+        *,
+        user: int = 0,
+        seed: int = 0,
+        difficulty: Difficulty = "normal",
+        level: Level = "paraphrased",
+        phrasing: Pool = "test",
+        config: SimulatorConfig | None = None,
+    ):
+        for name, value, known in (
+            ("difficulty", difficulty, DIFFICULTIES),
+            ("level", level, LEVELS),
+            ("phrasing", phrasing, POOLS),
+        ):
+            if value not in known:
+                raise ConfigError(f"There is no {name} {value!r}. Known: {', '.join(known)}.")
+        self.situation, self.level, self.phrasing = situation, level, phrasing
+        self.messages: list[str] = []
+        self._mind = Mind(situation, level, MANNERS[difficulty], config or SimulatorConfig())
+        self._seed = (seed, user, len(situation.history), situation.target.item)
+        self._memory = Memory()
+
+    @property
+    def target(self) -> int:
+        """Id of the item that the user has in mind."""
+        return self.situation.target.item
+
+    @property
+    def standing(self) -> tuple[str, ...]:
+        """The conditions that were said and not taken back."""
+        return self._memory.known
+
+    def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept:
+        """Answer to the items on offer, best first; before the first offer there are none.
+
+        Raises:
+            DataError: an unknown item, or no phrase of the book keeps the title secret.
+        """
+        films = self.situation.catalogue.films
+        if not all(1 <= item < len(films) for item in offered):
+            raise DataError(f"Item ids go from 1 to {len(films) - 1}, not {list(offered)}.")
+        if self.target in offered:
+            voice = self._voice("accept")
+            text = first_clean(lambda: word_accept(voice), self.messages, self.situation.target)
+            return Accept(self.target, text or "")
+        for attempt, (acts, memory, again) in enumerate(self._plans(offered)):
+            text = self._word(acts, attempt, again)
+            if text is not None:
+                self.messages.append(text)
+                self._memory = memory
+                return UserMessage(
+                    text,
+                    tuple(c for act in acts for c in act.turn.conditions),
+                    tuple(act.withdrawn for act in acts if act.withdrawn is not None),
+                )
+        raise DataError(
+            f"Nothing can be said about {self.situation.target.title!r} without a word of its "
+            "title: add phrases to simulation/phrase_books."
+        )
+
+    def note(self, message: str) -> None:
+        """Count a message that somebody else said in this user's place."""
+        self.messages.append(message)
+
+    def _plans(self, offered: Sequence[int]) -> Iterator[tuple[list[Act], Memory, bool]]:
+        """Yield what might be said next, the most wanted first, what is known after it, and
+        whether it may be said in words that were used before.
+        """
+        number = len(self.messages) + 1
+        # plain and paraphrased users begin with the same wish
+        content = "attributes" if self.level in ("plain", "paraphrased") else self.level
+        films = [self.situation.catalogue[item] for item in offered]
+        for attempt in range(_PLANS):
+            rng = generator(self._seed[0], "agenda", *self._seed[1:], content, number, attempt)
+            if number == 1:
+                act, memory = opening(rng, self._mind)
+                yield [act], memory, False
+            else:
+                acts = answer(rng, self._mind, number, self._memory, films)
+                yield acts, self._memory.after(acts), False
+        acts = [least(number, self._memory)]
+        for again in (False, True):
+            yield acts, self._memory.after(acts), again
+
+    def _word(self, acts: Sequence[Act], attempt: int, again: bool) -> str | None:
+        """Return words for some acts that keep the title secret, or None."""
+        voice, catalogue = self._voice("words", attempt), self.situation.catalogue
+
+        def write() -> str:
+            said: list[str] = []
+            for act in acts:
+                tries = [word_act(voice, act, catalogue) for _ in range(_TRIES if said else 1)]
+                begun = {text.split()[0] for text in said}
+                said.append(next((t for t in tries if t.split()[0] not in begun), tries[0]))
+            return " ".join(said)
+
+        target = self.situation.target
+        text = first_clean(write, [] if again else self.messages, target)
+        if text is None or target.betrayed_by(" ".join([*self.messages, text])):
+            return None
+        return text
+
+    def _voice(self, purpose: str, attempt: int = 0) -> Voice:
+        """Return the voice of the next message."""
+        parts = (*self._seed[1:], self.level, self.phrasing, len(self.messages) + 1, attempt)
+        rng = generator(self._seed[0], purpose, *parts)
+        return Voice(
+            rng, self.phrasing, self.situation.catalogue.domain, plain=self.level == "plain"
+        )
+
+
+def situations(
+    data: Dataset,
+    users: Sequence[int],
+    catalogue: Catalogue | None = None,
+    split: HeldOut = "test",
+) -> list[Situation]:
+    """Return what some users have in mind: the held-out item, and the items liked before.
+
+    Args:
+        data: the data set.
+        users: user indices, 0..U-1.
+        catalogue: of the same data set, where it is at hand.
+        split: "test", the last item of each user; "valid", the last but one.
+    """
+    catalogue = catalogue or Catalogue(data)
+    histories, targets = data.histories(split), data.targets(split)
+    return [
+        Situation(catalogue, catalogue[int(targets[user])], histories[int(user)]) for user in users
+    ]

@@ -1,0 +1,1 @@
+"""What every room uses: files, downloads, artifacts, devices, processes, progress."""

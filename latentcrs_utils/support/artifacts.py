@@ -1,0 +1,256 @@
+"""Train or load: results on disk, keyed by what produced them; safetensors + json, never pickle.
+
+A result is a pair of files, ``<key>.safetensors`` and ``<key>.json``. The json is written last
+and holds the hash of the tensors, so a pair cut short by a kill, or damaged later, is
+recognised and made again.
+
+A training that is killed leaves a third file, ``<key>.checkpoint``, from which the same call goes
+on; it disappears with the result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.support.files import atomic_path, remove_abandoned
+from latentcrs_utils.support.progress import note
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_FORMAT = 1
+_CHECKPOINT_FORMAT = 1
+
+
+def cache_dir() -> Path:
+    """Return the folder of downloads and trained results (made if absent).
+
+    ``LATENTCRS_CACHE`` if set; ``data/cache`` of the checkout when the package runs from one;
+    else the platform's cache folder for this user.
+    """
+    chosen = os.environ.get("LATENTCRS_CACHE")
+    checkout = Path(__file__).resolve().parents[2]
+    if chosen:
+        folder = Path(chosen).expanduser()
+    elif (checkout / "pyproject.toml").is_file():
+        folder = checkout / "data" / "cache"
+    else:
+        import pooch
+
+        folder = Path(pooch.os_cache("latentcrs"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    """Turn a key part into plain JSON values; a dataclass keeps its class name."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _canonical(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"class": type(value).__name__, **fields}
+    if isinstance(value, dict):
+        return {str(name): _canonical(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(part) for part in value]
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
+    raise ConfigError(f"A {type(value).__name__} cannot be part of an artifact key: {value!r}.")
+
+
+def key(**parts: Any) -> str:
+    """Return 16 hex digits naming ``parts`` (dataclasses, strings, numbers, lists, dicts).
+
+    Equal values give equal keys in every process; any changed value gives another key.
+    """
+    text = json.dumps(_canonical(parts), sort_keys=True, ensure_ascii=True, allow_nan=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """Return the sha256 over shapes and values of tensors, 64 hex digits.
+
+    Weights that were read from disk have the same bits in every process; whatever is computed
+    from them may not have, so artifacts are keyed by weights.
+    """
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Checkpoint:
+    """The state of an unfinished training on disk: one file, replaced as the training goes on.
+
+    The file holds tensors, and facts about them in its header, under a hash over all of it, so a
+    checkpoint that is damaged or belongs to something else is recognised and not used.
+
+    Args:
+        kind: of the artifact, to be named on screen.
+        file: where the checkpoint is kept.
+        name: key of the artifact that it belongs to.
+        active: ``False`` reads and writes nothing.
+    """
+
+    def __init__(self, kind: str, file: Path, name: str, *, active: bool = True):
+        self.kind = kind
+        self.file = file
+        self.name = name
+        self.active = active
+        self._complained = False
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return the tensors and facts saved last, or ``None`` to begin at the beginning."""
+        if not self.active or not self.file.exists():
+            return None
+        found = self._read()
+        if found is None:
+            note(f"{self.kind}: its checkpoint is damaged or of another kind; starting anew.")
+            return None
+        tensors, record = found
+        note(f"{self.kind}: goes on after {record['after']}, where an earlier run was stopped.")
+        return tensors, record["facts"]
+
+    def save(self, tensors: dict[str, Tensor], facts: dict[str, Any], *, after: str) -> None:
+        """Replace the checkpoint; where that is impossible, say so once and go on without.
+
+        Args:
+            tensors: the state, by name.
+            facts: JSON-serialisable facts about it.
+            after: what is done, for the screen, e.g. ``"epoch 23"``.
+        """
+        if not self.active:
+            return
+        from safetensors.torch import save
+
+        tensors = _on_cpu(tensors)
+        record = json.dumps({"facts": facts, "after": after})
+        header = {"record": record, "sha256": self._digest(tensors, record)}
+        try:
+            with atomic_path(self.file) as temporary:
+                temporary.write_bytes(save(tensors, header))
+        except OSError as error:
+            if not self._complained:
+                note(f"{self.kind}: no checkpoint in {self.file.parent} ({error.strerror}).")
+                self._complained = True
+
+    def discard(self) -> None:
+        """Remove the checkpoint and what killed writers of it left."""
+        with suppress(OSError):
+            self.file.unlink(missing_ok=True)
+            remove_abandoned(self.file)
+
+    def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.file, "pt") as stream:
+                header = stream.metadata()
+                # copies: views of the file would keep it open
+                names = stream.keys()
+                tensors = {label: stream.get_tensor(label).clone() for label in names}
+            if header["sha256"] != self._digest(tensors, header["record"]):
+                return None
+            return tensors, json.loads(header["record"])
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            return None
+
+    def _digest(self, tensors: dict[str, Tensor], record: str) -> str:
+        import torch
+
+        digest = hashlib.sha256(f"{_CHECKPOINT_FORMAT}|{self.name}|{record}".encode())
+        for label, tensor in sorted(tensors.items()):
+            digest.update(f"|{label}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+
+def train_or_load(
+    kind: str,
+    key_parts: dict[str, Any],
+    train: Callable[[Checkpoint], tuple[dict[str, Tensor], dict[str, Any]]],
+    *,
+    reuse: bool = True,
+) -> tuple[dict[str, Tensor], dict[str, Any], bool]:
+    """Load the result made from ``key_parts``, or make it with ``train`` and save it.
+
+    Args:
+        kind: folder of the cache, e.g. ``"backbone"``.
+        key_parts: everything that the result depends on (configs, seed, fingerprints).
+        train: returns named tensors and JSON-serialisable facts about them. It may keep its state
+            in the checkpoint that it is given, to go on from there after a kill; with the same
+            number of threads the result is then the same, bit by bit.
+        reuse: ``False`` trains afresh, without checkpoints, and overwrites what was saved.
+
+    Returns:
+        The tensors, the facts, and whether they were loaded.
+    """
+    name = key(kind=kind, format=_FORMAT, **key_parts)
+    folder = cache_dir() / kind
+    tensor_file, fact_file = folder / f"{name}.safetensors", folder / f"{name}.json"
+    checkpoint = Checkpoint(kind, folder / f"{name}.checkpoint", name, active=reuse)
+    if reuse and (found := _load(tensor_file, fact_file)) is not None:
+        note(f"{kind}: loaded what an earlier run made ({name}).")
+        checkpoint.discard()
+        return *found, True
+    if reuse and (tensor_file.exists() or fact_file.exists()):
+        note(f"{kind}: what an earlier run left is incomplete or damaged; making it again.")
+    tensors, facts = train(checkpoint)
+    tensors = _on_cpu(tensors)
+    try:
+        _save(tensor_file, fact_file, tensors, facts)
+    except OSError as error:
+        note(f"{kind}: made, but not saved in {folder} ({error.strerror}).")
+    else:
+        note(f"{kind}: made and saved ({name}).")
+        checkpoint.discard()
+    return tensors, facts, False
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {label: tensor.detach().cpu().contiguous() for label, tensor in tensors.items()}
+
+
+def _save(
+    tensor_file: Path, fact_file: Path, tensors: dict[str, Tensor], facts: dict[str, Any]
+) -> None:
+    """Write the pair, each file atomically, the json last as the commit mark."""
+    from safetensors.torch import save
+
+    content = save(tensors)
+    with atomic_path(tensor_file) as temporary:
+        temporary.write_bytes(content)
+    record = json.dumps({"sha256": hashlib.sha256(content).hexdigest(), "facts": facts}, indent=1)
+    with atomic_path(fact_file) as temporary:
+        temporary.write_text(record, encoding="utf-8")
+
+
+def _load(tensor_file: Path, fact_file: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Read the pair, or return ``None`` when it is absent, incomplete or damaged."""
+    try:
+        record = json.loads(fact_file.read_text(encoding="utf-8"))
+        if sha256(tensor_file) != record["sha256"]:
+            return None
+        facts = record["facts"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    from safetensors.torch import load_file
+
+    return load_file(tensor_file), facts

@@ -1,0 +1,104 @@
+"""Where a stage computes: the processor, its precision, its memory; one code path for all.
+
+What a stage leaves on disk are CPU tensors, so the device and compilation are no part of an
+artifact's key. The precision is: it stands in the configuration.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, TypeVar
+
+from latentcrs_utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+    from latentcrs_utils.config import Precision
+
+    Module = TypeVar("Module", bound=torch.nn.Module)
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """Return the device of a name, or the best one of this machine.
+
+    Of several processes on one machine (torchrun, Accelerate) each gets a GPU of its own.
+
+    Args:
+        name: "cpu", "cuda" or "cuda:1"; None takes ``LATENTCRS_DEVICE``, and without that a GPU
+            where there is one, else the CPU.
+
+    Raises:
+        ConfigError: another name, or a GPU that is not there.
+    """
+    import torch
+
+    asked = name or os.environ.get("LATENTCRS_DEVICE") or None
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    wanted = asked or ("cuda" if n_gpus else "cpu")
+    found = re.fullmatch(r"cpu|cuda(?::(\d+))?", wanted)
+    if found is None:
+        raise ConfigError(f"device={wanted!r} is not one of cpu, cuda, cuda:0, cuda:1, …")
+    if wanted == "cpu":
+        return torch.device("cpu")
+    number = int(found[1] or os.environ.get("LOCAL_RANK", 0))
+    if number >= n_gpus:
+        has = f"only {n_gpus} of them" if n_gpus else "none"
+        advice = "start fewer processes or " if n_gpus else ""
+        raise ConfigError(
+            f"device={wanted!r} asks for GPU {number}, but PyTorch sees {has} on this machine: "
+            f"{advice}use device='cpu' (or LATENTCRS_DEVICE=cpu)."
+        )
+    return torch.device("cuda", number)
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Return the context in which matrix products have this precision.
+
+    With "bfloat16" weights, sums and losses stay float32; with "float32" nothing changes.
+    """
+    if precision == "float32":
+        return nullcontext()
+    import torch
+
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin to measure a stage's peak anew (GPU only: a process cannot lower its own mark)."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes that were in use at once.
+
+    On a GPU: allocated by this process since `reset_peak_memory`. On the CPU: resident in this
+    process since it began; 0 where the system does not tell (Windows).
+    """
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes, Linux KiB
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def compiled(module: Module, wanted: bool) -> Module:
+    """Return the module, compiled by ``torch.compile`` at its next call where that is wanted.
+
+    The same object, so parameters keep their names. Shapes are dynamic: batches differ in length.
+    """
+    if wanted:
+        module.compile(dynamic=True)
+    return module

@@ -1,0 +1,183 @@
+"""One process or several: who does which share, and how the shares come together.
+
+Several processes are started from outside, by torchrun, ``accelerate launch`` or
+``notebook_launcher``; Hugging Face Accelerate joins them here. Every process draws the same random
+numbers for a batch and takes its share of the rows, so what is computed does not depend on how many
+there are. A stage that is alone imports nothing of this.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from latentcrs_utils.errors import ConfigError, LatentCRSError
+from latentcrs_utils.support.device import choose_device
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    Key = TypeVar("Key")
+    Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all that work on the same thing.
+
+    Attributes:
+        number: of this process, 0 is the main one: it alone writes files and shows progress.
+        count: of all processes.
+        accelerator: Accelerate's view of them; None where this process is alone.
+    """
+
+    number: int = 0
+    count: int = 1
+    accelerator: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the one that writes and speaks."""
+        return self.number == 0
+
+    @property
+    def share(self) -> slice:
+        """This process's rows of a batch: every count-th, so that like lengths are spread."""
+        return slice(self.number, None, self.count)
+
+    def total(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Sum each tensor over the processes, all in one message; alone, return them."""
+        if self.count == 1:
+            return list(tensors)
+        import torch
+
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        parts = self.accelerator.reduce(flat, reduction="sum").split([t.numel() for t in tensors])
+        return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+
+    def rejoin(self, own: Tensor, n_rows: int) -> Tensor:
+        """Put the shares of a batch together again; a gradient goes to this process's own alone.
+
+        Args:
+            own: [b, h], this process's `share` of the rows.
+            n_rows: B, rows of the whole batch.
+
+        Returns:
+            [B, h] in the order of the batch.
+        """
+        if self.count == 1:
+            return own
+        most = -(-n_rows // self.count)
+        padded = own.detach().new_zeros(most, *own.shape[1:])
+        padded[: len(own)] = own.detach()
+        gathered = self.accelerator.gather(padded).view(self.count, *padded.shape)
+        whole = gathered.transpose(0, 1).reshape(-1, *own.shape[1:])[:n_rows].clone()
+        whole[self.share] = own
+        return whole
+
+    def stack(self, tensor: Tensor) -> Tensor:
+        """Return the tensors [...] of all processes as one [count, ...], on the CPU."""
+        if self.count == 1:
+            return tensor.cpu()[None]
+        gathered = self.accelerator.gather(tensor[None].to(self.accelerator.device))
+        return gathered.cpu()
+
+    def merge(self, rows: dict[Key, Value]) -> dict[Key, Value]:
+        """Return the rows of all processes in one dictionary, in every process."""
+        if self.count == 1:
+            return rows
+        from accelerate.utils import gather_object
+
+        return dict(gather_object(list(rows.items())))
+
+    def from_main(self, value: Value) -> Value:
+        """Return what the main process holds in `value`, in every process; alone, `value`."""
+        if self.count == 1:
+            return value
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([value if self.is_main else None])[0]
+
+    def main_first(self, make: Callable[[], Value]) -> Value:
+        """Call `make` in the main process, then in the others, which find what it left on disk."""
+        made = make() if self.is_main else None
+        self.from_main(None)
+        return make() if made is None else made
+
+
+ALONE = Processes()
+
+
+def join(device: torch.device | None = None) -> Processes:
+    """Join the processes that were started together with this one; without any, `ALONE`.
+
+    Args:
+        device: where they compute; None lets `device.choose_device` decide.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
+        return ALONE
+    import torch
+    from accelerate import Accelerator
+
+    device = choose_device() if device is None else device
+    if device.type == "cpu":
+        # a forked process must not use the threads of its parent, and they share the cores anyway
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    accelerator = Accelerator(cpu=device.type == "cpu")
+    return Processes(accelerator.process_index, accelerator.num_processes, accelerator)
+
+
+def leave(*, wait: bool) -> None:
+    """End the connection to the other processes, where there is one.
+
+    Args:
+        wait: until all are ready to leave, since who leaves while another still speaks may end that
+            one with an error. After an error of this process nobody may be waited for.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        import torch
+
+        if torch.distributed.is_initialized():
+            if wait:
+                torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
+
+
+def run_command(
+    work: Callable[[Processes], None], *, device: str | None = None, expected: int | None = None
+) -> int:
+    """Do a command's work in this process and those started with it.
+
+    Args:
+        work: what to do; an error of ours ends it with one sentence on the screen.
+        device: where to compute, as for `device.choose_device`.
+        expected: how many processes there must be; None for any number.
+
+    Returns:
+        The exit status, 0 or 2.
+    """
+    done = False
+    try:
+        processes = join(choose_device(device))
+        expect(processes, expected)
+        work(processes)
+        done = True
+    except LatentCRSError as error:
+        print(f"Error: {error}", file=sys.stderr)
+    finally:
+        leave(wait=done)
+    return 0 if done else 2
+
+
+def expect(processes: Processes, n: int | None) -> None:
+    """Raise ConfigError unless there are `n` processes (None: any number)."""
+    if n is not None and processes.count != n:
+        raise ConfigError(
+            f"{n} processes were expected, but there are {processes.count}. On CPUs start them "
+            f"with `torchrun --nproc_per_node {n} -m …`: `accelerate launch --cpu` starts one, "
+            "whatever its --num_processes says."
+        )

@@ -1,0 +1,378 @@
+"""The chat as a widget: a view of a `Conversation` for JupyterLab and Voilà.
+
+Nothing slow runs in a callback: a worker thread asks the conversation and only assigns traits.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from latentcrs_utils.constraints.constraint import label
+from latentcrs_utils.conversation.guards import clean_message
+from latentcrs_utils.conversation.policies import more_like
+from latentcrs_utils.conversation.reply import thing
+from latentcrs_utils.conversation.session import Conversation
+from latentcrs_utils.conversation.turn import Feedback, Turn, VariantName, Withdrawal
+from latentcrs_utils.errors import LatentCRSError, MessageError
+from latentcrs_utils.widgets.app import Answers, Worker
+from latentcrs_utils.widgets.controls import WHO, close, facts, in_full, speaker_of
+from latentcrs_utils.widgets.views import Board, Choice, Screen
+
+if TYPE_CHECKING:
+    from latentcrs_utils.constraints.extraction import Extractor, How
+    from latentcrs_utils.em.model import LatentCRS
+    from latentcrs_utils.language.chat_model import Talker
+
+IDEAS = (
+    "something funny from the eighties",
+    "a tense thriller, but nothing bloody",
+    "for a rainy Sunday with the kids",
+)
+_BUSY = "Still answering: press Stop first."
+_GIVEN_BACK = "your message is in the box again."
+
+
+class ChatApp:
+    """A chat with a fitted model; let it be the last expression of a cell to see it.
+
+    Args:
+        model: what `fit_em` returned.
+        user: user id of the data's provider to start as; None for a stranger.
+        talker: who words the replies, as in `Conversation`.
+        n_items: how many items a turn offers.
+        variant: how items are chosen at first: "B", "F" or "V".
+        extractor: who reads the requirements of F. The word list alone takes no time, and a small
+            language model beside it takes seconds and adds next to nothing.
+        ideas: messages to start with, offered as buttons.
+
+    Raises:
+        DataError: an unknown user.
+        ConfigError: no such variant or extractor, or `n_items` below 1.
+    """
+
+    def __init__(
+        self,
+        model: "LatentCRS",
+        *,
+        user: int | str | None = None,
+        talker: "Talker | Literal['local'] | None" = "local",
+        n_items: int = 5,
+        variant: VariantName = "B",
+        extractor: "Extractor | How" = "lexicon",
+        ideas: Sequence[str] = IDEAS,
+    ):
+        self.model = model
+        self._setting: dict[str, Any] = {"talker": talker, "n_items": n_items}
+        self._setting["extractor"] = extractor
+        self._start: tuple[int | str | None, list[int] | None] = (user, None)
+        self._earlier: tuple[Any, ...] | None = None
+        conversation = self._fresh(user, None, variant)
+        self._worker = Worker()
+        self.noun = thing(model.data.name)
+        self._speaker = speaker_of(model, talker)
+        self._reader = extractor if isinstance(extractor, str) else "own"
+        self.screen = Screen(self, facts(model, self._speaker), variant, ideas)
+        self.board = Board(self.screen, conversation, self.noun, self.click)
+        self._answers = Answers(self.board, self._worker)
+        self.widget = self.screen.widget
+
+    # What a user can do
+
+    def submit(self, text: str | None = None) -> bool:
+        """Send a message: the one place through which all messages go.
+
+        Args:
+            text: the message; None takes it from the message box.
+
+        Returns:
+            Whether it was taken; if not, the status line says why and the box keeps its text.
+        """
+        with self._worker.gate:
+            if self.busy:
+                return self._say("Still answering: wait a moment, or press Stop.", "problem")
+            from_box = text is None
+            try:
+                message = clean_message(self.screen.message.value if text is None else text)
+            except MessageError as error:
+                return self._say(str(error), "problem")
+            if from_box:
+                self.screen.message.value = ""
+            self.screen.driver.leave()
+            view = self.board.new_view(message)
+
+            def ask(**how: Any) -> Turn:
+                return self.conversation.say(message, **how)
+
+            def back() -> None:
+                self.board.give_back(message)
+                self.board.drop(view)
+
+            def job() -> None:
+                self._answers.answer(view, ask, back, _GIVEN_BACK)
+
+            self._answers.start([*self.board.views, view], job)
+        return True
+
+    def retry(self) -> bool:
+        """Answer the last message again, as things are chosen now; whether that began."""
+        with self._worker.gate:
+            if self.busy:
+                return self._say(_BUSY, "problem")
+            if not self.board.views:
+                return self._say("There is no message to answer again: write one below.")
+            self.screen.driver.leave()
+            *others, old = self.board.views
+            view = self.board.new_view(old.message, old.who)
+
+            def back() -> None:
+                self.board.show([*others, old])
+                close(view.widget)
+
+            def job() -> None:
+                kept, done = "the earlier answer stays.", "Answered again"
+                if self._answers.answer(view, self.conversation.retry, back, kept, done):
+                    close(old.widget)
+
+            self._answers.start([*others, view], job)
+        return True
+
+    def drive(self, *, to_the_end: bool = False) -> bool:
+        """Let a simulated user say its next message, or all of them; whether that began.
+
+        If nobody is on the way, somebody new begins, in a conversation of their own.
+        """
+        with self._worker.gate:
+            if self.busy:
+                return self._say(_BUSY, "problem")
+            driver = self.screen.driver
+            if not driver.drives(self.conversation):
+                if self.board.views or self.conversation.feedback:
+                    self.clear()
+                try:
+                    driver.begin(self.conversation)
+                except LatentCRSError as error:
+                    return self._say(str(error), "problem")
+            n = driver.steps_left if to_the_end else 1
+            views = [self.board.new_view("", WHO) for _ in range(n)]
+            self._answers.start(self.board.views, lambda: self._answers.drive(driver, views))
+        return True
+
+    def stop(self) -> None:
+        """Stop the answer: the message comes back, or the reply ends where it is."""
+        if self.busy:
+            self._worker.stopped.set()
+            self._say("Stopping", "busy")
+        else:
+            self._say("There is nothing to stop.")
+
+    def undo(self) -> None:
+        """Take back the last message, click or withdrawal, or the last Clear."""
+        with self._worker.gate:
+            if self.busy:
+                self._say(_BUSY, "problem")
+                return
+            self.screen.driver.leave()
+            event = self.conversation.undo()
+            if isinstance(event, Feedback):
+                words = f"Taken back: your click on {self.conversation.label(event.item)}."
+            elif isinstance(event, Withdrawal):
+                words = f"Taken back: {label(event.condition)} is required again."
+            elif isinstance(event, Turn):
+                self.board.give_back(event.message)
+                self.board.drop(self.board.views[-1])
+                words = "Taken back: your last message is in the box again."
+            else:
+                self._undo_beginning()
+                return
+            self.board.update()
+            self._say(words)
+
+    def clear(self) -> None:
+        """Start again with the same person."""
+        self._begin(*self._start, "Cleared. Undo brings the conversation back.")
+
+    def start_as(self, user: int | str | None) -> None:
+        """Start a conversation as another user (None: without a history)."""
+        name = "a stranger" if user is None else f"user {user}"
+        words = f"A new conversation as {name}. Undo brings the earlier one back."
+        self._begin(user, None, words)
+
+    def build_history(self) -> None:
+        """Start a conversation as yourself, and show items to click."""
+        words = f"A new conversation as you: click {self.noun}s that you like, or just write."
+        if self._begin(None, [], words):
+            self.screen.picker.open()
+            self.screen.picker.search.focus()
+
+    def pick(self, items: Sequence[int]) -> bool:
+        """Make these items, oldest first, your history; whether that was done.
+
+        Only before the first message: later a "Like" adds to the history.
+        """
+        with self._worker.gate:
+            if self.busy or self.board.views:
+                return self._say("The conversation has begun: use Like, or Build a history anew.")
+            self._start = (None, list(items))
+            self.board.replace(self._fresh(*self._start, self.conversation.variant))
+            n = len(items)
+            self._say(f"Your history has {n or 'no'} {self.noun}{'' if n == 1 else 's'}.")
+        return True
+
+    def use(self, variant: VariantName) -> None:
+        """Choose items in another way from the next message on: "B", "F" or "V".
+
+        Raises:
+            ConfigError: there is no such variant.
+        """
+        if variant == self.conversation.variant:
+            return
+        self.conversation.use(variant)
+        self.screen.variants.value = variant
+        if not self.busy:
+            self.board.show_requirements()
+            reader = self._reader if self._speaker else "lexicon"
+            again = " Retry answers the last one again so." if self.board.views else ""
+            what = in_full(variant, self._speaker, reader)
+            self._say(f"From the next message on: variant {variant}. {what}.{again}")
+
+    def withdraw(self, condition: str) -> None:
+        """Take back a requirement, as its chip does; the next message does without it."""
+        with self._worker.gate:
+            if self.busy:
+                self._say(_BUSY, "problem")
+                return
+            self.conversation.withdraw(condition)
+            self.board.update()
+            self._say(f"No longer required: {label(condition)}. The next message does without it.")
+
+    def click(self, choice: Choice, item: int) -> None:
+        """Like ("accept"), refuse ("reject") or ask for "more" like an item, as its buttons do.
+
+        While a reply is being written a like or a refusal counts as soon as that is done.
+        """
+        if choice == "more":
+            self.submit(more_like(self.conversation.label(item)))
+            return
+        with self._worker.gate:
+            if self.busy:
+                self._answers.later(choice, item)
+                return
+            self._answers.apply(choice, item)
+            self.board.update()
+            noted = "It joins your history." if choice == "accept" else "It is not offered again."
+            self._say(f"Noted: {self.conversation.label(item)}. {noted}")
+
+    def export(self) -> bool:
+        """Make the conversation files to keep, whose links appear below the buttons.
+
+        Returns:
+            Whether that began.
+        """
+        with self._worker.gate:
+            if self.busy:
+                return self._say(_BUSY, "problem")
+            if not self.board.views:
+                return self._say("There is nothing to export yet: write a message first.")
+            exporter = self.screen.exporter
+
+            def after() -> None:
+                if exporter.links:
+                    self._say("Two files are ready: their links stand below the buttons.")
+                else:
+                    self._say("The files could not be made; the conversation is as it was.")
+
+            self._say("Making the files", "busy")
+            self._worker.start(lambda: exporter.offer(self.conversation), after)
+        return True
+
+    def send_idea(self, idea: str) -> None:
+        """Send an idea; its button leaves the screen, so the keyboard focus moves on."""
+        if self.submit(idea):
+            self.screen.message.focus()
+
+    # What a program can ask
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the answer (for tests and programs); whether it is there.
+
+        Args:
+            timeout: seconds; None for as long as it takes.
+        """
+        return self._worker.wait(timeout)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is under way."""
+        return self._worker.busy
+
+    @property
+    def conversation(self) -> Conversation:
+        """The conversation that is shown."""
+        return self.board.conversation
+
+    def state(self) -> dict[str, Any]:
+        """What is on the screen, as plain values."""
+        views = self.board.views
+        return {
+            "status": self.board.status,
+            "user": self.conversation.user,
+            "history": len(self.conversation.history),
+            "variant": self.screen.variants.value,
+            "box": self.screen.message.value,
+            "messages": [view.message for view in views],
+            "cards": [
+                [(card.item.title, card.choice) for card in view.cards if card.item is not None]
+                for view in views
+            ],
+            "required": [chip.words for chip in self.screen.requirements.chips],
+            "intents": self.board.leading_intents(),
+            "driver": self.screen.driver.words,
+            "busy": self.busy,
+        }
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return self.widget._repr_mimebundle_(**options)
+
+    # What happens then
+
+    def _fresh(
+        self, user: int | str | None, history: list[int] | None, variant: VariantName
+    ) -> Conversation:
+        return Conversation(self.model, user, history=history, variant=variant, **self._setting)
+
+    def _begin(self, user: int | str | None, history: list[int] | None, words: str) -> bool:
+        """A new conversation; the old one stays within reach of Undo."""
+        with self._worker.gate:
+            if self.busy:
+                return self._say(_BUSY, "problem")
+            try:
+                fresh = self._fresh(user, history, self.conversation.variant)
+            except LatentCRSError as error:
+                return self._say(str(error), "problem")
+            earlier = self._earlier
+            if self.board.views or self.conversation.feedback:
+                for view in earlier[1] if earlier else ():
+                    close(view.widget)
+                earlier = (self.conversation, self.board.views, self._start)
+            self._earlier, self._start = earlier, (user, history)
+            self.screen.driver.leave()
+            self.screen.picker.close()
+            self.board.restart(fresh, [])
+            self._say(words)
+        return True
+
+    def _undo_beginning(self) -> None:
+        """Take back the last pick of a history, or the beginning of the conversation."""
+        picker = self.screen.picker
+        if picker.is_open and picker.picked:
+            picker.toggle(picker.picked[-1])
+        elif self._earlier is not None:
+            conversation, views, self._start = self._earlier
+            self._earlier = None
+            picker.close()
+            self.board.restart(conversation, views)
+            self._say("The earlier conversation is back.")
+        else:
+            self._say("There is nothing to take back.")
+
+    def _say(self, words: str, kind: Literal["idle", "busy", "problem"] = "idle") -> Literal[False]:
+        return self.board.say(words, kind)

@@ -1,0 +1,1 @@
+"""What only the lessons need: chapters, checks, exercises and their marking."""

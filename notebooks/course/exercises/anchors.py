@@ -1,0 +1,141 @@
+"""The exercises of notebook 03: margins, Lloyd's update, lift, agreement, canonical order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from course.exercises.marking import mark
+from latentcrs_utils.intents import canonical_order, lifts
+
+
+def _points(seed: int, n: int, K: int) -> tuple[Tensor, Tensor]:
+    """Draw n points and K centroids in the plane, with one coordinate after the comma."""
+    noise = torch.Generator().manual_seed(seed)
+    S = torch.randint(0, 100, (n, 2), generator=noise) / 10
+    return S, torch.randint(0, 100, (K, 2), generator=noise) / 10
+
+
+def margin(answer: Callable[..., Any]) -> None:
+    """Mark how much farther the second nearest centroid is than the nearest.
+
+    Args:
+        answer: ``(S [N, h], centroids [K, h]) -> [N]``.
+    """
+
+    def reference(S: Tensor, centroids: Tensor) -> Tensor:
+        near = torch.cdist(S, centroids).topk(2, largest=False).values
+        return near[:, 1] - near[:, 0]
+
+    line = torch.tensor([[0.0], [5.0], [9.0]]), torch.tensor([[0.0], [10.0], [4.0]])
+    mark(
+        "Exercise 1",
+        answer,
+        reference,
+        [line, _points(0, 4, 3), _points(1, 5, 6)],
+        advice="Distances, not their squares; second nearest minus nearest, never negative.",
+    )
+
+
+def drop_of_an_update(answer: Callable[..., Any]) -> None:
+    """Mark by how much Lloyd's update lowers the inertia of fixed assignments.
+
+    Args:
+        answer: ``(S [N, h], assignments [N], centroids [K, h]) -> a number``.
+    """
+
+    def reference(S: Tensor, assignments: Tensor, centroids: Tensor) -> float:
+        means = centroids.clone()
+        for k in assignments.unique().tolist():
+            means[k] = S[assignments == k].mean(0)
+        before, after = (S - m[assignments] for m in (centroids, means))
+        return float(before.square().sum() - after.square().sum())
+
+    line = torch.tensor([[0.0], [2.0], [9.0]])
+    cases = [(line, torch.tensor([0, 0, 1]), torch.tensor([[0.0], [9.0]]))]
+    for seed, n, K in ((2, 6, 2), (3, 7, 5)):
+        S, centroids = _points(seed, n, K)
+        cases.append((S, torch.cdist(S, centroids).argmin(1), centroids))
+    mark(
+        "Exercise 2",
+        answer,
+        reference,
+        cases,
+        advice="Sum of squared distances before minus after; a cluster without points rests.",
+    )
+
+
+def shrunk_lift(answer: Callable[..., Any]) -> None:
+    """Mark the lift of one item in one cluster, drawn to 1 where the cluster is small.
+
+    Args:
+        answer: ``(holders, size, overall) -> lift``: states of the cluster that hold the item,
+            states of the cluster, share of all states that hold it.
+    """
+
+    def reference(holders: int, size: int, overall: float) -> float:
+        # a second, huge cluster makes the overall share what it is said to be
+        rest = 10**9
+        counts = np.array([[holders], [overall * (rest + size) - holders]])
+        return float(lifts(counts, np.array([size, rest]))[1][0, 0])
+
+    mark(
+        "Exercise 3",
+        answer,
+        reference,
+        [(1, 1, 0.01), (30, 100, 0.1), (0, 5, 0.2), (0, 0, 0.3)],
+        advice="Add ten states that hold the item as often as everybody does, then divide.",
+        tolerance=1e-5,
+    )
+
+
+def agreement_of_table(answer: Callable[..., Any]) -> None:
+    """Mark the Adjusted Rand Index, computed from the table of overlaps.
+
+    Args:
+        answer: ``(table [K, L]) -> ARI``: points in cluster k of one clustering and l of the other.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    def reference(table: np.ndarray) -> float:
+        one, other = np.nonzero(table)
+        times = table[one, other]
+        return float(adjusted_rand_score(np.repeat(one, times), np.repeat(other, times)))
+
+    tables = ([[3, 0], [0, 5]], [[3, 1], [1, 3]], [[2, 2], [2, 2]], [[4, 1, 0], [0, 2, 2]])
+    mark(
+        "Exercise 4",
+        answer,
+        reference,
+        [(np.array(table),) for table in tables],
+        advice="Count pairs, n(n - 1)/2, in the cells, the rows, the columns and in all.",
+    )
+
+
+def canonical_labels(answer: Callable[..., Any]) -> None:
+    """Mark the renumbering of clusters: the largest is 0, ties in the order of the centroids.
+
+    Args:
+        answer: ``(assignments, a list of K centroids) -> list of new assignments``; a centroid is
+            a tuple of coordinates.
+    """
+
+    def reference(assignments: list[int], centroids: list[tuple[float, ...]]) -> list[int]:
+        renumbered = canonical_order(torch.tensor(centroids), torch.tensor(assignments))[1]
+        return renumbered.tolist()
+
+    mark(
+        "Exercise 5",
+        answer,
+        reference,
+        [
+            ([0, 1, 1], [(2.0, 0.0), (1.0, 0.0)]),
+            ([2, 2, 2, 0, 1, 1], [(5.0, 1.0), (0.0, 0.0), (3.0, 3.0)]),
+            ([1, 2, 0, 0, 3, 3, 3], [(1.0, 1.0), (4.0, 2.0), (4.0, 1.0), (9.0, 9.0)]),
+        ],
+        advice="Sort the clusters first; what a cluster is now called is its place in that order.",
+    )

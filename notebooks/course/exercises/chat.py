@@ -1,0 +1,128 @@
+"""Marking functions of the exercises of notebook 10."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from course.exercises.marking import mark
+
+Event = tuple[Any, ...]
+
+
+def as_text(answer: Callable[..., Any]) -> None:
+    """Mark the HTML that shows a text and does nothing else.
+
+    Args:
+        answer: ``(text) -> str``.
+    """
+    mark(
+        "Exercise 1",
+        answer,
+        html.escape,
+        [
+            ("<b>bold</b> & brave",),
+            ("Dust & Thunder",),
+            ("&lt; is how one writes <",),
+            ('x" onload="alert(1)',),
+            ("it's",),
+            ("🍿 and nothing else",),
+        ],
+        advice="All five characters, and what one replacement wrote must not be replaced again.",
+    )
+
+
+def liked_at_the_end(answer: Callable[..., Any]) -> None:
+    """Mark the films that are liked after some events, undone ones among them.
+
+    Args:
+        answer: ``(events) -> set``; events are ("like", film), ("refuse", film), ("say", words)
+            and ("undo",).
+    """
+
+    def reference(events: Sequence[Event]) -> set[Any]:
+        kept: list[Event] = []
+        for event in events:
+            if event != ("undo",):
+                kept.append(event)
+            elif kept:
+                kept.pop()
+        last = {film: word for word, film in kept if word != "say"}
+        return {film for film, word in last.items() if word == "like"}
+
+    like, say, undo = ("like", "Heat"), ("say", "funny"), ("undo",)
+    mark(
+        "Exercise 2",
+        answer,
+        reference,
+        [
+            ([like, say, ("like", "Big")],),
+            ([like, ("refuse", "Heat")],),
+            ([like, ("refuse", "Heat"), undo],),
+            ([like, say, undo],),
+            ([undo, like, ("refuse", "Big"), undo, undo, undo, ("like", "Big")],),
+            ([("refuse", "Heat"), like],),
+        ],
+        advice="Undo takes back the last event, also a message, and then the one before it holds.",
+    )
+
+
+def streamed(answer: Callable[..., Any]) -> None:
+    """Mark what is shown of a reply that comes in pieces and is checked sentence by sentence.
+
+    Args:
+        answer: ``(pieces, forbidden) -> str``.
+    """
+
+    def reference(pieces: Sequence[str], forbidden: Collection[str]) -> str:
+        *complete, _ = "".join(pieces).split(".")
+        shown = []
+        for sentence in complete:
+            if any(word in sentence for word in forbidden):
+                break
+            shown.append(f"{sentence}.")
+        return "".join(shown)
+
+    mark(
+        "Exercise 3",
+        answer,
+        reference,
+        [
+            (["See Big. And He", "athers too."], {"Titanic"}),
+            (["See Big. Or Tita", "nic. Or Heat."], {"Titanic"}),
+            (["See Big. Or Hea"], set()),
+            (["Titanic is", " long. See Big."], {"Titanic"}),
+            (["One. Two. Thr", "ee. Fo"], {"Four"}),
+        ],
+        advice="A word may be cut in two, and after the first forbidden one nothing more is shown.",
+    )
+
+
+def updates(answer: Callable[..., Any]) -> None:
+    """Mark the times at which a screen changes that shows pieces no faster than the eye.
+
+    Args:
+        answer: ``(times, gap) -> list of times``.
+    """
+
+    def reference(times: Sequence[float], gap: float) -> list[float]:
+        shown: list[float] = []
+        for time in times[:-1]:
+            if not shown or time - shown[-1] >= gap:
+                shown.append(time)
+        return [*shown, *times[-1:]]
+
+    mark(
+        "Exercise 4",
+        answer,
+        reference,
+        [
+            ([0.0, 0.5, 1.0, 1.5, 2.0], 1.0),
+            ([0.0, 0.25, 0.5, 0.75, 1.0, 1.25], 0.5),
+            ([3.0], 1.0),
+            ([0.0, 4.0, 4.5, 9.0], 2.0),
+            ([], 1.0),
+        ],
+        advice="The distance counts from the last update, and the last piece is always shown.",
+    )

@@ -1,0 +1,104 @@
+"""The exercises of notebook 04: what a prompt, a batch, a mean and a bill are made of.
+
+No language model is needed to mark them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course.exercises.marking import mark
+from latentcrs_utils.language.embedder import PROMPT
+
+
+def prompt_of(answer: Callable[..., Any]) -> None:
+    """Mark the PromptEOL prompt of a dialogue (Sections 3.1 and 4.2.1).
+
+    Args:
+        answer: ``(messages) -> the prompt``; messages are the user's, oldest first.
+    """
+
+    def reference(messages: list[str]) -> str:
+        return PROMPT.format(text=" ".join(messages))
+
+    dialogue = ["something funny", "but not too silly, please"]
+    mark(
+        "Exercise 1",
+        answer,
+        reference,
+        [(["a western"],), (dialogue,), (["like {that}, you know"],)],
+        advice="All messages, joined by a space; and every quote of the prompt matters.",
+    )
+
+
+def last_token(answer: Callable[..., Any]) -> None:
+    """Mark the column of each row's last real token, whichever side the padding is on.
+
+    Args:
+        answer: ``(mask [N, L] of 0 and 1) -> [N]``.
+    """
+
+    def reference(mask: Tensor) -> list[int]:
+        return [max(column for column, real in enumerate(row) if real) for row in mask.tolist()]
+
+    left = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    right = left.flip(1)
+    mark(
+        "Exercise 2",
+        answer,
+        reference,
+        [(left,), (right,), (torch.cat([left, right, torch.eye(5, dtype=torch.long)]),)],
+        advice="Padding may stand on the left, on the right, or on both sides.",
+    )
+
+
+def standardised(answer: Callable[..., Any]) -> None:
+    """Mark the centring and scaling with the distinct training texts' statistics alone.
+
+    Args:
+        answer: ``(raw [N, d], texts, splits) -> [N, d]``.
+    """
+
+    def reference(raw: Tensor, texts: list[str], splits: list[str]) -> Tensor:
+        rows = {text: row for row, text in enumerate(texts) if splits[row] == "train"}
+        training = raw[list(rows.values())]
+        return (raw - training.mean(dim=0)) / training.std(dim=0)
+
+    noise = torch.Generator().manual_seed(0)
+    distinct = torch.randn(5, 2, generator=noise) + 3
+    texts = ["a comedy", "a comedy", "a comedy", "a drama", "a western", "aliens", "a rose"]
+    raw = distinct[[0, 0, 0, 1, 2, 3, 4]]
+    splits = ["train"] * 5 + ["valid", "test"]
+    mark(
+        "Exercise 3",
+        answer,
+        reference,
+        [(raw[2:], texts[2:], splits[2:]), (raw, texts, splits)],
+        advice="Mean and scale know neither validation nor test, and count no text twice.",
+    )
+
+
+def token_bill(answer: Callable[..., Any]) -> None:
+    """Mark how many tokens the language model still has to read.
+
+    Args:
+        answer: ``(texts, words, frame, cached) -> tokens``: the texts asked for, the tokens of each
+            text without its prompt, the tokens of the prompt's frame, the texts in the cache.
+    """
+
+    def reference(texts: list[str], words: dict[str, int], frame: int, cached: set[str]) -> int:
+        return sum(words[text] + frame for text in set(texts) - cached)
+
+    words = {"a comedy": 2, "a drama": 2, "something to cry to": 5}
+    texts = ["a comedy", "something to cry to", "a comedy", "a drama"]
+    mark(
+        "Exercise 4",
+        answer,
+        reference,
+        [(texts[:2], words, 10, set()), (texts, words, 10, set()), (texts, words, 7, {"a drama"})],
+        advice="Equal texts get equal vectors, so each is read once or, from the cache, never.",
+    )

@@ -1,0 +1,119 @@
+"""Marking functions of the exercises of notebook 06."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from latentcrs_utils.evaluation.published import gain
+from course.exercises.marking import mark
+
+
+def shared_ties(answer: Callable[..., Any]) -> None:
+    """Mark the mean NDCG@k of a target whose ties are broken by lot.
+
+    Args:
+        answer: ``(scores, target, k) -> a number``; scores of all films, the target's place, k.
+    """
+
+    def reference(scores: Sequence[float], target: int, k: int) -> float:
+        above = sum(score > scores[target] for score in scores)
+        equal = sum(score == scores[target] for score in scores)
+        places = range(above + 1, above + equal + 1)
+        return sum(gain(rank) for rank in places if rank <= k) / equal
+
+    mark(
+        "Exercise 1",
+        answer,
+        reference,
+        [([3.0, 2.0, 2.0, 1.0], 2, 5), ([1.0] * 8, 3, 5), ([5.0, 4.0, 4.0, 4.0, 4.0, 0.0], 1, 3)],
+        advice="Each place among the equals is as likely; average the gain, not the rank.",
+    )
+
+
+def rank_after_masking(answer: Callable[..., Any]) -> None:
+    """Mark the masked rank, from the unmasked ranks of the target and of the films seen.
+
+    Args:
+        answer: ``(rank, seen_ranks) -> int``; a film watched twice stands in the list twice.
+    """
+
+    def reference(rank: int, seen_ranks: Sequence[int]) -> int:
+        return rank - len({other for other in seen_ranks if other < rank})
+
+    mark(
+        "Exercise 2",
+        answer,
+        reference,
+        [(7, [1, 3, 9, 40]), (5, [2, 2, 4]), (1, [2, 3]), (6, [6, 1])],
+        advice="Only films above the target make room, each once, and the target itself stays.",
+    )
+
+
+def standard_error(answer: Callable[..., Any]) -> None:
+    """Mark the standard error of a mean paired difference where users answer several times.
+
+    Args:
+        answer: ``(ours [B], theirs [B], users [B]) -> a number``.
+    """
+
+    def reference(ours: np.ndarray, theirs: np.ndarray, users: np.ndarray) -> float:
+        gap = ours - theirs
+        per_user = np.array([gap[users == user].mean() for user in np.unique(users)])
+        return float(per_user.std(ddof=1) / math.sqrt(len(per_user)))
+
+    rng = np.random.default_rng(0)
+    users = np.array([3, 1, 2, 1, 3, 2, 4, 4, 3, 1, 2, 4])
+    base = rng.random(5)[users]  # some users are easy for both systems
+    mark(
+        "Exercise 3",
+        answer,
+        reference,
+        [
+            (base + 0.3 * rng.random(12), base, users),
+            (np.array([1.0, 0.5, 0.0]), np.array([0.5, 0.5, 0.1]), np.array([7, 8, 9])),
+        ],
+        advice="Subtract first, then one mean a user; users are what is drawn by chance.",
+    )
+
+
+def least_recall(answer: Callable[..., Any]) -> None:
+    """Mark the smallest Recall@20 with which Recall@5, NDCG@5 and NDCG@20 are possible.
+
+    Args:
+        answer: ``(recall_5, ndcg_5, ndcg_20) -> a number``.
+    """
+
+    def reference(recall_5: float, ndcg_5: float, ndcg_20: float) -> float:
+        return recall_5 + (ndcg_20 - ndcg_5) / gain(6)
+
+    mark(
+        "Exercise 4",
+        answer,
+        reference,
+        [(0.086, 0.0546, 0.0950), (0.5, 0.3, 0.3), (0.0, 0.0, 0.12)],
+        advice="The fewest users are needed if each adds as much as a late place can add.",
+    )
+
+
+def least_half_width(answer: Callable[..., Any]) -> None:
+    """Mark the least half-width of a 95 % interval that Recall@20 and NDCG@20 of n users allow.
+
+    Args:
+        answer: ``(recall, ndcg, n) -> a number``.
+    """
+
+    def reference(recall: float, ndcg: float, n: int) -> float:
+        return 1.96 * math.sqrt((ndcg**2 / recall - ndcg**2) / n)
+
+    mark(
+        "Exercise 5",
+        answer,
+        reference,
+        [(0.34, 0.1426, 500), (1.0, 0.6, 100), (0.2, 0.1, 50)],
+        advice="Users without a hit have gain 0; the spread is least if all hits gain the same.",
+        tolerance=1e-3,
+    )

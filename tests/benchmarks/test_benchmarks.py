@@ -1,0 +1,370 @@
+"""The benchmarks' arithmetic, on a clock that the test sets; and that the rivals do the same."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from benchmarks import __main__ as command
+from benchmarks import against_recbole as recbole
+from benchmarks import measure, naive_em
+from benchmarks.measure import Measurement
+from benchmarks.products import Layout, products_of, replay
+from benchmarks.stages import five_core, full_ranking
+from benchmarks.training import em_instances, em_learner, n_targets
+from benchmarks.worlds import generated_data
+from latentcrs_utils.behavior.sasrec import SASRec
+from latentcrs_utils.config import BackboneConfig
+from latentcrs_utils.data.sequences import Sequences
+from latentcrs_utils.em import trainer as algorithm
+from latentcrs_utils.errors import AssetError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Clock:
+    """A clock that only moves when a function says how long it took."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.calls: list[str] = []
+
+    def taking(self, name: str, seconds: list[float]):
+        left = iter(seconds)
+
+        def function() -> None:
+            self.calls.append(name)
+            self.now += next(left)
+
+        return function
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(measure, "clock", lambda: ("the test's", lambda: clock.now))
+    return clock
+
+
+def test_compare_takes_turns_forgets_the_first_and_reports_medians(clock: Clock) -> None:
+    stage = clock.taking("stage", [100.0, 6.0, 90.0, 5.0])
+    floor = clock.taking("floor", [50.0, 2.0, 3.0, 70.0])
+    assert measure.compare(stage, floor, repeats=3) == (6.0, 3.0)
+    assert clock.calls == ["stage", "floor"] * 4
+
+
+def test_what_is_warm_is_timed_from_the_first_call(clock: Clock) -> None:
+    stage = clock.taking("stage", [6.0, 4.0, 5.0])
+    assert measure.compare(stage, repeats=3, warm=True) == (5.0,)
+
+
+def test_one_thread_is_measured_by_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    name, now = measure.clock()
+    assert name.startswith("processor time")
+    started = now()
+    time.sleep(0.2)
+    assert now() - started < 0.1
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    name, now = measure.clock()
+    assert name == "time on the wall"
+    started = now()
+    time.sleep(0.2)
+    assert now() - started >= 0.19
+
+
+def flops_of(function) -> int:
+    return sum(product.flops for product in products_of(function))
+
+
+def test_flops_of_matrix_products_are_counted_backward_included() -> None:
+    left = torch.ones(3, 4, requires_grad=True)
+    right = torch.ones(4, 5, requires_grad=True)
+    assert flops_of(lambda: left @ right) == 2 * 3 * 4 * 5
+    assert flops_of(lambda: (left @ right).sum().backward()) == 3 * 2 * 3 * 4 * 5
+    assert flops_of(lambda: left.exp().sum()) == 0
+
+
+def test_a_linear_layer_counts_in_every_mode() -> None:
+    layer, x = torch.nn.Linear(4, 5), torch.ones(2, 3, 4)
+    assert flops_of(lambda: layer(x)) == 2 * 6 * 4 * 5
+    with torch.inference_mode():
+        assert flops_of(lambda: layer(x)) == 2 * 6 * 4 * 5
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_attention_counts_its_two_products_fused_or_not(dropout: float) -> None:
+    q, k, v = (torch.randn(2, 3, 7, 8, requires_grad=True) for _ in range(3))
+    each = 2 * (2 * 3) * 7 * 7 * 8
+
+    def attend() -> torch.Tensor:
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+
+    assert flops_of(attend) == 2 * each
+    assert flops_of(lambda: attend().sum().backward()) == 6 * each
+
+
+def test_the_floor_does_the_same_products_again() -> None:
+    left, right = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
+    batched = torch.randn(2, 3, 4)
+
+    def work() -> None:
+        ((left @ right.T).sum() + (batched @ right.T).sum()).backward()
+        batched.bmm(batched.transpose(1, 2))
+
+    products = products_of(work)
+    again = products_of(replay(products))
+    assert [(p.left, p.right, p.dtype) for p in again] == [
+        (p.left, p.right, p.dtype) for p in products
+    ]
+    assert sum(p.flops for p in again) == sum(p.flops for p in products) > 0
+
+
+def test_the_extent_of_an_operand_reaches_its_last_number() -> None:
+    assert Layout.plain(3, 4) == Layout((3, 4), (4, 1))
+    assert Layout.plain(3, 4).extent == 12
+    assert Layout.of(torch.ones(3, 4).T).extent == 12
+    assert Layout.of(torch.ones(1).expand(5, 6)).extent == 1
+
+
+def test_a_stage_that_is_one_large_product_sits_on_its_floors(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = torch.ones(16, 16)
+
+    def multiply() -> None:
+        _ = product @ product
+        clock.now += 0.5
+
+    def again(products) -> object:
+        assert [p.flops for p in products] == [2 * 16**3]
+        return clock.taking("floor", [0.5] * 8)
+
+    monkeypatch.setattr(measure, "replay", again)
+    monkeypatch.setattr(measure, "matrix_product", lambda dtype: (multiply, 2 * 16**3))
+    same = measure.against_matrix_products("same", "here", multiply, "")
+    assert same.ratio == pytest.approx(1.0)
+    assert same.ratio_at_best_rate == pytest.approx(1.0)
+    assert same.gflop == pytest.approx(2 * 16**3 / 1e9)
+    idle = clock.taking("idle", [0.5] * 10)
+    half = measure.against_matrix_products("idle half", "here", lambda: (multiply(), idle()), "")
+    assert half.ratio == pytest.approx(2.0)
+
+
+def test_the_peak_of_memory_is_that_of_the_call() -> None:
+    if measure.peak_bytes(lambda: None) is None:
+        pytest.skip("this system does not tell a process's highest memory")
+    n_bytes = 200_000_000
+    held = measure.peak_bytes(lambda: np.ones(n_bytes, dtype=np.uint8))
+    assert n_bytes * 0.95 < held < n_bytes * 1.5
+    assert measure.peak_bytes(lambda: None) < n_bytes / 4
+
+
+def test_generated_data_have_the_size_asked_for() -> None:
+    made = generated_data("made", 300, 200, 12)
+    lengths = made.interactions.lengths
+    assert (made.n_users, made.n_items) == (300, 200)
+    assert lengths.min() >= 3
+    assert 10 < lengths.mean() < 15
+    assert all(len(set(items.tolist())) == len(items) for items in made.interactions)
+    again = generated_data("made", 300, 200, 12)
+    assert np.array_equal(again.interactions.flat, made.interactions.flat)
+
+
+def small_batch(residual: bool):
+    """Both models, a backbone and a batch, small enough for [B, K, V + 1]."""
+    data = generated_data("small", 30, 40, 12)
+    learner = em_learner(data, 7, residual=residual)
+    instances = em_instances(data, 2).take(torch.arange(0, 60, 5))
+    encoder = SASRec(data.n_items, BackboneConfig()).eval().requires_grad_(False)
+    padded = torch.from_numpy(instances.histories.pad(50))
+    batch = algorithm.Instances(
+        naive_em.encode_again(encoder, padded), instances.x, instances.targets, instances.histories
+    )
+    if residual:
+        # at its start the residual is silent, which would prove nothing
+        with torch.no_grad():
+            learner.generative.residual.a.fill_(0.7)
+            for parameter in learner.generative.residual.parameters():
+                parameter.add_(0.1 * torch.randn(parameter.shape))
+    return learner, encoder, padded, batch
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_the_naive_em_has_the_losses_and_gradients_of_the_package(residual: bool) -> None:
+    torch.manual_seed(0)
+    learner, encoder, padded, batch = small_batch(residual)
+    learner.generative.eval()
+    learner.inference.eval()
+    rest = (encoder, padded, batch.x, batch.targets)
+    pairs = (
+        (
+            learner.generative,
+            algorithm.generative_loss(learner, batch),
+            naive_em.naive_m_loss(learner, *rest),
+        ),
+        (
+            learner.inference,
+            algorithm.inference_loss(learner, batch, warm_up=False),
+            naive_em.naive_e_loss(learner, *rest),
+        ),
+    )
+    for trained, ours, naive in pairs:
+        assert naive.item() == pytest.approx(ours.item(), rel=1e-5)
+        parameters = [p for p in trained.parameters() if p.requires_grad]
+        gradients = torch.autograd.grad(ours, parameters, allow_unused=True)
+        for mine, theirs in zip(
+            gradients, torch.autograd.grad(naive, parameters, allow_unused=True), strict=True
+        ):
+            assert (mine is None) == (theirs is None)
+            if mine is not None:
+                torch.testing.assert_close(theirs, mine, rtol=1e-3, atol=1e-5)
+
+
+def test_a_naive_batch_moves_both_models() -> None:
+    learner, encoder, padded, batch = small_batch(residual=True)
+    before = {
+        name: value.clone()
+        for model in (learner.generative, learner.inference)
+        for name, value in model.named_parameters()
+    }
+    naive_em.naive_batch(learner, encoder, padded, batch.x, batch.targets)
+    for name in ("anchors", "residual.a", "W_q.weight", "W_e.weight"):
+        model = learner.generative if name in ("anchors", "residual.a") else learner.inference
+        assert not torch.equal(dict(model.named_parameters())[name], before[name]), name
+
+
+def test_ranking_is_measured_beside_its_own_scores() -> None:
+    seen = Sequences.from_lists([[1, 2], [3], []])
+    measured = full_ranking("tiny", 5, np.array([3, 1, 5]), seen, repeats=1)
+    assert measured.gflop == pytest.approx(2 * 3 * 64 * 6 / 1e9)
+    assert measured.aim == 1.5
+
+
+def test_recbole_is_given_every_interaction_in_order(tmp_path: Path) -> None:
+    made = generated_data("made", 20, 30, 6)
+    recbole.write_atomic_file(made, tmp_path)
+    header, *rows = (tmp_path / "course" / "course.inter").read_text().splitlines()
+    assert header == "user_id:token\titem_id:token\ttimestamp:float"
+    assert len(rows) == len(made.interactions.flat)
+    third = [row.split("\t") for row in rows if row.startswith("2\t")]
+    assert [int(item) for _, item, _ in third] == made.interactions[2].tolist()
+    assert [int(time) for *_, time in third] == list(range(len(third)))
+
+
+def test_recbole_is_compared_over_the_same_targets() -> None:
+    run = {
+        "batch_size": 100,
+        "timed_batches": 3,
+        "seconds_per_batch": 2.0,
+        "batches_per_epoch": 10,
+        "samples_per_epoch": 1000,
+    }
+    row = recbole.comparison(4.0, 1000, run, 128)
+    assert row["ratio"] == pytest.approx(5.0)
+    assert row["predictions_per_second"] == pytest.approx(250.0)
+    assert row["rival_predictions_per_second"] == pytest.approx(50.0)
+    with pytest.raises(ValueError, match="1000 targets, the course on 999"):
+        recbole.comparison(4.0, 999, run, 128)
+
+
+def test_an_epoch_predicts_every_training_item_but_the_first(data) -> None:
+    # the count that RecBole's leave-one-out makes of the same data
+    assert n_targets(data) == 54_413 - 3 * 938
+
+
+def test_recbole_that_cannot_be_had_says_why(tmp_path: Path, monkeypatch) -> None:
+    with pytest.raises(recbole.UnavailableError, match="not built; `make bench` builds it"):
+        recbole.environment(tmp_path / "nowhere", build=False)
+    impossible = tmp_path / "requirements.txt"
+    impossible.write_text("./there-is-no-such-folder\n")
+    monkeypatch.setattr(recbole, "REQUIREMENTS", impossible)
+    with pytest.raises(
+        recbole.UnavailableError, match=r"cannot be built: .*there-is-no-such-folder"
+    ):
+        recbole.environment(tmp_path / "environment", build=True)
+    assert not (tmp_path / "environment" / ".complete").exists()
+
+
+def test_the_command_writes_what_it_prints(
+    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    measured = Measurement(
+        "demo", "here", 0.006, "a floor", 0.002, "six by two", 3.0, 1.0, 0.001, 5_000_000
+    )
+    rival = {
+        "rival": "somebody",
+        "what": "a thing",
+        "seconds": 0.5,
+        "rival_seconds": 2.00001,
+        "ratio": 4.00002,
+        "note": "so",
+    }
+    monkeypatch.setitem(command.STAGES, "em", lambda data, quick: iter([measured]))
+    monkeypatch.setitem(command.RIVALS, "naive", lambda data, quick: iter([rival]))
+    output = tmp_path / "deep" / "bench.json"
+    assert command.main(["--output", str(output), "--parts", "naive", "em"]) == 0
+    record = json.loads(output.read_text())
+    assert record["command"] == "python -m benchmarks"
+    assert record["threads"] == torch.get_num_threads()
+    (saved,) = record["measurements"]
+    assert saved["ratio"] == pytest.approx(3.0)
+    assert saved["ratio_at_best_rate"] == pytest.approx(6.0)
+    assert (saved["stage"], saved["scale"], saved["aim"]) == ("demo", "here", 3.0)
+    assert record["against"] == [rival | {"part": "naive", "rival_seconds": 2.0, "ratio": 4.0}]
+    printed = capsys.readouterr().out
+    assert "6.00 ms   3.00 x   6.00 x   5 MB  a floor (six by two)" in printed
+    assert "somebody: 2.00 s, ours 0.500 s, 4 x (a thing; so)" in printed
+
+
+def test_a_part_measured_anew_leaves_the_others_as_they_are(
+    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stage(seconds: float):
+        row = Measurement("demo", "here", seconds, "a floor", 1.0, "")
+        return lambda data, quick: iter([row])
+
+    output = tmp_path / "bench.json"
+    monkeypatch.setitem(command.STAGES, "em", stage(2.0))
+    monkeypatch.setitem(command.STAGES, "ranking", stage(3.0))
+    assert command.main(["--output", str(output), "--parts", "em", "ranking"]) == 0
+    monkeypatch.setitem(command.STAGES, "em", stage(4.0))
+    assert command.main(["--output", str(output), "--parts", "em"]) == 0
+    rows = json.loads(output.read_text())["measurements"]
+    assert [(row["part"], row["ratio"]) for row in rows] == [("ranking", 3.0), ("em", 4.0)]
+
+
+def test_make_bench_goes_on_without_recbole(data, monkeypatch, capsys) -> None:
+    def absent(data, build) -> list:
+        raise recbole.UnavailableError("its environment cannot be built: no network")
+
+    monkeypatch.setattr(command, "against_recbole", absent)
+    assert list(command.against_library(data, quick=False)) == []
+    assert capsys.readouterr().out == (
+        "RecBole is left out: its environment cannot be built: no network.\n"
+    )
+
+
+def test_the_command_says_what_is_missing(
+    data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def fail(data, quick) -> None:
+        raise AssetError("The model is not here.")
+
+    monkeypatch.setitem(command.STAGES, "data", fail)
+    assert command.main(["--output", str(tmp_path / "bench.json")]) == 1
+    assert capsys.readouterr().err == "The model is not here.\n"
+    assert not (tmp_path / "bench.json").exists()
+
+
+def test_a_real_stage_is_measured_against_real_work() -> None:
+    measurement = five_core()
+    assert "55,375 ratings" in measurement.note
+    assert measurement.seconds > 0
+    assert measurement.floor_seconds > 0

@@ -1,0 +1,140 @@
+"""The lexicon: what it must find, what it must not, and what it cannot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from latentcrs_utils.constraints.lexicon import FILM_LEXICON, GENRE_WORDS, extract, mentions
+from latentcrs_utils.simulation.phrasings import DECADE_WORDS, POOLS, pool
+
+
+@pytest.mark.parametrize("genre", list(GENRE_WORDS))
+def test_the_catalogues_own_words_are_found(genre: str) -> None:
+    for name in POOLS:
+        for film in pool(name, "plain", genre, "film"):
+            assert extract(f"I want {film}.").conditions == (f"genre={genre}",)
+        for many in pool(name, "plain", genre, "many"):
+            assert extract(f"Lots of {many}!").conditions == (f"genre={genre}",)
+            assert extract(f"Please, no {many}.").conditions == (f"not genre={genre}",)
+
+
+@pytest.mark.parametrize(
+    ("text", "conditions"),
+    [
+        ("Something FUNNY and scary", ("genre=Comedy", "genre=Horror")),
+        ("any cartoons with cowboys?", ("genre=Animation", "genre=Western")),
+        ("a rom-com", ("genre=Comedy", "genre=Romance")),
+        ("science-fiction or sci fi", ("genre=Sci-Fi",)),
+        ("a whodunit for the kids", ("genre=Children's", "genre=Mystery")),
+        ("a comedy, but no horror", ("genre=Comedy", "not genre=Horror")),
+        ("not a comedy but a drama", ("genre=Drama", "not genre=Comedy")),
+        ("I don't want anything too scary", ("not genre=Horror",)),
+        ("I’m sick of westerns", ("not genre=Western",)),
+        ("anything but musicals", ("not genre=Musical",)),
+        ("No. A thriller, please", ("genre=Thriller",)),
+        ("I have never been to Rome, that said, give me war films", ("genre=War",)),
+        ("no horror. Well, horror then", ("genre=Horror",)),
+        ("warm, factory, childhood, actor, comet", ()),
+        ("something that will have me in stitches", ()),
+    ],
+)
+def test_genres_synonyms_and_negation(text: str, conditions: tuple[str, ...]) -> None:
+    assert extract(text).conditions == conditions
+
+
+@pytest.mark.parametrize("decade", list(DECADE_WORDS))
+def test_decades_in_digits_and_words(decade: int) -> None:
+    # "the 20s" are those of the last century; later decades are named in full, or "00s"
+    short = decade % 100
+    of_this_century = ["the 00s", "00's"] if decade == 2000 else []
+    short_forms = [f"the {short}s", f"'{short}s"] if decade < 2000 else of_this_century
+    for text in (f"the {decade}s", f"{decade}'s", *short_forms, DECADE_WORDS[decade]):
+        found = extract(f"a film from {text}, please")
+        assert found.conditions == (f"decade={decade}",), text
+        assert found.years == ((decade, decade + 9),)
+
+
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [
+        ("from the early nineties", ((1990, 1993),)),
+        ("from the mid-90s", ((1994, 1995),)),
+        ("from the late 1990s", ((1996, 1998),)),
+        ("from the late seventies", ((1970, 1979),)),
+        ("from 1994", ((1994, 1994),)),
+        ("from 1996 to 1998", ((1996, 1998),)),
+        ("something recent", ((1996, 1998),)),
+        ("the eighties or the seventies", ((1970, 1979), (1980, 1989))),
+        ("nothing from the eighties", ()),
+        ("90 minutes, 5 stars, in my 30 years", ()),
+    ],
+)
+def test_times(text: str, years: tuple[tuple[int, int], ...]) -> None:
+    assert extract(text).years == years
+
+
+def test_titles_are_not_resolved() -> None:
+    assert not extract("Something like Toy Story or The Usual Suspects.")
+    assert extract("Something like War Games.").genres == {"War"}  # misled, as documented
+
+
+def test_a_found_requirement_is_true_and_nothing_is_false() -> None:
+    assert extract("a comedy") and not extract("hello there")
+
+
+@pytest.mark.parametrize(
+    ("text", "evidence"),
+    [
+        ("A FUNNY film without any cowboys", ["FUNNY", "without any cowboys"]),
+        ("I’m sick of westerns from the ’80s", ["sick of westerns"]),
+        ("no horror. Well, horror then", ["horror"]),
+        ("something scary from the early nineties", ["scary", "early nineties"]),
+        ("made before the eighties", ["before the eighties"]),
+    ],
+)
+def test_the_evidence_is_what_the_user_wrote(text: str, evidence: list[str]) -> None:
+    found = extract(text)
+    assert [requirement.evidence for requirement in found] == evidence
+    assert all(words in text for words in evidence)
+
+
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [
+        ("made before 1980", ((0, 1979),)),
+        ("before the sixties", ((0, 1959),)),
+        ("older than 1990", ((0, 1989),)),
+        ("since 1990", ((1990, 9999),)),
+        ("since the eighties", ((1980, 9999),)),
+        ("after 1990", ((1991, 9999),)),
+        ("after the eighties", ((1990, 9999),)),
+        ("nothing before 1980", ((1980, 9999),)),
+        ("not older than 1990, please", ((1990, 9999),)),
+        ("nothing after the eighties", ((0, 1989),)),
+        ("nothing from 1994", ()),
+        ("nothing recent", ()),
+        ("from 1994 to 2005", ((1994, 1994),)),
+    ],
+)
+def test_open_spans_and_refused_times(text: str, years: tuple[tuple[int, int], ...]) -> None:
+    assert extract(text).years == years
+
+
+def test_years_of_this_century_are_known_where_the_catalogue_has_them() -> None:
+    later = replace(FILM_LEXICON, years=(1902, 2018), recent=(2016, 2018))
+    assert extract("from 2005, or something recent", later).years == ((2005, 2005), (2016, 2018))
+    assert extract("from 2019", later).years == extract("from 2005").years == ()
+
+
+def test_every_mention_has_its_place_and_whether_it_is_refused() -> None:
+    text = "no horror, but horror-comedy from 1994"
+    found = [(m.condition, text[m.start : m.end], m.refused) for m in mentions(text)]
+    assert found == [
+        ("genre=Horror", "horror", True),
+        ("genre=Horror", "horror", False),
+        ("genre=Comedy", "comedy", False),
+        ("era=1994-1994", "1994", False),
+    ]
+    assert mentions(text)[0].opening == 0

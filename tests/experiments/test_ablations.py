@@ -1,0 +1,274 @@
+"""The ablations: one change at a time, the same users, and measures that are right by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from experiments import ablations, variants
+from experiments import intent_diagnostics as worth
+from experiments import intent_recovery as recovery
+from experiments import variants as same_users
+from latentcrs_utils.config import preset
+from latentcrs_utils.data.sequences import Sequences
+from latentcrs_utils.em.trainer import Instances
+from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.evaluation.one_turn import LEVELS, Cases
+from tests.em import small_world
+
+
+@pytest.fixture(scope="module")
+def data():
+    return small_world.dataset()
+
+
+def of_size(n_users):
+    return SimpleNamespace(name="ml-100k", n_users=n_users)
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return variants.groups(of_size(938))
+
+
+def test_every_reference_is_a_variant_of_its_group_and_no_two_have_a_name(plan):
+    for group in plan.values():
+        names = [variant.name for variant in group]
+        assert len(set(names)) == len(names)
+        references = {variant.reference for variant in group} - {None}
+        assert references < set(names)
+        assert any(variant.reference is None for variant in group)
+
+
+@pytest.mark.parametrize("name", ["lambda", "alpha_M", "alpha_E"])
+def test_a_sweep_changes_one_value_and_holds_the_presets_own(plan, name):
+    own = asdict(preset("ml-100k").em)
+    changed = [
+        {key for key, value in asdict(variant.em).items() if value != own[key]}
+        for variant in plan[name]
+    ]
+    assert sorted(map(len, changed)) == [0] + [1] * (len(changed) - 1)
+    assert len(set.union(*changed)) == 1
+    assert len({variant.value for variant in plan[name]}) == len(plan[name])
+
+
+def test_more_intents_than_users_are_not_tried():
+    assert [v.K for v in variants.groups(of_size(300))["K"]] == [16, 64, 256]
+    assert [v.K for v in variants.groups(of_size(6034))["K"]][-1] == 1024
+
+
+def test_what_the_ablations_of_table_5_leave_out(plan):
+    by_name = {variant.name: variant.em for variant in plan["table 5"]}
+    alone = by_name["without inference model"]
+    assert (alone.n_epochs_q, alone.infonce_weight, alone.lambda_) == (0, 0, 0)
+    assert by_name["direct KL alignment"].schedule == "joint"
+    unrewarded = by_name["without recommendation loss"]
+    assert (unrewarded.alpha_E, unrewarded.alpha_M) == (0, 0)
+
+
+class SmallLanguage(small_world.Language):
+    """The small world at four levels, with what `fewer_texts` needs."""
+
+    def __init__(self, data):
+        super().__init__(data)
+        frame = self.utterances.frame
+        test = frame.filter(split="test")
+        others = frame.filter(pl.col("split") != "test")
+        levels = [test.with_columns(level=pl.lit(level)) for level in reversed(LEVELS)]
+        frame = pl.concat([others, *levels])
+        frame = frame.with_columns(
+            conditions=pl.concat_list(pl.format("genre={}", pl.col("text"))),
+        )
+        genres = torch.tensor([small_world.GENRES.index(text) for text in frame["text"]])
+        self.utterances = type(self.utterances)(frame)
+        self.x = torch.nn.functional.one_hot(genres, 3).float()
+        self.mean, self.scale = torch.zeros(3), torch.ones(3)
+
+
+@pytest.fixture(scope="module")
+def language(data):
+    return SmallLanguage(data)
+
+
+def test_unseen_cases_are_level_by_level_and_user_by_user(data, language):
+    cases = same_users.unseen_cases(data, small_world.backbone(data), language)
+    assert cases.frame["level"].to_list() == [
+        level for level in LEVELS for _ in range(data.n_users)
+    ]
+    assert cases.frame["user"].to_list() == list(range(data.n_users)) * 4
+    targets = cases.instances.targets.reshape(4, -1)
+    assert (targets == torch.from_numpy(data.targets("test"))).all()
+
+
+def test_fewer_texts_takes_instances_with_their_text_and_leaves_the_tests(data, language):
+    fewer = variants.fewer_texts(language, 0.6, seed=0)
+    before, after = language.utterances.frame, fewer.utterances.frame
+    kept = set(after.filter(split="train")["text"])
+    assert len(kept) == 2  # 60 % of three
+    wanted = before.filter((pl.col("split") != "train") | pl.col("text").is_in(list(kept)))
+    assert after.equals(wanted)
+    distinct = torch.stack([fewer.x[after["text"].to_list().index(text)] for text in sorted(kept)])
+    torch.testing.assert_close(distinct.mean(0), torch.zeros(3))
+    assert variants.fewer_texts(language, 1.0, seed=0) is language
+    with pytest.raises(ConfigError, match="share"):
+        variants.fewer_texts(language, 0.0, seed=0)
+
+
+def test_an_epoch_keeps_its_number_of_steps():
+    assert variants.smaller_batches(480, 1.0) == 480
+    assert variants.smaller_batches(480, 0.25) == 120
+    assert variants.smaller_batches(480, 0.001) == variants.SMALLEST_BATCH
+
+
+def test_difference_is_paired_and_takes_the_seeds_that_both_have():
+    ours = {0: np.array([[1, 30], [1, 30], [1, 30], [1, 30]]), 1: np.ones((4, 2), int)}
+    theirs = {0: np.full((4, 2), 30)}
+    found = same_users.difference(ours, theirs)
+    assert found["mean"] == pytest.approx(0.5)  # NDCG 1 and 0 against 0 and 0
+    assert (found["low"], found["high"]) == (0.0, 1.0)
+    assert found["levels"]["vague"]["mean"] == pytest.approx(0.5)
+    assert same_users.difference({2: ours[0]}, theirs) == {}
+
+
+def test_description_averages_levels_users_and_seeds():
+    ranks = {0: np.array([[1, 30]] * 3 + [[30, 30]]), 3: np.full((4, 2), 30)}
+    row = same_users.describe(ranks)
+    assert row["seeds"] == [0, 3]
+    assert row["NDCG@20"] == pytest.approx(3 / 16)
+    assert row["seed_spread"] == pytest.approx(3 / 8)
+    assert row["levels"]["plain"]["mean"] == pytest.approx(1 / 4)
+    assert row["levels"]["vague"]["mean"] == 0
+
+
+def cases_of(histories, targets, **frame):
+    n = len(targets)
+    instances = Instances(
+        S=torch.zeros(n, 2),
+        x=torch.zeros(n, 2),
+        targets=torch.tensor(targets),
+        histories=Sequences.from_lists(histories),
+    )
+    return Cases(instances, [""] * n, pl.DataFrame(frame))
+
+
+def test_probabilities_of_candidates_sum_to_one_and_leave_the_history_out():
+    cases = cases_of([[1], [2, 3]], [2, 1])
+    log_p = worth.candidate_log_probability(torch.randn(2, 5), cases)
+    torch.testing.assert_close(log_p.exp().sum(1), torch.ones(2))
+    assert torch.isinf(log_p[0, [0, 1]]).all() and torch.isinf(log_p[1, [0, 2, 3]]).all()
+
+
+def test_calibration_error_by_hand():
+    promised = np.array([0.2, 0.2, 0.9, 0.9])
+    assert worth.expected_calibration_error(promised, np.array([0, 0, 1, 1]), 2) == pytest.approx(
+        0.15
+    )
+    exact = np.array([0.5] * 10)
+    assert worth.expected_calibration_error(exact, np.array([0, 1] * 5), 5) == 0
+
+
+def test_the_temperature_of_shouted_scores_is_found():
+    noise = torch.Generator().manual_seed(0)
+    logits = torch.randn(4000, 31, generator=noise)
+    logits[:, 0] = -torch.inf
+    chosen = torch.multinomial(logits.softmax(1), 1, generator=noise)[:, 0]
+    cases = cases_of([[]] * 4000, chosen.tolist())
+    assert worth.best_temperature(2 * logits, cases) == pytest.approx(2, rel=0.1)
+    assert worth.best_temperature(logits, cases) == pytest.approx(1, rel=0.1)
+
+
+def test_calibration_promises_what_the_list_holds():
+    cases = cases_of([[], []], [3, 25])
+    scores = -torch.arange(31.0).expand(2, 31).clone()
+    found = worth.calibration(scores, cases)
+    assert found["kept"].tolist() == [1, 0]
+    p = torch.softmax(scores[0, 1:], 0)
+    assert found["promised"][0] == pytest.approx(float(p[:20].sum()), abs=1e-6)
+    assert found["log_likelihood"][0] == pytest.approx(float(p[2].log()), abs=1e-5)
+
+
+def test_diversity_of_one_genre_is_zero_and_of_disjoint_genres_one(data):
+    cases = cases_of([[]], [1])
+    by_genre = torch.zeros(1, small_world.N_ITEMS + 1)
+    same = worth.diversity(by_genre, cases, _one_genre(data, "Comedy"))
+    assert same["distance"] == pytest.approx(0)
+    assert same["coverage"] == pytest.approx(20 / small_world.N_ITEMS)
+    mixed = worth.diversity(by_genre, cases, data)
+    assert 0.6 < mixed["distance"][0] < 0.75  # three genres, equally frequent: two of three differ
+
+
+def _one_genre(data, genre):
+    items = data.items.with_columns(genres=pl.lit([genre]))
+    return SimpleNamespace(items=items, n_items=data.n_items)
+
+
+def test_who_knows_the_wish_has_one_who_knows_nothing_a_half():
+    asked = [[0], [0, 1], [1], [2]]
+    knows = torch.tensor([[0.9, 0, 0], [0.8, 0.7, 0], [0.1, 0.8, 0], [0.1, 0.1, 0.9]])
+    assert worth.tells_the_genre(knows, asked).tolist() == [1, 1, 1, 1]
+    assert worth.tells_the_genre(torch.ones(4, 3), asked).tolist() == [0.5] * 4
+    assert worth.tells_the_genre(1 - knows, asked).mean() < 0.1
+
+
+def test_asked_genres_reads_wishes_and_not_refusals():
+    names = ["Comedy", "Drama"]
+    conditions = [["genre=Drama", "decade=1980"], ["not genre=Comedy"], ["genre=Comedy"]]
+    assert worth.asked_genres(conditions, names) == [[1], [], [0]]
+
+
+def test_a_shorter_history_is_its_end_and_the_ranking_stays_masked(data, language):
+    backbone = small_world.backbone(data)
+    cases = same_users.unseen_cases(data, backbone, language)
+    cut = worth.cold_start_cases(cases, backbone, 2)
+    expected = backbone.encode(data.histories("test").last(2))
+    torch.testing.assert_close(cut.instances.S[: data.n_users], expected)
+    torch.testing.assert_close(cut.instances.S[data.n_users : 2 * data.n_users], expected)
+    assert cut.instances.histories is cases.instances.histories
+    nothing = worth.cold_start_cases(cases, backbone, 0)
+    assert not nothing.instances.S.any()
+
+
+def test_mass_of_truths_by_hand():
+    p = torch.tensor([[0.0, 0.5, 0.3, 0.2]])
+    truth = torch.tensor([-1, 1, 0, 1])
+    torch.testing.assert_close(recovery.mass_of_truths(p, truth, 3), torch.tensor([[0.3, 0.7, 0]]))
+
+
+def test_variants_are_compared_and_the_record_keeps_other_groups(
+    data, language, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("LATENTCRS_CACHE", str(tmp_path))
+    language.embedder.name = "one-hot"
+    bench = ablations.Bench(data, language, [0, 1], lambda _: None)
+    options = preset("small", data.n_users)
+    wanted = (variants.FUSION, variants.BEHAVIOR)
+    chosen = [v for v in variants.parts(options) if v.name in wanted]
+    # the reference comes last: it need not stand first in a sweep
+    chosen = [
+        replace(v, reference=None if v.name == variants.FUSION else variants.FUSION)
+        for v in reversed(chosen)
+    ]
+    behavior, fusion = ablations.run_variants(chosen, bench)
+    assert fusion["seeds"] == [0, 1] and fusion["epochs"][0] > 0
+    gap = behavior["NDCG@20"] - fusion["NDCG@20"]
+    assert behavior["difference"]["mean"] == pytest.approx(gap)
+    assert behavior["valid_ndcg10"] is None
+    path = tmp_path / "record.json"
+    ablations.record(path, bench, {"parts": {"rows": [fusion]}})
+    ablations.record(path, bench, {"wishes": {"rows": []}})
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert list(written["groups"]) == ["parts", "wishes"]
+    assert written["groups"]["parts"]["rows"][0]["NDCG@20"] == round(fusion["NDCG@20"], 4)
+    assert "--seeds 0 1" in written["command"]
+
+
+def test_an_unknown_group_is_named(data, language):
+    bench = ablations.Bench(data, language, [0], lambda _: None)
+    with pytest.raises(ConfigError, match="There is no group 'Table 5'"):
+        ablations.run_group("Table 5", bench)

@@ -1,0 +1,136 @@
+"""The cost model: true laws are found, tested on what they were not fitted to, and used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import cost_model as command
+from benchmarks.cost_model import STAGES, Stage, law, measure_point
+from experiments.cost_model import RECORD, Case, CostModel, fit_law, predict
+from latentcrs_utils.errors import ConfigError
+
+TERMS = ("1", "users", "users*items")
+
+
+def cost(case: Case) -> float:
+    return 2.0 + 3e-3 * case.n_users + 5e-6 * case.n_users * case.n_items
+
+
+def grid() -> list[Case]:
+    return [Case(users, items) for users in (100, 2000) for items in (500, 9000)]
+
+
+def test_a_true_law_is_found() -> None:
+    found = fit_law(grid(), [cost(case) for case in grid()], TERMS)
+    assert found == pytest.approx([2.0, 3e-3, 5e-6], rel=1e-6)
+
+
+def test_no_coefficient_is_negative() -> None:
+    falling = [10.0 / case.n_users for case in grid()]
+    assert min(fit_law(grid(), falling, TERMS)) >= 0
+
+
+def test_a_law_is_tested_on_the_point_left_out() -> None:
+    stage = Stage("demo", None, (), TERMS, ("1",), "a demo")
+    points = [{"case": case, "seconds": cost(case), "bytes": 1000} for case in grid()]
+    outside = Case(5000, 5000)
+    fitted = law(stage, [*points, {"case": outside, "seconds": cost(outside), "bytes": 2000}], None)
+    assert fitted["seconds"]["held_out_error"] < 1e-3
+    assert fitted["seconds"]["worst_fitted_error"] < 1e-3
+    # a constant cannot know that the point left out has twice as much
+    assert fitted["bytes"]["held_out_error"] == pytest.approx(0.5)
+    assert fitted["note"] == "a demo"
+
+
+def demo_model(efficiency: float | None) -> CostModel:
+    seconds = {"terms": list(TERMS), "coefficients": [2.0, 3e-3, 5e-6]}
+    memory = {"terms": ["K*items"], "coefficients": [4.0]}
+    return CostModel({"demo": {"seconds": seconds, "bytes": memory, "efficiency": efficiency}})
+
+
+def test_a_prediction_is_the_sum_of_the_terms() -> None:
+    found = demo_model(None).predict("demo", Case(1000, 2000, K=10))
+    assert found.seconds == pytest.approx(2 + 3 + 10)
+    assert found.bytes == pytest.approx(4 * 10 * 2000)
+
+
+def test_processes_share_the_time_but_not_the_memory() -> None:
+    one, three = (demo_model(0.8).predict("demo", Case(1000, 2000), n) for n in (1, 3))
+    assert three.seconds == pytest.approx(one.seconds / 2.6)
+    assert three.bytes == one.bytes
+
+
+def test_what_cannot_be_predicted_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no law for 'other'; there are: demo"):
+        demo_model(None).predict("other", Case(1, 1))
+    with pytest.raises(ConfigError, match="one process only"):
+        demo_model(None).predict("demo", Case(1, 1), 2)
+    with pytest.raises(ConfigError, match="n_processes=0"):
+        demo_model(0.9).predict("demo", Case(1, 1), 0)
+
+
+def test_without_a_record_the_command_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"python -m benchmarks\.cost_model"):
+        CostModel.read(tmp_path / "cost_model.json")
+
+
+def test_sizes_that_are_not_given_are_those_of_the_paper() -> None:
+    sizes = Case(100, 50).sizes()
+    assert (sizes["actions"], sizes["instances"], sizes["texts"]) == (9500, 600, 600)
+    sizes = Case(100, 50, instances=70).sizes()
+    assert (sizes["instances"], sizes["texts"]) == (70, 70)
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage.name != "embedding"])
+def test_every_stage_can_be_measured(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"data filtering": (60, 40), "EM epoch": (30, 40, 4), "k-means": (20, 4)}
+    point = measure_point(stage, small.get(stage.name, (30, 60)))
+    assert point["seconds"] > 0
+    assert len(stage.grid) > max(len(stage.seconds), 2) or stage.name == "data filtering"
+    names = {part for term in (*stage.seconds, *stage.memory) for part in term.split("*")}
+    assert names <= set(point["case"].sizes())
+
+
+def test_the_command_writes_laws_and_measurements(tmp_path: Path, monkeypatch, capsys) -> None:
+    stage = Stage(
+        "ranking",
+        command.ranking,
+        ((20, 30), (40, 30), (20, 90), (40, 90)),
+        TERMS,
+        ("1",),
+        "tiny",
+    )
+    monkeypatch.setattr(command, "STAGES", (stage,))
+    monkeypatch.setattr(command, "efficiency_of_two", lambda: None)
+    output = tmp_path / "cost.json"
+    command.main(["--output", str(output)])
+    record = json.loads(output.read_text())
+    assert [row["n_users"] for row in record["measured"]] == [20, 40, 20, 40]
+    assert record["two_processes"] is None
+    assert CostModel.read(output).predict("ranking", Case(30, 60)).seconds > 0
+    assert "the point left out is predicted within" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not RECORD.exists(), reason="no results/cost_model.json yet")
+def test_the_record_predicts_what_it_measured() -> None:
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    model = CostModel.read()
+    assert set(model.laws) == {stage.name for stage in STAGES}
+    for row in record["measured"]:
+        sizes = {
+            name: row[name] for name in ("n_users", "n_items", "K", "actions", "instances", "texts")
+        }
+        found = model.predict(row["stage"], Case(**sizes)).seconds
+        law = record["laws"][row["stage"]]["seconds"]
+        worst = max(law["worst_fitted_error"], law["held_out_error"])
+        assert abs(found - row["seconds"]) <= (worst + 0.01) * row["seconds"]
+
+
+@pytest.mark.skipif(not RECORD.exists(), reason="no results/cost_model.json yet")
+def test_more_of_anything_costs_more() -> None:
+    small = predict("EM epoch", 1000, 1000, 64)
+    for larger in ((2000, 1000, 64), (1000, 2000, 64), (1000, 1000, 128)):
+        assert predict("EM epoch", *larger).seconds > small.seconds

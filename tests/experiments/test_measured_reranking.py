@@ -1,0 +1,210 @@
+"""V and F in one turn: ranks by hand, the choice of a weight, and the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from dialogue_world import N_ITEMS, N_USERS, Backbone, Language, dataset
+
+from experiments import reranking
+from experiments.reranking import (
+    Asked,
+    ask_about,
+    cases_to_test,
+    choose,
+    compare,
+    filter_table,
+    main,
+    ranks_of,
+    validation_cases,
+    weigh,
+)
+from latentcrs_utils.conversation.policies import describe
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.evaluation.one_turn import Cases, evaluate, metric_values, scorers
+from latentcrs_utils.simulation.utterances import simulate_utterances
+from tests.conversation.fakes import FakeModel, FakeScorer
+
+FIVE = (21, 22, 23, 24, 25)
+
+
+@pytest.fixture(scope="module")
+def world() -> Dataset:
+    return dataset()
+
+
+@pytest.fixture(scope="module")
+def fitted(world: Dataset) -> SimpleNamespace:
+    """The small world with utterances, and a model that counts the names of genres in them."""
+    utterances = simulate_utterances(world, seed=0)
+    language = Language()
+    language.utterances = utterances
+    language.x = language.encode(utterances.frame["text"].to_list())
+    model = FakeModel(N_ITEMS)
+    return SimpleNamespace(
+        data=world, backbone=Backbone(), language=language, text_alone=model, fusion=model,
+        latentcrs=model, latentcrs_plus=model,
+    )  # fmt: skip
+
+
+def asked(world: Dataset, target: int, rank: int, gains: dict[int, float]) -> Asked:
+    candidates = tuple(describe(world, item, -float(place)) for place, item in enumerate(FIVE))
+    return Asked(candidates, tuple(gains.get(item, 0.0) for item in FIVE), target, rank)
+
+
+def test_ranks_by_hand(world: Dataset) -> None:
+    texts = [
+        asked(world, 25, 5, {25: 10.0}),  # -4 and what ten nats add
+        asked(world, 21, 1, {22: 10.0, 23: 30.0}),
+        asked(world, 7, 31, {25: 10.0}),  # no candidate: it stays where it was
+    ]
+    assert ranks_of(texts, 0.0, 5).tolist() == [5, 1, 31]
+    assert ranks_of(texts, 0.25, 5).tolist() == [3, 3, 31]
+    assert ranks_of(texts, 1.0, 5).tolist() == [1, 3, 31]
+    # 25 is no candidate any more, 23 neither
+    assert ranks_of(texts, 1.0, 2).tolist() == [5, 2, 31]
+
+
+def test_the_gaps_are_paired_over_users() -> None:
+    ours, theirs = np.array([1, 3, 30, 6]), np.array([2, 3, 30, 5])
+    row = compare(ours, theirs, np.array([0, 1, 2, 3]))
+    assert row["Recall@5"] == 0.5 and row["Recall@5_gap"] == -0.25
+    assert row["NDCG@5"] == pytest.approx((1 + 1 / 2) / 4)
+    assert row["NDCG@20_gap"] == pytest.approx(
+        (1 - 1 / np.log2(3) + 1 / np.log2(7) - 1 / np.log2(6)) / 4
+    )
+    assert row["NDCG@20_gap_low"] < row["NDCG@20_gap"] < row["NDCG@20_gap_high"]
+    assert compare(ours, ours, np.arange(4))["NDCG@5_gap_high"] == 0
+
+
+def test_every_weight_is_weighed_on_the_same_likelihoods(world: Dataset) -> None:
+    texts = [asked(world, 23, 3, {23: 4.0, 24: 100.0})] * 3
+    rows = weigh(texts, np.arange(3), [1.0, 0.0, 0.1], [4, 3])
+    assert [(row["weight"], row["n_candidates"]) for row in rows] == [
+        (0.0, 3), (0.1, 3), (0.1, 4), (1.0, 3), (1.0, 4),
+    ]  # fmt: skip
+    found = {(row["weight"], row["n_candidates"]): row["NDCG@20"] for row in rows}
+    # among three the target gains the first place, among four the second at best
+    assert found[1.0, 3] == 1.0 and found[1.0, 4] == pytest.approx(1 / np.log2(3))
+    assert found[0.0, 3] == pytest.approx(0.5) == rows[0]["NDCG@5"] and rows[0]["NDCG@20_gap"] == 0
+    assert choose(rows) == rows[3]
+
+
+def test_of_equal_choices_the_smaller_one_is_taken() -> None:
+    rows = [
+        {"weight": w, "n_candidates": n, "NDCG@20": v}
+        for w, n, v in ((0.3, 5, 0.2), (0.1, 20, 0.2), (0.1, 10, 0.2), (0.0, 5, 0.1))
+    ]
+    assert choose(rows) == rows[2] and choose(rows[::-1]) == rows[2]
+
+
+def test_the_model_reads_the_best_that_were_not_seen(fitted: SimpleNamespace) -> None:
+    cases = cases_to_test(fitted, 4, seed=1)
+    scorer, talker = scorers(fitted)["LatentCRS+"], FakeScorer(words=("Western",))
+    said: list[str] = []
+    found = ask_about(fitted.data, cases, scorer, talker, 8, say=said.append)
+    told = [(prompt, texts) for prompt, texts in talker.scored if "What do you" not in prompt]
+    assert len(found) == len(cases) == len(told) == 16 and said[-1].startswith("  16 of 16 texts")
+    for row, of_text in enumerate(found):
+        history = cases.instances.histories.select([row])
+        items = [item.item for item in of_text.candidates]
+        assert not set(items) & set(next(iter(history)).tolist()) and len(items) == 8
+        assert cases.texts[row] in told[row][0] and len(told[row][1]) == 8
+        assert of_text.gains == tuple(10.0 * ("Western" in c.genres) for c in of_text.candidates)
+        # the candidates are the items of the first ranks
+        inside = of_text.target in items
+        assert inside == (of_text.rank <= 8)
+        assert not inside or items.index(of_text.target) + 1 == of_text.rank
+    ranks = evaluate(cases, {"B": scorer})["B"]
+    assert ranks_of(found, 0.0, 8).tolist() == ranks.tolist()
+
+
+def test_who_is_asked(fitted: SimpleNamespace) -> None:
+    valid = validation_cases(fitted, ["plain", "vague"], 9, seed=0)
+    assert len(valid) == 9 == valid.frame["user"].n_unique()
+    assert set(valid.frame["level"]) <= {"plain", "vague"}
+    past = fitted.data.interactions
+    for row, user in enumerate(valid.frame["user"].to_list()):
+        assert int(valid.instances.targets[row]) == past[user][-2]
+    few = cases_to_test(fitted, 5, seed=0)
+    assert few.frame["user"].n_unique() == 5 and len(few) == 20
+    assert set(few.frame["phrasing"]) == {"test"}
+    assert all(
+        int(target) == past[user][-1]
+        for target, user in zip(few.instances.targets, few.frame["user"], strict=True)
+    )
+    assert len(cases_to_test(fitted, None, seed=0)) == 4 * N_USERS
+
+
+def test_f_in_one_turn_is_held_to_the_words(fitted: SimpleNamespace) -> None:
+    cases = cases_to_test(fitted, None, seed=0)
+    found = {row["level"]: row for row in filter_table(fitted, cases)}
+    assert [row["n"] for row in found.values()] == [N_USERS] * 4
+    plain = found["plain"]
+    assert plain["to LatentCRS+"]["NDCG@20_gap"] == pytest.approx(
+        plain["LatentCRS+ F"]["NDCG@20"] - plain["LatentCRS+"]["NDCG@20"]
+    )
+    assert plain["to LatentCRS+"]["NDCG@20_gap"] > 0
+    # at every level the filter's row is that of the one-turn table
+    rows = np.flatnonzero((cases.frame["level"] == "vague").to_numpy())
+    name = "backbone + lexicon filter"
+    ranks = evaluate(cases, {name: scorers(fitted)[name]})[name][rows]
+    assert found["vague"][name]["NDCG@5"] == pytest.approx(metric_values(ranks, "NDCG@5").mean())
+
+
+def test_what_was_seen_is_no_choice_for_f(fitted: SimpleNamespace) -> None:
+    cases = cases_to_test(fitted, 1, seed=0)
+    (history, *_) = cases.instances.histories
+    genres = [fitted.data.item(item)["genres"] for item in range(1, N_ITEMS + 1)]
+    westerns = [v for v, g in enumerate(genres, 1) if g == ["Western"] and v not in history]
+    asked_for = Cases(cases.instances, ["a western"] * 4, cases.frame)
+    scores = reranking.filtered(fitted.data, scorers(fitted)["LatentCRS+"])(asked_for)
+    scores[:, history.tolist()] = -torch.inf
+    assert set(scores[0].topk(len(westerns)).indices.tolist()) == set(westerns)
+
+
+def test_the_command_goes_on_where_it_was(
+    world: Dataset, fitted: SimpleNamespace, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(reranking, "load_dataset", lambda name: world)
+    monkeypatch.setattr(reranking, "embed", lambda utterances: fitted.language)
+    monkeypatch.setattr(reranking, "fit_all", lambda data, language, *, seed, say: fitted)
+    record, answers = tmp_path / "record.json", tmp_path / "answers.jsonl"
+    arguments = [
+        "--users", "8", "--test-users", "3", "--weights", "0", "1", "--candidates", "5", "10",
+        "--answers", str(answers), "--record", str(record),
+    ]  # fmt: skip
+
+    class Mortal(FakeScorer):
+        left = 5
+
+        def score(self, prompt, continuations):
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+            return super().score(prompt, continuations)
+
+    with pytest.raises(KeyboardInterrupt):
+        main(arguments, Mortal(words=("Western",)))
+    assert "filter" in json.loads(record.read_text()) and len(answers.read_bytes()) > 0
+    talker = FakeScorer(words=("Western",))
+    main(arguments, talker)
+    written = json.loads(record.read_text())
+    asked_in_all = len(answers.read_text().splitlines())
+    assert len(talker.scored) == asked_in_all - 4
+    assert written["validation"]["n"] == 8 and len(written["validation"]["rows"]) == 3
+    assert written["validation"]["best"] in written["validation"]["rows"]
+    # a weight above 0 is tested even where the recommender alone was best
+    assert written["test"]["weight"] == 1 and written["test"]["n_candidates"] in (5, 10)
+    assert {row["level"]: row["n"] for row in written["test"]["rows"]} == dict.fromkeys(
+        ("plain", "paraphrased", "by example", "vague"), 3
+    )
+    assert written["command"].endswith(" ".join(arguments)) and written["model"] == "Scripted"
+    assert "Best: weight" in capsys.readouterr().out
+    main(arguments, FakeScorer())
+    assert json.loads(record.read_text())["test"] == written["test"]

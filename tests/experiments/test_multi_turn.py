@@ -1,0 +1,242 @@
+"""Table 4 with intervals, cold start, and the command that records them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from dialogue_world import N_ITEMS, N_USERS, Backbone, Language, dataset, noise, oracle, reader
+
+from experiments import multi_turn
+from experiments.multi_turn import (
+    METRICS,
+    evaluate_dialogues,
+    log_name,
+    main,
+    metric_values,
+    outcomes,
+    summarise,
+)
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.evaluation.conversing import Setting
+from latentcrs_utils.evaluation.dialogues import Dialogue, read_dialogues
+from latentcrs_utils.language.chat_model import ScriptedTalker
+from tests.conversation.fakes import FakeModel, FakeScorer
+
+USERS = range(N_USERS)
+
+
+@pytest.fixture(scope="module")
+def world() -> Dataset:
+    return dataset()
+
+
+def held(*successes: int | None) -> list[Dialogue]:
+    return [Dialogue("B", user, 1, 0, success, ()) for user, success in enumerate(successes)]
+
+
+def test_the_table_by_hand() -> None:
+    by_seed = [
+        {"LatentCRS+": held(1, 3, 5, None), "deaf": held(None, 4, 5, None)},
+        {"LatentCRS+": held(1, 5, 5, None), "deaf": held(None, None, 5, None)},
+    ]
+    ours, deaf = summarise(by_seed).to_dicts()
+    assert (ours["system"], ours["n"]) == ("LatentCRS+", 4)
+    # user 1 succeeds within three turns for one of two seeds
+    assert ours["S@3"] == (1 + 0.5) / 4 and ours["S@5"] == 0.75
+    assert ours["AT"] == (1 + 4 + 5 + 5) / 4 and deaf["AT"] == (5 + 4.5 + 5 + 5) / 4
+    assert all(ours[f"{m}_low"] <= ours[m] <= ours[f"{m}_high"] for m in METRICS)
+    assert all(ours[f"{m}_gap"] == 0 for m in METRICS)
+    assert deaf["S@5_gap"] == pytest.approx(1.5 / 4 - 0.75)
+    assert deaf["AT_gap_low"] <= deaf["AT_gap"] == 1.125 <= deaf["AT_gap_high"]
+    alone = summarise(by_seed, reference="somebody else").to_dicts()[0]
+    assert alone["S@3_gap"] is None and alone["S@3"] == ours["S@3"]
+
+
+def test_all_users_alike_leave_no_doubt(world: Dataset) -> None:
+    systems = {"second turn": oracle(world, 2), "fourth turn": oracle(world, 4)}
+    dialogues = evaluate_dialogues(world, systems, USERS)
+    rows = {r["system"]: r for r in summarise([dialogues], reference="second turn").to_dicts()}
+    assert [rows["second turn"][m] for m in METRICS] == [1, 1, 2]
+    assert [rows["fourth turn"][m] for m in METRICS] == [0, 1, 4]
+    late = rows["fourth turn"]
+    assert (late["AT_low"], late["AT_high"]) == (4, 4)
+    assert (late["AT_gap_low"], late["AT_gap_high"]) == (2, 2) and late["S@3_gap"] == -1
+    assert metric_values(dialogues["fourth turn"], "S@4").sum() == N_USERS
+
+
+def test_each_system_and_setting_has_a_log(world: Dataset, tmp_path: Path) -> None:
+    systems = {"LatentCRS+": reader(), "noise": noise(0)}
+    for known in (None, 1):
+        setting = Setting("changes its mind", "plain", known=known)
+        dialogues = evaluate_dialogues(world, systems, USERS, setting, logs=tmp_path)
+        for name, of_system in dialogues.items():
+            assert (
+                read_dialogues(tmp_path / log_name("ml-fake", name, setting, N_USERS)) == of_system
+            )
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"ml-fake_{name}_30-users_changes-its-mind_plain_seed0_known-{known}.jsonl"
+        for name in ("LatentCRS+", "noise")
+        for known in ("1", "all")
+    ]
+
+
+def test_outcomes_are_one_digit_a_dialogue() -> None:
+    assert outcomes(held(3, None, 1, 5)) == "3015"
+
+
+@pytest.fixture
+def command(world: Dataset, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The command on the small world; what is fitted, and asked, is noted."""
+    asked: list[object] = []
+
+    class Noted(FakeModel):
+        def scores(self, S, x):
+            asked.append(len(S))
+            return super().scores(S, x)
+
+    def fit_all(data, language, *, seed, say):
+        asked.append(f"fit {seed}")
+        model = Noted(N_ITEMS)
+        return SimpleNamespace(
+            data=data, backbone=Backbone(), language=language, text_alone=model, fusion=model,
+            latentcrs=model, latentcrs_plus=model,
+        )  # fmt: skip
+
+    def simulate(data, *, seed, config):
+        if config.refusing_share:
+            asked.append(f"refusals {config.refusing_share}")
+
+    monkeypatch.setattr(multi_turn, "load_dataset", lambda name: world)
+    monkeypatch.setattr(multi_turn, "simulate_utterances", simulate)
+    monkeypatch.setattr(multi_turn, "embed", lambda utterances: Language())
+    monkeypatch.setattr(multi_turn, "fit_all", fit_all)
+    monkeypatch.setattr(multi_turn, "identity_of", lambda fitted: "small")
+    return asked
+
+
+def test_the_command_records_what_it_measures(
+    command: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "record.json"
+    arguments = [
+        "--users", "12", "--difficulty", "normal", "picky", "--level", "plain", "--seeds", "0",
+        "1", "--known", "0", "all", "--record", str(file), "--logs", str(tmp_path / "logs"),
+    ]  # fmt: skip
+    main(arguments)
+    written = json.loads(file.read_text())
+    assert written["command"].endswith(" ".join(arguments)) and written["users"] == 12
+    assert (written["simulator"], written["phrasing"]) == ("template", "test")
+    places = [(r["difficulty"], r["level"], r["known"]) for r in written["results"]]
+    assert places == [(d, "plain", k) for d in ("normal", "picky") for k in (0, "all")]
+    for result in written["results"]:
+        rows = {row["system"]: row for row in result["systems"]}
+        assert len(rows) == 9
+        assert all(r["S@3"] <= r["S@5"] and 1 <= r["AT"] <= 5 for r in rows.values())
+        assert rows["LatentCRS+"]["S@5_gap"] == 0 and rows["popularity"]["S@5_gap"] is not None
+        assert result["outcomes"].keys() == rows.keys()
+        for name, of_seeds in result["outcomes"].items():
+            turns = [[int(digit) for digit in of_seed] for of_seed in of_seeds]
+            assert np.shape(turns) == (2, 12)
+            found = np.not_equal(turns, 0)
+            assert rows[name]["S@5"] == pytest.approx(found.mean(), abs=1e-4)
+            counted = np.where(found, turns, 5)
+            assert rows[name]["AT"] == pytest.approx(counted.mean(), abs=1e-4)
+        bill = {(row["system"], row["purpose"]): row for row in result["ledger"]}
+        assert bill["LatentCRS+", "embedding"]["completion_tokens_a_turn"] == 1
+        assert ("popularity", "embedding") not in bill
+    assert "LatentCRS+" in capsys.readouterr().out
+    # two seeds, four settings, nine systems
+    assert len(list((tmp_path / "logs").iterdir())) == 2 * 4 * 9
+    # again: everything is in the logs
+    before = [entry for entry in command if isinstance(entry, int)]
+    main(arguments)
+    assert [entry for entry in command if isinstance(entry, int)] == before
+    again = json.loads(file.read_text())
+    assert again["results"] == written["results"]
+
+
+def test_readers_may_have_read_refusals_and_be_chosen_on_validation_users(
+    command: list[object], world: Dataset, tmp_path: Path
+) -> None:
+    logs, file = tmp_path / "logs", tmp_path / "r.json"
+    common = ["--systems", "text alone", "--users", "4", "--logs", str(logs)]
+    main([*common, "--record", str(file)])
+    assert not any(str(entry).startswith("refusals") for entry in command)
+    written = json.loads(file.read_text())
+    assert (written["split"], written["refusals_in_training"]) == ("test", 0)
+    main([*common, "--split", "valid", "--refusals", "0.5", "--record", str(file)])
+    assert command.count("refusals 0.5") == 1
+    written = json.loads(file.read_text())
+    assert (written["split"], written["refusals_in_training"]) == ("valid", 0.5)
+    assert written["phrasing"] == "valid"
+    tested, (folder,) = sorted(logs.glob("*.jsonl")), [p for p in logs.iterdir() if p.is_dir()]
+    (valid,) = folder.iterdir()
+    assert folder.name == "refusals-0.5" and len(tested) == 1
+    assert valid.name == tested[0].name.replace("4-users", "4-valid-users")
+    for dialogue in read_dialogues(valid):
+        assert dialogue.target == world.targets("valid")[dialogue.user]
+    with pytest.raises(SystemExit):
+        main([*common, "--refusals", "2"])
+
+
+def test_the_command_knows_its_systems(command: list[object], tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"There is no system 'GPT4'\. Known: popularity, item-kNN"
+    ):
+        main(["--systems", "LatentCRS", "GPT4"])
+    main(["--systems", "LatentCRS", "--users", "3", "--record", str(tmp_path / "r.json")])
+    (result,) = json.loads((tmp_path / "r.json").read_text())["results"]
+    assert [row["system"] for row in result["systems"]] == ["LatentCRS"]
+    assert result["systems"][0]["AT_gap"] is None
+
+
+def test_variants_that_ask_a_language_model_take_part_when_they_are_named(
+    command: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[str] = []
+    form = json.dumps({"genres": [], "not_genres": [], "years": []})
+
+    def talker(model: str) -> FakeScorer:
+        named.append(model)
+        return FakeScorer(*[form] * 200, words=("Western",))
+
+    monkeypatch.setattr(multi_turn, "LocalTalker", talker)
+    file, logs = tmp_path / "r.json", tmp_path / "logs"
+    common = ["--users", "6", "--level", "plain", "--record", str(file), "--logs", str(logs)]
+    main(["--systems", "LatentCRS+", *common])
+    assert named == []
+    asked = ["LatentCRS+ V", "LatentCRS+ F (model)"]
+    main(["--systems", "LatentCRS+", *asked, "--talker", "tiny", *common])
+    assert named == ["tiny"]
+    (result,) = json.loads(file.read_text())["results"]
+    rows = {row["system"]: row for row in result["systems"]}
+    assert list(rows) == ["LatentCRS+", *asked] and rows["LatentCRS+ V"]["S@5_gap"] is not None
+    bill = {(row["system"], row["purpose"]): row for row in result["ledger"]}
+    assert bill["LatentCRS+ V", "re-ranking"]["prompt_tokens_a_turn"] == 100
+    assert bill["LatentCRS+ F (model)", "extraction"]["prompt_tokens_a_turn"] == 50
+    # embedding and re-ranking together are what choosing the items takes
+    together = bill["LatentCRS+ V", "recommending"]["prompt_tokens_a_turn"]
+    embedded = bill["LatentCRS+", "embedding"]["prompt_tokens_a_turn"]
+    assert together > embedded > 0
+    assert (logs / "ml-fake_readings_Scripted.jsonl").exists()
+    written = json.loads(file.read_text())
+    assert written["talker"] == "Scripted" and written["rerank"]["n_candidates"] >= 2
+
+
+def test_a_language_model_may_play_the_users(
+    command: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talker = ScriptedTalker(["I would like to be surprised by you.", "Not those, please go on."])
+    monkeypatch.setattr(multi_turn, "LocalTalker", lambda model: talker)
+    file = tmp_path / "r.json"
+    main(["--systems", "LatentCRS", "--users", "3", "--prompted", "tiny", "--record", str(file)])
+    written = json.loads(file.read_text())
+    assert written["simulator"] == "prompt, tiny"
+    purposes = {row["purpose"] for row in written["results"][0]["ledger"]}
+    assert purposes == {"embedding", "scoring", "user", "recommending"}
+    assert np.any(["surprised" in message["content"] for call in talker.asked for message in call])

@@ -1,0 +1,261 @@
+"""The phrase book: pools that share nothing, words that no lexicon holds, slots that fit."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations
+from string import Formatter
+
+import pytest
+from rapidfuzz import fuzz
+
+from latentcrs_utils.constraints.lexicon import PLATFORM_WORDS, extract, lexicon_of
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.errors import DataError
+from latentcrs_utils.simulation.agenda import N_PLACES
+from latentcrs_utils.simulation.items import ERAS, MOODS, MOODS_OF, PRICE_STEPS, RELATIONS
+from latentcrs_utils.simulation.phrasings import (
+    DECADE_WORDS,
+    DOMAINS,
+    POOLS,
+    Domain,
+    all_pools,
+    phrase_book,
+    pool,
+)
+from latentcrs_utils.simulation.planner import REFUSED_OF
+
+# a paraphrase of one pool is no trivial edit of another pool's: on the words that carry meaning,
+# rapidfuzz's token_set_ratio (0..100) stays below this
+PARAPHRASE_BOUND = 70
+FRAME_BOUND = 82  # token_sort_ratio of whole frames, which are mostly function words
+FUNCTION_WORDS = """
+a about after all an and are around as at be but by day days decade era film first for from he her
+his how i i'll i'm in is it it's its last like made make makes me movie my no not of on one or
+picture she shot so some something than that the their them there they this time times to until was
+were what when where who whose with will would year years age
+"""
+# what every phrase about an album or a game may say
+FUNCTION_WORDS += " album game"
+GENRES = [(domain, genre) for domain in DOMAINS for genre in lexicon_of(domain).genres]
+# what a paraphrase must not name: genres and times for all, then what only shops have
+PARAPHRASED = {
+    "films": ["genres", "eras"], "games": ["genres", "eras", "platforms", "creators", "prices"],
+    "albums": ["genres", "eras", "prices"],
+}  # fmt: skip
+FILES = [(domain, file) for domain in DOMAINS for file in PARAPHRASED[domain]]
+# at least so many ways to say a genre (as a whole and as an ingredient), by pool
+AS_WHOLE = {"films": (6, 2, 3), "games": (4, 2, 3), "albums": (4, 2, 3)}
+IN_ALL = {"films": (12, 4, 6), "games": (6, 3, 5), "albums": (6, 3, 5)}
+
+
+def meaning(phrase: str) -> str:
+    words = re.findall(r"[a-z0-9'-]+", phrase.lower())
+    return " ".join(word for word in words if word not in FUNCTION_WORDS.split())
+
+
+def phrases(domain: Domain, *prefix: str) -> dict[str, list[str]]:
+    """All phrases under ``prefix``, by pool."""
+    entries = [e for path, e in all_pools(domain).items() if path[: len(prefix)] == prefix]
+    assert entries
+    return {name: [p for entry in entries for p in entry[name] if p] for name in POOLS}
+
+
+def alike(first: list[str], second: list[str]) -> list[tuple[str, str]]:
+    return [
+        (x, y)
+        for x in first
+        for y in second
+        if fuzz.token_set_ratio(meaning(x), meaning(y)) >= PARAPHRASE_BOUND
+    ]
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_pools_share_no_phrase(domain: Domain) -> None:
+    for file in phrase_book(domain).keys() - {"names"}:
+        by_pool = phrases(domain, file)
+        for one, other in combinations(POOLS, 2):
+            shared = {p.lower() for p in by_pool[one]} & {p.lower() for p in by_pool[other]}
+            assert not shared, (file, shared)
+
+
+@pytest.mark.parametrize(("domain", "genre"), GENRES)
+def test_no_genre_paraphrase_is_a_light_edit_of_another_pools(domain: Domain, genre: str) -> None:
+    by_pool = phrases(domain, "genres", genre)
+    for one, other in combinations(POOLS, 2):
+        assert alike(by_pool[one], by_pool[other]) == []
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_nothing_else_is_a_light_edit_of_another_pools(domain: Domain) -> None:
+    # platforms and brands are compared each with itself: "Sony" stands in many of them
+    files = ("platforms", "creators", "prices")
+    by_entry = [(file, key) for file in files for key in phrase_book(domain).get(file, {})]
+    for prefix in [("moods",), ("eras",), *by_entry]:
+        by_pool = phrases(domain, *prefix)
+        for one, other in combinations(POOLS, 2):
+            assert alike(by_pool[one], by_pool[other]) == [], prefix
+
+
+def test_the_bound_would_catch_a_light_edit() -> None:
+    assert alike(["a film about a haunted old house"], ["something in a haunted house"])
+    assert not alike(["something with vampires and blood"], ["a film with zombies at the window"])
+
+
+@pytest.mark.parametrize("file", ["frames", "replies"])
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_no_frame_is_a_light_edit_of_another_pools(domain: Domain, file: str) -> None:
+    entries = [e for path, e in all_pools(domain).items() if path[0] == file and path[1] != "place"]
+    by_pool = {name: [p for entry in entries for p in entry[name] if p] for name in POOLS}
+    close = [
+        (x, y)
+        for one, other in combinations(POOLS, 2)
+        for x in by_pool[one]
+        for y in by_pool[other]
+        if fuzz.token_sort_ratio(x, y) >= FRAME_BOUND
+    ]
+    assert close == []
+
+
+@pytest.mark.parametrize(("domain", "file"), FILES)
+def test_no_paraphrase_holds_a_word_of_the_lexicon(domain: Domain, file: str) -> None:
+    lexicon = lexicon_of(domain)
+    found = {
+        p: extract(p, lexicon).conditions
+        for of_pool in phrases(domain, file).values()
+        for p in of_pool
+        if extract(p, lexicon)
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(("domain", "genre"), GENRES)
+def test_every_genre_is_paraphrased_often_enough(domain: Domain, genre: str) -> None:
+    for prefix, wanted in ((("film",), AS_WHOLE), ((), IN_ALL)):
+        of_pools = phrases(domain, "genres", genre, *prefix)
+        for name, least in zip(POOLS, wanted[domain], strict=True):
+            assert len(set(of_pools[name])) >= least, name
+
+
+def test_the_book_covers_the_catalogue(data: Dataset) -> None:
+    genres = set(data.items["genres"].explode().drop_nulls())
+    decades = {str(year // 10 * 10) for year in data.items["year"].drop_nulls()}
+    book = all_pools()
+    assert len(genres) == 18
+    for genre in genres:
+        assert {("genres", genre, form) for form in ("film", "touch")} <= set(book)
+        assert {("plain", genre, form) for form in ("film", "many")} <= set(book)
+    assert {("eras", era) for era in decades | set(ERAS)} <= set(book)
+    assert {int(decade) for decade in decades} <= set(DECADE_WORDS)
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_the_book_and_the_code_know_the_same(domain: Domain) -> None:
+    book = set(all_pools(domain))
+    genres = set(lexicon_of(domain).genres)
+    for form, file in (
+        ("film", "genres"),
+        ("touch", "genres"),
+        ("film", "plain"),
+        ("many", "plain"),
+    ):
+        with_form = {path[1] for path in book if path[0] == file and path[-1] == form}
+        assert with_form - {"any other"} == genres, (file, form)
+    moods = {path[1] for path in book if path[0] == "moods"}
+    assert moods == {*MOODS_OF[domain], "any"}
+    assert set(REFUSED_OF[domain]) <= genres
+    relations = {path[2] for path in book if path[:2] == ("frames", "by example")}
+    of_shops = {"cheaper", "same creator"}
+    assert relations >= set(RELATIONS) - (of_shops if domain == "films" else set())
+    if domain != "films":
+        assert {path[1] for path in book if path[0] == "prices"} == set(map(str, PRICE_STEPS))
+        named = phrase_book(domain)["names"]["genres"]
+        assert set(named.values()) <= genres and not set(named) & genres
+
+
+def test_every_platform_has_names_and_nicknames() -> None:
+    book = phrase_book("games")
+    assert set(book["platforms"]) == set(book["platform_names"]) == set(PLATFORM_WORDS)
+    assert set(book["names"]["platforms"].values()) <= set(PLATFORM_WORDS)
+    assert set(book["names"]["creators"].values()) <= set(book["creators"])
+
+
+def test_a_mood_belongs_to_one_domain() -> None:
+    assert len(MOODS) == sum(map(len, MOODS_OF.values()))
+
+
+def slots(frame: str) -> list[str]:
+    return [name for _, name, _, _ in Formatter().parse(frame) if name is not None]
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_frames_have_exactly_the_slots_of_their_use(domain: Domain) -> None:
+    wanted = {
+        "genre": ["touch"], "not": ["touch"], "time": ["era"], "like": ["title"],
+        "restate": ["film"], "nothing": [], "two": ["other", "title"],
+        "platform": ["fact"], "creator": ["fact"], "price": ["fact"],
+        **{kind: [] for kind in RELATIONS},
+    }  # fmt: skip
+    asks = {"plain": ["film"], "paraphrased": ["film"], "by example": ["rel", "title"], "vague": []}
+    checked = 0
+    for path, entry in all_pools(domain).items():
+        if path[0] != "frames":
+            continue
+        level, use = path[1:3]
+        expected = asks[level] if use == "ask" else wanted[use]
+        for frame in (f for name in POOLS for f in entry[name]):
+            assert sorted(slots(frame)) == expected, (path, frame)
+            checked += 1
+    assert checked > 200
+
+
+REPLY_SLOTS = {
+    "not": {"touch"}, "time": {"era"}, "genre": {"film"}, "like": {"title"},
+    "platform": {"fact"}, "creator": {"fact"}, "price": {"fact"}, "mood": set(), "any": set(),
+}  # fmt: skip
+REPLIES = {path: e for path, e in all_pools().items() if path[0] == "replies"}
+
+
+def test_replies_have_exactly_the_slots_of_their_use() -> None:
+    uses: dict[str, set[str]] = {}
+    for (_, kind, use), entry in REPLIES.items():
+        uses.setdefault(kind, set()).add(use)
+        expected = set() if kind == "place" else set(REPLY_SLOTS[use])
+        if kind in ("refuse", "repeat") and use != "mood":
+            expected.add("which")
+        if kind == "change" and expected:
+            expected.add("old")
+        for frame in (f for name in POOLS for f in entry[name]):
+            assert set(slots(frame)) == expected, (kind, use, frame)
+    assert uses == {
+        "place": {*map(str, range(1, N_PLACES + 1)), "several"},
+        "refuse": {"not", "time", "platform", "price"},
+        "repeat": {"genre", "not", "time", "platform", "creator", "price", "like", "mood"},
+        "change": {"genre", "like", "mood", "any"},
+        "accept": {"any"},
+    }
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_a_lexicon_reads_replies_as_they_are_meant(domain: Domain) -> None:
+    """Without words of its own, and what is denied as denied: "plain" stays its home game."""
+    lexicon = lexicon_of(domain)
+    genre, old = list(lexicon.genres)[:2]
+    checked = 0
+    for (_, kind, use), entry in REPLIES.items():
+        words = dict.fromkeys(("which", "title", "fact", "era", "old"), "it")
+        meant = set()
+        if use in ("genre", "not"):
+            words |= {"touch": genre, "film": genre, "old": old}
+            meant = {f"not genre={genre}" if use == "not" else f"genre={genre}"}
+            meant |= {f"not genre={old}"} if kind == "change" else set()
+        for frame in (f for name in POOLS for f in entry[name]):
+            text = frame.format(**words)
+            assert set(extract(text, lexicon).conditions) == meant, (kind, use, text)
+            checked += 1
+    assert checked > 80
+
+
+def test_an_unknown_entry_is_named() -> None:
+    with pytest.raises(DataError, match="genres > Soap > film > train"):
+        pool("train", "genres", "Soap", "film")

@@ -1,0 +1,169 @@
+"""What one process and two must do alike: small trainings, an embedding, a command.
+
+``python tests/support/process_jobs.py OUT MODEL`` in one process, ``torchrun --nproc_per_node 2 …`` in two;
+``--notebook`` starts the two as a notebook does. The main process writes OUT (JSON).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import polars as pl
+import torch
+
+import latentcrs_utils.behavior.pretraining as command
+from latentcrs_utils.behavior import pretraining
+from latentcrs_utils.config import BackboneConfig
+from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.language.embedder import Embedder
+from latentcrs_utils.support.processes import join, leave
+
+BASE = BackboneConfig(
+    hidden=16, n_layers=1, max_length=6, batch_size=15, n_epochs=3, dropout=0.0, learning_rate=1e-2,
+    n_negatives=20, n_intent_prototypes=4,
+)  # fmt: skip
+TRAININGS = {
+    "ce": BASE,
+    "sampled": replace(BASE, loss="sampled"),
+    # 61 windows in batches of 15: the last batch has one row, so one process has none
+    "bce, contrasts": replace(BASE, loss="bce", contrast="Hybrid", windows="last"),
+    "bfloat16": replace(BASE, precision="bfloat16"),
+    "dropout": replace(BASE, dropout=0.3),
+}
+TEXTS = [f"{'a quiet film ' * (n % 7)}about number {n}" for n in range(23)]
+
+
+def world() -> Dataset:
+    """61 users on a circle of 40 items, with some noise."""
+    rng = np.random.default_rng(0)
+    rows = [
+        ((rng.integers(40) + np.arange(n) + (rng.random(n) < 0.2) * rng.integers(40, size=n)) % 40)
+        + 1
+        for n in rng.integers(4, 20, size=61)
+    ]
+    items = pl.DataFrame(
+        {
+            "item": pl.Series(range(1, 41), dtype=pl.Int32),
+            "raw_item": [str(i) for i in range(1, 41)],
+            "title": [f"Film {i}" for i in range(1, 41)],
+            "year": [1960 + i for i in range(40)],
+            "genres": [["Drama"]] * 40,
+        }
+    )
+    users = pl.DataFrame(
+        {"user": pl.Series(range(61), dtype=pl.Int32), "raw_user": [str(u) for u in range(61)]}
+    )
+    return Dataset("world", items, users, Sequences.from_lists(rows), {}, "world-of-61")
+
+
+def digest(state: dict[str, torch.Tensor]) -> str:
+    """Sha256 over the bits of all tensors."""
+    together = hashlib.sha256()
+    for name in sorted(state):
+        together.update(state[name].numpy().tobytes())
+    return together.hexdigest()
+
+
+def train(config: BackboneConfig, *, reuse: bool = False) -> dict[str, Any]:
+    """Pretrain; the curve without times, the bits of the weights, and by how many."""
+    backbone = pretraining.pretrain(world(), config, reuse=reuse)
+    curve = [{k: v for k, v in row.items() if k != "seconds"} for row in backbone.curve]
+    state = digest(backbone.encoder.state_dict())
+    return {"curve": curve, "digest": state, "processes": backbone.facts["processes"]}
+
+
+@contextmanager
+def interrupted_at(epoch: int) -> Iterator[None]:
+    """Stop a training while it validates after this epoch, in every process."""
+    real, calls = pretraining.validate, iter(range(1, 100))
+
+    def stop(*given: Any) -> float:
+        if next(calls) == epoch:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    with patch.object(pretraining, "validate", stop):
+        yield
+
+
+def interrupted(config: BackboneConfig) -> dict[str, Any]:
+    """Train twice: the first is stopped in the midst of its third epoch."""
+    # a key of its own in the cache; the training is the same, for it is shorter than any patience
+    config = replace(config, patience=config.patience + 1)
+    try:
+        with interrupted_at(3):
+            train(config, reuse=True)
+    except KeyboardInterrupt:
+        return train(config, reuse=True)
+    raise AssertionError("nothing was interrupted")
+
+
+def all_jobs(model: str) -> dict[str, Any]:
+    """Everything that is compared."""
+    processes = join()
+    results: dict[str, Any] = {name: train(config) for name, config in TRAININGS.items()}
+    results["interrupted"] = interrupted(TRAININGS["dropout"])
+    for name, reuse in (
+        ("embedding", True),
+        ("from the cache", True),
+        ("afresh", False),
+    ):
+        embedder = Embedder(model, dtype="float32", batch_size=4, reuse=reuse)
+        vectors = embedder.embed(TEXTS)
+        # the same in every process
+        everywhere = processes.merge({processes.number: digest({"vectors": vectors})})
+        results[name] = sorted(set(everywhere.values()))
+    results["processes"] = processes.count
+    results["numbers"] = sorted(processes.merge({processes.number: os.getpid()}))
+    results["pids"] = len(set(processes.merge({processes.number: os.getpid()}).values()))
+    return results
+
+
+def run_command(expected: int) -> dict[str, Any]:
+    """The command line on the generated world, two epochs, and what it says."""
+    arguments = ["--data", "synthetic", "--set", "n_epochs=1", "hidden=8", "n_layers=1"]
+    printed = StringIO()
+    with redirect_stdout(printed):
+        status = command.main([*arguments, "--expect-processes", str(expected)])
+    return {"status": status, "printed": printed.getvalue()}
+
+
+def job(out: str, model: str, expected: int | None = None) -> None:
+    """Do everything; the main process writes what came out."""
+    results = all_jobs(model)
+    main = join().is_main
+    if expected is not None:
+        results["command"] = run_command(expected)
+    if main:
+        Path(out).write_text(json.dumps(results), encoding="utf-8")
+    leave(wait=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out")
+    parser.add_argument("model")
+    parser.add_argument("--expected", type=int)
+    parser.add_argument("--notebook", action="store_true")
+    options = parser.parse_args()
+    if options.notebook:
+        from accelerate import notebook_launcher
+
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        notebook_launcher(job, (options.out, options.model), num_processes=2, use_port=port)
+    else:
+        job(options.out, options.model, options.expected)

@@ -1,0 +1,211 @@
+"""Jobs for processes that are killed: small but real trainings that report every step they do.
+
+A process waits after each step for permission to go on, so whoever starts it decides in the midst
+of which step it dies, however fast the machine is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from latentcrs_utils.baselines import direct
+from latentcrs_utils.behavior.pretraining import pretrain
+from latentcrs_utils.config import BackboneConfig, DirectConfig, EMConfig
+from latentcrs_utils.em.model import fit_em
+from latentcrs_utils.language import embedder
+from latentcrs_utils.support import artifacts, progress
+from tests.em.small_world import Language, anchors, backbone, dataset
+
+context = get_context("forkserver")
+# imported once, so that a process is there in no time
+context.set_forkserver_preload(
+    [
+        "pytest",
+        "latentcrs_utils.baselines.direct",
+        "latentcrs_utils.language.embedder",
+        "sklearn.cluster",
+        "transformers.models.llama.modeling_llama",
+        "transformers.models.auto.modeling_auto",
+        "transformers.models.auto.tokenization_auto",
+    ]
+)
+
+BACKBONE = BackboneConfig(
+    hidden=8, n_layers=1, n_heads=1, max_length=8, batch_size=16, n_epochs=9, patience=4,
+    n_intent_prototypes=4, warmup_epochs=2, learning_rate=5e-3,
+)  # fmt: skip
+EM = EMConfig(
+    learning_rate=1e-2, dropout=0.3, batch_size=64, n_epochs_q=3, n_epochs_generative=4,
+    n_epochs_alternate=5, patience=3,
+)  # fmt: skip
+TEXTS = [f"a film about {i} ships{' and more' * (i % 7)}" for i in range(60)]
+
+
+def _pretrain(**changes: Any) -> tuple[dict, list]:
+    trained = pretrain(dataset(), replace(BACKBONE, **changes), seed=5)
+    return trained.encoder.state_dict(), trained.curve
+
+
+def _fit(**changes: Any) -> tuple[dict, list]:
+    data = dataset()
+    encoder = backbone(data)
+    points = anchors(encoder.encode(data.histories("train")))
+    model = fit_em(data, encoder, points, Language(data), replace(EM, **changes), seed=5)
+    state = {f"generative.{name}": t for name, t in model.generative.state_dict().items()}
+    state |= {f"inference.{name}": t for name, t in model.inference.state_dict().items()}
+    return state, model.curve
+
+
+def _fuse() -> tuple[dict, list]:
+    data = dataset()
+    config = DirectConfig(learning_rate=1e-2, n_epochs=8, patience=3, batch_size=64)
+    model = direct.fit_fusion(data, backbone(data), Language(data), config=config, seed=5)
+    return model.scorer.state_dict(), model.curve
+
+
+def _embed(folder: str) -> tuple[dict, list]:
+    model = embedder.Embedder(folder, dtype="bfloat16", batch_size=4)
+    return {"vectors": model.embed(TEXTS)}, []
+
+
+JOBS: dict[str, Callable[..., tuple[dict, list]]] = {
+    "backbone": _pretrain,
+    "backbone with both contrasts": lambda: _pretrain(loss="bce", contrast="Hybrid"),
+    "LatentCRS": _fit,
+    "LatentCRS+, sampled candidates": lambda: _fit(
+        residual=True, n_negatives=5, form="logit", e_step="exact"
+    ),
+    "fusion without intents": _fuse,
+    "embedding": _embed,
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished job says: hash of all bits, the curve without times, notes, steps done."""
+
+    digest: str
+    curve: list[dict]
+    notes: list[str]
+    n_steps: int
+
+
+class Run:
+    """A job in a process of its own.
+
+    Args:
+        job: name in `JOBS`.
+        cache: the run's `LATENTCRS_CACHE`.
+        options: of the job.
+        die_at: a file's suffix and a number, e.g. (".checkpoint", 3): the process kills itself when
+            the third file of that kind is half written; or ("discard", 1): just before the first
+            checkpoint is removed.
+    """
+
+    def __init__(self, job: str, cache: Path, *, die_at: tuple[str, int] | None = None, **options):
+        self.line, other = context.Pipe()
+        self.process = context.Process(target=_work, args=(job, options, str(cache), other, die_at))
+        self.process.start()
+        other.close()
+
+    def until(self, step: int | None = None) -> Outcome | None:
+        """Let it work until it has done a step, or (`None`) to its end; `None` if it died."""
+        try:
+            while not isinstance(said := self.line.recv(), Outcome):
+                if said == step:
+                    return None
+                self.line.send("go on")
+        except (EOFError, ConnectionError):
+            self.process.join()
+            return None
+        self.process.join()
+        return said
+
+    def kill(self, delay: float = 0.0) -> None:
+        """Kill it in the step after the one it waits at, `delay` seconds into it."""
+        self.line.send("go on")
+        time.sleep(delay)
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.join()
+        assert self.process.exitcode == -signal.SIGKILL
+
+
+def _work(
+    job: str, options: dict, cache: str, line: Connection, die_at: tuple[str, int] | None
+) -> None:
+    os.environ["LATENTCRS_CACHE"] = cache
+    os.environ["LATENTCRS_PROGRESS"] = "0"
+    torch.set_num_threads(1)
+    notes: list[str] = []
+    progress.logger.setLevel("INFO")
+    progress.logger.addFilter(lambda record: notes.append(record.getMessage()) or False)
+    n_steps = 0
+
+    def step(*_: object) -> None:
+        nonlocal n_steps
+        n_steps += 1
+        line.send(n_steps)
+        line.recv()
+
+    register_optimizer_step_post_hook(step)
+    real = embedder.last_hidden_states
+    embedder.last_hidden_states = lambda *given: (step(), real(*given))[1]
+    if die_at is not None:
+        _die_while_writing(*die_at)
+    state, curve = JOBS[job](**options)
+    line.send(Outcome(digest(state), without_seconds(curve), notes, n_steps))
+
+
+def digest(state: dict[str, torch.Tensor]) -> str:
+    """Hash of every name, shape, type and bit."""
+    whole = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        whole.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        whole.update(tensor.contiguous().numpy().tobytes())
+    return whole.hexdigest()
+
+
+def without_seconds(curve: list[dict]) -> list[dict]:
+    """The curve without the times."""
+    return [{key: row[key] for key in row if key != "seconds"} for row in curve]
+
+
+def _die_while_writing(suffix: str, number: int) -> None:
+    """Make this process kill itself at the given moment."""
+    left = number
+    whole, discard = artifacts.atomic_path, artifacts.Checkpoint.discard
+
+    def count() -> bool:
+        nonlocal left
+        left -= 1
+        return left == 0
+
+    @contextmanager
+    def dying_path(target: Path) -> Iterator[Path]:
+        with whole(target) as temporary:
+            yield temporary
+            if target.suffix == suffix and count():
+                content = temporary.read_bytes()
+                temporary.write_bytes(content[: len(content) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def dying_discard(checkpoint: artifacts.Checkpoint) -> None:
+        if suffix == "discard" and count():
+            os.kill(os.getpid(), signal.SIGKILL)
+        discard(checkpoint)
+
+    artifacts.atomic_path = dying_path
+    artifacts.Checkpoint.discard = dying_discard

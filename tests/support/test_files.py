@@ -1,0 +1,146 @@
+"""Files and folders are whole or absent, and what killed writers left does not pile up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from latentcrs_utils.support import files
+from latentcrs_utils.support.files import atomic_folder, atomic_path, remove_abandoned
+
+
+def test_atomic_path_keeps_the_old_file_when_the_block_fails(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "file.txt"
+    with atomic_path(target) as temporary:
+        temporary.write_text("old")
+
+    def fail_half_way() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text("half of the ne")
+            raise ValueError("no space")
+
+    with pytest.raises(ValueError, match="no space"):
+        fail_half_way()
+    assert target.read_text() == "old"
+    assert [file.name for file in target.parent.iterdir()] == ["file.txt"]
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from latentcrs_utils import files
+with getattr(files, sys.argv[1])(Path(sys.argv[2])) as temporary:
+    (temporary / "part" if temporary.is_dir() else temporary).write_text("half")
+    print("half", flush=True)
+    time.sleep(600)
+"""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def half_written(kind: str, target: Path) -> subprocess.Popen:
+    """A process that has written half of the target and stays so."""
+    command = [sys.executable, "-c", WRITER, kind, str(target)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "half\n"
+    return process
+
+
+def write(kind: str, target: Path) -> None:
+    with getattr(files, kind)(target) as temporary:
+        (temporary / "part" if kind == "atomic_folder" else temporary).write_text("whole")
+
+
+@pytest.mark.parametrize("kind", ["atomic_path", "atomic_folder"])
+def test_what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays(
+    kind: str, tmp_path: Path
+) -> None:
+    target = tmp_path / "a [strange] name"
+    living, killed = half_written(kind, target), half_written(kind, target)
+    try:
+        killed.kill()
+        assert killed.wait() == -signal.SIGKILL
+        assert len(names(tmp_path)) == 2 and not target.exists()
+        write(kind, target)
+        assert len(names(tmp_path)) == 2 and target.exists()
+    finally:
+        living.kill()
+        living.wait()
+    remove_abandoned(target)
+    assert names(tmp_path) == [target.name]
+    content = target / "part" if kind == "atomic_folder" else target
+    assert content.read_text() == "whole"
+
+
+def test_the_first_of_two_folders_stays(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    with atomic_folder(target) as late:
+        (late / "file").write_text("late")
+        with atomic_folder(target) as early:
+            (early / "file").write_text("early")
+    assert (target / "file").read_text() == "early"
+    assert names(tmp_path) == ["folder"]
+
+
+def test_a_folder_that_cannot_be_put_in_its_place_is_an_error(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    target.write_text("a file is in the way")
+
+    def make() -> None:
+        with atomic_folder(target) as temporary:
+            (temporary / "file").write_text("content")
+
+    with pytest.raises(OSError, match="folder"):
+        make()
+    assert names(tmp_path) == ["folder"] and target.is_file()
+
+
+@pytest.mark.parametrize("without", ["module", "support"])
+def test_without_locks_only_what_is_old_is_removed(
+    without: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError("no locks available")
+
+    if without == "module":
+        monkeypatch.setattr(files, "fcntl", None)
+    else:
+        monkeypatch.setattr(files.fcntl, "flock", unsupported)
+    target = tmp_path / "file"
+    old, young = tmp_path / ".file.1.part", tmp_path / ".file.2.part"
+    for part in (old, young):
+        part.write_text("half")
+    os.utime(old, (0, 0))
+    write("atomic_path", target)
+    assert names(tmp_path) == [".file.2.part", "file"]
+    assert target.read_text() == "whole"
+
+
+def test_many_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    errors: list[Exception] = []
+
+    def work(letter: str) -> None:
+        try:
+            for _ in range(60):
+                with atomic_path(target) as temporary:
+                    temporary.write_text(letter * 5000)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(letter,)) for letter in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert names(tmp_path) == ["file"]
+    assert target.read_text() in {letter * 5000 for letter in "abcd"}

@@ -1,0 +1,194 @@
+"""Two processes on the CPU beside one: there are two, they share the work, the result is one's.
+
+The two are started by torchrun, and once as a notebook starts them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import latentcrs_utils.behavior.pretraining as command
+from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.support.processes import ALONE, Processes, expect, join
+from tests.language.tiny_model import make_tiny_model
+
+JOBS = Path(__file__).with_name("process_jobs.py")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node")
+
+
+def launch(folder: Path, model: Path, *start: str, options: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Run the jobs in a cache of their own; returns what the main process wrote."""
+    out = folder / "out.json"
+    environment = {
+        **os.environ,
+        "LATENTCRS_CACHE": str(folder / "cache"),
+        "LATENTCRS_DEVICE": "cpu",
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [*start, str(JOBS), str(out), str(model), *options],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    # only the main process wrote, and what it wrote is whole
+    kinds = {file.suffix for file in (folder / "cache").rglob("*") if file.is_file()}
+    assert kinds <= {".safetensors", ".json", ".sqlite"}, kinds
+    return json.loads(out.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
+    model = make_tiny_model(tmp_path_factory.mktemp("model"))
+    return {
+        1: launch(
+            tmp_path_factory.mktemp("one"), model, sys.executable, options=("--expected", "1")
+        ),
+        2: launch(
+            tmp_path_factory.mktemp("two"), model, *TORCHRUN, "2", options=("--expected", "2")
+        ),
+    }
+
+
+def test_there_were_two(runs: dict[int, dict[str, Any]]) -> None:
+    for count, run in runs.items():
+        assert run["processes"] == run["pids"] == count
+        assert run["numbers"] == list(range(count))
+        assert run["ce"]["processes"] == count
+
+
+@pytest.mark.parametrize("training", ["ce", "sampled", "bce, contrasts"])
+def test_two_processes_learn_what_one_does(runs: dict[int, dict[str, Any]], training: str) -> None:
+    one, two = (run[training]["curve"] for run in runs.values())
+    assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-4)
+    assert [row["valid NDCG@20"] for row in two] == pytest.approx(
+        [row["valid NDCG@20"] for row in one], abs=2e-3
+    )
+    assert one[2]["loss"] < 0.97 * one[0]["loss"]
+
+
+def test_bfloat16_learns_as_float32_does(runs: dict[int, dict[str, Any]]) -> None:
+    for run in runs.values():
+        low, full = ([row["loss"] for row in run[name]["curve"]] for name in ("bfloat16", "ce"))
+        assert low == pytest.approx(full, rel=0.01)
+        assert low != full
+
+
+def test_dropout_differs_but_learns_as_much(runs: dict[int, dict[str, Any]]) -> None:
+    one, two = ([row["loss"] for row in run["dropout"]["curve"]] for run in runs.values())
+    assert one != two
+    assert two == pytest.approx(one, rel=0.05)
+
+
+def test_an_interrupted_training_of_two_ends_as_if_it_had_not_been(
+    runs: dict[int, dict[str, Any]],
+) -> None:
+    for run in runs.values():
+        assert run["interrupted"] == run["dropout"]
+
+
+def test_two_processes_embed_to_the_bits_of_one(runs: dict[int, dict[str, Any]]) -> None:
+    for name in ("embedding", "from the cache", "afresh"):
+        assert len(runs[2][name]) == 1, "all processes have all vectors"
+        assert runs[1]["embedding"] == runs[2][name]
+
+
+def test_the_command_says_how_many_there_are(runs: dict[int, dict[str, Any]]) -> None:
+    for count, words in ((1, "1 process on cpu"), (2, "2 processes on cpu")):
+        assert runs[count]["command"]["status"] == 0
+        assert words in runs[count]["command"]["printed"]
+        assert f"trained by {count} on cpu" in runs[count]["command"]["printed"]
+
+
+def test_a_notebook_starts_two(runs: dict[int, dict[str, Any]], tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    run = launch(tmp_path, model, sys.executable, options=("--notebook",))
+    assert run["processes"] == run["pids"] == 2
+    assert run["ce"] == runs[2]["ce"]
+    assert run["embedding"] == runs[1]["embedding"]
+
+
+def test_fewer_processes_than_expected_stop_the_command(
+    capsys: pytest.CaptureFixture, empty_cache: Path
+) -> None:
+    assert command.main(["--data", "synthetic", "--expect-processes", "2"]) == 2
+    assert "2 processes were expected, but there are 1." in capsys.readouterr().err
+    assert not list(empty_cache.rglob("*.safetensors"))
+
+
+def test_expectations() -> None:
+    expect(ALONE, None)
+    expect(ALONE, 1)
+    with pytest.raises(ConfigError, match="torchrun --nproc_per_node 3"):
+        expect(ALONE, 3)
+
+
+def test_alone_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert join() is ALONE
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert join() is ALONE
+    x = torch.arange(6.0).view(3, 2)
+    assert ALONE.is_main
+    assert ALONE.rejoin(x, 3) is x
+    assert ALONE.total([x])[0] is x
+    assert torch.equal(x[ALONE.share], x)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_shares_are_all_rows_once(count: int) -> None:
+    rows = torch.arange(7)
+    shares = [rows[Processes(number, count).share] for number in range(count)]
+    assert sorted(torch.cat(shares).tolist()) == rows.tolist()
+    assert max(map(len, shares)) == math.ceil(7 / count)
+
+
+def test_a_gradient_of_the_joined_batch_goes_to_the_own_share() -> None:
+    class Fake:
+        """Another process that sends the same rows, doubled."""
+
+        def gather(self, own: torch.Tensor) -> torch.Tensor:
+            return torch.cat([own, 2 * own])
+
+    own = torch.tensor([[1.0], [3.0]], requires_grad=True)
+    whole = Processes(0, 2, Fake()).rejoin(own, 3)
+    assert whole.tolist() == [[1.0], [2.0], [3.0]]
+    (whole * torch.tensor([[5.0], [7.0], [11.0]])).sum().backward()
+    assert own.grad is not None
+    assert own.grad.tolist() == [[5.0], [11.0]]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("los=ce", "with one of the names hidden"),
+        ("loss", "NAME=VALUE"),
+        ("hidden=wide", "hidden is a int"),
+        ("loss=softmax", "is not one of ce"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_sentence(
+    change: str, complaint: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert command.main(["--data", "synthetic", "--set", change]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_settings_become_hyper_parameters() -> None:
+    config = command.changed(
+        command.BackboneConfig(),
+        ["loss=sampled", "dropout=0", "n_negatives=7", "precision=bfloat16"],
+    )
+    assert (config.loss, config.dropout, config.n_negatives) == ("sampled", 0, 7)
+    assert config.precision == "bfloat16"

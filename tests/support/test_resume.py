@@ -1,0 +1,207 @@
+"""Killed and run again: the same result, bit by bit, and nothing half-written left behind."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from latentcrs_utils.language import embedder
+from latentcrs_utils.language.embedder import VectorStore
+from tests.language.tiny_model import make_tiny_model
+from tests.support.resume_jobs import JOBS, Outcome, Run, digest, without_seconds
+
+TRAININGS = [job for job in JOBS if job != "embedding"]
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    """Options of the jobs that need some."""
+    return {"embedding": {"folder": make_tiny_model(tmp_path_factory.mktemp("model") / "tiny")}}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, options: dict) -> dict[str, Outcome]:
+    """Every job, run once to its end."""
+    runs = {job: Run(job, tmp_path_factory.mktemp("whole"), **options.get(job, {})) for job in JOBS}
+    return {job: run.until() for job, run in runs.items()}
+
+
+def left(cache: Path) -> set[str]:
+    """Suffixes of the files in a cache, hashes of model folders aside."""
+    files = [file for file in cache.rglob("*") if file.is_file()]
+    return {file.suffix for file in files if not file.name.endswith(".sha256.json")}
+
+
+def same(one: Outcome, other: Outcome) -> bool:
+    return one.digest == other.digest and one.curve == other.curve
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_killed_at_random_until_it_ends_with_the_same_result(
+    job: str, undisturbed: dict, options: dict, tmp_path: Path
+) -> None:
+    rng = random.Random(job)
+    whole, done, n_killed = undisturbed[job], None, 0
+    while done is None:
+        run = Run(job, tmp_path, **options.get(job, {}))
+        done = run.until(rng.randint(1, whole.n_steps // 2))
+        if done is None:
+            run.kill(delay=rng.choice([0, rng.uniform(0, 0.03)]))
+            n_killed += 1
+    assert same(done, whole)
+    # at least the first run died, as it may do half of the steps; and its work was not lost
+    assert n_killed >= 1
+    assert done.n_steps < whole.n_steps
+    assert left(tmp_path) == ({".sqlite"} if job == "embedding" else {".safetensors", ".json"})
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        (".checkpoint", 1),
+        (".checkpoint", 7),
+        (".safetensors", 1),
+        (".safetensors", 2),
+        (".json", 2),
+        ("discard", 2),
+    ],
+    ids=lambda moment: "{}-{}".format(*moment),
+)
+def test_killed_in_the_midst_of_writing(
+    moment: tuple[str, int], undisturbed: dict, tmp_path: Path
+) -> None:
+    # the job makes two artifacts: the first of each kind of file is the backbone's
+    killed = Run("LatentCRS", tmp_path, die_at=moment)
+    assert killed.until() is None and killed.process.exitcode == -signal.SIGKILL
+    assert (".part" in left(tmp_path)) == (moment[0] != "discard")
+    done = Run("LatentCRS", tmp_path).until()
+    assert same(done, undisturbed["LatentCRS"])
+    assert left(tmp_path) == {".safetensors", ".json"}
+    if moment[1] > 1:
+        assert done.n_steps < undisturbed["LatentCRS"].n_steps
+        assert any("goes on after" in said or "loaded" in said for said in done.notes)
+
+
+def test_killed_at_each_write_over_and_over(undisturbed: dict, tmp_path: Path) -> None:
+    job = "LatentCRS+, sampled candidates"
+    for number in (2, 1, 3, 2):
+        assert Run(job, tmp_path, die_at=(".checkpoint", number)).until() is None
+    # what a killed writer left goes with the next writing of the same file
+    assert len(list(tmp_path.rglob("*.part"))) <= 2
+    assert same(Run(job, tmp_path).until(), undisturbed[job])
+    assert left(tmp_path) == {".safetensors", ".json"}
+
+
+def test_two_at_once_and_one_is_killed(undisturbed: dict, tmp_path: Path) -> None:
+    job = "backbone"
+    n_steps = undisturbed[job].n_steps
+    slow, fast = Run(job, tmp_path), Run(job, tmp_path)
+    assert fast.until(n_steps // 2) is None
+    assert slow.until(n_steps // 3) is None
+    slow.kill()
+    third = Run(job, tmp_path)
+    assert third.until(2) is None
+    fast.line.send("go on")
+    assert same(fast.until(), undisturbed[job])
+    # the result is there; the third goes on writing checkpoints for a while, and dies
+    assert third.process.is_alive()
+    third.kill(delay=0.01)
+    last = Run(job, tmp_path).until()
+    assert same(last, undisturbed[job]) and last.n_steps == 0
+    assert left(tmp_path) == {".safetensors", ".json"}
+
+
+class Interruption:
+    """Raises KeyboardInterrupt at an optimiser's step, as the stop button of a notebook does."""
+
+    def __init__(self, step: int):
+        self.left = step
+
+    def __call__(self, *_: object) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("job", TRAININGS)
+def test_interrupted_in_a_notebook(
+    job: str, undisturbed: dict, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = undisturbed[job]
+    monkeypatch.setenv("LATENTCRS_PROGRESS", "0")
+    before = torch.get_rng_state()
+    for share in (0.3, 0.4):
+        hook = register_optimizer_step_post_hook(Interruption(int(share * whole.n_steps)))
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                JOBS[job]()
+        finally:
+            hook.remove()
+        assert torch.equal(torch.get_rng_state(), before)
+        # other random draws between the attempts do not matter
+        torch.rand(3)
+        before = torch.get_rng_state()
+    state, curve = JOBS[job]()
+    assert (digest(state), without_seconds(curve)) == (whole.digest, whole.curve)
+
+
+def test_an_interrupted_embedding_goes_on(
+    options: dict, undisturbed: dict, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, interruption = embedder.last_hidden_states, Interruption(6)
+    monkeypatch.setattr(
+        embedder, "last_hidden_states", lambda *given: (interruption(), real(*given))[1]
+    )
+    with pytest.raises(KeyboardInterrupt):
+        JOBS["embedding"](**options["embedding"])
+    state, _ = JOBS["embedding"](**options["embedding"])
+    assert digest(state) == undisturbed["embedding"].digest
+
+
+WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from latentcrs_utils.language.embedder import VectorStore
+store = VectorStore(Path(sys.argv[1]))
+for batch in range(100_000):
+    numbers = range(batch * 20, batch * 20 + 20)
+    store.write((n.to_bytes(32, "big"), n, np.full(500, n, dtype="float32")) for n in numbers)
+    print(batch, flush=True)
+"""
+
+
+def test_a_batch_of_vectors_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    file = tmp_path / "vectors.sqlite"
+    n_kept = 0
+    for _ in range(3):
+        command = [sys.executable, "-c", WRITER, str(file)]
+        writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        for _ in range(n_kept // 20 + rng.randint(1, 15)):
+            said = int(writer.stdout.readline())
+        time.sleep(rng.uniform(0, 0.02))
+        writer.kill()
+        assert writer.wait() == -signal.SIGKILL
+        store = VectorStore(file)
+        names = [n.to_bytes(32, "big") for n in range(100_000)]
+        rows = store.read(names)
+        assert not store._complained
+        n_kept = len(rows)
+        assert n_kept % 20 == 0 and n_kept >= (said + 1) * 20
+        for name, (n_tokens, vector) in rows.items():
+            assert int.from_bytes(name, "big") == n_tokens < n_kept
+            assert (vector == n_tokens).all() and len(vector) == 500
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert [file.name for file in tmp_path.iterdir()] == ["vectors.sqlite"]
