@@ -5,15 +5,19 @@ requires; V lets a language model re-order the best. Where a language model fail
 lexicon and V keeps the recommender's order, and the turn says so.
 """
 
+import operator
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.constraints.constraint import Requirements
+from latentcrs_utils.constraints.constraint import Requirement, Requirements
 from latentcrs_utils.constraints.extraction import (
     Extraction,
     Extractor,
@@ -22,15 +26,293 @@ from latentcrs_utils.constraints.extraction import (
     failure,
     make_extractor,
 )
-from latentcrs_utils.constraints.matching import matcher_for
-from latentcrs_utils.conversation.policies import best_items, describe, narrow, narrowing_note
+from latentcrs_utils.constraints.matching import Matcher, matcher_for
 from latentcrs_utils.conversation.reranking import Story, know_neutral, method_for, rerank
 from latentcrs_utils.conversation.turn import Recommendation, VariantName
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.data.source import UNKNOWN_TITLE
+from latentcrs_utils.errors import ConfigError, DataError
+from latentcrs_utils.simulation.items import spoken_title
 
 if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import Talker
+
+
+YEARS_WIDENED = 5
+STEPS: dict[str, str] = {
+    "price": "the price",
+    "creator": "who made it",
+    "platform": "the platform",
+    "years widened": f"the years (by up to {YEARS_WIDENED} either way)",
+    "years": "the years",
+    "some genres": "some of the genres",
+    "genres": "the genres",
+    "refusals": "what you refused",
+}
+"""What gives way, in this order, and how the user is told."""
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """The items that a turn may offer, given the requirements.
+
+    Attributes:
+        items: ids, best first.
+        misses: for each of them the conditions that it does not meet.
+        relaxed: the steps of `STEPS` that gave way for any of them, in their order.
+    """
+
+    items: tuple[int, ...]
+    misses: tuple[tuple[str, ...], ...]
+    relaxed: tuple[str, ...]
+
+    @property
+    def n_exact(self) -> int:
+        """How many items meet everything."""
+        return sum(not missed for missed in self.misses)
+
+
+def steps(
+    matcher: Matcher, wanted: Requirements, left: np.ndarray | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield what is allowed, bool [V + 1]: at first by all requirements, then after every step.
+
+    Steps that free no item are left out.
+
+    Args:
+        matcher: of the catalogue.
+        wanted: the requirements.
+        left: the items that are still to be had, bool [V + 1]; None: all.
+
+    Yields:
+        Name of the step ("" at first) and the items allowed so far; each mask holds those before.
+    """
+    left = matcher.items if left is None else left
+    parts, looser = _parts(matcher, wanted)
+    pending = [s for s in STEPS if not np.array_equal(parts[_part(s)], looser[s])]
+    allowed = left & np.logical_and.reduce(list(parts.values()))
+    yield "", allowed
+    while pending:
+        # refusals come last, whatever they would free
+        tried = [step for step in pending if step != "refusals"] or pending
+        freed = {step: left & _with(parts, step, looser) for step in tried}
+        step = next((s for s in tried if (freed[s] & ~allowed).any()), tried[0])
+        parts[_part(step)] = looser[step]
+        pending = [s for s in pending if s != step and (step, s) not in _INCLUDED]
+        if (freed[step] & ~allowed).any():
+            allowed = freed[step]
+            yield step, allowed
+
+
+_INCLUDED = {("years", "years widened"), ("genres", "some genres")}
+
+
+def _part(step: str) -> str:
+    """The part of the requirements that a step makes looser."""
+    return {"years widened": "years", "some genres": "genres"}.get(step, step)
+
+
+def _with(
+    parts: Mapping[str, np.ndarray], step: str, looser: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """What is allowed after one more step."""
+    return np.logical_and.reduce(list({**parts, _part(step): looser[step]}.values()))
+
+
+def _parts(
+    matcher: Matcher, wanted: Requirements
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The items that meet each part of the requirements, and those that do after each step."""
+    asked, refused = _genres(wanted)
+    parts = {
+        "refusals": matcher.all_of(refused),
+        "genres": matcher.all_of(asked),
+        "years": matcher.any_of(wanted.of("years")),
+        "platform": matcher.any_of(wanted.of("platform")),
+        "creator": matcher.any_of(wanted.of("creator")),
+        "price": matcher.all_of(wanted.of("price")),
+    }
+    looser = dict.fromkeys(STEPS, matcher.items)
+    looser["years widened"] = matcher.any_of(map(_widened, wanted.of("years")))
+    looser["some genres"] = matcher.any_of(asked)
+    return parts, looser
+
+
+def levels(
+    matcher: Matcher, wanted: Requirements, left: np.ndarray | None = None
+) -> tuple[np.ndarray, list[str]]:
+    """After how many steps each item is allowed, and the names of these steps.
+
+    Args:
+        matcher, wanted, left: as of `steps`.
+
+    Returns:
+        int64 [V + 1], 0 for an item that meets everything, one more than there are steps for the
+        padding and for what is not left; item v is allowed after ``names[: level[v]]``.
+    """
+    names, masks = zip(*steps(matcher, wanted, left), strict=True)
+    # each mask holds those before it, so the number of masks without an item is its level
+    return (~np.stack(masks)).sum(0), list(names[1:])
+
+
+def tiered(scores: Tensor, level: np.ndarray) -> Tensor:
+    """Scores that put every item of a lower level before those of a higher one.
+
+    Args:
+        scores: [V + 1]; minus infinity for what is not to be offered.
+        level: int [V + 1], as `levels` gives.
+
+    Returns:
+        Float64 [V + 1]: the scores of level 0 as they are, those of higher levels moved below.
+    """
+    finite = scores[torch.isfinite(scores)].double()
+    if not len(finite):
+        return scores.double()
+    span = finite.max() - finite.min() + 1.0
+    return scores.double() - torch.from_numpy(level).to(scores.device) * span
+
+
+def narrow(scores: Tensor, matcher: Matcher, wanted: Requirements, n_items: int) -> Narrowed:
+    """Choose the best items under requirements; see the top of this module.
+
+    Args:
+        scores: log p(v | S, x), [V + 1]; minus infinity for what is not to be offered (padding,
+            seen, offered, rejected). At least one is finite.
+        matcher: of the catalogue.
+        wanted: the requirements.
+        n_items: how many items are wanted.
+
+    Returns:
+        At most `n_items` items; fewer only where the rest is gone or refused.
+    """
+    left = torch.isfinite(scores)
+    level, names = levels(matcher, wanted, left.cpu().numpy())
+    if "refusals" in names:
+        kept = left & torch.from_numpy(level <= names.index("refusals")).to(scores.device)
+        left = kept if bool(kept.any()) else left
+    ranked = torch.where(left, tiered(scores, level), -torch.inf)
+    best = ranked.topk(min(n_items, int(left.sum()))).indices.tolist()
+    misses = tuple(_misses(matcher, wanted, item) for item in best)
+    return Narrowed(tuple(best), misses, _relaxed(matcher, wanted, best, misses))
+
+
+def narrowing_note(wanted: Requirements, narrowed: Narrowed, noun: str) -> str:
+    """What to tell the user about a list that does not meet all requirements; "" if it does.
+
+    Args:
+        wanted: the requirements.
+        narrowed: what `narrow` chose under them.
+        noun: "film", "game", "album" or "item".
+    """
+    if not narrowed.relaxed:
+        return ""
+    asked = ", ".join(requirement.label for requirement in wanted)
+    gave_way = _joined([STEPS[step] for step in narrowed.relaxed])
+    n = narrowed.n_exact
+    if n == 0:
+        return f"No {noun} is left that meets all of: {asked}. So I gave way on {gave_way}."
+    few = f"Only 1 {noun} is left that meets" if n == 1 else f"Only {n} {noun}s are left that meet"
+    return f"{few} all of: {asked}. For the others I gave way on {gave_way}."
+
+
+def _genres(wanted: Requirements) -> tuple[list[Requirement], list[Requirement]]:
+    genres = wanted.of("genre")
+    return [g for g in genres if not g.refuses], [g for g in genres if g.refuses]
+
+
+def _widened(time: Requirement) -> Requirement:
+    first, last = time.years
+    span = f"{max(first - YEARS_WIDENED, 0)}-{last + YEARS_WIDENED}"
+    return replace(time, condition=f"era={span}")
+
+
+def _misses(matcher: Matcher, wanted: Requirements, item: int) -> tuple[str, ...]:
+    """The conditions that an item does not meet; of several times or makers one is enough."""
+    missed: list[str] = []
+    for requirement in wanted:
+        alone = requirement.attribute in ("genre", "price")
+        group = [requirement] if alone else wanted.of(requirement.attribute)
+        if not matcher.any_of(group)[item]:
+            missed.append(requirement.condition)
+    return tuple(missed)
+
+
+def _relaxed(
+    matcher: Matcher, wanted: Requirements, items: Sequence[int], misses: Sequence[tuple[str, ...]]
+) -> tuple[str, ...]:
+    """The steps that gave way for the chosen items: no more than they needed."""
+    asked, _ = _genres(wanted)
+    near, one = matcher.any_of(map(_widened, wanted.of("years"))), matcher.any_of(asked)
+    found = set()
+    for item, missed in zip(items, misses, strict=True):
+        for requirement in map(Requirement, missed):
+            step: str = requirement.attribute
+            if step == "years":
+                step = "years widened" if near[item] else "years"
+            elif step == "genre":
+                part = "some genres" if one[item] else "genres"
+                step = "refusals" if requirement.refuses else part
+            found.add(step)
+    # the larger step includes the smaller
+    found -= {"years widened"} if "years" in found else set()
+    found -= {"some genres"} if "genres" in found else set()
+    return tuple(step for step in STEPS if step in found)
+
+
+def _joined(parts: Sequence[str]) -> str:
+    """Parts of a sentence: "a", "a and b", "a, b and c"."""
+    return " and ".join([*([", ".join(parts[:-1])] if parts[1:] else []), parts[-1]])
+
+
+def describe(data: Dataset, item: int, score: float = 0.0) -> Recommendation:
+    """What the catalogue says of an item, with its log p(v | S, x)."""
+    row = data.item(item)
+    return Recommendation(item, row["title"], row["year"], tuple(row["genres"] or ()), score)
+
+
+def best_items(data: Dataset, scores: Tensor, n: int) -> tuple[Recommendation, ...]:
+    """The n best items of the scores [V + 1], best first; fewer if fewer scores are finite."""
+    best = scores.topk(min(n, int(torch.isfinite(scores).sum())))
+    return tuple(
+        describe(data, item, score)
+        for score, item in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    )
+
+
+def known_item(data: Dataset, item: int) -> int:
+    """The item id as an int, if the catalogue has it.
+
+    Raises:
+        DataError: it has not.
+    """
+    try:
+        number = operator.index(item)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= data.n_items:
+        raise DataError(
+            f"There is no item {repr(item)[:40]} in {data.name}: "
+            f"item ids go from 1 to {data.n_items:,}."
+        )
+    return number
+
+
+@lru_cache(maxsize=4)
+def nameless(data: Dataset) -> tuple[int, ...]:
+    """Items without a title: an offer that nobody could take up."""
+    return tuple(item for item, title in enumerate(data.titles) if title == UNKNOWN_TITLE)
+
+
+def more_like(item: Recommendation | str) -> str:
+    """The message that asks for more of a kind, as the simulated users of `by example` would.
+
+    The year stays out: variant F would hold the next items to it.
+
+    Args:
+        item: an offered item, or its title, with or without the year in brackets.
+    """
+    return f"Something like {spoken_title(item if isinstance(item, str) else item.title)}."
+
 
 GetTalker = Callable[[], "Talker | None"]
 

@@ -2,13 +2,197 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from latentcrs_utils.data.csv_files import Layout, Table, read_table
 from latentcrs_utils.data.source import Source
+from latentcrs_utils.errors import DataError
 from latentcrs_utils.support.progress import note
+
+_BETWEEN = {",": "with commas between", "\t": "with tabs between"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a provider writes a table.
+
+    Attributes:
+        separator: between cells; may be longer than one character.
+        encoding: of the file; ``utf-8-sig`` is UTF-8 with or without a byte-order mark.
+        header: whether the first line names the columns.
+        quoted: whether cells may be put in double quotes.
+        advice: what a reader should do about a damaged file, for error messages.
+    """
+
+    separator: str = ","
+    encoding: str = "utf-8-sig"
+    header: bool = True
+    quoted: bool = True
+    advice: str = "correct the file"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cells of a file as text (empty cells are null), and where they came from."""
+
+    path: Path
+    layout: Layout
+    text: str
+    frame: pl.DataFrame
+
+    def line(self, row: int) -> int:
+        """Return the line of the file, from 1, on which data row ``row`` (from 0) begins."""
+        begins = (line for line, cells in _records(self.text, self.layout) if any(cells))
+        return next(itertools.islice(begins, row + self.layout.header, None))
+
+    def wrong(self, row: int, column: str, problem: str) -> DataError:
+        """Return the error for one cell: file, line, column, what is wrong, what to do."""
+        return DataError(f"{self.path}, line {self.line(row)}, column {column!r}: {problem}.")
+
+    def texts(self, column: str) -> pl.Series:
+        """Return a column of text without surrounding spaces; no cell may be empty."""
+        cells = self.frame[column].str.strip_chars()
+        empty = (cells.is_null() | (cells == "")).fill_null(True)
+        if empty.any():
+            problem = f"the cell is empty; {self.layout.advice}"
+            raise self.wrong(empty.arg_max() or 0, column, problem)
+        return cells
+
+    def numbers(
+        self,
+        column: str,
+        dtype: type[pl.DataType],
+        kind: str = "a number",
+        *,
+        optional: bool = False,
+    ) -> pl.Series:
+        """Return a column of finite numbers; an empty cell is null if ``optional``."""
+        cells = self.frame[column] if optional else self.texts(column)
+        cells = cells.str.strip_chars().replace("", None)
+        values = cells.cast(pl.Float64, strict=False)
+        wrong = (values.is_null() | ~values.is_finite().fill_null(False)) & cells.is_not_null()
+        if dtype.is_integer():
+            wrong |= (values != values.round(0)).fill_null(False)
+        if wrong.any():
+            row = wrong.arg_max() or 0
+            problem = f"{cells[row]!r} is not {kind}; {self.layout.advice}"
+            raise self.wrong(row, column, problem)
+        return values.cast(dtype)
+
+
+def read_table(path: Path, layout: Layout, columns: tuple[str, ...]) -> Table:
+    """Read a file as text cells.
+
+    Args:
+        path: the file.
+        layout: how it is written.
+        columns: the columns that it must have; without a header, all of them in order.
+
+    Raises:
+        DataError: absent, unreadable, empty, in another encoding, without one of ``columns``,
+            or with rows of other lengths.
+    """
+    text = _decoded(path, layout)
+    if not text.strip():
+        raise DataError(f"{path} is empty; {layout.advice}.")
+    separator, source = layout.separator, text
+    if len(separator) > 1:
+        # polars separates by one byte only
+        separator, source = "\t", text.replace(separator, "\t")
+    try:
+        frame = pl.read_csv(
+            source.encode(),
+            separator=separator,
+            quote_char='"' if layout.quoted else None,
+            has_header=layout.header,
+            infer_schema=False,
+        )
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(path, layout, text, str(error)) from None
+    if layout.header:
+        frame = _named(path, layout, frame, columns)
+    elif frame.width != len(columns):
+        raise DataError(
+            f"{path} has {frame.width} columns, not {len(columns)} ({', '.join(columns)}); "
+            f"{layout.advice}."
+        )
+    else:
+        frame.columns = list(columns)
+    # an empty line comes as a row without any cell
+    frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
+    if frame.is_empty():
+        raise DataError(f"{path} has a header and no rows; {layout.advice}.")
+    return Table(path, layout, text, frame)
+
+
+def _decoded(path: Path, layout: Layout) -> str:
+    """Return the text of a file, or say which line is not in the encoding."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror or error}); check the name of the file."
+        ) from None
+    try:
+        text = raw.decode(layout.encoding)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}, line {line}: the text is not UTF-8; save the file again as UTF-8 "
+            f'(spreadsheets call it "CSV UTF-8").'
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _named(
+    path: Path, layout: Layout, frame: pl.DataFrame, columns: tuple[str, ...]
+) -> pl.DataFrame:
+    """Trim the names of the columns (``" Item_ID:token"`` -> ``"item_id"``) and check them."""
+    # polars marks the second of two equal names itself
+    names = [re.split(r":|_duplicated_\d+$", name)[0].strip().lower() for name in frame.columns]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}, line 1: two columns are called {twice!r}; {layout.advice}.")
+    for column in columns:
+        if column not in names:
+            raise DataError(
+                f"{path}, line 1: there is no column {column!r} among {', '.join(names)}; "
+                f"the first line must name {', '.join(columns)}, {_BETWEEN[layout.separator]}."
+            )
+    frame.columns = names
+    return frame
+
+
+def _records(text: str, layout: Layout) -> Iterator[tuple[int, list[str]]]:
+    if not layout.quoted:
+        for number, line in enumerate(text.split("\n"), 1):
+            yield number, line.split(layout.separator)
+        return
+    reader, begin = csv.reader(io.StringIO(text), delimiter=layout.separator), 1
+    for cells in reader:
+        yield begin, cells
+        begin = reader.line_num + 1
+
+
+def _unreadable(path: Path, layout: Layout, text: str, reason: str) -> DataError:
+    """Say which row is longer than the first one, or what polars said."""
+    filled = ((line, len(cells)) for line, cells in _records(text, layout) if any(cells))
+    _, expected = next(filled)
+    for line, width in filled:
+        if width > expected:
+            return DataError(
+                f"{path}, line {line}: {width} cells where the first line has {expected}; "
+                f"{layout.advice}."
+            )
+    return DataError(f"{path} is no table ({reason.splitlines()[0]}); {layout.advice}.")
+
 
 INTERACTION_COLUMNS = ("user", "item", "rating", "timestamp")
 ITEM_COLUMNS = ("item", "title", "year", "genres")

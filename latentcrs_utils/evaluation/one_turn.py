@@ -11,15 +11,22 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from latentcrs_utils.em.model import instances_of, rows_of
+from latentcrs_utils.baselines.direct import DirectModel, fit_fusion, fit_text_alone
+from latentcrs_utils.baselines.item_knn import item_knn
+from latentcrs_utils.baselines.lexicon_filter import lexicon_mask
+from latentcrs_utils.baselines.popularity import popularity
+from latentcrs_utils.behavior.pretraining import Backbone, pretrain
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.em.model import LatentCRS, fit_em, instances_of, rows_of
 from latentcrs_utils.em.trainer import Instances
 from latentcrs_utils.evaluation.metrics import bootstrap_interval
+from latentcrs_utils.intents import Anchors, find_anchors
+from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.ranking import MEMORY, ndcg, ranks_in_chunks, recall
 
 if TYPE_CHECKING:
-    from latentcrs_utils.behavior.pretraining import Backbone
-    from latentcrs_utils.data.sequences import Dataset
-    from latentcrs_utils.language.encoding import Language
+    pass
+
 
 METRICS = ("Recall@5", "NDCG@5", "Recall@20", "NDCG@20")
 LEVELS = ("plain", "paraphrased", "by example", "vague")
@@ -157,3 +164,154 @@ def level_table(summary: pl.DataFrame, *, phrasing: str, metric: str = "NDCG@20"
     """One row a system, one column a level: the table that the README and `make run` print."""
     wanted = summary.filter(pl.col("phrasing") == phrasing)
     return wanted.pivot("level", index="system", values=metric, maintain_order=True)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Everything that one seed trains on one data set and one set of utterances."""
+
+    data: Dataset
+    language: Language
+    backbone: Backbone
+    anchors: Anchors
+    text_alone: DirectModel
+    fusion: DirectModel
+    latentcrs: LatentCRS
+    latentcrs_plus: LatentCRS
+
+
+def fit_all(
+    data: Dataset, language: Language, *, seed: int = 0, say: Callable[[str], None] = lambda _: None
+) -> Fitted:
+    """Fit (or load) every system of the one-turn table.
+
+    Args:
+        data: the data set; language: its embedded utterances, the same for all seeds.
+        seed: of the backbone, the anchors and all fits.
+        say: is told what comes next, one line each.
+    """
+    say("ICLRec backbone")
+    backbone = pretrain(data, seed=seed)
+    say("Intent anchors")
+    anchors = find_anchors(backbone, data, seed=seed)
+    say("Rivals without intents: text alone, fusion")
+    text_alone = fit_text_alone(data, backbone, language, seed=seed)
+    fusion = fit_fusion(data, backbone, language, seed=seed)
+    say("LatentCRS (Algorithm 1)")
+    paper = fit_em(data, backbone, anchors, language, residual=False, seed=seed)
+    say("LatentCRS+ (Algorithm 1 with the residual)")
+    plus = fit_em(data, backbone, anchors, language, residual=True, seed=seed)
+    return Fitted(data, language, backbone, anchors, text_alone, fusion, paper, plus)
+
+
+def scorers(fitted: Fitted) -> dict[str, Scorer]:
+    """Name -> scores [N, V + 1] of the cases, in the order of the table.
+
+    Of as many cases as the caller can hold scores of (`evaluate` asks for some at a time).
+    """
+    data, backbone = fitted.data, fitted.backbone
+    popular = popularity(data)
+
+    def by_popularity(cases: Cases) -> Tensor:
+        return popular.expand(len(cases), -1)
+
+    def by_backbone(cases: Cases) -> Tensor:
+        return backbone.scores(cases.instances.S)
+
+    def by_filter(cases: Cases) -> Tensor:
+        allowed = torch.as_tensor(lexicon_mask(data, cases.texts))
+        # What the filter removes stays below everything kept, in the backbone's own order.
+        scores = by_backbone(cases)
+        floor = scores[:, 1:].amin(1, keepdim=True) - scores[:, 1:].amax(1, keepdim=True) - 1
+        return torch.where(allowed, scores, scores + floor)
+
+    def by_model(model: DirectModel | LatentCRS) -> Scorer:
+        return lambda cases: model.scores(cases.instances.S, cases.instances.x)
+
+    return {
+        "popularity": by_popularity,
+        "item-kNN": lambda cases: item_knn(data, cases.instances.histories),
+        "backbone alone": by_backbone,
+        "text alone": by_model(fitted.text_alone),
+        "backbone + lexicon filter": by_filter,
+        "fusion without intents": by_model(fitted.fusion),
+        "LatentCRS": by_model(fitted.latentcrs),
+        "LatentCRS+": by_model(fitted.latentcrs_plus),
+    }
+
+
+def target_popularity(data: Dataset) -> np.ndarray:
+    """How often each user's test item stands in the training parts of all users, int [U]."""
+    counts = np.bincount(data.histories("train").flat, minlength=data.n_items + 1)
+    return counts[data.targets("test")]
+
+
+def habit(data: Dataset, n_last: int = 10) -> np.ndarray:
+    """How much each user's test item is like what came last, float [U] in [0, 1].
+
+    The mean over the last ``n_last`` items of the history of the overlap of their genres with the
+    target's: |both| / |either| (Jaccard), 0 where neither item has a genre.
+    """
+    names = sorted({genre for genres in data.items["genres"] for genre in genres})
+    column = {genre: index for index, genre in enumerate(names)}
+    has = np.zeros((data.n_items + 1, len(names)), dtype=bool)
+    for item, genres in data.items.select("item", "genres").iter_rows():
+        has[item, [column[genre] for genre in genres]] = True
+    last, targets = data.histories("test").last(n_last), data.targets("test")
+    ours, theirs = has[last.flat], has[targets[last.rows()]]
+    both, either = (ours & theirs).sum(1), (ours | theirs).sum(1)
+    return np.bincount(last.rows(), both / np.maximum(either, 1), len(last)) / last.lengths
+
+
+def parts_of_equal_size(values: np.ndarray, n: int = 4) -> np.ndarray:
+    """Number 0 (lowest) to n - 1 of the part that each value falls in, int [N].
+
+    The borders are quantiles, so equal values are in the same part and the sizes differ a little.
+    """
+    borders = np.quantile(values, np.linspace(0, 1, n + 1)[1:-1])
+    return np.searchsorted(borders, values, side="right")
+
+
+def by_part(values: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
+    """Mean of ``values`` in each part with its 95 % bootstrap interval.
+
+    Args:
+        values: [N] one value an instance, such as a metric or a paired difference.
+        parts: [N] number of the part, 0 to len(names) - 1.
+        names: of the parts.
+
+    Returns:
+        Columns part, n, mean, low, high; one row a part that has instances.
+
+    Raises:
+        ValueError: lengths or numbers of parts do not fit.
+    """
+    if len(values) != len(parts) or (len(parts) and int(np.max(parts)) >= len(names)):
+        raise ValueError(
+            f"{len(values)} values, {len(parts)} parts and {len(names)} names do not fit."
+        )
+    rows = []
+    for number, name in enumerate(names):
+        chosen = np.asarray(values)[np.asarray(parts) == number]
+        if len(chosen):
+            low, high = bootstrap_interval(chosen)
+            mean = float(chosen.mean())
+            rows.append({"part": name, "n": len(chosen), "mean": mean, "low": low, "high": high})
+    return pl.DataFrame(rows)
+
+
+def means_by_part(
+    values: Mapping[str, np.ndarray], parts: np.ndarray, names: Sequence[str]
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, tuple[float, float]]]]:
+    """Run `by_part` on several systems and return what `plots.dots` draws.
+
+    Args:
+        values: system -> [N]; parts, names: as of `by_part`.
+
+    Returns:
+        system -> part -> mean, and system -> part -> (low, high).
+    """
+    tables = {system: by_part(v, parts, names).to_dicts() for system, v in values.items()}
+    means = {system: {row["part"]: row["mean"] for row in t} for system, t in tables.items()}
+    ends = {s: {row["part"]: (row["low"], row["high"]) for row in t} for s, t in tables.items()}
+    return means, ends

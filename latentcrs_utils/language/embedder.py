@@ -6,18 +6,22 @@ its meaning in one word, and x^u is the last hidden state of the prompt's last t
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import sqlite3
+import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from latentcrs_utils.errors import ConfigError, MessageError
-from latentcrs_utils.language.embedder import VectorStore
 from latentcrs_utils.language.models import (
     DEFAULT_MODEL,
     DTypeName,
@@ -27,8 +31,88 @@ from latentcrs_utils.language.models import (
     load_language_model,
 )
 from latentcrs_utils.support.artifacts import cache_dir
-from latentcrs_utils.support.processes import Processes, join
-from latentcrs_utils.support.progress import track
+from latentcrs_utils.support.processes import Processes, join, run_command
+from latentcrs_utils.support.progress import note, track
+
+Result = TypeVar("Result")
+
+_QUERY_SIZE = 500
+_PATIENCE_SECONDS = 60
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS vectors"
+    " (key BLOB PRIMARY KEY, tokens INTEGER NOT NULL, vector BLOB NOT NULL)"
+)
+
+
+class VectorStore:
+    """A map from 32-byte keys to (number of tokens, float32 vector).
+
+    A cache, never a reason to fail: a damaged file is set aside and begun anew, and where
+    nothing can be kept the vectors are computed each time.
+    """
+
+    def __init__(self, file: Path):
+        self.file = file
+        self._complained = False
+
+    def read(self, keys: Sequence[bytes]) -> dict[bytes, tuple[int, np.ndarray]]:
+        """Return what is known of ``keys``; vectors are float32 ``[d]``."""
+
+        def select(connection: sqlite3.Connection) -> dict[bytes, tuple[int, np.ndarray]]:
+            found = {}
+            for start in range(0, len(keys), _QUERY_SIZE):
+                part = keys[start : start + _QUERY_SIZE]
+                marks = ",".join("?" * len(part))
+                question = f"SELECT key, tokens, vector FROM vectors WHERE key IN ({marks})"
+                for name, tokens, blob in connection.execute(question, part):
+                    found[name] = (tokens, np.frombuffer(blob, dtype="<f4"))
+            return found
+
+        return self._run(select) or {} if self.file.exists() else {}
+
+    def write(self, rows: Iterable[tuple[bytes, int, np.ndarray]]) -> None:
+        """Add rows in one transaction; a key that is there already keeps its vector."""
+        packed = [(k, int(n), np.asarray(v, dtype="<f4").tobytes()) for k, n, v in rows]
+
+        def insert(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)", packed)
+
+        self._run(insert)
+
+    def _run(self, action: Callable[[sqlite3.Connection], Result]) -> Result | None:
+        """Do ``action`` on a connection of its own (threads never share one)."""
+        try:
+            try:
+                return self._attempt(action)
+            except sqlite3.OperationalError:
+                # locked, full, read-only: not a damaged file, so it stays where it is
+                raise
+            except sqlite3.DatabaseError:
+                self._set_aside()
+                return self._attempt(action)
+        except (sqlite3.Error, OSError) as error:
+            if not self._complained:
+                note(f"Embeddings are not kept in {self.file} ({error}); going on without.")
+                self._complained = True
+            return None
+
+    def _attempt(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(self.file, timeout=_PATIENCE_SECONDS)) as connection:
+            # readers and one writer at a time, without waiting for each other
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(_SCHEMA)
+            return action(connection)
+
+    def _set_aside(self) -> None:
+        """Rename a damaged file (and its journal) out of the way."""
+        note(f"{self.file} is damaged: set aside as {self.file.name}.damaged and begun anew.")
+        for suffix in ("-wal", "-shm"):
+            self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
+        self.file.replace(self.file.with_name(f"{self.file.name}.damaged"))
+
 
 PROMPT = 'This sentence: "{text}" means in one word: "'
 # Raised when a change of the code gives the same text another vector: old ones are not mixed in.
@@ -253,3 +337,54 @@ def last_hidden_states(language_model: LanguageModel, batch: Sequence[list[int]]
             use_cache=False,
         ).last_hidden_state[:, -1]
         return hidden.float().cpu().numpy()
+
+
+def run(options: argparse.Namespace, processes: Processes) -> None:
+    """Simulate the utterances and embed each distinct one that the cache does not have."""
+    from latentcrs_utils.data.loading import load_dataset
+    from latentcrs_utils.language.embedder import Embedder
+    from latentcrs_utils.simulation.utterances import simulate_utterances
+
+    # one downloads and prepares, the others then find it done
+    data = processes.main_first(lambda: load_dataset(options.data))
+    texts = simulate_utterances(data, seed=options.seed).texts
+    if processes.is_main:
+        distinct, plural = len(set(texts)), "es" if processes.count > 1 else ""
+        print(f"{distinct:,} distinct texts of {data.name}, {processes.count} process{plural}")
+    embedder = Embedder(options.model, dtype=options.dtype, batch_size=options.batch_size)
+    embedder.embed(texts)
+    bill = embedder.last_tokens
+    if processes.is_main:
+        print(
+            f"{embedder.name}: {bill.computed_texts:,} texts computed ({bill.computed_tokens:,} "
+            f"tokens), {bill.distinct - bill.computed_texts:,} were known; {bill.seconds:.1f} s"
+        )
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m latentcrs_utils.language.embedder",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--data", default="ml-100k", help="name of a data set; default: ml-100k")
+    made.add_argument("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
+    made.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16; default: auto")
+    made.add_argument("--batch-size", type=int, default=32, help="texts a pass; default: 32")
+    made.add_argument("--seed", type=int, default=0, help="of the utterances; default: 0")
+    made.add_argument("--expect-processes", type=int, metavar="N", help="stop unless there are N")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    options = parser().parse_args(arguments)
+    return run_command(
+        lambda processes: run(options, processes),
+        expected=options.expect_processes,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

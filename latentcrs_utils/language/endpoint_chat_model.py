@@ -7,18 +7,276 @@ that is checked against its schema, whatever the endpoint made of it.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from latentcrs_utils.errors import ConfigError, EndpointError, ReplyError
 from latentcrs_utils.language.chat_model import Finish, Message, Reply, Usage, check_chat
-from latentcrs_utils.language.endpoint_chat_model import Endpoint, Heard, listen, why_silent
 from latentcrs_utils.language.structured_output import check_schema, complaint
+
+if TYPE_CHECKING:
+    import openai
+
+
+_LONGEST_QUOTE = 200
+_IS_IT_ONE = "check that this is an OpenAI-compatible address (most end in /v1)"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Who was asked, and how.
+
+    Attributes:
+        name: the model.
+        url: the address.
+        key_variable: environment variable of the key; None where none is sent.
+        key: the key, empty where there is none; it is cut out of everything that is said.
+        timeout: longest silence, in seconds.
+        retries: how often a failed request is sent again.
+    """
+
+    name: str
+    url: str
+    key_variable: str | None
+    key: str = field(repr=False)
+    timeout: float
+    retries: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What the client, or reading what it received, raised; and how often it had asked by then."""
+
+    error: Exception = field(repr=False)
+    tries: int
+
+
+def why_silent(failure: Failure | None, finish: str | None, endpoint: Endpoint) -> str | None:
+    """Say why there is no reply; None when it is an empty one, and rightly so.
+
+    Only text leaves here: what the client raised holds the request's headers.
+
+    Args:
+        failure: what went wrong, if anything.
+        finish: why the reply ended, in the endpoint's words.
+        endpoint: who was asked.
+    """
+    url = endpoint.url
+    if failure is not None:
+        return f"{url} {_failed(failure, endpoint)}"
+    if finish is None:
+        return f"{url} answered without a reply: {_IS_IT_ONE}."
+    if finish == "content_filter":
+        return f"{url} withheld the reply of {endpoint.name!r} (content filter): ask otherwise."
+    return None
+
+
+def _failed(failure: Failure, endpoint: Endpoint) -> str:
+    """What follows the address when something went wrong."""
+    import openai
+
+    error, asked = failure.error, f"asked {_times(failure.tries)}"
+    if isinstance(error, openai.APIStatusError):
+        return _refused(error.status_code, error, asked, endpoint)
+    if isinstance(error, openai.APITimeoutError):
+        return (
+            f"was silent for {endpoint.timeout:g} s, {asked}: see whether it is busy, or give a "
+            "longer timeout."
+        )
+    if isinstance(error, openai.APIConnectionError):
+        return (
+            f"cannot be reached or breaks off, {asked}: see whether the server runs and the "
+            "address is right."
+        )
+    if isinstance(error, openai.APIError):
+        return f"failed while it replied{_quote(error, endpoint)}: look into its log."
+    return f"sent what is no reply ({type(error).__name__}): {_IS_IT_ONE}."
+
+
+def _refused(status: int, error: openai.APIStatusError, asked: str, endpoint: Endpoint) -> str:
+    """What follows the address when it answered with a status of 4xx or 5xx."""
+    if status in (401, 403):
+        # such an answer may repeat the key, or a part of it, so it is not quoted
+        if endpoint.key_variable is None:
+            return f"asks for a key (HTTP {status}): name its environment variable, key_variable."
+        return (
+            f"{'refuses the' if endpoint.key else 'asks for a'} key (HTTP {status}): set the "
+            f"environment variable {endpoint.key_variable} to one that is valid there and may use "
+            f"{endpoint.name!r}."
+        )
+    quote = f"HTTP {status}{_quote(error, endpoint)}"
+    if status == 404:
+        return (
+            f"has no model {endpoint.name!r}, or is no such endpoint ({quote}): check the model's "
+            "name and the address (most end in /v1)."
+        )
+    if status == 429:
+        wait = error.response.headers.get("retry-after", "")
+        when = f"in {wait} s, as it wishes" if wait.isdigit() else "later"
+        return f"is at its limit ({quote}), {asked}: ask again {when}."
+    if status >= 500:
+        return f"fails ({quote}), {asked}: look into its log, or ask again later."
+    return f"refuses the request ({quote}): change what it objects to."
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _quote(error: openai.APIError, endpoint: Endpoint) -> str:
+    """The endpoint's own words after a colon: one short line, without the key."""
+    body = error.body
+    while isinstance(body, dict):
+        body = next((body[k] for k in ("message", "error", "detail") if body.get(k)), None)
+    line = " ".join(str(body or "").split()).rstrip(".:")
+    if endpoint.key:
+        line = line.replace(endpoint.key, "(the key)")
+    # an error page is no message
+    return f": {line[:_LONGEST_QUOTE]}" if line and not line.startswith("<") else ""
+
+
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 8.0
+# how soon a stop is noticed
+_GLANCE = 0.05
+
+
+@dataclass
+class Heard:
+    """What has arrived of a reply.
+
+    Attributes:
+        text: so far.
+        finish: why it ended, in the endpoint's words; None where it did not say.
+        tokens: read and written, by the endpoint's count; None where it did not say.
+    """
+
+    text: str = ""
+    finish: str | None = None
+    tokens: tuple[int, int] | None = None
+
+
+def listen(
+    client: Any,
+    request: Mapping[str, Any],
+    endpoint: Endpoint,
+    heard: Heard,
+    stream: Callable[[str], None] | None,
+    stop: threading.Event | None,
+) -> Failure | None:
+    """Send a request in a thread of its own and take what arrives, until it ends or is stopped.
+
+    Args:
+        client: of `openai`.
+        request: arguments of ``client.chat.completions.create``.
+        endpoint: who is asked; it is sent again up to `retries` times while nothing has arrived.
+        heard: takes what arrives.
+        stream: called, in the caller's thread, with each new piece of text.
+        stop: set to end it; what the endpoint still sends is thrown away.
+
+    Returns:
+        What went wrong, or None. It is not raised, so that no traceback can show its headers.
+    """
+    arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    left = threading.Event()
+    arguments = (client, request, endpoint, arrived.put, left)
+    threading.Thread(target=_run, args=arguments, name="endpoint call", daemon=True).start()
+    try:
+        while stop is None or not stop.is_set():
+            try:
+                part = arrived.get(timeout=_GLANCE)
+            except queue.Empty:
+                continue
+            if part is None or isinstance(part, Failure):
+                return part
+            heard.finish = part.finish or heard.finish
+            heard.tokens = part.tokens or heard.tokens
+            if part.text:
+                heard.text += part.text
+                if stream is not None:
+                    stream(part.text)
+        return None
+    finally:
+        left.set()
+
+
+def _run(
+    client: Any,
+    request: Mapping[str, Any],
+    endpoint: Endpoint,
+    put: Callable[[Any], None],
+    left: threading.Event,
+) -> None:
+    """Put every part of the reply, then None or the failure that ended it."""
+    import openai
+
+    headers = {"Authorization": f"Bearer {endpoint.key}" if endpoint.key else openai.Omit()}
+    for attempt in range(endpoint.retries + 1):
+        opened = spoken = False
+        try:
+            patient = client.with_options(max_retries=endpoint.retries - attempt)
+            answer = patient.chat.completions.create(**request, extra_headers=headers)
+            opened = True
+            with contextlib.closing(_parts(answer)) as parts:
+                for part in parts:
+                    if left.is_set():
+                        return
+                    put(part)
+                    spoken = spoken or bool(part.text)
+            put(None)
+            return
+        except openai.APIConnectionError as error:
+            # until the answer opens the client retries by itself, after that it does not
+            if spoken or not opened or attempt == endpoint.retries:
+                put(Failure(error, attempt + _times_sent(error)))
+                return
+            if left.wait(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)):
+                return
+        except Exception as error:
+            put(Failure(error, attempt + _times_sent(error)))
+            return
+
+
+def _times_sent(error: Exception) -> int:
+    """How often the client had sent the request when it gave up: it counts in a header."""
+    headers = getattr(getattr(error, "request", None), "headers", {})
+    return 1 + int(headers.get("x-stainless-retry-count", 0))
+
+
+def _parts(answer: Any) -> Generator[Heard, None, None]:
+    """The parts of a reply, streamed or whole."""
+    from openai import Stream
+
+    if not isinstance(answer, Stream):
+        yield _part(answer, "message")
+        return
+    with answer:
+        for chunk in answer:
+            yield _part(chunk, "delta")
+
+
+def _part(answer: Any, speaker: Literal["message", "delta"]) -> Heard:
+    """Read a part for what it says; the client checks no types, and an odd part says nothing."""
+    choices = getattr(answer, "choices", None)
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    text = getattr(getattr(choice, speaker, None), "content", None)
+    finish = getattr(choice, "finish_reason", None)
+    usage = getattr(answer, "usage", None)
+    read = getattr(usage, "prompt_tokens", None)
+    written = getattr(usage, "completion_tokens", None)
+    return Heard(
+        text if isinstance(text, str) else "",
+        finish if isinstance(finish, str) else None,
+        (read, written) if isinstance(read, int) and isinstance(written, int) else None,
+    )
+
 
 _OPENAI = "https://api.openai.com/v1"
 # a server that is there at all accepts a connection quickly, however long its model then thinks
