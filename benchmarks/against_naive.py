@@ -13,7 +13,7 @@ from latentcrs_utils.em.trainer import e_pass, m_pass
 
 from .measure import compare, peak_bytes
 from .naive_em import naive_batch
-from .training import em_instances, em_learner
+from .training import em_instances, em_trainer
 
 AIM = 50.0
 
@@ -32,19 +32,19 @@ def against_naive_em(
     Ours has the histories' S at hand; what encoding them once cost is a part of its seconds:
     spread over all the epochs of Algorithm 1, as it is in a fit.
     """
-    learner, instances = em_learner(data, K, residual=residual), em_instances(data, 5)
-    config = learner.config
+    trainer, instances = em_trainer(data, K, residual=residual), em_instances(data, 5)
+    config = trainer.config
     few = instances.take(torch.arange(n_batches * batch_size))
     padded = torch.from_numpy(few.histories.pad(BackboneConfig().max_length))
     encoder = SASRec(data.n_items, BackboneConfig()).eval().requires_grad_(False)
 
     def theirs() -> None:
         for part in torch.arange(len(few)).split(batch_size):
-            naive_batch(learner, encoder, padded[part], few.x[part], few.targets[part])
+            naive_batch(trainer, encoder, padded[part], few.x[part], few.targets[part])
 
     def ours() -> None:
-        e_pass(learner, few)
-        m_pass(learner, few)
+        e_pass(trainer, few)
+        m_pass(trainer, few)
 
     def encode() -> None:
         with torch.no_grad():

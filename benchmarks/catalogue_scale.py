@@ -37,8 +37,8 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import Instances, item_vectors
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel, Residual
-from latentcrs_utils.em.trainer import Learner, e_pass, m_pass
-from latentcrs_utils.evaluation.one_turn import Cases, Scorer, evaluate
+from latentcrs_utils.em.trainer import EMTrainer, e_pass, m_pass
+from latentcrs_utils.evaluation.one_turn import EvalSet, Scorer, evaluate
 from latentcrs_utils.evaluation.recording import provenance, write_record
 from latentcrs_utils.intents import Anchors, count_items, describe_anchor, k_means, name_anchors
 from latentcrs_utils.ranking import rank_by_factors
@@ -96,7 +96,7 @@ def random_model(data: Dataset, *, residual: bool, config: EMConfig | None = Non
     generative = GenerativeModel(
         anchors.centroids, v, item_vectors(v, data), TEXT_WIDTH, residual=residual
     )
-    generative.residual_speaks = residual
+    generative.residual_enabled = residual
     language: Any = SimpleNamespace(
         mean=torch.zeros(TEXT_WIDTH),
         encode=lambda texts, progress: _random(len(texts), TEXT_WIDTH, seed=len(texts[0])),
@@ -121,7 +121,7 @@ def turn_seconds(model: LatentCRS, n_turns: int = N_TURNS) -> dict[str, float]:
         "first", and "median" and "slowest" of the others; "processor": their median in seconds of
         the processor, which others on the machine disturb less.
     """
-    chat = Conversation(model, user=model.data.users["raw_user"][0], talker=None)
+    chat = Conversation(model, user=model.data.users["raw_user"][0], chat_model=None)
     messages = [f"{TEXTS[number % len(TEXTS)]} ({number})" for number in range(n_turns + 1)]
     times = [measured(partial(chat.say, message))[:2] for message in messages]
     first, clock = times[0][0], np.array([times[number][0] for number in range(1, n_turns + 1)])
@@ -133,12 +133,12 @@ def turn_seconds(model: LatentCRS, n_turns: int = N_TURNS) -> dict[str, float]:
     }
 
 
-def _cases(data: Dataset, n: int) -> Cases:
+def _cases(data: Dataset, n: int) -> EvalSet:
     histories = data.histories("test").select(np.arange(n))
     targets = torch.from_numpy(data.targets("test")[:n])
     instances = Instances(_random(n, WIDTH), _random(n, TEXT_WIDTH, seed=2), targets, histories)
     frame = pl.DataFrame({"user": np.arange(n), "level": "plain", "phrasing": "test"})
-    return Cases(instances, [TEXTS[row % len(TEXTS)] for row in range(n)], frame)
+    return EvalSet(instances, [TEXTS[row % len(TEXTS)] for row in range(n)], frame)
 
 
 def _systems(data: Dataset, name: str) -> Scorer:
@@ -199,13 +199,13 @@ def em(data: Dataset, n_negatives: int | None) -> dict[str, Any]:
     model = random_model(data, residual=True, config=config)
     for module in (model.generative, model.inference):
         module.requires_grad_(True)
-    learner = Learner.start(model.generative, model.inference, config, seed=0)
+    trainer = EMTrainer.start(model.generative, model.inference, config, seed=0)
     n = min(data.n_users, config.batch_size * (N_BATCHES if n_negatives else 2))
     instances = _cases(data, n).instances
 
     def epoch() -> None:
-        e_pass(learner, instances)
-        m_pass(learner, instances)
+        e_pass(trainer, instances)
+        m_pass(trainer, instances)
 
     clock, processor, _ = measured(epoch)
     return {"seconds": clock, "processor_seconds": processor, "n": n}

@@ -14,7 +14,7 @@ from torch import Tensor
 from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.em import losses
 from latentcrs_utils.em.networks import GenerativeModel
-from latentcrs_utils.em.trainer import Learner
+from latentcrs_utils.em.trainer import EMTrainer
 
 
 def encode_again(encoder: SASRec, padded: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def log_item_for_each(
 
 def speaks(model: GenerativeModel) -> bool:
     """Whether the model has a residual that takes part."""
-    return model.residual is not None and model.residual_speaks
+    return model.residual is not None and model.residual_enabled
 
 
 def of_targets(log_item: Tensor, targets: Tensor) -> Tensor:
@@ -57,16 +57,16 @@ def of_targets(log_item: Tensor, targets: Tensor) -> Tensor:
 
 
 def naive_m_loss(
-    learner: Learner, encoder: SASRec, padded: Tensor, x: Tensor, targets: Tensor
+    trainer: EMTrainer, encoder: SASRec, padded: Tensor, x: Tensor, targets: Tensor
 ) -> Tensor:
     """L^M (Equation 9) of a batch, with q fixed and all items as candidates.
 
     Args:
-        learner: both models; `em.algorithm.generative_loss` is the fast twin.
+        trainer: both models; `em.algorithm.generative_loss` is the fast twin.
         encoder: the frozen backbone, in evaluation mode.
         padded: histories [B, L]; x: [B, d_x]; targets: [B].
     """
-    model, config = learner.generative, learner.config
+    model, config = trainer.generative, trainer.config
     S = encode_again(encoder, padded)
     log_prior, log_items = log_item_for_each(model, S, x, residual=True)
     log_item = of_targets(log_items, targets)
@@ -74,9 +74,9 @@ def naive_m_loss(
     if speaks(model):
         _, of_intents = log_item_for_each(model, S, x, residual=False)
         alone = losses.log_likelihood(log_prior, of_targets(of_intents, targets))
-        recommendation = recommendation - config.intents_alone * alone.mean()
+        recommendation = recommendation - config.aux_intent_weight * alone.mean()
     with torch.no_grad():
-        log_q = learner.inference(S, model.anchors)
+        log_q = trainer.inference(S, model.anchors)
     return losses.m_step_loss(
         losses.expected_item_loss(log_q.exp(), log_item),
         log_q,
@@ -89,34 +89,34 @@ def naive_m_loss(
 
 
 def naive_e_loss(
-    learner: Learner, encoder: SASRec, padded: Tensor, x: Tensor, targets: Tensor
+    trainer: EMTrainer, encoder: SASRec, padded: Tensor, x: Tensor, targets: Tensor
 ) -> Tensor:
     """L^E (Equation 14) of a batch; arguments as in `naive_m_loss`."""
-    model = learner.generative
+    model = trainer.generative
     anchors = model.anchors.detach()
     S = encode_again(encoder, padded)
-    log_q = learner.inference(S, anchors)
+    log_q = trainer.inference(S, anchors)
     r = losses.intent_vector(log_q.exp(), anchors)
-    logits = r @ learner.inference.W_e(model.v[1:]).T
+    logits = r @ trainer.inference.W_e(model.v[1:]).T
     with torch.no_grad():
         log_prior, log_items = log_item_for_each(model, S, x, residual=True)
     elbo_loss = losses.e_step_elbo_loss(log_q, log_prior, of_targets(log_items, targets))
     recommendation = losses.recommendation_loss_e(logits, targets - 1)
-    return losses.e_step_loss(elbo_loss, recommendation, alpha_E=learner.config.alpha_E)
+    return losses.e_step_loss(elbo_loss, recommendation, alpha_E=trainer.config.alpha_E)
 
 
 def naive_batch(
-    learner: Learner, encoder: SASRec, padded: Tensor, x: Tensor, targets: Tensor
+    trainer: EMTrainer, encoder: SASRec, padded: Tensor, x: Tensor, targets: Tensor
 ) -> None:
     """One E-step and one M-step on a batch, each with its optimiser."""
     steps = (
-        (naive_e_loss, learner.optimiser_inference, learner.inference, learner.generative),
-        (naive_m_loss, learner.optimiser_generative, learner.generative, learner.inference),
+        (naive_e_loss, trainer.optimiser_inference, trainer.inference, trainer.generative),
+        (naive_m_loss, trainer.optimiser_generative, trainer.generative, trainer.inference),
     )
     for loss_of, optimiser, trained, fixed in steps:
         trained.train()
         fixed.eval()
-        loss = loss_of(learner, encoder, padded, x, targets)
+        loss = loss_of(trainer, encoder, padded, x, targets)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

@@ -41,7 +41,7 @@ from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.model import instances_of, rows_of
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.evaluation.one_turn import LEVELS, Cases, metric_values
+from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, metric_values
 from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
 from latentcrs_utils.language.encoding import Language, embed
 from latentcrs_utils.simulation.utterances import simulate_utterances
@@ -56,20 +56,22 @@ class Bench:
 
     def __init__(self, data: Dataset, language: Language, seeds: Sequence[int], say: Say):
         self.data, self.language, self.seeds, self.say = data, language, list(seeds), say
-        self._cases: dict[int, Cases] = {}
+        self._cases: dict[int, EvalSet] = {}
 
-    def cases(self, backbone: Any) -> Cases:
+    def cases(self, backbone: Any) -> EvalSet:
         """The unseen test cases as this backbone encodes them."""
         if id(backbone) not in self._cases:
             self._cases[id(backbone)] = unseen_cases(self.data, backbone, self.language)
         return self._cases[id(backbone)]
 
-    def valid_cases(self, backbone: Any) -> Cases:
+    def valid_cases(self, backbone: Any) -> EvalSet:
         """The validation cases, one sentence a user."""
         rows = rows_of(self.language, "valid")
         frame = self.language.utterances.frame[rows]
         instances = instances_of(self.data, backbone, self.language, rows)
-        return Cases(instances, frame["text"].to_list(), frame.select("user", "level", "phrasing"))
+        return EvalSet(
+            instances, frame["text"].to_list(), frame.select("user", "level", "phrasing")
+        )
 
     def seeds_of(self, variant: Variant) -> list[int]:
         """The first seed, or all of them."""

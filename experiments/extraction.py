@@ -31,34 +31,34 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError, LatentCRSError, MessageError
 from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
 from latentcrs_utils.language.chat_model import Reply, Usage
-from latentcrs_utils.language.local_chat_model import LocalTalker
+from latentcrs_utils.language.local_chat_model import LocalChatModel
 from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
 from latentcrs_utils.support.progress import note, track
 
 
 class Answers:
-    """A talker that is asked every question once; its answers, and its failures, are kept.
+    """A chat model that is asked every question once; its answers, and its failures, are kept.
 
     So all ways to use an answer are measured on the same answer, and a measurement that was killed
     goes on where it was.
 
     Args:
-        talker: answers; `score` is asked only of one that can.
+        chat_model: answers; `score` is asked only of one that can.
         file: where answers are kept, a JSON object a line; None: in memory alone.
 
     Attributes:
-        name: of the talker.
+        name: of the chat model.
         usage: the bill of all answers that were used here, those from the file included.
         seconds: spent on all answers that are kept.
-        n_asked, n_failed: distinct questions so far, and those that the talker failed on.
+        n_asked, n_failed: distinct questions so far, and those that the chat model failed on.
 
     Raises:
         DataError: the file holds answers of another model, or a line before its last is damaged.
     """
 
-    def __init__(self, talker: Any, file: Path | None = None):
-        self._talker, self._file = talker, file
-        self.name: str = talker.name
+    def __init__(self, chat_model: Any, file: Path | None = None):
+        self._chat_model, self._file = chat_model, file
+        self.name: str = chat_model.name
         self.usage = Usage()
         self._known = _read(file, self.name) if file is not None and file.exists() else {}
 
@@ -78,14 +78,14 @@ class Answers:
         return sum("error" in entry for entry in self._known.values())
 
     def generate(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
-        """Answer as before, or ask the talker.
+        """Answer as before, or ask the chat model.
 
         Raises:
-            MessageError: the talker fails, or failed, on this question.
+            MessageError: the chat model fails, or failed, on this question.
         """
 
         def ask() -> dict[str, Any]:
-            reply = self._talker.generate(messages, **options)
+            reply = self._chat_model.generate(messages, **options)
             return {
                 "text": reply.text,
                 "prompt_tokens": reply.prompt_tokens,
@@ -97,16 +97,16 @@ class Answers:
         return Reply(entry["text"], *tokens, entry["seconds"], self.name)
 
     def score(self, prompt: str, continuations: Sequence[str]) -> list[float]:
-        """Log-likelihoods as before, or ask the talker; see `Scorer`.
+        """Log-likelihoods as before, or ask the chat model; see `Scorer`.
 
         Raises:
-            MessageError: the talker fails, or failed, on this question.
+            MessageError: the chat model fails, or failed, on this question.
         """
 
         def ask() -> dict[str, Any]:
-            before = self._talker.usage.prompt_tokens
-            scores = [float(score) for score in self._talker.score(prompt, continuations)]
-            n_read = self._talker.usage.prompt_tokens - before
+            before = self._chat_model.usage.prompt_tokens
+            scores = [float(score) for score in self._chat_model.score(prompt, continuations)]
+            n_read = self._chat_model.usage.prompt_tokens - before
             return {"scores": scores, "prompt_tokens": n_read, "completion_tokens": 0}
 
         return list(self._entry([prompt, list(continuations)], ask)["scores"])
@@ -276,28 +276,30 @@ def sample(data: Dataset, utterances: Utterances, split: str, n: int, seed: int)
     return Utterances(frame.filter(pl.col("user").is_in(users.tolist())))
 
 
-def main(arguments: Sequence[str] | None = None, talker: Any = None) -> None:
+def main(arguments: Sequence[str] | None = None, chat_model: Any = None) -> None:
     """Measure every reader, record and print the table.
 
     Args:
         arguments: of the command line.
-        talker: the language model, instead of the one that is named there.
+        chat_model: the language model, instead of the one that is named there.
     """
     parser = argparse.ArgumentParser(prog="python -m experiments.extraction", description=__doc__)
     parser.add_argument("--data", default="ml-100k", help="data set (default: ml-100k)")
     parser.add_argument("--split", default="test", help='"valid", "test" or "test_turns"')
     parser.add_argument("--n", type=int, default=200, help="users (default: 200)")
     parser.add_argument("--seed", type=int, default=0, help="of utterances and users")
-    parser.add_argument("--talker", default="smollm2", help='model, or "none" for lexicons alone')
+    parser.add_argument(
+        "--chat-model", default="smollm2", help='model, or "none" for lexicons alone'
+    )
     parser.add_argument("--answers", type=Path, help="file in which the model's answers are kept")
     parser.add_argument("--record", type=Path, required=True, help="JSON file to write")
     options = parser.parse_args(arguments)
     data = load_dataset(options.data)
     utterances = simulate_utterances(data, seed=options.seed)
     chosen = sample(data, utterances, options.split, options.n, options.seed)
-    if talker is None and options.talker != "none":
-        talker = LocalTalker(options.talker)
-    answers = None if talker is None else Answers(talker, options.answers)
+    if chat_model is None and options.chat_model != "none":
+        chat_model = LocalChatModel(options.chat_model)
+    answers = None if chat_model is None else Answers(chat_model, options.answers)
     begun, tables = time.perf_counter(), []
     for name, reader in readers(data, answers).items():
         print(f"[{time.perf_counter() - begun:5.0f} s] {name}", flush=True)
@@ -317,7 +319,7 @@ def _record(
     model = "none" if answers is None else answers.name
     command = (
         f"python -m experiments.extraction --data {options.data} --split "
-        f"{options.split} --n {options.n} --seed {options.seed} --talker {options.talker} "
+        f"{options.split} --n {options.n} --seed {options.seed} --chat-model {options.chat_model} "
         + (f"--answers {options.answers.as_posix()} " if options.answers else "")
         + f"--record {options.record.as_posix()}"
     )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from experiments.variants import ranks_by_level, scores_of
-from latentcrs_utils.evaluation.one_turn import LEVELS, Cases
+from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet
 
 if TYPE_CHECKING:
     from latentcrs_utils.behavior.pretraining import Backbone
@@ -27,7 +27,7 @@ BINS = 10
 TEMPERATURES = tuple(float(t) for t in np.geomspace(0.5, 3.0, 19))
 
 
-def cold_start_cases(cases: Cases, backbone: Backbone, length: int) -> Cases:
+def cold_start_cases(cases: EvalSet, backbone: Backbone, length: int) -> EvalSet:
     """The same cases as if only the last `length` items of each history were known.
 
     The whole history stays masked in the ranking, so that all lengths rank the same items.
@@ -39,7 +39,7 @@ def cold_start_cases(cases: Cases, backbone: Backbone, length: int) -> Cases:
 
 
 def cold_start(
-    cases: Cases, backbone: Backbone, models: Mapping[str, Any]
+    cases: EvalSet, backbone: Backbone, models: Mapping[str, Any]
 ) -> dict[str, dict[int, np.ndarray]]:
     """Ranks [4, U] of every system, by the number of items that are known of a user."""
     found: dict[str, dict[int, np.ndarray]] = {name: {} for name in models}
@@ -50,7 +50,7 @@ def cold_start(
     return found
 
 
-def candidate_log_probability(scores: Tensor, cases: Cases) -> Tensor:
+def candidate_log_probability(scores: Tensor, cases: EvalSet) -> Tensor:
     """log of the softmax over what is not in the history, [B, V + 1]; the rest is -infinity."""
     histories = cases.instances.histories
     scores = scores.clone()
@@ -77,7 +77,7 @@ def expected_calibration_error(
     return float(np.sum(gaps) / len(confidence))
 
 
-def best_temperature(scores: Tensor, cases: Cases) -> float:
+def best_temperature(scores: Tensor, cases: EvalSet) -> float:
     """The divisor of the scores that makes the targets of `cases` (validation) most likely."""
 
     def likelihood(temperature: float) -> float:
@@ -87,7 +87,7 @@ def best_temperature(scores: Tensor, cases: Cases) -> float:
     return max(TEMPERATURES, key=likelihood)
 
 
-def calibration(scores: Tensor, cases: Cases) -> dict[str, np.ndarray]:
+def calibration(scores: Tensor, cases: EvalSet) -> dict[str, np.ndarray]:
     """What a system promises and what comes true, for each case.
 
     Returns:
@@ -115,7 +115,7 @@ def genre_table(data: Dataset) -> tuple[Tensor, list[str]]:
     return table, names
 
 
-def diversity(scores: Tensor, cases: Cases, data: Dataset) -> dict[str, Any]:
+def diversity(scores: Tensor, cases: EvalSet, data: Dataset) -> dict[str, Any]:
     """How varied the lists of 20 are.
 
     Returns:
@@ -179,7 +179,7 @@ def tells_the_genre(mass: Tensor, asked: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def wishes(
-    cases: Cases, data: Dataset, models: Mapping[str, Any], intents: Mapping[str, LatentCRS]
+    cases: EvalSet, data: Dataset, models: Mapping[str, Any], intents: Mapping[str, LatentCRS]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Does a system know which genre was asked for, before it names a single film?
 

@@ -33,7 +33,7 @@ from latentcrs_utils.evaluation.conversing import (
     sample_users,
     template_users,
 )
-from latentcrs_utils.evaluation.dialogues import Dialogue, ledger, success_by, turns_taken
+from latentcrs_utils.evaluation.dialogues import Dialogue, success_by, turns_taken, usage_table
 from latentcrs_utils.evaluation.metrics import bootstrap_interval, paired_difference
 from latentcrs_utils.evaluation.multi_turn import (
     ON_REQUEST,
@@ -45,7 +45,7 @@ from latentcrs_utils.evaluation.multi_turn import (
 from latentcrs_utils.evaluation.one_turn import fit_all
 from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
 from latentcrs_utils.language.encoding import embed
-from latentcrs_utils.language.local_chat_model import LocalTalker
+from latentcrs_utils.language.local_chat_model import LocalChatModel
 from latentcrs_utils.language.models import DEFAULT_MODEL
 from latentcrs_utils.simulation.agenda import DIFFICULTIES
 from latentcrs_utils.simulation.items import films
@@ -172,12 +172,12 @@ def log_name(data: str, system: str, setting: Setting, n_users: int) -> str:
 
 def prompted_users(data: Dataset, setting: Setting, model: str) -> MakeUsers:
     """Return the maker of users that a local language model plays (Appendix D)."""
-    make, talker = template_users(data, setting), LocalTalker(model)
+    make, chat_model = template_users(data, setting), LocalChatModel(model)
     guard = ReplyGuard(film.title for film in films(data))
 
     def prompted(users: Sequence[int]) -> list[PromptedUser]:
         behind = [user for user in make(users) if isinstance(user, TemplateUser)]
-        return [PromptedUser(user, talker, guard) for user in behind]
+        return [PromptedUser(user, chat_model, guard) for user in behind]
 
     return prompted
 
@@ -203,10 +203,10 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
     users = sample_users(data, options.users, split=options.split)
     logs = log_folder(options)
     named = set(options.systems or ()) & set(ON_REQUEST)
-    ask = LocalTalker(options.talker) if named else None
+    ask = LocalChatModel(options.chat_model) if named else None
     models: dict[str, Any] = {"language_model": language.embedder.name}
     if ask is not None:
-        models |= {"talker": ask.name, "rerank": asdict(RerankConfig())}
+        models |= {"chat_model": ask.name, "rerank": asdict(RerankConfig())}
     systems = {}
     for seed in options.seeds:
         fitted = fit_all(data, language, seed=seed, say=say)
@@ -234,12 +234,12 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
                 )
             )  # fmt: skip
         table = summarise(by_seed)
-        bill = ledger([d for seed in by_seed for held in seed.values() for d in held])
+        usage = usage_table([d for seed in by_seed for held in seed.values() for d in held])
         print_summary(table)
         results.append(
             {
                 "difficulty": difficulty, "level": level, "known": length,
-                "systems": rounded(table.to_dicts()), "ledger": rounded(bill.to_dicts()),
+                "systems": rounded(table.to_dicts()), "ledger": rounded(usage.to_dicts()),
                 "outcomes": {
                     name: [outcomes(of_seed[name]) for of_seed in by_seed] for name in by_seed[0]
                 },
@@ -331,7 +331,7 @@ def main(arguments: list[str] | None = None) -> None:
         help=f"default: all but those that ask a language model ({', '.join(ON_REQUEST)})",
     )  # fmt: skip
     parser.add_argument(
-        "--talker", default=DEFAULT_MODEL, metavar="MODEL",
+        "--chat-model", default=DEFAULT_MODEL, metavar="MODEL",
         help=f"the language model of {' and '.join(ON_REQUEST)} (default: smollm2)",
     )  # fmt: skip
     parser.add_argument("--prompted", metavar="MODEL", help="a language model plays the users")

@@ -28,7 +28,7 @@ from experiments.extraction import Answers
 from latentcrs_utils.constraints.extraction import make_extractor
 from latentcrs_utils.conversation.policies import best_items
 from latentcrs_utils.conversation.reply import thing
-from latentcrs_utils.conversation.reranking import Story, fused_order, likelihood_gains
+from latentcrs_utils.conversation.reranking import RerankContext, fused_order, likelihood_gains
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
@@ -37,7 +37,7 @@ from latentcrs_utils.evaluation.multi_turn import FILTERED, Answer, FilteringSys
 from latentcrs_utils.evaluation.one_turn import (
     LEVELS,
     UNSEEN,
-    Cases,
+    EvalSet,
     Fitted,
     Scorer,
     evaluate,
@@ -48,7 +48,7 @@ from latentcrs_utils.evaluation.one_turn import (
 )
 from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
 from latentcrs_utils.language.encoding import embed
-from latentcrs_utils.language.local_chat_model import LocalTalker
+from latentcrs_utils.language.local_chat_model import LocalChatModel
 from latentcrs_utils.simulation.utterances import simulate_utterances
 
 REFERENCE, FILTER = "LatentCRS+", "backbone + lexicon filter"
@@ -80,9 +80,9 @@ class Asked:
 
 def ask_about(
     data: Dataset,
-    cases: Cases,
+    cases: EvalSet,
     scorer: Scorer,
-    talker: Any,
+    chat_model: Any,
     n: int,
     *,
     neutral: dict[str, float] | None = None,
@@ -94,7 +94,7 @@ def ask_about(
         data: the catalogue.
         cases: N texts.
         scorer: the recommender.
-        talker: has `score`.
+        chat_model: has `score`.
         n: candidates a text.
         neutral: remembers what does not depend on the text (see `likelihood_gains`).
         say: is told how far it is.
@@ -111,8 +111,10 @@ def ask_about(
         scores = scorer(case)[0].clone()
         scores[[0, *history.tolist()]] = -torch.inf
         best = best_items(data, scores, n)
-        story = Story([data.titles[item] for item in history.tolist()], [text], thing(data.name))
-        gains = likelihood_gains(talker, best, story, neutral=neutral)
+        story = RerankContext(
+            [data.titles[item] for item in history.tolist()], [text], thing(data.name)
+        )
+        gains = likelihood_gains(chat_model, best, story, neutral=neutral)
         found.append(Asked(best, tuple(gains), int(case.instances.targets[0]), int(ranks[row])))
         if (row + 1) % _SAY_EVERY == 0 or row + 1 == len(cases):
             each = (time.perf_counter() - begun) / (row + 1)
@@ -171,7 +173,7 @@ def filtered(data: Dataset, scorer: Scorer) -> Scorer:
     """Return variant F of a recommender, reading with the lexicon, as a row of a one-turn table."""
     extractor = make_extractor(data, "lexicon")
 
-    def score(cases: Cases) -> Tensor:
+    def score(cases: EvalSet) -> Tensor:
         histories = cases.instances.histories
         states = States(
             cases.frame["user"].to_numpy(),
@@ -186,7 +188,7 @@ def filtered(data: Dataset, scorer: Scorer) -> Scorer:
     return score
 
 
-def filter_table(fitted: Fitted, cases: Cases) -> list[dict[str, Any]]:
+def filter_table(fitted: Fitted, cases: EvalSet) -> list[dict[str, Any]]:
     """F against B and against backbone + lexicon filter, level by level, on the same cases.
 
     Returns:
@@ -208,20 +210,20 @@ def filter_table(fitted: Fitted, cases: Cases) -> list[dict[str, Any]]:
     return table
 
 
-def _by_level(cases: Cases) -> list[tuple[str, np.ndarray]]:
+def _by_level(cases: EvalSet) -> list[tuple[str, np.ndarray]]:
     level = cases.frame["level"].to_numpy()
     found = ((name, np.flatnonzero(level == name)) for name in LEVELS)
     return [(name, rows) for name, rows in found if len(rows)]
 
 
-def validation_cases(fitted: Fitted, levels: Sequence[str], n: int, seed: int) -> Cases:
+def validation_cases(fitted: Fitted, levels: Sequence[str], n: int, seed: int) -> EvalSet:
     """Draw n validation users who speak at one of some levels; each has one text."""
     cases = one_turn_cases(fitted.data, fitted.backbone, fitted.language, "valid")
     able = np.flatnonzero(cases.frame["level"].is_in(list(levels)).to_numpy())
     return _rows(cases, np.sort(np.random.default_rng(seed).permutation(able)[:n]))
 
 
-def cases_to_test(fitted: Fitted, n: int | None, seed: int) -> Cases:
+def cases_to_test(fitted: Fitted, n: int | None, seed: int) -> EvalSet:
     """Draw n test users (None: all), each at all levels, with unseen phrasing."""
     cases = one_turn_cases(fitted.data, fitted.backbone, fitted.language)
     users = np.unique(cases.frame["user"].to_numpy())
@@ -231,22 +233,22 @@ def cases_to_test(fitted: Fitted, n: int | None, seed: int) -> Cases:
     return _rows(cases, cases.frame.with_row_index("row").filter(mine)["row"].to_numpy())
 
 
-def _rows(cases: Cases, rows: np.ndarray) -> Cases:
+def _rows(cases: EvalSet, rows: np.ndarray) -> EvalSet:
     texts = [cases.texts[row] for row in rows]
-    return Cases(cases.instances.take(torch.from_numpy(rows.astype(np.int64))), texts,
+    return EvalSet(cases.instances.take(torch.from_numpy(rows.astype(np.int64))), texts,
                  cases.frame[rows])  # fmt: skip
 
 
-def run(options: argparse.Namespace, talker: Answers, say: Say) -> None:
+def run(options: argparse.Namespace, chat_model: Answers, say: Say) -> None:
     """Test F, weigh V on validation users and test it; record after each part."""
     data = load_dataset(options.data)
     say("Utterances and their embeddings")
     fitted = fit_all(data, embed(simulate_utterances(data, seed=0)), seed=options.seed, say=say)
-    content = _head(options, talker.name)
+    content = _head(options, chat_model.name)
 
     def keep(part: str, found: Any) -> None:
         content[part] = found
-        content["seconds_a_question"] = talker.seconds / max(1, talker.n_asked)
+        content["seconds_a_question"] = chat_model.seconds / max(1, chat_model.n_asked)
         write_record(options.record, rounded(content))
 
     say("F on all test users")
@@ -256,7 +258,7 @@ def run(options: argparse.Namespace, talker: Answers, say: Say) -> None:
     valid = validation_cases(fitted, options.level, options.users, options.seed)
     say(f"V on {len(valid)} validation users")
     n = max(options.candidates)
-    asked = ask_about(data, valid, scorer, talker, n, neutral=neutral, say=say)
+    asked = ask_about(data, valid, scorer, chat_model, n, neutral=neutral, say=say)
     rows = weigh(asked, valid.frame["user"].to_numpy(), options.weights, options.candidates)
     for row in rows:
         say(f"  weight {row['weight']:g}, {row['n_candidates']:g} candidates: " + _shown(row))
@@ -268,7 +270,7 @@ def run(options: argparse.Namespace, talker: Answers, say: Say) -> None:
     weight, n = tested["weight"], int(tested["n_candidates"])
     cases = cases_to_test(fitted, options.test_users, options.seed)
     say(f"V on {len(cases)} texts of test users: weight {weight:g}, {n} candidates")
-    asked = ask_about(data, cases, scorer, talker, n, neutral=neutral, say=say)
+    asked = ask_about(data, cases, scorer, chat_model, n, neutral=neutral, say=say)
     table = rerank_table(cases, asked, weight, n)
     for row in table:
         say(f"  {row['level']}: " + _shown(row))
@@ -276,7 +278,7 @@ def run(options: argparse.Namespace, talker: Answers, say: Say) -> None:
 
 
 def rerank_table(
-    cases: Cases, asked: Sequence[Asked], weight: float, n: int
+    cases: EvalSet, asked: Sequence[Asked], weight: float, n: int
 ) -> list[dict[str, Any]]:
     """V against B level by level: level, n and what `compare` gives."""
     ours, alone = (ranks_of(asked, w, n) for w in (weight, 0.0))
@@ -301,12 +303,12 @@ def _head(options: argparse.Namespace, model: str) -> dict[str, Any]:
             "seed": options.seed, "phrasing": UNSEEN}  # fmt: skip
 
 
-def main(arguments: list[str] | None = None, talker: Any = None) -> None:
+def main(arguments: list[str] | None = None, chat_model: Any = None) -> None:
     """Run the command; see `--help`.
 
     Args:
         arguments: of the command line.
-        talker: the language model, instead of the one that is named there.
+        chat_model: the language model, instead of the one that is named there.
     """
     parser = argparse.ArgumentParser(prog="python -m experiments.reranking", description=__doc__)
     parser.add_argument("--data", default="ml-100k", help="default: ml-100k")
@@ -317,15 +319,15 @@ def main(arguments: list[str] | None = None, talker: Any = None) -> None:
     parser.add_argument("--candidates", nargs="+", type=int, default=list(CANDIDATES))
     parser.add_argument("--test-users", type=int, default=100, help="each at all levels")
     parser.add_argument("--seed", type=int, default=0, help="of the fit and the users")
-    parser.add_argument("--talker", default="smollm2", metavar="MODEL")
+    parser.add_argument("--chat-model", default="smollm2", metavar="MODEL")
     parser.add_argument("--answers", type=Path, help="file in which likelihoods are kept")
     parser.add_argument("--record", type=Path, required=True, help="JSON file to write")
     options = parser.parse_args(arguments)
     options.given = shlex.join(sys.argv[1:] if arguments is None else arguments)
-    talker = Answers(talker or LocalTalker(options.talker), options.answers)
+    chat_model = Answers(chat_model or LocalChatModel(options.chat_model), options.answers)
     begun = time.perf_counter()
     say = lambda text: print(f"[{time.perf_counter() - begun:5.0f} s] {text}", flush=True)  # noqa: E731
-    run(options, talker, say)
+    run(options, chat_model, say)
 
 
 if __name__ == "__main__":

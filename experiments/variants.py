@@ -21,7 +21,7 @@ from latentcrs_utils.config import ICLREC_AS_PUBLISHED, BackboneConfig, EMConfig
 from latentcrs_utils.em.model import fit_em, instances_of, rows_of
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.metrics import bootstrap_interval
-from latentcrs_utils.evaluation.one_turn import LEVELS, METRICS, UNSEEN, Cases, metric_values
+from latentcrs_utils.evaluation.one_turn import LEVELS, METRICS, UNSEEN, EvalSet, metric_values
 from latentcrs_utils.intents import find_anchors
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.ranking import rank_of_target
@@ -297,7 +297,7 @@ def fit_variant(variant: Variant, data: Dataset, language: Language, seed: int) 
 METRIC = "NDCG@20"
 
 
-def unseen_cases(data: Dataset, backbone: Backbone, language: Language) -> Cases:
+def unseen_cases(data: Dataset, backbone: Backbone, language: Language) -> EvalSet:
     """All test users at the four levels, phrasing not seen in training: 4 U cases, level by level.
 
     Level l of user u is case l U + u, so that ranks of these cases reshape to [4, U].
@@ -308,14 +308,14 @@ def unseen_cases(data: Dataset, backbone: Backbone, language: Language) -> Cases
     order = np.concatenate([frame.filter(level=level).sort("user")["case"] for level in LEVELS])
     rows = rows[order]
     frame = language.utterances.frame[rows]
-    return Cases(
+    return EvalSet(
         instances_of(data, backbone, language, rows),
         frame["text"].to_list(),
         frame.select("user", "level", "phrasing", "conditions"),
     )
 
 
-def ranks_by_level(cases: Cases, scores: Tensor, *, masked: bool = True) -> np.ndarray:
+def ranks_by_level(cases: EvalSet, scores: Tensor, *, masked: bool = True) -> np.ndarray:
     """Ranks of the targets [4, U] (levels, users), 1 is best; `cases` as from `unseen_cases`."""
     seen = cases.instances.histories if masked else None
     ranks = rank_of_target(scores, cases.instances.targets, seen)
@@ -323,7 +323,7 @@ def ranks_by_level(cases: Cases, scores: Tensor, *, masked: bool = True) -> np.n
 
 
 @torch.no_grad()
-def scores_of(model: Any, cases: Cases) -> Tensor:
+def scores_of(model: Any, cases: EvalSet) -> Tensor:
     """Scores [4 U, V + 1] of a system with `scores(S, x)`."""
     scores: Tensor = model.scores(cases.instances.S, cases.instances.x)
     return scores

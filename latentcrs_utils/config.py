@@ -206,7 +206,7 @@ class EMConfig:
 
     ``form``, the reading of p(v | ...); ``residual``, ``LatentCRS+`` instead of ``LatentCRS``;
     ``n_negatives=None``, all items as candidates; ``e_step``, which q the M-step is given: the
-    amortised q(m | S) of the paper, or the exact posterior p(m | v, S, x); ``intents_alone``,
+    amortised q(m | S) of the paper, or the exact posterior p(m | v, S, x); ``aux_intent_weight``,
     with a residual, how much the recommendation loss of the intents without it counts beside it.
     ``schedule="joint"`` trains both models at once instead of alternating (Table 5, "Direct KL
     Alignment"). ``precision``, of the matrix products; weights and losses stay float32.
@@ -222,7 +222,7 @@ class EMConfig:
     alpha_E: float = 5.0
     alpha_M: float = 5.0
     infonce_weight: float = 1.0
-    intents_alone: float = 1.0
+    aux_intent_weight: float = 1.0
     text_hidden: int = 256
     dropout: float = 0.5
     learning_rate: float = 1e-3

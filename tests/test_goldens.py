@@ -101,8 +101,8 @@ def chats() -> dict[str, Conversation]:
     """One conversation a policy, with clicks; only V has a language model, the local one."""
     model, talks = fitted().latentcrs_plus, {}
     user = 42 if "42" in model.data.users["raw_user"] else model.data.users["raw_user"][0]
-    for policy, talker in (("B", None), ("F", None), ("V", "local")):
-        chat = Conversation(model, user, talker=talker, variant=policy, extractor="lexicon")
+    for policy, chat_model in (("B", None), ("F", None), ("V", "local")):
+        chat = Conversation(model, user, chat_model=chat_model, variant=policy, extractor="lexicon")
         chat.accept(chat.say(MESSAGES[0]).items[0].item)
         chat.reject(chat.say(MESSAGES[1]).items[1].item)
         chat.say(MESSAGES[2])
@@ -207,7 +207,7 @@ def transcripts() -> dict[str, Any]:
             "intents before and after": {name: rounded([was[name], now[name]]) for name in now},
             "note": turn.note,
             "reply": turn.reply,
-            "worded by": [turn.reply_source, turn.talker, turn.why_template],
+            "worded by": [turn.reply_source, turn.chat_model, turn.why_template],
         }
 
     return {

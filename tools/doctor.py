@@ -241,7 +241,7 @@ def check_package() -> Check:
         return Check(False, f"{subject} ({error.name} is not installed)", AGAIN)
     except Exception as error:
         return Check(False, f"{subject} ({type(error).__name__}: {error})", AGAIN)
-    where = Path(assets.__file__).resolve().parent
+    where = Path(assets.__file__).resolve().parents[1]
     remedy = f"this checkout is {ROOT}; {AGAIN}"
     return Check(where.parent == ROOT, f"latentcrs_utils is imported from {where}", remedy)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from latentcrs_utils.behavior.windows import trim
-from latentcrs_utils.support.processes import ALONE, Processes
+from latentcrs_utils.support.processes import SINGLE, Processes
 
 if TYPE_CHECKING:
     from latentcrs_utils.behavior.sasrec import SASRec
@@ -205,7 +205,7 @@ def contrast_loss(
     config: BackboneConfig,
     kind: str,
     generator: torch.Generator,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE,
 ) -> Tensor:
     """ICLRec's weighted contrastive loss of a batch, from two random views of each sequence.
 
@@ -226,9 +226,9 @@ def contrast_loss(
     ratios = (config.crop, config.mask, config.reorder)
     views = [random_view(short, ratios, generator) for _ in range(2)]
     # One pass for both views: a taller batch costs less than two calls.
-    own = torch.cat([view[processes.share] for view in views])
+    own = torch.cat([view[processes.shard] for view in views])
     means = mean_state(encoder(own), own).chunk(2)
-    one, two = (processes.rejoin(mean, len(short)) for mean in means)
+    one, two = (processes.all_gather(mean, len(short)) for mean in means)
     loss = inputs.new_zeros((), dtype=torch.float32)
     if kind in ("Hybrid", "InstanceCL"):
         loss = loss + config.cf_weight * instance_contrast(one, two, config.temperature)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from latentcrs_utils.behavior.windows import trim
-from latentcrs_utils.support.processes import ALONE, Processes
+from latentcrs_utils.support.processes import SINGLE, Processes
 
 if TYPE_CHECKING:
     from latentcrs_utils.behavior.sasrec import SASRec
@@ -32,7 +32,7 @@ def next_item_loss(
     generator: torch.Generator,
     *,
     n_negatives: int = 1024,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE,
 ) -> Tensor:
     """The recommendation loss of a batch.
 
@@ -57,7 +57,7 @@ def next_item_loss(
         drawn = sample_negatives(torch.cat([short, following[:, -1:]], 1), V, generator)[:, :-1]
     elif kind == "sampled":
         drawn = draw_sample(V, n_negatives, generator).to(inputs.device)
-    own, following = short[processes.share], following[processes.share]
+    own, following = short[processes.shard], following[processes.shard]
     vectors, real = encoder.item_embedding.weight, own > 0
     if not len(own):
         return vectors.sum() * 0.0
@@ -67,7 +67,7 @@ def next_item_loss(
     elif kind == "sampled":
         loss = next_item_sampled(states, wanted, drawn, vectors)
     else:
-        loss = next_item_bce(states, wanted, drawn[processes.share][real], vectors)
+        loss = next_item_bce(states, wanted, drawn[processes.shard][real], vectors)
     return loss if processes.count == 1 else loss * (real.sum() / (short > 0).sum())
 
 

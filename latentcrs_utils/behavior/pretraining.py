@@ -38,7 +38,7 @@ from latentcrs_utils.support.device import (
     reset_peak_memory,
 )
 from latentcrs_utils.support.files import atomic_path
-from latentcrs_utils.support.processes import ALONE, Processes, join, run_command
+from latentcrs_utils.support.processes import SINGLE, Processes, join, run_command
 from latentcrs_utils.support.progress import note, track
 
 if TYPE_CHECKING:
@@ -176,19 +176,19 @@ def _train_or_load(
     """Let the main process load or train, the others help it train; all get the result."""
     processes = job.processes
     if not processes.is_main:
-        if processes.from_main(False):
+        if processes.broadcast(False):
             _train(job, False, Checkpoint("backbone", Path(), "", active=False))
-        return processes.from_main(({}, {}))
+        return processes.broadcast(({}, {}))
 
     def train(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        processes.from_main(True)
+        processes.broadcast(True)
         return _train(job, progress, checkpoint)
 
     parts = {"data": job.data.fingerprint, "config": job.config, "seed": job.seed}
     tensors, meta, loaded = train_or_load("backbone", parts, train, reuse=reuse)
     if loaded:
-        processes.from_main(False)
-    return processes.from_main((tensors, meta))
+        processes.broadcast(False)
+    return processes.broadcast((tensors, meta))
 
 
 def encode_last(encoder: SASRec, sequences: Sequences, batch_size: int = 1024) -> Tensor:
@@ -259,7 +259,7 @@ def train_epoch(
     config: BackboneConfig,
     epoch: int,
     generator: torch.Generator,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE,
 ) -> float:
     """Train one pass over all windows.
 
@@ -284,7 +284,7 @@ def train_epoch(
     if contrast in ("Hybrid", "IntentCL"):
         states = _mean_states(encoder, inputs)
         found = find_prototypes(states, config.n_intent_prototypes, epoch)
-        prototypes, assignments = processes.from_main(found)
+        prototypes, assignments = processes.broadcast(found)
     encoder.train()
     total = torch.zeros((), dtype=torch.float64, device=device)
     for rows in order:
@@ -333,10 +333,10 @@ def _mean_states(encoder: SASRec, inputs: Tensor, batch_size: int = 1024) -> Ten
 
 
 @torch.no_grad()
-def validate(encoder: SASRec, data: Dataset, processes: Processes = ALONE) -> float:
+def validate(encoder: SASRec, data: Dataset, processes: Processes = SINGLE) -> float:
     """NDCG@20 on the validation items by full ranking, history masked, in bounded memory."""
     encoder.eval()
-    users = np.arange(data.n_users)[processes.share]
+    users = np.arange(data.n_users)[processes.shard]
     histories, targets = data.histories("valid").select(users), data.targets("valid")[users]
     S, vectors = encode_last(encoder, histories), encoder.item_embedding.weight
     values = ndcg(rank_by_factors(S, vectors, targets, histories), 20)

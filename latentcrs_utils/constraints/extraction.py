@@ -28,7 +28,7 @@ from latentcrs_utils.simulation.items import SPOKEN_WORD, distinctive_words, tok
 from latentcrs_utils.simulation.phrasings import all_pools
 
 if TYPE_CHECKING:
-    from latentcrs_utils.language.chat_model import Message, Talker
+    from latentcrs_utils.language.chat_model import ChatModel, Message
 
 
 _SLIP = 85.0  # likeness (0 to 100) of a quotation with slips to what it quotes
@@ -311,7 +311,7 @@ class ModelExtractor:
     """A language model alone, its values checked against the user's words.
 
     Args:
-        talker: a `Talker` that writes JSON to fit a schema; no more of it is used than `generate`.
+        chat_model: a `ChatModel` that writes JSON to fit a schema; no more of it is used than `generate`.
         vocabulary: of the catalogue.
         check: what counts. "known": values whose quotation stands in the message and is known to
             mean them; "quoted": those whose quotation stands in the message, for models that can be
@@ -319,8 +319,8 @@ class ModelExtractor:
             worth.
     """
 
-    def __init__(self, talker: Any, vocabulary: Vocabulary, *, check: Check = "known"):
-        self.talker = talker
+    def __init__(self, chat_model: Any, vocabulary: Vocabulary, *, check: Check = "known"):
+        self.chat_model = chat_model
         self.vocabulary = vocabulary
         self.check = check
         self._evidence = Evidence(vocabulary)
@@ -331,7 +331,7 @@ class ModelExtractor:
         Raises:
             LatentCRSError: the model failed, or wrote something else than the form.
         """
-        reply = self.talker.generate(
+        reply = self.chat_model.generate(
             prompt(message, self.vocabulary),
             schema=self.vocabulary.schema,
             max_new_tokens=MAX_NEW_TOKENS,
@@ -396,25 +396,27 @@ class CombinedExtractor:
         )
 
 
-def make_extractor(data: Dataset, how: How = "both", talker: Talker | None = None) -> Extractor:
+def make_extractor(
+    data: Dataset, how: How = "both", chat_model: ChatModel | None = None
+) -> Extractor:
     """Return an extractor for a catalogue.
 
     Args:
         data: the catalogue.
         how: "lexicon" alone, "model" alone (checked), or "both".
-        talker: the language model; the lexicon alone needs none.
+        chat_model: the language model; the lexicon alone needs none.
 
     Raises:
-        ConfigError: an unknown way, or no talker where one is needed.
+        ConfigError: an unknown way, or no chat model where one is needed.
     """
     check_how(how)
     vocabulary = vocabulary_for(data)
     lexicon = LexiconExtractor(vocabulary)
     if how == "lexicon":
         return lexicon
-    if talker is None:
+    if chat_model is None:
         raise ConfigError(f"{how!r} needs a language model: give a talker, or take 'lexicon'.")
-    model = ModelExtractor(talker, vocabulary)
+    model = ModelExtractor(chat_model, vocabulary)
     return model if how == "model" else CombinedExtractor(lexicon, model)
 
 

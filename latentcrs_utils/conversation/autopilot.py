@@ -14,9 +14,9 @@ import numpy as np
 from latentcrs_utils.constraints.matching import matcher_for
 from latentcrs_utils.conversation.policies import nameless
 from latentcrs_utils.errors import ConfigError, DataError
-from latentcrs_utils.simulation.items import Film
-from latentcrs_utils.simulation.planner import Situation, can_be_named, generator
-from latentcrs_utils.simulation.users import Accept, TemplateUser, situations
+from latentcrs_utils.simulation.items import Item
+from latentcrs_utils.simulation.planner import TestCase, can_be_named, generator
+from latentcrs_utils.simulation.users import Accept, TemplateUser, make_test_cases
 
 if TYPE_CHECKING:
     from latentcrs_utils.conversation.session import Conversation, Watch
@@ -154,21 +154,21 @@ def make_autopilot(
     if conversation.user is None:
         index = 0
         history = np.array(conversation.history, dtype=np.int64)
-        situation = Situation(catalogue, _drawn(catalogue, gone, seed), history)
+        test_case = TestCase(catalogue, _drawn(catalogue, gone, seed), history)
     else:
         index = data.user_index(conversation.user)
-        (situation,) = situations(data, [index], catalogue)
-    if situation.target.item in gone:
+        (test_case,) = make_test_cases(data, [index], catalogue)
+    if test_case.target.item in gone:
         raise DataError(
             f"What user {conversation.user} has in mind can no longer be offered in this "
             "conversation (it was offered already, or has no title): start a new one, or take "
             "another user."
         )
-    user = TemplateUser(situation, user=index, seed=seed, difficulty=difficulty, level=level)
+    user = TemplateUser(test_case, user=index, seed=seed, difficulty=difficulty, level=level)
     return Autopilot(conversation, user, max_turns=max_turns)
 
 
-def _drawn(catalogue: Catalogue, gone: set[int], seed: int) -> Film:
+def _drawn(catalogue: Catalogue, gone: set[int], seed: int) -> Item:
     """An item of which there is something to say, that can still be offered.
 
     Raises:

@@ -8,7 +8,7 @@ from torch import Tensor
 from latentcrs_utils.conversation.belief import Encoder, notes_on, read_text, shift
 from latentcrs_utils.conversation.policies import Basic, Question, Reading, nameless
 from latentcrs_utils.conversation.reply import thing
-from latentcrs_utils.conversation.reranking import Story
+from latentcrs_utils.conversation.reranking import RerankContext
 from latentcrs_utils.conversation.turn import State, Turn
 from latentcrs_utils.errors import MessageError
 
@@ -41,7 +41,7 @@ def offer(
     data, history, said = encoder.model.data, state.history, [*state.messages, message]
     S, x = encoder.history(history), encoder.words(said)
     noun, wanted = thing(data.name), reading.requirements
-    story = Story([data.titles[item] for item in history], said, noun)
+    story = RerankContext([data.titles[item] for item in history], said, noun)
     choice = variant.choose(Question(_scores(encoder, state, S, x), n_items, wanted, story, stop))
     was, now = shift(
         encoder.intents(history, state.messages),

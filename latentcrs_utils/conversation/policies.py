@@ -27,7 +27,7 @@ from latentcrs_utils.constraints.extraction import (
     make_extractor,
 )
 from latentcrs_utils.constraints.matching import Matcher, matcher_for
-from latentcrs_utils.conversation.reranking import Story, know_neutral, method_for, rerank
+from latentcrs_utils.conversation.reranking import RerankContext, cache_prior, method_for, rerank
 from latentcrs_utils.conversation.turn import Recommendation, VariantName
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import UNKNOWN_TITLE
@@ -35,7 +35,7 @@ from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.items import spoken_title
 
 if TYPE_CHECKING:
-    from latentcrs_utils.language.chat_model import Talker
+    from latentcrs_utils.language.chat_model import ChatModel
 
 
 YEARS_WIDENED = 5
@@ -314,7 +314,7 @@ def more_like(item: Recommendation | str) -> str:
     return f"Something like {spoken_title(item if isinstance(item, str) else item.title)}."
 
 
-GetTalker = Callable[[], "Talker | None"]
+GetChatModel = Callable[[], "ChatModel | None"]
 
 
 @dataclass(frozen=True)
@@ -350,7 +350,7 @@ class Question:
     scores: Tensor
     n_items: int
     requirements: Requirements
-    story: Story
+    story: RerankContext
     stop: threading.Event | None = None
 
 
@@ -399,7 +399,7 @@ class Filtering(Basic):
 
     Args:
         data: the catalogue.
-        talker: the language model, loaded when it is first needed; None: the lexicon reads alone.
+        chat_model: the language model, loaded when it is first needed; None: the lexicon reads alone.
         extractor: who reads the requirements.
 
     Raises:
@@ -408,11 +408,11 @@ class Filtering(Basic):
 
     name: VariantName = "F"
 
-    def __init__(self, data: Dataset, talker: GetTalker, extractor: Extractor | How):
+    def __init__(self, data: Dataset, chat_model: GetChatModel, extractor: Extractor | How):
         super().__init__(data)
         if isinstance(extractor, str):
             check_how(extractor)
-        self._talker = talker
+        self._chat_model = chat_model
         self._extractor = extractor
 
     def read(self, message: str, before: Requirements, stop: threading.Event | None) -> Reading:
@@ -441,9 +441,9 @@ class Filtering(Basic):
 
     def _ready(self) -> Extractor:
         if isinstance(self._extractor, str):
-            talker = None if self._extractor == "lexicon" else self._talker()
-            how: How = self._extractor if talker is not None else "lexicon"
-            self._extractor = make_extractor(self.data, how, talker)
+            chat_model = None if self._extractor == "lexicon" else self._chat_model()
+            how: How = self._extractor if chat_model is not None else "lexicon"
+            self._extractor = make_extractor(self.data, how, chat_model)
         return self._extractor
 
 
@@ -452,16 +452,16 @@ class Reranking(Basic):
 
     Args:
         data: the catalogue.
-        talker: the language model, loaded when it is first needed.
+        chat_model: the language model, loaded when it is first needed.
         config: method, number of candidates and weight.
     """
 
     name: VariantName = "V"
 
-    def __init__(self, data: Dataset, talker: GetTalker, config: RerankConfig):
+    def __init__(self, data: Dataset, chat_model: GetChatModel, config: RerankConfig):
         super().__init__(data)
         self.config = config
-        self._talker = talker
+        self._chat_model = chat_model
         self._neutral: dict[str, float] = {}
 
     def prepare(self, items: Sequence[Recommendation], noun: str) -> None:
@@ -475,9 +475,9 @@ class Reranking(Basic):
             ConfigError: the likelihood is asked of a model that cannot tell it.
             LatentCRSError: the model failed.
         """
-        talker = self._talker()
-        if talker is not None and method_for(talker, self.config.method) == "likelihood":
-            know_neutral(talker, items, noun, facts=self.config.facts, neutral=self._neutral)
+        chat_model = self._chat_model()
+        if chat_model is not None and method_for(chat_model, self.config.method) == "likelihood":
+            cache_prior(chat_model, items, noun, facts=self.config.facts, neutral=self._neutral)
 
     def choose(self, asked: Question) -> Choice:
         """Choose the first of the re-ordered candidates; see `rerank`.
@@ -488,15 +488,15 @@ class Reranking(Basic):
         n = asked.n_items
         best = best_items(self.data, asked.scores, max(n, self.config.n_candidates))
         try:
-            talker = self._talker()
+            chat_model = self._chat_model()
         except Exception as error:  # without a model the recommender's order stands
             return Choice(best[:n], _kept(failure(error)))
-        if talker is None:
+        if chat_model is None:
             return Choice(best[:n], _kept("there is no language model to change it"))
-        method_for(talker, self.config.method)
+        method_for(chat_model, self.config.method)
         try:
             new = rerank(
-                talker, best, asked.story, self.config, neutral=self._neutral, stop=asked.stop
+                chat_model, best, asked.story, self.config, neutral=self._neutral, stop=asked.stop
             )
         except Exception as error:  # whatever a model raises, the recommender's order stands
             return Choice(best[:n], _kept(failure(error)), counted=False)
@@ -513,7 +513,7 @@ class Reranking(Basic):
 def make_variant(
     name: VariantName,
     data: Dataset,
-    talker: GetTalker,
+    chat_model: GetChatModel,
     extractor: Extractor | How,
     rerank_config: RerankConfig,
 ) -> Basic:
@@ -525,9 +525,9 @@ def make_variant(
     if name == "B":
         return Basic(data)
     if name == "F":
-        return Filtering(data, talker, extractor)
+        return Filtering(data, chat_model, extractor)
     if name == "V":
-        return Reranking(data, talker, rerank_config)
+        return Reranking(data, chat_model, rerank_config)
     raise ConfigError(f"There is no variant {name!r}: choose 'B', 'F' or 'V'.")
 
 

@@ -11,7 +11,7 @@ from latentcrs_utils.conversation.turn import Turn
 from latentcrs_utils.simulation.phrasings import domain_of
 
 if TYPE_CHECKING:
-    from latentcrs_utils.language.chat_model import Talker
+    from latentcrs_utils.language.chat_model import ChatModel
 
 MAX_NEW_TOKENS = 60
 # A small model stays on its subject for one sentence, and with three films.
@@ -99,7 +99,7 @@ def _because(turn: Turn, has_history: bool) -> str:
 
 def word_reply(
     turn: Turn,
-    talker: "Talker | None",
+    chat_model: "ChatModel | None",
     guard: ReplyGuard,
     *,
     noun: str,
@@ -115,7 +115,7 @@ def word_reply(
 
     Args:
         turn: items and intents, no reply yet.
-        talker: the language model, or None for the template alone.
+        chat_model: the language model, or None for the template alone.
         guard: knows the catalogue.
         noun: "film", "game", "album" or "item".
         has_history: whether behavior is known of this user.
@@ -126,16 +126,16 @@ def word_reply(
     Returns:
         The turn with reply, source, reason, draft and tokens; those of a failed model are unknown.
     """
-    if talker is None:
+    if chat_model is None:
         return replace(
             turn,
             reply=template_reply(turn, has_history),
             why_template="no language model was asked",
         )
     writer = _GuardedWriter(turn, guard, noun, previous, stream, stop)
-    name = talker.name
+    name = chat_model.name
     try:
-        answer = talker.generate(
+        answer = chat_model.generate(
             prompt(turn, noun),
             max_new_tokens=MAX_NEW_TOKENS,
             stream=writer.piece,
@@ -145,7 +145,7 @@ def word_reply(
         return replace(
             turn,
             reply=template_reply(turn, has_history),
-            talker=name,
+            chat_model=name,
             why_template=failure(error),
             draft=writer.draft,
             counted=False,
@@ -156,7 +156,7 @@ def word_reply(
         turn,
         reply=writer.shown if spoken else template_reply(turn, has_history),
         reply_source="model" if spoken else "template",
-        talker=name,
+        chat_model=name,
         why_template=None if spoken else writer.objection or "you stopped it",
         draft=writer.draft,
         prompt_tokens=answer.prompt_tokens,
@@ -196,7 +196,7 @@ class _GuardedWriter:
             self.enough.set()
 
     def finish(self, text: str) -> None:
-        """Take the whole text, for a talker that does not stream and for the last sentence."""
+        """Take the whole text, for a chat model that does not stream and for the last sentence."""
         if self.stop is not None and self.stop.is_set():
             return
         if not self.enough.is_set():

@@ -18,7 +18,7 @@ from latentcrs_utils.errors import ConfigError, MessageError
 from latentcrs_utils.simulation.items import spoken_title
 
 if TYPE_CHECKING:
-    from latentcrs_utils.language.chat_model import Message, Talker
+    from latentcrs_utils.language.chat_model import ChatModel, Message
 
 # The model reads the latest titles and words; a longer story costs more than it tells.
 _N_TITLES = 8
@@ -34,7 +34,7 @@ INSTRUCTIONS = (
 
 
 @dataclass(frozen=True)
-class Story:
+class RerankContext:
     """What a language model is told of the user.
 
     Attributes:
@@ -79,7 +79,7 @@ class Reranking:
 
 
 class Scorer(Protocol):
-    """A talker that can tell how likely words are."""
+    """A chat model that can tell how likely words are."""
 
     def score(self, prompt: str, continuations: Sequence[str]) -> list[float]:
         """Log-likelihood of each continuation of one prompt, in nats."""
@@ -87,9 +87,9 @@ class Scorer(Protocol):
 
 
 def rerank(
-    talker: "Talker",
+    chat_model: "ChatModel",
     candidates: Sequence[Recommendation],
-    story: Story,
+    story: RerankContext,
     config: RerankConfig,
     *,
     neutral: MutableMapping[str, float] | None = None,
@@ -98,7 +98,7 @@ def rerank(
     """Re-rank by the method of the configuration, or by the one that suits the model.
 
     Args:
-        talker: the language model.
+        chat_model: the language model.
         candidates: the recommender's best items, best first.
         story: what the user did and said.
         config: method and weight.
@@ -109,14 +109,14 @@ def rerank(
         ConfigError: the likelihood is asked of a model that cannot tell it.
         LatentCRSError: the model failed.
     """
-    if method_for(talker, config.method) == "listwise":
-        return rerank_listwise(talker, candidates, story, stop=stop)
+    if method_for(chat_model, config.method) == "listwise":
+        return rerank_listwise(chat_model, candidates, story, stop=stop)
     return rerank_by_likelihood(
-        talker, candidates, story, weight=config.weight, facts=config.facts, neutral=neutral
+        chat_model, candidates, story, weight=config.weight, facts=config.facts, neutral=neutral
     )
 
 
-def method_for(talker: Any, method: str = "auto") -> Literal["likelihood", "listwise"]:
+def method_for(chat_model: Any, method: str = "auto") -> Literal["likelihood", "listwise"]:
     """Return how a model is asked for an order.
 
     By default by likelihood if it can score, as the local models can, else by a list.
@@ -124,19 +124,19 @@ def method_for(talker: Any, method: str = "auto") -> Literal["likelihood", "list
     Raises:
         ConfigError: the likelihood is asked of a model that cannot tell it.
     """
-    able = callable(getattr(talker, "score", None))
+    able = callable(getattr(chat_model, "score", None))
     if method == "listwise" or (method == "auto" and not able):
         return "listwise"
     if not able:
-        name = getattr(talker, "name", "This model")
+        name = getattr(chat_model, "name", "This model")
         raise ConfigError(f"{name} cannot score given words: choose method='listwise'.")
     return "likelihood"
 
 
 def rerank_by_likelihood(
-    talker: Any,
+    chat_model: Any,
     candidates: Sequence[Recommendation],
-    story: Story,
+    story: RerankContext,
     *,
     weight: float,
     facts: bool = True,
@@ -148,7 +148,7 @@ def rerank_by_likelihood(
     likelier the words for the item become by what the user did and said.
 
     Args:
-        talker: has `score` (`Scorer`).
+        chat_model: has `score` (`Scorer`).
         candidates: C items with their log p(v | S, x), best first.
         story: what the user did and said.
         weight: of the language model's nats beside the recommender's.
@@ -160,20 +160,20 @@ def rerank_by_likelihood(
         MessageError: a score is no number.
         LatentCRSError: the model failed.
     """
-    before = _tokens_read(talker)
-    gains = likelihood_gains(talker, candidates, story, facts=facts, neutral=neutral)
+    before = _tokens_read(chat_model)
+    gains = likelihood_gains(chat_model, candidates, story, facts=facts, neutral=neutral)
     return Reranking(
         tuple(candidates[place].item for place in fused_order(candidates, gains, weight)),
         "likelihood",
         tuple(gains),
-        prompt_tokens=_tokens_read(talker) - before,
+        prompt_tokens=_tokens_read(chat_model) - before,
     )
 
 
 def likelihood_gains(
-    talker: Any,
+    chat_model: Any,
     candidates: Sequence[Recommendation],
-    story: Story,
+    story: RerankContext,
     *,
     facts: bool = True,
     neutral: MutableMapping[str, float] | None = None,
@@ -181,21 +181,21 @@ def likelihood_gains(
     """log p(item | story) - log p(item | empty story) of each candidate, in nats.
 
     Args:
-        talker, candidates, story, facts, neutral: as of `rerank_by_likelihood`.
+        chat_model, candidates, story, facts, neutral: as of `rerank_by_likelihood`.
 
     Raises:
         MessageError: a score is no number.
         LatentCRSError: the model failed.
     """
     neutral = {} if neutral is None else neutral
-    know_neutral(talker, candidates, story.noun, facts=facts, neutral=neutral)
+    cache_prior(chat_model, candidates, story.noun, facts=facts, neutral=neutral)
     ask, texts = _ask(story.noun), _texts(candidates, facts)
-    told = _checked(talker.score(f"{story}\n{ask}", texts), len(texts))
+    told = _checked(chat_model.score(f"{story}\n{ask}", texts), len(texts))
     return [score - neutral[ask + text] for score, text in zip(told, texts, strict=True)]
 
 
-def know_neutral(
-    talker: Any,
+def cache_prior(
+    chat_model: Any,
     candidates: Sequence[Recommendation],
     noun: str,
     *,
@@ -208,11 +208,11 @@ def know_neutral(
         MessageError: a score is no number.
         LatentCRSError: the model failed.
     """
-    ask, nothing = _ask(noun), str(Story([], [NOTHING], noun))
+    ask, nothing = _ask(noun), str(RerankContext([], [NOTHING], noun))
     texts = dict.fromkeys(_texts(candidates, facts))
     missing = [text for text in texts if ask + text not in neutral]
     if missing:
-        scores = _checked(talker.score(f"{nothing}\n{ask}", missing), len(missing))
+        scores = _checked(chat_model.score(f"{nothing}\n{ask}", missing), len(missing))
         neutral.update(zip([ask + text for text in missing], scores, strict=True))
 
 
@@ -234,9 +234,9 @@ def _texts(candidates: Sequence[Recommendation], facts: bool) -> list[str]:
 
 
 def rerank_listwise(
-    talker: "Talker",
+    chat_model: "ChatModel",
     candidates: Sequence[Recommendation],
-    story: Story,
+    story: RerankContext,
     *,
     stop: threading.Event | None = None,
 ) -> Reranking:
@@ -246,7 +246,7 @@ def rerank_listwise(
     missing follows in the recommender's order.
 
     Args:
-        talker: writes JSON that fits a schema.
+        chat_model: writes JSON that fits a schema.
         candidates: C items, best first.
         story: what the user did and said.
         stop: ends the answer.
@@ -255,7 +255,7 @@ def rerank_listwise(
         MessageError: the answer has no number of the list.
         LatentCRSError: the model failed.
     """
-    writer: Any = talker  # not every talker takes a schema
+    writer: Any = chat_model  # not every chat model takes a schema
     reply = writer.generate(
         listwise_prompt(candidates, story),
         schema=order_schema(len(candidates)),
@@ -273,7 +273,7 @@ def rerank_listwise(
     )
 
 
-def listwise_prompt(candidates: Sequence[Recommendation], story: Story) -> "list[Message]":
+def listwise_prompt(candidates: Sequence[Recommendation], story: RerankContext) -> "list[Message]":
     """The chat that asks for an order of numbered items."""
     listed = "\n".join(
         f"{number}. {item.label}{': ' + ', '.join(item.genres) if item.genres else ''}"
@@ -333,6 +333,6 @@ def _checked(scores: Sequence[float], n: int) -> list[float]:
     return values
 
 
-def _tokens_read(talker: Any) -> int:
-    """What a talker has read so far, if it keeps a bill."""
-    return int(getattr(getattr(talker, "usage", None), "prompt_tokens", 0))
+def _tokens_read(chat_model: Any) -> int:
+    """What a chat model has read so far, if it keeps a bill."""
+    return int(getattr(getattr(chat_model, "usage", None), "prompt_tokens", 0))

@@ -21,7 +21,7 @@ from latentcrs_utils.errors import ConfigError, DataError, LatentCRSError, Messa
 
 if TYPE_CHECKING:
     from latentcrs_utils.em.model import LatentCRS
-    from latentcrs_utils.language.chat_model import Talker
+    from latentcrs_utils.language.chat_model import ChatModel
 
 STAGES = ("reading", "choosing", "writing")
 Watch = Callable[[str, Turn | None], None]
@@ -46,12 +46,12 @@ class Conversation:
             that the course keeps aside for testing, is what the model knows; None for a stranger.
         history: item ids, oldest first, that somebody without a number liked: a history built by
             clicking; not together with `user`.
-        talker: the language model that words the replies, and serves F and V; "local" is the one
+        chat_model: the language model that words the replies, and serves F and V; "local" is the one
             that embeds the messages; None for plain templates only.
         n_items: how many items a turn offers.
         variant: "B", "F" or "V"; `use` changes it.
         extractor: who reads the requirements of F: "lexicon", "model", "both", or an extractor of
-            your own; without a talker the lexicon alone.
+            your own; without a chat model the lexicon alone.
         rerank: how V re-orders.
 
     Raises:
@@ -65,7 +65,7 @@ class Conversation:
         user: int | str | None = None,
         *,
         history: Iterable[int] | None = None,
-        talker: "Talker | Literal['local'] | None" = "local",
+        chat_model: "ChatModel | Literal['local'] | None" = "local",
         n_items: int = 5,
         variant: VariantName = "B",
         extractor: Extractor | How = "both",
@@ -84,7 +84,7 @@ class Conversation:
         if user is not None:
             start = model.data.histories("test")[model.data.user_index(user)]
         self._state = State(tuple(known_item(model.data, item) for item in start))
-        self._talker = talker
+        self._chat_model = chat_model
         self._guard: ReplyGuard | None = None
         self.encoder = Encoder(model)
         self._extractor, self._rerank = extractor, rerank or RerankConfig()
@@ -144,18 +144,18 @@ class Conversation:
         """
         if variant not in self._variants:
             self._variants[variant] = make_variant(
-                variant, self.model.data, lambda: self.talker, self._extractor, self._rerank
+                variant, self.model.data, lambda: self.chat_model, self._extractor, self._rerank
             )
         self._variant = self._variants[variant]
 
     @property
-    def talker(self) -> "Talker | None":
+    def chat_model(self) -> "ChatModel | None":
         """The language model that words the replies; loaded at first use."""
-        if self._talker == "local":
-            from latentcrs_utils.language.local_chat_model import LocalTalker
+        if self._chat_model == "local":
+            from latentcrs_utils.language.local_chat_model import LocalChatModel
 
-            self._talker = LocalTalker(self.model.language.embedder.model)
-        return self._talker
+            self._chat_model = LocalChatModel(self.model.language.embedder.model)
+        return self._chat_model
 
     def say(
         self,
@@ -298,7 +298,7 @@ class Conversation:
         model: "LatentCRS",
         values: Mapping[str, Any],
         *,
-        talker: "Talker | Literal['local'] | None" = "local",
+        chat_model: "ChatModel | Literal['local'] | None" = "local",
         **options: Any,
     ) -> "Conversation":
         """The conversation that `transcript` described, ready to go on; nothing is generated again.
@@ -306,7 +306,7 @@ class Conversation:
         Args:
             model: the model to go on with; its catalogue must be that of the transcript.
             values: what `transcript` returned, perhaps after a journey through JSON.
-            talker: as for a new conversation.
+            chat_model: as for a new conversation.
             options: other settings of a new conversation (`variant`, `extractor`, `rerank`); a
                 variant other than the transcript's holds from the next message on.
 
@@ -315,7 +315,7 @@ class Conversation:
         """
         setting, events = transcript.read(model.data, values)
         start = tuple(known_item(model.data, item) for item in setting.pop("history"))
-        conversation = cls(model, talker=talker, **{**setting, **options})
+        conversation = cls(model, chat_model=chat_model, **{**setting, **options})
         conversation._state = State(start, tuple(events))
         return conversation
 
@@ -335,7 +335,7 @@ class Conversation:
             self._guard = ReplyGuard(self.model.data.titles)
         return word_reply(
             chosen,
-            self.talker,
+            self.chat_model,
             self._guard,
             noun=thing(self.model.data.name),
             has_history=bool(self.history),

@@ -135,9 +135,9 @@ def _turn(conversation: "Conversation", turn: Turn) -> Iterator[str]:
     yield "\n".join(cards)
     if turn.note:
         yield f"Note: {in_markdown(turn.note)}"
-    by = f"worded by {turn.talker}" if turn.reply_source == "model" else "plain template"
+    by = f"worded by {turn.chat_model}" if turn.reply_source == "model" else "plain template"
     because = f" ({turn.why_template})" if turn.why_template else ""
-    yield f"*{in_markdown(f'{by}{because}; {turn.bill}')}*"
+    yield f"*{in_markdown(f'{by}{because}; {turn.usage}')}*"
 
 
 def _required(requirements: Requirements) -> str:

@@ -47,7 +47,7 @@ class Turn:
             message, by name, the highest after it first; both have the same names.
         reply: the sentence shown to the user.
         reply_source: "model" when a language model worded it, "template" when a plain template did.
-        talker: name of the language model; None without one.
+        chat_model: name of the language model; None without one.
         why_template: why the template speaks; None when the model does.
         draft: what the language model wrote, shown or not.
         note: something that the user should know about this turn, such as a cold start.
@@ -71,7 +71,7 @@ class Turn:
     intents_after: Mapping[str, float]
     reply: str = ""
     reply_source: str = "template"
-    talker: str | None = None
+    chat_model: str | None = None
     why_template: str | None = None
     draft: str = ""
     note: str = ""
@@ -87,7 +87,7 @@ class Turn:
     counted: bool = True
 
     @property
-    def bill(self) -> str:
+    def usage(self) -> str:
         """What the turn cost a language model, in words: "370 tokens read, 24 written"."""
         read = self.prompt_tokens + self.choosing_tokens[0]
         written = self.completion_tokens + self.choosing_tokens[1]
@@ -120,7 +120,7 @@ class Turn:
         if self.note:
             lines.append(f"        Note: {self.note}")
         if not self.counted:
-            lines.append(f"        Bill: {self.bill}.")
+            lines.append(f"        Bill: {self.usage}.")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:

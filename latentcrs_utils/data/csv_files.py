@@ -20,7 +20,7 @@ _BETWEEN = {",": "with commas between", "\t": "with tabs between"}
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """How a provider writes a table.
 
     Attributes:
@@ -43,7 +43,7 @@ class Table:
     """The cells of a file as text (empty cells are null), and where they came from."""
 
     path: Path
-    layout: Layout
+    layout: TableLayout
     text: str
     frame: pl.DataFrame
 
@@ -87,7 +87,7 @@ class Table:
         return values.cast(dtype)
 
 
-def read_table(path: Path, layout: Layout, columns: tuple[str, ...]) -> Table:
+def read_table(path: Path, layout: TableLayout, columns: tuple[str, ...]) -> Table:
     """Read a file as text cells.
 
     Args:
@@ -132,7 +132,7 @@ def read_table(path: Path, layout: Layout, columns: tuple[str, ...]) -> Table:
     return Table(path, layout, text, frame)
 
 
-def _decoded(path: Path, layout: Layout) -> str:
+def _decoded(path: Path, layout: TableLayout) -> str:
     """Return the text of a file, or say which line is not in the encoding."""
     try:
         raw = path.read_bytes()
@@ -152,7 +152,7 @@ def _decoded(path: Path, layout: Layout) -> str:
 
 
 def _named(
-    path: Path, layout: Layout, frame: pl.DataFrame, columns: tuple[str, ...]
+    path: Path, layout: TableLayout, frame: pl.DataFrame, columns: tuple[str, ...]
 ) -> pl.DataFrame:
     """Trim the names of the columns (``" Item_ID:token"`` -> ``"item_id"``) and check them."""
     # polars marks the second of two equal names itself
@@ -170,7 +170,7 @@ def _named(
     return frame
 
 
-def _records(text: str, layout: Layout) -> Iterator[tuple[int, list[str]]]:
+def _records(text: str, layout: TableLayout) -> Iterator[tuple[int, list[str]]]:
     if not layout.quoted:
         for number, line in enumerate(text.split("\n"), 1):
             yield number, line.split(layout.separator)
@@ -181,7 +181,7 @@ def _records(text: str, layout: Layout) -> Iterator[tuple[int, list[str]]]:
         begin = reader.line_num + 1
 
 
-def _unreadable(path: Path, layout: Layout, text: str, reason: str) -> DataError:
+def _unreadable(path: Path, layout: TableLayout, text: str, reason: str) -> DataError:
     """Say which row is longer than the first one, or what polars said."""
     filled = ((line, len(cells)) for line, cells in _records(text, layout) if any(cells))
     _, expected = next(filled)
@@ -196,7 +196,7 @@ def _unreadable(path: Path, layout: Layout, text: str, reason: str) -> DataError
 
 INTERACTION_COLUMNS = ("user", "item", "rating", "timestamp")
 ITEM_COLUMNS = ("item", "title", "year", "genres")
-_LAYOUT = Layout()
+_LAYOUT = TableLayout()
 
 
 def read_csv_pair(interactions: str | Path, items: str | Path) -> Source:

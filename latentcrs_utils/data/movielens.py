@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from latentcrs_utils.data.csv_files import Layout, Table, read_table
+from latentcrs_utils.data.csv_files import Table, TableLayout, read_table
 from latentcrs_utils.data.source import UNKNOWN_TITLE, Source, item_frame, mend_year, tidy_title
 from latentcrs_utils.errors import AssetError
 from latentcrs_utils.support.assets import movielens_100k_files
@@ -21,11 +21,11 @@ from latentcrs_utils.support.downloads import (
 
 _ADVICE = "replace the file by a fresh copy"
 _RATING_COLUMNS = ("user", "item", "rating", "timestamp")
-_EMBEDDED = Layout("\t", "utf-8", quoted=False, advice="remove it to have it fetched again")
-_RAW_100K = Layout("\t", "latin-1", header=False, quoted=False, advice=_ADVICE)
-_RAW_100K_ITEMS = Layout("|", "latin-1", header=False, quoted=False, advice=_ADVICE)
-_RAW_1M = Layout("::", "latin-1", header=False, quoted=False, advice=_ADVICE)
-_LATEST = Layout(advice=_ADVICE)
+_EMBEDDED = TableLayout("\t", "utf-8", quoted=False, advice="remove it to have it fetched again")
+_RAW_100K = TableLayout("\t", "latin-1", header=False, quoted=False, advice=_ADVICE)
+_RAW_100K_ITEMS = TableLayout("|", "latin-1", header=False, quoted=False, advice=_ADVICE)
+_RAW_1M = TableLayout("::", "latin-1", header=False, quoted=False, advice=_ADVICE)
+_LATEST = TableLayout(advice=_ADVICE)
 _NO_GENRE = {"unknown", "(no genres listed)"}
 # the smaller sets say Children's where the latest ones say Children: one name for one thing
 _SAME_GENRE = {"Children": "Children's"}
@@ -130,7 +130,7 @@ def _known(genres: list[str]) -> list[str]:
 
 
 def _ratings(
-    path: Path, layout: Layout, columns: tuple[str, ...] = _RATING_COLUMNS
+    path: Path, layout: TableLayout, columns: tuple[str, ...] = _RATING_COLUMNS
 ) -> pl.DataFrame:
     """Read a file of ratings: user, item, rating, timestamp."""
     table = read_table(path, layout, columns)

@@ -14,7 +14,7 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em import losses
 from latentcrs_utils.em.instances import Instances, item_vectors
 from latentcrs_utils.em.networks import Catalogue, Context, GenerativeModel, InferenceModel
-from latentcrs_utils.em.trainer import Learner, algorithm_1
+from latentcrs_utils.em.trainer import EMTrainer, train_em
 from latentcrs_utils.intents import Anchors
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.ranking import ndcg, rank_by_factors, ranks_in_chunks
@@ -32,7 +32,7 @@ class LatentCRS:
         config: the hyper-parameters of the fit.
         generative: p(m_j | S, x) and p(v | m_j, S, x).
         inference: q(m_j | S).
-        curve: one row an epoch (see `algorithm_1`).
+        curve: one row an epoch (see `train_em`).
     """
 
     data: Dataset
@@ -183,11 +183,11 @@ def fit_em(
                 for split in ("train", "valid")
             )
             models.to(device)
-            learner = Learner.start(generative, inference, config, seed)
-            curve = algorithm_1(
-                learner,
+            trainer = EMTrainer.start(generative, inference, config, seed)
+            curve = train_em(
+                trainer,
                 train,
-                lambda part: valid_ndcg(learner, valid, part),
+                lambda part: valid_ndcg(trainer, valid, part),
                 progress=progress,
                 checkpoint=checkpoint,
             )
@@ -219,9 +219,9 @@ def _fresh_models(
 
 
 @torch.no_grad()
-def valid_ndcg(learner: Learner, valid: Instances, part: str) -> float:
+def valid_ndcg(trainer: EMTrainer, valid: Instances, part: str) -> float:
     """NDCG@10 on the valid instances, history masked, of `generative` or `inference` alone."""
-    model, inference = learner.generative, learner.inference
+    model, inference = trainer.generative, trainer.inference
     if part == "inference":
         r = losses.intent_vector(inference(valid.S, model.anchors).exp(), model.anchors)
         ranks = rank_by_factors(r, inference.W_e(model.v), valid.targets, valid.histories)

@@ -183,7 +183,7 @@ class GenerativeModel(nn.Module):
             if residual
             else None
         )
-        self.residual_speaks = residual
+        self.residual_enabled = residual
 
     def context(self, S: Tensor, x: Tensor) -> Context:
         """Everything about the instances that does not depend on the item.
@@ -193,7 +193,7 @@ class GenerativeModel(nn.Module):
         """
         affinity = full_precision(self.f(S, x, self.anchors))
         users = None
-        if self.residual is not None and self.residual_speaks:
+        if self.residual is not None and self.residual_enabled:
             users = self.residual.users(S, x)
         return Context(torch.log_softmax(affinity, dim=-1), affinity, users)
 

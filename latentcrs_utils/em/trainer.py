@@ -25,7 +25,7 @@ N_MONITORED = 1024
 
 
 @dataclass
-class Learner:
+class EMTrainer:
     """The two models, their optimisers and the random stream of one run of Algorithm 1."""
 
     generative: GenerativeModel
@@ -38,7 +38,7 @@ class Learner:
     @classmethod
     def start(
         cls, generative: GenerativeModel, inference: InferenceModel, config: EMConfig, seed: int
-    ) -> "Learner":
+    ) -> "EMTrainer":
         """A learner before its first pass."""
         if config.form == "product" and config.n_negatives is None:
             raise ConfigError(
@@ -59,17 +59,17 @@ class Learner:
         return cls(generative, inference, config, generator, adam(generative), adam(inference))
 
 
-def batches(instances: Instances, learner: Learner) -> Iterator[Instances]:
+def batches(instances: Instances, trainer: EMTrainer) -> Iterator[Instances]:
     """Shuffled slices of `batch_size` instances; with histories where negatives are sampled."""
     device = instances.targets.device
-    order = torch.randperm(len(instances), generator=learner.generator, device=device)
-    sampled = learner.config.n_negatives is not None
-    for rows in order.split(learner.config.batch_size):
+    order = torch.randperm(len(instances), generator=trainer.generator, device=device)
+    sampled = trainer.config.n_negatives is not None
+    for rows in order.split(trainer.config.batch_size):
         yield instances.take(rows, with_histories=sampled)
 
 
 def item_terms(
-    learner: Learner, context: Context, batch: Instances, catalogue: Catalogue | None = None
+    trainer: EMTrainer, context: Context, batch: Instances, catalogue: Catalogue | None = None
 ) -> tuple[Tensor, Tensor]:
     """log p(v | m_j, S, x) of the observed items [B, K], and L_rec^M (Equation 8).
 
@@ -77,22 +77,22 @@ def item_terms(
     negatives.  The reading of Equation 8 follows the form: the mixture's own likelihood, or the
     cross-entropy of the logit h.
 
-    Asked, with the weight `intents_alone`, to explain the choices without the residual too, the
+    Asked, with the weight `aux_intent_weight`, to explain the choices without the residual too, the
     intents keep their meaning: that is the second term of L_rec^M where a residual speaks.
 
     Args:
-        learner: models and configuration.
+        trainer: models and configuration.
         context: of the instances.
         batch: the instances.
         catalogue: of the generative model, where the caller has it already.
     """
-    model, config = learner.generative, learner.config
+    model, config = trainer.generative, trainer.config
     contexts = [context]
     if context.users is not None:
         contexts.append(replace(context, users=None))
     if config.n_negatives is not None:
         n_items = len(model.v) - 1
-        candidates = sample_candidates(batch, n_items, config.n_negatives, learner.generator)
+        candidates = sample_candidates(batch, n_items, config.n_negatives, trainer.generator)
         terms = [_sampled_terms(model, one, candidates) for one in contexts]
         log_items = [log_item for log_item, _ in terms]
         recommendations = [recommendation for _, recommendation in terms]
@@ -105,7 +105,7 @@ def item_terms(
         ]
     recommendation = recommendations[0]
     for of_intents in recommendations[1:]:
-        recommendation = recommendation + config.intents_alone * of_intents
+        recommendation = recommendation + config.aux_intent_weight * of_intents
     return log_items[0], recommendation
 
 
@@ -134,38 +134,38 @@ def _sampled_terms(
 
 
 def inference_loss(
-    learner: Learner, batch: Instances, *, warm_up: bool, catalogue: Catalogue | None = None
+    trainer: EMTrainer, batch: Instances, *, warm_up: bool, catalogue: Catalogue | None = None
 ) -> Tensor:
     """L^E (Equation 14); in stage 1 (`warm_up`) only L_rec^E (Equation 13).
 
     The generative model's `catalogue` may be given, since it stays the same during an E-pass.
     """
-    model, config = learner.generative, learner.config
+    model, config = trainer.generative, trainer.config
     anchors = model.anchors.detach()
-    log_q = learner.inference(batch.S, anchors)
+    log_q = trainer.inference(batch.S, anchors)
     r = losses.intent_vector(log_q.exp(), anchors)
     recommendation = losses.recommendation_loss_e(
-        learner.inference.item_logits(r, model.v[1:]), batch.targets - 1
+        trainer.inference.item_logits(r, model.v[1:]), batch.targets - 1
     )
     if warm_up:
         return recommendation
     with torch.no_grad():
         context = model.context(batch.S, batch.x)
-        log_item, _ = item_terms(learner, context, batch, catalogue)
+        log_item, _ = item_terms(trainer, context, batch, catalogue)
     elbo_loss = losses.e_step_elbo_loss(log_q, context.log_prior, log_item)
     return losses.e_step_loss(elbo_loss, recommendation, alpha_E=config.alpha_E)
 
 
-def generative_loss(learner: Learner, batch: Instances) -> Tensor:
+def generative_loss(trainer: EMTrainer, batch: Instances) -> Tensor:
     """L^M (Equation 9), with q fixed: the amortised one, or the exact posterior."""
-    config = learner.config
-    context = learner.generative.context(batch.S, batch.x)
-    log_item, recommendation = item_terms(learner, context, batch)
+    config = trainer.config
+    context = trainer.generative.context(batch.S, batch.x)
+    log_item, recommendation = item_terms(trainer, context, batch)
     if config.e_step == "exact":
         log_q = losses.exact_posterior(context.log_prior, log_item).detach()
     else:
         with torch.no_grad():
-            log_q = learner.inference(batch.S, learner.generative.anchors)
+            log_q = trainer.inference(batch.S, trainer.generative.anchors)
     return losses.m_step_loss(
         losses.expected_item_loss(log_q.exp(), log_item),
         log_q,
@@ -177,25 +177,25 @@ def generative_loss(learner: Learner, batch: Instances) -> Tensor:
     )
 
 
-def joint_loss(learner: Learner, batch: Instances) -> Tensor:
+def joint_loss(trainer: EMTrainer, batch: Instances) -> Tensor:
     """Both recommendation losses, and lambda KL(q || p(m | S, x)), which pulls at both models.
 
     Table 5's "Direct KL Alignment": no posterior is ever formed, the two beliefs are only drawn
     together.
     """
-    model, config = learner.generative, learner.config
+    model, config = trainer.generative, trainer.config
     context = model.context(batch.S, batch.x)
-    _, recommendation = item_terms(learner, context, batch)
-    log_q = learner.inference(batch.S, model.anchors.detach())
+    _, recommendation = item_terms(trainer, context, batch)
+    log_q = trainer.inference(batch.S, model.anchors.detach())
     alignment = losses.kl(log_q, context.log_prior).mean()
-    by_history = inference_loss(learner, batch, warm_up=True)
+    by_history = inference_loss(trainer, batch, warm_up=True)
     return (
         config.alpha_M * recommendation + config.alpha_E * by_history + config.lambda_ * alignment
     )
 
 
 def one_pass(
-    learner: Learner,
+    trainer: EMTrainer,
     instances: Instances,
     loss_of: Callable[[Instances], Tensor],
     *optimisers: torch.optim.Optimizer,
@@ -204,8 +204,8 @@ def one_pass(
     device = instances.targets.device
     # summed where it is, so that no batch waits for the last one's value
     total = torch.zeros((), dtype=torch.float64, device=device)
-    for batch in batches(instances, learner):
-        with autocast(device, learner.config.precision):
+    for batch in batches(instances, trainer):
+        with autocast(device, trainer.config.precision):
             loss = loss_of(batch)
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
@@ -216,67 +216,67 @@ def one_pass(
     return total.item() / len(instances)
 
 
-def e_pass(learner: Learner, instances: Instances, *, warm_up: bool = False) -> float:
+def e_pass(trainer: EMTrainer, instances: Instances, *, warm_up: bool = False) -> float:
     """E-step: the generative model is fixed, without dropout, and l is trained."""
-    learner.generative.eval()
-    learner.inference.train()
-    with torch.no_grad(), autocast(instances.targets.device, learner.config.precision):
-        catalogue = None if warm_up else learner.generative.catalogue()
+    trainer.generative.eval()
+    trainer.inference.train()
+    with torch.no_grad(), autocast(instances.targets.device, trainer.config.precision):
+        catalogue = None if warm_up else trainer.generative.catalogue()
     return one_pass(
-        learner,
+        trainer,
         instances,
-        lambda batch: inference_loss(learner, batch, warm_up=warm_up, catalogue=catalogue),
-        learner.optimiser_inference,
+        lambda batch: inference_loss(trainer, batch, warm_up=warm_up, catalogue=catalogue),
+        trainer.optimiser_inference,
     )
 
 
-def m_pass(learner: Learner, instances: Instances) -> float:
+def m_pass(trainer: EMTrainer, instances: Instances) -> float:
     """M-step: l is fixed, without dropout, and f, g (and the anchors) are trained."""
-    learner.inference.eval()
-    learner.generative.train()
+    trainer.inference.eval()
+    trainer.generative.train()
     return one_pass(
-        learner,
+        trainer,
         instances,
-        lambda batch: generative_loss(learner, batch),
-        learner.optimiser_generative,
+        lambda batch: generative_loss(trainer, batch),
+        trainer.optimiser_generative,
     )
 
 
-def joint_pass(learner: Learner, instances: Instances) -> float:
+def joint_pass(trainer: EMTrainer, instances: Instances) -> float:
     """Both models at once (`schedule="joint"`), each with its own optimiser."""
-    learner.inference.train()
-    learner.generative.train()
+    trainer.inference.train()
+    trainer.generative.train()
     return one_pass(
-        learner,
+        trainer,
         instances,
-        lambda batch: joint_loss(learner, batch),
-        learner.optimiser_generative,
-        learner.optimiser_inference,
+        lambda batch: joint_loss(trainer, batch),
+        trainer.optimiser_generative,
+        trainer.optimiser_inference,
     )
 
 
 @torch.no_grad()
-def monitor(learner: Learner, instances: Instances) -> dict[str, float]:
+def monitor(trainer: EMTrainer, instances: Instances) -> dict[str, float]:
     """ELBO, log-likelihood and gaps, means in nats over the instances.
 
     The candidates are those of the training: all items, or with `n_negatives` sampled ones.
     """
-    learner.generative.eval()
-    learner.inference.eval()
-    catalogue = learner.generative.catalogue()
+    trainer.generative.eval()
+    trainer.inference.eval()
+    catalogue = trainer.generative.catalogue()
     rows = torch.arange(len(instances), device=instances.targets.device)
     parts = [
-        _monitored(learner, instances.take(some), catalogue)
-        for some in rows.split(learner.config.batch_size)
+        _monitored(trainer, instances.take(some), catalogue)
+        for some in rows.split(trainer.config.batch_size)
     ]
     return {name: torch.cat([part[name] for part in parts]).mean().item() for name in parts[0]}
 
 
-def _monitored(learner: Learner, batch: Instances, catalogue: Catalogue) -> dict[str, Tensor]:
+def _monitored(trainer: EMTrainer, batch: Instances, catalogue: Catalogue) -> dict[str, Tensor]:
     """The quantities of `monitor` for each instance, [B]."""
-    context = learner.generative.context(batch.S, batch.x)
-    log_item, _ = item_terms(learner, context, batch, catalogue)
-    log_q = learner.inference(batch.S, learner.generative.anchors)
+    context = trainer.generative.context(batch.S, batch.x)
+    log_item, _ = item_terms(trainer, context, batch, catalogue)
+    log_q = trainer.inference(batch.S, trainer.generative.anchors)
     exact = losses.exact_posterior(context.log_prior, log_item)
     return {
         "elbo": losses.elbo(log_q, context.log_prior, log_item),
@@ -286,8 +286,8 @@ def _monitored(learner: Learner, batch: Instances, catalogue: Catalogue) -> dict
     }
 
 
-def algorithm_1(
-    learner: Learner,
+def train_em(
+    trainer: EMTrainer,
     instances: Instances,
     evaluate: Callable[[str], float],
     *,
@@ -305,7 +305,7 @@ def algorithm_1(
     With `schedule="joint"` there is one stage of that name instead, as long as stages 2 and 3.
 
     Args:
-        learner: changed in place.
+        trainer: changed in place.
         instances: training instances.
         evaluate: `evaluate("inference")` and `evaluate("generative")` give valid NDCG@10.
         progress: show a progress bar; None asks the environment.
@@ -316,10 +316,10 @@ def algorithm_1(
         One row an epoch: stage, epoch, loss_e, loss_m, elbo, log_likelihood, kl_q_prior,
         kl_q_exact (nats), valid_ndcg10, seconds.
     """
-    config, generative = learner.config, learner.generative
-    models = nn.ModuleDict({"generative": generative, "inference": learner.inference})
-    optimisers = [learner.optimiser_generative, learner.optimiser_inference]
-    training = Training(models, optimisers, learner.generator)
+    config, generative = trainer.config, trainer.generative
+    models = nn.ModuleDict({"generative": generative, "inference": trainer.inference})
+    optimisers = [trainer.optimiser_generative, trainer.optimiser_inference]
+    training = Training(models, optimisers, trainer.generator)
     if checkpoint is not None:
         training.resume(checkpoint)
     curve = training.curve
@@ -329,13 +329,13 @@ def algorithm_1(
     final = {"alternate", "joint"} | ({"generative"} if generative.residual is None else set())
     for stage, n_epochs in _stages(config):
         spoken = stage in ("alternate", "joint")
-        generative.residual_speaks = spoken and generative.residual is not None
+        generative.residual_enabled = spoken and generative.residual is not None
         epochs = range(1 + len(_values(curve, stage)), n_epochs + 1)
         for epoch in track(epochs, f"EM, stage {stage}", progress=progress):
             values = _values(curve, stage)
             if values and epochs_since_best(values) >= config.patience:
                 break
-            curve.append(_epoch(learner, instances, monitored, evaluate, stage, epoch))
+            curve.append(_epoch(trainer, instances, monitored, evaluate, stage, epoch))
             if stage in final and epochs_since_best(_values(curve, *final)) == 0:
                 training.keep_best()
             if checkpoint is not None:
@@ -362,7 +362,7 @@ def _values(curve: list[dict[str, Any]], *stages: str) -> list[float]:
 
 
 def _epoch(
-    learner: Learner,
+    trainer: EMTrainer,
     instances: Instances,
     monitored: Instances,
     evaluate: Callable[[str], float],
@@ -373,11 +373,11 @@ def _epoch(
     started = time.perf_counter()
     row: dict[str, Any] = {"stage": stage, "epoch": epoch, "loss_e": None, "loss_m": None}
     if stage in ("q", "alternate"):
-        row["loss_e"] = e_pass(learner, instances, warm_up=stage == "q")
+        row["loss_e"] = e_pass(trainer, instances, warm_up=stage == "q")
     if stage in ("generative", "alternate"):
-        row["loss_m"] = m_pass(learner, instances)
+        row["loss_m"] = m_pass(trainer, instances)
     if stage == "joint":
-        row["loss_m"] = joint_pass(learner, instances)
-    row |= monitor(learner, monitored)
+        row["loss_m"] = joint_pass(trainer, instances)
+    row |= monitor(trainer, monitored)
     value = evaluate("inference" if stage == "q" else "generative")
     return row | {"valid_ndcg10": value, "seconds": time.perf_counter() - started}

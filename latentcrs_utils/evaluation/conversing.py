@@ -22,7 +22,7 @@ from latentcrs_utils.config import preset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.errors import ConfigError, DataError
-from latentcrs_utils.evaluation.dialogues import Dialogue, DialogueLog, Exchange, Spent
+from latentcrs_utils.evaluation.dialogues import Dialogue, DialogueLog, Exchange, TokenUsage
 from latentcrs_utils.evaluation.multi_turn import Answer, States, System
 from latentcrs_utils.simulation.agenda import Difficulty
 from latentcrs_utils.simulation.items import Catalogue
@@ -35,7 +35,7 @@ from latentcrs_utils.simulation.users import (
     SimulatedUser,
     TemplateUser,
     UserMessage,
-    situations,
+    make_test_cases,
 )
 from latentcrs_utils.support.artifacts import key
 from latentcrs_utils.support.progress import track
@@ -109,10 +109,10 @@ def template_users(data: Dataset, setting: Setting) -> MakeUsers:
     config = preset(data.name, data.n_users).simulator
 
     def make(users: Sequence[int]) -> list[SimulatedUser]:
-        minds = situations(data, users, catalogue, setting.split)
+        minds = make_test_cases(data, users, catalogue, setting.split)
         return [
             TemplateUser(
-                situation,
+                test_case,
                 user=int(user),
                 seed=setting.seed,
                 difficulty=setting.difficulty,
@@ -120,7 +120,7 @@ def template_users(data: Dataset, setting: Setting) -> MakeUsers:
                 phrasing=setting.phrasing,
                 config=config,
             )
-            for user, situation in zip(users, minds, strict=True)
+            for user, test_case in zip(users, minds, strict=True)
         ]
 
     return make
@@ -149,13 +149,13 @@ class _Talk:
         said = [exchange.message for exchange in self.exchanges]
         return [*said, self.message.text] if self.message else said
 
-    def go_on(self, offered: Sequence[int], spent: Sequence[Spent], n_turns: int) -> None:
+    def go_on(self, offered: Sequence[int], usage: Sequence[TokenUsage], n_turns: int) -> None:
         """Let the user see an offer, and answer it unless the dialogue is over."""
         said = self.message
         if said is None:
             raise ValueError("A dialogue that is over does not go on.")
-        bill = (said.prompt_tokens, said.completion_tokens, said.seconds)
-        costs = (*spent, Spent("user", *bill)) if any(bill) else tuple(spent)
+        cost = (said.prompt_tokens, said.completion_tokens, said.seconds)
+        costs = (*usage, TokenUsage("user", *cost)) if any(cost) else tuple(usage)
         self.exchanges.append(
             Exchange(said.text, said.conditions, said.withdrawn, said.source, tuple(offered), costs)
         )
@@ -263,8 +263,8 @@ def _hold(
             [[i for e in talk.exchanges for i in e.offered] for talk in waiting],
             [frozenset(talk.barred) for talk in waiting],
         )
-        scores, spent = _ask(system, states, data.n_items)
-        for talk, row, costs in zip(waiting, scores, spent, strict=True):
+        scores, usage = _ask(system, states, data.n_items)
+        for talk, row, costs in zip(waiting, scores, usage, strict=True):
             talk.go_on(_best(row, talk.barred, setting.n_items), costs, setting.n_turns)
     return [talk.finished(name, setting.seed) for talk in talks]
 
@@ -276,7 +276,9 @@ def _first(speaker: SimulatedUser) -> UserMessage:
     return said
 
 
-def _ask(system: System, states: States, n_items: int) -> tuple[Tensor, list[tuple[Spent, ...]]]:
+def _ask(
+    system: System, states: States, n_items: int
+) -> tuple[Tensor, list[tuple[TokenUsage, ...]]]:
     """Scores [B, V + 1], and each dialogue's bill, the time of the scoring included."""
     begun = time.perf_counter()
     with torch.no_grad():
@@ -284,17 +286,17 @@ def _ask(system: System, states: States, n_items: int) -> tuple[Tensor, list[tup
     seconds = time.perf_counter() - begun
     if not isinstance(answer, Answer):
         answer = Answer(answer, [()] * len(states))
-    scores, spent = answer.scores, answer.spent
-    if scores.shape != (len(states), n_items + 1) or len(spent) != len(states):
+    scores, usage = answer.scores, answer.usage
+    if scores.shape != (len(states), n_items + 1) or len(usage) != len(states):
         raise DataError(
-            f"A system gave scores {tuple(scores.shape)} and {len(spent)} bills to {len(states)} "
+            f"A system gave scores {tuple(scores.shape)} and {len(usage)} bills to {len(states)} "
             f"dialogues: expected [{len(states)}, {n_items + 1}], and a bill each."
         )
     if torch.isnan(scores).any():
         raise DataError("A system gave a score that is not a number.")
-    seconds -= sum(part.seconds for costs in spent for part in costs)
-    scoring = Spent("scoring", seconds=max(0.0, seconds) / len(states))
-    return scores, [(*costs, scoring) for costs in spent]
+    seconds -= sum(part.seconds for costs in usage for part in costs)
+    scoring = TokenUsage("scoring", seconds=max(0.0, seconds) / len(states))
+    return scores, [(*costs, scoring) for costs in usage]
 
 
 def _best(scores: Tensor, barred: set[int], n: int) -> list[int]:

@@ -30,7 +30,7 @@ class Exchange:
         withdrawn: what it took back.
         source: who worded it, "template" or the name of a language model.
         offered: ids of the items that the system offered then, best first.
-        spent: what the turn cost, on both sides.
+        usage: what the turn cost, on both sides.
     """
 
     message: str
@@ -38,7 +38,7 @@ class Exchange:
     withdrawn: tuple[str, ...]
     source: str
     offered: tuple[int, ...]
-    spent: tuple[Spent, ...] = ()
+    usage: tuple[TokenUsage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Dialogue:
                     **exchange,
                     **{name: tuple(exchange[name]) for name in ("conditions", "withdrawn")},
                     "offered": tuple(map(int, exchange["offered"])),
-                    "spent": tuple(Spent(**part) for part in exchange["spent"]),
+                    "usage": tuple(TokenUsage(**part) for part in exchange["usage"]),
                 }
             )
             for exchange in values["exchanges"]
@@ -181,7 +181,7 @@ RECOMMENDING: tuple[Purpose, ...] = ("embedding", "extraction", "re-ranking", "s
 
 
 @dataclass(frozen=True)
-class Spent:
+class TokenUsage:
     """What one purpose has cost.
 
     Attributes:
@@ -197,7 +197,7 @@ class Spent:
     completion_tokens: int = 0
     seconds: float = 0.0
 
-    def __add__(self, other: Spent) -> Spent:
+    def __add__(self, other: TokenUsage) -> TokenUsage:
         """Add what was spent for the same purpose.
 
         Raises:
@@ -205,7 +205,7 @@ class Spent:
         """
         if self.purpose != other.purpose:
             raise ValueError(f"What {self.purpose} and {other.purpose} cost is kept apart.")
-        return Spent(
+        return TokenUsage(
             self.purpose,
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
@@ -213,15 +213,15 @@ class Spent:
         )
 
 
-def total(spent: Iterable[Spent]) -> dict[Purpose, Spent]:
+def total(usage: Iterable[TokenUsage]) -> dict[Purpose, TokenUsage]:
     """Return the sum of each purpose that occurs, in the order of `PURPOSES`."""
-    sums: dict[Purpose, Spent] = {}
-    for part in spent:
-        sums[part.purpose] = sums.get(part.purpose, Spent(part.purpose)) + part
+    sums: dict[Purpose, TokenUsage] = {}
+    for part in usage:
+        sums[part.purpose] = sums.get(part.purpose, TokenUsage(part.purpose)) + part
     return {purpose: sums[purpose] for purpose in PURPOSES if purpose in sums}
 
 
-def ledger(dialogues: Sequence[Dialogue]) -> pl.DataFrame:
+def usage_table(dialogues: Sequence[Dialogue]) -> pl.DataFrame:
     """Return the bill of some dialogues, system by system.
 
     Returns:
@@ -235,7 +235,7 @@ def ledger(dialogues: Sequence[Dialogue]) -> pl.DataFrame:
     rows = []
     for system, own in by_system.items():
         turns = [exchange for dialogue in own for exchange in dialogue.exchanges]
-        sums = total(part for exchange in turns for part in exchange.spent)
+        sums = total(part for exchange in turns for part in exchange.usage)
         bills = [(purpose, [part]) for purpose, part in sums.items()]
         choosing = [part for purpose, part in sums.items() if purpose in RECOMMENDING]
         for purpose, parts in [*bills, ("recommending", choosing)]:

@@ -26,11 +26,11 @@ from latentcrs_utils.constraints.extraction import Extraction, Extractor, make_e
 from latentcrs_utils.constraints.matching import matcher_for
 from latentcrs_utils.conversation.policies import Question, Reranking, best_items, levels, tiered
 from latentcrs_utils.conversation.reply import thing
-from latentcrs_utils.conversation.reranking import Story
+from latentcrs_utils.conversation.reranking import RerankContext
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.em.instances import Instances
-from latentcrs_utils.evaluation.dialogues import Spent
-from latentcrs_utils.evaluation.one_turn import Cases, Fitted, Scorer, scorers
+from latentcrs_utils.evaluation.dialogues import TokenUsage
+from latentcrs_utils.evaluation.one_turn import EvalSet, Fitted, Scorer, scorers
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.support.artifacts import fingerprint
 from latentcrs_utils.support.progress import note, track
@@ -76,11 +76,11 @@ class Answer:
     Attributes:
         scores: [B, V + 1], higher is better; column 0 (padding) is never offered, nor is minus
             infinity.
-        spent: what each dialogue cost in this turn, B tuples.
+        usage: what each dialogue cost in this turn, B tuples.
     """
 
     scores: Tensor
-    spent: Sequence[tuple[Spent, ...]]
+    usage: Sequence[tuple[TokenUsage, ...]]
 
 
 System = Callable[[States], Tensor | Answer]
@@ -104,9 +104,9 @@ class ScoredSystem:
 
     def __call__(self, states: States) -> Answer:
         """Score all items for every dialogue."""
-        spent: list[tuple[Spent, ...]] = [()] * len(states)
+        usage: list[tuple[TokenUsage, ...]] = [()] * len(states)
         if self.reads:
-            x, spent = embed_states(states, self.language)
+            x, usage = embed_states(states, self.language)
         else:
             x = torch.zeros(len(states), len(self.language.mean))
         instances = Instances(
@@ -116,7 +116,7 @@ class ScoredSystem:
             histories=states.histories,
         )
         frame = pl.DataFrame({"user": states.users})
-        return Answer(self.scorer(Cases(instances, states.texts, frame)), spent)
+        return Answer(self.scorer(EvalSet(instances, states.texts, frame)), usage)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class FilteringSystem:
         answer = self.system(states)
         if isinstance(answer, Tensor):
             answer = Answer(answer, [()] * len(states))
-        matcher, scores, spent = matcher_for(self.data), answer.scores.double(), []
+        matcher, scores, usage = matcher_for(self.data), answer.scores.double(), []
         for row, messages in enumerate(states.messages):
             begun, wanted = time.perf_counter(), Requirements()
             for message in messages:
@@ -152,8 +152,8 @@ class FilteringSystem:
             left[list(states.barred[row])] = False
             scores[row] = tiered(scores[row], levels(matcher, wanted, left)[0])
             tokens = found.prompt_tokens, found.completion_tokens
-            spent.append((Spent("extraction", *tokens, time.perf_counter() - begun),))
-        bills = [(*old, *new) for old, new in zip(answer.spent, spent, strict=True)]
+            usage.append((TokenUsage("extraction", *tokens, time.perf_counter() - begun),))
+        bills = [(*old, *new) for old, new in zip(answer.usage, usage, strict=True)]
         return Answer(scores, bills)
 
     def _extraction(self, message: str) -> Extraction:
@@ -162,14 +162,14 @@ class FilteringSystem:
         return self._read[message]
 
 
-def embed_states(states: States, language: Language) -> tuple[Tensor, list[tuple[Spent, ...]]]:
+def embed_states(states: States, language: Language) -> tuple[Tensor, list[tuple[TokenUsage, ...]]]:
     """x^u of every dialogue, [B, d_x], and the bill of each: one PromptEOL pass, one new token."""
     texts = states.texts
     begun = time.perf_counter()
     x = language.encode(texts, progress=False)
     seconds = (time.perf_counter() - begun) / max(1, len(texts))
     count = language.embedder.token_ids
-    return x, [(Spent("embedding", len(count(text)), 1, seconds),) for text in texts]
+    return x, [(TokenUsage("embedding", len(count(text)), 1, seconds),) for text in texts]
 
 
 def dialogue_systems(fitted: Fitted) -> dict[str, System]:
@@ -216,7 +216,7 @@ class RerankingSystem:
     Args:
         system: whose best items are re-ranked.
         data: the catalogue.
-        talker: the language model.
+        chat_model: the language model.
         config: method, number of candidates and weight.
 
     Attributes:
@@ -224,19 +224,19 @@ class RerankingSystem:
     """
 
     def __init__(
-        self, system: System, data: Dataset, talker: Any, config: RerankConfig | None = None
+        self, system: System, data: Dataset, chat_model: Any, config: RerankConfig | None = None
     ):
         self.system, self.data = system, data
         self.config = config or RerankConfig()
-        self.identity = f" {talker.name} {self.config}"
-        self._variant = Reranking(data, lambda: talker, self.config)
+        self.identity = f" {chat_model.name} {self.config}"
+        self._variant = Reranking(data, lambda: chat_model, self.config)
 
     def __call__(self, states: States) -> Answer:
         """Score all items for every dialogue; the first candidates are in the model's order."""
         answer = self.system(states)
         if isinstance(answer, Tensor):
             answer = Answer(answer, [()] * len(states))
-        scores, spent = answer.scores.clone(), []
+        scores, usage = answer.scores.clone(), []
         for row in track(range(len(states)), "Re-ranking", len(states)):
             begun = time.perf_counter()
             left = scores[row].clone()
@@ -244,8 +244,8 @@ class RerankingSystem:
             order, tokens = self._order(states, row, left)
             places = torch.arange(len(order), 0, -1, dtype=scores.dtype)
             scores[row, list(order)] = scores[row][torch.isfinite(scores[row])].max() + places
-            spent.append((Spent("re-ranking", *tokens, time.perf_counter() - begun),))
-        bills = [(*old, *new) for old, new in zip(answer.spent, spent, strict=True)]
+            usage.append((TokenUsage("re-ranking", *tokens, time.perf_counter() - begun),))
+        bills = [(*old, *new) for old, new in zip(answer.usage, usage, strict=True)]
         return Answer(scores, bills)
 
     def _order(
@@ -254,7 +254,7 @@ class RerankingSystem:
         """The candidates of one dialogue in the model's order, and tokens read and written."""
         n, noun = self.config.n_candidates, thing(self.data.name)
         liked = [self.data.titles[item] for item in states.histories[row].tolist()]
-        story = Story(liked, states.messages[row], noun)
+        story = RerankContext(liked, states.messages[row], noun)
         # what fails here fails in the choice, too, and that says so
         with suppress(Exception):
             self._variant.prepare(best_items(self.data, left, n), noun)
@@ -265,22 +265,22 @@ class RerankingSystem:
 
 
 def asking_systems(
-    fitted: Fitted, system: System, talker: Any, folder: Path | None = None
+    fitted: Fitted, system: System, chat_model: Any, folder: Path | None = None
 ) -> dict[str, System]:
     """Return the systems of `ON_REQUEST` by name.
 
     Args:
         fitted: the data and models of one seed.
         system: whose scores they filter and re-rank.
-        talker: the language model.
+        chat_model: the language model.
         folder: where its readings of messages are kept, so that a run that is stopped does not
             ask again; None: in memory alone.
     """
     data = fitted.data
-    kept = f"{data.name}_readings_{talker.name}.jsonl".replace("/", "-").replace(" ", "-")
-    reader = Answers(talker, folder / kept if folder else None)
+    kept = f"{data.name}_readings_{chat_model.name}.jsonl".replace("/", "-").replace(" ", "-")
+    reader = Answers(chat_model, folder / kept if folder else None)
     both = make_extractor(data, "both", reader)
     return {
-        RERANKED: RerankingSystem(system, data, talker),
-        FILTERED_BY_MODEL: FilteringSystem(system, data, both, f" {talker.name}"),
+        RERANKED: RerankingSystem(system, data, chat_model),
+        FILTERED_BY_MODEL: FilteringSystem(system, data, both, f" {chat_model.name}"),
     }

@@ -34,7 +34,7 @@ UNSEEN, SEEN = "test", "train"
 
 
 @dataclass(frozen=True)
-class Cases:
+class EvalSet:
     """What all systems are asked: N test instances.
 
     Attributes:
@@ -50,32 +50,32 @@ class Cases:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def take(self, rows: slice) -> Cases:
+    def take(self, rows: slice) -> EvalSet:
         """The cases of a slice of rows, in their order."""
         numbers = torch.arange(len(self))[rows]
-        return Cases(self.instances.take(numbers), self.texts[rows], self.frame[numbers.numpy()])
+        return EvalSet(self.instances.take(numbers), self.texts[rows], self.frame[numbers.numpy()])
 
 
-Scorer = Callable[[Cases], Tensor]
+Scorer = Callable[[EvalSet], Tensor]
 
 
 def one_turn_cases(
     data: Dataset, backbone: Backbone, language: Language, split: str = "test"
-) -> Cases:
+) -> EvalSet:
     """All test users at the four levels, with seen and with unseen phrasing.
 
     Of the split "valid" each user is at one level, with the phrasing of that split.
     """
     rows = rows_of(language, split)
     frame = language.utterances.frame[rows]
-    return Cases(
+    return EvalSet(
         instances_of(data, backbone, language, rows),
         frame["text"].to_list(),
         frame.select("user", "level", "phrasing"),
     )
 
 
-def dialogue_cases(data: Dataset, backbone: Backbone, language: Language) -> Cases:
+def dialogue_cases(data: Dataset, backbone: Backbone, language: Language) -> EvalSet:
     """All test users after one to five messages of unseen phrasing, levels mixed.
 
     In `frame` the level is the number of messages, so that `summarise` groups by it.
@@ -84,7 +84,7 @@ def dialogue_cases(data: Dataset, backbone: Backbone, language: Language) -> Cas
     n_turns = language.utterances.frame[rows]["turns"].list.len().to_numpy()
     rows = rows[np.argsort(n_turns, kind="stable")]
     frame = language.utterances.frame[rows]
-    return Cases(
+    return EvalSet(
         instances_of(data, backbone, language, rows),
         frame["text"].to_list(),
         frame.select("user", pl.col("turns").list.len().cast(pl.String).alias("level"), "phrasing"),
@@ -92,7 +92,7 @@ def dialogue_cases(data: Dataset, backbone: Backbone, language: Language) -> Cas
 
 
 def evaluate(
-    cases: Cases, systems: Mapping[str, Scorer], *, masked: bool = True, memory: int = MEMORY
+    cases: EvalSet, systems: Mapping[str, Scorer], *, masked: bool = True, memory: int = MEMORY
 ) -> dict[str, np.ndarray]:
     """Rank of the target under every system.
 
@@ -132,7 +132,7 @@ def metric_values(ranks: np.ndarray, metric: str) -> np.ndarray:
     return function(flat, int(k)).numpy().reshape(ranks.shape)
 
 
-def summarise(cases: Cases, ranks_by_seed: Sequence[Mapping[str, np.ndarray]]) -> pl.DataFrame:
+def summarise(cases: EvalSet, ranks_by_seed: Sequence[Mapping[str, np.ndarray]]) -> pl.DataFrame:
     """Table of means over users and seeds, with what chance could have done to them.
 
     Args:
@@ -212,13 +212,13 @@ def scorers(fitted: Fitted) -> dict[str, Scorer]:
     data, backbone = fitted.data, fitted.backbone
     popular = popularity(data)
 
-    def by_popularity(cases: Cases) -> Tensor:
+    def by_popularity(cases: EvalSet) -> Tensor:
         return popular.expand(len(cases), -1)
 
-    def by_backbone(cases: Cases) -> Tensor:
+    def by_backbone(cases: EvalSet) -> Tensor:
         return backbone.scores(cases.instances.S)
 
-    def by_filter(cases: Cases) -> Tensor:
+    def by_filter(cases: EvalSet) -> Tensor:
         allowed = torch.as_tensor(lexicon_mask(data, cases.texts))
         # What the filter removes stays below everything kept, in the backbone's own order.
         scores = by_backbone(cases)
@@ -246,7 +246,7 @@ def target_popularity(data: Dataset) -> np.ndarray:
     return counts[data.targets("test")]
 
 
-def habit(data: Dataset, n_last: int = 10) -> np.ndarray:
+def history_similarity(data: Dataset, n_last: int = 10) -> np.ndarray:
     """How much each user's test item is like what came last, float [U] in [0, 1].
 
     The mean over the last ``n_last`` items of the history of the overlap of their genres with the

@@ -1,8 +1,8 @@
-"""The Talker: what every language model that writes can do, whatever stands behind it.
+"""The ChatModel: what every language model that writes can do, whatever stands behind it.
 
-Behind it stands a model on this machine (`local_talker.LocalTalker`), one that answers at an
-address (`endpoint.EndpointTalker`), or a list of prepared replies (`ScriptedTalker`). It is kept
-apart from the Embedder: changing the Talker needs no training.
+Behind it stands a model on this machine (`local_talker.LocalChatModel`), one that answers at an
+address (`endpoint.EndpointChatModel`), or a list of prepared replies (`ScriptedChatModel`). It is kept
+apart from the Embedder: changing the ChatModel needs no training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Finish = Literal["end", "length", "stopped", "repetition", "cut"]
 
 @dataclass(frozen=True)
 class Reply:
-    """What a Talker wrote.
+    """What a ChatModel wrote.
 
     Attributes:
         text: the reply; what was streamed adds up to it.
@@ -46,7 +46,7 @@ class Reply:
 
 @dataclass
 class Usage:
-    """Token bill of a Talker.
+    """Token bill of a ChatModel.
 
     Attributes:
         calls: replies so far, those included that were not the JSON asked for.
@@ -74,7 +74,7 @@ class Usage:
 _adding = threading.Lock()
 
 
-class Talker(Protocol):
+class ChatModel(Protocol):
     """Anything that can continue a chat.
 
     Attributes:
@@ -116,7 +116,7 @@ class Talker(Protocol):
 
 @runtime_checkable
 class Scorer(Protocol):
-    """A Talker that also tells how likely given words are; ``isinstance(talker, Scorer)`` asks."""
+    """A ChatModel that also tells how likely given words are; ``isinstance(chat_model, Scorer)`` asks."""
 
     def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> list[float]:
         """Log-likelihood of each continuation of one prompt, in nats.
@@ -140,7 +140,7 @@ def check_chat(messages: Sequence[Message]) -> None:
         raise MessageError("A chat is a list of messages with 'role' and 'content'.")
 
 
-class ScriptedTalker:
+class ScriptedChatModel:
     """Says prepared replies in turn, over and over; for tests and for lessons without a model.
 
     Args:
@@ -171,7 +171,7 @@ class ScriptedTalker:
         stream: Callable[[str], None] | None = None,
         stop: threading.Event | None = None,
     ) -> Reply:
-        """Say the next prepared reply, word by word; see `Talker.generate`."""
+        """Say the next prepared reply, word by word; see `ChatModel.generate`."""
         reply = self.replies[len(self.asked) % len(self.replies)]
         self.asked.append(list(messages))
         self.schemas.append(schema)

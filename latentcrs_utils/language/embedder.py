@@ -120,7 +120,7 @@ _VECTORS = 2
 
 
 @dataclass
-class TokenBill:
+class EmbeddingUsage:
     """What embedding has cost so far; the same whether or not the cache was warm.
 
     Attributes:
@@ -139,7 +139,7 @@ class TokenBill:
     computed_tokens: int = 0
     seconds: float = 0.0
 
-    def add(self, other: TokenBill) -> None:
+    def add(self, other: EmbeddingUsage) -> None:
         """Add another bill to this one."""
         for name, amount in vars(other).items():
             setattr(self, name, getattr(self, name) + amount)
@@ -162,10 +162,10 @@ class Embedder:
         reuse: ``False`` computes everything afresh and leaves the cache alone.
 
     Attributes:
-        model: which model it is, as given; a Talker made with it shares the weights.
+        model: which model it is, as given; a ChatModel made with it shares the weights.
         name: the model, as shown on screen.
-        tokens: the `TokenBill` of all calls so far.
-        last_tokens: the `TokenBill` of the last call.
+        tokens: the `EmbeddingUsage` of all calls so far.
+        last_tokens: the `EmbeddingUsage` of the last call.
 
     Raises:
         ConfigError: unknown model or dtype, or a prompt without ``{text}``.
@@ -197,8 +197,8 @@ class Embedder:
         self.prompt = prompt
         self.batch_size = batch_size
         self.max_tokens = max_tokens
-        self.tokens = TokenBill()
-        self.last_tokens = TokenBill()
+        self.tokens = EmbeddingUsage()
+        self.last_tokens = EmbeddingUsage()
         self._bill_lock = threading.Lock()
 
     @property
@@ -236,14 +236,14 @@ class Embedder:
         processes = join()
         known = self._store.read(list(wanted)) if self._store and processes.is_main else {}
         # what the main process misses: another may see the store a moment later
-        present = processes.from_main(set(known))
+        present = processes.broadcast(set(known))
         missing = {name: text for name, text in wanted.items() if name not in present}
         if missing:
             known |= self._compute(missing, progress, processes)
-        known = processes.from_main(known)
+        known = processes.broadcast(known)
         if not keys:
             return torch.zeros(0, self.hidden_size)
-        bill = TokenBill(
+        usage = EmbeddingUsage(
             texts=len(keys),
             distinct=len(wanted),
             tokens=sum(known[name][0] for name in wanted),
@@ -252,8 +252,8 @@ class Embedder:
             seconds=time.perf_counter() - started,
         )
         with self._bill_lock:
-            self.tokens.add(bill)
-            self.last_tokens = bill
+            self.tokens.add(usage)
+            self.last_tokens = usage
         return torch.from_numpy(np.stack([known[name][1] for name in keys]))
 
     def token_ids(self, text: str) -> list[int]:
@@ -353,11 +353,11 @@ def run(options: argparse.Namespace, processes: Processes) -> None:
         print(f"{distinct:,} distinct texts of {data.name}, {processes.count} process{plural}")
     embedder = Embedder(options.model, dtype=options.dtype, batch_size=options.batch_size)
     embedder.embed(texts)
-    bill = embedder.last_tokens
+    usage = embedder.last_tokens
     if processes.is_main:
         print(
-            f"{embedder.name}: {bill.computed_texts:,} texts computed ({bill.computed_tokens:,} "
-            f"tokens), {bill.distinct - bill.computed_texts:,} were known; {bill.seconds:.1f} s"
+            f"{embedder.name}: {usage.computed_texts:,} texts computed ({usage.computed_tokens:,} "
+            f"tokens), {usage.distinct - usage.computed_texts:,} were known; {usage.seconds:.1f} s"
         )
 
 

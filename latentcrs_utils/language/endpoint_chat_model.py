@@ -1,4 +1,4 @@
-"""A Talker at an address: any OpenAI-compatible endpoint (vLLM, Ollama, llama.cpp, a vendor).
+"""A ChatModel at an address: any OpenAI-compatible endpoint (vLLM, Ollama, llama.cpp, a vendor).
 
 The `openai` client sends, waits and retries; here is what it leaves open: one sentence for every
 failure, a stop that never waits for the network, a bill that says what was not counted, and a reply
@@ -58,7 +58,7 @@ class Failure:
     tries: int
 
 
-def why_silent(failure: Failure | None, finish: str | None, endpoint: Endpoint) -> str | None:
+def error_message(failure: Failure | None, finish: str | None, endpoint: Endpoint) -> str | None:
     """Say why there is no reply; None when it is an empty one, and rightly so.
 
     Only text leaves here: what the client raised holds the request's headers.
@@ -149,7 +149,7 @@ _GLANCE = 0.05
 
 
 @dataclass
-class Heard:
+class PartialReply:
     """What has arrived of a reply.
 
     Attributes:
@@ -163,11 +163,11 @@ class Heard:
     tokens: tuple[int, int] | None = None
 
 
-def listen(
+def stream_completion(
     client: Any,
     request: Mapping[str, Any],
     endpoint: Endpoint,
-    heard: Heard,
+    heard: PartialReply,
     stream: Callable[[str], None] | None,
     stop: threading.Event | None,
 ) -> Failure | None:
@@ -250,7 +250,7 @@ def _times_sent(error: Exception) -> int:
     return 1 + int(headers.get("x-stainless-retry-count", 0))
 
 
-def _parts(answer: Any) -> Generator[Heard, None, None]:
+def _parts(answer: Any) -> Generator[PartialReply, None, None]:
     """The parts of a reply, streamed or whole."""
     from openai import Stream
 
@@ -262,7 +262,7 @@ def _parts(answer: Any) -> Generator[Heard, None, None]:
             yield _part(chunk, "delta")
 
 
-def _part(answer: Any, speaker: Literal["message", "delta"]) -> Heard:
+def _part(answer: Any, speaker: Literal["message", "delta"]) -> PartialReply:
     """Read a part for what it says; the client checks no types, and an odd part says nothing."""
     choices = getattr(answer, "choices", None)
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -271,7 +271,7 @@ def _part(answer: Any, speaker: Literal["message", "delta"]) -> Heard:
     usage = getattr(answer, "usage", None)
     read = getattr(usage, "prompt_tokens", None)
     written = getattr(usage, "completion_tokens", None)
-    return Heard(
+    return PartialReply(
         text if isinstance(text, str) else "",
         finish if isinstance(finish, str) else None,
         (read, written) if isinstance(read, int) and isinstance(written, int) else None,
@@ -284,7 +284,7 @@ _LONGEST_CONNECT = 10.0
 _FINISHES: dict[str | None, Finish] = {"length": "length", "content_filter": "cut", None: "cut"}
 
 
-class EndpointTalker:
+class EndpointChatModel:
     """A language model behind an OpenAI-compatible address.
 
     The key is read from the environment for each request and kept nowhere; without one, none is
@@ -353,7 +353,7 @@ class EndpointTalker:
         stream: Callable[[str], None] | None = None,
         stop: threading.Event | None = None,
     ) -> Reply:
-        """Write the next message of a chat; see `Talker.generate`.
+        """Write the next message of a chat; see `ChatModel.generate`.
 
         A stop returns at once, wherever the request is. With a schema, a reply that does not fit it
         is sent back once with what is wrong; the bill of both is that of the reply.
@@ -405,16 +405,16 @@ class EndpointTalker:
         endpoint = Endpoint(
             self.name, self.base_url, self.key_variable, self._key(), self.timeout, self.retries
         )
-        heard = Heard()
+        heard = PartialReply()
         while True:
             # only what is to be seen or stopped on its way is streamed: that has more ways to fail
             request = self._request(chat, max_new_tokens, schema, bool(stream or stop))
-            failure = listen(self._made(), request, endpoint, heard, stream, stop)
+            failure = stream_completion(self._made(), request, endpoint, heard, stream, stop)
             if failure is None or not self._adapt(failure.error, request):
                 break
         stopped = failure is None and heard.finish is None and stop is not None and stop.is_set()
         if not heard.text and not stopped:
-            why = why_silent(failure, heard.finish, endpoint)
+            why = error_message(failure, heard.finish, endpoint)
             if why is not None:
                 raise EndpointError(why)
         finish = "stopped" if stopped else _FINISHES.get(heard.finish, "end")

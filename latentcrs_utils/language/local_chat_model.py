@@ -1,4 +1,4 @@
-"""A Talker on this machine: any causal language model that transformers loads, on CPU or GPU.
+"""A ChatModel on this machine: any causal language model that transformers loads, on CPU or GPU.
 
 It shares the loaded weights with the Embedder, writes token by token (so that a reply streams and
 stops), keeps to a JSON schema where one is given, and tells how likely given words are.
@@ -87,7 +87,7 @@ _READING_STEP = 256
 _LONGEST_PERIOD = 24
 
 
-class LocalTalker:
+class LocalChatModel:
     """A causal language model on this machine; greedy, so equal prompts get equal replies.
 
     Args:
@@ -132,7 +132,7 @@ class LocalTalker:
         stream: Callable[[str], None] | None = None,
         stop: threading.Event | None = None,
     ) -> Reply:
-        """Write the next message of a chat; see `Talker.generate`.
+        """Write the next message of a chat; see `ChatModel.generate`.
 
         With a schema only tokens that keep to it are chosen (`SchemaGuide` says what it enforces);
         the model is not told the schema, so say in the messages what is wanted.

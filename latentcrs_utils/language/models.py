@@ -52,7 +52,7 @@ class ModelSource:
 
 @dataclass(frozen=True, eq=False)
 class LanguageModel:
-    """Loaded weights, shared by Embedder and Talker; take ``lock`` around every forward pass."""
+    """Loaded weights, shared by Embedder and ChatModel; take ``lock`` around every forward pass."""
 
     name: str
     identity: str

@@ -1,4 +1,4 @@
-"""JSON schemas: what a Talker is held to, and what is wrong with a text that does not fit.
+"""JSON schemas: what a ChatModel is held to, and what is wrong with a text that does not fit.
 
 A back end may enforce less than a schema says (bounds of numbers, ``uniqueItems``) or nothing at
 all, so every reply is checked here after it was written.

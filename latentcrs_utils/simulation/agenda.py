@@ -14,18 +14,18 @@ from typing import Literal, get_args
 import numpy as np
 
 from latentcrs_utils.config import SimulatorConfig
-from latentcrs_utils.simulation.items import MOODS_OF, Film, alike, holds, spoken_title
+from latentcrs_utils.simulation.items import MOODS_OF, Item, alike, holds, spoken_title
 from latentcrs_utils.simulation.planner import (
     REFUSED_OF,
     Level,
-    Situation,
+    TestCase,
     Turn,
     can_be_named,
     choose_first,
+    expressible,
     facts_of,
     later_turns,
     one,
-    sayable_at,
     sayable_genres,
     time_condition,
     weighted,
@@ -44,7 +44,7 @@ LATEST_CHANGE = 3
 
 
 @dataclass(frozen=True)
-class Manner:
+class UserProfile:
     """How forthcoming a user is.
 
     Attributes:
@@ -68,39 +68,39 @@ class Manner:
     changes: bool = False
 
 
-MANNERS: dict[Difficulty, Manner] = {
-    "vague": Manner(first=1, reason=0.3, wish=0.4, most=1),
-    "normal": Manner(),
-    "picky": Manner(first=1, reason=1.0, new_reason=0.8, reasons=2, wish=0.0, insists=True),
-    "changes its mind": Manner(changes=True),
+USER_PROFILES: dict[Difficulty, UserProfile] = {
+    "vague": UserProfile(first=1, reason=0.3, wish=0.4, most=1),
+    "normal": UserProfile(),
+    "picky": UserProfile(first=1, reason=1.0, new_reason=0.8, reasons=2, wish=0.0, insists=True),
+    "changes its mind": UserProfile(changes=True),
 }
 """Difficulties: ``vague`` says little and seldom why not; ``picky`` says what is wrong with the
 items on offer rather than what would be right."""
 
 
 @dataclass(frozen=True)
-class Mind:
+class UserGoal:
     """What does not change during a dialogue.
 
     Attributes:
-        situation: target and history.
+        test_case: target and history.
         level: of the language.
         manner: how forthcoming the user is.
         config: weights of the wishes.
     """
 
-    situation: Situation
+    test_case: TestCase
     level: Level
-    manner: Manner
+    manner: UserProfile
     config: SimulatorConfig
 
     def sayable(self, conditions: Sequence[str]) -> list[str]:
         """Keep the conditions that can be said at this level."""
-        return sayable_at(conditions, self.situation.domain, plain=self.level == "plain")
+        return expressible(conditions, self.test_case.domain, plain=self.level == "plain")
 
 
 @dataclass(frozen=True)
-class Act:
+class DialogueAct:
     """One sentence to be said.
 
     Attributes:
@@ -116,11 +116,11 @@ class Act:
     withdrawn: str | None = None
 
 
-NOTHING = Act("wish", Turn("nothing"))
+NOTHING = DialogueAct("wish", Turn("nothing"))
 
 
 @dataclass(frozen=True)
-class Memory:
+class DialogueState:
     """What the user has said so far.
 
     Attributes:
@@ -133,33 +133,39 @@ class Memory:
     mistaken: str | None = None
     changes_at: int = 0
 
-    def after(self, acts: Sequence[Act]) -> Memory:
+    def after(self, acts: Sequence[DialogueAct]) -> DialogueState:
         """Return the memory after a later message."""
         gone = {act.withdrawn for act in acts}
         new = (condition for act in acts for condition in act.turn.conditions)
         kept = [condition for condition in self.known if condition not in gone]
         mistaken = None if self.mistaken in gone else self.mistaken
-        return Memory(tuple(dict.fromkeys([*kept, *new])), mistaken, self.changes_at)
+        return DialogueState(tuple(dict.fromkeys([*kept, *new])), mistaken, self.changes_at)
 
 
-def opening(rng: np.random.Generator, mind: Mind) -> tuple[Act, Memory]:
+def opening(rng: np.random.Generator, mind: UserGoal) -> tuple[DialogueAct, DialogueState]:
     """Choose the first message, and what the user remembers of it."""
-    situation, manner, config = mind.situation, mind.manner, mind.config
-    conditions = choose_first(rng, mind.level, situation, config)
+    test_case, manner, config = mind.test_case, mind.manner, mind.config
+    conditions = choose_first(rng, mind.level, test_case, config)
     # an earlier item that has nothing in common with the target would mislead alone
     if not any(c.startswith("liked=") for c in conditions):
         conditions = conditions[: manner.first]
     mistaken = _mistake(rng, mind) if manner.changes else None
     if mistaken is not None:
-        extra = time_condition(rng, situation, config) if mistaken.startswith("genre=") else []
+        extra = time_condition(rng, test_case, config) if mistaken.startswith("genre=") else []
         conditions = (mistaken, *(extra if rng.random() < 0.5 else []))
     changes_at = int(rng.integers(2, LATEST_CHANGE + 1))
-    return Act("first", Turn("first", conditions)), Memory(conditions, mistaken, changes_at)
+    return DialogueAct("first", Turn("first", conditions)), DialogueState(
+        conditions, mistaken, changes_at
+    )
 
 
 def answer(
-    rng: np.random.Generator, mind: Mind, number: int, memory: Memory, offered: Sequence[Film]
-) -> list[Act]:
+    rng: np.random.Generator,
+    mind: UserGoal,
+    number: int,
+    memory: DialogueState,
+    offered: Sequence[Item],
+) -> list[DialogueAct]:
     """Choose a later message, the target not being on offer.
 
     Args:
@@ -180,27 +186,27 @@ def answer(
     return acts or [NOTHING]
 
 
-def least(number: int, memory: Memory) -> Act:
+def least(number: int, memory: DialogueState) -> DialogueAct:
     """Choose what can be said when no other words keep the title secret: next to nothing."""
     if number == 1:
-        return Act("first", Turn("first"))
+        return DialogueAct("first", Turn("first"))
     if memory.mistaken is not None and number >= memory.changes_at:
-        return Act("change", Turn("any"), withdrawn=memory.mistaken)
+        return DialogueAct("change", Turn("any"), withdrawn=memory.mistaken)
     return NOTHING
 
 
 def _wish(
-    rng: np.random.Generator, mind: Mind, known: Sequence[str], mistaken: str | None
-) -> list[Act]:
+    rng: np.random.Generator, mind: UserGoal, known: Sequence[str], mistaken: str | None
+) -> list[DialogueAct]:
     """Draw one more wish, as a list of one; none where all is said."""
     options = [
         (weight, turn)
-        for weight, turn in later_turns(rng, mind.level, known, mind.situation, mind.config)
+        for weight, turn in later_turns(rng, mind.level, known, mind.test_case, mind.config)
         if turn.use != "nothing" and not _touches(mistaken, turn)
     ]
     if not options:
         return []
-    return [Act("wish", options[weighted(rng, [weight for weight, _ in options])][1])]
+    return [DialogueAct("wish", options[weighted(rng, [weight for weight, _ in options])][1])]
 
 
 def _touches(mistaken: str | None, turn: Turn) -> bool:
@@ -212,13 +218,13 @@ def _touches(mistaken: str | None, turn: Turn) -> bool:
 
 
 def _reasons(
-    rng: np.random.Generator, mind: Mind, memory: Memory, offered: Sequence[Film]
-) -> list[Act]:
+    rng: np.random.Generator, mind: UserGoal, memory: DialogueState, offered: Sequence[Item]
+) -> list[DialogueAct]:
     """Draw reasons to refuse, each true of an item on offer, no item twice."""
     manner = mind.manner
     new = _new_reasons(rng, mind, memory, offered)
-    old = _old_reasons(memory, offered, mind.situation)
-    chosen: list[Act] = []
+    old = _old_reasons(memory, offered, mind.test_case)
+    chosen: list[DialogueAct] = []
     while len(chosen) < manner.reasons and (new or old):
         first, other = (new, old) if rng.random() < manner.new_reason else (old, new)
         chosen.append(one(rng, first or other))
@@ -227,7 +233,7 @@ def _reasons(
     return chosen
 
 
-def _clash(act: Act, other: Act) -> bool:
+def _clash(act: DialogueAct, other: DialogueAct) -> bool:
     """Say whether two reasons are about the same item, or both about its time."""
     return act.place == other.place or act.turn.use == other.turn.use == "time"
 
@@ -238,33 +244,37 @@ def _place(guilty: Sequence[int], n_offered: int) -> int:
 
 
 def _new_reasons(
-    rng: np.random.Generator, mind: Mind, memory: Memory, offered: Sequence[Film]
-) -> list[Act]:
+    rng: np.random.Generator, mind: UserGoal, memory: DialogueState, offered: Sequence[Item]
+) -> list[DialogueAct]:
     """Return the refusals that say something new: a genre, a time, a platform, a price."""
-    situation, target = mind.situation, mind.situation.target
+    test_case, target = mind.test_case, mind.test_case.target
     conditions = []
     if target.genres:
         strange = set().union(*(film.genres for film in offered)) - target.genres
-        conditions = [f"not genre={g}" for g in REFUSED_OF[situation.domain] if g in strange]
+        conditions = [f"not genre={g}" for g in REFUSED_OF[test_case.domain] if g in strange]
     if not any(c.partition("=")[0] in _TIMES for c in memory.known):
-        conditions += time_condition(rng, situation, mind.config)
+        conditions += time_condition(rng, test_case, mind.config)
     conditions += [fact for fact in facts_of(target) if fact.startswith(("platform=", "price="))]
     return [
-        Act("refuse", Turn(_use(condition), (condition,)), _place(guilty, len(offered)))
+        DialogueAct("refuse", Turn(_use(condition), (condition,)), _place(guilty, len(offered)))
         for condition in mind.sayable(conditions)
         if condition not in memory.known and condition != f"not {memory.mistaken}"
-        if (guilty := _guilty(condition, offered, situation))
+        if (guilty := _guilty(condition, offered, test_case))
     ]
 
 
-def _old_reasons(memory: Memory, offered: Sequence[Film], situation: Situation) -> list[Act]:
+def _old_reasons(
+    memory: DialogueState, offered: Sequence[Item], test_case: TestCase
+) -> list[DialogueAct]:
     """Return the wishes told before that an item on offer does not fulfil."""
     repeated = ("genre", "not genre", *_TIMES, "platform", "creator", "price", "like", "mood")
     return [
-        Act("repeat", Turn(_use(condition), restated=condition), _place(guilty, len(offered)))
+        DialogueAct(
+            "repeat", Turn(_use(condition), restated=condition), _place(guilty, len(offered))
+        )
         for condition in memory.known
         if condition != memory.mistaken and condition.partition("=")[0] in repeated
-        if (guilty := _guilty(condition, offered, situation))
+        if (guilty := _guilty(condition, offered, test_case))
     ]
 
 
@@ -274,7 +284,7 @@ def _use(condition: str) -> str:
     return {"not genre": "not", "decade": "time", "era": "time"}.get(kind, kind)
 
 
-def _guilty(condition: str, offered: Sequence[Film], situation: Situation) -> list[int]:
+def _guilty(condition: str, offered: Sequence[Item], test_case: TestCase) -> list[int]:
     """Return the places, from 1, of the offered items that are known to break a condition."""
     kind = condition.partition("=")[0]
     known = {
@@ -284,24 +294,24 @@ def _guilty(condition: str, offered: Sequence[Film], situation: Situation) -> li
     return [
         place
         for place, film in enumerate(offered[:N_PLACES], start=1)
-        if getattr(film, known) and not holds(condition, film, situation.catalogue.films)
+        if getattr(film, known) and not holds(condition, film, test_case.catalogue.films)
     ]
 
 
-def _mistake(rng: np.random.Generator, mind: Mind) -> str | None:
+def _mistake(rng: np.random.Generator, mind: UserGoal) -> str | None:
     """Draw what the user wrongly begins with, where something true can take its place."""
-    situation, target = mind.situation, mind.situation.target
-    liked = [situation.catalogue[int(item)] for item in situation.history]
-    if mind.level == "by example" and _alike(situation):
+    test_case, target = mind.test_case, mind.test_case.target
+    liked = [test_case.catalogue[int(item)] for item in test_case.history]
+    if mind.level == "by example" and _alike(test_case):
         others = {
             f.item
             for f in liked
             if can_be_named(f) and f.genres and not alike(f, target)
-            if not target.betrayed_by(spoken_title(f.title))
+            if not target.leaks_title(spoken_title(f.title))
         }
         if others:
             return f"like={one(rng, sorted(others))}"
-    moods = MOODS_OF[situation.domain]
+    moods = MOODS_OF[test_case.domain]
     if mind.level == "vague" and any(rule(target) for rule in moods.values()):
         false = [mood for mood, rule in moods.items() if not rule(target)]
         if false:
@@ -311,28 +321,28 @@ def _mistake(rng: np.random.Generator, mind: Mind) -> str | None:
     return one(rng, wrong) if wrong and _true_genres(mind) else None
 
 
-def _alike(situation: Situation) -> list[str]:
+def _alike(test_case: TestCase) -> list[str]:
     """Return the earlier items that the target is like, as conditions, the likest first."""
-    return [f"like={f.item}" for f in situation.examples if alike(f, situation.target)]
+    return [f"like={f.item}" for f in test_case.examples if alike(f, test_case.target)]
 
 
-def _true_genres(mind: Mind) -> list[str]:
-    situation = mind.situation
-    genres = sayable_genres(situation.target, situation.domain)
+def _true_genres(mind: UserGoal) -> list[str]:
+    test_case = mind.test_case
+    genres = sayable_genres(test_case.target, test_case.domain)
     return mind.sayable([f"genre={g}" for g in genres])
 
 
-def _change(rng: np.random.Generator, mind: Mind, memory: Memory) -> Act:
+def _change(rng: np.random.Generator, mind: UserGoal, memory: DialogueState) -> DialogueAct:
     """Take the mistake back and put something true in its place."""
     mistaken = str(memory.mistaken)
     kind = mistaken.partition("=")[0]
     if kind == "genre":
         options, denied = _true_genres(mind), [f"not {mistaken}"]
     elif kind == "like":
-        options, denied = _alike(mind.situation)[:1], []
+        options, denied = _alike(mind.test_case)[:1], []
     else:
-        moods, target = MOODS_OF[mind.situation.domain], mind.situation.target
+        moods, target = MOODS_OF[mind.test_case.domain], mind.test_case.target
         options, denied = [f"mood={m}" for m, rule in moods.items() if rule(target)], []
     true = one(rng, [o for o in options if o not in memory.known] or options)
     new = tuple(c for c in (*denied, true) if c not in memory.known)
-    return Act("change", Turn(kind, new, restated=true), withdrawn=mistaken)
+    return DialogueAct("change", Turn(kind, new, restated=true), withdrawn=mistaken)

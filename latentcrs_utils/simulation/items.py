@@ -39,7 +39,7 @@ _NOBODY = frozenset({"", "various", "various artists", "unknown", "generic", "n/
 
 
 @dataclass(frozen=True)
-class Film:
+class Item:
     """What the simulator knows of an item, be it a film, a game or an album.
 
     Attributes:
@@ -50,7 +50,7 @@ class Film:
         creator: publisher, brand or artist, or None.
         platform: what a game runs on, or None.
         price: US dollars, or None.
-        secret: the part of the title that gives it away; None: the whole title.
+        title_keywords: the part of the title that gives it away; None: the whole title.
     """
 
     item: int
@@ -60,7 +60,7 @@ class Film:
     creator: str | None = None
     platform: str | None = None
     price: float | None = None
-    secret: str | None = None
+    title_keywords: str | None = None
 
     @cached_property
     def decade(self) -> int | None:
@@ -83,12 +83,12 @@ class Film:
         first, last = (int(year) for year in era.split("-"))
         return self.year is not None and first <= self.year <= last
 
-    def betrayed_by(self, text: str) -> bool:
+    def leaks_title(self, text: str) -> bool:
         """Say whether ``text`` gives the title away."""
-        return leaks(text, self.title, self.secret)
+        return leaks(text, self.title, self.title_keywords)
 
 
-def films(data: Dataset) -> list[Film]:
+def films(data: Dataset) -> list[Item]:
     """Return the items by id; entry 0 (padding) has no title, year, genre or anything else.
 
     ``creator``, ``platform`` and ``price`` are None where the catalogue lacks the column.
@@ -96,13 +96,13 @@ def films(data: Dataset) -> list[Film]:
     domain = domain_of(data.name)
     rows = data.items.select("item", "title", "year", "genres").iter_rows()
     if domain == "films":
-        known = (Film(item, title, year, frozenset(genres)) for item, title, year, genres in rows)
+        known = (Item(item, title, year, frozenset(genres)) for item, title, year, genres in rows)
     else:
         known = (
             _of_shop(domain, *row, *facts)
             for row, facts in zip(rows, zip(*_facts(data), strict=True), strict=True)
         )
-    return [Film(0, "", None, frozenset()), *known]
+    return [Item(0, "", None, frozenset()), *known]
 
 
 def _facts(data: Dataset) -> list[list[Any]]:
@@ -122,13 +122,13 @@ def _of_shop(
     creator: str | None,
     platform: str | None,
     price: float | None,
-) -> Film:
+) -> Item:
     """Return an item of a shop's catalogue, in the phrase book's names."""
     title = shop_title(raw_title, domain)
     if creator is not None:
         creator = catalogue_name("creators", creator.strip(), domain)
         creator = None if creator.lower() in _NOBODY else creator
-    return Film(
+    return Item(
         item,
         title,
         year,
@@ -140,7 +140,7 @@ def _of_shop(
     )
 
 
-def shared(film: Film, target: Film) -> frozenset[str]:
+def shared(film: Item, target: Item) -> frozenset[str]:
     """Return the attributes that two items share: genres, decade, span of the nineties, maker."""
     common = {f"genre={genre}" for genre in film.genres & target.genres}
     if film.year is not None and film.decade == target.decade:
@@ -154,7 +154,7 @@ def shared(film: Film, target: Film) -> frozenset[str]:
     return frozenset(common)
 
 
-def alike(film: Film, target: Film) -> bool:
+def alike(film: Item, target: Item) -> bool:
     """Say whether one may be asked for by naming the other.
 
     They share a genre or their creator, or, where nothing is known of the genre of one, run on
@@ -168,12 +168,12 @@ def alike(film: Film, target: Film) -> bool:
     return unknown and film.platform is not None and film.platform == target.platform
 
 
-def overlap(film: Film, target: Film) -> float:
+def overlap(film: Item, target: Item) -> float:
     """Return the Jaccard overlap of two films' genres, in [0, 1]."""
     return len(film.genres & target.genres) / max(1, len(film.genres | target.genres))
 
 
-def relations(example: Film, target: Film) -> list[str]:
+def relations(example: Item, target: Item) -> list[str]:
     """Return every relation that is true of ``target`` beside the example that it is like."""
     found = []
     if example.year is not None and target.year is not None:
@@ -193,7 +193,7 @@ def relations(example: Film, target: Film) -> list[str]:
     return found
 
 
-def holds(condition: str, target: Film, catalogue: Sequence[Film]) -> bool:
+def holds(condition: str, target: Item, catalogue: Sequence[Item]) -> bool:
     """Say whether ``condition`` is true of ``target``.
 
     ``like`` asks for something in common (:func:`alike`); ``liked`` says nothing about the
@@ -324,16 +324,16 @@ def _whole(title: str) -> str:
     return f" {whole} " if len(whole) > 1 else ""
 
 
-def leaks(text: str, title: str, secret: str | None = None) -> bool:
+def leaks(text: str, title: str, title_keywords: str | None = None) -> bool:
     """Say whether ``text`` holds ``title`` or any distinctive word of it.
 
     Args:
         text: what is said.
         title: the title to be kept.
-        secret: the words of the title among which the distinctive ones are looked for (None: all).
+        title_keywords: the words of the title among which the distinctive ones are looked for (None: all).
     """
     words = tokens(text)
-    if not _surface_words(title if secret is None else secret).isdisjoint(words):
+    if not _surface_words(title if title_keywords is None else title_keywords).isdisjoint(words):
         return True
     whole = _whole(title)
     return bool(whole) and whole in f" {' '.join(words)} "
@@ -414,13 +414,13 @@ _OLD_MACHINES = frozenset({
 })  # fmt: skip
 
 
-def _any_of(*genres: str) -> Callable[[Film], bool]:
+def _any_of(*genres: str) -> Callable[[Item], bool]:
     """Return the rule "has one of these genres"."""
     wanted = frozenset(genres)
     return lambda film: bool(film.genres & wanted)
 
 
-_FILM_MOODS: dict[str, Callable[[Film], bool]] = {
+_FILM_MOODS: dict[str, Callable[[Item], bool]] = {
     "light": lambda film: bool(film.genres & _BRIGHT) and not film.genres & _DARK,
     "heavy": lambda film: (
         bool(film.genres & {"Drama", "War", "Documentary"}) and not film.genres & _BRIGHT
@@ -433,7 +433,7 @@ _FILM_MOODS: dict[str, Callable[[Film], bool]] = {
     "nostalgia": lambda film: film.year is not None and film.year < 1970,
     "fresh": lambda film: film.year is not None and film.year >= 1996,
 }
-_GAME_MOODS: dict[str, Callable[[Film], bool]] = {
+_GAME_MOODS: dict[str, Callable[[Item], bool]] = {
     "adrenaline": _any_of("Action", "Shooter", "Fighting", "Racing"),
     "immersion": _any_of("Role-Playing", "Adventure"),
     "brainwork": _any_of("Strategy", "Puzzle"),
@@ -445,7 +445,7 @@ _GAME_MOODS: dict[str, Callable[[Film], bool]] = {
     "equipment": lambda film: bool(film.genres & _GEAR),
     "attic": lambda film: film.platform in _OLD_MACHINES,
 }
-_ALBUM_MOODS: dict[str, Callable[[Film], bool]] = {
+_ALBUM_MOODS: dict[str, Callable[[Item], bool]] = {
     "quiet": _any_of("New Age", "Classical", "Jazz", "Folk", "Easy Listening"),
     "party": _any_of("Dance & Electronic", "Disco", "Funk", "Rap & Hip-Hop", "Latin Music"),
     "noise": _any_of("Metal", "Hardcore & Punk", "Progressive Metal"),
@@ -459,7 +459,7 @@ _ALBUM_MOODS: dict[str, Callable[[Film], bool]] = {
     "record player": _any_of("Oldies", "Traditional Pop", "Classic Rock"),
     "nursery": _any_of("Children's Music"),
 }
-MOODS_OF: dict[Domain, dict[str, Callable[[Film], bool]]] = {
+MOODS_OF: dict[Domain, dict[str, Callable[[Item], bool]]] = {
     "films": _FILM_MOODS, "games": _GAME_MOODS, "albums": _ALBUM_MOODS,
 }  # fmt: skip
 """Moods by kind of item; the order counts (a later turn hints at the first that was not)."""
@@ -467,12 +467,12 @@ MOODS = {name: rule for moods in MOODS_OF.values() for name, rule in moods.items
 """All moods and their rules."""
 
 
-def is_light(film: Film) -> bool:
+def is_light(film: Item) -> bool:
     """Bright and not dark: what "but lighter" may mean."""
     return MOODS["light"](film)
 
 
-def is_dark(film: Film) -> bool:
+def is_dark(film: Item) -> bool:
     """Dark and not bright: what "but darker" may mean."""
     return bool(film.genres & _DARK) and not film.genres & _BRIGHT
 
@@ -496,10 +496,10 @@ class Catalogue:
     """
 
     def __init__(self, data: Dataset) -> None:
-        self.films: Sequence[Film] = films(data)
+        self.films: Sequence[Item] = films(data)
         self.domain: Domain = domain_of(data.name)
 
-    def __getitem__(self, item: int) -> Film:
+    def __getitem__(self, item: int) -> Item:
         return self.films[item]
 
     @cached_property
@@ -529,7 +529,7 @@ class Catalogue:
         attributes = ("decade", "era", "creator", "platform")
         return {a: _codes(getattr(film, a) for film in self.films) for a in attributes}
 
-    def likest(self, history: np.ndarray, target: int) -> np.ndarray:
+    def nearest_items(self, history: np.ndarray, target: int) -> np.ndarray:
         """Return the items of a history, the likest to ``target`` first.
 
         Likeness: number of shared attributes (:func:`.conditions.shared`), then overlap of the

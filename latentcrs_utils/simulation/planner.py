@@ -16,7 +16,7 @@ from latentcrs_utils.config import SimulatorConfig
 from latentcrs_utils.simulation.items import (
     MOODS_OF,
     Catalogue,
-    Film,
+    Item,
     alike,
     distinctive_words,
     relations,
@@ -69,7 +69,7 @@ def weighted(rng: np.random.Generator, weights: Sequence[float]) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Situation:
+class TestCase:
     """What the user has in mind: the target, and the items liked before.
 
     Attributes:
@@ -79,7 +79,7 @@ class Situation:
     """
 
     catalogue: Catalogue
-    target: Film
+    target: Item
     history: np.ndarray
 
     @property
@@ -88,22 +88,22 @@ class Situation:
         return self.catalogue.domain
 
     @cached_property
-    def examples(self) -> list[Film]:
+    def examples(self) -> list[Item]:
         """Return the (at most ten) earlier items to be named, the likest to the target first.
 
         An item whose title shares a distinctive word with the target's is never named (a sequel
         would give the target away), nor one about which nothing is known, nor one whose title
         says nothing ("Greatest Hits").
         """
-        ranked = self.catalogue.likest(self.history, self.target.item)
+        ranked = self.catalogue.nearest_items(self.history, self.target.item)
         named = (f for f in (self.catalogue[int(i)] for i in ranked) if can_be_named(f))
-        safe = (f for f in named if not self.target.betrayed_by(spoken_title(f.title)))
+        safe = (f for f in named if not self.target.leaks_title(spoken_title(f.title)))
         return list(islice(safe, _N_EXAMPLES))
 
 
-def can_be_named(film: Film) -> bool:
+def can_be_named(film: Item) -> bool:
     """Say whether naming an item tells anything: its title does, and something is known of it."""
-    if film.secret is not None and not distinctive_words(film.secret):
+    if film.title_keywords is not None and not distinctive_words(film.title_keywords):
         return False
     return bool(film.genres or film.creator or film.platform)
 
@@ -118,20 +118,20 @@ class Turn:
 
 
 @lru_cache(maxsize=1 << 17)
-def sayable_genres(target: Film, domain: Domain) -> tuple[str, ...]:
+def sayable_genres(target: Item, domain: Domain) -> tuple[str, ...]:
     """Return the target's genres whose plain names do not give its title away."""
     names = {genre: " ".join(genre_names(genre, domain)) for genre in sorted(target.genres)}
-    return tuple(genre for genre, words in names.items() if not target.betrayed_by(words))
+    return tuple(genre for genre, words in names.items() if not target.leaks_title(words))
 
 
 @lru_cache(maxsize=1 << 17)
-def facts_of(target: Film) -> tuple[str, ...]:
+def facts_of(target: Item) -> tuple[str, ...]:
     """Return platform, creator and price as conditions, where known and no give-away."""
     facts = (("platform", target.platform), ("creator", target.creator), ("price", target.below))
     return tuple(
         f"{kind}={value}"
         for kind, value in facts
-        if value is not None and not target.betrayed_by(str(value))
+        if value is not None and not target.leaks_title(str(value))
     )
 
 
@@ -139,71 +139,71 @@ def _weight(fact: str) -> float:
     return _FACT_WEIGHTS[fact.partition("=")[0]]
 
 
-def sayable_at(conditions: Sequence[str], domain: Domain, *, plain: bool) -> list[str]:
+def expressible(conditions: Sequence[str], domain: Domain, *, plain: bool) -> list[str]:
     """Keep the conditions that can be said at this level: nicknames are fewer than names."""
     return [c for c in conditions if plain or has_other_words(c, domain)]
 
 
 def time_condition(
-    rng: np.random.Generator, situation: Situation, config: SimulatorConfig
+    rng: np.random.Generator, test_case: TestCase, config: SimulatorConfig
 ) -> list[str]:
     """Return a decade, or a span of the nineties, as a list of one (none if unknown)."""
-    target, domain = situation.target, situation.domain
+    target, domain = test_case.target, test_case.domain
     if domain == "films" and target.era is not None and rng.random() < config.era_share:
         return [f"era={target.era}"]
     known = target.decade is not None and str(target.decade) in phrase_book(domain)["eras"]
     return [f"decade={target.decade}"] if known else []
 
 
-def _refusal(rng: np.random.Generator, situation: Situation) -> str | None:
+def _refusal(rng: np.random.Generator, test_case: TestCase) -> str | None:
     """Draw a genre that the target does not have, unless refusing one would be odd.
 
     Who asks for a controller does not refuse puzzle games.
     """
-    refused, genres = REFUSED_OF[situation.domain], situation.target.genres
-    if situation.domain != "films" and not genres & set(refused):
+    refused, genres = REFUSED_OF[test_case.domain], test_case.target.genres
+    if test_case.domain != "films" and not genres & set(refused):
         return None
     return f"not genre={one(rng, [genre for genre in refused if genre not in genres])}"
 
 
 def choose_attributes(
-    rng: np.random.Generator, situation: Situation, config: SimulatorConfig, *, plain: bool
+    rng: np.random.Generator, test_case: TestCase, config: SimulatorConfig, *, plain: bool
 ) -> tuple[str, ...]:
     """Choose one or two conditions: genres, time, a refusal; platform, creator, price.
 
     The draws do not depend on ``plain``; what has no other words than the catalogue's is dropped
     where those are not to be used.
     """
-    target, domain = situation.target, situation.domain
+    target, domain = test_case.target, test_case.domain
     sayable = sayable_genres(target, domain)
     genres = [f"genre={sayable[i]}" for i in rng.permutation(len(sayable))]
     genres.sort(key=lambda genre: not has_other_words(genre, domain))
-    time, facts = time_condition(rng, situation, config), list(facts_of(target))
+    time, facts = time_condition(rng, test_case, config), list(facts_of(target))
     if not genres and not facts:
         return tuple(time)
     first = genres[0] if genres else facts.pop(weighted(rng, [_weight(f) for f in facts]))
     options = [(config.genre_weight, genres[1:2]), (config.time_weight, time)]
-    refusal = _refusal(rng, situation) if target.genres else None
+    refusal = _refusal(rng, test_case) if target.genres else None
     options += [(config.refusal_weight, [refusal])] if refusal else []
     options += [(_weight(fact), [fact]) for fact in facts]
     options = [(weight, second) for weight, second in options if second]
     drawn = weighted(rng, [config.single_weight, *(weight for weight, _ in options)])
     second = [] if drawn == 0 else options[drawn - 1][1]
-    return tuple(sayable_at([first, *second], domain, plain=plain))
+    return tuple(expressible([first, *second], domain, plain=plain))
 
 
 def choose_example(
-    rng: np.random.Generator, situation: Situation, config: SimulatorConfig
+    rng: np.random.Generator, test_case: TestCase, config: SimulatorConfig
 ) -> tuple[str, ...]:
     """Choose the likest earlier film, and perhaps a true relation to it or a second film."""
-    target, examples = situation.target, situation.examples
+    target, examples = test_case.target, test_case.examples
     if not examples:
-        return choose_attributes(rng, situation, config, plain=False)
+        return choose_attributes(rng, test_case, config, plain=False)
     first = examples[0]
     like = f"like={first.item}"
     gained = [f"genre={genre}" for genre in sorted(target.genres - first.genres)]
     gained += [fact for fact in facts_of(target) if fact not in facts_of(first)]
-    gained = sayable_at(gained, situation.domain, plain=False)
+    gained = expressible(gained, test_case.domain, plain=False)
     if not alike(first, target):
         # nothing in common: naming the film alone would mislead, so a genre is said with it
         return (f"liked={first.item}", *([one(rng, gained)] if gained else []))
@@ -216,7 +216,7 @@ def choose_example(
             return like, f"like={second.item}"
     if draw > 1 - config.relation_share:
         lost = [f"not genre={genre}" for genre in sorted(first.genres - target.genres)]
-        lost = sayable_at(lost if target.genres else [], situation.domain, plain=False)
+        lost = expressible(lost if target.genres else [], test_case.domain, plain=False)
         true = relations(first, target) + gained + lost
         if true:
             return like, one(rng, true)
@@ -224,40 +224,40 @@ def choose_example(
 
 
 def choose_mood(
-    rng: np.random.Generator, situation: Situation, config: SimulatorConfig
+    rng: np.random.Generator, test_case: TestCase, config: SimulatorConfig
 ) -> tuple[str, ...]:
     """Choose one mood that is true of the target, or none at all."""
-    moods = MOODS_OF[situation.domain]
-    true = [mood for mood, rule in moods.items() if rule(situation.target)]
+    moods = MOODS_OF[test_case.domain]
+    true = [mood for mood, rule in moods.items() if rule(test_case.target)]
     if not true or rng.random() < config.empty_vague_share:
         return ()
     return (f"mood={one(rng, true)}",)
 
 
 def choose_first(
-    rng: np.random.Generator, level: Level, situation: Situation, config: SimulatorConfig
+    rng: np.random.Generator, level: Level, test_case: TestCase, config: SimulatorConfig
 ) -> tuple[str, ...]:
     """Choose the conditions of a first message: at most two, all true of the target."""
     if level == "by example":
-        return choose_example(rng, situation, config)
+        return choose_example(rng, test_case, config)
     if level == "vague":
-        return choose_mood(rng, situation, config)
-    return choose_attributes(rng, situation, config, plain=level == "plain")
+        return choose_mood(rng, test_case, config)
+    return choose_attributes(rng, test_case, config, plain=level == "plain")
 
 
 def plan(
     rng: np.random.Generator,
     level: Level,
     n_turns: int,
-    situation: Situation,
+    test_case: TestCase,
     config: SimulatorConfig,
 ) -> list[Turn]:
     """Plan a dialogue: a first message, then turns that add, refuse, restate or say no."""
-    first = choose_first(rng, level, situation, config)
+    first = choose_first(rng, level, test_case, config)
     turns = [Turn("first", first)]
     known = list(first)
     for _ in range(n_turns - 1):
-        options = later_turns(rng, level, known, situation, config)
+        options = later_turns(rng, level, known, test_case, config)
         turn = options[weighted(rng, [weight for weight, _ in options])][1]
         turns.append(turn)
         known += turn.conditions
@@ -268,28 +268,28 @@ def later_turns(
     rng: np.random.Generator,
     level: Level,
     known: Sequence[str],
-    situation: Situation,
+    test_case: TestCase,
     config: SimulatorConfig,
 ) -> list[tuple[float, Turn]]:
     """Return what may be said next, with weights: nothing, or what is true and not said yet."""
-    target, domain, plain = situation.target, situation.domain, level == "plain"
+    target, domain, plain = test_case.target, test_case.domain, level == "plain"
     options: list[tuple[float, Turn]] = [(1.0, Turn("nothing"))]
     genres = [f"genre={genre}" for genre in sayable_genres(target, domain)]
-    fresh = [genre for genre in sayable_at(genres, domain, plain=plain) if genre not in known]
+    fresh = [genre for genre in expressible(genres, domain, plain=plain) if genre not in known]
     if fresh:
         options.append((2.0, Turn("genre", (one(rng, fresh),))))
-    time = time_condition(rng, situation, config)
+    time = time_condition(rng, test_case, config)
     if time and not any(c.startswith(("decade=", "era=")) for c in known):
         options.append((1.5, Turn("time", tuple(time))))
-    refusal = _refusal(rng, situation)
+    refusal = _refusal(rng, test_case)
     n_refusals = sum(c.startswith("not genre=") for c in known)
     if target.genres and refusal and refusal not in known and n_refusals < 2:
         options.append((1.5, Turn("not", (refusal,))))
-    for fact in sayable_at(facts_of(target), domain, plain=plain):
+    for fact in expressible(facts_of(target), domain, plain=plain):
         if fact not in known:
             options.append((_weight(fact), Turn(fact.partition("=")[0], (fact,))))
     if level != "plain":
-        unnamed = _unnamed(situation, known)
+        unnamed = _unnamed(test_case, known)
         options += [(1.0, Turn("like", (unnamed[0],)))] if unnamed else []
     if level == "vague":
         moods = [f"mood={m}" for m, rule in MOODS_OF[domain].items() if rule(target)]
@@ -300,8 +300,8 @@ def later_turns(
     return options
 
 
-def _unnamed(situation: Situation, known: Sequence[str]) -> list[str]:
+def _unnamed(test_case: TestCase, known: Sequence[str]) -> list[str]:
     """Return the likest earlier items that were not named yet, as conditions."""
-    named = situation.examples[:3]
-    likes = [f"like={film.item}" for film in named if alike(film, situation.target)]
+    named = test_case.examples[:3]
+    likes = [f"like={film.item}" for film in named if alike(film, test_case.target)]
     return [like for like in likes if like not in known]

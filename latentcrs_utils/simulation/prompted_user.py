@@ -19,8 +19,8 @@ from latentcrs_utils.simulation.items import holds
 from latentcrs_utils.simulation.users import Accept, TemplateUser, UserMessage
 
 if TYPE_CHECKING:
-    from latentcrs_utils.language.chat_model import Message, Talker
-    from latentcrs_utils.simulation.items import Film
+    from latentcrs_utils.language.chat_model import ChatModel, Message
+    from latentcrs_utils.simulation.items import Item
 
 INSTRUCTIONS = """\
 You are a customer chatting with a recommender, and you are looking for one {thing}.
@@ -54,7 +54,7 @@ class PromptedUser:
 
     Args:
         template: knows target and history, and speaks where the model may not.
-        talker: the language model.
+        chat_model: the language model.
         guard: recognises the catalogue's titles; default, one is made (share it among users).
 
     Attributes:
@@ -62,14 +62,16 @@ class PromptedUser:
         objections: why messages were refused, in order; two in a row: the template spoke.
     """
 
-    def __init__(self, template: TemplateUser, talker: Talker, guard: ReplyGuard | None = None):
-        self._template, self._talker = template, talker
-        self._catalogue = template.situation.catalogue
+    def __init__(
+        self, template: TemplateUser, chat_model: ChatModel, guard: ReplyGuard | None = None
+    ):
+        self._template, self._chat_model = template, chat_model
+        self._catalogue = template.test_case.catalogue
         self._guard = guard or ReplyGuard(film.title for film in self._catalogue.films)
         self._thing = _THING[self._catalogue.domain]
         self._lexicon = lexicon_of(self._catalogue.domain)
         self._liked = [
-            self._catalogue[int(item)] for item in template.situation.history[-_N_LIKED:]
+            self._catalogue[int(item)] for item in template.test_case.history[-_N_LIKED:]
         ]
         self._spoken_of = [_as_offer(film) for film in self._liked]
         self._chat: list[Message] = [{"role": "system", "content": self._instructions()}]
@@ -106,7 +108,7 @@ class PromptedUser:
         seconds = 0.0
         chat = list(self._chat)
         for _ in range(_TRIES):
-            reply = self._talker.generate(chat, max_new_tokens=MAX_NEW_TOKENS)
+            reply = self._chat_model.generate(chat, max_new_tokens=MAX_NEW_TOKENS)
             n_read, n_written = n_read + reply.prompt_tokens, n_written + reply.completion_tokens
             seconds += reply.seconds
             text = tidy_message(reply.text)
@@ -116,7 +118,7 @@ class PromptedUser:
             if reason is None:
                 self.told += new
                 self._template.note(text)
-                return UserMessage(text, new, (), self._talker.name, n_read, n_written, seconds)
+                return UserMessage(text, new, (), self._chat_model.name, n_read, n_written, seconds)
             self.objections.append(reason)
             chat += [
                 {"role": "assistant", "content": reply.text},
@@ -125,15 +127,15 @@ class PromptedUser:
         spoken = self._template.say(offered)
         if isinstance(spoken, Accept):
             raise TypeError("The target was on offer, and the user did not notice.")
-        bill = (n_read, n_written, seconds)
-        return UserMessage(spoken.text, spoken.conditions, spoken.withdrawn, spoken.source, *bill)
+        usage = (n_read, n_written, seconds)
+        return UserMessage(spoken.text, spoken.conditions, spoken.withdrawn, spoken.source, *usage)
 
     def _objection(self, text: str, new: Sequence[str]) -> str | None:
         """Why a message may not be sent, or None; `new` is what the lexicon finds new in it."""
-        target = self._template.situation.target
+        target = self._template.test_case.target
         if not text:
             return "there was no complete sentence"
-        if target.betrayed_by(" ".join([*self._template.messages, text])):
+        if target.leaks_title(" ".join([*self._template.messages, text])):
             return "it gave away the title"
         if self._guard.foreign_title(text, self._spoken_of):
             return f"it named a {self._thing} that nobody had spoken of"
@@ -147,7 +149,7 @@ class PromptedUser:
         return None
 
     def _instructions(self) -> str:
-        target = self._template.situation.target
+        target = self._template.test_case.target
         return INSTRUCTIONS.format(
             thing=self._thing,
             title=target.title,
@@ -162,7 +164,7 @@ def tidy_message(text: str) -> str:
     return " ".join(sentences(tidy)[:_N_SENTENCES])
 
 
-def _facts(film: Film) -> list[str]:
+def _facts(film: Item) -> list[str]:
     """What a user may tell of an item."""
     year = [f"from {film.year}"] if film.year is not None else []
     price = [f"{film.price:.2f} dollars"] if film.price is not None else []
@@ -170,9 +172,9 @@ def _facts(film: Film) -> list[str]:
     return [*sorted(film.genres), *year, *names, *price]
 
 
-def _label(film: Film) -> str:
+def _label(film: Item) -> str:
     return f"{film.title} ({film.year})" if film.year is not None else film.title
 
 
-def _as_offer(film: Film) -> Recommendation:
+def _as_offer(film: Item) -> Recommendation:
     return Recommendation(film.item, film.title, film.year, tuple(sorted(film.genres)), 0.0)

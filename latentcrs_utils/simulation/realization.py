@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.simulation.agenda import N_PLACES, Act
-from latentcrs_utils.simulation.items import Catalogue, Film, spoken_title
+from latentcrs_utils.simulation.agenda import N_PLACES, DialogueAct
+from latentcrs_utils.simulation.items import Catalogue, Item, spoken_title
 from latentcrs_utils.simulation.phrasings import Pool, Voice, sentence
 from latentcrs_utils.simulation.planner import Level, Turn
 
@@ -108,7 +108,7 @@ def word(
     level: Level,
     turns: Sequence[Turn],
     phrasing: Pool,
-    target: Film,
+    target: Item,
     catalogue: Catalogue,
 ) -> list[str]:
     """Word the turns of a dialogue, none of which gives the target's title away.
@@ -133,14 +133,14 @@ def word(
     return said
 
 
-def first_clean(write: Callable[[], str], said: Sequence[str], target: Film) -> str | None:
+def first_clean(write: Callable[[], str], said: Sequence[str], target: Item) -> str | None:
     """Return a message that keeps the title secret and, if it can, opens unlike those before."""
     openings = {text.split()[0] for text in said}
     before = " ".join(said)
     fallback = None
     for attempt in range(_ATTEMPTS):
         text = write()
-        if text in said or target.betrayed_by(f"{before} {text}"):
+        if text in said or target.leaks_title(f"{before} {text}"):
             continue
         if text.split()[0] not in openings:
             return text
@@ -150,7 +150,7 @@ def first_clean(write: Callable[[], str], said: Sequence[str], target: Film) -> 
     return fallback
 
 
-def word_act(voice: Voice, act: Act, catalogue: Catalogue) -> str:
+def word_act(voice: Voice, act: DialogueAct, catalogue: Catalogue) -> str:
     """Word one act as a sentence (a first message may take two)."""
     if act.kind == "first":
         return word_first(voice, act.turn.conditions, catalogue)
@@ -168,7 +168,7 @@ def word_accept(voice: Voice) -> str:
     return voice.pick("replies", "accept", "any")
 
 
-def _slots(voice: Voice, act: Act, catalogue: Catalogue) -> dict[str, str]:
+def _slots(voice: Voice, act: DialogueAct, catalogue: Catalogue) -> dict[str, str]:
     """Return the words for every slot that a frame of this act may have."""
     condition = act.turn.restated or "".join(act.turn.conditions[:1])
     place = str(act.place) if 1 <= act.place <= N_PLACES else "several"

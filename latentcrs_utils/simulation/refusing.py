@@ -15,10 +15,10 @@ import numpy as np
 from latentcrs_utils.config import SimulatorConfig
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import UNKNOWN_TITLE
-from latentcrs_utils.simulation.agenda import DIFFICULTIES, LATEST_CHANGE, MANNERS, N_PLACES
+from latentcrs_utils.simulation.agenda import DIFFICULTIES, LATEST_CHANGE, N_PLACES, USER_PROFILES
 from latentcrs_utils.simulation.items import PERSONAL, Catalogue
 from latentcrs_utils.simulation.phrasings import Pool
-from latentcrs_utils.simulation.planner import Level, Situation, generator, one
+from latentcrs_utils.simulation.planner import Level, TestCase, generator, one
 from latentcrs_utils.simulation.users import TemplateUser
 
 PULL = 10.0
@@ -77,7 +77,7 @@ class Offers:
 
 
 def refusing_dialogue(
-    situation: Situation,
+    test_case: TestCase,
     offers: Offers,
     n_turns: int,
     *,
@@ -94,7 +94,7 @@ def refusing_dialogue(
     does not, since an earlier item that was taken back would no longer show in what stands.
 
     Args:
-        situation: target and history.
+        test_case: target and history.
         offers: draws the items on offer.
         n_turns: messages, at least 1.
         user: number of the user; seed: of all draws.
@@ -107,12 +107,12 @@ def refusing_dialogue(
     Raises:
         DataError: no phrase of the book keeps the title secret.
     """
-    target, history = situation.target.item, situation.history.tolist()
+    target, history = test_case.target.item, test_case.history.tolist()
     rng = generator(seed, "offers", user, len(history), target)
     may_change = n_turns >= LATEST_CHANGE and level != "by example"
-    known = [d for d in DIFFICULTIES if may_change or not MANNERS[d].changes]
+    known = [d for d in DIFFICULTIES if may_change or not USER_PROFILES[d].changes]
     speaker = TemplateUser(
-        situation, user=user, seed=seed, difficulty=one(rng, known), level=level,
+        test_case, user=user, seed=seed, difficulty=one(rng, known), level=level,
         phrasing=phrasing, config=config,
     )  # fmt: skip
     barred, offered = {target, *history}, list[int]()

@@ -16,18 +16,18 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.agenda import (
     DIFFICULTIES,
-    MANNERS,
-    Act,
+    USER_PROFILES,
+    DialogueAct,
+    DialogueState,
     Difficulty,
-    Memory,
-    Mind,
+    UserGoal,
     answer,
     least,
     opening,
 )
 from latentcrs_utils.simulation.items import Catalogue
 from latentcrs_utils.simulation.phrasings import POOLS, Pool, Voice
-from latentcrs_utils.simulation.planner import LEVELS, Level, Situation, generator
+from latentcrs_utils.simulation.planner import LEVELS, Level, TestCase, generator
 from latentcrs_utils.simulation.realization import first_clean, word_accept, word_act
 
 HeldOut = Literal["test", "valid"]
@@ -91,7 +91,7 @@ class TemplateUser:
     first message does not depend on the system, so all systems begin alike.
 
     Args:
-        situation: target and history.
+        test_case: target and history.
         user: number of the user, part of the seed.
         seed: of every choice.
         difficulty: how forthcoming the user is, and whether it changes its mind.
@@ -108,7 +108,7 @@ class TemplateUser:
 
     def __init__(
         self,
-        situation: Situation,
+        test_case: TestCase,
         *,
         user: int = 0,
         seed: int = 0,
@@ -124,16 +124,18 @@ class TemplateUser:
         ):
             if value not in known:
                 raise ConfigError(f"There is no {name} {value!r}. Known: {', '.join(known)}.")
-        self.situation, self.level, self.phrasing = situation, level, phrasing
+        self.test_case, self.level, self.phrasing = test_case, level, phrasing
         self.messages: list[str] = []
-        self._mind = Mind(situation, level, MANNERS[difficulty], config or SimulatorConfig())
-        self._seed = (seed, user, len(situation.history), situation.target.item)
-        self._memory = Memory()
+        self._mind = UserGoal(
+            test_case, level, USER_PROFILES[difficulty], config or SimulatorConfig()
+        )
+        self._seed = (seed, user, len(test_case.history), test_case.target.item)
+        self._memory = DialogueState()
 
     @property
     def target(self) -> int:
         """Id of the item that the user has in mind."""
-        return self.situation.target.item
+        return self.test_case.target.item
 
     @property
     def standing(self) -> tuple[str, ...]:
@@ -146,12 +148,12 @@ class TemplateUser:
         Raises:
             DataError: an unknown item, or no phrase of the book keeps the title secret.
         """
-        films = self.situation.catalogue.films
+        films = self.test_case.catalogue.films
         if not all(1 <= item < len(films) for item in offered):
             raise DataError(f"Item ids go from 1 to {len(films) - 1}, not {list(offered)}.")
         if self.target in offered:
             voice = self._voice("accept")
-            text = first_clean(lambda: word_accept(voice), self.messages, self.situation.target)
+            text = first_clean(lambda: word_accept(voice), self.messages, self.test_case.target)
             return Accept(self.target, text or "")
         for attempt, (acts, memory, again) in enumerate(self._plans(offered)):
             text = self._word(acts, attempt, again)
@@ -164,7 +166,7 @@ class TemplateUser:
                     tuple(act.withdrawn for act in acts if act.withdrawn is not None),
                 )
         raise DataError(
-            f"Nothing can be said about {self.situation.target.title!r} without a word of its "
+            f"Nothing can be said about {self.test_case.target.title!r} without a word of its "
             "title: add phrases to simulation/phrase_books."
         )
 
@@ -172,14 +174,16 @@ class TemplateUser:
         """Count a message that somebody else said in this user's place."""
         self.messages.append(message)
 
-    def _plans(self, offered: Sequence[int]) -> Iterator[tuple[list[Act], Memory, bool]]:
+    def _plans(
+        self, offered: Sequence[int]
+    ) -> Iterator[tuple[list[DialogueAct], DialogueState, bool]]:
         """Yield what might be said next, the most wanted first, what is known after it, and
         whether it may be said in words that were used before.
         """
         number = len(self.messages) + 1
         # plain and paraphrased users begin with the same wish
         content = "attributes" if self.level in ("plain", "paraphrased") else self.level
-        films = [self.situation.catalogue[item] for item in offered]
+        films = [self.test_case.catalogue[item] for item in offered]
         for attempt in range(_PLANS):
             rng = generator(self._seed[0], "agenda", *self._seed[1:], content, number, attempt)
             if number == 1:
@@ -192,9 +196,9 @@ class TemplateUser:
         for again in (False, True):
             yield acts, self._memory.after(acts), again
 
-    def _word(self, acts: Sequence[Act], attempt: int, again: bool) -> str | None:
+    def _word(self, acts: Sequence[DialogueAct], attempt: int, again: bool) -> str | None:
         """Return words for some acts that keep the title secret, or None."""
-        voice, catalogue = self._voice("words", attempt), self.situation.catalogue
+        voice, catalogue = self._voice("words", attempt), self.test_case.catalogue
 
         def write() -> str:
             said: list[str] = []
@@ -204,9 +208,9 @@ class TemplateUser:
                 said.append(next((t for t in tries if t.split()[0] not in begun), tries[0]))
             return " ".join(said)
 
-        target = self.situation.target
+        target = self.test_case.target
         text = first_clean(write, [] if again else self.messages, target)
-        if text is None or target.betrayed_by(" ".join([*self.messages, text])):
+        if text is None or target.leaks_title(" ".join([*self.messages, text])):
             return None
         return text
 
@@ -215,16 +219,16 @@ class TemplateUser:
         parts = (*self._seed[1:], self.level, self.phrasing, len(self.messages) + 1, attempt)
         rng = generator(self._seed[0], purpose, *parts)
         return Voice(
-            rng, self.phrasing, self.situation.catalogue.domain, plain=self.level == "plain"
+            rng, self.phrasing, self.test_case.catalogue.domain, plain=self.level == "plain"
         )
 
 
-def situations(
+def make_test_cases(
     data: Dataset,
     users: Sequence[int],
     catalogue: Catalogue | None = None,
     split: HeldOut = "test",
-) -> list[Situation]:
+) -> list[TestCase]:
     """Return what some users have in mind: the held-out item, and the items liked before.
 
     Args:
@@ -236,5 +240,5 @@ def situations(
     catalogue = catalogue or Catalogue(data)
     histories, targets = data.histories(split), data.targets(split)
     return [
-        Situation(catalogue, catalogue[int(targets[user])], histories[int(user)]) for user in users
+        TestCase(catalogue, catalogue[int(targets[user])], histories[int(user)]) for user in users
     ]

@@ -31,7 +31,7 @@ from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.items import PERSONAL, Catalogue
 from latentcrs_utils.simulation.phrasings import Pool
-from latentcrs_utils.simulation.planner import LEVELS, Level, Situation, Turn, generator, plan
+from latentcrs_utils.simulation.planner import LEVELS, Level, TestCase, Turn, generator, plan
 from latentcrs_utils.simulation.realization import UnsayableError, word
 from latentcrs_utils.simulation.refusing import Offers, refusing_dialogue
 
@@ -153,7 +153,7 @@ def reused_rows(
     rows = [
         (user, cut, target, row)
         for (user, cut, target, *_), row in zip(wanted, drawn, strict=True)
-        if row >= 0 and not catalogue[target].betrayed_by(texts[row])
+        if row >= 0 and not catalogue[target].leaks_title(texts[row])
     ]
     columns = np.array(rows, dtype=np.int64).reshape(-1, 4).T
     return shared[columns[3]].with_columns(
@@ -283,20 +283,20 @@ class _Simulation:
         """What the users of `refusing` are offered."""
         return Offers(self.data, self.catalogue)
 
-    def situation(self, user: int, cut: int) -> Situation:
+    def test_case(self, user: int, cut: int) -> TestCase:
         """Return what a user had in mind after ``cut`` items."""
         items = self.data.interactions[user]
-        return Situation(self.catalogue, self.catalogue[int(items[cut])], items[:cut])
+        return TestCase(self.catalogue, self.catalogue[int(items[cut])], items[:cut])
 
     def plan(
-        self, split: str, situation: Situation, user: int, level: Level, n_turns: int, attempt: int
+        self, split: str, test_case: TestCase, user: int, level: Level, n_turns: int, attempt: int
     ) -> list[Turn]:
         """Choose what is said; the same draws for every phrasing, and for plain and paraphrased."""
         content = "attributes" if level in ("plain", "paraphrased") else level
         again = [attempt] if attempt else []
-        cut = len(situation.history)
+        cut = len(test_case.history)
         rng = self.generator("what", split, user, cut, content, *again)
-        return plan(rng, level, n_turns, situation, self.config)
+        return plan(rng, level, n_turns, test_case, self.config)
 
     def rows(
         self, split: str, user: int, cut: int, ways: Sequence[tuple[Level, Pool]], n_turns: int = 1
@@ -307,21 +307,21 @@ class _Simulation:
         of "Star Wars"?); then all of them are drawn anew, so that every way says the same. If no
         plan can be worded, the user says nothing in particular.
         """
-        situation = self.situation(user, cut)
+        test_case = self.test_case(user, cut)
         levels = list(dict.fromkeys(level for level, _ in ways))
         plans = (
-            {level: self.plan(split, situation, user, level, n_turns, a) for level in levels}
+            {level: self.plan(split, test_case, user, level, n_turns, a) for level in levels}
             for a in range(_PLANS)
         )
         silent = [Turn("first"), *[Turn("nothing")] * (n_turns - 1)]
         for planned in itertools.chain(plans, [dict.fromkeys(levels, silent)]):
             with suppress(UnsayableError):
                 return [
-                    self._planned(split, user, situation, level, phrasing, planned[level])
+                    self._planned(split, user, test_case, level, phrasing, planned[level])
                     for level, phrasing in ways
                 ]
         raise DataError(
-            f"Nothing can be said about {situation.target.title!r} without a word of its title: "
+            f"Nothing can be said about {test_case.target.title!r} without a word of its title: "
             "add phrases to simulation/phrase_books."
         )
 
@@ -329,29 +329,29 @@ class _Simulation:
         self,
         split: str,
         user: int,
-        situation: Situation,
+        test_case: TestCase,
         level: Level,
         phrasing: Pool,
         turns: Sequence[Turn],
     ) -> dict[str, Any]:
         """Return the row of a planned dialogue."""
-        cut, target = len(situation.history), situation.target
+        cut, target = len(test_case.history), test_case.target
         rng = self.generator("how", split, user, cut, level, phrasing)
         said = word(rng, level, turns, phrasing, target, self.catalogue)
         conditions = [c for turn in turns for c in turn.conditions]
-        return _row(split, user, situation, level, phrasing, said, conditions)
+        return _row(split, user, test_case, level, phrasing, said, conditions)
 
     def refusing(
         self, split: str, user: int, cut: int, way: tuple[Level, Pool], n_turns: int
     ) -> dict[str, Any]:
         """Return the row of a dialogue in which the user answers to offers."""
-        (level, phrasing), situation = way, self.situation(user, cut)
+        (level, phrasing), test_case = way, self.test_case(user, cut)
         speaker = refusing_dialogue(
-            situation, self.offers, n_turns, user=user, seed=self.seed, level=level,
+            test_case, self.offers, n_turns, user=user, seed=self.seed, level=level,
             phrasing=phrasing, config=self.config,
         )  # fmt: skip
         said, conditions = speaker.messages, list(speaker.standing)
-        return _row(split, user, situation, level, phrasing, said, conditions)
+        return _row(split, user, test_case, level, phrasing, said, conditions)
 
     def levels(self, split: str, n: int) -> list[Level]:
         """Return ``n`` levels, each equally often, in a random order."""
@@ -397,7 +397,7 @@ class _Simulation:
 def _row(
     split: str,
     user: int,
-    situation: Situation,
+    test_case: TestCase,
     level: Level,
     phrasing: Pool,
     said: Sequence[str],
@@ -405,8 +405,8 @@ def _row(
 ) -> dict[str, Any]:
     """Return one row of the table (without its number)."""
     return {
-        "split": split, "user": user, "cut": len(situation.history),
-        "target": situation.target.item, "level": level, "phrasing": phrasing,
+        "split": split, "user": user, "cut": len(test_case.history),
+        "target": test_case.target.item, "level": level, "phrasing": phrasing,
         "turns": list(said), "text": " ".join(said), "conditions": list(conditions),
     }  # fmt: skip
 

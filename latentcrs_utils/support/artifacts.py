@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.support.files import atomic_path, remove_abandoned
-from latentcrs_utils.support.processes import ALONE, Processes
+from latentcrs_utils.support.processes import SINGLE, Processes
 from latentcrs_utils.support.progress import note
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ class Training:
         state = self.module.state_dict()
         self.best_state = {name: tensor.detach().clone() for name, tensor in state.items()}
 
-    def save(self, checkpoint: Checkpoint, after: str, processes: Processes = ALONE) -> None:
+    def save(self, checkpoint: Checkpoint, after: str, processes: Processes = SINGLE) -> None:
         """Write everything to the checkpoint; `after` says what is done, e.g. "epoch 23"."""
         tensors = _prefixed("module", self.module.state_dict())
         tensors |= _prefixed("best", self.best_state)
@@ -301,12 +301,12 @@ class Training:
         if processes.is_main:
             checkpoint.save(tensors, {"curve": self.curve}, after=after)
 
-    def resume(self, checkpoint: Checkpoint, processes: Processes = ALONE) -> None:
+    def resume(self, checkpoint: Checkpoint, processes: Processes = SINGLE) -> None:
         """Take up the state in the checkpoint; without one, nothing changes.
 
         With another number of processes, or on another kind of device, dropout is drawn afresh.
         """
-        found = processes.from_main(checkpoint.load() if processes.is_main else None)
+        found = processes.broadcast(checkpoint.load() if processes.is_main else None)
         if found is None:
             return
         tensors, facts = found

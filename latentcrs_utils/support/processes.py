@@ -45,7 +45,7 @@ class Processes:
         return self.number == 0
 
     @property
-    def share(self) -> slice:
+    def shard(self) -> slice:
         """This process's rows of a batch: every count-th, so that like lengths are spread."""
         return slice(self.number, None, self.count)
 
@@ -59,7 +59,7 @@ class Processes:
         parts = self.accelerator.reduce(flat, reduction="sum").split([t.numel() for t in tensors])
         return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
-    def rejoin(self, own: Tensor, n_rows: int) -> Tensor:
+    def all_gather(self, own: Tensor, n_rows: int) -> Tensor:
         """Put the shares of a batch together again; a gradient goes to this process's own alone.
 
         Args:
@@ -76,7 +76,7 @@ class Processes:
         padded[: len(own)] = own.detach()
         gathered = self.accelerator.gather(padded).view(self.count, *padded.shape)
         whole = gathered.transpose(0, 1).reshape(-1, *own.shape[1:])[:n_rows].clone()
-        whole[self.share] = own
+        whole[self.shard] = own
         return whole
 
     def stack(self, tensor: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class Processes:
 
         return dict(gather_object(list(rows.items())))
 
-    def from_main(self, value: Value) -> Value:
+    def broadcast(self, value: Value) -> Value:
         """Return what the main process holds in `value`, in every process; alone, `value`."""
         if self.count == 1:
             return value
@@ -105,21 +105,21 @@ class Processes:
     def main_first(self, make: Callable[[], Value]) -> Value:
         """Call `make` in the main process, then in the others, which find what it left on disk."""
         made = make() if self.is_main else None
-        self.from_main(None)
+        self.broadcast(None)
         return make() if made is None else made
 
 
-ALONE = Processes()
+SINGLE = Processes()
 
 
 def join(device: torch.device | None = None) -> Processes:
-    """Join the processes that were started together with this one; without any, `ALONE`.
+    """Join the processes that were started together with this one; without any, `SINGLE`.
 
     Args:
         device: where they compute; None lets `device.choose_device` decide.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
-        return ALONE
+        return SINGLE
     import torch
     from accelerate import Accelerator
 

@@ -18,13 +18,13 @@ from latentcrs_utils.conversation.turn import Feedback, Turn, VariantName, Withd
 from latentcrs_utils.errors import LatentCRSError, MessageError
 from latentcrs_utils.widgets import html as render
 from latentcrs_utils.widgets.controls import WHO, close, facts, in_full, speaker_of, switch
-from latentcrs_utils.widgets.views import Board, Choice, Kind, Screen, Streamer, TurnView
+from latentcrs_utils.widgets.views import ChatView, Choice, Kind, Layout, Streamer, TurnView
 
 if TYPE_CHECKING:
     from latentcrs_utils.constraints.extraction import Extractor, How
     from latentcrs_utils.conversation.autopilot import Autopilot
     from latentcrs_utils.em.model import LatentCRS
-    from latentcrs_utils.language.chat_model import Talker
+    from latentcrs_utils.language.chat_model import ChatModel
     from latentcrs_utils.widgets.controls import Driver
 
 
@@ -95,7 +95,7 @@ class Answers:
         worker: does the asking.
     """
 
-    def __init__(self, board: Board, worker: Worker):
+    def __init__(self, board: ChatView, worker: Worker):
         self.board, self.worker = board, worker
         self._clicks: list[tuple[Choice, int]] = []
         self._end: tuple[str, Kind] = ("Ready", "idle")
@@ -229,7 +229,7 @@ class ChatApp:
     Args:
         model: what `fit_em` returned.
         user: user id of the data's provider to start as; None for a stranger.
-        talker: who words the replies, as in `Conversation`.
+        chat_model: who words the replies, as in `Conversation`.
         n_items: how many items a turn offers.
         variant: how items are chosen at first: "B", "F" or "V".
         extractor: who reads the requirements of F. The word list alone takes no time, and a small
@@ -246,24 +246,24 @@ class ChatApp:
         model: "LatentCRS",
         *,
         user: int | str | None = None,
-        talker: "Talker | Literal['local'] | None" = "local",
+        chat_model: "ChatModel | Literal['local'] | None" = "local",
         n_items: int = 5,
         variant: VariantName = "B",
         extractor: "Extractor | How" = "lexicon",
         ideas: Sequence[str] = IDEAS,
     ):
         self.model = model
-        self._setting: dict[str, Any] = {"talker": talker, "n_items": n_items}
+        self._setting: dict[str, Any] = {"chat_model": chat_model, "n_items": n_items}
         self._setting["extractor"] = extractor
         self._start: tuple[int | str | None, list[int] | None] = (user, None)
         self._earlier: tuple[Any, ...] | None = None
         conversation = self._fresh(user, None, variant)
         self._worker = Worker()
         self.noun = thing(model.data.name)
-        self._speaker = speaker_of(model, talker)
+        self._speaker = speaker_of(model, chat_model)
         self._reader = extractor if isinstance(extractor, str) else "own"
-        self.screen = Screen(self, facts(model, self._speaker), variant, ideas)
-        self.board = Board(self.screen, conversation, self.noun, self.click)
+        self.screen = Layout(self, facts(model, self._speaker), variant, ideas)
+        self.board = ChatView(self.screen, conversation, self.noun, self.click)
         self._answers = Answers(self.board, self._worker)
         self.widget = self.screen.widget
 

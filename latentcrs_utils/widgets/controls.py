@@ -154,14 +154,16 @@ EXPLAINED: dict[VariantName, str] = {
 """One line for each variant."""
 
 
-def speaker_of(model: "LatentCRS", talker: object) -> str | None:
+def speaker_of(model: "LatentCRS", chat_model: object) -> str | None:
     """Name of the language model that speaks; None without one.
 
     Args:
         model: what `fit_em` returned.
-        talker: as in `Conversation`.
+        chat_model: as in `Conversation`.
     """
-    return model.language.embedder.name if talker == "local" else getattr(talker, "name", None)
+    return (
+        model.language.embedder.name if chat_model == "local" else getattr(chat_model, "name", None)
+    )
 
 
 def facts(model: "LatentCRS", speaker: str | None) -> list[str]:

@@ -41,7 +41,7 @@ def head(title: str, facts: Sequence[str]) -> str:
     return f'<div class="lcrs-head"><h3>{escape(title)}</h3>{spans}</div>'
 
 
-def glimpse(name: str, count: int, noun: str, genres: Sequence[str], latest: Sequence[str]) -> str:
+def profile(name: str, count: int, noun: str, genres: Sequence[str], latest: Sequence[str]) -> str:
     """A line or two on who is speaking: how much is known, favourite genres, latest items."""
     if not count:
         return (
@@ -115,9 +115,9 @@ def reply(turn: Turn | None, partial: str = "") -> str:
         shown = text(partial) if partial else '<span class="lcrs-wait">…</span>'
         return f'<div class="lcrs-it">{shown}</div><div class="lcrs-who">LatentCRS</div>'
     if turn.reply_source == "model":
-        who = f"worded by {turn.talker}"
-    elif turn.talker and turn.why_template:
-        who = f"plain template instead of {turn.talker}: {turn.why_template}"
+        who = f"worded by {turn.chat_model}"
+    elif turn.chat_model and turn.why_template:
+        who = f"plain template instead of {turn.chat_model}: {turn.why_template}"
     else:
         who = "plain template"
     lines = [f"LatentCRS · variant {turn.variant} · {who}", *_choice(turn), cost(turn)]
@@ -145,7 +145,7 @@ def cost(turn: Turn) -> str:
     """Seconds and tokens of a turn in a line."""
     parts = ", ".join(f"{stage} {spent:.2f}" for stage, spent in turn.seconds.items())
     seconds = f"{sum(turn.seconds.values()):.1f} s ({parts})" if turn.seconds else ""
-    return " · ".join(part for part in (seconds, turn.bill) if part)
+    return " · ".join(part for part in (seconds, turn.usage) if part)
 
 
 def heard(turn: Turn) -> str:

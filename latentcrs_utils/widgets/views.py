@@ -159,7 +159,7 @@ class Streamer:
             self._view.show_partial(self._text)
 
 
-class Screen:
+class Layout:
     """What is on the screen from the start.
 
     Args:
@@ -187,7 +187,7 @@ class Screen:
             placeholder="What would you like to see?",
             continuous_update=False,
         )
-        self.glimpse, self.status, self.bars, self.heard = (w.HTML() for _ in range(4))
+        self.profile, self.status, self.bars, self.heard = (w.HTML() for _ in range(4))
         self.heard.add_class("lcrs-heard")
         self.picker = HistoryPicker(app.model.data, app.noun, app.pick)
         self.variants = OneOf("Variant", EXPLAINED, variant, app.use)
@@ -261,7 +261,7 @@ class Screen:
             w.HTML(STYLE),
             w.HTML(render.head("LatentCRS chat", facts)),
             box(w.HBox, person, "lcrs-person"),
-            self.glimpse,
+            self.profile,
             self.picker.widget,
             box(w.HBox, main, "lcrs-main"),
         ]
@@ -270,7 +270,7 @@ class Screen:
 Kind = Literal["idle", "busy", "problem"]
 
 
-class Board:
+class ChatView:
     """Shows a conversation on the widgets that are there.
 
     Args:
@@ -280,7 +280,7 @@ class Board:
         click: called with what was clicked on an offered item.
     """
 
-    def __init__(self, screen: "Screen", conversation: Conversation, noun: str, click: Click):
+    def __init__(self, screen: "Layout", conversation: Conversation, noun: str, click: Click):
         self.screen, self.noun = screen, noun
         self.conversation = conversation
         self.views: list[TurnView] = []
@@ -339,7 +339,7 @@ class Board:
             self._before, self._belief = self._belief, belief
         self.screen.bars.value = intent_bars(belief, self._before or None, len(belief))
         self.show_requirements()
-        self.screen.glimpse.value = self._person()
+        self.screen.profile.value = self._person()
         self.screen.exporter.clear()
         self.mark_all()
 
@@ -377,7 +377,7 @@ class Board:
         genres = Counter(g for item in history for g in data.item(item)["genres"] or ())
         user = self.conversation.user
         stranger = "You" if history else "A stranger"
-        return render.glimpse(
+        return render.profile(
             stranger if user is None else f"User {user}",
             len(history),
             self.noun,

@@ -17,7 +17,7 @@ from benchmarks import measure, naive_em
 from benchmarks.measure import Measurement
 from benchmarks.products import Layout, products_of, replay
 from benchmarks.stages import five_core, full_ranking
-from benchmarks.training import em_instances, em_learner, n_targets
+from benchmarks.training import em_instances, em_trainer, n_targets
 from benchmarks.worlds import generated_data
 from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig
@@ -180,7 +180,7 @@ def test_generated_data_have_the_size_asked_for() -> None:
 def small_batch(residual: bool):
     """Both models, a backbone and a batch, small enough for [B, K, V + 1]."""
     data = generated_data("small", 30, 40, 12)
-    learner = em_learner(data, 7, residual=residual)
+    trainer = em_trainer(data, 7, residual=residual)
     instances = em_instances(data, 2).take(torch.arange(0, 60, 5))
     encoder = SASRec(data.n_items, BackboneConfig()).eval().requires_grad_(False)
     padded = torch.from_numpy(instances.histories.pad(50))
@@ -190,29 +190,29 @@ def small_batch(residual: bool):
     if residual:
         # at its start the residual is silent, which would prove nothing
         with torch.no_grad():
-            learner.generative.residual.a.fill_(0.7)
-            for parameter in learner.generative.residual.parameters():
+            trainer.generative.residual.a.fill_(0.7)
+            for parameter in trainer.generative.residual.parameters():
                 parameter.add_(0.1 * torch.randn(parameter.shape))
-    return learner, encoder, padded, batch
+    return trainer, encoder, padded, batch
 
 
 @pytest.mark.parametrize("residual", [False, True])
 def test_the_naive_em_has_the_losses_and_gradients_of_the_package(residual: bool) -> None:
     torch.manual_seed(0)
-    learner, encoder, padded, batch = small_batch(residual)
-    learner.generative.eval()
-    learner.inference.eval()
+    trainer, encoder, padded, batch = small_batch(residual)
+    trainer.generative.eval()
+    trainer.inference.eval()
     rest = (encoder, padded, batch.x, batch.targets)
     pairs = (
         (
-            learner.generative,
-            algorithm.generative_loss(learner, batch),
-            naive_em.naive_m_loss(learner, *rest),
+            trainer.generative,
+            algorithm.generative_loss(trainer, batch),
+            naive_em.naive_m_loss(trainer, *rest),
         ),
         (
-            learner.inference,
-            algorithm.inference_loss(learner, batch, warm_up=False),
-            naive_em.naive_e_loss(learner, *rest),
+            trainer.inference,
+            algorithm.inference_loss(trainer, batch, warm_up=False),
+            naive_em.naive_e_loss(trainer, *rest),
         ),
     )
     for trained, ours, naive in pairs:
@@ -228,15 +228,15 @@ def test_the_naive_em_has_the_losses_and_gradients_of_the_package(residual: bool
 
 
 def test_a_naive_batch_moves_both_models() -> None:
-    learner, encoder, padded, batch = small_batch(residual=True)
+    trainer, encoder, padded, batch = small_batch(residual=True)
     before = {
         name: value.clone()
-        for model in (learner.generative, learner.inference)
+        for model in (trainer.generative, trainer.inference)
         for name, value in model.named_parameters()
     }
-    naive_em.naive_batch(learner, encoder, padded, batch.x, batch.targets)
+    naive_em.naive_batch(trainer, encoder, padded, batch.x, batch.targets)
     for name in ("anchors", "residual.a", "W_q.weight", "W_e.weight"):
-        model = learner.generative if name in ("anchors", "residual.a") else learner.inference
+        model = trainer.generative if name in ("anchors", "residual.a") else trainer.inference
         assert not torch.equal(dict(model.named_parameters())[name], before[name]), name
 
 

@@ -23,7 +23,7 @@ from latentcrs_utils.constraints.vocabulary import (
     vocabulary_for,
 )
 from latentcrs_utils.errors import ConfigError, MessageError
-from tests.conversation.fakes import FakeTalker, fake_dataset
+from tests.conversation.fakes import FakeChatModel, fake_dataset
 from tests.simulation import shops
 
 DATA = fake_dataset()
@@ -49,8 +49,8 @@ NOISE = form(genres=[("a detective story", "Drama"), ("scary", "Comedy")])
 
 
 def read(reply: str | Exception, message: str = MESSAGE, how: str = "model"):
-    talker = FakeTalker(reply)
-    return make_extractor(DATA, how, talker)(message), talker
+    chat_model = FakeChatModel(reply)
+    return make_extractor(DATA, how, chat_model)(message), chat_model
 
 
 def test_the_lexicon_alone_needs_no_model_and_knows_titles() -> None:
@@ -66,7 +66,7 @@ def test_the_lexicon_alone_needs_no_model_and_knows_titles() -> None:
 
 
 def test_a_model_s_values_count_with_the_users_words_as_evidence() -> None:
-    found, talker = read(GOOD)
+    found, chat_model = read(GOOD)
     assert found.requirements.found == (
         Requirement("genre=Horror", "scary", "model"),
         Requirement("not genre=Western", "no western", "model"),
@@ -74,7 +74,7 @@ def test_a_model_s_values_count_with_the_users_words_as_evidence() -> None:
     )
     assert found.unsupported == () and found.failure is None
     assert (found.prompt_tokens, found.completion_tokens) == (50, len(GOOD) // 4)
-    assert talker.schemas == [vocabulary_for(DATA).schema]
+    assert chat_model.schemas == [vocabulary_for(DATA).schema]
 
 
 def test_what_the_words_do_not_support_does_not_count() -> None:
@@ -85,9 +85,9 @@ def test_what_the_words_do_not_support_does_not_count() -> None:
 
 def test_without_the_check_noise_counts_and_with_half_of_it_what_is_quoted() -> None:
     known = vocabulary_for(DATA)
-    unchecked = ModelExtractor(FakeTalker(NOISE), known, check="none")(MESSAGE)
+    unchecked = ModelExtractor(FakeChatModel(NOISE), known, check="none")(MESSAGE)
     assert unchecked.requirements.conditions == ("genre=Comedy", "genre=Drama")
-    quoted = ModelExtractor(FakeTalker(NOISE), known, check="quoted")(MESSAGE)
+    quoted = ModelExtractor(FakeChatModel(NOISE), known, check="quoted")(MESSAGE)
     assert quoted.requirements.conditions == ("genre=Comedy",)
     assert quoted.unsupported == ("genre=Drama",)
 

@@ -85,7 +85,7 @@ class FakeModel:
         return scores
 
 
-class FakeTalker:
+class FakeChatModel:
     """Speaks prepared replies in pieces of a few characters, and remembers what it was asked.
 
     It says what it was told to say, whatever the schema. With `counts` false, nobody reports its
@@ -119,7 +119,7 @@ class FakeTalker:
         return Reply(said, n_read, n_written, 0.0, self.name, counted=self.counts)
 
 
-class FakeScorer(FakeTalker):
+class FakeScorer(FakeChatModel):
     """Finds a title the likelier after a story, the more of the given words the title has.
 
     Without a story, the log-likelihood of a text is minus its length; the story adds `nats` for

@@ -10,7 +10,7 @@ from latentcrs_utils.errors import ConfigError, DataError, EndpointError
 from latentcrs_utils.simulation.agenda import DIFFICULTIES
 from latentcrs_utils.simulation.planner import LEVELS
 from latentcrs_utils.simulation.users import Accept, UserMessage
-from tests.conversation.fakes import FakeModel, FakeTalker
+from tests.conversation.fakes import FakeChatModel, FakeModel
 
 
 class Scripted:
@@ -32,8 +32,8 @@ class Scripted:
         return UserMessage(message)
 
 
-def chat(user=None, talker=None, **more) -> Conversation:
-    return Conversation(FakeModel(), user, talker=talker, **more)
+def chat(user=None, chat_model=None, **more) -> Conversation:
+    return Conversation(FakeModel(), user, chat_model=chat_model, **more)
 
 
 def ids(turn) -> list[int]:
@@ -97,8 +97,8 @@ def test_a_stop_before_the_items_keeps_the_message_for_the_next_step():
 
 def test_a_stop_while_the_reply_is_written_counts_the_turn():
     stop = threading.Event()
-    talker = FakeTalker("Night of the Moth may do.", before_piece=stop.set)
-    pilot = Autopilot(chat(talker=talker), Scripted(3, "horror", "western"))
+    chat_model = FakeChatModel("Night of the Moth may do.", before_piece=stop.set)
+    pilot = Autopilot(chat(chat_model=chat_model), Scripted(3, "horror", "western"))
     turn = pilot.step(stop=stop)
     assert turn.why_template == "you stopped it" and pilot.n_turns == 1
     assert pilot.next_message() == "western"
@@ -106,7 +106,9 @@ def test_a_stop_while_the_reply_is_written_counts_the_turn():
 
 def test_the_reply_streams_and_the_stages_are_told():
     shown, stages = [], []
-    pilot = Autopilot(chat(talker=FakeTalker("Film Number 7 may do.")), Scripted(3, "western"))
+    pilot = Autopilot(
+        chat(chat_model=FakeChatModel("Film Number 7 may do.")), Scripted(3, "western")
+    )
     pilot.step(stream=shown.append, watch=lambda stage, _: stages.append(stage))
     assert shown == ["Film Number 7 may do."]
     assert stages == ["reading", "choosing", "writing"]
@@ -142,7 +144,7 @@ def test_every_kind_of_template_user_drives_to_an_end(setting, level, difficulty
     conversation = chat(**setting)
     pilot = make_autopilot(conversation, difficulty=difficulty, level=level, seed=1)
     while (turn := pilot.step()) is not None:
-        assert pilot.user.situation.target.title not in turn.message
+        assert pilot.user.test_case.target.title not in turn.message
     assert pilot.outcome == "accepted" or pilot.outcome == "gave up after 5 turns"
     accepted = [item for item, kind in conversation.feedback.items() if kind == "accept"]
     assert accepted == ([pilot.user.target] if pilot.outcome == "accepted" else [])
@@ -151,7 +153,7 @@ def test_every_kind_of_template_user_drives_to_an_end(setting, level, difficulty
 def test_a_known_user_looks_for_the_item_kept_aside():
     pilot = make_autopilot(chat(42))
     assert pilot.user.target == 32 and pilot.goal == "Film Number 32 (1982)"
-    assert list(pilot.user.situation.history) == [12, 16, 20, 24, 28]
+    assert list(pilot.user.test_case.history) == [12, 16, 20, 24, 28]
 
 
 def test_a_stranger_looks_for_what_the_seed_says_and_can_still_be_offered():

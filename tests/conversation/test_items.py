@@ -23,7 +23,7 @@ def test_more_like_requires_nothing(title):
     model.data.items.replace_column(
         model.data.items.columns.index("title"), type(model.data.items["title"])("title", titles)
     )
-    turn = Conversation(model, talker=None, variant="F").say(more_like(f"{title} (1957)"))
+    turn = Conversation(model, chat_model=None, variant="F").say(more_like(f"{title} (1957)"))
     assert turn.requirements == ()
 
 

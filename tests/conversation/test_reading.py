@@ -16,7 +16,7 @@ messages_of_words = st.lists(
 @pytest.mark.parametrize("length", [10, 650, 900, TEXT_LIMIT])
 def test_it_is_the_text_that_a_conversation_reads(length):
     model = FakeModel()
-    conversation = Conversation(model, None, talker=None)
+    conversation = Conversation(model, None, chat_model=None)
     for letter in "abcd":
         turn = conversation.say(letter * length)
     text, n_dropped = read_text(conversation.messages)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation.reranking import (
-    Story,
+    RerankContext,
     listwise_prompt,
     method_for,
     order_schema,
@@ -21,7 +21,7 @@ from latentcrs_utils.conversation.reranking import (
 )
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import ConfigError, MessageError
-from tests.conversation.fakes import FakeScorer, FakeTalker
+from tests.conversation.fakes import FakeChatModel, FakeScorer
 
 CANDIDATES = [
     Recommendation(11, "Quiet Harbour", 1950, ("Drama",), -1.0),
@@ -29,21 +29,21 @@ CANDIDATES = [
     Recommendation(13, "A Long Title about Thunder and Other Weather", 1960, ("Western",), -3.0),
     Recommendation(14, "Moth Season", 1970, ("Horror",), -4.0),
 ]  # fmt: skip
-STORY = Story(["Seven (Se7en)", "Heat"], ["something", "with <moths>\nin it"], "film")
+STORY = RerankContext(["Seven (Se7en)", "Heat"], ["something", "with <moths>\nin it"], "film")
 
 
 def order(words=(), weight=0.1, nats=10.0):
-    talker = FakeScorer(words=words, nats=nats)
-    return rerank_by_likelihood(talker, CANDIDATES, STORY, weight=weight), talker
+    chat_model = FakeScorer(words=words, nats=nats)
+    return rerank_by_likelihood(chat_model, CANDIDATES, STORY, weight=weight), chat_model
 
 
 def test_a_title_gains_what_the_story_adds_to_its_likelihood():
-    new, talker = order(words=("Moth",))
+    new, chat_model = order(words=("Moth",))
     # 10 nats for the two moths, times 0.1: -1, -1, -3, -3; ties in the recommender's order
     assert new.gains == (0.0, 10.0, 0.0, 10.0)
     assert new.order == (11, 12, 13, 14)
     assert (new.method, new.prompt_tokens, new.completion_tokens) == ("likelihood", 200, 0)
-    assert talker.asked == []
+    assert chat_model.asked == []
 
 
 def test_the_weight_decides_how_much_the_language_model_counts():
@@ -58,8 +58,8 @@ def test_a_long_title_neither_wins_nor_loses():
 
 
 def test_the_model_reads_the_story_the_titles_and_what_is_known_of_them():
-    _, talker = order()
-    (neutral, words), (prompt, again) = talker.scored
+    _, chat_model = order()
+    (neutral, words), (prompt, again) = chat_model.scored
     assert words == again == [
         " Quiet Harbour (1950, Drama)",
         " Night of the Moth",
@@ -77,23 +77,23 @@ def test_the_model_reads_the_story_the_titles_and_what_is_known_of_them():
 
 
 def test_titles_alone():
-    talker = FakeScorer()
-    rerank(talker, CANDIDATES, STORY, RerankConfig(facts=False))
-    assert talker.scored[0][1][0] == " Quiet Harbour"
+    chat_model = FakeScorer()
+    rerank(chat_model, CANDIDATES, STORY, RerankConfig(facts=False))
+    assert chat_model.scored[0][1][0] == " Quiet Harbour"
 
 
 def test_a_long_story_is_cut_to_what_came_last():
-    story = str(Story([f"Film {i}" for i in range(50)], ["x" * 3_000, "the end"]))
+    story = str(RerankContext([f"Film {i}" for i in range(50)], ["x" * 3_000, "the end"]))
     assert "Film 42, Film 43" in story and "Film 41" not in story
     assert story.endswith('the end"') and len(story) < 1_300
-    assert str(Story([], ["hello"])) == 'Now the customer says: "hello"'
+    assert str(RerankContext([], ["hello"])) == 'Now the customer says: "hello"'
 
 
 def test_what_does_not_depend_on_the_story_is_asked_once():
-    talker, neutral = FakeScorer(), {}
+    chat_model, neutral = FakeScorer(), {}
     for candidates in (CANDIDATES[:3], CANDIDATES[1:]):
-        rerank_by_likelihood(talker, candidates, STORY, weight=1.0, neutral=neutral)
-    assert [len(titles) for _, titles in talker.scored] == [3, 3, 1, 3]
+        rerank_by_likelihood(chat_model, candidates, STORY, weight=1.0, neutral=neutral)
+    assert [len(titles) for _, titles in chat_model.scored] == [3, 3, 1, 3]
     assert len(neutral) == 4
 
 
@@ -105,21 +105,21 @@ def test_equal_titles_are_told_apart_by_the_recommender_alone():
 
 @pytest.mark.parametrize("wrong", [[math.nan] * 4, [-math.inf] * 4, [1.0]])
 def test_scores_that_are_none_are_refused(wrong):
-    talker = SimpleNamespace(name="odd", score=lambda prompt, texts: wrong)
+    chat_model = SimpleNamespace(name="odd", score=lambda prompt, texts: wrong)
     with pytest.raises(MessageError, match="no 4 finite scores"):
-        rerank_by_likelihood(talker, CANDIDATES, STORY, weight=1.0)
+        rerank_by_likelihood(chat_model, CANDIDATES, STORY, weight=1.0)
 
 
 def written(reply):
-    talker = FakeTalker(reply)
-    return rerank_listwise(talker, CANDIDATES, STORY), talker
+    chat_model = FakeChatModel(reply)
+    return rerank_listwise(chat_model, CANDIDATES, STORY), chat_model
 
 
 def test_a_capable_model_writes_the_order():
-    new, talker = written('{"order": [4, 2, 1, 3]}')
+    new, chat_model = written('{"order": [4, 2, 1, 3]}')
     assert new.order == (14, 12, 11, 13) and new.method == "listwise" and new.gains == ()
     assert (new.prompt_tokens, new.completion_tokens) == (50, 5)
-    assert talker.schemas == [order_schema(4)]
+    assert chat_model.schemas == [order_schema(4)]
 
 
 @pytest.mark.parametrize(
@@ -174,18 +174,18 @@ def test_whatever_is_written_becomes_a_permutation(numbers):
 
 
 def test_the_method_suits_the_model_unless_the_user_says_which():
-    scorer, writer = FakeScorer('{"order": [4]}'), FakeTalker('{"order": [4]}')
+    scorer, writer = FakeScorer('{"order": [4]}'), FakeChatModel('{"order": [4]}')
     assert method_for(scorer) == "likelihood" and method_for(writer) == "listwise"
     assert method_for(scorer, "listwise") == "listwise"
     assert method_for(scorer, "likelihood") == "likelihood"
     with pytest.raises(ConfigError, match="Scripted cannot score given words"):
         method_for(writer, "likelihood")
-    for talker, config, method in (
+    for chat_model, config, method in (
         (scorer, RerankConfig(), "likelihood"),
         (scorer, RerankConfig(method="listwise"), "listwise"),
         (writer, RerankConfig(), "listwise"),
     ):
-        assert rerank(talker, CANDIDATES, STORY, config).method == method
+        assert rerank(chat_model, CANDIDATES, STORY, config).method == method
 
 
 @pytest.mark.parametrize(

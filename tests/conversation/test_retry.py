@@ -7,14 +7,14 @@ import pytest
 from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.conversation.turn import Feedback
 from latentcrs_utils.errors import ConfigError, DataError, MessageError
-from tests.conversation.fakes import FakeModel, FakeTalker
+from tests.conversation.fakes import FakeChatModel, FakeModel
 
 REPLY = "Film Number 7 may do."
 WISH = "a western from the seventies"
 
 
-def chat(user=None, talker=None, **more) -> Conversation:
-    return Conversation(FakeModel(), user, talker=talker, **more)
+def chat(user=None, chat_model=None, **more) -> Conversation:
+    return Conversation(FakeModel(), user, chat_model=chat_model, **more)
 
 
 def ids(turn) -> list[int]:
@@ -33,7 +33,7 @@ def test_another_variant_counts_from_the_next_message_on():
     third = conversation.say(WISH)
     assert [turn.variant for turn in conversation.turns] == ["B", "F", "B"]
     assert third.requirements == () and len(conversation.requirements) == 2
-    again = Conversation.from_transcript(FakeModel(), conversation.transcript(), talker=None)
+    again = Conversation.from_transcript(FakeModel(), conversation.transcript(), chat_model=None)
     assert again.turns == conversation.turns and again.variant == "B"
 
 
@@ -74,7 +74,7 @@ def test_the_last_message_is_answered_again_from_where_it_was_said():
 
 def test_a_retry_streams_and_tells_its_stages():
     shown, stages = [], []
-    conversation = chat(talker=FakeTalker(REPLY, REPLY))
+    conversation = chat(chat_model=FakeChatModel(REPLY, REPLY))
     conversation.say("western")
     conversation.retry(stream=shown.append, watch=lambda stage, _: stages.append(stage))
     assert shown == [REPLY] and stages == ["reading", "choosing", "writing"]
@@ -116,10 +116,10 @@ def test_a_retry_that_comes_to_nothing_leaves_all_as_it_was(how):
 
 def test_a_stop_after_the_items_keeps_the_new_turn():
     stop = threading.Event()
-    talker = FakeTalker(REPLY, REPLY)
-    conversation = chat(talker=talker)
+    chat_model = FakeChatModel(REPLY, REPLY)
+    conversation = chat(chat_model=chat_model)
     conversation.say("western")
-    talker.before_piece = stop.set
+    chat_model.before_piece = stop.set
     turn = conversation.retry(stop=stop)
     assert turn.why_template == "you stopped it" and conversation.turns == [turn]
 

@@ -10,7 +10,7 @@ import torch
 
 from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.errors import ConfigError, DataError, MessageError
-from tests.conversation.fakes import GENRES, N_ITEMS, FakeModel, FakeTalker
+from tests.conversation.fakes import GENRES, N_ITEMS, FakeChatModel, FakeModel
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def model() -> FakeModel:
     return FakeModel()
 
 
-def chat(model: FakeModel, user=42, talker=None, **more) -> Conversation:
-    return Conversation(model, user, talker=talker, **more)
+def chat(model: FakeModel, user=42, chat_model=None, **more) -> Conversation:
+    return Conversation(model, user, chat_model=chat_model, **more)
 
 
 def ids(turn) -> list[int]:
@@ -184,8 +184,8 @@ def test_hostile_text_is_kept_as_text_and_changes_no_rule(model):
 
 def test_stages_are_announced_with_the_items_before_the_reply(model):
     seen = []
-    talker = FakeTalker("The Quiet Harbour may do.")
-    chat(model, user=None, talker=talker).say(
+    chat_model = FakeChatModel("The Quiet Harbour may do.")
+    chat(model, user=None, chat_model=chat_model).say(
         "comedy", watch=lambda stage, turn: seen.append((stage, turn))
     )
     assert [stage for stage, _ in seen] == ["reading", "choosing", "writing"]
@@ -202,12 +202,12 @@ def test_stopping_before_items_are_chosen_drops_the_message(model):
 
 
 def test_a_transcript_survives_json_and_goes_on(model):
-    conversation = chat(model, talker=FakeTalker("How about Night of the Moth?"), n_items=4)
+    conversation = chat(model, chat_model=FakeChatModel("How about Night of the Moth?"), n_items=4)
     turn = conversation.say("horror, 🎃 <b>please</b>")
     conversation.accept(turn.items[0].item)
     conversation.reject(turn.items[1].item)
     stored = json.loads(json.dumps(conversation.transcript()))
-    again = Conversation.from_transcript(model, stored, talker=None)
+    again = Conversation.from_transcript(model, stored, chat_model=None)
     assert again.transcript() == conversation.transcript()
     assert again.turns == [turn] and str(again.turns[0]) == str(turn)
     assert ids(again.say("drama")) == ids(chat_after(model, turn))

@@ -10,7 +10,7 @@ import pytest
 from latentcrs_utils.conversation.explanation import why
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.transcript import in_markdown, quoted, transcript_markdown
-from tests.conversation.fakes import FakeTalker
+from tests.conversation.fakes import FakeChatModel
 from tests.conversation.known_world import known_model
 
 HOSTILE = (
@@ -77,15 +77,15 @@ def test_plain_words_stay_readable():
 
 
 def test_the_page_has_all_that_happened():
-    talker = FakeTalker("{}", "Film Number 7 may do.")
+    chat_model = FakeChatModel("{}", "Film Number 7 may do.")
     model = known_model()
-    conversation = Conversation(model, 42, talker=talker, variant="F")
+    conversation = Conversation(model, 42, chat_model=chat_model, variant="F")
     first = conversation.say("a western from the fifties, no horror")
     conversation.accept(first.items[0].item)
     conversation.reject(first.items[1].item)
     conversation.withdraw("decade=1950")
     conversation.use("B")
-    conversation._talker = None
+    conversation._chat_model = None
     second = conversation.say("funny")
     page = transcript_markdown(conversation)
     assert page.startswith(
@@ -100,7 +100,7 @@ def test_the_page_has_all_that_happened():
             genres = f", {item.genres[0]}" if item.genres else ""
             assert f"{place}. **{in_markdown(item.label)}**{genres}: {reason}\n" in page
     assert f"Note: {first.note}" in page
-    assert f"*worded by Scripted; {first.bill}*" in page
+    assert f"*worded by Scripted; {first.usage}*" in page
     liked, refused = (in_markdown(item.label) for item in first.items[:2])
     assert f"*Liked: {liked}*\n\n*Refused: {refused}*\n\n*Taken back: the 1950s*\n\n## 2." in page
     assert "\n## 2. Variant B\n\n> funny\n\n" in page
@@ -112,7 +112,7 @@ def test_the_page_has_all_that_happened():
 
 
 def test_a_stranger_who_said_nothing_has_a_page():
-    assert transcript_markdown(Conversation(known_model(), talker=None)) == (
+    assert transcript_markdown(Conversation(known_model(), chat_model=None)) == (
         "# A conversation with LatentCRS+\n\n"
         "A stranger of ml-fake, of whom 0 liked films were known at the start.\n"
     )
@@ -124,7 +124,7 @@ def test_hostile_words_and_titles_do_nothing_on_the_page():
     column = pl.when(pl.col("item") == 3).then(pl.lit(title)).otherwise(pl.col("title"))
     items = model.data.items.with_columns(column.alias("title"))
     object.__setattr__(model.data, "items", items)
-    conversation = Conversation(model, history=[7], talker=None, variant="F")
+    conversation = Conversation(model, history=[7], chat_model=None, variant="F")
     for text in HOSTILE[:6]:
         conversation.say(text)
     conversation.accept(3)
@@ -135,7 +135,7 @@ def test_hostile_words_and_titles_do_nothing_on_the_page():
 
 
 def test_no_line_of_the_page_is_foreign_markup():
-    conversation = Conversation(known_model(), talker=None)
+    conversation = Conversation(known_model(), chat_model=None)
     conversation.say("# heading\n- item\n<script>\n```\n| a |\n|---|")
     page = transcript_markdown(conversation)
     assert not re.search(r"^(?:# heading|- item|<script>|```|\|)", page, re.MULTILINE)

@@ -12,7 +12,7 @@ from latentcrs_utils.constraints.extraction import Extraction, make_extractor
 from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.conversation.turn import Withdrawal
 from latentcrs_utils.errors import ConfigError, DataError, EndpointError, MessageError
-from tests.conversation.fakes import FakeModel, FakeScorer, FakeTalker
+from tests.conversation.fakes import FakeChatModel, FakeModel, FakeScorer
 
 REPLY = "Film Number 7 may do."
 FORM = json.dumps({
@@ -22,8 +22,8 @@ FORM = json.dumps({
 })  # fmt: skip
 
 
-def chat(variant, talker=None, user=None, **more) -> Conversation:
-    return Conversation(FakeModel(), user, talker=talker, variant=variant, **more)
+def chat(variant, chat_model=None, user=None, **more) -> Conversation:
+    return Conversation(FakeModel(), user, chat_model=chat_model, variant=variant, **more)
 
 
 def ids(turn) -> list[int]:
@@ -110,15 +110,15 @@ def test_undo_takes_the_message_s_requirements_with_it():
 
 
 def test_a_language_model_reads_beside_the_lexicon():
-    talker = FakeTalker(FORM, REPLY)
-    turn = chat("F", talker).say("fun with saloons from the fifties")
+    chat_model = FakeChatModel(FORM, REPLY)
+    turn = chat("F", chat_model).say("fun with saloons from the fifties")
     assert turn.requirements == (
         Requirement("decade=1950", "the fifties", "both"),
         Requirement("genre=Western", "with saloons", "model"),
     )
     # the form was asked for first, with the message last; then the reply
-    assert [schema is not None for schema in talker.schemas] == [True, False]
-    assert talker.asked[0][-1]["content"] == "Customer: fun with saloons from the fifties"
+    assert [schema is not None for schema in chat_model.schemas] == [True, False]
+    assert chat_model.asked[0][-1]["content"] == "Customer: fun with saloons from the fifties"
     assert turn.choosing_tokens == (50, len(FORM) // 4) and turn.prompt_tokens == 50
     assert turn.reply == REPLY
 
@@ -133,7 +133,7 @@ def test_a_language_model_reads_beside_the_lexicon():
     ],
 )
 def test_where_the_model_fails_the_lexicon_reads_and_the_note_says_so(how, reply, told):
-    conversation = chat("F", FakeTalker(reply, REPLY), extractor=how)
+    conversation = chat("F", FakeChatModel(reply, REPLY), extractor=how)
     turn = conversation.say("a western")
     assert turn.note.startswith(
         f"Your wishes were read by their literal words, because the language model failed{told}"
@@ -146,7 +146,7 @@ def test_a_model_that_cannot_be_loaded_is_a_failure_too(monkeypatch):
     def broken(self):
         raise OSError("no such file")
 
-    monkeypatch.setattr(Conversation, "talker", property(broken))
+    monkeypatch.setattr(Conversation, "chat_model", property(broken))
     for variant, note in (("F", "literal words"), ("V", "the recommender's own")):
         conversation = chat(variant, "local")
         with pytest.raises(OSError, match="no such file"):  # the reply needs it as well
@@ -158,9 +158,9 @@ def test_a_model_that_cannot_be_loaded_is_a_failure_too(monkeypatch):
 
 
 def test_the_lexicon_alone_asks_no_model():
-    talker = FakeTalker(REPLY)
-    chat("F", talker, extractor="lexicon").say("a western")
-    assert talker.schemas == [None]
+    chat_model = FakeChatModel(REPLY)
+    chat("F", chat_model, extractor="lexicon").say("a western")
+    assert chat_model.schemas == [None]
 
 
 def test_an_extractor_of_one_s_own():
@@ -176,14 +176,14 @@ def test_an_extractor_of_one_s_own():
 
 def test_stopping_while_the_model_reads_drops_the_message():
     stop = threading.Event()
-    talker = FakeTalker(FORM, FORM, REPLY, before_piece=stop.set)
-    conversation, stages = chat("F", talker), []
+    chat_model = FakeChatModel(FORM, FORM, REPLY, before_piece=stop.set)
+    conversation, stages = chat("F", chat_model), []
     with pytest.raises(StoppedError):
         conversation.say("with saloons", stop=stop, watch=lambda stage, turn: stages.append(stage))
     assert stages == ["reading"]
     assert conversation.turns == [] and not conversation.requirements
     stop.clear()
-    talker.before_piece = lambda: None
+    chat_model.before_piece = lambda: None
     assert conversation.say("with saloons", stop=stop).number == 1
 
 
@@ -208,7 +208,7 @@ def test_hostile_text_offers_nothing_else(message):
         "not_genres": [{"words": "", "value": "Western"}],
         "years": [{"words": "16", "value": "1960s"}],
     })  # fmt: skip
-    turn = chat("F", FakeTalker(obedient, REPLY)).say(message)
+    turn = chat("F", FakeChatModel(obedient, REPLY)).say(message)
     assert {r.condition for r in turn.requirements} == {"genre=Western"}
     assert ids(turn) == [3, 7, 11, 15, 19] and turn.message == message.strip()
 
@@ -217,8 +217,8 @@ def test_hostile_text_offers_nothing_else(message):
 
 
 def test_v_offers_the_first_of_the_reordered_candidates():
-    talker = FakeScorer(REPLY, words=("Number 15", "Number 19"), nats=1.0)
-    turn = chat("V", talker, n_items=3, rerank=RerankConfig(n_candidates=6, weight=1.0)).say(
+    chat_model = FakeScorer(REPLY, words=("Number 15", "Number 19"), nats=1.0)
+    turn = chat("V", chat_model, n_items=3, rerank=RerankConfig(n_candidates=6, weight=1.0)).say(
         "a western"
     )
     assert turn.variant == "V"
@@ -228,24 +228,24 @@ def test_v_offers_the_first_of_the_reordered_candidates():
     # the score stays the recommender's
     assert turn.items[0].score < turn.items[2].score
     assert turn.choosing_tokens == (200, 0) and turn.relaxed == turn.requirements == ()
-    assert "A customer liked" not in talker.scored[1][0]
+    assert "A customer liked" not in chat_model.scored[1][0]
 
 
 def test_v_tells_the_model_the_history_and_the_whole_dialogue():
-    talker = FakeScorer(REPLY, REPLY)
-    conversation = chat("V", talker, user=42)
+    chat_model = FakeScorer(REPLY, REPLY)
+    conversation = chat("V", chat_model, user=42)
     conversation.say("a western")
     conversation.say("or a drama")
-    prompt = talker.scored[-1][0]
+    prompt = chat_model.scored[-1][0]
     assert "liked these films: Film Number 12, Film Number 16" in prompt
     assert '"a western or a drama"' in prompt
     # what does not depend on the story is asked once a title
-    assert not {*talker.scored[0][1]} & {*talker.scored[2][1]}
+    assert not {*chat_model.scored[0][1]} & {*chat_model.scored[2][1]}
 
 
 def test_v_never_offers_what_was_offered_or_rejected():
-    talker = FakeScorer(REPLY, REPLY, words=("Number 3", "Number 7"), nats=50.0)
-    conversation = chat("V", talker)
+    chat_model = FakeScorer(REPLY, REPLY, words=("Number 3", "Number 7"), nats=50.0)
+    conversation = chat("V", chat_model)
     conversation.reject(7)
     first, second = (ids(conversation.say("western")) for _ in range(2))
     assert not {*first} & {*second} and 7 not in first + second
@@ -258,8 +258,8 @@ def test_v_has_at_least_as_many_candidates_as_places():
 
 
 def test_v_takes_the_order_that_a_capable_model_writes():
-    talker = FakeTalker('{"order": [3, 1, 2]}', REPLY)
-    turn = chat("V", talker, n_items=2, rerank=RerankConfig(n_candidates=3)).say("a western")
+    chat_model = FakeChatModel('{"order": [3, 1, 2]}', REPLY)
+    turn = chat("V", chat_model, n_items=2, rerank=RerankConfig(n_candidates=3)).say("a western")
     assert turn.reranked == (11, 3, 7) and ids(turn) == [11, 3]
     assert turn.choosing_tokens == (50, 5)
 
@@ -274,7 +274,7 @@ def test_v_takes_the_order_that_a_capable_model_writes():
     ],
 )
 def test_where_the_model_fails_the_recommenders_order_stands_and_the_note_says_so(reply, told):
-    conversation = chat("V", FakeTalker(reply, REPLY), user=42)
+    conversation = chat("V", FakeChatModel(reply, REPLY), user=42)
     turn = conversation.say("a western")
     assert turn.note.startswith(
         f"The order is the recommender's own, because the language model failed{told}"
@@ -292,7 +292,7 @@ def test_v_without_a_model_says_so():
 
 
 def test_what_a_model_cannot_do_is_a_wrong_setting_and_changes_nothing():
-    conversation = chat("V", FakeTalker(REPLY), rerank=RerankConfig(method="likelihood"))
+    conversation = chat("V", FakeChatModel(REPLY), rerank=RerankConfig(method="likelihood"))
     with pytest.raises(ConfigError, match="cannot score"):
         conversation.say("a western")
     assert conversation.turns == []
@@ -300,8 +300,8 @@ def test_what_a_model_cannot_do_is_a_wrong_setting_and_changes_nothing():
 
 def test_stopping_while_the_model_orders_drops_the_message():
     stop = threading.Event()
-    talker = FakeTalker('{"order": [2, 1]}', before_piece=stop.set)
-    conversation = chat("V", talker, user=42)
+    chat_model = FakeChatModel('{"order": [2, 1]}', before_piece=stop.set)
+    conversation = chat("V", chat_model, user=42)
     with pytest.raises(StoppedError):
         conversation.say("a western", stop=stop)
     assert conversation.turns == [] and conversation.offered == []
@@ -326,7 +326,7 @@ def told(variant) -> Conversation:
 def test_a_transcript_survives_json_and_goes_on(variant):
     conversation = told(variant)
     stored = json.loads(json.dumps(conversation.transcript()))
-    again = Conversation.from_transcript(conversation.model, stored, talker=None)
+    again = Conversation.from_transcript(conversation.model, stored, chat_model=None)
     assert again.transcript() == conversation.transcript()
     assert again.turns == conversation.turns and again.variant == variant
     assert [str(turn) for turn in again.turns] == [str(turn) for turn in conversation.turns]
@@ -351,14 +351,14 @@ def test_a_transcript_of_the_first_format_is_read_as_variant_b():
             event.get("say", {}).pop(name, None)
         for item in event.get("say", {}).get("items", ()):
             del item["misses"]
-    again = Conversation.from_transcript(FakeModel(), old, talker=None)
+    again = Conversation.from_transcript(FakeModel(), old, chat_model=None)
     assert again.variant == "B"
     assert json.loads(json.dumps(again.transcript())) == stored
 
 
 def test_a_conversation_may_go_on_as_another_variant():
     stored = told("B").transcript()
-    again = Conversation.from_transcript(FakeModel(), stored, talker=None, variant="F")
+    again = Conversation.from_transcript(FakeModel(), stored, chat_model=None, variant="F")
     turn = again.say("no comedy")
     assert [t.variant for t in again.turns] == ["B", "B", "F"]
     assert turn.requirements == (Requirement("not genre=Comedy", "no comedy"),)

@@ -22,7 +22,7 @@ HOSTILE = (
 
 
 def chat(user=None, residual=True, **more) -> Conversation:
-    return Conversation(known_model(residual), user, **{"talker": None, **more})
+    return Conversation(known_model(residual), user, **{"chat_model": None, **more})
 
 
 def shares(conversation, turn) -> list[dict[str, float]]:
@@ -135,7 +135,7 @@ def test_f_names_the_requirements_where_the_filter_decided():
 def test_v_says_what_the_language_model_raised():
     conversation = chat(
         variant="V",
-        talker=FakeScorer("Nothing.", words=("22",)),
+        chat_model=FakeScorer("Nothing.", words=("22",)),
         rerank=RerankConfig(method="likelihood", n_candidates=8, weight=1.0),
     )
     turn = conversation.say("scary horror")
@@ -162,7 +162,7 @@ def test_a_turn_of_a_transcript_can_be_explained():
     conversation = chat(42, variant="F")
     turn = conversation.say("a funny western")
     stored = json.loads(json.dumps(conversation.transcript()))
-    again = Conversation.from_transcript(conversation.model, stored, talker=None)
+    again = Conversation.from_transcript(conversation.model, stored, chat_model=None)
     assert why(again, again.turns[0]) == why(conversation, turn)
 
 
@@ -198,12 +198,12 @@ def test_sentences_stay_short_with_long_titles_and_names():
     model = known_model()
     long = pl.col("title") + " and " + "the very long title of it " * 4
     items = model.data.items.with_columns(long.alias("title"))
-    names = tuple(f"{name} · {'A Film of Many Words, ' * 4}" for name in model.anchors.names)
+    names = tuple(f"{name} · {'A Item of Many Words, ' * 4}" for name in model.anchors.names)
     model = replace(model, data=replace(model.data, items=items))
     model.anchors.names = names
     for setting in ({"user": 42}, {}, {"history": [2]}):
         for variant in ("B", "F"):
-            conversation = Conversation(model, **setting, talker=None, variant=variant)
+            conversation = Conversation(model, **setting, chat_model=None, variant=variant)
             for message in ("a funny comedy of the fifties, scary horror, no western", "sad"):
                 lines = why(conversation, conversation.say(message))
                 assert all(len(line) <= WHY_LIMIT for line in lines)

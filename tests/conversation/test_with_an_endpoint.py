@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from latentcrs_utils.conversation.session import Conversation
-from latentcrs_utils.language.endpoint_chat_model import EndpointTalker
+from latentcrs_utils.language.endpoint_chat_model import EndpointChatModel
 from tests.conversation.fakes import FakeModel
 from tests.language import chat_server as does
-from tests.language.chat_server import KEY, ChatServer, chat_server, talker_for
+from tests.language.chat_server import KEY, ChatServer, chat_model_for, chat_server
 
 
 @pytest.fixture
@@ -20,7 +20,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
 
 
 def chat(server: ChatServer, variant: str = "B") -> Conversation:
-    return Conversation(FakeModel(), 42, talker=talker_for(server, retries=0), variant=variant)
+    return Conversation(
+        FakeModel(), 42, chat_model=chat_model_for(server, retries=0), variant=variant
+    )
 
 
 def test_a_good_reply_is_counted(server):
@@ -35,9 +37,9 @@ def test_a_reply_that_the_guard_stops_is_not_counted(server):
     conversation = chat(server)
     turn = conversation.say("horror")
     assert turn.why_template == "it named a film that was not chosen (The Quiet Harbour)"
-    assert conversation.talker.usage.uncounted == 1
+    assert conversation.chat_model.usage.uncounted == 1
     assert (turn.prompt_tokens, turn.completion_tokens, turn.counted) == (0, 0, False)
-    assert turn.bill == "tokens not counted: nobody reported them"
+    assert turn.usage == "tokens not counted: nobody reported them"
 
 
 @pytest.mark.parametrize("variant", ["B", "F", "V"])
@@ -65,8 +67,8 @@ def test_an_address_where_nobody_listens_says_so():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    talker = EndpointTalker("small-1", url, key_variable=None, retries=0)
-    turn = Conversation(FakeModel(), 42, talker=talker).say("a western")
+    chat_model = EndpointChatModel("small-1", url, key_variable=None, retries=0)
+    turn = Conversation(FakeModel(), 42, chat_model=chat_model).say("a western")
     assert turn.why_template == (
         f"the language model failed: {url} cannot be reached or breaks off, asked once: see "
         "whether the server runs and the address is right"

@@ -6,28 +6,28 @@ import threading
 import pytest
 
 from latentcrs_utils.conversation.session import Conversation
-from tests.conversation.fakes import FakeModel, FakeTalker
+from tests.conversation.fakes import FakeChatModel, FakeModel
 
 GOOD = "Night of the Moth may be the one for a horror night, from 1952."
 
 
 def say(*replies, message="horror", user=None, **more):
-    talker = FakeTalker(*replies, before_piece=more.pop("before_piece", None))
-    conversation = Conversation(FakeModel(), user, talker=talker)
-    return conversation.say(message, **more), talker
+    chat_model = FakeChatModel(*replies, before_piece=more.pop("before_piece", None))
+    conversation = Conversation(FakeModel(), user, chat_model=chat_model)
+    return conversation.say(message, **more), chat_model
 
 
 def test_a_good_reply_is_shown_and_billed():
     shown = []
     turn, _ = say(GOOD, stream=shown.append)
     assert (turn.reply, turn.reply_source, turn.why_template) == (GOOD, "model", None)
-    assert turn.talker == "Scripted" and turn.prompt_tokens == 50 and turn.completion_tokens > 5
+    assert turn.chat_model == "Scripted" and turn.prompt_tokens == 50 and turn.completion_tokens > 5
     assert shown == [GOOD]
 
 
 def test_the_model_is_told_the_wish_and_the_first_three_items():
-    _, talker = say(GOOD, message='horror, "now"')
-    chat = talker.asked[0]
+    _, chat_model = say(GOOD, message='horror, "now"')
+    chat = chat_model.asked[0]
     assert [m["role"] for m in chat] == ["system", *["user", "assistant"] * 3, "user"]
     assert chat[0]["content"].startswith("You recommend films.")
     assert chat[-1]["content"] == (
@@ -98,59 +98,59 @@ def test_the_same_reply_twice_is_not_shown_twice():
         "For you and for whoever keeps you company on an evening that is as long and as dark as "
         "this one, a fine choice and maybe even the very best of them all is surely {}."
     )
-    talker = FakeTalker(said.format("Night of the Moth"), said.format("Film Number 22"))
-    conversation = Conversation(FakeModel(), 42, talker=talker)
+    chat_model = FakeChatModel(said.format("Night of the Moth"), said.format("Film Number 22"))
+    conversation = Conversation(FakeModel(), 42, chat_model=chat_model)
     assert conversation.say("horror").reply_source == "model"
     assert "repeated" in conversation.say("horror").why_template
 
 
 def test_without_a_talker_the_template_speaks_of_the_intent_that_rose():
-    conversation = Conversation(FakeModel(), 42, talker=None)
+    conversation = Conversation(FakeModel(), 42, chat_model=None)
     turn = conversation.say("horror")
     assert turn.reply == (
         "Have a look at Night of the Moth (1952), or else at Film Number 6 (1956) and "
         "Film Number 10 (1960). Your words moved me towards “Horror lovers”."
     )
-    assert turn.talker is None
+    assert turn.chat_model is None
     assert "lean on what you liked before" in conversation.say("hello").reply
 
 
 def test_the_template_knows_when_little_is_known_and_little_is_left():
     assert (
-        Conversation(FakeModel(), None, talker=None)
+        Conversation(FakeModel(), None, chat_model=None)
         .say("hello")
         .reply.endswith("Tell me more, and I can aim better.")
     )
-    one = Conversation(FakeModel(), None, talker=None, n_items=1).say("horror")
+    one = Conversation(FakeModel(), None, chat_model=None, n_items=1).say("horror")
     assert one.reply.startswith("One is left that I can suggest: Night of the Moth (1952).")
 
 
 def test_a_counted_bill_is_told_in_tokens():
     turn, _ = say(GOOD)
-    assert turn.counted and turn.bill == f"50 tokens read, {turn.completion_tokens} written"
+    assert turn.counted and turn.usage == f"50 tokens read, {turn.completion_tokens} written"
     assert "Bill" not in str(turn)
 
 
 def test_tokens_that_nobody_reported_are_no_zero():
-    talker = FakeTalker(GOOD, GOOD)
-    talker.counts = False
-    conversation = Conversation(FakeModel(), 42, talker=talker)
+    chat_model = FakeChatModel(GOOD, GOOD)
+    chat_model.counts = False
+    conversation = Conversation(FakeModel(), 42, chat_model=chat_model)
     turn = conversation.say("horror")
     assert (turn.prompt_tokens, turn.completion_tokens, turn.counted) == (0, 0, False)
-    assert turn.bill == "tokens not counted: nobody reported them"
+    assert turn.usage == "tokens not counted: nobody reported them"
     assert str(turn).endswith("Bill: tokens not counted: nobody reported them.")
-    again = Conversation.from_transcript(FakeModel(), conversation.transcript(), talker=None)
+    again = Conversation.from_transcript(FakeModel(), conversation.transcript(), chat_model=None)
     assert again.turns == [turn]
 
 
 def test_what_was_counted_before_a_failure_is_a_lower_bound():
-    talker = FakeTalker(json.dumps({"genres": []}), RuntimeError("gone"))
-    turn = Conversation(FakeModel(), talker=talker, variant="F").say("horror")
+    chat_model = FakeChatModel(json.dumps({"genres": []}), RuntimeError("gone"))
+    turn = Conversation(FakeModel(), chat_model=chat_model, variant="F").say("horror")
     assert turn.choosing_tokens[0] == 50 and not turn.counted
-    assert turn.bill == "at least 50 tokens read, 3 written: nobody reported the others"
+    assert turn.usage == "at least 50 tokens read, 3 written: nobody reported the others"
 
 
-class LateCounting(FakeTalker):
+class LateCounting(FakeChatModel):
     """Reports the tokens of all replies but the first."""
 
     counts = property(lambda self: len(self.asked) > 1)
@@ -159,15 +159,15 @@ class LateCounting(FakeTalker):
 @pytest.mark.parametrize("variant", ["F", "V"])
 @pytest.mark.parametrize("reply", [RuntimeError("gone"), '{"order": [1, 2]}'])
 def test_a_failure_or_silence_while_items_are_chosen_is_not_counted_either(variant, reply):
-    conversation = Conversation(FakeModel(), talker=LateCounting(reply, GOOD), variant=variant)
+    conversation = Conversation(FakeModel(), chat_model=LateCounting(reply, GOOD), variant=variant)
     turn = conversation.say("horror")
     assert not turn.counted and turn.choosing_tokens == (0, 0) and turn.prompt_tokens == 50
-    assert turn.bill.startswith("at least 50 tokens read")
+    assert turn.usage.startswith("at least 50 tokens read")
 
 
 def test_a_transcript_from_before_bills_said_whether_they_are_complete_is_read():
-    conversation = Conversation(FakeModel(), 42, talker=None)
+    conversation = Conversation(FakeModel(), 42, chat_model=None)
     conversation.say("horror")
     stored = conversation.transcript()
     del stored["events"][0]["say"]["counted"]
-    assert Conversation.from_transcript(FakeModel(), stored, talker=None).turns[0].counted
+    assert Conversation.from_transcript(FakeModel(), stored, chat_model=None).turns[0].counted

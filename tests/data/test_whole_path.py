@@ -80,7 +80,7 @@ def talk(data: Dataset) -> str:
     model = lc.fit_em(data, backbone, anchors, language, options.em_plus)
     user = data.users["raw_user"][0]
     return str(
-        lc.Conversation(model, user=user, talker=None).say("something funny from the eighties")
+        lc.Conversation(model, user=user, chat_model=None).say("something funny from the eighties")
     )
 
 

@@ -140,7 +140,7 @@ def test_coalitions_are_what_the_model_says_with_less(system):
     torch.testing.assert_close(rows[:, 1:].exp().sum(1), torch.ones(len(rows)).double())
     for c, row in enumerate(rows):
         state = (S * (c & 1), x * (c >> 1 & 1))
-        model.generative.residual_speaks = bool(c & 4)
+        model.generative.residual_enabled = bool(c & 4)
         torch.testing.assert_close(row, model.scores(*state)[0])
     if system[1]:
         assert attribution.players(model) == ("history", "words", "residual")

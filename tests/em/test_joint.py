@@ -11,13 +11,13 @@ from latentcrs_utils.em.model import fit_em
 from latentcrs_utils.em.trainer import joint_loss
 
 from . import small_world
-from .test_step_losses import batch, learner, parts, recommendation_by_q
+from .test_step_losses import batch, parts, recommendation_by_q, trainer
 
 __all__ = ["batch"]  # the fixture
 
 
 def test_joint_loss_by_hand(batch):
-    run = learner(schedule="joint", lambda_=0.3, alpha_E=2.0, alpha_M=7.0)
+    run = trainer(schedule="joint", lambda_=0.3, alpha_E=2.0, alpha_M=7.0)
     log_q, log_prior, log_item = parts(run, batch)
     by_hand = (
         7.0 * -torch.logsumexp(log_prior + log_item, 1).mean()
@@ -28,7 +28,7 @@ def test_joint_loss_by_hand(batch):
 
 
 def test_the_alignment_alone_moves_both_models(batch):
-    run = learner(schedule="joint", lambda_=1.0, alpha_E=0.0, alpha_M=0.0)
+    run = trainer(schedule="joint", lambda_=1.0, alpha_E=0.0, alpha_M=0.0)
     joint_loss(run, batch).backward()
     for matrix in (run.generative.f.W_m, run.inference.W_q):
         assert matrix.weight.grad.abs().max() > 0

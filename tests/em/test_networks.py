@@ -17,7 +17,7 @@ from latentcrs_utils.em.networks import (
     log_mixture,
     log_normaliser,
 )
-from latentcrs_utils.em.trainer import Learner, algorithm_1, item_terms, monitor
+from latentcrs_utils.em.trainer import EMTrainer, item_terms, monitor, train_em
 from latentcrs_utils.errors import ConfigError
 
 N_INTENTS, N_ITEMS, WIDTH, TEXT = 5, 7, 4, 6
@@ -204,7 +204,7 @@ def test_more_negatives_than_items_are_refused():
 
 def test_product_form_needs_sampled_candidates():
     with pytest.raises(ConfigError, match="n_negatives"):
-        Learner.start(
+        EMTrainer.start(
             make_model("product"), InferenceModel(WIDTH).double(), EMConfig(form="product"), 0
         )
 
@@ -232,7 +232,7 @@ def test_algorithm_1_raises_the_likelihood_of_its_training_instances(config):
         batch_size=4,
     )
     model = make_model(config.form, config.residual).train()
-    learner = Learner.start(model, InferenceModel(WIDTH).double(), config, seed=0)
+    trainer = EMTrainer.start(model, InferenceModel(WIDTH).double(), config, seed=0)
     instances = make_instances(n=12)
 
     def mean_log_probability() -> float:
@@ -240,7 +240,7 @@ def test_algorithm_1_raises_the_likelihood_of_its_training_instances(config):
         return scores.gather(1, instances.targets[:, None]).mean().item()
 
     before = mean_log_probability()
-    curve = algorithm_1(learner, instances, lambda part: mean_log_probability(), progress=False)
+    curve = train_em(trainer, instances, lambda part: mean_log_probability(), progress=False)
     assert mean_log_probability() > before + 0.05
     assert [row["stage"] for row in curve] == ["q"] * 3 + ["generative"] * 15 + ["alternate"] * 10
     assert all(row["elbo"] <= row["log_likelihood"] + 1e-9 for row in curve)
@@ -248,19 +248,19 @@ def test_algorithm_1_raises_the_likelihood_of_its_training_instances(config):
 
 def test_monitored_gap_is_the_kl_to_the_exact_posterior():
     config = EMConfig(residual=True)
-    learner = Learner.start(
+    trainer = EMTrainer.start(
         make_model(residual=True), InferenceModel(WIDTH).double(), config, seed=0
     )
-    row = monitor(learner, make_instances())
+    row = monitor(trainer, make_instances())
     assert row["log_likelihood"] - row["elbo"] == pytest.approx(row["kl_q_exact"], abs=1e-9)
 
 
 def test_m_step_without_auxiliary_loss_is_the_negative_elbo():
     config = EMConfig(e_step="exact", infonce_weight=1.0, lambda_=1.0, alpha_M=0.0)
-    learner = Learner.start(make_model(), InferenceModel(WIDTH).double(), config, seed=0)
+    trainer = EMTrainer.start(make_model(), InferenceModel(WIDTH).double(), config, seed=0)
     batch = make_instances()
-    context = learner.generative.context(batch.S, batch.x)
-    log_item, recommendation = item_terms(learner, context, batch)
+    context = trainer.generative.context(batch.S, batch.x)
+    log_item, recommendation = item_terms(trainer, context, batch)
     log_q = losses.exact_posterior(context.log_prior, log_item).detach()
     loss = losses.m_step_loss(
         losses.expected_item_loss(log_q.exp(), log_item),

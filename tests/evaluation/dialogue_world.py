@@ -97,7 +97,7 @@ def without_seconds(dialogues: list[Dialogue]) -> list[Dialogue]:
             d,
             exchanges=tuple(
                 dataclasses.replace(
-                    e, spent=tuple(dataclasses.replace(s, seconds=0.0) for s in e.spent)
+                    e, usage=tuple(dataclasses.replace(s, seconds=0.0) for s in e.usage)
                 )
                 for e in d.exchanges
             ),

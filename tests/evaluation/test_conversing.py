@@ -329,7 +329,7 @@ def test_every_row_of_the_table_is_a_system(world: Dataset) -> None:
     setting = Setting(level="plain", difficulty="picky")
     held = {name: converse(world, name, system, USERS, setting) for name, system in systems.items()}
     for name, dialogues in held.items():
-        bought = [s for d in dialogues for e in d.exchanges for s in e.spent]
+        bought = [s for d in dialogues for e in d.exchanges for s in e.usage]
         reads = {s.purpose for s in bought} >= {"embedding", "scoring"}
         assert reads == (name in (*READERS, FILTERED)), name
         assert ("extraction" in {s.purpose for s in bought}) == (name == FILTERED)
@@ -338,7 +338,7 @@ def test_every_row_of_the_table_is_a_system(world: Dataset) -> None:
     dialogue = max(held["LatentCRS+"], key=lambda d: len(d.exchanges))
     for turn, exchange in enumerate(dialogue.exchanges, 1):
         n_words = len(" ".join(dialogue.messages[:turn]).split())
-        assert exchange.spent[0].prompt_tokens == 7 + n_words
+        assert exchange.usage[0].prompt_tokens == 7 + n_words
 
 
 def test_variant_f_holds_a_system_to_all_that_was_said_and_reads_each_message_once(
@@ -357,7 +357,7 @@ def test_variant_f_holds_a_system_to_all_that_was_said_and_reads_each_message_on
             for name, system in (("F", filtered), ("B", noise(0))))  # fmt: skip
     assert turns_taken(f).mean() < turns_taken(b).mean() - 0.5
     assert len(read) == len(set(read)) == len({m for d in f for m in d.messages})
-    films = template_users(world, setting)([0])[0].situation.catalogue
+    films = template_users(world, setting)([0])[0].test_case.catalogue
     for dialogue in f:
         genres = {c[6:] for e in dialogue.exchanges for c in e.conditions if c.startswith("genre=")}
         assert not genres or genres <= films[dialogue.exchanges[-1].offered[0]].genres
@@ -430,7 +430,7 @@ def test_the_lexicon_filter_adds_up_what_was_said(world: Dataset) -> None:
         for name in ("backbone + lexicon filter", "backbone alone")
     )
     assert turns_taken(filtered).mean() < turns_taken(alone).mean() - 0.5
-    films = template_users(world, setting)([0])[0].situation.catalogue
+    films = template_users(world, setting)([0])[0].test_case.catalogue
     for dialogue in filtered:
         genres = {c[6:] for e in dialogue.exchanges for c in e.conditions if c.startswith("genre=")}
         last = [films[i].genres for i in dialogue.exchanges[-1].offered[:1]]

@@ -17,17 +17,17 @@ from latentcrs_utils.evaluation.dialogues import (
     Dialogue,
     DialogueLog,
     Exchange,
-    Spent,
-    ledger,
+    TokenUsage,
     read_dialogues,
     success_by,
     total,
     turns_taken,
+    usage_table,
 )
 from latentcrs_utils.evaluation.published import DATA_SETS, dialogue_rows, token_rows
 
 AMOUNTS = st.builds(
-    Spent,
+    TokenUsage,
     st.sampled_from(PURPOSES),
     st.integers(0, 900),
     st.integers(0, 90),
@@ -45,8 +45,8 @@ EXCHANGES = st.builds(
 
 
 def dialogue(user: int, success: int | None = None, n_turns: int = 5, **changes) -> Dialogue:
-    spent = (Spent("embedding", 10 * (user + 1), 1, 0.5), Spent("scoring", 0, 0, 0.25))
-    exchange = Exchange("A comedy", ("genre=Comedy",), (), "template", (user + 1, 2), spent)
+    usage = (TokenUsage("embedding", 10 * (user + 1), 1, 0.5), TokenUsage("scoring", 0, 0, 0.25))
+    exchange = Exchange("A comedy", ("genre=Comedy",), (), "template", (user + 1, 2), usage)
     values = {"system": "B", "user": user, "target": 9, "seed": 0, "success": success}
     return Dialogue(**{**values, **changes}, exchanges=(exchange,) * (success or n_turns))
 
@@ -114,7 +114,7 @@ def test_metrics_of_any_dialogues(successes: list[int | None]) -> None:
 
 
 @given(st.lists(AMOUNTS, max_size=12))
-def test_a_total_adds_up_by_purpose(parts: list[Spent]) -> None:
+def test_a_total_adds_up_by_purpose(parts: list[TokenUsage]) -> None:
     sums = total(parts)
     assert list(sums) == [p for p in PURPOSES if p in {part.purpose for part in parts}]
     for name in ("prompt_tokens", "completion_tokens", "seconds"):
@@ -125,18 +125,20 @@ def test_a_total_adds_up_by_purpose(parts: list[Spent]) -> None:
 
 def test_purposes_are_not_mixed() -> None:
     with pytest.raises(ValueError, match="embedding and wording"):
-        Spent("embedding", 3) + Spent("wording", 3)
-    assert Spent("user", 1, 2, 0.5) + Spent("user", 3, 4, 0.5) == Spent("user", 4, 6, 1.0)
+        TokenUsage("embedding", 3) + TokenUsage("wording", 3)
+    assert TokenUsage("user", 1, 2, 0.5) + TokenUsage("user", 3, 4, 0.5) == TokenUsage(
+        "user", 4, 6, 1.0
+    )
 
 
 def test_the_ledger_by_hand() -> None:
-    talk = Spent("wording", 100, 20, 2.0)
+    talk = TokenUsage("wording", 100, 20, 2.0)
     spoken = dialogue(1, success=1)
     (exchange,) = spoken.exchanges
-    exchange = Exchange(**{**vars(exchange), "spent": (*exchange.spent, talk)})
+    exchange = Exchange(**{**vars(exchange), "usage": (*exchange.usage, talk)})
     spoken = Dialogue("B", 1, 9, 0, 1, (exchange,))
     held = [dialogue(0, success=3), spoken, dialogue(5, system="other")]
-    table = ledger(held)
+    table = usage_table(held)
     rows = {(row["system"], row["purpose"]): row for row in table.iter_rows(named=True)}
     assert list(rows) == [
         ("B", "embedding"), ("B", "scoring"), ("B", "wording"), ("B", "recommending"),
@@ -156,7 +158,7 @@ def test_the_ledger_by_hand() -> None:
 
 
 def test_an_empty_ledger_and_empty_metrics() -> None:
-    assert len(ledger([])) == 0
+    assert len(usage_table([])) == 0
     assert success_by([], 3).shape == turns_taken([]).shape == (0,) and np.ndim(success_by([], 3))
 
 

@@ -8,7 +8,7 @@ import pytest
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.evaluation.one_turn import (
     by_part,
-    habit,
+    history_similarity,
     means_by_part,
     parts_of_equal_size,
     target_popularity,
@@ -23,7 +23,7 @@ def test_popularity_counts_training_parts_alone(data: Dataset) -> None:
 
 
 def test_habit_is_the_mean_overlap_with_the_last_films(data: Dataset) -> None:
-    found = habit(data)
+    found = history_similarity(data)
     genres = [set(), *map(set, data.items["genres"])]
     for user in (0, 3, 500, 937):
         target = genres[data.targets("test")[user]]
@@ -33,7 +33,7 @@ def test_habit_is_the_mean_overlap_with_the_last_films(data: Dataset) -> None:
         ]
         assert found[user] == pytest.approx(np.mean(overlaps))
     assert found.min() >= 0 and found.max() <= 1
-    assert not np.allclose(found, habit(data, n_last=1))
+    assert not np.allclose(found, history_similarity(data, n_last=1))
 
 
 def test_parts_have_nearly_equal_size_and_keep_ties_together() -> None:

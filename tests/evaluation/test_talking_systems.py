@@ -30,7 +30,7 @@ from latentcrs_utils.evaluation.multi_turn import (
     States,
     asking_systems,
 )
-from tests.conversation.fakes import FakeScorer, FakeTalker
+from tests.conversation.fakes import FakeChatModel, FakeScorer
 
 USERS = range(N_USERS)
 EMPTY = json.dumps({"genres": [], "not_genres": [], "years": []})
@@ -57,12 +57,12 @@ def asked_once(system: RerankingSystem, barred: set[int], past: list[int]) -> li
 
 
 def test_the_model_orders_the_first_candidates_and_nothing_else(world: Dataset) -> None:
-    talker = FakeScorer(words=("Western",))
-    system = RerankingSystem(falling, world, talker, RerankConfig(n_candidates=8, weight=1.0))
+    chat_model = FakeScorer(words=("Western",))
+    system = RerankingSystem(falling, world, chat_model, RerankConfig(n_candidates=8, weight=1.0))
     # item v is a western if v mod 4 is 3; 3 is barred, so the candidates are 1, 2, 4 ... 9
     found = asked_once(system, {0, 3}, [5, 2])
     assert found == [7, 1, 2, 4, 5, 6, 8, 9, *range(10, N_ITEMS + 1)]
-    prompt, texts = talker.scored[-1]
+    prompt, texts = chat_model.scored[-1]
     assert len(texts) == 8 and not any("Thunder" in text for text in texts)
     titles = world.titles
     assert prompt.startswith(f"A customer liked these films: {titles[5]}, {titles[2]}.")
@@ -110,7 +110,7 @@ def test_only_what_was_said_is_on_the_bill_whenever_a_run_begins(
     whole = converse(world, "V", system(), USERS, setting, log=log)
     for exchange in (exchange for dialogue in whole for exchange in dialogue.exchanges):
         # one question a turn; what the words are worth without a story is on no bill
-        assert [(s.purpose, s.prompt_tokens, s.completion_tokens) for s in exchange.spent] == [
+        assert [(s.purpose, s.prompt_tokens, s.completion_tokens) for s in exchange.usage] == [
             ("re-ranking", 100, 0), ("scoring", 0, 0),
         ]  # fmt: skip
     kept = log.read_bytes().splitlines(keepends=True)[:10]
@@ -120,10 +120,10 @@ def test_only_what_was_said_is_on_the_bill_whenever_a_run_begins(
 
 
 def test_what_is_worth_nothing_without_a_story_is_asked_once(world: Dataset) -> None:
-    talker = FakeScorer()
-    system = RerankingSystem(noise(0), world, talker)
+    chat_model = FakeScorer()
+    system = RerankingSystem(noise(0), world, chat_model)
     converse(world, "V", system, USERS, Setting(level="plain"))
-    neutral = [text for prompt, texts in talker.scored for text in texts
+    neutral = [text for prompt, texts in chat_model.scored for text in texts
                if "What do you recommend?" in prompt]  # fmt: skip
     assert len(neutral) == len(set(neutral)) <= N_ITEMS
 
@@ -156,8 +156,8 @@ def test_f_reads_each_message_once_and_a_restart_asks_no_more(
     form = json.dumps({
         "genres": [{"words": "scary", "value": "Horror"}], "not_genres": [], "years": [],
     })  # fmt: skip
-    talker = FakeTalker(form, *[EMPTY] * 200)
-    systems = asking_systems(fitted, falling, talker, tmp_path)
+    chat_model = FakeChatModel(form, *[EMPTY] * 200)
+    systems = asking_systems(fitted, falling, chat_model, tmp_path)
     assert tuple(systems) == ON_REQUEST == (RERANKED, FILTERED_BY_MODEL)
     states = States(
         np.array([3, 4]), Sequences.from_lists([[], []]), [["scary, from the seventies"]] * 2,
@@ -168,14 +168,14 @@ def test_f_reads_each_message_once_and_a_restart_asks_no_more(
     assert answer.scores[0, 1:].sort(descending=True).indices[: len(horror)].add(1).tolist() == (
         horror
     )
-    assert [part.purpose for part in answer.spent[1]] == ["extraction"]
-    assert [(p.prompt_tokens, p.completion_tokens) for p in answer.spent[1]] == (
+    assert [part.purpose for part in answer.usage[1]] == ["extraction"]
+    assert [(p.prompt_tokens, p.completion_tokens) for p in answer.usage[1]] == (
         [(50, len(form) // 4)]
     )
-    assert len(talker.asked) == 1
-    again = asking_systems(fitted, falling, FakeTalker(), tmp_path)[FILTERED_BY_MODEL](states)
+    assert len(chat_model.asked) == 1
+    again = asking_systems(fitted, falling, FakeChatModel(), tmp_path)[FILTERED_BY_MODEL](states)
     assert torch.equal(again.scores, answer.scores)
-    assert again.spent[0][0].prompt_tokens == 50
+    assert again.usage[0][0].prompt_tokens == 50
 
 
 def test_a_log_names_the_model_and_the_configuration(world: Dataset) -> None:

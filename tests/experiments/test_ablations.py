@@ -19,7 +19,7 @@ from latentcrs_utils.config import preset
 from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.em.trainer import Instances
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.evaluation.one_turn import LEVELS, Cases
+from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet
 from tests.em import small_world
 
 
@@ -154,7 +154,7 @@ def cases_of(histories, targets, **frame):
         targets=torch.tensor(targets),
         histories=Sequences.from_lists(histories),
     )
-    return Cases(instances, [""] * n, pl.DataFrame(frame))
+    return EvalSet(instances, [""] * n, pl.DataFrame(frame))
 
 
 def test_probabilities_of_candidates_sum_to_one_and_leave_the_history_out():

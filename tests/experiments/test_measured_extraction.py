@@ -23,7 +23,7 @@ from latentcrs_utils.constraints.extraction import make_extractor
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError, MessageError
 from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
-from tests.conversation.fakes import FakeScorer, FakeTalker, fake_dataset
+from tests.conversation.fakes import FakeChatModel, FakeScorer, fake_dataset
 
 SCARY = json.dumps({"genres": [{"words": "scary", "value": "Horror"}]})
 
@@ -94,7 +94,7 @@ def test_a_dialogue_is_read_message_by_message_or_as_one_text() -> None:
 
 
 def test_a_message_on_which_the_model_fails_adds_nothing() -> None:
-    answers = Answers(FakeTalker(SCARY, "prose", RuntimeError("gone")))
+    answers = Answers(FakeChatModel(SCARY, "prose", RuntimeError("gone")))
     reader = readers(fake_dataset(), answers)["model, evidence"]
     assert reader(["scary", "a comedy", "a drama"]) == ("genre=Horror",)
 
@@ -104,12 +104,12 @@ def test_all_readers_of_a_model_are_measured_on_the_same_answers() -> None:
         "genres": [{"words": "scary", "value": "Horror"}, {"words": "not said", "value": "Drama"}],
         "not_genres": [{"words": "tonight", "value": "Western"}],
     })  # fmt: skip
-    talker = FakeTalker(noise)
+    chat_model = FakeChatModel(noise)
     found = {
         name: set(reader(["something scary and funny tonight"]))
-        for name, reader in readers(fake_dataset(), Answers(talker)).items()
+        for name, reader in readers(fake_dataset(), Answers(chat_model)).items()
     }
-    assert len(talker.asked) == 1
+    assert len(chat_model.asked) == 1
     assert found == {
         "lexicon filter": {"genre=Horror", "genre=Comedy"},
         "lexicon": {"genre=Horror", "genre=Comedy"},
@@ -124,11 +124,11 @@ def test_all_readers_of_a_model_are_measured_on_the_same_answers() -> None:
 def test_a_measurement_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     file = tmp_path / "new" / "answers.jsonl"
     asked = [{"role": "user", "content": "scary 🎃"}]
-    first = Answers(FakeTalker(SCARY, RuntimeError("gone")), file)
+    first = Answers(FakeChatModel(SCARY, RuntimeError("gone")), file)
     said = first.generate(asked, schema={"a": 1}, max_new_tokens=5)
     with pytest.raises(MessageError, match="RuntimeError: gone"):
         first.generate(asked, schema={"a": 2}, max_new_tokens=5)
-    again = Answers(FakeTalker(), file)
+    again = Answers(FakeChatModel(), file)
     assert again.generate(asked, schema={"a": 1}, max_new_tokens=5) == said
     assert (said.text, said.prompt_tokens) == (SCARY, 50)
     with pytest.raises(MessageError, match="RuntimeError: gone"):
@@ -138,26 +138,26 @@ def test_a_measurement_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> N
     # a kill may have cut the last line short: that question is asked again
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(lines[0] + lines[1][:40])
-    cut = Answers(FakeTalker("{}"), file)
+    cut = Answers(FakeChatModel("{}"), file)
     assert cut.n_asked == 1 and file.read_bytes() == lines[0]
     assert cut.generate(asked, schema={"a": 2}, max_new_tokens=5).text == "{}"
-    assert Answers(FakeTalker(), file).n_asked == 2
+    assert Answers(FakeChatModel(), file).n_asked == 2
     file.write_bytes(lines[0][:40] + b"\n" + lines[0])
     with pytest.raises(DataError, match=r"Line 1 of .* is damaged"):
-        Answers(FakeTalker(), file)
+        Answers(FakeChatModel(), file)
     file.write_bytes(lines[0])
-    other = FakeTalker()
+    other = FakeChatModel()
     other.name = "Other"
     with pytest.raises(DataError, match="holds answers of Scripted, not Other"):
         Answers(other, file)
 
 
 def test_likelihoods_are_kept_too_with_their_bill(tmp_path: Path) -> None:
-    file, talker = tmp_path / "answers.jsonl", FakeScorer(words=("x",))
-    first = Answers(talker, file)
+    file, chat_model = tmp_path / "answers.jsonl", FakeScorer(words=("x",))
+    first = Answers(chat_model, file)
     scores = first.score("a story", [" x", " longer"])
     assert scores == first.score("a story", [" x", " longer"]) == [10.0 - 2, -7.0]
-    assert len(talker.scored) == 1 and first.usage.prompt_tokens == 200
+    assert len(chat_model.scored) == 1 and first.usage.prompt_tokens == 200
     again = Answers(FakeScorer(), file)
     assert again.score("a story", [" x", " longer"]) == scores
     # what is read from the file is on the bill as if it had been asked
@@ -184,7 +184,7 @@ def test_the_record(data: Dataset, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(extraction, "load_dataset", lambda name: few)
     empty = json.dumps({"genres": []})
     record = tmp_path / "extraction.json"
-    main(["--n", "2", "--record", str(record)], talker=FakeTalker(*[empty] * 16))
+    main(["--n", "2", "--record", str(record)], chat_model=FakeChatModel(*[empty] * 16))
     content = json.loads(record.read_text(encoding="utf-8"))
     assert content["model"] == "Scripted" and content["split"] == "test"
     assert content["model_answers"]["asked"] <= 16 and content["model_answers"]["failed"] == 0
@@ -195,6 +195,6 @@ def test_the_record(data: Dataset, tmp_path: Path, monkeypatch, capsys) -> None:
     assert rows["model", "plain", "test"]["recall"] == 0.0
     shown = capsys.readouterr().out
     assert "paraphrased" in shown and "s] model, evidence" in shown
-    main(["--n", "2", "--talker", "none", "--record", str(record)])
+    main(["--n", "2", "--chat-model", "none", "--record", str(record)])
     content = json.loads(record.read_text(encoding="utf-8"))
     assert len(content["rows"]) == 2 * 4 * 2 and "model_answers" not in content

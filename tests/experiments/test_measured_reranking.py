@@ -26,7 +26,7 @@ from experiments.reranking import (
 )
 from latentcrs_utils.conversation.policies import describe
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.evaluation.one_turn import Cases, evaluate, metric_values, scorers
+from latentcrs_utils.evaluation.one_turn import EvalSet, evaluate, metric_values, scorers
 from latentcrs_utils.simulation.utterances import simulate_utterances
 from tests.conversation.fakes import FakeModel, FakeScorer
 
@@ -105,10 +105,10 @@ def test_of_equal_choices_the_smaller_one_is_taken() -> None:
 
 def test_the_model_reads_the_best_that_were_not_seen(fitted: SimpleNamespace) -> None:
     cases = cases_to_test(fitted, 4, seed=1)
-    scorer, talker = scorers(fitted)["LatentCRS+"], FakeScorer(words=("Western",))
+    scorer, chat_model = scorers(fitted)["LatentCRS+"], FakeScorer(words=("Western",))
     said: list[str] = []
-    found = ask_about(fitted.data, cases, scorer, talker, 8, say=said.append)
-    told = [(prompt, texts) for prompt, texts in talker.scored if "What do you" not in prompt]
+    found = ask_about(fitted.data, cases, scorer, chat_model, 8, say=said.append)
+    told = [(prompt, texts) for prompt, texts in chat_model.scored if "What do you" not in prompt]
     assert len(found) == len(cases) == len(told) == 16 and said[-1].startswith("  16 of 16 texts")
     for row, of_text in enumerate(found):
         history = cases.instances.histories.select([row])
@@ -162,7 +162,7 @@ def test_what_was_seen_is_no_choice_for_f(fitted: SimpleNamespace) -> None:
     (history, *_) = cases.instances.histories
     genres = [fitted.data.item(item)["genres"] for item in range(1, N_ITEMS + 1)]
     westerns = [v for v, g in enumerate(genres, 1) if g == ["Western"] and v not in history]
-    asked_for = Cases(cases.instances, ["a western"] * 4, cases.frame)
+    asked_for = EvalSet(cases.instances, ["a western"] * 4, cases.frame)
     scores = reranking.filtered(fitted.data, scorers(fitted)["LatentCRS+"])(asked_for)
     scores[:, history.tolist()] = -torch.inf
     assert set(scores[0].topk(len(westerns)).indices.tolist()) == set(westerns)
@@ -192,11 +192,11 @@ def test_the_command_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         main(arguments, Mortal(words=("Western",)))
     assert "filter" in json.loads(record.read_text()) and len(answers.read_bytes()) > 0
-    talker = FakeScorer(words=("Western",))
-    main(arguments, talker)
+    chat_model = FakeScorer(words=("Western",))
+    main(arguments, chat_model)
     written = json.loads(record.read_text())
     asked_in_all = len(answers.read_text().splitlines())
-    assert len(talker.scored) == asked_in_all - 4
+    assert len(chat_model.scored) == asked_in_all - 4
     assert written["validation"]["n"] == 8 and len(written["validation"]["rows"]) == 3
     assert written["validation"]["best"] in written["validation"]["rows"]
     # a weight above 0 is tested even where the recommender alone was best

@@ -24,7 +24,7 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.conversing import Setting
 from latentcrs_utils.evaluation.dialogues import Dialogue, read_dialogues
-from latentcrs_utils.language.chat_model import ScriptedTalker
+from latentcrs_utils.language.chat_model import ScriptedChatModel
 from tests.conversation.fakes import FakeModel, FakeScorer
 
 USERS = range(N_USERS)
@@ -146,9 +146,9 @@ def test_the_command_records_what_it_measures(
             assert rows[name]["S@5"] == pytest.approx(found.mean(), abs=1e-4)
             counted = np.where(found, turns, 5)
             assert rows[name]["AT"] == pytest.approx(counted.mean(), abs=1e-4)
-        bill = {(row["system"], row["purpose"]): row for row in result["ledger"]}
-        assert bill["LatentCRS+", "embedding"]["completion_tokens_a_turn"] == 1
-        assert ("popularity", "embedding") not in bill
+        usage = {(row["system"], row["purpose"]): row for row in result["ledger"]}
+        assert usage["LatentCRS+", "embedding"]["completion_tokens_a_turn"] == 1
+        assert ("popularity", "embedding") not in usage
     assert "LatentCRS+" in capsys.readouterr().out
     # two seeds, four settings, nine systems
     assert len(list((tmp_path / "logs").iterdir())) == 2 * 4 * 9
@@ -201,42 +201,46 @@ def test_variants_that_ask_a_language_model_take_part_when_they_are_named(
     named: list[str] = []
     form = json.dumps({"genres": [], "not_genres": [], "years": []})
 
-    def talker(model: str) -> FakeScorer:
+    def chat_model(model: str) -> FakeScorer:
         named.append(model)
         return FakeScorer(*[form] * 200, words=("Western",))
 
-    monkeypatch.setattr(multi_turn, "LocalTalker", talker)
+    monkeypatch.setattr(multi_turn, "LocalChatModel", chat_model)
     file, logs = tmp_path / "r.json", tmp_path / "logs"
     common = ["--users", "6", "--level", "plain", "--record", str(file), "--logs", str(logs)]
     main(["--systems", "LatentCRS+", *common])
     assert named == []
     asked = ["LatentCRS+ V", "LatentCRS+ F (model)"]
-    main(["--systems", "LatentCRS+", *asked, "--talker", "tiny", *common])
+    main(["--systems", "LatentCRS+", *asked, "--chat-model", "tiny", *common])
     assert named == ["tiny"]
     (result,) = json.loads(file.read_text())["results"]
     rows = {row["system"]: row for row in result["systems"]}
     assert list(rows) == ["LatentCRS+", *asked] and rows["LatentCRS+ V"]["S@5_gap"] is not None
-    bill = {(row["system"], row["purpose"]): row for row in result["ledger"]}
-    assert bill["LatentCRS+ V", "re-ranking"]["prompt_tokens_a_turn"] == 100
-    assert bill["LatentCRS+ F (model)", "extraction"]["prompt_tokens_a_turn"] == 50
+    usage = {(row["system"], row["purpose"]): row for row in result["ledger"]}
+    assert usage["LatentCRS+ V", "re-ranking"]["prompt_tokens_a_turn"] == 100
+    assert usage["LatentCRS+ F (model)", "extraction"]["prompt_tokens_a_turn"] == 50
     # embedding and re-ranking together are what choosing the items takes
-    together = bill["LatentCRS+ V", "recommending"]["prompt_tokens_a_turn"]
-    embedded = bill["LatentCRS+", "embedding"]["prompt_tokens_a_turn"]
+    together = usage["LatentCRS+ V", "recommending"]["prompt_tokens_a_turn"]
+    embedded = usage["LatentCRS+", "embedding"]["prompt_tokens_a_turn"]
     assert together > embedded > 0
     assert (logs / "ml-fake_readings_Scripted.jsonl").exists()
     written = json.loads(file.read_text())
-    assert written["talker"] == "Scripted" and written["rerank"]["n_candidates"] >= 2
+    assert written["chat_model"] == "Scripted" and written["rerank"]["n_candidates"] >= 2
 
 
 def test_a_language_model_may_play_the_users(
     command: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    talker = ScriptedTalker(["I would like to be surprised by you.", "Not those, please go on."])
-    monkeypatch.setattr(multi_turn, "LocalTalker", lambda model: talker)
+    chat_model = ScriptedChatModel(
+        ["I would like to be surprised by you.", "Not those, please go on."]
+    )
+    monkeypatch.setattr(multi_turn, "LocalChatModel", lambda model: chat_model)
     file = tmp_path / "r.json"
     main(["--systems", "LatentCRS", "--users", "3", "--prompted", "tiny", "--record", str(file)])
     written = json.loads(file.read_text())
     assert written["simulator"] == "prompt, tiny"
     purposes = {row["purpose"] for row in written["results"][0]["ledger"]}
     assert purposes == {"embedding", "scoring", "user", "recommending"}
-    assert np.any(["surprised" in message["content"] for call in talker.asked for message in call])
+    assert np.any(
+        ["surprised" in message["content"] for call in chat_model.asked for message in call]
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from latentcrs_utils.language.endpoint_chat_model import EndpointTalker
+from latentcrs_utils.language.endpoint_chat_model import EndpointChatModel
 
 MODEL = "small-1"
 KEY = "sk-secret-0123456789"
@@ -40,10 +40,10 @@ class ChatServer:
     says: str = "A quiet film for a long evening."
 
 
-def talker_for(server: ChatServer, **setting: Any) -> EndpointTalker:
-    """A talker that asks this server, with its key in TEST_KEY and one retry."""
+def chat_model_for(server: ChatServer, **setting: Any) -> EndpointChatModel:
+    """A chat model that asks this server, with its key in TEST_KEY and one retry."""
     usual = {"key_variable": "TEST_KEY", "retries": 1, "timeout": 20}
-    return EndpointTalker(MODEL, server.url, **{**usual, **setting})
+    return EndpointChatModel(MODEL, server.url, **{**usual, **setting})
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from latentcrs_utils.language.local_chat_model import SharedBeginning
 
 
 def read(shared: SharedBeginning, prompt: list[int]) -> tuple[int, list[int] | None]:
-    """Read a prompt as a talker does; the cache is a list of the tokens."""
+    """Read a prompt as a chat model does; the cache is a list of the tokens."""
     n_known, cache = shared.known(prompt)
     given = None if cache is None else list(cache)
     n = shared.to_keep(prompt)

@@ -68,9 +68,9 @@ def test_token_bill_counts_reading_apart_from_computing(tiny_embedder):
     tiny_embedder.embed(TEXTS)
     # a byte is a token in the tiny tokenizer
     expected = sum(len(PROMPT.format(text=text)) for text in set(TEXTS))
-    bill = tiny_embedder.last_tokens
-    assert (bill.texts, bill.distinct, bill.tokens) == (4, 3, expected)
-    assert (bill.computed_texts, bill.computed_tokens) == (3, expected)
+    usage = tiny_embedder.last_tokens
+    assert (usage.texts, usage.distinct, usage.tokens) == (4, 3, expected)
+    assert (usage.computed_texts, usage.computed_tokens) == (3, expected)
     tiny_embedder.embed(TEXTS[:1])
     assert tiny_embedder.last_tokens.tokens == len(PROMPT.format(text="funny"))
     assert tiny_embedder.last_tokens.computed_tokens == 0

@@ -1,4 +1,4 @@
-"""The Talker at an address when things go wrong: what it overcomes, what it says, what it hides."""
+"""The ChatModel at an address when things go wrong: what it overcomes, what it says, what it hides."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 from latentcrs_utils.errors import ConfigError, EndpointError
 
 from . import chat_server as does
-from .chat_server import CHAT, KEY, chat_server, talker_for
+from .chat_server import CHAT, KEY, chat_model_for, chat_server
 
 
 def failure(server, *plan, stream=None, **more) -> str:
     """What is said when the server does this."""
     server.plan[:] = plan
     with pytest.raises(EndpointError) as caught:
-        talker_for(server, **more).generate(CHAT, stream=stream)
+        chat_model_for(server, **more).generate(CHAT, stream=stream)
     said = str(caught.value)
     assert said.startswith(server.url) and "\n" not in said and said.endswith(".")
     return said
@@ -32,15 +32,15 @@ def failure(server, *plan, stream=None, **more) -> str:
 )
 def test_a_fault_that_passes_is_overcome(server, fault, stream):
     server.plan[:] = [fault]
-    talker = talker_for(server, timeout=1)
-    reply = talker.generate(CHAT, stream=stream)
+    chat_model = chat_model_for(server, timeout=1)
+    reply = chat_model.generate(CHAT, stream=stream)
     assert reply.text == server.says and reply.counted and len(server.asked) == 2
-    assert talker.usage.calls == 1
+    assert chat_model.usage.calls == 1
 
 
 def test_pauses_grow_and_follow_what_the_server_asks_for(server):
     server.plan[:] = [does.status(500), does.status(500), does.status(429, Retry_After="1")]
-    assert talker_for(server, retries=3).generate(CHAT).text == server.says
+    assert chat_model_for(server, retries=3).generate(CHAT).text == server.says
     first, second, third = (b - a for a, b in zip(server.times, server.times[1:], strict=False))
     # 0.05 and 0.1 s, each up to a quarter less by chance; then what was asked for
     assert first > 0.037 and second > 0.074 and third >= 1
@@ -50,7 +50,7 @@ def test_pauses_grow_and_follow_what_the_server_asks_for(server):
 def test_a_stream_that_breaks_before_its_first_word_is_asked_for_again(server, before):
     server.plan[:] = [before]
     pieces: list[str] = []
-    reply = talker_for(server, timeout=1).generate(CHAT, stream=pieces.append)
+    reply = chat_model_for(server, timeout=1).generate(CHAT, stream=pieces.append)
     assert reply.text == server.says == "".join(pieces) and len(server.asked) == 2
     assert server.times[1] - server.times[0] > 0.05
 
@@ -65,9 +65,9 @@ def test_a_stream_that_breaks_before_its_first_word_is_asked_for_again(server, b
 )
 def test_what_an_endpoint_does_not_understand_is_left_out_from_then_on(server, refusal, dropped):
     server.plan[:] = [refusal]
-    talker = talker_for(server)
-    assert talker.generate(CHAT, max_new_tokens=3, stream=str).text == "A quiet film"
-    assert talker.generate(CHAT, max_new_tokens=3, stream=str).text == "A quiet film"
+    chat_model = chat_model_for(server)
+    assert chat_model.generate(CHAT, max_new_tokens=3, stream=str).text == "A quiet film"
+    assert chat_model.generate(CHAT, max_new_tokens=3, stream=str).text == "A quiet film"
     assert [dropped in asked for asked in server.asked] == [True, False, False]
 
 
@@ -118,11 +118,11 @@ def test_a_stream_that_never_begins_is_one_sentence(server):
 )
 def test_what_was_said_before_a_cut_is_kept(server, fault):
     server.plan[:] = [fault]
-    talker, pieces = talker_for(server, timeout=1), []
-    reply = talker.generate(CHAT, stream=pieces.append)
+    chat_model, pieces = chat_model_for(server, timeout=1), []
+    reply = chat_model.generate(CHAT, stream=pieces.append)
     assert reply.text == "A quiet" == "".join(pieces)
     assert (reply.finish, reply.counted, len(server.asked)) == ("cut", False, 1)
-    assert talker.usage.uncounted == 1
+    assert chat_model.usage.uncounted == 1
 
 
 def test_nobody_at_the_address(server):
@@ -163,23 +163,23 @@ def test_the_key_is_nowhere(server, caplog, leak):
     caplog.set_level(logging.DEBUG)
     fault, stream = LEAKS[leak]
     server.plan[:] = [fault] * 2
-    talker = talker_for(server)
+    chat_model = chat_model_for(server)
     with pytest.raises(EndpointError) as caught:
-        talker.generate(CHAT, stream=stream)
+        chat_model.generate(CHAT, stream=stream)
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"
     error = caught.value
     assert error.__context__ is None and error.__cause__ is None
     told = verbose_traceback(error)
     assert "failure = " in told and "Sending HTTP Request" in caplog.text
     places = [str(error), repr(error), told, caplog.text]
-    places += [repr(talker), str(vars(talker)), str(vars(talker._client))]
+    places += [repr(chat_model), str(vars(chat_model)), str(vars(chat_model._client))]
     assert not [place for place in places if KEY[:12] in place]
 
 
 def test_a_missing_key_is_not_sent_and_asked_for(server, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-endpoint")
     for setting in ({"key_variable": None}, {"key_variable": "NO_SUCH_KEY"}):
-        assert talker_for(server, **setting).generate(CHAT).text == server.says
+        assert chat_model_for(server, **setting).generate(CHAT).text == server.says
     assert not [1 for headers in server.headers if "authorization" in headers]
     refusal = does.status(401, "who are you?")
     assert "asks for a key (HTTP 401): set the environment variable NO_SUCH_KEY" in failure(
@@ -191,10 +191,10 @@ def test_a_missing_key_is_not_sent_and_asked_for(server, monkeypatch):
 
 
 def test_the_key_is_read_afresh_and_trimmed(server, monkeypatch):
-    talker = talker_for(server)
-    talker.generate(CHAT)
+    chat_model = chat_model_for(server)
+    chat_model.generate(CHAT)
     monkeypatch.setenv("TEST_KEY", " sk-new\n")
-    talker.generate(CHAT)
+    chat_model.generate(CHAT)
     assert server.headers[1]["authorization"] == "Bearer sk-new"
 
 
@@ -202,6 +202,6 @@ def test_the_key_is_read_afresh_and_trimmed(server, monkeypatch):
 def test_what_cannot_be_a_key_is_not_shown_either(server, monkeypatch, key):
     monkeypatch.setenv("TEST_KEY", key)
     with pytest.raises(ConfigError, match="TEST_KEY holds no key") as caught:
-        talker_for(server).generate(CHAT)
+        chat_model_for(server).generate(CHAT)
     told = verbose_traceback(caught.value)
     assert "TEST_KEY" in told and "cret" not in told and server.asked == []

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from latentcrs_utils.language.embedder import Embedder
-from latentcrs_utils.language.local_chat_model import LocalTalker
+from latentcrs_utils.language.local_chat_model import LocalChatModel
 
 PAIRS = [
     ("A comedy, please", "Something that makes me laugh"),
@@ -44,16 +44,16 @@ def test_bfloat16_says_the_same_as_float32(vectors):
 
 
 def test_a_reply_streams_and_repeats_exactly(model_dir):
-    talker, pieces = LocalTalker(), []
+    chat_model, pieces = LocalChatModel(), []
     chat = [{"role": "user", "content": "What is the capital of France?"}]
-    reply = talker.generate(chat, max_new_tokens=12, stream=pieces.append)
+    reply = chat_model.generate(chat, max_new_tokens=12, stream=pieces.append)
     assert "Paris" in reply.text and reply.text == "".join(pieces)
     assert reply.model == "SmolLM2-135M-Instruct" and "<|" not in reply.text
-    assert talker.generate(chat, max_new_tokens=12).text == reply.text
+    assert chat_model.generate(chat, max_new_tokens=12).text == reply.text
 
 
 def test_scores_prefer_what_is_right(model_dir):
-    scores = LocalTalker().score("The opposite of hot is", [" cold", " green", " a banana"])
+    scores = LocalChatModel().score("The opposite of hot is", [" cold", " green", " a banana"])
     assert scores[0] > max(scores[1:]) and max(scores) < 0
 
 
@@ -71,7 +71,7 @@ def test_it_writes_json_of_a_schema(model_dir):
     }
     wish = "Extract genres, decade and evidence as JSON: 'a comedy from the eighties'"
     chat = [{"role": "user", "content": wish}]
-    reply = LocalTalker().generate(chat, schema=schema, max_new_tokens=80)
+    reply = LocalChatModel().generate(chat, schema=schema, max_new_tokens=80)
     value = json.loads(reply.text)
     assert list(value) == schema["required"] and set(value["genres"]) <= {"Comedy", "Horror"}
     assert value["decade"] in (*decades, None) and len(value["evidence"]) <= 24

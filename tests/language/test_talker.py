@@ -1,4 +1,4 @@
-"""Prepared replies, and what holds for every Talker."""
+"""Prepared replies, and what holds for every ChatModel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from latentcrs_utils.errors import ConfigError, ReplyError
-from latentcrs_utils.language.chat_model import Scorer, ScriptedTalker, Usage
+from latentcrs_utils.language.chat_model import Scorer, ScriptedChatModel, Usage
 
 CHAT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Something funny"}]
 GENRE = {
@@ -18,7 +18,7 @@ GENRE = {
 
 
 def test_scripted_talker_says_its_lines():
-    scripted, pieces = ScriptedTalker(["one two three", ValueError("broken")]), []
+    scripted, pieces = ScriptedChatModel(["one two three", ValueError("broken")]), []
     reply = scripted.generate(CHAT, stream=pieces.append)
     assert reply.text == "one two three" == "".join(pieces)
     assert (reply.prompt_tokens, reply.completion_tokens) == (4, 3)
@@ -29,12 +29,12 @@ def test_scripted_talker_says_its_lines():
     assert scripted.usage == Usage(calls=2, prompt_tokens=8, completion_tokens=5)
     stop = threading.Event()
     stop.set()
-    assert ScriptedTalker(["never"]).generate(CHAT, stop=stop).finish == "stopped"
+    assert ScriptedChatModel(["never"]).generate(CHAT, stop=stop).finish == "stopped"
     assert not isinstance(scripted, Scorer)
 
 
 def test_scripted_replies_are_held_to_the_schema():
-    scripted, pieces = ScriptedTalker(['{"genre": "Comedy"}', '{"genre": "Western"}']), []
+    scripted, pieces = ScriptedChatModel(['{"genre": "Comedy"}', '{"genre": "Western"}']), []
     reply = scripted.generate(CHAT, schema=GENRE, stream=pieces.append)
     assert pieces == [reply.text] == ['{"genre": "Comedy"}']
     with pytest.raises(ReplyError, match=r"scripted did not .* \$\.genre: 'Western' is not one of"):
@@ -45,7 +45,7 @@ def test_scripted_replies_are_held_to_the_schema():
     with pytest.raises(ConfigError, match="no JSON schema"):
         scripted.generate(CHAT, schema={"type": "words"})
     with pytest.raises(ConfigError, match="at least one reply"):
-        ScriptedTalker([])
+        ScriptedChatModel([])
 
 
 def test_a_bill_adds_up_from_several_threads():

@@ -13,7 +13,7 @@ import torch
 from tests.conversation.fakes import N_ITEMS, FakeScorer, fake_dataset
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation.policies import narrow
-from latentcrs_utils.conversation.reranking import Story
+from latentcrs_utils.conversation.reranking import RerankContext
 from latentcrs_utils.conversation.policies import Question, make_variant
 from latentcrs_utils.constraints.matching import matcher_for
 from latentcrs_utils.constraints.constraint import Requirement, Requirements
@@ -48,7 +48,7 @@ def scores(request):
 
 
 def asked(scores, n_items, wanted=None):
-    return Question(scores, n_items, wanted or Requirements(), Story([], ["funny"], "film"))
+    return Question(scores, n_items, wanted or Requirements(), RerankContext([], ["funny"], "film"))
 
 
 def test_b(by_hand, scores):
@@ -69,8 +69,8 @@ def test_f(by_hand, scores, n_items):
 def test_v(by_hand, scores):
     words, weight = ("Night", "Thunder", "Number 3"), 0.3
     config = RerankConfig(n_candidates=12, weight=weight)
-    talker = FakeScorer(words=words, nats=2.0)
-    choice = make_variant("V", fake_dataset(), lambda: talker, "lexicon", config)
+    chat_model = FakeScorer(words=words, nats=2.0)
+    choice = make_variant("V", fake_dataset(), lambda: chat_model, "lexicon", config)
     theirs = [item.item for item in choice.choose(asked(scores, 5)).items]
     titles = fake_dataset().titles
     liked = [2.0 * sum(word in title for word in words) for title in titles]

@@ -17,7 +17,7 @@ import torch
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.conversation import policies as filtering
 from latentcrs_utils.conversation.belief import spans
-from latentcrs_utils.conversation.reranking import NOTHING, Story, rerank_by_likelihood
+from latentcrs_utils.conversation.reranking import NOTHING, RerankContext, rerank_by_likelihood
 from latentcrs_utils.em import attribution, losses
 from latentcrs_utils.em.networks import IntentPrior
 from latentcrs_utils.language.structured_output import SchemaGuide
@@ -128,11 +128,11 @@ def test_gains(by_hand):
 
     items = [Recommendation(n, title, year, ("Comedy",), -n / 7)
              for n, (title, year) in enumerate([("Quiz Zoo", 1991), ("Big", 1988), ("Jazz", 1951)])]  # fmt: skip
-    told = Story(["Jaws"], ["something with a quiz"])
+    told = RerankContext(["Jaws"], ["something with a quiz"])
     theirs = rerank_by_likelihood(SimpleNamespace(score=score), items, told, weight=0.1)
     ask = "\nThe film that the shop recommends:"
     texts = [f" {item.title} ({item.year}, Comedy)" for item in items]
-    ours = by_hand.gains(score, f"{told}{ask}", f"{Story([], [NOTHING])}{ask}", texts)
+    ours = by_hand.gains(score, f"{told}{ask}", f"{RerankContext([], [NOTHING])}{ask}", texts)
     assert ours == pytest.approx(theirs.gains)
     assert len(set(ours)) > 1
 

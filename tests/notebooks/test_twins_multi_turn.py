@@ -17,10 +17,10 @@ from tests.evaluation.dialogue_world import dataset, noise, reader
 from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.evaluation import published as bounds, conversing, multi_turn as dialogue_systems
 from latentcrs_utils.evaluation.dialogues import (Dialogue, Exchange, success_by, turns_taken)
-from latentcrs_utils.evaluation.dialogues import Spent, ledger
+from latentcrs_utils.evaluation.dialogues import TokenUsage, usage_table
 from latentcrs_utils.evaluation.metrics import paired_difference
 from latentcrs_utils.simulation.agenda import MOST_NEW
-from latentcrs_utils.simulation.items import Film, holds
+from latentcrs_utils.simulation.items import Item, holds
 from latentcrs_utils.simulation.users import Accept
 
 from .conftest import ROOT
@@ -60,7 +60,7 @@ def test_the_agenda_keeps_the_rules_of_the_package(by_hand, rng):
         for title in ("Alpha", "Bravo", "Charlie", "Delta", "Echo")
     }
     for target in films:
-        goal = Film(1, target, None, frozenset(films[target]))
+        goal = Item(1, target, None, frozenset(films[target]))
         told: list[str] = []
         for offered in [[], ["Alpha", "Bravo"], ["Charlie"], ["Delta", "Echo"], list(films)]:
             said = by_hand.agenda(films, target, offered, told)
@@ -136,13 +136,13 @@ def test_tokens_of_a_dialogue(by_hand):
     exchanges = tuple(
         Exchange(
             message, (), (), "template", (1,),
-            (Spent("embedding", len(count(" ".join(messages[:k]))), 1, 0.1),),
+            (TokenUsage("embedding", len(count(" ".join(messages[:k]))), 1, 0.1),),
         )
         for k, message in enumerate(messages, start=1)
     )  # fmt: skip
     (dialogue,) = held([3])
-    bill = ledger([replace(dialogue, exchanges=exchanges)]).filter(purpose="recommending")
-    assert by_hand.tokens_read(messages, count) == bill["prompt_tokens_a_dialogue"].item() == 35
+    usage = usage_table([replace(dialogue, exchanges=exchanges)]).filter(purpose="recommending")
+    assert by_hand.tokens_read(messages, count) == usage["prompt_tokens_a_dialogue"].item() == 35
 
 
 def test_no_twin_is_left_out(by_hand):

@@ -29,7 +29,7 @@ PUBLISHERS = (
 ARTISTS = ("Miles Davis", "The Invented Four", "Ada Quill", "Various Artists", "Soft Ladders")
 GEAR = {
     "controller": "Gamepads & Standard Controllers", "headset": "Headsets", "cable": "Cables",
-    "charger": "Chargers", "case": "Cases", "skin": "Skins", "memory": "Memory Cards",
+    "charger": "Chargers", "case": "EvalSet", "skin": "Skins", "memory": "Memory Cards",
     "keyboard": "Gaming Keyboards", "mouse": "Gaming Mice", "wheel": "Steering Wheels",
 }  # fmt: skip
 

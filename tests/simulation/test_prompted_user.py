@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from latentcrs_utils.errors import MessageError
-from latentcrs_utils.language.chat_model import ScriptedTalker
+from latentcrs_utils.language.chat_model import ScriptedChatModel
 from latentcrs_utils.simulation.items import Catalogue
-from latentcrs_utils.simulation.planner import Situation
+from latentcrs_utils.simulation.planner import TestCase
 from latentcrs_utils.simulation.prompted_user import GREETING, PromptedUser, tidy_message
 from latentcrs_utils.simulation.users import Accept, TemplateUser, UserMessage
 from tests.conversation.fakes import fake_dataset
@@ -23,14 +23,14 @@ def user(*replies: str | Exception, title: str = "Night of the Moth") -> Prompte
     data = fake_dataset()
     renamed = pl.when(pl.col("item") == TARGET).then(pl.lit(title)).otherwise(pl.col("title"))
     catalogue = Catalogue(replace(data, items=data.items.with_columns(renamed.alias("title"))))
-    situation = Situation(catalogue, catalogue[TARGET], HISTORY)
-    return PromptedUser(TemplateUser(situation, level="plain"), ScriptedTalker(list(replies)))
+    test_case = TestCase(catalogue, catalogue[TARGET], HISTORY)
+    return PromptedUser(TemplateUser(test_case, level="plain"), ScriptedChatModel(list(replies)))
 
 
 def test_the_prompt_tells_the_target_the_facts_and_the_history() -> None:
     person = user("I want a horror film.")
     message = person.say()
-    (asked,) = person._talker.asked
+    (asked,) = person._chat_model.asked
     system, greeting = asked
     assert greeting == {"role": "user", "content": GREETING}
     for part in ("Night of the Moth", "Horror, from 1952", "The Quiet Harbour (1951)", "<END>"):
@@ -45,9 +45,9 @@ def test_it_hears_what_is_offered_and_what_it_said() -> None:
     person = user("Something scary for tonight.", "It was made in the fifties.")
     first = person.say()
     second = person.say([3, 10])
-    roles = [message["role"] for message in person._talker.asked[1]]
+    roles = [message["role"] for message in person._chat_model.asked[1]]
     assert roles == ["system", "user", "assistant", "user"]
-    contents = [message["content"] for message in person._talker.asked[1][2:]]
+    contents = [message["content"] for message in person._chat_model.asked[1][2:]]
     assert contents[0] == first.text
     assert "Dust & Thunder (1953); Film Number 10 (1960)" in contents[1]
     assert second.conditions == ("decade=1950",) and person.told == ["genre=Horror", "decade=1950"]
@@ -59,7 +59,7 @@ def test_it_accepts_by_what_is_offered_not_by_what_it_says() -> None:
     assert isinstance(person.say([3, 10]), UserMessage)
     accepted = person.say([5, TARGET])
     assert isinstance(accepted, Accept) and accepted.item == TARGET
-    assert len(person._talker.asked) <= 3
+    assert len(person._chat_model.asked) <= 3
 
 
 BAD = {
@@ -80,14 +80,14 @@ def test_a_bad_message_is_asked_for_once_more(case: str) -> None:
     message = person.say()
     assert message.text == "I want something scary." and message.source == "scripted"
     assert len(person.objections) == 1 and reason in person.objections[0]
-    again = person._talker.asked[1]
+    again = person._chat_model.asked[1]
     assert [m["role"] for m in again] == ["system", "user", "assistant", "user"]
     assert person.objections[0] in again[-1]["content"]
     # both tries are paid for
     assert message.completion_tokens == len(bad.split()) + 4
     # and the chat goes on without the bad one
     person.say([3])
-    assert bad not in [m["content"] for m in person._talker.asked[2]]
+    assert bad not in [m["content"] for m in person._chat_model.asked[2]]
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -96,11 +96,11 @@ def test_after_two_bad_ones_the_template_user_speaks(case: str) -> None:
     for offered in ((), (3, 10), (4, 11)):
         message = person.say(offered)
         assert isinstance(message, UserMessage) and message.source == "template"
-        assert not person._template.situation.target.betrayed_by(message.text)
+        assert not person._template.test_case.target.leaks_title(message.text)
         assert message.prompt_tokens > 0
     assert len(person.objections) == 6 and len(set(person._template.messages)) == 3
     # what the template said, the model reads as its own words
-    spoken = [m["content"] for m in person._talker.asked[-1] if m["role"] == "assistant"]
+    spoken = [m["content"] for m in person._chat_model.asked[-1] if m["role"] == "assistant"]
     assert spoken[:2] == person._template.messages[:2]
 
 

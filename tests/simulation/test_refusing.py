@@ -15,7 +15,7 @@ from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.simulation.items import Catalogue, holds
 from latentcrs_utils.simulation.phrasings import POOLS, all_pools
-from latentcrs_utils.simulation.planner import LEVELS, Level, Situation
+from latentcrs_utils.simulation.planner import LEVELS, Level, TestCase
 from latentcrs_utils.simulation.refusing import PULL, Offers, refusing_dialogue
 from latentcrs_utils.simulation.utterances import simulate_utterances
 from tests.simulation.shops import invented
@@ -68,7 +68,7 @@ def test_what_they_say_is_true_and_keeps_the_title(world: Dataset) -> None:
     frame, catalogue = with_refusals(world, 1.0).filter(split="train"), Catalogue(world)
     for row in frame.iter_rows(named=True):
         target = catalogue[row["target"]]
-        assert not target.betrayed_by(row["text"])
+        assert not target.leaks_title(row["text"])
         assert row["text"] == " ".join(row["turns"])
         assert all(holds(c, target, catalogue.films) for c in row["conditions"]), row
         assert len(row["conditions"]) == len(set(row["conditions"]))
@@ -116,15 +116,15 @@ def test_offers_are_new_and_never_the_target(data: Dataset, level: Level) -> Non
     for user in range(20):
         items = data.interactions[user]
         cut = len(items) - 3
-        situation = Situation(catalogue, catalogue[int(items[cut])], items[:cut])
+        test_case = TestCase(catalogue, catalogue[int(items[cut])], items[:cut])
         offers = Watched(data, catalogue)
         speaker = refusing_dialogue(
-            situation, offers, 4, user=user, seed=0, level=level, phrasing="train", config=CONFIG
+            test_case, offers, 4, user=user, seed=0, level=level, phrasing="train", config=CONFIG
         )
         assert len(speaker.messages) == 4
         shown = [item for _, _, drawn in offers.drawn for item in drawn]
         assert len(shown) == len(set(shown)) == 20
-        assert not set(shown) & {0, situation.target.item, *situation.history.tolist()}
+        assert not set(shown) & {0, test_case.target.item, *test_case.history.tolist()}
         assert offers.drawn[-1][0] == speaker.standing
 
 

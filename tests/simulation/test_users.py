@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from latentcrs_utils.constraints.lexicon import extract
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
-from latentcrs_utils.simulation.agenda import DIFFICULTIES, MANNERS, Difficulty
+from latentcrs_utils.simulation.agenda import DIFFICULTIES, USER_PROFILES, Difficulty
 from latentcrs_utils.simulation.items import holds, spoken_title
 from latentcrs_utils.simulation.phrasings import POOLS, Pool, all_pools
-from latentcrs_utils.simulation.planner import LEVELS, Level, Situation
-from latentcrs_utils.simulation.users import Accept, TemplateUser, UserMessage, situations
+from latentcrs_utils.simulation.planner import LEVELS, Level, TestCase
+from latentcrs_utils.simulation.users import Accept, TemplateUser, UserMessage, make_test_cases
 from tests.simulation.shops import invented
 from tests.simulation.test_simulator import COMMON, bare_dataset, words
 
@@ -30,33 +30,33 @@ EVERY = st.fixed_dictionaries({
 
 
 @pytest.fixture(scope="module", params=["films", "games", "albums"])
-def world(request: pytest.FixtureRequest) -> list[Situation]:
+def world(request: pytest.FixtureRequest) -> list[TestCase]:
     """What every user of a catalogue has in mind."""
     if request.param == "films":
         data = request.getfixturevalue("data")
     else:
         data = invented({"games": "amazon-video-games", "albums": "amazon-cds"}[request.param])
-    return situations(data, range(data.n_users))
+    return make_test_cases(data, range(data.n_users))
 
 
 @pytest.fixture(scope="module")
-def film_world(data: Dataset) -> list[Situation]:
-    return situations(data, range(data.n_users))
+def film_world(data: Dataset) -> list[TestCase]:
+    return make_test_cases(data, range(data.n_users))
 
 
 def test_situations_of_a_split(data: Dataset) -> None:
     users = [3, 0, 40]
     for split, n_hidden in (("test", 1), ("valid", 2)):
-        for user, situation in zip(users, situations(data, users, split=split), strict=True):
+        for user, test_case in zip(users, make_test_cases(data, users, split=split), strict=True):
             items = data.interactions[user]
-            assert situation.target.item == items[-n_hidden]
-            assert np.array_equal(situation.history, items[:-n_hidden])
+            assert test_case.target.item == items[-n_hidden]
+            assert np.array_equal(test_case.history, items[:-n_hidden])
 
 
-def offers(situation: Situation, seed: int, n_turns: int = N_TURNS - 1) -> list[list[int]]:
+def offers(test_case: TestCase, seed: int, n_turns: int = N_TURNS - 1) -> list[list[int]]:
     """Five items a turn, none twice and the target never."""
-    others = np.arange(1, len(situation.catalogue.films))
-    others = others[others != situation.target.item]
+    others = np.arange(1, len(test_case.catalogue.films))
+    others = others[others != test_case.target.item]
     drawn = np.random.default_rng(seed).permutation(others)[: 5 * n_turns]
     return [[int(i) for i in part] for part in np.array_split(drawn, n_turns)]
 
@@ -68,20 +68,20 @@ def talk(user: TemplateUser, offered: Sequence[Sequence[int]]) -> list[UserMessa
     return said
 
 
-def true(condition: str, situation: Situation) -> bool:
-    return holds(condition, situation.target, situation.catalogue.films)
+def true(condition: str, test_case: TestCase) -> bool:
+    return holds(condition, test_case.target, test_case.catalogue.films)
 
 
 @given(number=st.integers(0, 10_000), options=EVERY, draw=st.integers(0, 99))
 @settings(max_examples=150)
-def test_whatever_is_offered(world: list[Situation], number: int, options: dict, draw: int) -> None:
-    situation = world[number % len(world)]
-    user = TemplateUser(situation, user=number % len(world), **options)
-    said = talk(user, offers(situation, draw))
+def test_whatever_is_offered(world: list[TestCase], number: int, options: dict, draw: int) -> None:
+    test_case = world[number % len(world)]
+    user = TemplateUser(test_case, user=number % len(world), **options)
+    said = talk(user, offers(test_case, draw))
     # the title is kept, by the package's own check and by a plain one
-    text, title = " ".join(m.text for m in said), situation.target.title
-    assert not situation.target.betrayed_by(text)
-    if situation.target.secret is None:
+    text, title = " ".join(m.text for m in said), test_case.target.title
+    assert not test_case.target.leaks_title(text)
+    if test_case.target.title_keywords is None:
         assert f" {' '.join(words(spoken_title(title)))} " not in f" {' '.join(words(text))} "
         assert not ({w for w in words(title) if len(w) >= 5} - COMMON) & set(words(text))
     # at most two new conditions a message (of a vague user, one), none of them said before
@@ -90,10 +90,10 @@ def test_whatever_is_offered(world: list[Situation], number: int, options: dict,
     told = [c for m in said for c in m.conditions]
     assert len(told) == len(set(told))
     # all that stands in the end is true; only a mistake is ever taken back, and by turn three
-    assert all(true(c, situation) for c in user.standing)
+    assert all(true(c, test_case) for c in user.standing)
     taken_back = [(turn, c) for turn, m in enumerate(said, 1) for c in m.withdrawn]
     lies = [(turn, c) for turn, m in enumerate(said, 1) for c in m.conditions
-            if not true(c, situation)]  # fmt: skip
+            if not true(c, test_case)]  # fmt: skip
     assert [c for _, c in taken_back] == [c for _, c in lies]
     assert len(lies) <= (options["difficulty"] == "changes its mind")
     assert all(turn == 1 for turn, _ in lies) and all(2 <= turn <= 3 for turn, _ in taken_back)
@@ -103,7 +103,7 @@ def test_whatever_is_offered(world: list[Situation], number: int, options: dict,
 
 @pytest.mark.parametrize("phrasing", POOLS)
 def test_titles_that_share_words_with_the_phrase_book_are_kept(
-    film_world: list[Situation], phrasing: Pool
+    film_world: list[TestCase], phrasing: Pool
 ) -> None:
     """The dangerous ones: "Star Wars" and war, "The Secret Garden" and secrets."""
     spoken = {w for path, e in all_pools().items() if path[0] != "frames"
@@ -113,31 +113,31 @@ def test_titles_that_share_words_with_the_phrase_book_are_kept(
     assert len(dangerous) > 100
     for n in dangerous[:: len(dangerous) // 100]:
         for level, difficulty in zip(LEVELS, DIFFICULTIES, strict=True):
-            situation = film_world[n]
+            test_case = film_world[n]
             user = TemplateUser(
-                situation, user=n, difficulty=difficulty, level=level, phrasing=phrasing
+                test_case, user=n, difficulty=difficulty, level=level, phrasing=phrasing
             )
-            said = " ".join(m.text for m in talk(user, offers(situation, n)))
-            assert not situation.target.betrayed_by(said), (situation.target.title, said)
+            said = " ".join(m.text for m in talk(user, offers(test_case, n)))
+            assert not test_case.target.leaks_title(said), (test_case.target.title, said)
 
 
 @given(number=st.integers(0, 937), options=EVERY, turn=st.integers(1, N_TURNS - 1))
 @settings(max_examples=40)
 def test_the_target_is_accepted_wherever_it_stands(
-    film_world: list[Situation], number: int, options: dict, turn: int
+    film_world: list[TestCase], number: int, options: dict, turn: int
 ) -> None:
-    situation = film_world[number]
-    user = TemplateUser(situation, user=number, **options)
-    offered = offers(situation, seed=turn)[:turn]
+    test_case = film_world[number]
+    user = TemplateUser(test_case, user=number, **options)
+    offered = offers(test_case, seed=turn)[:turn]
     talk(user, offered[:-1])
-    offered[-1][turn] = situation.target.item
+    offered[-1][turn] = test_case.target.item
     answer = user.say(offered[-1])
-    assert isinstance(answer, Accept) and answer.item == situation.target.item
-    assert not situation.target.betrayed_by(answer.text)
+    assert isinstance(answer, Accept) and answer.item == test_case.target.item
+    assert not test_case.target.leaks_title(answer.text)
 
 
 def test_equal_seeds_give_equal_dialogues_whoever_else_is_asked(
-    film_world: list[Situation],
+    film_world: list[TestCase],
 ) -> None:
     chosen = list(range(0, 938, 90))
 
@@ -156,7 +156,7 @@ def test_equal_seeds_give_equal_dialogues_whoever_else_is_asked(
     assert talk(other, offers(film_world[90], 90)) != one_by_one[90]
 
 
-def test_the_first_message_does_not_depend_on_the_system(film_world: list[Situation]) -> None:
+def test_the_first_message_does_not_depend_on_the_system(film_world: list[TestCase]) -> None:
     said = {TemplateUser(film_world[5], user=5).say().text for _ in range(2)}
     assert len(said) == 1
     one, other = (TemplateUser(film_world[5], user=5) for _ in range(2))
@@ -166,7 +166,7 @@ def test_the_first_message_does_not_depend_on_the_system(film_world: list[Situat
     assert first[0] == second[0] and first[1:] != second[1:]
 
 
-def test_plain_and_paraphrased_users_begin_with_the_same_wish(film_world: list[Situation]) -> None:
+def test_plain_and_paraphrased_users_begin_with_the_same_wish(film_world: list[TestCase]) -> None:
     for n in range(0, 938, 9):
         plain, other = (
             TemplateUser(film_world[n], user=n, level=level).say()
@@ -182,16 +182,16 @@ def reason_given(text: str) -> bool:
     return any(place in text.lower() for place in places)
 
 
-def test_a_reason_is_true_of_the_item_it_speaks_of(film_world: list[Situation]) -> None:
+def test_a_reason_is_true_of_the_item_it_speaks_of(film_world: list[TestCase]) -> None:
     """Picky users: whatever is refused anew, one of the items on offer has it."""
     checked = 0
     for n in range(0, 938, 6):
-        situation = film_world[n]
-        user = TemplateUser(situation, user=n, difficulty="picky", level="plain")
+        test_case = film_world[n]
+        user = TemplateUser(test_case, user=n, difficulty="picky", level="plain")
         for items, message in zip(
-            [[], *offers(situation, n)], talk(user, offers(situation, n)), strict=True
+            [[], *offers(test_case, n)], talk(user, offers(test_case, n)), strict=True
         ):
-            films = [situation.catalogue[i] for i in items]
+            films = [test_case.catalogue[i] for i in items]
             if films and reason_given(message.text):
                 for condition in message.conditions:
                     kind, _, value = condition.partition("=")
@@ -199,14 +199,14 @@ def test_a_reason_is_true_of_the_item_it_speaks_of(film_world: list[Situation]) 
                         assert any(value in film.genres for film in films), message
                     elif kind in ("decade", "era"):
                         assert any(
-                            film.year and not holds(condition, film, situation.catalogue.films)
+                            film.year and not holds(condition, film, test_case.catalogue.films)
                             for film in films
                         )
                     checked += 1
     assert checked > 300
 
 
-def test_places_in_the_list_are_those_of_the_guilty(film_world: list[Situation]) -> None:
+def test_places_in_the_list_are_those_of_the_guilty(film_world: list[TestCase]) -> None:
     """One offered film is a horror film: the refusal of horror points at it."""
     catalogue = film_world[0].catalogue
     scary = next(f.item for f in catalogue.films if f.genres == {"Horror"})
@@ -214,9 +214,9 @@ def test_places_in_the_list_are_those_of_the_guilty(film_world: list[Situation])
     dramas = [s for s in film_world if s.target.genres == {"Drama"} and s.target.item not in tame]
     ordinals = ("first", "second", "third", "fourth", "fifth")
     pointed = 0
-    for n, situation in enumerate(dramas[:60]):
+    for n, test_case in enumerate(dramas[:60]):
         place = n % 5
-        user = TemplateUser(situation, user=n, difficulty="picky", phrasing="train")
+        user = TemplateUser(test_case, user=n, difficulty="picky", phrasing="train")
         message = talk(user, [[*tame[:place], scary, *tame[place:]]])[1]
         if "not genre=Horror" in message.conditions:
             assert f"the {ordinals[place]} one" in message.text.lower(), message.text
@@ -224,7 +224,7 @@ def test_places_in_the_list_are_those_of_the_guilty(film_world: list[Situation])
     assert pointed > 20
 
 
-def told_a_message(situations_: list[Situation], difficulty: Difficulty) -> tuple[float, float]:
+def told_a_message(situations_: list[TestCase], difficulty: Difficulty) -> tuple[float, float]:
     """Mean number of new conditions of a later message, and how often it gives a reason."""
     new, reasons = [], []
     for n in range(0, 938, 9):
@@ -235,8 +235,8 @@ def told_a_message(situations_: list[Situation], difficulty: Difficulty) -> tupl
     return float(np.mean(new)), float(np.mean(reasons))
 
 
-def test_difficulties_differ_as_they_say(film_world: list[Situation]) -> None:
-    assert set(MANNERS) == set(DIFFICULTIES)
+def test_difficulties_differ_as_they_say(film_world: list[TestCase]) -> None:
+    assert set(USER_PROFILES) == set(DIFFICULTIES)
     new, reasons = zip(*(told_a_message(film_world, d) for d in DIFFICULTIES), strict=True)
     vague, normal, picky, _ = range(4)
     assert new[vague] < 0.7 * new[normal] and new[normal] < new[picky]
@@ -244,7 +244,7 @@ def test_difficulties_differ_as_they_say(film_world: list[Situation]) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_a_change_of_mind_happens(film_world: list[Situation], level: Level) -> None:
+def test_a_change_of_mind_happens(film_world: list[TestCase], level: Level) -> None:
     turns = []
     for n in range(0, 938, 9):
         user = TemplateUser(film_world[n], user=n, difficulty="changes its mind", level=level)
@@ -257,7 +257,7 @@ def test_a_change_of_mind_happens(film_world: list[Situation], level: Level) -> 
 
 
 def test_nobody_contradicts_a_mistake_before_it_is_taken_back(
-    film_world: list[Situation],
+    film_world: list[TestCase],
 ) -> None:
     for n in range(0, 938, 3):
         user = TemplateUser(film_world[n], user=n, difficulty="changes its mind", level="plain")
@@ -267,7 +267,7 @@ def test_nobody_contradicts_a_mistake_before_it_is_taken_back(
             assert all(turns.get(f"not {c}", turn) >= turn for c in message.withdrawn), said
 
 
-def test_no_item_is_refused_twice_in_one_message(film_world: list[Situation]) -> None:
+def test_no_item_is_refused_twice_in_one_message(film_world: list[TestCase]) -> None:
     places = [p for path, e in all_pools().items() if path[:2] == ("replies", "place")
               for p in e["test"]]  # fmt: skip
     two = 0
@@ -280,7 +280,7 @@ def test_no_item_is_refused_twice_in_one_message(film_world: list[Situation]) ->
     assert two > 200
 
 
-def test_plain_dialogues_are_the_lexicons_home_game(film_world: list[Situation]) -> None:
+def test_plain_dialogues_are_the_lexicons_home_game(film_world: list[TestCase]) -> None:
     """Refusals, repetitions and changes of mind included: it reads them all as they are meant."""
     n_hit = n_found = n_true = 0
     for n in range(0, 938, 12):
@@ -308,11 +308,11 @@ def test_a_user_who_cannot_say_why_takes_the_mistake_back_all_the_same() -> None
     data = Dataset("bare", items, data.users, data.interactions, {}, "none")
     taken_back = 0
     for seed in range(20):
-        (situation,) = situations(data, [0])
-        user = TemplateUser(situation, seed=seed, difficulty="changes its mind")
+        (test_case,) = make_test_cases(data, [0])
+        user = TemplateUser(test_case, seed=seed, difficulty="changes its mind")
         said = talk(user, [[1, 2], [3, 4], [5]])
-        assert not situation.target.betrayed_by(" ".join(m.text for m in said))
-        assert all(true(c, situation) for c in user.standing)
+        assert not test_case.target.leaks_title(" ".join(m.text for m in said))
+        assert all(true(c, test_case) for c in user.standing)
         taken_back += sum(bool(m.withdrawn) for m in said)
     assert taken_back > 0
 
@@ -320,8 +320,8 @@ def test_a_user_who_cannot_say_why_takes_the_mistake_back_all_the_same() -> None
 def test_nobody_runs_out_of_words() -> None:
     """Of a film without genre and year there is nothing to say, for which the book has two ways."""
     data = bare_dataset()
-    (situation,) = situations(dataclasses.replace(data, interactions=ONE_PAST), [0])
-    user = TemplateUser(situation, level="plain", phrasing="valid")
+    (test_case,) = make_test_cases(dataclasses.replace(data, interactions=ONE_PAST), [0])
+    user = TemplateUser(test_case, level="plain", phrasing="valid")
     said = [m.text for m in talk(user, [[]] * 5)]
     assert len(said) == 6 and len(set(said)) == 3
 
@@ -329,7 +329,7 @@ def test_nobody_runs_out_of_words() -> None:
 ONE_PAST = Sequences.from_lists([[6, 5]])
 
 
-def test_what_somebody_else_said_counts_as_said(film_world: list[Situation]) -> None:
+def test_what_somebody_else_said_counts_as_said(film_world: list[TestCase]) -> None:
     user = TemplateUser(film_world[3], user=3)
     user.note("I would like to be surprised.")
     message = user.say(offers(film_world[3], 3)[0])
@@ -340,7 +340,7 @@ def test_what_somebody_else_said_counts_as_said(film_world: list[Situation]) -> 
     assert not any(message.text.startswith(ask.split("{")[0]) for ask in asks if ask[0] != "{")
 
 
-def test_bad_arguments_are_named(film_world: list[Situation]) -> None:
+def test_bad_arguments_are_named(film_world: list[TestCase]) -> None:
     with pytest.raises(ConfigError, match=r"There is no difficulty 'hard'\. Known: vague, normal"):
         TemplateUser(film_world[0], difficulty="hard")
     with pytest.raises(ConfigError, match="There is no level"):

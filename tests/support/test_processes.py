@@ -18,7 +18,7 @@ import torch
 
 import latentcrs_utils.behavior.pretraining as command
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.support.processes import ALONE, Processes, expect, join
+from latentcrs_utils.support.processes import SINGLE, Processes, expect, join
 from tests.language.tiny_model import make_tiny_model
 
 JOBS = Path(__file__).with_name("process_jobs.py")
@@ -128,22 +128,22 @@ def test_fewer_processes_than_expected_stop_the_command(
 
 
 def test_expectations() -> None:
-    expect(ALONE, None)
-    expect(ALONE, 1)
+    expect(SINGLE, None)
+    expect(SINGLE, 1)
     with pytest.raises(ConfigError, match="torchrun --nproc_per_node 3"):
-        expect(ALONE, 3)
+        expect(SINGLE, 3)
 
 
 def test_alone_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert join() is ALONE
+    assert join() is SINGLE
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert join() is ALONE
+    assert join() is SINGLE
     x = torch.arange(6.0).view(3, 2)
-    assert ALONE.is_main
-    assert ALONE.rejoin(x, 3) is x
-    assert ALONE.total([x])[0] is x
-    assert torch.equal(x[ALONE.share], x)
+    assert SINGLE.is_main
+    assert SINGLE.all_gather(x, 3) is x
+    assert SINGLE.total([x])[0] is x
+    assert torch.equal(x[SINGLE.shard], x)
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])
@@ -162,7 +162,7 @@ def test_a_gradient_of_the_joined_batch_goes_to_the_own_share() -> None:
             return torch.cat([own, 2 * own])
 
     own = torch.tensor([[1.0], [3.0]], requires_grad=True)
-    whole = Processes(0, 2, Fake()).rejoin(own, 3)
+    whole = Processes(0, 2, Fake()).all_gather(own, 3)
     assert whole.tolist() == [[1.0], [2.0], [3.0]]
     (whole * torch.tensor([[5.0], [7.0], [11.0]])).sum().backward()
     assert own.grad is not None

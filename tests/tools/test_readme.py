@@ -85,14 +85,14 @@ def test_dialogues_part_prints_the_records():
         gap = {"S@5_gap": 0.031, "S@5_gap_low": 0.007, "S@5_gap_high": 0.054}
         return start | {"AT": 3.25} | gap | values
 
-    bill = {
+    usage = {
         "system": "LatentCRS+", "purpose": "recommending", "prompt_tokens_a_turn": 54.91,
         "completion_tokens_a_turn": 1.0, "seconds_a_turn": 0.0483,
     }  # fmt: skip
     systems = [row("fusion without intents"), row("LatentCRS+", **{"S@5": 0.569})]
     result = {
         "difficulty": "normal", "level": "plain", "known": 2, "systems": systems,
-        "ledger": [bill, bill | {"purpose": "embedding", "system": "nobody"}],
+        "ledger": [usage, usage | {"purpose": "embedding", "system": "nobody"}],
     }  # fmt: skip
     recorded = {
         "results": [result], "users": 938, "seeds": [0], "command": "the command",

@@ -3,14 +3,14 @@
 import threading
 
 from latentcrs_utils.widgets.app import ChatApp
-from tests.conversation.fakes import FakeModel, FakeTalker
+from tests.conversation.fakes import FakeChatModel, FakeModel
 
 GOOD = "Night of the Moth may be the one."
 
 
 def app_with(*replies, user=42, before_piece=None, **more) -> ChatApp:
-    talker = FakeTalker(*replies, before_piece=before_piece) if replies else None
-    return ChatApp(FakeModel(), user=user, talker=talker, **more)
+    chat_model = FakeChatModel(*replies, before_piece=before_piece) if replies else None
+    return ChatApp(FakeModel(), user=user, chat_model=chat_model, **more)
 
 
 def ask(app: ChatApp, text: str) -> dict:

@@ -332,7 +332,7 @@ def test_nothing_is_lost_by_acting_while_busy(slow):
 
 
 def test_an_exhausted_catalogue_gives_the_message_back():
-    app = ChatApp(FakeModel(n_items=33), talker=None, n_items=33)
+    app = ChatApp(FakeModel(n_items=33), chat_model=None, n_items=33)
     ask(app, "everything")
     app.submit("more")
     assert app.wait(10)

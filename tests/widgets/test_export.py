@@ -31,7 +31,7 @@ def test_both_files_hold_the_conversation():
     assert list(files) == ["latentcrs-user-42.json", "latentcrs-user-42.md"]
     kind, words, text = files["latentcrs-user-42.json"]
     assert (kind, words) == ("application/json", "Download JSON")
-    again = Conversation.from_transcript(app.model, json.loads(text), talker=None)
+    again = Conversation.from_transcript(app.model, json.loads(text), chat_model=None)
     assert again.turns == app.conversation.turns and again.feedback == app.conversation.feedback
     kind, words, text = files["latentcrs-user-42.md"]
     assert (kind, words) == ("text/markdown", "Download Markdown")

@@ -154,7 +154,7 @@ def test_undo_takes_back_picks_and_then_the_beginning():
 
 
 def test_a_catalogue_without_years_or_with_one_item_can_be_clicked():
-    app = ChatApp(FakeModel(), talker=None)
+    app = ChatApp(FakeModel(), chat_model=None)
     press(app, "Build a history")
     app.screen.picker.search.value = "number 5"
     press(app, "Film Number 5")

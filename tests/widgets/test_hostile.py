@@ -65,14 +65,14 @@ def hostile_model(fake=FakeModel):
 
 
 def test_hostile_titles_and_names_are_shown_as_text():
-    app = ChatApp(hostile_model(), user=42, talker=None)
+    app = ChatApp(hostile_model(), user=42, chat_model=None)
     ask(app, "horror")
     page = html(app.widget)
     assert "<script" not in page and "&lt;script&gt;" in page and "&amp;amp;" in page
 
 
 def test_hostile_titles_in_the_history_picker_are_words_on_buttons():
-    app = ChatApp(hostile_model(), user=None, talker=None)
+    app = ChatApp(hostile_model(), user=None, chat_model=None)
     press(app, "Build a history")
     (first, *_) = app.screen.picker.suggested
     label = app.conversation.label(first)
@@ -83,7 +83,7 @@ def test_hostile_titles_in_the_history_picker_are_words_on_buttons():
 
 def test_hostile_titles_in_the_reasons_are_shown_as_text(monkeypatch):
     monkeypatch.setattr(answers, "why", why)
-    app = ChatApp(hostile_model(known_model), user=42, talker=None)
+    app = ChatApp(hostile_model(known_model), user=42, chat_model=None)
     state = ask(app, "something scary")
     assert len(state["cards"][0]) == 5
     page = html(app.widget)

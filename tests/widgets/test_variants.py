@@ -163,8 +163,8 @@ def test_what_gave_way_is_told_above_the_cards_on_the_cards_and_aloud():
 
 
 def test_v_says_that_it_re_ordered_and_counts_its_tokens():
-    talker = FakeScorer(GOOD, words=("Night",))
-    app = ChatApp(FakeModel(), user=42, talker=talker, variant="V")
+    chat_model = FakeScorer(GOOD, words=("Night",))
+    app = ChatApp(FakeModel(), user=42, chat_model=chat_model, variant="V")
     ask(app, "horror")
     page, turn = html(app.widget), app.conversation.turns[0]
     assert turn.reranked and "Re-ordered" in page

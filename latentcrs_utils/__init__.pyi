@@ -1,0 +1,30 @@
+"""The names of the door, for `lazy_loader`, type checkers and editors."""
+
+from .behavior.pretraining import Backbone as Backbone
+from .behavior.pretraining import pretrain as pretrain
+from .config import preset as preset
+from .conversation.session import Conversation as Conversation
+from .data.loading import load_csv as load_csv
+from .data.loading import load_dataset as load_dataset
+from .data.sequences import Dataset as Dataset
+from .data.sequences import Sequences as Sequences
+from .data.synthetic import synthetic_world as synthetic_world
+from .em.model import LatentCRS as LatentCRS
+from .em.model import fit_em as fit_em
+from .errors import AssetError as AssetError
+from .errors import ConfigError as ConfigError
+from .errors import DataError as DataError
+from .errors import EndpointError as EndpointError
+from .errors import LatentCRSError as LatentCRSError
+from .errors import MessageError as MessageError
+from .errors import ReplyError as ReplyError
+from .intents import Anchors as Anchors
+from .intents import find_anchors as find_anchors
+from .language.chat_model import ScriptedChatModel as ScriptedChatModel
+from .language.embedder import Embedder as Embedder
+from .language.encoding import Language as Language
+from .language.encoding import embed as embed
+from .language.endpoint_chat_model import EndpointChatModel as EndpointChatModel
+from .language.local_chat_model import LocalChatModel as LocalChatModel
+from .simulation.utterances import Utterances as Utterances
+from .simulation.utterances import simulate_utterances as simulate_utterances
