@@ -2,8 +2,8 @@
 
 For every batch it encodes the histories again, though the backbone is frozen; and it gives every
 instance a copy of its own of all anchors and all items' scores, [B, K, V + 1], though the table of
-scores is the same for all users. Each loss equals the package's (tests/benchmarks/test_benchmarks.py), so the
-seconds between them buy nothing.
+scores is the same for all users. Each loss equals the package's
+(tests/benchmarks/test_benchmarks.py), so the seconds between them buy nothing.
 """
 
 from __future__ import annotations

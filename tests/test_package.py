@@ -29,7 +29,7 @@ def test_every_exported_name_resolves(name: str) -> None:
 
 
 def test_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="attribute.* load_data|attribute 'load_data'"):
+    with pytest.raises(AttributeError, match=r"attribute.* load_data|attribute 'load_data'"):
         _ = lc.load_data
 
 

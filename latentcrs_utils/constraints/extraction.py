@@ -311,7 +311,7 @@ class ModelExtractor:
     """A language model alone, its values checked against the user's words.
 
     Args:
-        chat_model: a `ChatModel` that writes JSON to fit a schema; no more of it is used than `generate`.
+        chat_model: a `ChatModel` that writes JSON to fit a schema; only `generate` is used.
         vocabulary: of the catalogue.
         check: what counts. "known": values whose quotation stands in the message and is known to
             mean them; "quoted": those whose quotation stands in the message, for models that can be

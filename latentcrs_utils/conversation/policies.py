@@ -399,7 +399,7 @@ class Filtering(Basic):
 
     Args:
         data: the catalogue.
-        chat_model: the language model, loaded when it is first needed; None: the lexicon reads alone.
+        chat_model: the language model, loaded at first use; None: the lexicon reads alone.
         extractor: who reads the requirements.
 
     Raises:

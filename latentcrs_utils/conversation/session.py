@@ -46,8 +46,8 @@ class Conversation:
             that the course keeps aside for testing, is what the model knows; None for a stranger.
         history: item ids, oldest first, that somebody without a number liked: a history built by
             clicking; not together with `user`.
-        chat_model: the language model that words the replies, and serves F and V; "local" is the one
-            that embeds the messages; None for plain templates only.
+        chat_model: the language model that words the replies, and serves F and V; "local" is the
+            one that embeds the messages; None for plain templates only.
         n_items: how many items a turn offers.
         variant: "B", "F" or "V"; `use` changes it.
         extractor: who reads the requirements of F: "lexicon", "model", "both", or an extractor of

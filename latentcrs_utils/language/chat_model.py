@@ -1,8 +1,8 @@
 """The ChatModel: what every language model that writes can do, whatever stands behind it.
 
 Behind it stands a model on this machine (`local_talker.LocalChatModel`), one that answers at an
-address (`endpoint.EndpointChatModel`), or a list of prepared replies (`ScriptedChatModel`). It is kept
-apart from the Embedder: changing the ChatModel needs no training.
+address (`endpoint.EndpointChatModel`), or a list of prepared replies (`ScriptedChatModel`). It is
+kept apart from the Embedder: changing the ChatModel needs no training.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class ChatModel(Protocol):
 
 @runtime_checkable
 class Scorer(Protocol):
-    """A ChatModel that also tells how likely given words are; ``isinstance(chat_model, Scorer)`` asks."""
+    """A ChatModel that also tells how likely given words are; ask with ``isinstance``."""
 
     def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> list[float]:
         """Log-likelihood of each continuation of one prompt, in nats.

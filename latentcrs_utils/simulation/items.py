@@ -330,7 +330,7 @@ def leaks(text: str, title: str, title_keywords: str | None = None) -> bool:
     Args:
         text: what is said.
         title: the title to be kept.
-        title_keywords: the words of the title among which the distinctive ones are looked for (None: all).
+        title_keywords: the words of the title that may give it away (None: all).
     """
     words = tokens(text)
     if not _surface_words(title if title_keywords is None else title_keywords).isdisjoint(words):

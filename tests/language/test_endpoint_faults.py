@@ -1,4 +1,4 @@
-"""The ChatModel at an address when things go wrong: what it overcomes, what it says, what it hides."""
+"""The ChatModel at an address when things go wrong: what it overcomes, says and hides."""
 
 from __future__ import annotations
 

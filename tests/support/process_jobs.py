@@ -1,6 +1,6 @@
 """What one process and two must do alike: small trainings, an embedding, a command.
 
-``python tests/support/process_jobs.py OUT MODEL`` in one process, ``torchrun --nproc_per_node 2 …`` in two;
+``python tests/support/process_jobs.py OUT MODEL`` in one process, ``torchrun …`` in two;
 ``--notebook`` starts the two as a notebook does. The main process writes OUT (JSON).
 """
 
