@@ -23,7 +23,7 @@ TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE LATENTCRS_PROGRESS=0 \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit lint check-notebooks browser lab chat notebooks bench results dialogues doctor clean
+.PHONY: help setup run test test-fast unit lint check-notebooks browser lab chat notebooks bench results dialogues doctor clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
@@ -46,6 +46,12 @@ run: $(STAMP)  ## the whole course on real data, ending with a results table and
 	$(PY) -m latentcrs_utils.run
 
 test: lint unit check-notebooks browser  ## style, unit tests, every notebook against its recorded outputs, the chat in a browser
+
+# What answers quickly: the mathematics of the core, its small world, and the structure.
+FAST := tests/test_structure.py tests/behavior tests/em tests/test_intents.py tests/evaluation/test_metrics.py
+
+test-fast: lint  ## style, types, structure and core mathematics, in under three minutes
+	$(TEST_ENV) $(PY) -m pytest $(FAST) $(PYTEST_FLAGS)
 
 lint: $(STAMP)  ## style and types alone
 	$(VENV)/bin/ruff check .
