@@ -90,7 +90,7 @@ bench: $(STAMP)  ## the speed of every stage against its floor and others' code,
 	$(PY) tools/readme.py
 
 # Every record names the command that made it.
-DIALOGUES := multi_turn seeds multi_turn_variants cold_start extraction reranking refusals
+DIALOGUES := multi_turn seeds multi_turn_variants cold_start extraction reranking
 dialogues: $(STAMP)  ## the tables of whole dialogues again, recorded and put into the README (hours)
 	@for record in $(DIALOGUES); do \
 	  command=$$($(PY) -c "import json; print(json.load(open('results/$${record}_ml-100k.json'))['command'])") || exit 1; \

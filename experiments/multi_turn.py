@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from experiments.intent_diagnostics import LENGTHS
-from latentcrs_utils.config import RerankConfig, SimulatorConfig, preset
+from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation.guards import ReplyGuard
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
@@ -182,24 +182,16 @@ def prompted_users(data: Dataset, setting: Setting, model: str) -> MakeUsers:
     return prompted
 
 
-def simulator_config(data: Dataset, options: argparse.Namespace) -> SimulatorConfig:
-    """Return how the training dialogues are simulated: the preset, with the refusals asked for."""
-    return replace(preset(data.name, data.n_users).simulator, refusing_share=options.refusals)
-
-
 def log_folder(options: argparse.Namespace) -> Path | None:
-    """Return the folder of the logs: one of its own for other users, and for other readers."""
-    if options.logs is None:
-        return None
-    folder = options.logs / "prompted" if options.prompted else options.logs
-    return folder / f"refusals-{options.refusals}" if options.refusals else folder
+    """Return the folder of the logs: one of its own for users that a language model plays."""
+    return options.logs / "prompted" if options.logs and options.prompted else options.logs
 
 
 def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
     """Fit, talk and record: every difficulty, level and history length that was asked for."""
     data = load_dataset(options.data)
     say("Utterances and their embeddings")
-    language = embed(simulate_utterances(data, seed=0, config=simulator_config(data, options)))
+    language = embed(simulate_utterances(data, seed=0))
     users = sample_users(data, options.users, split=options.split)
     logs = log_folder(options)
     named = set(options.systems or ()) & set(ON_REQUEST)
@@ -262,14 +254,6 @@ def chosen(systems: dict[str, System], names: Sequence[str] | None) -> dict[str,
     return {name: systems[name] for name in names or systems}
 
 
-def share(text: str) -> float:
-    """Read a number in [0, 1]."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1].")
-    return value
-
-
 def history_length(text: str) -> int | None:
     """Read "all" (None) or a number of items."""
     return None if text == ALL else int(text)
@@ -291,9 +275,9 @@ def record(
             "data": {"name": data.name, "users": data.n_users, "items": data.n_items},
             **models,
             "simulator": f"prompt, {options.prompted}" if options.prompted else "template",
-            "refusals_in_training": options.refusals, "split": options.split,
-            "phrasing": options.split, "turns": Setting().n_turns, "items": Setting().n_items,
-            "users": n_users, "seeds": options.seeds, "results": results,
+            "split": options.split, "phrasing": options.split, "turns": Setting().n_turns,
+            "items": Setting().n_items, "users": n_users, "seeds": options.seeds,
+            "results": results,
         },
     )  # fmt: skip
 
@@ -314,10 +298,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--split", choices=HELD_OUT, default="test",
         help="whose last item: of the test, or of validation, to choose between systems",
-    )  # fmt: skip
-    parser.add_argument(
-        "--refusals", type=share, default=0.0, metavar="SHARE",
-        help="of the training dialogues of several turns, how many have refusals; default: 0",
     )  # fmt: skip
     parser.add_argument("--difficulty", nargs="+", choices=DIFFICULTIES, default=["normal"])
     parser.add_argument("--level", nargs="+", choices=LEVELS, default=["paraphrased"])

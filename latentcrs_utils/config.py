@@ -165,19 +165,17 @@ class SimulatorConfig:
 
     ``n_cuts`` random cuts a user beside the last training item, each with a sentence of its own;
     ``n_reused_cuts`` further ones with a sentence said for another film; ``one_turn_share`` of the
-    training dialogues have one turn, the others two to ``max_turns``; in
-    ``refusing_share`` of those the user answers to offers, with refusals. The weights say how often
-    one condition stands alone, or with a second genre, a time, or a refusal. ``era_share``, how
-    often a film of the nineties is dated to a part of them; ``two_examples_share`` and
-    ``relation_share``, how often an example comes with a second one or with a relation ("but
-    older"); ``empty_vague_share``, how often a vague message hints at nothing.
+    training dialogues have one turn, the others two to ``max_turns``. The weights say how often one
+    condition stands alone, or with a second genre, a time, or a refusal. ``era_share``, how often a
+    film of the nineties is dated to a part of them; ``two_examples_share`` and ``relation_share``,
+    how often an example comes with a second one or with a relation ("but older");
+    ``empty_vague_share``, how often a vague message hints at nothing.
     """
 
     n_cuts: int = 5
     n_reused_cuts: int = 10
     one_turn_share: float = 0.6
     max_turns: int = 5
-    refusing_share: float = 0.0
     single_weight: float = 1.0
     genre_weight: float = 1.5
     time_weight: float = 2.0
@@ -188,8 +186,7 @@ class SimulatorConfig:
     empty_vague_share: float = 0.15
 
     def __post_init__(self) -> None:
-        shares = ("one_turn_share", "refusing_share", "era_share", "relation_share")
-        for name in (*shares, "empty_vague_share"):
+        for name in ("one_turn_share", "era_share", "relation_share", "empty_vague_share"):
             share = getattr(self, name)
             _require(0 <= share <= 1, self, f"{name}={share} is not in [0, 1].")
         together = self.two_examples_share + self.relation_share

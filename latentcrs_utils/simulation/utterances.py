@@ -8,9 +8,6 @@ and so that phrasings can be kept apart: what the tests say, the training never 
 Levels: ``plain`` uses the catalogue's own words ("a comedy from the 1980s"); ``paraphrased``
 says the same without them; ``by example`` names films that the user liked before; ``vague``
 only hints at a mood or an occasion.
-
-In a share of the training dialogues (``refusing_share`` of the configuration, by default none) the
-users answer to offers, with refusals: see :mod:`.refusing`.
 """
 
 from __future__ import annotations
@@ -19,7 +16,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,7 +29,6 @@ from latentcrs_utils.simulation.items import PERSONAL, Catalogue
 from latentcrs_utils.simulation.phrasings import Pool
 from latentcrs_utils.simulation.planner import LEVELS, Level, TestCase, Turn, generator, plan
 from latentcrs_utils.simulation.realization import UnsayableError, word
-from latentcrs_utils.simulation.refusing import Offers, refusing_dialogue
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,11 +273,6 @@ class _Simulation:
         """Return the generator of ``parts`` for this run's seed."""
         return generator(self.seed, *parts)
 
-    @cached_property
-    def offers(self) -> Offers:
-        """What the users of `refusing` are offered."""
-        return Offers(self.data, self.catalogue)
-
     def test_case(self, user: int, cut: int) -> TestCase:
         """Return what a user had in mind after ``cut`` items."""
         items = self.data.interactions[user]
@@ -341,18 +331,6 @@ class _Simulation:
         conditions = [c for turn in turns for c in turn.conditions]
         return _row(split, user, test_case, level, phrasing, said, conditions)
 
-    def refusing(
-        self, split: str, user: int, cut: int, way: tuple[Level, Pool], n_turns: int
-    ) -> dict[str, Any]:
-        """Return the row of a dialogue in which the user answers to offers."""
-        (level, phrasing), test_case = way, self.test_case(user, cut)
-        speaker = refusing_dialogue(
-            test_case, self.offers, n_turns, user=user, seed=self.seed, level=level,
-            phrasing=phrasing, config=self.config,
-        )  # fmt: skip
-        said, conditions = speaker.messages, list(speaker.standing)
-        return _row(split, user, test_case, level, phrasing, said, conditions)
-
     def levels(self, split: str, n: int) -> list[Level]:
         """Return ``n`` levels, each equally often, in a random order."""
         order = self.generator("levels", split).permutation(n)
@@ -364,16 +342,10 @@ class _Simulation:
         rng = self.generator("turns", "train")
         several = rng.random(len(users)) >= self.config.one_turn_share
         n_turns = np.where(several, rng.integers(2, self.config.max_turns + 1, len(users)), 1)
-        drawn = self.generator("refusing", "train").random(len(users))
-        refuses = several & (drawn < self.config.refusing_share)
-        for user, cut, level, n, answers in zip(
-            users, cuts, self.levels("train", len(users)), n_turns, refuses, strict=True
+        for user, cut, level, n in zip(
+            users, cuts, self.levels("train", len(users)), n_turns, strict=True
         ):
-            where = "train", int(user), int(cut)
-            if answers:
-                yield self.refusing(*where, (level, "train"), int(n))
-            else:
-                yield from self.rows(*where, [(level, "train")], int(n))
+            yield from self.rows("train", int(user), int(cut), [(level, "train")], int(n))
 
     def held_out(self) -> Iterator[dict[str, Any]]:
         """Yield validation, test and multi-turn test rows."""

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from dialogue_world import N_ITEMS, N_USERS, Backbone, Language, dataset
 
 from experiments import reranking
 from experiments.reranking import (
@@ -29,6 +28,7 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.evaluation.one_turn import EvalSet, evaluate, metric_values, scorers
 from latentcrs_utils.simulation.utterances import simulate_utterances
 from tests.conversation.fakes import FakeModel, FakeScorer
+from tests.evaluation.dialogue_world import N_ITEMS, N_USERS, Backbone, Language, dataset
 
 FIVE = (21, 22, 23, 24, 25)
 

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from dialogue_world import N_ITEMS, N_USERS, Backbone, Language, dataset, noise, oracle, reader
 
 from experiments import multi_turn
 from experiments.multi_turn import (
@@ -26,6 +25,16 @@ from latentcrs_utils.evaluation.conversing import Setting
 from latentcrs_utils.evaluation.dialogues import Dialogue, read_dialogues
 from latentcrs_utils.language.chat_model import ScriptedChatModel
 from tests.conversation.fakes import FakeModel, FakeScorer
+from tests.evaluation.dialogue_world import (
+    N_ITEMS,
+    N_USERS,
+    Backbone,
+    Language,
+    dataset,
+    noise,
+    oracle,
+    reader,
+)
 
 USERS = range(N_USERS)
 
@@ -107,12 +116,8 @@ def command(world: Dataset, monkeypatch: pytest.MonkeyPatch) -> list[object]:
             latentcrs=model, latentcrs_plus=model,
         )  # fmt: skip
 
-    def simulate(data, *, seed, config):
-        if config.refusing_share:
-            asked.append(f"refusals {config.refusing_share}")
-
     monkeypatch.setattr(multi_turn, "load_dataset", lambda name: world)
-    monkeypatch.setattr(multi_turn, "simulate_utterances", simulate)
+    monkeypatch.setattr(multi_turn, "simulate_utterances", lambda data, *, seed: None)
     monkeypatch.setattr(multi_turn, "embed", lambda utterances: Language())
     monkeypatch.setattr(multi_turn, "fit_all", fit_all)
     monkeypatch.setattr(multi_turn, "identity_of", lambda fitted: "small")
@@ -160,28 +165,22 @@ def test_the_command_records_what_it_measures(
     assert again["results"] == written["results"]
 
 
-def test_readers_may_have_read_refusals_and_be_chosen_on_validation_users(
+def test_systems_may_be_chosen_on_validation_users(
     command: list[object], world: Dataset, tmp_path: Path
 ) -> None:
     logs, file = tmp_path / "logs", tmp_path / "r.json"
     common = ["--systems", "text alone", "--users", "4", "--logs", str(logs)]
     main([*common, "--record", str(file)])
-    assert not any(str(entry).startswith("refusals") for entry in command)
     written = json.loads(file.read_text())
-    assert (written["split"], written["refusals_in_training"]) == ("test", 0)
-    main([*common, "--split", "valid", "--refusals", "0.5", "--record", str(file)])
-    assert command.count("refusals 0.5") == 1
+    assert (written["split"], written["phrasing"]) == ("test", "test")
+    (tested,) = logs.glob("*.jsonl")
+    main([*common, "--split", "valid", "--record", str(file)])
     written = json.loads(file.read_text())
-    assert (written["split"], written["refusals_in_training"]) == ("valid", 0.5)
-    assert written["phrasing"] == "valid"
-    tested, (folder,) = sorted(logs.glob("*.jsonl")), [p for p in logs.iterdir() if p.is_dir()]
-    (valid,) = folder.iterdir()
-    assert folder.name == "refusals-0.5" and len(tested) == 1
-    assert valid.name == tested[0].name.replace("4-users", "4-valid-users")
+    assert (written["split"], written["phrasing"]) == ("valid", "valid")
+    (valid,) = set(logs.glob("*.jsonl")) - {tested}
+    assert valid.name == tested.name.replace("4-users", "4-valid-users")
     for dialogue in read_dialogues(valid):
         assert dialogue.target == world.targets("valid")[dialogue.user]
-    with pytest.raises(SystemExit):
-        main([*common, "--refusals", "2"])
 
 
 def test_the_command_knows_its_systems(command: list[object], tmp_path: Path) -> None:
