@@ -1,4 +1,4 @@
-"""JSON schemas: what a ChatModel is held to, and what is wrong with a text that does not fit.
+"""JSON schemas: what holds a `ChatModel` to one, and what is wrong with a text that does not fit.
 
 A back end may enforce less than a schema says (bounds of numbers, ``uniqueItems``) or nothing at
 all, so every reply is checked here after it was written.
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import Any, NoReturn
-
-import torch
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from latentcrs_utils.errors import ConfigError, ReplyError
-from latentcrs_utils.language.models import DTypeName, ModelSource, load_language_model
+
+if TYPE_CHECKING:
+    import torch
+
+    from latentcrs_utils.language.models import DTypeName, ModelSource
 
 _ADVICE = {
     "length": "it was cut at max_new_tokens: allow more, or bound the schema's lists and texts",
@@ -23,6 +25,7 @@ _ADVICE = {
     "cut": "it broke off before its end: ask again",
 }
 _LONGEST_COMPLAINT = 240
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def check_schema(schema: Mapping[str, Any]) -> str:
@@ -35,7 +38,7 @@ def check_schema(schema: Mapping[str, Any]) -> str:
 
     try:
         text = json.dumps(schema)
-        _validator_class(schema).check_schema(schema)
+        _validator(schema).check_schema(schema)
     except SchemaError as error:
         raise ConfigError(f"The schema is no JSON schema: {_short(error.message)}.") from error
     except (TypeError, ValueError) as error:
@@ -44,36 +47,31 @@ def check_schema(schema: Mapping[str, Any]) -> str:
 
 
 def complaint(text: str, schema: Mapping[str, Any]) -> str | None:
-    """Say in a few words what is wrong with a text as JSON of a schema; None: nothing is.
-
-    Args:
-        text: what a model wrote.
-        schema: a schema that `check_schema` let through.
-    """
+    """Say in a few words why a text is not JSON of a schema; None where it is."""
     from jsonschema.exceptions import best_match
 
     if not text.strip():
         return "it is empty"
     try:
-        # NaN and Infinity are Python's, not JSON's
+        # Python reads NaN and Infinity, JSON does not have them
         value = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         return f"it is no JSON: {_short(str(error))}"
-    worst = best_match(_validator_class(schema)(schema).iter_errors(value))
+    worst = best_match(_validator(schema)(schema).iter_errors(value))
     return None if worst is None else f"at {worst.json_path}: {_short(worst.message)}"
 
 
 def require_valid(text: str, schema: Mapping[str, Any], model: str, finish: str = "end") -> None:
-    """Refuse a reply that is no JSON of its schema.
+    """Refuse a reply that is not JSON of its schema.
 
     Args:
         text: the reply.
         schema: what it was asked to fit.
         model: who wrote it.
-        finish: how it ended, as in ``Reply.finish``; it decides what is advised.
+        finish: how it ended, as in ``Reply.finish``; the advice depends on it.
 
     Raises:
-        ReplyError: always but for valid JSON.
+        ReplyError: the text does not fit.
     """
     wrong = complaint(text, schema)
     if wrong is not None:
@@ -81,8 +79,8 @@ def require_valid(text: str, schema: Mapping[str, Any], model: str, finish: str 
         raise ReplyError(f"{model} did not reply with JSON of the schema ({wrong}): {advice}.")
 
 
-def _validator_class(schema: Mapping[str, Any]) -> Any:
-    """The validator of the draft that the schema names, else of 2020-12."""
+def _validator(schema: Mapping[str, Any]) -> Any:
+    """Return the validator class of the draft that the schema names, else of 2020-12."""
     from jsonschema import Draft202012Validator
     from jsonschema.validators import validator_for
 
@@ -94,14 +92,9 @@ def _refuse(word: str) -> NoReturn:
 
 
 def _short(message: str) -> str:
-    """One line of bearable length: a complaint may quote a whole vocabulary."""
-    line = " ".join(message.split())
-    if len(line) <= _LONGEST_COMPLAINT:
-        return line
-    return f"{line[: _LONGEST_COMPLAINT // 2]} ... {line[-_LONGEST_COMPLAINT // 2 :]}"
-
-
-_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+    """Cut a message to one short line: it may quote a whole vocabulary."""
+    line, half = " ".join(message.split()), _LONGEST_COMPLAINT // 2
+    return line if len(line) <= 2 * half else f"{line[:half]} ... {line[-half:]}"
 
 
 class SchemaGuide:
@@ -128,6 +121,8 @@ class SchemaGuide:
 
     def restrict(self, logits: torch.Tensor) -> torch.Tensor:
         """Return logits ``[V]`` with minus infinity for every token that would break the schema."""
+        import torch
+
         allowed = torch.tensor(self._guide.get_tokens(), device=logits.device)
         restricted = torch.full_like(logits, -torch.inf)
         restricted[allowed] = logits[allowed]
@@ -146,7 +141,7 @@ class SchemaGuide:
 
 @lru_cache(maxsize=8)
 def _index(source: ModelSource, dtype: DTypeName, schema: str) -> Any:
-    """The automaton of a schema over a model's tokens; several guides may follow it."""
+    """Make the automaton of a schema over a model's tokens; several guides may follow it."""
     from outlines_core import Index
     from outlines_core.json_schema import build_regex_from_schema
 
@@ -165,53 +160,45 @@ def _index(source: ModelSource, dtype: DTypeName, schema: str) -> Any:
 def _vocabulary(source: ModelSource, dtype: DTypeName) -> Any:
     from outlines_core import Vocabulary
 
+    # the weights bring torch, and an endpoint needs neither
+    from latentcrs_utils.language.models import load_language_model
+
     language_model = load_language_model(source, dtype)
-    ends = language_model.end_tokens
+    ends, own = language_model.end_tokens, language_model.tokenizer.eos_token_id
     if not ends:
         raise ConfigError(f"{source.name} has no token that ends a reply: it cannot keep a schema.")
-    own = language_model.tokenizer.eos_token_id
     spelled = token_bytes(language_model.tokenizer, without=ends)
     return Vocabulary(min(ends) if own is None else own, spelled)
 
 
 def token_bytes(tokenizer: Any, without: Collection[int] = ()) -> dict[bytes, list[int]]:
-    """What each token writes, as bytes -> ids; control words write nothing and are left out.
+    """Return what each token writes, as bytes -> ids, without the control words.
 
     Args:
         tokenizer: of transformers; byte-level (GPT-2, Llama 3, SmolLM2, Qwen), with byte fallback
             (Llama 2, Mistral, Gemma), or another, whose tokens are taken for whole characters.
         without: ids of further tokens to leave out.
     """
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    decoder = "" if backend is None else json.dumps(json.loads(backend.to_str())["decoder"])
+    byte_of = {letter: byte for byte, letter in bytes_to_unicode().items()}
+
+    def spell(token: str) -> bytes:
+        if "ByteLevel" in decoder:
+            # a word that was added to the vocabulary later is spelled in plain letters
+            known = all(letter in byte_of for letter in token)
+            return bytes(byte_of[letter] for letter in token) if known else token.encode()
+        if "ByteFallback" in decoder:
+            single = _BYTE_TOKEN.fullmatch(token)
+            return bytes.fromhex(single[1]) if single else token.replace("▁", " ").encode()
+        return tokenizer.convert_tokens_to_string([token]).encode()
+
     added = tokenizer.added_tokens_decoder.items()
     control = {*without, *(number for number, token in added if token.special)}
-    spell = _speller(tokenizer)
     found: dict[bytes, list[int]] = {}
     for token, number in tokenizer.get_vocab().items():
         if number not in control and (written := spell(token)):
             found.setdefault(written, []).append(number)
     return found
-
-
-def _speller(tokenizer: Any) -> Callable[[str], bytes]:
-    """How this tokenizer's tokens spell bytes."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    decoder = json.dumps(json.loads(backend.to_str())["decoder"]) if backend is not None else ""
-    if "ByteLevel" in decoder:
-        from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-        byte_of = {letter: byte for byte, letter in bytes_to_unicode().items()}
-
-        def byte_level(token: str) -> bytes:
-            # a word that was added later is spelled as it stands
-            known = all(letter in byte_of for letter in token)
-            return bytes(map(byte_of.__getitem__, token)) if known else token.encode()
-
-        return byte_level
-    if "ByteFallback" in decoder:
-
-        def byte_fallback(token: str) -> bytes:
-            single = _BYTE_TOKEN.fullmatch(token)
-            return bytes.fromhex(single[1]) if single else token.replace("▁", " ").encode()
-
-        return byte_fallback
-    return lambda token: tokenizer.convert_tokens_to_string([token]).encode()
