@@ -140,7 +140,7 @@ def draw(path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from latentcrs_utils.plots.look import PALETTE
+    from latentcrs_utils.plots import PALETTE
 
     recorded = json.loads(RESULTS.read_text(encoding="utf-8"))
     summary = pl.DataFrame(recorded["masked"]).filter(phrasing=UNSEEN)

@@ -1,0 +1,398 @@
+"""Figures of the course: one look, colour plus marker, and the facts once more as text.
+
+Each function shows a figure with an alternative text and returns its *twin*, a line or a few with
+the same facts. The notebooks print the twin: a check can compare it, a screen reader reads it, and
+it remains where images are off.
+
+Arguments that several functions share; their own docstrings list only the others:
+
+    title: the finding, in a sentence.
+    xlabel, ylabel: what the axes show, with units.
+    digits: decimals in the figure and in the twin.
+    groups: series -> label -> value; all series have the same labels.
+    intervals: series -> label -> (low, high), drawn as whiskers.
+    references: name -> value, marked by a dashed line.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
+
+Groups = Mapping[str, Mapping[str, float]]
+Intervals = Mapping[str, Mapping[str, tuple[float, float]]]
+
+# Okabe and Ito's palette: told apart with any of the common forms of colour blindness.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "**")
+
+
+def lines(
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    digits: int = 3,
+    spans: Mapping[str, tuple[float, float]] | None = None,
+    references: Mapping[str, float] | None = None,
+) -> str:
+    """Draw one curve per entry of ``curves`` and return the text twin.
+
+    Args:
+        curves: name -> (x, y), each of shape [n]; gaps are NaN.
+        spans: name -> (from, to), shaded stretches of x such as the stages of a training.
+    """
+    figure, axes = new_axes(title, xlabel, ylabel)
+    facts = []
+    for index, (name, (x, y)) in enumerate(curves.items()):
+        x, y = np.asarray(x, float), np.asarray(y, float)
+        style: dict[str, Any] = {"color": PALETTE[index % 8], "marker": MARKERS[index % 8]}
+        axes.plot(x, y, label=name, markersize=4.5, markevery=max(1, len(x) // 12), **style)
+        known = y[np.isfinite(y)]
+        facts.append(f"{name} from {known[0]:.{digits}f} to {known[-1]:.{digits}f}")
+    for index, (name, value) in enumerate((references or {}).items()):
+        axes.axhline(value, color="#444444", linestyle=(0, (4, 2 + 2 * index)), linewidth=1.2)
+        axes.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), fontsize=8,
+                      va="bottom")  # fmt: skip
+        facts.append(f"{name} at {value:.{digits}f}")
+    for index, (name, (start, stop)) in enumerate((spans or {}).items()):
+        axes.axvspan(start, stop, color="#000000", alpha=(0.03, 0.08)[index % 2], linewidth=0)
+        axes.annotate(name, ((start + stop) / 2, 1), xycoords=("data", "axes fraction"),
+                      fontsize=8, ha="center", va="top")  # fmt: skip
+    steps = np.concatenate([np.asarray(x, float).ravel() for x, _ in curves.values()])
+    if np.all(steps == np.round(steps)):
+        axes.locator_params(axis="x", integer=True)  # there is no turn 1.5
+    axes.margins(y=0.1)
+    axes.grid(alpha=0.25)
+    return _show(figure, title, f"{ylabel}: ", facts, legend=len(curves) > 1)
+
+
+def bars(
+    groups: Groups,
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str = "",
+    intervals: Intervals | None = None,
+    digits: int = 2,
+    references: Mapping[str, float] | None = None,
+) -> str:
+    """Draw horizontal bars, one block per series, and return the text twin."""
+    labels = list(next(iter(groups.values())))
+    height = 0.8 / len(groups)
+    rows = len(labels) * max(1, 0.62 * len(groups))
+    figure, axes = new_axes(title, xlabel, ylabel, (7.2, 1.25 + 0.34 * rows))
+    facts = []
+    for index, (series, values) in enumerate(groups.items()):
+        y = np.arange(len(labels)) + (index - (len(groups) - 1) / 2) * height
+        x = np.array([values[label] for label in labels], float)
+        shown_name = series if len(groups) > 1 else None
+        axes.barh(y, x, height=height * 0.92, label=shown_name, **_filled(index))
+        low = high = x
+        if intervals and series in intervals:
+            low, high = np.array([intervals[series][label] for label in labels], float).T
+            axes.errorbar(x, y, xerr=[x - low, high - x], fmt="none", color="#222222", capsize=2)
+        ends = np.where(x < 0, np.minimum(low, x), np.maximum(high, x))
+        for at, end, value in zip(y, ends, x, strict=True):
+            # beyond the end of the bar, on the side where there is no bar
+            side = "right" if value < 0 else "left"
+            axes.text(end, at, f" {value:.{digits}f} ", ha=side, va="center", fontsize=8)
+        said = [f"{label} {value:.{digits}f}" for label, value in zip(labels, x, strict=True)]
+        facts.append((f"{series}: " if len(groups) > 1 else "") + ", ".join(said))
+    for name, value in (references or {}).items():
+        axes.axvline(value, color="#444444", linestyle="--", linewidth=1.2, label=name)
+        facts.append(f"{name} {value:.{digits}f}")
+    axes.set_yticks(range(len(labels)), _shortened(labels, 60))
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    return _show(figure, title, f"{xlabel}: ", facts, legend=len(groups) > 1 or bool(references))
+
+
+def dots(
+    groups: Groups,
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str = "",
+    intervals: Intervals | None = None,
+    digits: int = 3,
+    references: Mapping[str, float] | None = None,
+) -> str:
+    """Draw one row per label and in it one point per series; return the text twin.
+
+    Unlike bars, points need no zero: for differences, and for values far from it. The twin has the
+    intervals in brackets; NaN has no point, and is "none" in the twin.
+    """
+    labels = list(next(iter(groups.values())))
+    rows = len(labels) * max(1, 0.5 * len(groups))
+    figure, axes = new_axes(title, xlabel, ylabel, (7.2, 1.4 + 0.34 * rows))
+    for name, value in (references or {}).items():
+        _mark_x(axes, name, value)
+    facts = []
+    for index, (series, values) in enumerate(groups.items()):
+        y = np.arange(len(labels)) + (index - (len(groups) - 1) / 2) * 0.7 / len(groups)
+        x = np.array([values[label] for label in labels], float)
+        said = [f"{label} {value:.{digits}f}" for label, value in zip(labels, x, strict=True)]
+        whiskers = None
+        if ends := (intervals or {}).get(series):
+            low, high = np.array([ends[label] for label in labels], float).T
+            whiskers = np.abs(np.stack([x - low, high - x]))
+            for row, (a, b) in enumerate(zip(low, high, strict=True)):
+                said[row] += f" ({a:.{digits}f} to {b:.{digits}f})"
+        style: dict[str, Any] = {"color": PALETTE[index % 8], "fmt": MARKERS[index % 8]}
+        axes.errorbar(x, y, xerr=whiskers, label=series, capsize=2, markersize=5, **style)
+        for place in np.flatnonzero(np.isnan(x)):
+            said[place] = f"{labels[place]} none"
+        facts.append((f"{series}: " if len(groups) > 1 else "") + ", ".join(said))
+    axes.set_yticks(range(len(labels)), _shortened(labels, 60))
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.grid(axis="x", alpha=0.25)
+    facts += [f"{name} {value:.{digits}f}" for name, value in (references or {}).items()]
+    return _show(figure, title, f"{xlabel}: ", facts, legend=len(groups) > 1)
+
+
+def stacks(rows: Groups, *, title: str, xlabel: str, ylabel: str) -> str:
+    """Draw one horizontal bar per row, stacked from its parts, and return the twin.
+
+    For shares that add up to a whole, such as a belief turn by turn. Parts wide enough have their
+    number inside. ``rows``: row -> part -> value, all with the same parts, at most eight.
+    """
+    parts = list(next(iter(rows.values())))
+    values = np.array([[row[part] for part in parts] for row in rows.values()], float)
+    figure, axes = new_axes(title, xlabel, ylabel, (7.2, 1.75 + 0.42 * len(rows)))
+    starts, places = np.cumsum(values, axis=1) - values, range(len(rows))
+    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
+    for index, part in enumerate(parts):
+        style = _filled(index)
+        axes.barh(places, values[:, index], left=starts[:, index], height=0.74, label=part, **style)
+        for place, start, value in zip(places, starts[:, index], values[:, index], strict=True):
+            if value >= 0.06 * values.sum(1).max():
+                axes.text(start + value / 2, place, f"{value:.2f}", ha="center",
+                          va="center", fontsize=8, bbox=box)  # fmt: skip
+    axes.set_yticks(places, ["\n".join(textwrap.wrap(row, 30)) for row in _shortened(rows, 60)])
+    axes.invert_yaxis()
+    axes.margins(x=0)
+    facts = [
+        f"{name}: " + ", ".join(f"{part} {x:.2f}" for part, x in zip(parts, row, strict=True))
+        for name, row in zip(rows, values, strict=True)
+    ]
+    return _show(figure, title, f"{xlabel}: ", facts, legend=True)
+
+
+def heatmap(
+    values: ArrayLike,
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    digits: int = 2,
+) -> str:
+    """Draw a matrix, [len(rows), len(columns)], with its numbers in the cells; return the twin."""
+    matrix = np.asarray(values, float)
+    label_width = 0.075 * min(46, max(map(len, rows)))
+    size = (min(11, 0.8 + label_width + 1.25 * len(columns)), 1.5 + 0.42 * len(rows))
+    figure, axes = new_axes(title, xlabel, ylabel, size)
+    image = axes.imshow(matrix, cmap="cividis", aspect="auto")
+    column_labels = ["\n".join(textwrap.wrap(column, 16)) for column in columns]
+    axes.set_xticks(range(len(columns)), column_labels, fontsize=8)
+    axes.set_yticks(range(len(rows)), _shortened(rows, 46), fontsize=9)
+    for (row, column), value in np.ndenumerate(matrix):
+        dark = np.less(image.norm(value), 0.6)
+        axes.text(column, row, f"{value:.{digits}f}", ha="center", va="center", fontsize=9,
+                  color="white" if dark else "black")  # fmt: skip
+    facts = [
+        f"{name} " + " ".join(f"{value:.{digits}f}" for value in row)
+        for name, row in zip(rows, matrix, strict=True)
+    ]
+    return _show(figure, title, f"Columns {', '.join(columns)}. ", facts)
+
+
+def histogram(samples: Mapping[str, ArrayLike], *, title: str, xlabel: str, ylabel: str) -> str:
+    """Draw each of ``samples`` (name -> [n]) as shares in 40 common bins.
+
+    Returns:
+        The text twin: medians and quartiles.
+    """
+    figure, axes = new_axes(title, xlabel, ylabel)
+    arrays = {name: np.asarray(x, float).ravel() for name, x in samples.items()}
+    edges = np.histogram_bin_edges(np.concatenate(list(arrays.values())), 40).tolist()
+    facts = []
+    for index, (name, array) in enumerate(arrays.items()):
+        weights = np.full(len(array), 1 / len(array))
+        style = {**_filled(index), "alpha": 0.75, "linewidth": 0.3}
+        axes.hist(array, edges, weights=weights, label=name, **style)
+        low, middle, high = np.quantile(array, [0.25, 0.5, 0.75])
+        facts.append(f"{name} median {middle:.2f} (quartiles {low:.2f} to {high:.2f})")
+    return _show(figure, title, f"{xlabel}: ", facts, legend=len(arrays) > 1)
+
+
+def scatter(
+    groups: Mapping[str, ArrayLike],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    others: ArrayLike | None = None,
+    stars: bool = False,
+    size: float = 22,
+) -> str:
+    """Draw points in a plane, one colour and marker per group, labelled directly.
+
+    The labels stand in a column at the right, each with a line to the middle of its group; so they
+    cover neither points nor each other.
+
+    Args:
+        groups: name -> [n, 2] points, at most eight groups.
+        others: [n, 2] points of no group, drawn small and grey.
+        stars: the middle of a group is its mean, marked with a star; else it is the median.
+        size: area of a marker in square points.
+
+    Returns:
+        The text twin: how many points each group has and where its middle lies.
+    """
+    figure, axes = new_axes(title, xlabel, ylabel, (7.2, 4.6))
+    if others is not None:
+        cloud = np.asarray(others, float)
+        axes.scatter(cloud[:, 0], cloud[:, 1], s=5, color="#BBBBBB", linewidths=0)
+    middles, facts = {}, []
+    for index, (name, group) in enumerate(groups.items()):
+        points = np.asarray(group, float).reshape(-1, 2)
+        x, y = middles[name] = (np.mean if stars else np.median)(points, axis=0)
+        style: dict[str, Any] = {"color": PALETTE[index % 8], "linewidths": 0.5}
+        axes.scatter(points[:, 0], points[:, 1], s=size, marker=MARKERS[index % 8], zorder=3,
+                     edgecolors="white", **style)  # fmt: skip
+        if stars:
+            axes.scatter(x, y, s=9 * size, marker="*", zorder=4, edgecolors="black", **style)
+        facts.append(f"{name}: {len(points)} around ({x:.1f}, {y:.1f})")
+    axes.margins(0.06)
+    _label_at_the_right(axes, middles)
+    if others is not None:
+        facts.append(f"others: {len(cloud)}")
+    return _show(figure, title, "", facts)
+
+
+def silhouettes(groups: Mapping[str, ArrayLike], *, title: str) -> str:
+    """Draw one blade per cluster (name -> [n] silhouettes, -1 to 1), its points sorted.
+
+    Returns:
+        The text twin: points, mean and share below zero of each cluster, and the mean of all.
+    """
+    arrays = {name: -np.sort(-np.asarray(s, float).ravel()) for name, s in groups.items()}
+    total = sum(map(len, arrays.values()))
+    mean = np.concatenate(list(arrays.values())).mean()
+    figure, axes = new_axes(
+        title, "silhouette of a point", "cluster", (7.2, 1.6 + 0.34 * len(arrays))
+    )
+    base, gap, facts, ticks = 0.0, 0.02 * total, [], []
+    for index, (name, values) in enumerate(arrays.items()):
+        heights, steps = base + np.arange(len(values) + 1), np.append(values, values[-1])
+        axes.fill_betweenx(heights, 0, steps, step="post", linewidth=0.3, **_filled(index))
+        ticks.append(base + len(values) / 2)
+        base += len(values) + gap
+        facts.append(
+            f"{name} {len(values)} points, mean {values.mean():.2f}, "
+            f"{(values < 0).mean():.0%} below 0"
+        )
+    _mark_x(axes, "mean of all", mean)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(ticks, _shortened(arrays, 44), fontsize=8.5)
+    axes.set_ylim(base, -gap)
+    return _show(figure, title, "", [*facts, f"mean of all {mean:.2f}"])
+
+
+def new_axes(
+    title: str, xlabel: str, ylabel: str, size: tuple[float, float] = (7.2, 3.6)
+) -> tuple[Figure, Axes]:
+    """New figure in the course's look; ``Figure`` directly, so that no global state is touched."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    wrapped = "\n".join(textwrap.wrap(title, 74))
+    figure.suptitle(wrapped, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _show(
+    figure: Figure, title: str, opening: str, facts: Sequence[str], legend: bool = False
+) -> str:
+    """Display a figure as PNG with its twin as alternative text; return the twin, wrapped.
+
+    Where there are no images the title stands in. It holds no measured number, so that a recorded
+    output stays the same on another machine.
+    """
+    from IPython.display import display
+
+    if legend:
+        figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=9)
+    twin, buffer = f"{title}. {opening}{'; '.join(facts)}.", io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=96, metadata={"Software": None})
+    image = base64.b64encode(buffer.getvalue()).decode("ascii")
+    display(
+        {"image/png": image, "text/plain": f"Figure: {title}"},
+        metadata={"image/png": {"alt": twin}},
+        raw=True,
+    )
+    return textwrap.fill(twin, 96)
+
+
+def _filled(index: int) -> dict[str, Any]:
+    """Colour, hatch and edge of the areas of one series."""
+    return {"color": PALETTE[index % 8], "hatch": HATCHES[index % 8], "edgecolor": "white"}
+
+
+def _mark_x(axes: Axes, name: str, value: float) -> None:
+    """A vertical dashed line with its name on top."""
+    axes.axvline(value, color="#444444", linestyle="--", linewidth=1.2)
+    axes.annotate(name, (value, 1), xycoords=("data", "axes fraction"), fontsize=8,
+                  ha="center", va="bottom")  # fmt: skip
+
+
+def _shortened(labels: Iterable[str], width: int) -> list[str]:
+    return [textwrap.shorten(str(label), width, placeholder=" …") for label in labels]
+
+
+def _label_at_the_right(axes: Axes, places: Mapping[str, np.ndarray]) -> None:
+    """Write the names in a column beside the axes, in the order of their places' heights."""
+    low, high = axes.get_ylim()
+    names = list(places)
+    texts = ["\n".join(textwrap.wrap(name, 28)) for name in names]
+    # in shares of the height; the labels below push a label up, the top pushes all down
+    room = np.array([0.035 + 0.042 * (text.count("\n") + 1) for text in texts])
+    wanted = np.array([(places[name][1] - low) / (high - low) for name in names])
+    order = np.argsort(wanted, kind="stable")
+    at, floor = np.zeros(len(names)), 0.0
+    for index in order:
+        at[index] = max(wanted[index], floor + room[index] / 2)
+        floor = at[index] + room[index] / 2
+    ceiling = 1.0
+    for index in order[::-1]:
+        at[index] = min(at[index], ceiling - room[index] / 2)
+        ceiling = at[index] - room[index] / 2
+    for index, name in enumerate(names):
+        color = PALETTE[index % 8]
+        line = {"arrowstyle": "-", "color": color, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
+        axes.annotate("", tuple(places[name]), (1.04, at[index]), textcoords="axes fraction",
+                      arrowprops=line, annotation_clip=False, zorder=2)  # fmt: skip
+        axes.plot(1.04, at[index], marker=MARKERS[index % 8], color=color, markersize=6,
+                  transform=axes.transAxes, clip_on=False)  # fmt: skip
+        axes.text(1.065, at[index], texts[index], transform=axes.transAxes, va="center",
+                  fontsize=8.5)  # fmt: skip
