@@ -2,7 +2,7 @@
 
 A *view* is a sequence that was cropped, masked or reordered at random. *Instance* contrast pulls
 two views of one sequence together; *intent* contrast pulls a view to the k-means prototype of its
-sequence. All operations work on a whole left-padded batch [B, L] at once.
+sequence. All operations work on a whole left-padded batch [B, L] of item ids at once.
 
 A sequence is represented by the mean of its states, for both contrasts (the official release
 does so for intents, and lays all states end to end for instances).
@@ -26,12 +26,7 @@ if TYPE_CHECKING:
 
 
 def crop(sequences: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
-    """Keep one random contiguous part of each sequence, at least one item.
-
-    Args:
-        sequences: [B, L] left-padded item ids.
-        ratio: share of the items that stays; max(1, floor(ratio * n)) of n items.
-        generator: source of randomness.
+    """Keep one random contiguous part of each sequence: max(1, floor(ratio * n)) of n items.
 
     Returns:
         [B, L] left-padded views.
@@ -47,12 +42,7 @@ def crop(sequences: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
 
 
 def mask(sequences: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
-    """Hide floor(ratio * n) of the n items of each sequence behind the padding id 0.
-
-    Args:
-        sequences: [B, L] left-padded item ids.
-        ratio: share of the items that is hidden.
-        generator: source of randomness.
+    """Replace floor(ratio * n) of the n items of each sequence by the padding id 0.
 
     Returns:
         [B, L] views; the items that stay keep their columns.
@@ -67,11 +57,6 @@ def mask(sequences: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
 def reorder(sequences: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
     """Shuffle one random window of floor(ratio * n) neighbouring items in each sequence.
 
-    Args:
-        sequences: [B, L] left-padded item ids.
-        ratio: share of the items that lies in the window.
-        generator: source of randomness.
-
     Returns:
         [B, L] views; outside the window nothing moves.
     """
@@ -82,7 +67,7 @@ def reorder(sequences: Tensor, ratio: float, generator: torch.Generator) -> Tens
     columns = torch.arange(L, device=sequences.device).expand(B, L)
     inside = (columns >= start) & (columns < start + width)
     noise = torch.rand(B, L, generator=generator).to(sequences.device)
-    # A window's keys fall strictly between its neighbours' columns, so sorting shuffles it alone.
+    # a window's keys fall strictly between its neighbours' columns, so sorting shuffles it alone
     keys = torch.where(inside, start + noise * width - 0.5, columns.float())
     return sequences.gather(1, keys.argsort(1))
 
@@ -90,15 +75,12 @@ def reorder(sequences: Tensor, ratio: float, generator: torch.Generator) -> Tens
 def random_view(
     sequences: Tensor, ratios: tuple[float, float, float], generator: torch.Generator
 ) -> Tensor:
-    """Give every sequence one view, of a kind drawn for each sequence on its own.
+    """Give every sequence one view, of a kind drawn for each sequence on its own, [B, L].
 
     Args:
         sequences: [B, L] left-padded item ids.
         ratios: of `crop`, `mask` and `reorder`.
         generator: source of randomness.
-
-    Returns:
-        [B, L] views.
     """
     kind = torch.randint(3, (len(sequences), 1), generator=generator).to(sequences.device)
     views = [
@@ -132,9 +114,6 @@ def info_nce(
         negatives: [N, h], shared by all queries.
         allowed: [B, N] bool, False where a negative must not count for a query.
         temperature: t above.
-
-    Returns:
-        Scalar loss.
     """
     positive = (queries * positives).sum(1, keepdim=True)
     negative = (queries @ negatives.T).masked_fill(~allowed, float("-inf"))
@@ -146,8 +125,7 @@ def instance_contrast(one: Tensor, two: Tensor, temperature: float = 1.0) -> Ten
     """Contrast two views of each sequence with all other views of the batch (ICLRec, L_SeqCL).
 
     Args:
-        one: [B, h] representations of the first views.
-        two: [B, h] representations of the second views.
+        one: [B, h] representations of the first views; two: of the second views.
         temperature: softmax temperature.
 
     Returns:
@@ -225,7 +203,7 @@ def contrast_loss(
     short = trim(inputs)
     ratios = (config.crop, config.mask, config.reorder)
     views = [random_view(short, ratios, generator) for _ in range(2)]
-    # One pass for both views: a taller batch costs less than two calls.
+    # one pass for both views: a taller batch costs less than two calls
     own = torch.cat([view[processes.shard] for view in views])
     means = mean_state(encoder(own), own).chunk(2)
     one, two = (processes.all_gather(mean, len(short)) for mean in means)
@@ -246,7 +224,7 @@ def find_prototypes(states: Tensor, n_prototypes: int, seed: int) -> tuple[Tenso
 
     Args:
         states: [N, h] representations of the training sequences.
-        n_prototypes: K, at most N is used.
+        n_prototypes: K; at most N is used.
         seed: seed of the initial centres.
 
     Returns:

@@ -6,94 +6,17 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 if TYPE_CHECKING:
     from latentcrs_utils.config import BackboneConfig
 
 
-class CausalSelfAttention(nn.Module):
-    """Multi-head self-attention in which a position sees itself and the real items before it."""
-
-    def __init__(self, hidden: int, n_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-        self.dropout = dropout
-        self.query_key_value = nn.Linear(hidden, 3 * hidden)
-        self.output = nn.Linear(hidden, hidden)
-
-    def forward(self, x: Tensor, visible: Tensor) -> Tensor:
-        """Attend.
-
-        Args:
-            x: [B, L, hidden] states.
-            visible: [B, 1, L, L] bool, True where a query (row) may look at a key (column).
-
-        Returns:
-            [B, L, hidden] attended states.
-        """
-        B, L, hidden = x.shape
-        q, k, v = (
-            part.view(B, L, self.n_heads, hidden // self.n_heads).transpose(1, 2)
-            for part in self.query_key_value(x).chunk(3, dim=-1)
-        )
-        dropout = self.dropout if self.training else 0.0
-        # with dropout, PyTorch's own has no fast form for the CPU and checks each row for emptiness
-        attend = attend_on_cpu if dropout and x.device.type == "cpu" else attend_anywhere
-        attended = attend(q, k, v, visible, dropout)
-        return self.output(attended.transpose(1, 2).reshape(B, L, hidden))
-
-
-def attend_anywhere(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, dropout: float) -> Tensor:
-    """Attention by PyTorch's `scaled_dot_product_attention`.
-
-    Args:
-        q: [B, heads, L, d] queries.
-        k: [B, heads, L, d] keys.
-        v: [B, heads, L, d] values.
-        visible: [B, 1, L, L] bool; every query sees at least one key.
-        dropout: share of the attention weights that is set to 0.
-
-    Returns:
-        [B, heads, L, d], sums of the values weighted by softmax(q·k / sqrt(d)).
-    """
-    return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout)
-
-
-def attend_on_cpu(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, dropout: float) -> Tensor:
-    """`attend_anywhere` in three matrix operations: same draws, same values to rounding."""
-    B, n_heads, L, d = q.shape
-    hidden = q.new_zeros(visible.shape).masked_fill_(~visible, float("-inf"))
-    hidden = hidden.expand(B, n_heads, L, L).reshape(-1, L, L)
-    q, k, v = (x.reshape(-1, L, d) for x in (q, k, v))
-    weights = torch.baddbmm(hidden, q, k.transpose(1, 2), alpha=d**-0.5).softmax(-1)
-    weights = nn.functional.dropout(weights, dropout)
-    return (weights @ v).view(B, n_heads, L, d)
-
-
-class TransformerLayer(nn.Module):
-    """Self-attention and a position-wise network, each with dropout, residual and LayerNorm."""
-
-    def __init__(self, hidden: int, n_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.attention = CausalSelfAttention(hidden, n_heads, dropout)
-        self.attention_norm = nn.LayerNorm(hidden)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(hidden, 4 * hidden), nn.GELU(), nn.Linear(4 * hidden, hidden)
-        )
-        self.feed_forward_norm = nn.LayerNorm(hidden)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, visible: Tensor) -> Tensor:
-        """Map [B, L, hidden] states to [B, L, hidden] states; `visible` as in the attention."""
-        x = self.attention_norm(x + self.dropout(self.attention(x, visible)))
-        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
-
-
 class SASRec(nn.Module):
     """Causal transformer that summarises, at every position, the items up to that position.
 
-    Items are 1..n_items, 0 is padding and stands on the left. The state at the last position is
-    the user representation S of the paper; an item's score is its dot product with S.
+    Items are 1..n_items; 0 is padding, on the left. The state at the last position is the user
+    representation S of the paper; an item's score is its dot product with S.
 
     Args:
         n_items: catalogue size V, without padding.
@@ -105,7 +28,7 @@ class SASRec(nn.Module):
         super().__init__()
         self.n_items = n_items
         self.max_length = config.max_length
-        # Constructors draw from the global generator, which belongs to the caller.
+        # constructors draw from the global generator, which belongs to the caller
         with torch.random.fork_rng(devices=[]):
             self.item_embedding = nn.Embedding(n_items + 1, config.hidden, padding_idx=0)
             self.position_embedding = nn.Embedding(config.max_length, config.hidden)
@@ -136,7 +59,7 @@ class SASRec(nn.Module):
             [B, L, hidden] states, exactly zero where the input is padding.
 
         Raises:
-            ValueError: if L exceeds `max_length`.
+            ValueError: L exceeds `max_length`.
         """
         L = sequences.shape[1]
         if self.max_length < L:
@@ -145,7 +68,7 @@ class SASRec(nn.Module):
                 "keep the last items of each sequence."
             )
         real = sequences > 0
-        # Counted from the right end, so that more padding on the left changes nothing.
+        # counted from the right end, so that more padding on the left changes nothing
         positions = torch.arange(L - 1, -1, -1, device=sequences.device)
         x = self.item_embedding(sequences) + self.position_embedding(positions)
         x = self.dropout(self.input_norm(x))
@@ -168,3 +91,68 @@ def visible_keys(real: Tensor) -> Tensor:
     causal = torch.ones(L, L, dtype=torch.bool, device=real.device).tril()
     itself = torch.eye(L, dtype=torch.bool, device=real.device)
     return ((causal & real[:, None, :]) | itself)[:, None]
+
+
+class TransformerLayer(nn.Module):
+    """Self-attention and a position-wise network, each with dropout, residual and LayerNorm."""
+
+    def __init__(self, hidden: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = CausalSelfAttention(hidden, n_heads, dropout)
+        self.attention_norm = nn.LayerNorm(hidden)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(hidden, 4 * hidden), nn.GELU(), nn.Linear(4 * hidden, hidden)
+        )
+        self.feed_forward_norm = nn.LayerNorm(hidden)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, visible: Tensor) -> Tensor:
+        """Map states [B, L, hidden] to states [B, L, hidden]; `visible` as in `visible_keys`."""
+        x = self.attention_norm(x + self.dropout(self.attention(x, visible)))
+        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+
+
+class CausalSelfAttention(nn.Module):
+    """Multi-head self-attention in which a position sees itself and the real items before it."""
+
+    def __init__(self, hidden: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.dropout = dropout
+        self.query_key_value = nn.Linear(hidden, 3 * hidden)
+        self.output = nn.Linear(hidden, hidden)
+
+    def forward(self, x: Tensor, visible: Tensor) -> Tensor:
+        """Attend from and to the states [B, L, hidden], where `visible` [B, 1, L, L] allows it."""
+        B, L, hidden = x.shape
+        q, k, v = (
+            part.view(B, L, self.n_heads, hidden // self.n_heads).transpose(1, 2)
+            for part in self.query_key_value(x).chunk(3, dim=-1)
+        )
+        dropout = self.dropout if self.training else 0.0
+        # with dropout, PyTorch has no fast form for the CPU and checks each row for emptiness
+        if dropout and x.device.type == "cpu":
+            attended = attend_on_cpu(q, k, v, visible, dropout)
+        else:
+            attended = scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout)
+        return self.output(attended.transpose(1, 2).reshape(B, L, hidden))
+
+
+def attend_on_cpu(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, dropout: float) -> Tensor:
+    """PyTorch's `scaled_dot_product_attention` in three matrix operations, with the same draws.
+
+    Args:
+        q: queries; k: keys; v: values, all [B, heads, L, d].
+        visible: [B, 1, L, L] bool; every query sees at least one key.
+        dropout: share of the attention weights that is set to 0.
+
+    Returns:
+        [B, heads, L, d], sums of the values weighted by softmax(q·k / sqrt(d)).
+    """
+    B, n_heads, L, d = q.shape
+    hidden = q.new_zeros(visible.shape).masked_fill_(~visible, float("-inf"))
+    hidden = hidden.expand(B, n_heads, L, L).reshape(-1, L, L)
+    q, k, v = (x.reshape(-1, L, d) for x in (q, k, v))
+    weights = torch.baddbmm(hidden, q, k.transpose(1, 2), alpha=d**-0.5).softmax(-1)
+    weights = nn.functional.dropout(weights, dropout)
+    return (weights @ v).view(B, n_heads, L, d)

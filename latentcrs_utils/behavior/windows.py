@@ -67,7 +67,7 @@ def epoch_windows(
 
 
 def batches(inputs: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Random batches of rows; rows of like length share one, so that little padding is computed."""
+    """Random batches of rows; rows of similar length share one, so that little is padding."""
     lengths = (inputs > 0).sum(1)
     jitter = torch.rand(len(inputs), generator=generator) * 0.3 * inputs.shape[1]
     groups = (lengths + jitter).argsort().split(batch_size)

@@ -14,11 +14,11 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +26,7 @@ from torch import Tensor, nn
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.support.files import atomic_path, remove_abandoned
 from latentcrs_utils.support.processes import SINGLE, Processes
-from latentcrs_utils.support.progress import note
-
-if TYPE_CHECKING:
-    pass
-
+from latentcrs_utils.support.progress import note, track
 
 _FORMAT = 1
 _CHECKPOINT_FORMAT = 1
@@ -230,6 +226,30 @@ def train_or_load(
     return tensors, facts, False
 
 
+def train_together(
+    kind: str,
+    key_parts: dict[str, Any],
+    train: Callable[[Checkpoint], tuple[dict[str, Tensor], dict[str, Any]]],
+    processes: Processes,
+    *,
+    reuse: bool = True,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """`train_or_load` of several processes: the main one loads or saves, all train and return."""
+    if not processes.is_main:
+        if processes.broadcast(False):
+            train(Checkpoint(kind, Path(), "", active=False))
+        return processes.broadcast(({}, {}))
+
+    def train_with_all(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        processes.broadcast(True)
+        return train(checkpoint)
+
+    tensors, facts, loaded = train_or_load(kind, key_parts, train_with_all, reuse=reuse)
+    if loaded:
+        processes.broadcast(False)
+    return processes.broadcast((tensors, facts))
+
+
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {label: tensor.detach().cpu().contiguous() for label, tensor in tensors.items()}
 
@@ -283,6 +303,53 @@ class Training:
     generator: torch.Generator
     curve: list[dict[str, Any]] = field(default_factory=list)
     best_state: dict[str, Tensor] = field(default_factory=dict)
+
+    def epochs(
+        self,
+        n_epochs: int,
+        checkpoint: Checkpoint | None,
+        *,
+        value: str,
+        patience: int,
+        label: str,
+        stage: str | None = None,
+        competing: Sequence[str | None] = (None,),
+        progress: bool | None = None,
+        processes: Processes = SINGLE,
+    ) -> Iterator[int]:
+        """Yield the epochs that are left to do, until `value` has not risen for `patience` of them.
+
+        The caller trains and appends a row to `curve`. Then the module's state is kept if it is the
+        best so far, and everything is saved.
+
+        Args:
+            n_epochs: the most epochs (of the stage).
+            checkpoint: where the state is saved; None saves nothing.
+            value: column of `curve` that selects the best state; higher is better.
+            patience: epochs without a new highest value after which the stage ends.
+            label: short words in front of the progress bar.
+            stage: column `stage` of this stage's rows; None where the training has no stages.
+            competing: stages whose states compete for the best.
+            progress: show a progress bar; None asks the environment.
+            processes: all that train together.
+
+        Yields:
+            The number of the epoch, from 1.
+        """
+
+        def values(*stages: str | None) -> list[float]:
+            return [row[value] for row in self.curve if row.get("stage") in stages]
+
+        epochs = range(len(values(stage)) + 1, n_epochs + 1)
+        for epoch in track(epochs, label, progress=progress):
+            if (past := values(stage)) and epochs_since_best(past) >= patience:
+                return
+            yield epoch
+            if stage in competing and epochs_since_best(values(*competing)) == 0:
+                self.keep_best()
+            if checkpoint is not None:
+                of_stage = f" of the stage {stage!r}" if stage else ""
+                self.save(checkpoint, f"epoch {epoch}{of_stage}", processes)
 
     def keep_best(self) -> None:
         """Copy the present state of the module as the best one."""

@@ -59,6 +59,19 @@ class Processes:
         parts = self.accelerator.reduce(flat, reduction="sum").split([t.numel() for t in tensors])
         return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
+    def sum_gradients(self, module: torch.nn.Module, loss: Tensor) -> Tensor:
+        """Sum the gradients of a module and the loss, in one message; returns the summed loss."""
+        if self.count == 1:
+            return loss
+        import torch
+
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        *summed, whole = self.total([*gradients, loss.to(gradients[0].dtype)])
+        for parameter, gradient in zip(parameters, summed, strict=True):
+            parameter.grad = gradient
+        return whole
+
     def all_gather(self, own: Tensor, n_rows: int) -> Tensor:
         """Put the shares of a batch together again; a gradient goes to this process's own alone.
 

@@ -11,21 +11,54 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from latentcrs_utils.behavior import losses
-from latentcrs_utils.behavior.sasrec import SASRec, attend_anywhere, attend_on_cpu, visible_keys
+from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig
+from latentcrs_utils.support import fused_softmax
 
 P, V, H = 50, 23, 6
+ITEMS = torch.tensor([[7.0, 7.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_ce_by_hand() -> None:
+    loss = losses.next_item_ce(torch.tensor([[2.0, 1.0]]), torch.tensor([3]), ITEMS)
+    expected = -math.log(math.exp(3) / (math.exp(2) + math.exp(1) + math.exp(3)))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_bce_by_hand() -> None:
+    states = torch.tensor([[2.0, 1.0], [0.0, -1.0]])
+    loss = losses.next_item_bce(states, torch.tensor([3, 1]), torch.tensor([2, 3]), ITEMS)
+
+    def sigmoid(x: float) -> float:
+        return 1 / (1 + math.exp(-x))
+
+    first = -math.log(sigmoid(3)) - math.log(1 - sigmoid(1))
+    second = -math.log(sigmoid(0)) - math.log(1 - sigmoid(-1))
+    assert loss.item() == pytest.approx((first + second) / 2, rel=1e-5)
+
+
+def test_negatives_are_not_in_the_row() -> None:
+    inputs = torch.tensor([[1, 2, 3, 4], [0, 0, 0, 5]])
+    drawn = torch.cat(
+        [losses.sample_negatives(inputs, 6, seeded(seed)) for seed in range(50)], dim=1
+    )
+    assert set(drawn[0].tolist()) == {5, 6}
+    assert set(drawn[1].tolist()) == {1, 2, 3, 4, 6}
 
 
 @pytest.fixture(params=[16, 2**20], ids=["many-chunks", "one-chunk"])
 def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Sixteen positions a chunk (the last one is not full), or all at once."""
-    monkeypatch.setitem(losses._CELLS, "cpu", request.param)
+    monkeypatch.setitem(fused_softmax._CELLS, "cpu", request.param)
     return
 
 
 def world(dtype: torch.dtype = torch.float64, scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded(0)
     states = scale * torch.randn(P, H, dtype=dtype, generator=generator)
     vectors = torch.randn(V + 1, H, dtype=dtype, generator=generator)
     targets = torch.randint(1, V + 1, (P,), generator=generator)
@@ -51,7 +84,7 @@ def test_the_full_softmax_is_that_of_pytorch(chunks: None) -> None:
 def test_gradients_are_those_of_finite_differences(chunks: None) -> None:
     states, targets, vectors = world()
     assert torch.autograd.gradcheck(losses.next_item_ce, (states[:20], targets[:20], vectors))
-    sample = losses.draw_sample(V, 5, torch.Generator().manual_seed(1))
+    sample = losses.draw_sample(V, 5, seeded(1))
     assert torch.autograd.gradcheck(
         lambda s, v: losses.next_item_sampled(s, targets[:20], sample, v), (states[:20], vectors)
     )
@@ -97,7 +130,7 @@ def by_hand(state: Tensor, target: int, sample: list[int], vectors: Tensor) -> f
 
 def test_the_sampled_softmax_by_hand(chunks: None) -> None:
     states, targets, vectors = world()
-    sample = losses.draw_sample(V, 7, torch.Generator().manual_seed(3))
+    sample = losses.draw_sample(V, 7, seeded(3))
     hits = torch.isin(targets, sample)
     assert hits.any() and not hits.all()
     expected = [
@@ -110,7 +143,7 @@ def test_the_sampled_softmax_by_hand(chunks: None) -> None:
 @pytest.mark.parametrize("n", [V - 1, V, 10 * V])
 def test_with_all_negatives_it_is_the_full_softmax(chunks: None, n: int) -> None:
     states, targets, vectors = world()
-    sample = losses.draw_sample(V, n, torch.Generator().manual_seed(1))
+    sample = losses.draw_sample(V, n, seeded(1))
     sampled = losses.next_item_sampled(states, targets, sample, vectors)
     full = with_gradients(plain_ce(states, targets, vectors), states, vectors)
     torch.testing.assert_close(with_gradients(sampled, states, vectors), full)
@@ -128,7 +161,7 @@ def test_the_sum_of_the_softmax_is_right_on_average() -> None:
                 losses.next_item_sampled(
                     state, target, losses.draw_sample(V, n, generator), vectors
                 ).exp()
-                for generator in [torch.Generator().manual_seed(5)]
+                for generator in [seeded(5)]
                 for _ in range(4000)
             ]
         )
@@ -151,7 +184,7 @@ def test_a_batch_of_a_large_catalogue_holds_no_matrix_of_scores() -> None:
                     largest = max(largest, x.untyped_storage().nbytes())
             return result
 
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded(0)
     inputs = torch.randint(1, n_items + 1, (n_positions // 50, 50), generator=generator)
     with Watch():
         loss = losses.next_item_loss(
@@ -161,15 +194,3 @@ def test_a_batch_of_a_large_catalogue_holds_no_matrix_of_scores() -> None:
     # the largest thing is one of the encoder's own: a score matrix would take 3.9 GB
     assert largest < 60e6
     assert abs(loss.item() - math.log(n_items)) < 0.5
-
-
-def test_attention_on_the_cpu_is_that_of_pytorch() -> None:
-    generator = torch.Generator().manual_seed(0)
-    q, k, v = (torch.randn(3, 2, 7, 4, generator=generator, requires_grad=True) for _ in range(3))
-    real = torch.tensor([[False] * n + [True] * (7 - n) for n in (0, 2, 6)])
-    results = []
-    for attend in (attend_on_cpu, attend_anywhere):
-        torch.manual_seed(1)
-        out = attend(q, k, v, visible_keys(real), 0.4)
-        results.append(with_gradients(out.square().sum(), q, k, v))
-    torch.testing.assert_close(*results)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from latentcrs_utils.behavior.sasrec import SASRec
-from latentcrs_utils.behavior import iclrec as contrast, sasrec as encoder, pretraining
+from latentcrs_utils.behavior import iclrec, losses, sasrec
 from latentcrs_utils.config import BackboneConfig
 
 from .test_notebook_twins import close, functions_of
@@ -44,7 +44,7 @@ def world(request):
 
 def test_mask_attention_and_layer(by_hand, world):
     visible = by_hand.visible_keys(world.histories > 0)
-    assert torch.equal(visible[:, None], encoder.visible_keys(world.histories > 0))
+    assert torch.equal(visible[:, None], sasrec.visible_keys(world.histories > 0))
     own = world.model.layers[1].attention
     parts = (own.query_key_value.weight, own.query_key_value.bias)
     parts += (own.output.weight, own.output.bias)
@@ -67,23 +67,23 @@ def test_losses(by_hand, world):
     states, vectors = world.x[0], world.p["item_embedding.weight"]
     targets, negatives = torch.randint(1, N_ITEMS + 1, (2, 7), generator=world.noise)
     ours = by_hand.next_item_ce(states, targets, vectors)
-    close(ours, pretraining.next_item_ce(states, targets, vectors))
+    close(ours, losses.next_item_ce(states, targets, vectors))
     ours = by_hand.next_item_bce(states, targets, negatives, vectors)
-    close(ours, pretraining.next_item_bce(states, targets, negatives, vectors))
+    close(ours, losses.next_item_bce(states, targets, negatives, vectors))
 
 
 def test_contrasts(by_hand, world):
     one, two = world.x[:, 0], world.x[:, 1]
     allowed = torch.rand(B, 7, generator=world.noise) < 0.6
     parts = one, two, world.x[0], allowed, 0.7
-    close(by_hand.info_nce(*parts), contrast.info_nce(*parts))
+    close(by_hand.info_nce(*parts), iclrec.info_nce(*parts))
     ours = by_hand.instance_contrast(one, two, 0.7)
-    close(ours, contrast.instance_contrast(one, two, 0.7))
+    close(ours, iclrec.instance_contrast(one, two, 0.7))
     prototypes, assignments = world.x[0, :3], torch.tensor([2, 0, 2, 1, 0])
     ours = by_hand.different_intents(assignments)
-    assert torch.equal(ours, contrast.different_intents(assignments))
+    assert torch.equal(ours, iclrec.different_intents(assignments))
     parts = [one, two], prototypes, assignments, 0.7
-    close(by_hand.intent_contrast(*parts), contrast.intent_contrast(*parts))
+    close(by_hand.intent_contrast(*parts), iclrec.intent_contrast(*parts))
 
 
 def test_no_twin_is_left_out(by_hand):

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 import torch
 
-import latentcrs_utils.behavior.pretraining as command
+from experiments import pretrain as command
 from latentcrs_utils.behavior import pretraining
 from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.data.sequences import Dataset, Sequences

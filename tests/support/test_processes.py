@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 import torch
 
-import latentcrs_utils.behavior.pretraining as command
+from experiments import pretrain as command
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.support.processes import SINGLE, Processes, expect, join
 from tests.language.tiny_model import make_tiny_model
 
+ROOT = Path(__file__).resolve().parents[2]
 JOBS = Path(__file__).with_name("process_jobs.py")
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node")
 
@@ -33,6 +34,7 @@ def launch(folder: Path, model: Path, *start: str, options: tuple[str, ...] = ()
         "LATENTCRS_CACHE": str(folder / "cache"),
         "LATENTCRS_DEVICE": "cpu",
         "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }
     done = subprocess.run(
         [*start, str(JOBS), str(out), str(model), *options],
@@ -149,7 +151,7 @@ def test_alone_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_shares_are_all_rows_once(count: int) -> None:
     rows = torch.arange(7)
-    shares = [rows[Processes(number, count).share] for number in range(count)]
+    shares = [rows[Processes(number, count).shard] for number in range(count)]
     assert sorted(torch.cat(shares).tolist()) == rows.tolist()
     assert max(map(len, shares)) == math.ceil(7 / count)
 

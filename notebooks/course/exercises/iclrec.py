@@ -60,7 +60,7 @@ def may_look(answer: Callable[..., Any]) -> None:
 def crop_at(answer: Callable[..., Any]) -> None:
     """Mark the view that crop makes of a history when it starts at a given place.
 
-    What is compared is what `behavior.contrast.crop` can make of the same history.
+    What is compared is what `behavior.iclrec.crop` can make of the same history.
 
     Args:
         answer: ``(items, ratio, start) -> list of items``.

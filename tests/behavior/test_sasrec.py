@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from latentcrs_utils.behavior.pretraining import Backbone
-from latentcrs_utils.behavior.sasrec import SASRec, visible_keys
+from latentcrs_utils.behavior.sasrec import SASRec, attend_on_cpu, visible_keys
 from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.data.sequences import Sequences
 
@@ -85,3 +86,15 @@ def test_scores_are_dot_products_and_never_padding(encoder: SASRec) -> None:
     assert torch.isneginf(scores[:, 0]).all()
     expected = float(np.dot(S[1].numpy(), backbone.item_embeddings[4].detach().numpy()))
     assert scores[1, 4].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_attention_on_the_cpu_is_that_of_pytorch() -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(3, 2, 7, 4, generator=generator, requires_grad=True) for _ in range(3))
+    visible = visible_keys(torch.tensor([[False] * n + [True] * (7 - n) for n in (0, 2, 6)]))
+    results = []
+    for attend in (attend_on_cpu, scaled_dot_product_attention):
+        torch.manual_seed(1)
+        out = attend(q, k, v, visible, 0.4)
+        results.append([out, *torch.autograd.grad(out.square().sum(), (q, k, v))])
+    torch.testing.assert_close(*results)

@@ -1,0 +1,122 @@
+"""The cross-entropy of a softmax over many candidates, without the matrix of all scores.
+
+It goes through the positions in chunks small enough for the processor's cache, and derives the
+gradient while a chunk's probabilities are at hand, so no [P, C] matrix is ever held, in either
+direction.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+# Logits held at once (4 bytes each): what a processor's cache takes, and what keeps a GPU busy.
+_CELLS = {"cpu": 2**20, "cuda": 2**26}
+
+
+def candidate_softmax(
+    states: Tensor,
+    candidates: Tensor,
+    column: Tensor,
+    own: Tensor | None = None,
+    shift: float = 0.0,
+) -> Tensor:
+    """Cross-entropy of each state's target among candidate vectors, mean over positions.
+
+    -log exp(s·t) / (exp(s·t) + exp(shift) * sum over the other candidates c of exp(s·c))
+
+    Matrix products follow `torch.autocast`; sums and the loss are float32 at least.
+
+    Args:
+        states: [P, h].
+        candidates: [C, h].
+        column: [P], the candidate that the target replaces.
+        own: [P, h] vectors of the targets; None where the target *is* that candidate.
+        shift: log of how many items each other candidate counts for; needs `own`.
+    """
+    return _CandidateSoftmax.apply(states, candidates, column, own, shift, torch.is_grad_enabled())
+
+
+class _CandidateSoftmax(torch.autograd.Function):
+    """`candidate_softmax`; the gradient of its logits is that of any softmax, p - [is target]."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        candidates: Tensor,
+        column: Tensor,
+        own: Tensor | None,
+        shift: float,
+        with_gradient: bool,
+    ) -> Tensor:
+        P, on = len(states), states.device.type
+        low = torch.get_autocast_dtype(on) if torch.is_autocast_enabled(on) else states.dtype
+        s, c, t = states.to(low), candidates.to(low), None if own is None else own.to(low)
+        transposed = c.T.contiguous()
+        n_rows = max(16, _CELLS[on] // len(c))
+        losses = states.new_empty(P, dtype=torch.promote_types(low, torch.float32))
+        cells = losses.new_empty(min(n_rows, P), len(c))
+        gradients = [
+            torch.zeros_like(x, dtype=losses.dtype) if with_gradient and x is not None else None
+            for x in (s, c, t)
+        ]
+        for start in range(0, P, n_rows):
+            rows = slice(start, start + n_rows)
+            at, p = column[rows, None], cells[: P - start]
+            if s.dtype == p.dtype:
+                torch.mm(s[rows], transposed, out=p)
+            else:
+                p.copy_(s[rows] @ transposed)
+            if t is not None:
+                p.scatter_(1, at, (s[rows] * t[rows]).sum(1, True, dtype=p.dtype) - shift)
+            losses[rows] = _softmax_in_place(p, at)
+            if with_gradient:
+                p.scatter_add_(1, at, p.new_full(at.shape, -1.0))
+                _add_gradients(p.div_(P), at, rows, (s, c, t), gradients)
+        ctx.save_for_backward(*gradients)
+        return losses.mean()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        by_state, by_candidate, by_own = (
+            None if gradient is None else gradient * outer for gradient in ctx.saved_tensors
+        )
+        return by_state, by_candidate, None, by_own, None, None
+
+
+def _softmax_in_place(logits: Tensor, at: Tensor) -> Tensor:
+    """Turn logits [b, C] into probabilities; return -log of those at the columns `at` [b, 1]."""
+    highest, own = logits.amax(1), logits.gather(1, at)[:, 0]
+    torch.softmax(logits, 1, out=logits)
+    # the highest probability is exp(0) / Z, so this is log Z even where a target's underflows
+    return highest - logits.amax(1).log() - own
+
+
+def _add_gradients(
+    g: Tensor,
+    at: Tensor,
+    rows: slice,
+    factors: tuple[Tensor, Tensor, Tensor | None],
+    gradients: list[Tensor | None],
+) -> None:
+    """Take the logits' gradient `g` [b, C] of some rows on to the factors of the logits."""
+    s, c, t = factors
+    by_state, by_candidate, by_own = gradients
+    assert by_state is not None and by_candidate is not None
+    if t is not None and by_own is not None:
+        # these columns are the targets' and not the candidates'
+        own = g.gather(1, at)
+        g.scatter_(1, at, 0.0)
+        by_own[rows] = own * s[rows]
+        by_state[rows] = own * t[rows]
+    g = g.to(s.dtype)
+    by_state[rows] += g @ c
+    if g.dtype == by_candidate.dtype:
+        torch.addmm(by_candidate, g.T, s[rows], out=by_candidate)
+    else:
+        by_candidate += g.T @ s[rows]
