@@ -186,7 +186,9 @@ def test_the_values_of_a_film_catalogue() -> None:
         "1980s": "decade=1980", "1990s": "decade=1990", "early 1990s": "era=1990-1993",
     }  # fmt: skip
     games = Vocabulary(shops.invented("amazon-video-games")).fields
-    assert {"platforms", "creators", "prices"} <= set(games) and str(games["prices"]["20"]) == "price=20"
+    assert {"platforms", "creators", "prices"} <= set(games) and str(
+        games["prices"]["20"]
+    ) == "price=20"
 
 
 def test_a_catalogue_without_years_asks_for_none() -> None:
