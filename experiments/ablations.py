@@ -37,7 +37,7 @@ from experiments.variants import (
 from latentcrs_utils.config import preset
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.em.model import instances_of, rows_of
+from latentcrs_utils.em.instances import instances_of, rows_of
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, metric_values
 from latentcrs_utils.evaluation.recording import Command, rounded, sizes

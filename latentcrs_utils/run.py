@@ -66,7 +66,7 @@ def results(
         levels) and, where the utterances hold dialogues to test on, "by_turns" (after one to five
         messages, masked).
     """
-    from latentcrs_utils.em.model import rows_of
+    from latentcrs_utils.em.instances import rows_of
     from latentcrs_utils.evaluation.one_turn import (
         dialogue_cases,
         evaluate,

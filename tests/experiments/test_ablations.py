@@ -17,7 +17,7 @@ from experiments import intent_recovery as recovery
 from experiments import variants as same_users
 from latentcrs_utils.config import preset
 from latentcrs_utils.data.sequences import Sequences
-from latentcrs_utils.em.trainer import Instances
+from latentcrs_utils.em.instances import Instances
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet
 from tests.em import small_world
