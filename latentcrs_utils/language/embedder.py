@@ -6,10 +6,8 @@ its meaning in one word, and x^u is the last hidden state of the prompt's last t
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -31,92 +29,16 @@ from latentcrs_utils.language.models import (
     load_language_model,
 )
 from latentcrs_utils.support.artifacts import cache_dir
-from latentcrs_utils.support.processes import Processes, join, run_command
+from latentcrs_utils.support.processes import Processes, join
 from latentcrs_utils.support.progress import note, track
 
 Result = TypeVar("Result")
 
+PROMPT = 'This sentence: "{text}" means in one word: "'
+# raised when a change of the code gives the same text another vector: old ones are not mixed in
+_VECTORS = 2
 _QUERY_SIZE = 500
 _PATIENCE_SECONDS = 60
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS vectors"
-    " (key BLOB PRIMARY KEY, tokens INTEGER NOT NULL, vector BLOB NOT NULL)"
-)
-
-
-class VectorStore:
-    """A map from 32-byte keys to (number of tokens, float32 vector).
-
-    A cache, never a reason to fail: a damaged file is set aside and begun anew, and where
-    nothing can be kept the vectors are computed each time.
-    """
-
-    def __init__(self, file: Path):
-        self.file = file
-        self._complained = False
-
-    def read(self, keys: Sequence[bytes]) -> dict[bytes, tuple[int, np.ndarray]]:
-        """Return what is known of ``keys``; vectors are float32 ``[d]``."""
-
-        def select(connection: sqlite3.Connection) -> dict[bytes, tuple[int, np.ndarray]]:
-            found = {}
-            for start in range(0, len(keys), _QUERY_SIZE):
-                part = keys[start : start + _QUERY_SIZE]
-                marks = ",".join("?" * len(part))
-                question = f"SELECT key, tokens, vector FROM vectors WHERE key IN ({marks})"
-                for name, tokens, blob in connection.execute(question, part):
-                    found[name] = (tokens, np.frombuffer(blob, dtype="<f4"))
-            return found
-
-        return self._run(select) or {} if self.file.exists() else {}
-
-    def write(self, rows: Iterable[tuple[bytes, int, np.ndarray]]) -> None:
-        """Add rows in one transaction; a key that is there already keeps its vector."""
-        packed = [(k, int(n), np.asarray(v, dtype="<f4").tobytes()) for k, n, v in rows]
-
-        def insert(connection: sqlite3.Connection) -> None:
-            with connection:
-                connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)", packed)
-
-        self._run(insert)
-
-    def _run(self, action: Callable[[sqlite3.Connection], Result]) -> Result | None:
-        """Do ``action`` on a connection of its own (threads never share one)."""
-        try:
-            try:
-                return self._attempt(action)
-            except sqlite3.OperationalError:
-                # locked, full, read-only: not a damaged file, so it stays where it is
-                raise
-            except sqlite3.DatabaseError:
-                self._set_aside()
-                return self._attempt(action)
-        except (sqlite3.Error, OSError) as error:
-            if not self._complained:
-                note(f"Embeddings are not kept in {self.file} ({error}); going on without.")
-                self._complained = True
-            return None
-
-    def _attempt(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(self.file, timeout=_PATIENCE_SECONDS)) as connection:
-            # readers and one writer at a time, without waiting for each other
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute(_SCHEMA)
-            return action(connection)
-
-    def _set_aside(self) -> None:
-        """Rename a damaged file (and its journal) out of the way."""
-        note(f"{self.file} is damaged: set aside as {self.file.name}.damaged and begun anew.")
-        for suffix in ("-wal", "-shm"):
-            self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
-        self.file.replace(self.file.with_name(f"{self.file.name}.damaged"))
-
-
-PROMPT = 'This sentence: "{text}" means in one word: "'
-# Raised when a change of the code gives the same text another vector: old ones are not mixed in.
-_VECTORS = 2
 
 
 @dataclass
@@ -140,7 +62,7 @@ class EmbeddingUsage:
     seconds: float = 0.0
 
     def add(self, other: EmbeddingUsage) -> None:
-        """Add another bill to this one."""
+        """Add the tokens of another call."""
         for name, amount in vars(other).items():
             setattr(self, name, getattr(self, name) + amount)
 
@@ -165,7 +87,6 @@ class Embedder:
         model: which model it is, as given; a ChatModel made with it shares the weights.
         name: the model, as shown on screen.
         tokens: the `EmbeddingUsage` of all calls so far.
-        last_tokens: the `EmbeddingUsage` of the last call.
 
     Raises:
         ConfigError: unknown model or dtype, or a prompt without ``{text}``.
@@ -188,9 +109,8 @@ class Embedder:
             raise ConfigError(f"batch_size={batch_size}: at least one text a batch is needed.")
         self._source = find_model(model)
         self._opening, self._closing = prompt.split("{text}")
-        self._store = (
-            VectorStore(cache_dir() / "embeddings" / "vectors-1.sqlite") if reuse else None
-        )
+        file = cache_dir() / "embeddings" / "vectors-1.sqlite"
+        self._store = VectorStore(file) if reuse else None
         self.model = model
         self.name = self._source.name
         self.dtype = choose_dtype(dtype)
@@ -198,13 +118,7 @@ class Embedder:
         self.batch_size = batch_size
         self.max_tokens = max_tokens
         self.tokens = EmbeddingUsage()
-        self.last_tokens = EmbeddingUsage()
-        self._bill_lock = threading.Lock()
-
-    @property
-    def hidden_size(self) -> int:
-        """Width d of the vectors (loads the weights where they are not loaded yet)."""
-        return self._language_model().hidden_size
+        self._counting = threading.Lock()
 
     @property
     def identity(self) -> str:
@@ -242,7 +156,7 @@ class Embedder:
             known |= self._compute(missing, progress, processes)
         known = processes.broadcast(known)
         if not keys:
-            return torch.zeros(0, self.hidden_size)
+            return torch.zeros(0, self._language_model().hidden_size)
         usage = EmbeddingUsage(
             texts=len(keys),
             distinct=len(wanted),
@@ -251,9 +165,8 @@ class Embedder:
             computed_tokens=sum(known[name][0] for name in missing),
             seconds=time.perf_counter() - started,
         )
-        with self._bill_lock:
+        with self._counting:
             self.tokens.add(usage)
-            self.last_tokens = usage
         return torch.from_numpy(np.stack([known[name][1] for name in keys]))
 
     def token_ids(self, text: str) -> list[int]:
@@ -315,7 +228,7 @@ def last_hidden_states(language_model: LanguageModel, batch: Sequence[list[int]]
     hides the padding and positions count from each sequence's own first token.
 
     Args:
-        language_model: weights to use, under their lock.
+        language_model: weights to use.
         batch: B lists of token ids.
 
     Returns:
@@ -329,7 +242,7 @@ def last_hidden_states(language_model: LanguageModel, batch: Sequence[list[int]]
         mask[row, longest - len(sequence) :] = 1
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
     device = language_model.device
-    with language_model.lock, torch.inference_mode():
+    with torch.inference_mode():
         hidden = language_model.model.base_model(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
@@ -339,52 +252,70 @@ def last_hidden_states(language_model: LanguageModel, batch: Sequence[list[int]]
         return hidden.float().cpu().numpy()
 
 
-def run(options: argparse.Namespace, processes: Processes) -> None:
-    """Simulate the utterances and embed each distinct one that the cache does not have."""
-    from latentcrs_utils.data.loading import load_dataset
-    from latentcrs_utils.language.embedder import Embedder
-    from latentcrs_utils.simulation.utterances import simulate_utterances
+class VectorStore:
+    """A map from 32-byte keys to (number of tokens, float32 vector) in an SQLite file.
 
-    # one downloads and prepares, the others then find it done
-    data = processes.main_first(lambda: load_dataset(options.data))
-    texts = simulate_utterances(data, seed=options.seed).texts
-    if processes.is_main:
-        distinct, plural = len(set(texts)), "es" if processes.count > 1 else ""
-        print(f"{distinct:,} distinct texts of {data.name}, {processes.count} process{plural}")
-    embedder = Embedder(options.model, dtype=options.dtype, batch_size=options.batch_size)
-    embedder.embed(texts)
-    usage = embedder.last_tokens
-    if processes.is_main:
-        print(
-            f"{embedder.name}: {usage.computed_texts:,} texts computed ({usage.computed_tokens:,} "
-            f"tokens), {usage.distinct - usage.computed_texts:,} were known; {usage.seconds:.1f} s"
-        )
+    A cache, never a reason to fail: a damaged file is set aside and begun anew, and where
+    nothing can be kept the vectors are computed each time.
+    """
 
+    def __init__(self, file: Path):
+        self.file = file
+        self._complained = False
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    made = argparse.ArgumentParser(
-        prog="python -m latentcrs_utils.language.embedder",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("--data", default="ml-100k", help="name of a data set; default: ml-100k")
-    made.add_argument("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
-    made.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16; default: auto")
-    made.add_argument("--batch-size", type=int, default=32, help="texts a pass; default: 32")
-    made.add_argument("--seed", type=int, default=0, help="of the utterances; default: 0")
-    made.add_argument("--expect-processes", type=int, metavar="N", help="stop unless there are N")
-    return made
+    def read(self, keys: Sequence[bytes]) -> dict[bytes, tuple[int, np.ndarray]]:
+        """Return what is known of ``keys``; vectors are float32 ``[d]``."""
 
+        def select(connection: sqlite3.Connection) -> dict[bytes, tuple[int, np.ndarray]]:
+            found = {}
+            for start in range(0, len(keys), _QUERY_SIZE):
+                part = keys[start : start + _QUERY_SIZE]
+                marks = ",".join("?" * len(part))
+                question = f"SELECT key, tokens, vector FROM vectors WHERE key IN ({marks})"
+                for name, tokens, blob in connection.execute(question, part):
+                    found[name] = (tokens, np.frombuffer(blob, dtype="<f4"))
+            return found
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    options = parser().parse_args(arguments)
-    return run_command(
-        lambda processes: run(options, processes),
-        expected=options.expect_processes,
-    )
+        return self._run(select) or {} if self.file.exists() else {}
 
+    def write(self, rows: Iterable[tuple[bytes, int, np.ndarray]]) -> None:
+        """Add rows in one transaction; a key that is there already keeps its vector."""
+        packed = [(k, int(n), np.asarray(v, dtype="<f4").tobytes()) for k, n, v in rows]
 
-if __name__ == "__main__":
-    sys.exit(main())
+        def insert(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)", packed)
+
+        self._run(insert)
+
+    def _run(self, action: Callable[[sqlite3.Connection], Result]) -> Result | None:
+        """Do ``action`` on a connection of its own (threads never share one)."""
+        try:
+            try:
+                return self._attempt(action)
+            except sqlite3.OperationalError:
+                # locked, full, read-only: not a damaged file, so it stays where it is
+                raise
+            except sqlite3.DatabaseError:
+                note(f"{self.file} is damaged: set aside as {self.file.name}.damaged, begun anew.")
+                for suffix in ("-wal", "-shm"):
+                    self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
+                self.file.replace(self.file.with_name(f"{self.file.name}.damaged"))
+                return self._attempt(action)
+        except (sqlite3.Error, OSError) as error:
+            if not self._complained:
+                note(f"Embeddings are not kept in {self.file} ({error}); going on without.")
+                self._complained = True
+            return None
+
+    def _attempt(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(self.file, timeout=_PATIENCE_SECONDS)) as connection:
+            # readers and one writer at a time, without waiting for each other
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS vectors"
+                " (key BLOB PRIMARY KEY, tokens INTEGER NOT NULL, vector BLOB NOT NULL)"
+            )
+            return action(connection)

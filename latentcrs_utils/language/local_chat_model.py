@@ -1,7 +1,7 @@
 """A ChatModel on this machine: any causal language model that transformers loads, on CPU or GPU.
 
-It shares the loaded weights with the Embedder, writes token by token (so that a reply streams and
-stops), keeps to a JSON schema where one is given, and tells how likely given words are.
+It shares the loaded weights with the Embedder. `generate` of transformers writes; what is said here
+is how a reply ends, how it keeps to a JSON schema, and how likely given words are.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import DynamicCache, LogitsProcessor, StoppingCriteria
 
 from latentcrs_utils.errors import ConfigError, MessageError
 from latentcrs_utils.language.chat_model import Finish, Message, Reply, Usage, check_chat
@@ -27,64 +28,10 @@ from latentcrs_utils.language.models import (
 )
 from latentcrs_utils.language.structured_output import SchemaGuide, check_schema, require_valid
 
-
-class SharedBeginning:
-    """Keys and values of the whole pieces that a prompt has in common with the one before it.
-
-    What two successive prompts share is kept while the second is read; the third need not read it
-    again. A prompt without a whole piece to share changes nothing.
-
-    Args:
-        step: tokens a piece.
-    """
-
-    def __init__(self, step: int):
-        self.step = step
-        self._last: list[int] = []
-        self._kept: tuple[list[int], Any] = [], None
-
-    def known(self, prompt: list[int]) -> tuple[int, Any]:
-        """Return how many tokens of a prompt need not be read, and a cache of them to go on with.
-
-        Returns:
-            (0, None), or a multiple of `step` that leaves at least one token to be read.
-        """
-        beginning, cache = self._kept
-        n = len(beginning)
-        if not 0 < n < len(prompt) or prompt[:n] != beginning:
-            return 0, None
-        # a model writes into the cache that it is given
-        return n, copy.deepcopy(cache)
-
-    def to_keep(self, prompt: list[int]) -> int:
-        """Note a prompt that is about to be read, and say how much of it is shared.
-
-        Returns:
-            After how many tokens `keep` is to be called, a multiple of `step`; 0: not at all.
-        """
-        whole = (len(prompt) - 1) // self.step * self.step
-        if not whole:
-            return 0
-        shared = 0
-        while shared < whole and _piece(prompt, shared, self.step) == _piece(
-            self._last, shared, self.step
-        ):
-            shared += self.step
-        self._last = list(prompt)
-        return shared
-
-    def keep(self, prompt: Sequence[int], n: int, cache: Any) -> None:
-        """Keep the cache after the first n tokens of a prompt, in place of what was kept."""
-        self._kept = list(prompt[:n]), copy.deepcopy(cache)
-
-
-def _piece(tokens: list[int], start: int, step: int) -> list[int]:
-    return tokens[start : start + step]
-
-
 # a long prompt is read in pieces, so that a stop is noticed between them
-_READING_STEP = 256
+_PIECE = 256
 _LONGEST_PERIOD = 24
+_SCORED_AT_ONCE = 8
 
 
 class LocalChatModel:
@@ -98,7 +45,7 @@ class LocalChatModel:
 
     Attributes:
         name: the model, as shown on screen.
-        usage: the token bill so far.
+        usage: the tokens so far.
 
     Raises:
         ConfigError: unknown model or dtype, or a negative temperature.
@@ -121,7 +68,6 @@ class LocalChatModel:
         self.temperature = temperature
         self.seed = seed
         self.usage = Usage()
-        self._beginning = SharedBeginning(_READING_STEP)
 
     def generate(
         self,
@@ -143,33 +89,27 @@ class LocalChatModel:
             ConfigError: the model has no chat template, or the schema cannot be enforced.
         """
         started = time.perf_counter()
-        language_model = self._language_model()
-        prompt = self._chat_ids(messages)
+        language_model, prompt = self._language_model(), self._chat_ids(messages)
         if len(prompt) + max_new_tokens > language_model.context_length:
             raise MessageError(
                 f"The chat has {len(prompt):,} tokens and {self.name} reads and writes at most "
                 f"{language_model.context_length:,}: send less of it."
             )
-        guide = None
+        guide, early = None, stream
         if schema is not None:
-            guide = SchemaGuide(self._source, self.dtype, check_schema(schema))
-        early = stream if schema is None else None
-        text, n_written, finish = self._write(prompt, max_new_tokens, early, stop, guide)
-        seconds = time.perf_counter() - started
+            guide, early = SchemaGuide(self._source, self.dtype, check_schema(schema)), None
+        written = _Written(language_model, len(prompt), max_new_tokens, guide, early, stop)
+        self._write(language_model, prompt, max_new_tokens, guide, written)
+        seconds, n_written = time.perf_counter() - started, len(written.tokens)
         self.usage.add(len(prompt), n_written, seconds)
+        finish = written.finish or "stopped"
         if schema is not None:
-            require_valid(text, schema, self.name, finish)
+            require_valid(written.text, schema, self.name, finish)
             if stream is not None:
-                stream(text)
-        return Reply(text, len(prompt), n_written, seconds, self.name, finish)
+                stream(written.text)
+        return Reply(written.text, len(prompt), n_written, seconds, self.name, finish)
 
-    def score(
-        self,
-        prompt: str | Sequence[Message],
-        continuations: Sequence[str],
-        *,
-        batch_size: int = 8,
-    ) -> list[float]:
+    def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> list[float]:
         """Log-likelihood of each continuation of one prompt: the sum over its tokens, in nats.
 
         The prompt is read once, its keys and values serve all continuations. Prompt and
@@ -179,7 +119,6 @@ class LocalChatModel:
         Args:
             prompt: plain text, or chat messages (then a continuation begins the reply).
             continuations: C non-empty texts.
-            batch_size: continuations a forward pass.
 
         Raises:
             MessageError: an empty prompt or continuation, or more than the model can read.
@@ -196,16 +135,15 @@ class LocalChatModel:
         ]
         if len(ids) + max(map(len, endings), default=0) > language_model.context_length:
             raise MessageError(f"The prompt has {len(ids):,} tokens: too many for {self.name}.")
-        scores = _log_likelihoods(language_model, ids, endings, batch_size)
-        n_read = len(ids) + sum(map(len, endings))
-        self.usage.add(n_read, 0, time.perf_counter() - started)
+        scores = _log_likelihoods(language_model.model, ids, endings) if endings else []
+        self.usage.add(len(ids) + sum(map(len, endings)), 0, time.perf_counter() - started)
         return scores
 
     def _language_model(self) -> LanguageModel:
         return load_language_model(self._source, self.dtype)
 
     def _chat_ids(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of a chat in the model's own format, ready for the reply."""
+        """Return the token ids of a chat in the model's own format, ready for the reply."""
         tokenizer = self._language_model().tokenizer
         check_chat(messages)
         if not tokenizer.chat_template:
@@ -219,77 +157,109 @@ class LocalChatModel:
         text = tokenizer.apply_chat_template(clean, tokenize=False, add_generation_prompt=True)
         return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
+    @torch.inference_mode()
     def _write(
         self,
+        language_model: LanguageModel,
         prompt: list[int],
         max_new_tokens: int,
+        guide: SchemaGuide | None,
+        written: _Written,
+    ) -> None:
+        """Read the prompt in pieces, then let transformers write until the reply is finished."""
+        model = language_model.model
+        ids, cache = torch.tensor([prompt], device=model.device), DynamicCache(config=model.config)
+        *pieces, _ = ids.split(_PIECE, dim=1)
+        for piece in pieces:
+            if not written.stopped():
+                model.base_model(input_ids=piece, past_key_values=cache, use_cache=True)
+        if written.stopped():
+            return
+        generator = torch.Generator(model.device).manual_seed(self.seed)
+        model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            past_key_values=cache,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            pad_token_id=0,
+            logits_processor=[_Choice(guide, self.temperature, generator)],
+            stopping_criteria=[written],
+        )
+
+
+class _Choice(LogitsProcessor):
+    """Leaves the tokens that keep to the schema, and of them the sample if one is drawn."""
+
+    def __init__(self, guide: SchemaGuide | None, temperature: float, generator: torch.Generator):
+        self.guide, self.temperature, self.generator = guide, temperature, generator
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return the logits ``[1, V]`` of the tokens that may be chosen, else minus infinity."""
+        logits = scores[0] if self.guide is None else self.guide.restrict(scores[0])
+        if self.temperature > 0:
+            probabilities = torch.softmax(logits / self.temperature, dim=-1)
+            token = torch.multinomial(probabilities, 1, generator=self.generator)
+            logits = torch.full_like(logits, -torch.inf).index_fill(0, token, 0.0)
+        return logits[None]
+
+
+class _Written(StoppingCriteria):
+    """The reply so far: hands on each new piece of text, and says when and why it ends.
+
+    Transformers asks for the end before it calls a streamer, so the text is streamed from here: a
+    stop then ends the reply after the token in hand.
+
+    Attributes:
+        tokens: the token ids, the closing one included.
+        text: what they say.
+        finish: see `Reply`; None while the reply goes on.
+    """
+
+    def __init__(
+        self,
+        language_model: LanguageModel,
+        n_prompt: int,
+        max_new_tokens: int,
+        guide: SchemaGuide | None,
         stream: Callable[[str], None] | None,
         stop: threading.Event | None,
-        guide: SchemaGuide | None,
-    ) -> tuple[str, int, Finish]:
-        """Write to the end, the limit or a stop: the text, its number of tokens, how it ended."""
-        language_model = self._language_model()
-        written: list[int] = []
-        shown = ""
-        for token in self._next_tokens(prompt, max_new_tokens, stop, guide):
-            written.append(token)
-            if token in language_model.end_tokens:
-                return shown, len(written), "end"
-            text = _readable(language_model.tokenizer, written)
-            if stream is not None and len(text) > len(shown):
-                stream(text[len(shown) :])
-            shown = text
-            if guide is not None:
-                # JSON may say the same thing many times, and rightly so
-                if guide.complete:
-                    return shown, len(written), "end"
-            elif goes_in_circles(written):
-                return shown, len(written), "repetition"
-        return shown, len(written), "length" if len(written) == max_new_tokens else "stopped"
+    ):
+        self.tokenizer, self.ends = language_model.tokenizer, language_model.end_tokens
+        self.n_prompt, self.max_new_tokens, self.guide = n_prompt, max_new_tokens, guide
+        self.stream, self.stop = stream, stop
+        self.tokens: list[int] = []
+        self.text = ""
+        self.finish: Finish | None = None
 
-    def _next_tokens(
-        self,
-        prompt: list[int],
-        max_new_tokens: int,
-        stop: threading.Event | None,
-        guide: SchemaGuide | None,
-    ) -> Iterator[int]:
-        """Yield one token after another until the limit or a stop."""
-        language_model = self._language_model()
-        device = language_model.device
-        generator = torch.Generator(device).manual_seed(self.seed)
-        n_read, cache = self._beginning.known(prompt)
-        to_keep = self._beginning.to_keep(prompt)
-        steps = [prompt[i : i + _READING_STEP] for i in range(n_read, len(prompt), _READING_STEP)]
-        for _ in range(max_new_tokens):
-            for step in steps:
-                if stop is not None and stop.is_set():
-                    return
-                # the lock is held for one pass at a time, so that nobody waits for a whole reply
-                with language_model.lock, torch.inference_mode():
-                    output = language_model.model(
-                        input_ids=torch.tensor([step], device=device),
-                        past_key_values=cache,
-                        use_cache=True,
-                        logits_to_keep=1,
-                    )
-                cache = output.past_key_values
-                n_read += len(step)
-                if n_read == to_keep:
-                    self._beginning.keep(prompt, to_keep, cache)
-            logits = output.logits[0, -1].float()
-            token = self._choose(logits if guide is None else guide.restrict(logits), generator)
-            if guide is not None:
-                guide.advance(token)
-            yield token
-            steps = [[token]]
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        """Take the token that was chosen last; ``[1]``, whether it ends the reply."""
+        if self.finish is None:
+            self.tokens = input_ids[0, self.n_prompt :].tolist()
+            self.finish = self._finish()
+        return torch.tensor([self.finish is not None], device=input_ids.device)
 
-    def _choose(self, logits: torch.Tensor, generator: torch.Generator) -> int:
-        """The likeliest token, or a sample at a temperature above 0."""
-        if self.temperature == 0:
-            return int(logits.argmax())
-        probabilities = torch.softmax(logits / self.temperature, dim=-1)
-        return int(torch.multinomial(probabilities, 1, generator=generator))
+    def stopped(self) -> bool:
+        """Whether the reply is asked to stop."""
+        return self.stop is not None and self.stop.is_set()
+
+    def _finish(self) -> Finish | None:
+        if self.tokens[-1] in self.ends:
+            return "end"
+        text = _readable(self.tokenizer, self.tokens)
+        if self.stream is not None and len(text) > len(self.text):
+            self.stream(text[len(self.text) :])
+        self.text = text
+        if self.guide is not None:
+            self.guide.advance(self.tokens[-1])
+            if self.guide.complete:
+                return "end"
+        # JSON may say the same thing many times, and rightly so
+        elif goes_in_circles(self.tokens):
+            return "repetition"
+        if len(self.tokens) == self.max_new_tokens:
+            return "length"
+        return "stopped" if self.stopped() else None
 
 
 def goes_in_circles(tokens: Sequence[int]) -> bool:
@@ -297,46 +267,34 @@ def goes_in_circles(tokens: Sequence[int]) -> bool:
     for period in range(1, _LONGEST_PERIOD + 1):
         length = period * max(3, -(-12 // period))
         tail = tokens[-length:]
-        if len(tail) == length and all(tail[i] == tail[i + period] for i in range(length - period)):
+        if len(tail) == length and tail[period:] == tail[:-period]:
             return True
     return False
 
 
-def _log_likelihoods(
-    language_model: LanguageModel, prompt: list[int], endings: list[list[int]], batch_size: int
-) -> list[float]:
+@torch.inference_mode()
+def _log_likelihoods(model: Any, prompt: list[int], endings: list[list[int]]) -> list[float]:
     """Sum of log p(token | prompt and the tokens before it) for each ending."""
-    scores = [0.0] * len(endings)
+    read = model(torch.tensor([prompt], device=model.device), use_cache=True, logits_to_keep=1)
     # endings of like length together, for padding is read like words
     order = sorted(range(len(endings)), key=lambda place: len(endings[place]))
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    ids, read = torch.tensor([prompt], device=language_model.device), None
-    for batch in batches:
-        # the lock is held for some passes at a time, so that nobody waits for all of them
-        with language_model.lock, torch.inference_mode():
-            read = read or language_model.model(ids, use_cache=True, logits_to_keep=1)
-            of_batch = _continued(language_model, read, [endings[place] for place in batch])
-        for place, score in zip(batch, of_batch, strict=True):
-            scores[place] = score
-    return scores
-
-
-def _continued(language_model: LanguageModel, read: Any, endings: list[list[int]]) -> list[float]:
-    """Sum of log p(token | what was read and the tokens before it) for each ending."""
-    longest, device = max(map(len, endings)), language_model.device
-    # padding stands on the right: a causal model reads nothing to the right of a token
-    padded = torch.tensor([e + [0] * (longest - len(e)) for e in endings], device=device)
-    real = torch.tensor([[i < len(e) for i in range(longest)] for e in endings], device=device)
-    logits = read.logits[:, -1:].expand(len(endings), -1, -1)
-    if longest > 1:
-        # the model writes into the cache that it is given, and nothing comes after the last token
-        cache = copy.deepcopy(read.past_key_values)
-        cache.batch_repeat_interleave(len(endings))
-        later = language_model.model(padded[:, :-1], past_key_values=cache, use_cache=True).logits
-        logits = torch.cat([logits, later], dim=1)
-    log_p = torch.log_softmax(logits.float(), dim=-1)
-    chosen = log_p.gather(-1, padded.unsqueeze(-1)).squeeze(-1)
-    return (chosen * real).sum(dim=1).tolist()
+    scores: dict[int, float] = {}
+    for start in range(0, len(order), _SCORED_AT_ONCE):
+        places = order[start : start + _SCORED_AT_ONCE]
+        batch, longest = [endings[place] for place in places], len(endings[places[-1]])
+        # padded on the right: a causal model reads nothing to the right of a token
+        padded = torch.tensor([e + [0] * (longest - len(e)) for e in batch], device=model.device)
+        logits = read.logits[:, -1:].expand(len(batch), -1, -1)
+        if longest > 1:
+            # the model writes into the cache that it is given; nothing follows the last token
+            cache = copy.deepcopy(read.past_key_values)
+            cache.batch_repeat_interleave(len(batch))
+            later = model(padded[:, :-1], past_key_values=cache, use_cache=True).logits
+            logits = torch.cat([logits, later], dim=1)
+        log_p = logits.float().log_softmax(-1).gather(-1, padded.unsqueeze(-1)).squeeze(-1)
+        for place, row in zip(places, log_p, strict=True):
+            scores[place] = float(row[: len(endings[place])].sum())
+    return [scores[place] for place in range(len(endings))]
 
 
 def _readable(tokenizer: Any, tokens: list[int]) -> str:

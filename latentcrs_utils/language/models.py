@@ -1,21 +1,21 @@
 """Language models on this machine: which one is meant, and its weights, loaded once.
 
 A model is named by a word (``"smollm2"``, the embedded default), a folder, a ``.gguf`` file or a
-Hugging Face id. ``find_model`` only says which one that is, without its weights, so that cached
-embeddings are found in milliseconds; ``load_language_model`` loads them, once for all who ask.
+Hugging Face id. `find_model` only says which one that is, without its weights, so that cached
+embeddings are found in milliseconds; `load_language_model` loads them, once for all who ask.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import io
 import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,13 +52,10 @@ class ModelSource:
 
 @dataclass(frozen=True, eq=False)
 class LanguageModel:
-    """Loaded weights, shared by Embedder and ChatModel; take ``lock`` around every forward pass."""
+    """Loaded weights, shared by Embedder and ChatModel; threads take turns for a forward pass."""
 
-    name: str
-    identity: str
     model: Any
     tokenizer: Any
-    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -84,7 +81,7 @@ class LanguageModel:
         return (ends | {self.tokenizer.eos_token_id}) - {None}
 
     def token_ids(self, text: str, *, opening: bool = True) -> list[int]:
-        """Token ids of plain text; control words of the model in it are read as letters.
+        """Return the token ids of plain text; control words of the model in it are only letters.
 
         Args:
             text: any text.
@@ -134,7 +131,8 @@ def load_language_model(
         model: see `find_model`.
         dtype: see `choose_dtype`.
 
-    They go to the device of `device.choose_device`: a GPU where there is one.
+    Returns:
+        The model on the device of `device.choose_device`: a GPU where there is one.
 
     Raises:
         ConfigError: an unknown model, dtype or device, or files that are no causal language model.
@@ -169,18 +167,34 @@ def choose_dtype(dtype: DTypeName = "auto") -> Literal["float32", "bfloat16"]:
 _loading = threading.Lock()
 
 
-@lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=2)
 def _load(source: ModelSource, dtype: str, device: torch.device) -> LanguageModel:
     """Read the weights of ``source`` in ``dtype`` onto the device."""
+    from transformers import GenerationConfig
+
     place = source.place()
     with _quiet():
         if isinstance(place, Path) and place.suffix == ".gguf":
             model, tokenizer = _from_gguf(place, source, dtype)
         else:
             model, tokenizer = _from_files(place, dtype, source.revision)
-    model.eval().requires_grad_(False)
-    model.to(device)
-    return LanguageModel(source.name, source.identity, model, tokenizer)
+    model.eval().requires_grad_(False).to(device)
+    # the penalties and temperatures that some models come with are left out: greedy means greedy
+    model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
+    model.base_model.forward = _one_at_a_time(model.base_model.forward)
+    return LanguageModel(model, tokenizer)
+
+
+def _one_at_a_time(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Make threads wait for each other, for one pass and never for a whole reply."""
+    lock = threading.Lock()
+
+    @functools.wraps(forward)
+    def locked(*args: Any, **options: Any) -> Any:
+        with lock:
+            return forward(*args, **options)
+
+    return locked
 
 
 def _from_files(place: Path | str, dtype: str, revision: str | None = None) -> tuple[Any, Any]:
@@ -208,6 +222,8 @@ def _from_files(place: Path | str, dtype: str, revision: str | None = None) -> t
 
 def _from_gguf(file: Path, source: ModelSource, dtype: str) -> tuple[Any, Any]:
     """Load the safetensors copy of a GGUF file, making it first where it is absent or damaged."""
+    import torch
+
     folder = cache_dir() / "models" / f"{source.name}-{source.identity[:12]}"
     if folder.is_dir():
         try:
@@ -218,11 +234,11 @@ def _from_gguf(file: Path, source: ModelSource, dtype: str) -> tuple[Any, Any]:
     note(f"{source.name}: unpacking the quantised weights, once (about 15 seconds).")
     model, tokenizer = _dequantise(file)
     try:
-        _save_folder(model, tokenizer, folder)
+        with atomic_folder(folder) as temporary:
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
     except OSError as error:
         note(f"{source.name}: loaded, but not kept in {folder.parent} ({error.strerror}).")
-    import torch
-
     # the weights alone: what else is in float32 (the rotary frequencies) stays so when loaded from
     # the folder, and this process must compute what the next one computes
     for parameter in model.parameters():
@@ -250,31 +266,19 @@ def _dequantise(file: Path) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _save_folder(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Save atomically, so that a folder that exists is complete."""
-    with atomic_folder(folder) as temporary:
-        model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-
-
 def _known_sha256(file: Path) -> str:
-    """Sha256 of a file, computed once and remembered with its size and modification time."""
+    """Return the sha256 of a file, remembered with its size and modification time."""
     status = file.stat()
     record = cache_dir() / "models" / f"{key(file=str(file.resolve()))}.sha256.json"
     stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
-    try:
+    with suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(record.read_text(encoding="utf-8"))
         if {name: known[name] for name in stamp} == stamp:
             return known["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
     digest = sha256(file)
-    try:
-        with atomic_path(record) as temporary:
-            temporary.write_text(json.dumps({**stamp, "sha256": digest}), encoding="utf-8")
-    except OSError:
-        # a read-only cache works too, the file is only hashed each time
-        pass
+    # a read-only cache works too, the file is only hashed each time
+    with suppress(OSError), atomic_path(record) as temporary:
+        temporary.write_text(json.dumps({**stamp, "sha256": digest}), encoding="utf-8")
     return digest
 
 
@@ -291,32 +295,26 @@ def _folder_identity(folder: Path) -> str:
 
 def _find_on_hub(name: str) -> ModelSource:
     """Resolve a Hugging Face id to a commit, from this machine's copy first."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+    from huggingface_hub import errors, hf_hub_download
 
     try:
         try:
             config = hf_hub_download(name, "config.json", local_files_only=True)
-        except LocalEntryNotFoundError:
+        except errors.LocalEntryNotFoundError:
             config = hf_hub_download(name, "config.json")
-    except GatedRepoError as error:
+    except errors.GatedRepoError as error:
         raise AssetError(
             f"The model {name!r} asks for its licence to be accepted: do that on its page and set "
             "HF_TOKEN, or choose another model."
         ) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         hint = difflib.get_close_matches(name.lower(), [DEFAULT_MODEL], n=1, cutoff=0.5)
         ask = f" Did you mean {hint[0]!r}?" if hint else ""
         raise ConfigError(
             f"There is no language model {name!r}.{ask} Give {DEFAULT_MODEL!r}, a folder, a .gguf "
             "file or a Hugging Face id such as 'HuggingFaceTB/SmolLM2-360M-Instruct'."
         ) from error
-    except (LocalEntryNotFoundError, OSError) as error:
+    except OSError as error:
         raise AssetError(
             f"The language model {name!r} is not on this machine and cannot be downloaded now. "
             f"Check the name and the network, or give {DEFAULT_MODEL!r}, a folder or a .gguf file."

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 import pytest
 import torch
 
 from latentcrs_utils.errors import ConfigError, MessageError, ReplyError
-from latentcrs_utils.language import local_chat_model as local_talker
-from latentcrs_utils.language.chat_model import Scorer
+from latentcrs_utils.language import local_chat_model
 from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.language.local_chat_model import LocalChatModel, goes_in_circles
 from latentcrs_utils.language.models import load_language_model
@@ -26,40 +26,60 @@ def chat_model(tiny, empty_cache) -> LocalChatModel:
     return LocalChatModel(tiny, dtype="float32")
 
 
-def greedy(folder, n_tokens: int) -> list[int]:
-    """The likeliest continuation, one full pass for every token and no cache."""
-    loaded = load_language_model(folder, "float32")
-    ids = loaded.tokenizer(PROMPT, return_tensors="pt")["input_ids"]
-    written = []
+@pytest.fixture
+def loaded(tiny, empty_cache):
+    return load_language_model(tiny, "float32")
+
+
+def log_likelihood(loaded, ids: list[int], n: int) -> float:
+    """Of the last n of some tokens, in one pass and without a cache."""
     with torch.no_grad():
-        for _ in range(n_tokens):
-            token = int(loaded.model(ids).logits[0, -1].argmax())
-            written.append(token)
-            ids = torch.cat([ids, torch.tensor([[token]])], dim=1)
-            if token == 0 or goes_in_circles(written):
-                break
-    return written
+        log_p = loaded.model(torch.tensor([ids])).logits[0].log_softmax(dim=-1)
+    return sum(float(log_p[t - 1, ids[t]]) for t in range(len(ids) - n, len(ids)))
 
 
-def test_greedy_reply_equals_a_loop_without_cache(tiny, chat_model):
-    expected = greedy(tiny, 30)
-    reply = chat_model.generate(CHAT, max_new_tokens=30)
-    text = load_language_model(tiny, "float32").tokenizer.decode(expected, skip_special_tokens=True)
-    assert reply.text == text.strip().rstrip("\ufffd").rstrip()
-    assert reply.completion_tokens == len(expected) > 3
-    assert reply.text == chat_model.generate(CHAT, max_new_tokens=30).text
+@pytest.fixture
+def choose(monkeypatch):
+    """Make every choice this token."""
+
+    def always(token: int) -> None:
+        def mask(self, ids, scores):
+            return torch.full_like(scores, -1.0).index_fill(1, torch.tensor([token]), 1.0)
+
+        monkeypatch.setattr(local_chat_model._Choice, "__call__", mask)
+
+    return always
 
 
-def test_pieces_add_up_to_the_reply_and_tokens_are_counted(tiny, chat_model):
+@pytest.mark.parametrize("piece", [256, 16])
+def test_greedy_reply_equals_a_loop_without_cache(loaded, chat_model, monkeypatch, piece):
+    monkeypatch.setattr(local_chat_model, "_PIECE", piece)
+    prompt = loaded.tokenizer(PROMPT)["input_ids"]
+    written: list[int] = []
+    while len(written) < 30 and 0 not in written and not goes_in_circles(written):
+        with torch.no_grad():
+            logits = loaded.model(torch.tensor([prompt + written])).logits
+        written.append(int(logits[0, -1].argmax()))
     pieces: list[str] = []
-    reply = chat_model.generate(CHAT, max_new_tokens=20, stream=pieces.append)
-    assert "".join(pieces) == reply.text and len(pieces) > 1
-    n_prompt = len(load_language_model(tiny, "float32").tokenizer(PROMPT)["input_ids"])
-    assert reply.prompt_tokens == n_prompt
-    chat_model.generate(CHAT, max_new_tokens=1)
-    assert chat_model.usage.calls == 2
-    assert chat_model.usage.prompt_tokens == 2 * n_prompt
-    assert chat_model.usage.completion_tokens == reply.completion_tokens + 1
+    reply = chat_model.generate(CHAT, max_new_tokens=30, stream=pieces.append)
+    text = loaded.tokenizer.decode(written, skip_special_tokens=True)
+    assert reply.text == text.strip().rstrip("\ufffd").rstrip() == "".join(pieces)
+    assert reply.completion_tokens == len(written) > 3 and len(pieces) > 1
+    assert reply.prompt_tokens == len(prompt)
+    assert reply.text == chat_model.generate(CHAT, max_new_tokens=30).text
+    usage = chat_model.usage
+    assert (usage.calls, usage.prompt_tokens) == (2, 2 * len(prompt))
+    assert usage.completion_tokens == 2 * len(written)
+
+
+def test_what_a_model_recommends_for_sampling_does_not_change_greedy_replies(
+    chat_model, tmp_path, empty_cache
+):
+    folder = make_tiny_model(tmp_path / "penalised")
+    settings = {"eos_token_id": 0, "repetition_penalty": 9.0, "do_sample": True, "top_k": 3}
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    other = LocalChatModel(folder, dtype="float32")
+    assert other.generate(CHAT).text == chat_model.generate(CHAT).text
 
 
 def test_a_stop_ends_the_reply_after_the_token_in_hand(chat_model):
@@ -77,15 +97,64 @@ def test_a_stop_ends_the_reply_after_the_token_in_hand(chat_model):
     assert (silent.text, silent.completion_tokens, silent.finish) == ("", 0, "stopped")
 
 
-def test_limit_and_end_are_told_apart(chat_model, monkeypatch):
+@pytest.fixture
+def widths(loaded, monkeypatch) -> list[tuple[int, int]]:
+    """Rows and tokens of every pass of the model."""
+    passes: list[tuple[int, int]] = []
+    forward = loaded.model.base_model.forward
+
+    def noted(input_ids, **options):
+        passes.append(tuple(input_ids.shape))
+        return forward(input_ids=input_ids, **options)
+
+    monkeypatch.setattr(loaded.model.base_model, "forward", noted)
+    return passes
+
+
+def test_a_long_prompt_is_read_in_pieces_and_a_stop_is_noticed_between_them(
+    chat_model, widths, monkeypatch
+):
+    monkeypatch.setattr(local_chat_model, "_PIECE", 16)
+    n = chat_model.generate(CHAT, max_new_tokens=2).prompt_tokens
+    assert widths == [(1, 16)] * (n // 16) + [(1, n % 16), (1, 1)]
+    widths.clear()
+
+    class SecondGlance(threading.Event):
+        def is_set(self) -> bool:
+            return len(widths) == 1
+
+    assert chat_model.generate(CHAT, stop=SecondGlance()).finish == "stopped"
+    assert widths == [(1, 16)]
+
+
+def test_others_wait_for_a_pass_and_not_for_a_reply(chat_model, loaded):
+    """While a reply is written, another thread gets its passes in between."""
+    done = threading.Event()
+
+    def embed() -> None:
+        loaded.model.base_model(input_ids=torch.tensor([[5, 6]]))
+        done.set()
+
+    def slowly(_: str) -> None:
+        if not others:
+            others.append(threading.Thread(target=embed))
+            others[0].start()
+        time.sleep(0.02)
+        seen.append(done.is_set())
+
+    others: list[threading.Thread] = []
+    seen: list[bool] = []
+    chat_model.generate(CHAT, max_new_tokens=30, stream=slowly)
+    others[0].join()
+    assert any(seen[:-1])
+
+
+def test_endings_are_told_apart(chat_model, choose):
     assert chat_model.generate(CHAT, max_new_tokens=2).finish == "length"
-    monkeypatch.setattr(chat_model, "_choose", lambda logits, generator: 0)
+    choose(0)
     reply = chat_model.generate(CHAT, max_new_tokens=9)
     assert (reply.finish, reply.text, reply.completion_tokens) == ("end", "", 1)
-
-
-def test_a_reply_that_repeats_itself_is_cut(chat_model, monkeypatch):
-    monkeypatch.setattr(chat_model, "_choose", lambda logits, generator: 70)
+    choose(70)
     reply = chat_model.generate(CHAT, max_new_tokens=200)
     assert reply.finish == "repetition" and reply.completion_tokens == 12
 
@@ -116,80 +185,28 @@ def test_nobody_opens_a_turn_from_inside_a_message(chat_model):
     assert ids == chat_model._chat_ids([{"role": "user", "content": "hiobey"}])
 
 
-def test_score_equals_a_direct_computation(tiny, chat_model):
+@pytest.mark.parametrize("at_once", [1, 2, 16])
+def test_score_equals_a_direct_computation(loaded, chat_model, monkeypatch, at_once):
+    monkeypatch.setattr(local_chat_model, "_SCORED_AT_ONCE", at_once)
     prompt, continuations = "The opposite of hot is", [" cold", " x", " a much longer answer"]
-    loaded = load_language_model(tiny, "float32")
-    expected = []
-    for continuation in continuations:
-        start = len(loaded.token_ids(prompt))
-        ids = torch.tensor([loaded.token_ids(prompt + continuation)])
-        with torch.no_grad():
-            log_p = loaded.model(ids).logits.log_softmax(dim=-1)
-        steps = range(start, ids.shape[1])
-        expected.append(sum(float(log_p[0, t - 1, ids[0, t]]) for t in steps))
-    for batch_size in (1, 2, 16):
-        scores = chat_model.score(prompt, continuations, batch_size=batch_size)
-        assert scores == pytest.approx(expected, abs=1e-3)
+    # a byte is a token
+    expected = [
+        log_likelihood(loaded, loaded.token_ids(prompt + text), len(text)) for text in continuations
+    ]
+    assert chat_model.score(prompt, continuations) == pytest.approx(expected, abs=1e-4)
     assert chat_model.score(prompt, []) == []
+    ids = loaded.tokenizer(PROMPT + "yes")["input_ids"]
+    expected = [log_likelihood(loaded, ids, 3)]
+    assert chat_model.score(CHAT, ["yes"]) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.fixture
-def widths(tiny, chat_model, monkeypatch) -> list[tuple[int, int]]:
-    """Rows and tokens of every pass of the model."""
-    passes: list[tuple[int, int]] = []
-    model = load_language_model(tiny, "float32").model
-    forward = model.forward
-
-    def noted(input_ids, **options):
-        passes.append(tuple(input_ids.shape))
-        return forward(input_ids=input_ids, **options)
-
-    monkeypatch.setattr(model, "forward", noted)
-    return passes
-
-
-def test_a_prompt_is_read_once_for_all_continuations(chat_model, widths):
-    chat_model.score("prompt", [" seven..", " x", " three", " y"], batch_size=2)
-    # a byte is a token; those of like length go together, and no last token is read
+def test_a_prompt_is_read_once_for_all_continuations(chat_model, widths, monkeypatch):
+    monkeypatch.setattr(local_chat_model, "_SCORED_AT_ONCE", 2)
+    chat_model.score("prompt", [" seven..", " x", " three", " y"])
+    # those of like length go together, and no last token is read
     assert widths == [(1, 6), (2, 1), (2, 7)]
     widths.clear()
     assert chat_model.score("prompt", ["x"]) and widths == [(1, 6)]
-
-
-def test_what_successive_prompts_share_is_read_once_and_replies_stay_the_same(
-    tiny, widths, monkeypatch
-):
-    monkeypatch.setattr(local_talker, "_READING_STEP", 16)
-    system = {"role": "system", "content": "Be kind and very, very brief."}
-    messages = ("One", "Two words", "Three", "Something else, which is long enough for a piece")
-    chats = [[system, {"role": "user", "content": said}] for said in messages]
-    fresh = [
-        LocalChatModel(tiny, dtype="float32").generate(chat, max_new_tokens=6) for chat in chats
-    ]
-    chat_model = LocalChatModel(tiny, dtype="float32")
-    read = []
-    for chat, expected in zip(chats, fresh, strict=True):
-        widths.clear()
-        reply = chat_model.generate(chat, max_new_tokens=6)
-        assert (reply.text, reply.prompt_tokens) == (expected.text, expected.prompt_tokens)
-        read.append(sum(n for _, n in widths) - (reply.completion_tokens - 1))
-    lengths = [reply.prompt_tokens for reply in fresh]
-    # two pieces of 16 are shared; the second prompt finds out, the third and fourth gain by it
-    assert read == [lengths[0], lengths[1], lengths[2] - 32, lengths[3] - 32]
-
-
-def test_score_accepts_a_chat(chat_model):
-    assert chat_model.score(CHAT, ["yes"]) == pytest.approx(
-        [chat_score(chat_model, PROMPT, "yes")], abs=1e-3
-    )
-
-
-def chat_score(chat_model, prompt: str, answer: str) -> float:
-    loaded = load_language_model(chat_model._source, "float32")
-    ids = loaded.tokenizer(prompt + answer, return_tensors="pt")["input_ids"]
-    with torch.no_grad():
-        log_p = loaded.model(ids).logits.log_softmax(dim=-1)[0]
-    return sum(float(log_p[-1 - k, ids[0, -k]]) for k in range(1, len(answer) + 1))
 
 
 @pytest.mark.parametrize("chat", [[], [{"role": "user"}], ["hello"]])
@@ -215,7 +232,7 @@ def test_a_model_without_chat_template_says_so(empty_cache, tmp_path):
         LocalChatModel(base, temperature=-1)
 
 
-def test_embedder_and_talker_share_the_weights(tiny, chat_model):
+def test_embedder_and_chat_model_share_the_weights(tiny, chat_model):
     embedder = Embedder(tiny, dtype="float32")
     assert embedder._language_model() is chat_model._language_model()
 
@@ -254,7 +271,7 @@ def test_a_list_may_say_the_same_thing_many_times(chat_model):
     assert json.loads(reply.text) == [7] * 20
 
 
-def test_what_is_not_whole_is_no_reply(chat_model):
+def test_what_is_not_whole_or_not_valid_is_no_reply(chat_model):
     with pytest.raises(ReplyError, match=r"tiny.*cut at max_new_tokens"):
         chat_model.generate(CHAT, schema=WISH, max_new_tokens=12)
     stop = threading.Event()
@@ -262,9 +279,7 @@ def test_what_is_not_whole_is_no_reply(chat_model):
     with pytest.raises(ReplyError, match=r"empty.*stopped before its end"):
         chat_model.generate(CHAT, schema=WISH, stop=stop)
     assert chat_model.usage.calls == 2
-
-
-def test_what_cannot_be_enforced_is_still_checked(chat_model):
+    # what cannot be enforced is still checked
     bounded = {"type": "array", "items": {"enum": [7]}, "minItems": 2, "maxItems": 2}
     with pytest.raises(ReplyError, match="non-unique"):
         chat_model.generate(CHAT, schema={**bounded, "uniqueItems": True})
@@ -278,5 +293,20 @@ def test_a_schema_that_is_none_is_refused_before_anything_is_written(chat_model)
     assert chat_model.usage.calls == 0
 
 
-def test_it_can_score(chat_model):
-    assert isinstance(chat_model, Scorer)
+def test_smollm2_streams_a_reply_and_repeats_it_exactly(model_dir):
+    smollm2, pieces = LocalChatModel(), []
+    chat = [{"role": "user", "content": "What is the capital of France?"}]
+    reply = smollm2.generate(chat, max_new_tokens=12, stream=pieces.append)
+    assert "Paris" in reply.text and reply.text == "".join(pieces)
+    assert reply.model == "SmolLM2-135M-Instruct" and "<|" not in reply.text
+    assert smollm2.generate(chat, max_new_tokens=12).text == reply.text
+    scores = smollm2.score("The opposite of hot is", [" cold", " green", " a banana"])
+    assert scores[0] > max(scores[1:]) and max(scores) < 0
+
+
+def test_smollm2_writes_json_of_a_schema(model_dir):
+    wish = "Extract genre, years, sure and evidence as JSON: 'a comedy from the eighties'"
+    chat = [{"role": "user", "content": wish}]
+    reply = LocalChatModel().generate(chat, schema=WISH, max_new_tokens=80)
+    assert list(json.loads(reply.text)) == WISH["required"]
+    assert reply.finish == "end" and reply.completion_tokens < 80
