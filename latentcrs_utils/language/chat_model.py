@@ -1,8 +1,8 @@
-"""The ChatModel: what every language model that writes can do, whatever stands behind it.
+"""What every language model that writes can do, whatever is behind it.
 
-Behind it stands a model on this machine (`local_talker.LocalChatModel`), one that answers at an
-address (`endpoint.EndpointChatModel`), or a list of prepared replies (`ScriptedChatModel`). It is
-kept apart from the Embedder: changing the ChatModel needs no training.
+It is a model on this machine (`local_chat_model`), one that answers at an address
+(`endpoint_chat_model`), or a list of prepared replies (`ScriptedChatModel`). It is kept apart from
+the Embedder: changing the ChatModel needs no training.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 from latentcrs_utils.errors import ConfigError, MessageError
 from latentcrs_utils.language.structured_output import check_schema, require_valid
 
 Message = dict[str, str]
 Finish = Literal["end", "length", "stopped", "repetition", "cut"]
+# a prompt (plain text, or messages whose reply begins with a continuation) and C continuations ->
+# the log-likelihood of each of them, in nats
+Score = Callable[[str | Sequence[Message], Sequence[str]], list[float]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Reply:
 
 @dataclass
 class Usage:
-    """Token bill of a ChatModel.
+    """The tokens that a ChatModel has read and written.
 
     Attributes:
         calls: replies so far, those included that were not the JSON asked for.
@@ -62,7 +65,7 @@ class Usage:
     uncounted: int = 0
 
     def add(self, n_read: int, n_written: int, seconds: float, counted: bool = True) -> None:
-        """Put one more call on the bill; several threads may do so."""
+        """Count one more call; several threads may do so."""
         with _adding:
             self.calls += 1
             self.prompt_tokens += n_read
@@ -79,11 +82,16 @@ class ChatModel(Protocol):
 
     Attributes:
         name: the model, as shown on screen.
-        usage: the token bill so far.
+        usage: the tokens so far.
     """
 
     name: str
     usage: Usage
+
+    @property
+    def score(self) -> Score | None:
+        """Tells how likely given words are, where the back end can; else None."""
+        ...
 
     def generate(
         self,
@@ -106,24 +114,10 @@ class ChatModel(Protocol):
             stop: set it, from any thread, to end the reply where it is.
 
         Raises:
-            ReplyError: the reply is no JSON that fits the schema, be it that the model erred or
-                that it was stopped or cut before the end.
+            ReplyError: the reply is no JSON that fits the schema, because the model erred or
+                because it was stopped or cut before the end.
             ConfigError: the schema is none, or one that the back end cannot keep to.
             MessageError: malformed messages, or more than the model can read.
-        """
-        ...
-
-
-@runtime_checkable
-class Scorer(Protocol):
-    """A ChatModel that also tells how likely given words are; ask with ``isinstance``."""
-
-    def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> list[float]:
-        """Log-likelihood of each continuation of one prompt, in nats.
-
-        Args:
-            prompt: plain text, or chat messages (then a continuation begins the reply).
-            continuations: C non-empty texts.
         """
         ...
 
@@ -149,14 +143,15 @@ class ScriptedChatModel:
     Attributes:
         asked: the messages of every call so far.
         schemas: the schema of every call so far, None where there was none.
-        usage: the bill so far, a word counting as a token.
+        usage: the tokens so far, a word counting as a token.
     """
 
     name = "scripted"
+    score = None
 
     def __init__(self, replies: Sequence[str | Exception]):
         if not replies:
-            raise ConfigError("A ScriptedTalker needs at least one reply.")
+            raise ConfigError("A ScriptedChatModel needs at least one reply.")
         self.replies = list(replies)
         self.asked: list[list[Message]] = []
         self.schemas: list[Mapping[str, Any] | None] = []

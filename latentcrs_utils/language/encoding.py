@@ -6,18 +6,28 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+import polars as pl
 import torch
 
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.language.embedder import Embedder
 
-if TYPE_CHECKING:
-    from latentcrs_utils.simulation.utterances import Utterances
-
 # a coordinate that hardly moves over the training texts carries nothing: it is not blown up
 _SMALLEST_SCALE = 1e-3
+
+
+class UtteranceTable(Protocol):
+    """A table of texts, one row an utterance history x^u; what the simulator makes is one.
+
+    Its ``frame`` has the columns split, user, cut, target and text.
+    """
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The table."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +46,7 @@ class Language:
         embedder: makes the vectors.
     """
 
-    utterances: Utterances
+    utterances: UtteranceTable
     x: torch.Tensor = field(repr=False)
     mean: torch.Tensor = field(repr=False)
     scale: torch.Tensor = field(repr=False)
@@ -71,7 +81,7 @@ class Language:
 
 
 def embed(
-    utterances: Utterances, *, embedder: Embedder | None = None, progress: bool | None = None
+    utterances: UtteranceTable, *, embedder: Embedder | None = None, progress: bool | None = None
 ) -> Language:
     """Embed all utterances, each distinct text once, and standardise them.
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from latentcrs_utils.language import endpoint_chat_model as endpoint_call
 from latentcrs_utils.language.models import find_model, load_language_model
 from latentcrs_utils.support.artifacts import cache_dir
 from tests.browser.servers import free_port, serving
@@ -36,7 +35,6 @@ def server(running_server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> ChatS
     for memory in ("plan", "asked", "headers", "times"):
         getattr(running_server, memory).clear()
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.05)
-    monkeypatch.setattr(endpoint_call, "_FIRST_PAUSE", 0.05)
     monkeypatch.setenv("TEST_KEY", KEY)
     return running_server
 

@@ -68,13 +68,12 @@ def test_token_bill_counts_reading_apart_from_computing(tiny_embedder):
     tiny_embedder.embed(TEXTS)
     # a byte is a token in the tiny tokenizer
     expected = sum(len(PROMPT.format(text=text)) for text in set(TEXTS))
-    usage = tiny_embedder.last_tokens
+    usage = tiny_embedder.tokens
     assert (usage.texts, usage.distinct, usage.tokens) == (4, 3, expected)
     assert (usage.computed_texts, usage.computed_tokens) == (3, expected)
     tiny_embedder.embed(TEXTS[:1])
-    assert tiny_embedder.last_tokens.tokens == len(PROMPT.format(text="funny"))
-    assert tiny_embedder.last_tokens.computed_tokens == 0
-    assert tiny_embedder.tokens.texts == 5 and tiny_embedder.tokens.computed_texts == 3
+    assert usage.tokens == expected + len(PROMPT.format(text="funny"))
+    assert (usage.texts, usage.computed_texts, usage.computed_tokens) == (5, 3, expected)
 
 
 def test_known_texts_need_no_weights(tiny, tiny_embedder, monkeypatch):

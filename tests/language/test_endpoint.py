@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from latentcrs_utils.errors import ConfigError, MessageError, ReplyError
-from latentcrs_utils.language.chat_model import Scorer, Usage
+from latentcrs_utils.language.chat_model import Usage
 from latentcrs_utils.language.endpoint_chat_model import EndpointChatModel
 
 from . import chat_server as does
@@ -42,7 +42,7 @@ def test_a_reply_its_bill_and_what_was_sent(server):
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"
     assert chat_model.generate(CHAT, max_new_tokens=2).finish == "length"
     assert chat_model.usage == Usage(2, 8, 9, chat_model.usage.seconds)
-    assert not isinstance(chat_model, Scorer)
+    assert chat_model.score is None
 
 
 def test_pieces_add_up_and_the_last_one_brings_the_bill(server):

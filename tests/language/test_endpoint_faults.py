@@ -52,7 +52,6 @@ def test_a_stream_that_breaks_before_its_first_word_is_asked_for_again(server, b
     pieces: list[str] = []
     reply = chat_model_for(server, timeout=1).generate(CHAT, stream=pieces.append)
     assert reply.text == server.says == "".join(pieces) and len(server.asked) == 2
-    assert server.times[1] - server.times[0] > 0.05
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from latentcrs_utils.errors import ConfigError, ReplyError
-from latentcrs_utils.language.chat_model import Scorer, ScriptedChatModel, Usage
+from latentcrs_utils.language.chat_model import ScriptedChatModel, Usage
 
 CHAT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Something funny"}]
 GENRE = {
@@ -17,7 +17,7 @@ GENRE = {
 }
 
 
-def test_scripted_talker_says_its_lines():
+def test_it_says_its_lines():
     scripted, pieces = ScriptedChatModel(["one two three", ValueError("broken")]), []
     reply = scripted.generate(CHAT, stream=pieces.append)
     assert reply.text == "one two three" == "".join(pieces)
@@ -30,7 +30,7 @@ def test_scripted_talker_says_its_lines():
     stop = threading.Event()
     stop.set()
     assert ScriptedChatModel(["never"]).generate(CHAT, stop=stop).finish == "stopped"
-    assert not isinstance(scripted, Scorer)
+    assert scripted.score is None
 
 
 def test_scripted_replies_are_held_to_the_schema():

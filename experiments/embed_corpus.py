@@ -1,0 +1,58 @@
+"""``python -m experiments.embed_corpus``: embed what the simulated users of a data set say.
+
+In several processes: ``torchrun --nproc_per_node 2 -m experiments.embed_corpus --data ml-1m``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from latentcrs_utils.data.loading import load_dataset
+from latentcrs_utils.language.embedder import Embedder
+from latentcrs_utils.language.models import DEFAULT_MODEL
+from latentcrs_utils.simulation.utterances import simulate_utterances
+from latentcrs_utils.support.processes import Processes, run_command
+
+
+def run(options: argparse.Namespace, processes: Processes) -> None:
+    """Simulate the utterances and embed each distinct one that the cache does not have."""
+    # one downloads and prepares, the others then find it done
+    data = processes.main_first(lambda: load_dataset(options.data))
+    texts = simulate_utterances(data, seed=options.seed).texts
+    if processes.is_main:
+        plural = "es" if processes.count > 1 else ""
+        print(
+            f"{len(set(texts)):,} distinct texts of {data.name}, {processes.count} process{plural}"
+        )
+    embedder = Embedder(options.model, dtype=options.dtype, batch_size=options.batch_size)
+    embedder.embed(texts)
+    usage = embedder.tokens
+    if processes.is_main:
+        print(
+            f"{embedder.name}: {usage.computed_texts:,} texts computed ({usage.computed_tokens:,} "
+            f"tokens), {usage.distinct - usage.computed_texts:,} were known; {usage.seconds:.1f} s"
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.embed_corpus",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--data", default="ml-100k", help="name of a data set; default: ml-100k")
+    add("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
+    add("--dtype", default="auto", help="auto, float32 or bfloat16; default: auto")
+    add("--batch-size", type=int, default=32, help="texts a pass; default: 32")
+    add("--seed", type=int, default=0, help="of the utterances; default: 0")
+    add("--expect-processes", type=int, metavar="N", help="stop unless there are N")
+    options = parser.parse_args(arguments)
+    return run_command(lambda processes: run(options, processes), expected=options.expect_processes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
