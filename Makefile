@@ -89,13 +89,22 @@ bench: $(STAMP)  ## the speed of every stage against its floor and others' code,
 	$(PY) -m benchmarks
 	$(PY) tools/readme.py
 
-# Every record names the command that made it.
-DIALOGUES := multi_turn seeds multi_turn_variants cold_start extraction reranking
+# A run that is stopped goes on where it was: dialogues and answers are kept in the cache.
+MULTI_TURN := $(PY) -m experiments.multi_turn --data ml-100k --logs data/cache/dialogues
+BOTH       := 'LatentCRS+' 'LatentCRS+ F'
+RIVALS     := 'backbone + lexicon filter' 'fusion without intents'
 dialogues: $(STAMP)  ## the tables of whole dialogues again, recorded and put into the README (hours)
-	@for record in $(DIALOGUES); do \
-	  command=$$($(PY) -c "import json; print(json.load(open('results/$${record}_ml-100k.json'))['command'])") || exit 1; \
-	  echo "$$command"; eval "$(PY) $${command#python }" || exit 1; \
-	done
+	$(MULTI_TURN) --level plain paraphrased 'by example' vague --record results/multi_turn_ml-100k.json
+	$(MULTI_TURN) --users 400 --level plain --systems $(RIVALS) $(BOTH) --seeds 0 1 2 \
+	  --record results/seeds_ml-100k.json
+	$(MULTI_TURN) --users 80 --difficulty normal picky --level plain --batch 16 \
+	  --systems $(RIVALS) $(BOTH) 'LatentCRS+ V' --record results/multi_turn_variants_ml-100k.json
+	$(MULTI_TURN) --users 250 --level plain --known 0 1 2 5 10 20 all \
+	  --systems 'backbone alone' 'fusion without intents' $(BOTH) --record results/cold_start_ml-100k.json
+	$(PY) -m experiments.extraction --n 50 --answers data/cache/answers.jsonl \
+	  --record results/extraction_ml-100k.json
+	$(PY) -m experiments.reranking --test-users 25 --answers data/cache/likelihoods.jsonl \
+	  --record results/reranking_ml-100k.json
 	$(PY) tools/readme.py
 
 doctor:  ## check the installation; says what to do where something is wrong

@@ -9,7 +9,6 @@ import torch
 from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.em.trainer import e_pass, m_pass
 
 from .measure import compare, peak_bytes
 from .naive_em import naive_batch
@@ -32,9 +31,9 @@ def against_naive_em(
     Ours has the histories' S at hand; what encoding them once cost is a part of its seconds:
     spread over all the epochs of Algorithm 1, as it is in a fit.
     """
-    trainer, instances = em_trainer(data, K, residual=residual), em_instances(data, 5)
+    few = em_instances(data, 5).take(torch.arange(n_batches * batch_size))
+    trainer = em_trainer(data, few, K, residual=residual)
     config = trainer.config
-    few = instances.take(torch.arange(n_batches * batch_size))
     padded = torch.from_numpy(few.histories.pad(BackboneConfig().max_length))
     encoder = SASRec(data.n_items, BackboneConfig()).eval().requires_grad_(False)
 
@@ -43,8 +42,8 @@ def against_naive_em(
             naive_batch(trainer, encoder, padded[part], few.x[part], few.targets[part])
 
     def ours() -> None:
-        e_pass(trainer, few)
-        m_pass(trainer, few)
+        trainer.e_pass()
+        trainer.m_pass()
 
     def encode() -> None:
         with torch.no_grad():

@@ -37,7 +37,7 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import Instances, item_vectors
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel, Residual
-from latentcrs_utils.em.trainer import EMTrainer, e_pass, m_pass
+from latentcrs_utils.em.trainer import EMTrainer
 from latentcrs_utils.evaluation.one_turn import EvalSet, Scorer, evaluate
 from latentcrs_utils.evaluation.recording import provenance, write_record
 from latentcrs_utils.intents import Anchors, count_items, describe_anchor, k_means, name_anchors
@@ -96,7 +96,6 @@ def random_model(data: Dataset, *, residual: bool, config: EMConfig | None = Non
     generative = GenerativeModel(
         anchors.centroids, v, item_vectors(v, data), TEXT_WIDTH, residual=residual
     )
-    generative.residual_enabled = residual
     language: Any = SimpleNamespace(
         mean=torch.zeros(TEXT_WIDTH),
         encode=lambda texts, progress: _random(len(texts), TEXT_WIDTH, seed=len(texts[0])),
@@ -199,13 +198,12 @@ def em(data: Dataset, n_negatives: int | None) -> dict[str, Any]:
     model = random_model(data, residual=True, config=config)
     for module in (model.generative, model.inference):
         module.requires_grad_(True)
-    trainer = EMTrainer.start(model.generative, model.inference, config, seed=0)
     n = min(data.n_users, config.batch_size * (N_BATCHES if n_negatives else 2))
-    instances = _cases(data, n).instances
+    trainer = EMTrainer(model.generative, model.inference, config, _cases(data, n).instances)
 
     def epoch() -> None:
-        e_pass(trainer, instances)
-        m_pass(trainer, instances)
+        trainer.e_pass()
+        trainer.m_pass()
 
     clock, processor, _ = measured(epoch)
     return {"seconds": clock, "processor_seconds": processor, "n": n}

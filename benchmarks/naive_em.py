@@ -31,23 +31,18 @@ def log_item_for_each(
     Args:
         model: the generative model, form `mixture`.
         S: [B, d]; x: [B, d_x].
-        residual: add the residual to every item's score, where the model's residual speaks.
+        residual: add the residual to every item's score, where the model has one.
     """
     log_prior = torch.log_softmax(model.f(S, x, model.anchors), dim=-1)
     # every instance its own anchors [B, K, d], its own items, and its own table [B, K, V + 1]
     anchors = model.anchors.expand(len(S), -1, -1)
     items = model.v.expand(len(S), -1, -1)
     logits = model.g.W_j(anchors) @ model.g.W_v(items).transpose(1, 2)
-    if residual and speaks(model):
+    if residual and model.residual is not None:
         logits = logits + model.residual(S, x, model.v, model.c)[:, None, :]
     padding = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
     padding[0] = True
     return log_prior, torch.log_softmax(logits.masked_fill(padding, -torch.inf), dim=-1)
-
-
-def speaks(model: GenerativeModel) -> bool:
-    """Whether the model has a residual that takes part."""
-    return model.residual is not None and model.residual_enabled
 
 
 def of_targets(log_item: Tensor, targets: Tensor) -> Tensor:
@@ -62,7 +57,7 @@ def naive_m_loss(
     """L^M (Equation 9) of a batch, with q fixed and all items as candidates.
 
     Args:
-        trainer: both models; `em.algorithm.generative_loss` is the fast twin.
+        trainer: both models; `EMTrainer.m_loss` is the fast twin.
         encoder: the frozen backbone, in evaluation mode.
         padded: histories [B, L]; x: [B, d_x]; targets: [B].
     """
@@ -71,14 +66,14 @@ def naive_m_loss(
     log_prior, log_items = log_item_for_each(model, S, x, residual=True)
     log_item = of_targets(log_items, targets)
     recommendation = -losses.log_likelihood(log_prior, log_item).mean()
-    if speaks(model):
+    if model.residual is not None:
         _, of_intents = log_item_for_each(model, S, x, residual=False)
         alone = losses.log_likelihood(log_prior, of_targets(of_intents, targets))
         recommendation = recommendation - config.aux_intent_weight * alone.mean()
     with torch.no_grad():
         log_q = trainer.inference(S, model.anchors)
     return losses.m_step_loss(
-        losses.expected_item_loss(log_q.exp(), log_item),
+        losses.infonce(log_q.exp(), log_item),
         log_q,
         log_prior,
         recommendation,

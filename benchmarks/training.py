@@ -12,9 +12,9 @@ from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig, preset
 from latentcrs_utils.data.preprocess import random_cuts
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.em.instances import item_vectors
+from latentcrs_utils.em.instances import Instances, item_vectors
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
-from latentcrs_utils.em.trainer import EMTrainer, Instances, e_pass, m_pass
+from latentcrs_utils.em.trainer import EMTrainer
 
 from .measure import Measurement, against_matrix_products
 
@@ -73,7 +73,7 @@ def em_instances(data: Dataset, n_cuts: int) -> Instances:
     )
 
 
-def em_trainer(data: Dataset, K: int, *, residual: bool) -> EMTrainer:
+def em_trainer(data: Dataset, instances: Instances, K: int, *, residual: bool) -> EMTrainer:
     """Both models in the state of stage 3's first pass, with random vectors.
 
     The preset is that of ml-100k; the other presets' weights and rates change no cost.
@@ -94,20 +94,21 @@ def em_trainer(data: Dataset, K: int, *, residual: bool) -> EMTrainer:
             text_hidden=config.text_hidden,
             dropout=config.dropout,
         )
-        return EMTrainer.start(model, InferenceModel(WIDTH), config, seed=0)
+        return EMTrainer(model, InferenceModel(WIDTH), config, instances, seed=0)
 
 
 def em_epoch(
     data: Dataset, K: int, n_cuts: int, *, residual: bool, n_batches: int | None = None
 ) -> tuple[Callable[[], None], Instances]:
     """A function that runs one epoch of Algorithm 1's third stage, and its instances."""
-    trainer, instances = em_trainer(data, K, residual=residual), em_instances(data, n_cuts)
+    instances = em_instances(data, n_cuts)
     if n_batches is not None:
-        instances = instances.take(torch.arange(n_batches * trainer.config.batch_size))
+        instances = instances.take(torch.arange(n_batches * preset("ml-100k").em.batch_size))
+    trainer = em_trainer(data, instances, K, residual=residual)
 
     def epoch() -> None:
-        e_pass(trainer, instances)
-        m_pass(trainer, instances)
+        trainer.e_pass()
+        trainer.m_pass()
 
     return epoch, instances
 

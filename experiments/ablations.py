@@ -8,9 +8,7 @@ after each group, and `--only` renews one group and leaves the others.
 
 from __future__ import annotations
 
-import argparse
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,15 +37,14 @@ from experiments.variants import (
 from latentcrs_utils.config import preset
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.em.model import instances_of, rows_of
+from latentcrs_utils.em.instances import instances_of, rows_of
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, metric_values
-from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
+from latentcrs_utils.evaluation.recording import Command, rounded, sizes
 from latentcrs_utils.language.encoding import Language, embed
 from latentcrs_utils.simulation.utterances import simulate_utterances
 
 Say = Callable[[str], None]
-PACKAGES = ("torch", "transformers", "scikit-learn", "polars", "numpy")
 MEASURES = ("cold start", "calibration", "diversity", "wishes", "synthetic")
 
 
@@ -252,49 +249,40 @@ def run_group(name: str, bench: Bench) -> dict[str, Any]:
     return measured[name]()
 
 
-def record(path: Path, bench: Bench, done: dict[str, Any]) -> None:
-    """Write the groups in `done` over those that the record has; the others stay."""
-    seeds = " ".join(map(str, bench.seeds))
-    command = (
-        f"python -m experiments.ablations --data {bench.data.name} "
-        f"--seeds {seeds} --record {path.as_posix()}"
-    )
+def content(path: Path, bench: Bench, done: dict[str, Any]) -> dict[str, Any]:
+    """The groups in `done`, over those that the record at `path` has; the others stay."""
     before: dict[str, Any] = {}
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8")).get("groups", {})
-    order = [*groups(bench.data), *MEASURES]
     kept = before | rounded(done)
-    content = {
-        **provenance(command, PACKAGES),
-        "data": {
-            "name": bench.data.name, "users": bench.data.n_users, "items": bench.data.n_items,
-        },
+    return {
+        "data": sizes(bench.data),
         "language_model": bench.language.embedder.name,
-        "phrasing": "unseen", "masked": True, "seeds": bench.seeds,
-        "groups": {name: kept[name] for name in order if name in kept},
-    }  # fmt: skip
-    write_record(path, content)
+        "phrasing": "unseen",
+        "masked": True,
+        "seeds": bench.seeds,
+        "groups": {n: kept[n] for n in (*groups(bench.data), *MEASURES) if n in kept},
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run all groups, or those named, and record each when it is done."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.ablations", description=__doc__)
-    parser.add_argument("--data", default="ml-100k", help="default: ml-100k")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
-    parser.add_argument("--record", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--only", nargs="+", metavar="GROUP", help="run these groups alone")
-    options = parser.parse_args(arguments)
-    begun = time.perf_counter()
-
-    def say(text: str) -> None:
-        print(f"[{time.perf_counter() - begun:5.0f} s] {text}", flush=True)
-
+    command = Command("experiments.ablations", __doc__, seeds=True)
+    command.parser.add_argument("--only", nargs="+", metavar="GROUP", help="run these groups alone")
+    options = command.read(arguments)
+    if options.only:  # the record holds all groups, so its command is that of all
+        seeds = " ".join(map(str, options.seeds))
+        command.line = (
+            f"python -m experiments.ablations --data {options.data} "
+            f"--seeds {seeds} --record {options.record.as_posix()}"
+        )
     data = load_dataset(options.data)
     language = embed(simulate_utterances(data, seed=0))
-    bench = Bench(data, language, options.seeds, say)
+    bench = Bench(data, language, options.seeds, command.say)
     for name in options.only or [*groups(data), *MEASURES]:
-        say(f"group {name!r}")
-        record(options.record, bench, {name: run_group(name, bench)})
+        command.say(f"group {name!r}")
+        done = {name: run_group(name, bench)}
+        command.record(options.record, content(options.record, bench, done))
 
 
 if __name__ == "__main__":

@@ -6,11 +6,9 @@ the epoch of what is trained; the test items are looked at once, here.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,7 @@ from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.evaluation.metrics import bootstrap_interval
 from latentcrs_utils.evaluation.one_turn import METRICS, metric_values
-from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
+from latentcrs_utils.evaluation.recording import Command, rounded, sizes
 from latentcrs_utils.ranking import rank_of_target
 
 REFERENCE = "SASRec (softmax)"
@@ -136,28 +134,19 @@ def _difference(
     return {"difference": float(gaps.mean()), "difference_low": low, "difference_high": high}
 
 
-def record(
-    path: Path,
+def content(
     data: Dataset,
     runs: Mapping[str, Mapping[int, Run]],
     seconds: Mapping[str, float],
     seeds: Sequence[int],
-) -> None:
-    """Write the rows, what is not run yet, the first seed's learning curves, and what made them."""
+) -> dict[str, Any]:
+    """The rows, what is not run yet, and the learning curves of the first seed."""
     rows: list[dict[str, Any]] = rounded(summarise_runs(runs))
     for row in rows:
         if row["system"] in seconds:
             row["cpu_seconds_per_epoch"] = round(seconds[row["system"]], 1)
-    curves = {
-        system: [round(point["valid NDCG@20"], 4) for point in by_seed[seeds[0]].curve]
-        for system, by_seed in runs.items()
-        if system not in COUNTED and seeds[0] in by_seed
-    }
-    command = "python -m experiments.backbones --seeds "
-    command += f"{' '.join(map(str, seeds))} --record {path.as_posix()}"
-    content = {
-        **provenance(command, ("torch", "scikit-learn", "polars", "numpy")),
-        "data": {"name": data.name, "users": data.n_users, "items": data.n_items},
+    return {
+        "data": sizes(data),
         "seeds": list(seeds),
         "reference": REFERENCE,
         "rows": rows,
@@ -166,9 +155,12 @@ def record(
             for system in trained_systems(data.name)
             if (missing := [seed for seed in seeds if seed not in runs.get(system, {})])
         },
-        "valid_ndcg20": curves,
+        "valid_ndcg20": {
+            system: [point["valid NDCG@20"] for point in by_seed[seeds[0]].curve]
+            for system, by_seed in runs.items()
+            if system not in COUNTED and seeds[0] in by_seed
+        },
     }
-    write_record(path, content)
 
 
 def _jobs(systems: Sequence[str], seeds: Sequence[int]) -> Iterator[tuple[str, int]]:
@@ -179,10 +171,8 @@ def _jobs(systems: Sequence[str], seeds: Sequence[int]) -> Iterator[tuple[str, i
 
 def main(arguments: list[str] | None = None) -> None:
     """Train, test and record every system; after each run the record holds what is known."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.backbones", description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
-    parser.add_argument("--record", type=Path, required=True, help="JSON file to write")
-    options = parser.parse_args(arguments)
+    command = Command("experiments.backbones", __doc__, data=None, seeds=True)
+    options = command.read(arguments)
     data = load_dataset("ml-100k")
     systems = trained_systems(data.name)
     runs, seconds = counted_runs(data), {}
@@ -190,7 +180,7 @@ def main(arguments: list[str] | None = None) -> None:
         if system not in seconds:
             seconds[system] = cpu_seconds_per_epoch(data, systems[system])
         runs.setdefault(system, {})[seed] = run_trained(data, systems[system], seed)
-        record(options.record, data, runs, seconds, options.seeds)
+        command.record(options.record, content(data, runs, seconds, options.seeds))
         row = next(row for row in summarise_runs(runs) if row["system"] == system)
         print(f"{system}, seed {seed}: NDCG@20 {row['NDCG@20']:.4f} over {row['n_seeds']} seeds")
 

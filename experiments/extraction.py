@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from latentcrs_utils.constraints.constraint import Requirements, hard
+from latentcrs_utils.constraints.constraint import Constraint, Requirements
 from latentcrs_utils.constraints.extraction import (
     CombinedExtractor,
     Extractor,
@@ -162,15 +162,15 @@ def _read(file: Path, model: str) -> dict[str, dict[str, Any]]:
     return known
 
 
-Reader = Callable[[Sequence[str]], Iterable[str]]
-"""From the messages of a dialogue to the hard conditions that hold after the last one."""
+Reader = Callable[[Sequence[str]], Iterable[Constraint]]
+"""From the messages of a dialogue to the hard constraints that hold after the last one."""
 _N_RESAMPLES = 1_000
 _SAY_EVERY = 50
 
 
 def literally(lexicon: Lexicon = FILM_LEXICON) -> Reader:
     """Return the baseline: the lexicon on all messages joined, as `lexicon_filter` reads them."""
-    return lambda messages: extract(" ".join(messages), lexicon).conditions
+    return lambda messages: extract(" ".join(messages), lexicon).constraints
 
 
 def message_by_message(extractor: Extractor) -> Reader:
@@ -179,7 +179,7 @@ def message_by_message(extractor: Extractor) -> Reader:
     A message on which a language model fails adds nothing.
     """
 
-    def read(messages: Sequence[str]) -> tuple[str, ...]:
+    def read(messages: Sequence[str]) -> tuple[Constraint, ...]:
         known = Requirements()
         for message in messages:
             try:
@@ -187,7 +187,7 @@ def message_by_message(extractor: Extractor) -> Reader:
             except LatentCRSError:
                 continue
             known = known.then(found, message)
-        return known.conditions
+        return known.constraints
 
     return read
 
@@ -201,7 +201,7 @@ def extraction_report(
 ) -> pl.DataFrame:
     """Compare what is read out of utterances with the truth that the simulator recorded.
 
-    Only hard conditions count (genre, refused genre, time, platform, creator, price): a mood or a
+    Only hard constraints count (genre, refused genre, time, platform, creator, price): a mood or a
     likeness is no requirement, and whoever reads one into it is wrong.
 
     Args:
@@ -217,12 +217,13 @@ def extraction_report(
         counts behind them: n_true, n_found, n_hit.
     """
     by = list(by)
-    rows, read = [], dict[tuple[str, ...], set[str]]()
+    rows, read = [], dict[tuple[str, ...], set[Constraint]]()
     for row in track(utterances.frame.iter_rows(named=True), "Reading", len(utterances)):
         messages = tuple(row.get("turns") or [row["text"]])
         if messages not in read:
             read[messages] = set(reader(messages))
-        truth, found = hard(row["conditions"]), read[messages]
+        truth = {c for c in map(Constraint.parse, row["conditions"]) if c.hard}
+        found = read[messages]
         counts = {"n_true": len(truth), "n_found": len(found), "n_hit": len(truth & found)}
         rows.append({**{name: row[name] for name in by}, **counts})
         if len(rows) % _SAY_EVERY == 0:

@@ -16,7 +16,8 @@ from latentcrs_utils.behavior.pretraining import pretrain
 from latentcrs_utils.config import SimulatorConfig, preset
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.synthetic import synthetic_world
-from latentcrs_utils.em.model import LatentCRS, fit_em, instances_of, rows_of
+from latentcrs_utils.em.instances import instances_of, rows_of
+from latentcrs_utils.em.model import LatentCRS, fit_em
 from latentcrs_utils.evaluation.metrics import bootstrap_interval
 from latentcrs_utils.intents import find_anchors, training_cuts
 from latentcrs_utils.language.encoding import Language, embed

@@ -8,9 +8,7 @@ Amazon's files are each reader's own download: where they are absent, a line say
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -19,7 +17,7 @@ from latentcrs_utils.config import Filter
 from latentcrs_utils.data.loading import PAPER_TABLE_1, load_dataset, statistics
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import AssetError
-from latentcrs_utils.evaluation.recording import provenance, write_record
+from latentcrs_utils.evaluation.recording import Command
 
 RECORDED = ("ml-1m", "ml-latest-small", "ml-100k")
 WHERE_THERE = ("amazon-video-games", "amazon-cds")
@@ -49,10 +47,9 @@ def row(data: Dataset, filter: Filter) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Load every data set under both filters, record and print its row."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.table_1", description=__doc__)
-    parser.add_argument("--datasets", nargs="+", help="default: all that there are")
-    parser.add_argument("--record", type=Path, required=True, help="JSON file to write")
-    options = parser.parse_args(arguments)
+    command = Command("experiments.table_1", __doc__, data=None)
+    command.parser.add_argument("--datasets", nargs="+", help="default: all that there are")
+    options = command.read(arguments)
     names = list(options.datasets or RECORDED)
     rows = [both for name in names for both in _both(name)]
     for name in WHERE_THERE if options.datasets is None else ():
@@ -62,10 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{name}: no row. {absent}")
         else:
             names.append(name)
-    command = "python -m experiments.table_1 "
-    command += f"--datasets {' '.join(names)} --record {options.record.as_posix()}"
-    content = {**provenance(command, ("polars", "numpy")), "rows": rows}
-    write_record(options.record, content)
+    if options.datasets is None:  # those that were there
+        command.line += f" --datasets {' '.join(names)}"
+    command.record(options.record, {"rows": rows}, ("polars", "numpy"))
     for one in rows:
         print(
             "{data}, {filter}: {users:,} users, {items:,} items, {actions:,} actions".format(**one)

@@ -18,7 +18,8 @@ from torch import Tensor
 from latentcrs_utils.baselines.direct import fit_fusion, fit_text_alone
 from latentcrs_utils.behavior.pretraining import Backbone, pretrain
 from latentcrs_utils.config import ICLREC_AS_PUBLISHED, BackboneConfig, EMConfig, Preset, preset
-from latentcrs_utils.em.model import fit_em, instances_of, rows_of
+from latentcrs_utils.em.instances import instances_of, rows_of
+from latentcrs_utils.em.model import fit_em
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.metrics import bootstrap_interval
 from latentcrs_utils.evaluation.one_turn import LEVELS, METRICS, UNSEEN, EvalSet, metric_values

@@ -5,10 +5,9 @@ Also `make results`: the same table over several seeds, recorded for the README;
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from latentcrs_utils.evaluation.one_turn import Fitted
     from latentcrs_utils.language.encoding import Language
 
+Say = Callable[[str], None]
 CHECKOUT = Path(__file__).resolve().parent.parent
 DIALOGUE = (
     42,
@@ -28,30 +28,7 @@ DIALOGUE = (
 )
 
 
-class Steps:
-    """Says what comes next and how long it took; keeps a list of it.
-
-    Attributes:
-        taken: one row a finished step: step, seconds (wall clock), cpu_seconds (all threads).
-    """
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.taken: list[dict[str, Any]] = []
-        self._current: tuple[str, float, float] | None = None
-
-    def __call__(self, message: str) -> None:
-        """Print a line with the seconds since the start; what was said before is done."""
-        now, cpu = time.perf_counter(), time.process_time()
-        if self._current is not None:
-            step, began, cpu_began = self._current
-            seconds, cpu_seconds = round(now - began, 1), round(cpu - cpu_began, 1)
-            self.taken.append({"step": step, "seconds": seconds, "cpu_seconds": cpu_seconds})
-        self._current = message, now, cpu
-        print(f"[{now - self.started:5.0f} s] {message}", flush=True)
-
-
-def prepare(say: Steps, name: str = "ml-100k", tests: str = "all") -> tuple[Dataset, Language]:
+def prepare(say: Say, name: str = "ml-100k", tests: str = "all") -> tuple[Dataset, Language]:
     """Data, utterances and their embeddings: what all seeds share.
 
     Args:
@@ -80,7 +57,7 @@ def prepare(say: Steps, name: str = "ml-100k", tests: str = "all") -> tuple[Data
 
 
 def results(
-    data: Dataset, language: Language, seeds: list[int], say: Steps
+    data: Dataset, language: Language, seeds: list[int], say: Say
 ) -> tuple[Fitted, dict[str, pl.DataFrame]]:
     """Fit and rank for every seed.
 
@@ -89,7 +66,7 @@ def results(
         levels) and, where the utterances hold dialogues to test on, "by_turns" (after one to five
         messages, masked).
     """
-    from latentcrs_utils.em.model import rows_of
+    from latentcrs_utils.em.instances import rows_of
     from latentcrs_utils.evaluation.one_turn import (
         dialogue_cases,
         evaluate,
@@ -155,25 +132,18 @@ def print_dialogue(model: LatentCRS) -> None:
         print("        Intents: " + "; ".join(f"{name} {p:.0%}" for name, p in leaders) + "\n")
 
 
-def record(
-    path: Path,
-    summaries: dict[str, pl.DataFrame],
-    seeds: list[int],
+def content(
     data: Dataset,
     language: Language,
-    command: str,
+    seeds: list[int],
+    summaries: dict[str, pl.DataFrame],
     steps: list[dict[str, Any]],
-) -> None:
-    """Write the results with what made them: machine, versions, date, command, time of each step.
+) -> dict[str, Any]:
+    """The results as they are recorded; a step whose result was on disk took next to nothing."""
+    from latentcrs_utils.evaluation.recording import sizes
 
-    A step whose result was on disk already took next to nothing, and says so.
-    """
-    from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
-
-    packages = ("torch", "transformers", "scikit-learn", "polars", "numpy")
-    content = {
-        **provenance(command, packages),
-        "data": {"name": data.name, "users": data.n_users, "items": data.n_items},
+    return {
+        "data": sizes(data),
         "language_model": language.embedder.name,
         "texts": {
             "utterances": len(language.x),
@@ -181,12 +151,11 @@ def record(
         },
         "seeds": seeds,
         "steps": steps,
-        **{name: rounded(summary.to_dicts()) for name, summary in summaries.items()},
+        **{name: summary.to_dicts() for name, summary in summaries.items()},
     }
-    write_record(path, content)
 
 
-def execute_notebooks(say: Steps) -> None:
+def execute_notebooks(say: Say) -> None:
     """Execute the course in order and render it to build/; the committed notebooks stay as are."""
     script = CHECKOUT / "tools" / "notebooks.py"
     if not script.exists():
@@ -199,20 +168,18 @@ def execute_notebooks(say: Steps) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the course; returns the exit status."""
     from latentcrs_utils.errors import LatentCRSError
+    from latentcrs_utils.evaluation.recording import Command
 
-    parser = argparse.ArgumentParser(prog="python -m latentcrs_utils.run", description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
-    parser.add_argument("--data", default="ml-100k", help="a data set; default: ml-100k")
-    parser.add_argument(
+    command = Command("latentcrs_utils.run", __doc__, seeds=True, record=False)
+    add = command.parser.add_argument
+    add(
         "--tests",
         choices=("all", "unseen"),
         default="all",
         help="unseen: only single messages in phrasings that training never used",
     )
-    parser.add_argument("--no-notebooks", action="store_true", help="only the table and the talk")
-    parser.add_argument("--record", type=Path, help="write the results to this JSON file")
-    options = parser.parse_args(arguments)
-    say = Steps()
+    add("--no-notebooks", action="store_true", help="only the table and the talk")
+    options, say = command.read(arguments), command.say
     try:
         data, language = prepare(say, options.data, options.tests)
         fitted, summaries = results(data, language, options.seeds, say)
@@ -220,9 +187,9 @@ def main(arguments: list[str] | None = None) -> int:
             execute_notebooks(say)
         if options.record:
             say("Writing the results")
-            given = " ".join(sys.argv[1:] if arguments is None else arguments)
-            command = f"python -m latentcrs_utils.run {given}"
-            record(options.record, summaries, options.seeds, data, language, command, say.taken)
+            command.record(
+                options.record, content(data, language, options.seeds, summaries, command.steps)
+            )
         print_table(summaries["masked"], data.n_users)
         print_dialogue(fitted.latentcrs_plus)
     except LatentCRSError as error:

@@ -106,8 +106,8 @@ def chats() -> dict[str, Conversation]:
         chat.accept(chat.say(MESSAGES[0]).items[0].item)
         chat.reject(chat.say(MESSAGES[1]).items[1].item)
         chat.say(MESSAGES[2])
-        for condition in chat.requirements.conditions[:1]:
-            chat.withdraw(condition)
+        for constraint in chat.requirements.constraints[:1]:
+            chat.withdraw(constraint)
         talks[policy] = chat
     return talks
 
@@ -199,8 +199,8 @@ def transcripts() -> dict[str, Any]:
             "items": [item.item for item in turn.items],
             "titles": [item.label for item in turn.items],
             "scores": rounded(item.score for item in turn.items),
-            "misses": [list(item.misses) for item in turn.items],
-            "requirements": [f"{r.condition} ({r.evidence})" for r in turn.requirements],
+            "misses": [[*map(str, item.misses)] for item in turn.items],
+            "requirements": [f"{r.constraint} ({r.evidence})" for r in turn.requirements],
             "relaxed": list(turn.relaxed),
             "candidates": list(turn.candidates),
             "reranked": list(turn.reranked),
@@ -213,7 +213,7 @@ def transcripts() -> dict[str, Any]:
     return {
         policy: {
             "turns": [values(turn) for turn in chat.turns],
-            "requirements at the end": list(chat.requirements.conditions),
+            "requirements at the end": [*map(str, chat.requirements.constraints)],
             "intents at the end": {name: round(p, 3) for name, p in chat.intents(5).items()},
         }
         for policy, chat in chats().items()
@@ -238,7 +238,10 @@ def dialogues() -> dict[str, Any]:
             setting = Setting(level=level)
             held = converse(data_set(), name, systems[name], users, setting, progress=False)
             turns = [
-                [[[e.message, e.conditions, e.withdrawn], e.offered] for e in dialogue.exchanges]
+                [
+                    [[e.message, [*map(str, e.constraints)], [*map(str, e.withdrawn)]], e.offered]
+                    for e in dialogue.exchanges
+                ]
                 for dialogue in held
             ]
             found[f"{name}, {level}"] = {

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from latentcrs_utils.constraints.constraint import Requirements
+from latentcrs_utils.constraints.constraint import Constraint, Matcher, Requirements, matcher_for
 from latentcrs_utils.constraints.lexicon import extract, lexicon_for
-from latentcrs_utils.constraints.matching import Matcher, matcher_for
 from latentcrs_utils.data.sequences import Dataset
 
 
@@ -17,8 +16,8 @@ def _allowed(matcher: Matcher, wanted: Requirements) -> np.ndarray:
     facts = matcher.all_of(wanted.of("price")) & matcher.any_of(wanted.of("years"))
     facts &= matcher.any_of(wanted.of("platform")) & matcher.any_of(wanted.of("creator"))
     genres = wanted.of("genre")
-    facts &= matcher.all_of(genre for genre in genres if genre.refuses)
-    asked = [genre for genre in genres if not genre.refuses]
+    facts &= matcher.all_of(genre for genre in genres if genre.negated)
+    asked = [genre for genre in genres if not genre.negated]
     for combine in (matcher.all_of, matcher.any_of):
         allowed = facts & combine(asked)
         if allowed.any():
@@ -46,10 +45,10 @@ def lexicon_mask(data: Dataset, texts: Sequence[str]) -> np.ndarray:
         return np.zeros((0, data.n_items + 1), dtype=bool)
     matcher, lexicon = matcher_for(data), lexicon_for(data)
     mask = np.empty((len(texts), data.n_items + 1), dtype=bool)
-    rows: dict[tuple[str, ...], np.ndarray] = {}
+    rows: dict[tuple[Constraint, ...], np.ndarray] = {}
     for row, text in enumerate(texts):
         wanted = extract(text, lexicon)
-        if wanted.conditions not in rows:
-            rows[wanted.conditions] = _allowed(matcher, wanted)
-        mask[row] = rows[wanted.conditions]
+        if wanted.constraints not in rows:
+            rows[wanted.constraints] = _allowed(matcher, wanted)
+        mask[row] = rows[wanted.constraints]
     return mask

@@ -1,114 +1,174 @@
-"""Hard requirements: what the user insists on, each with the words that say so (Section 4.3).
+"""What a user may ask of an item, as a value, and whether an item satisfies it (Section 4.3).
 
-A requirement is one of the simulator's conditions (:mod:`.conditions`) that an item meets or does
-not: a genre asked for or refused, a time, and of a shop's catalogue platform, creator and price.
-Moods and likenesses are no requirements; they are left to the intents.
+A constraint is written ``slot=value``: ``genre=Comedy``, ``not genre=Horror``, ``decade=1980``,
+``era=1996-1998`` (a span of years), ``mood=light``, ``creator=Nintendo``,
+``platform=PlayStation 4``, ``price=20`` (less than 20 dollars); and, about an item of the user's
+own history, ``like=12``, ``older=12``, ``newer=12``, ``lighter=12``, ``darker=12``, ``similar=12``,
+``cheaper=12``, ``same creator=12`` (the value is an item id). ``liked=12`` names an item that the
+user liked but that has nothing in common with the target. Logs, tables and JSON files hold this
+form. A simulated user says constraints; the hard ones among them are what a filter can require
+of an item.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
+import numpy as np
+
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.errors import DataError
+from latentcrs_utils.simulation.items import MOODS, RELATIONS, Catalogue, Item, alike, relations
 from latentcrs_utils.simulation.phrasings import ERA_PARTS
 
 Source = Literal["lexicon", "model", "both"]
 Attribute = Literal["genre", "years", "platform", "creator", "price"]
 ATTRIBUTES: dict[str, Attribute] = {
-    "genre": "genre", "not genre": "genre", "decade": "years", "era": "years",
-    "platform": "platform", "creator": "creator", "price": "price",
+    "genre": "genre", "decade": "years", "era": "years", "platform": "platform",
+    "creator": "creator", "price": "price",
 }  # fmt: skip
-"""Kind of condition -> the attribute of an item that it is about; other kinds are not hard."""
+"""Slot -> attribute of an item that a filter can hold it to; the other slots are not hard."""
+PERSONAL = ("like", "liked", *RELATIONS)
+"""Slots that name an item of one user's history."""
+_SLOTS = frozenset({*ATTRIBUTES, "mood", *PERSONAL})
 FIRST_YEAR, LAST_YEAR = 0, 9999
 """Ends of an open span: ``era=0-1979`` is before 1980, ``era=1990-9999`` is 1990 or later."""
 
-_ALSO = re.compile(r"\b(?:or|also)\b(?:\W+\w+){0,3}\W*$", re.I)
-_CHANGED = re.compile(
-    r"\b(?:instead(?! of)|actually|(?:on )?second thoughts?|chang\w+ my mind|scratch that|forget"
-    r"|never ?mind|i'd rather)\b",
-    re.I,
-)
 
+@dataclass(frozen=True)
+class Constraint:
+    """One thing that a user may ask of an item.
 
-def is_hard(condition: str) -> bool:
-    """Say whether a condition is one that a filter can hold items to."""
-    return condition.partition("=")[0] in ATTRIBUTES
+    Attributes:
+        slot: what it is about, such as ``genre``.
+        value: what is asked for, such as ``Comedy``.
+        negated: whether it is refused instead.
 
+    Raises:
+        DataError: there is no such slot.
+    """
 
-def hard(conditions: Iterable[str]) -> set[str]:
-    """Keep the hard ones of some conditions: genres, times, facts; not moods or likenesses."""
-    return {condition for condition in conditions if is_hard(condition)}
+    slot: str
+    value: str
+    negated: bool = False
 
+    def __post_init__(self) -> None:
+        if self.slot not in _SLOTS:
+            raise DataError(f"There is no constraint on {self.slot!r} (in {str(self)!r}).")
 
-def label(condition: str) -> str:
-    """Words for a hard condition: "Comedy", "no Horror", "the 1980s", "under $20"."""
-    kind, _, value = condition.partition("=")
-    if kind == "not genre":
-        return f"no {value}"
-    if kind == "decade":
-        return f"the {value}s"
-    if kind == "era":
-        return _span_label(value)
-    return {"platform": f"for {value}", "creator": f"by {value}", "price": f"under ${value}"}.get(
-        kind, value
-    )
+    @classmethod
+    def parse(cls, text: str) -> Constraint:
+        """Return the constraint that ``text`` writes, e.g. ``not genre=Horror``.
 
+        Raises:
+            DataError: there is no such slot.
+        """
+        slot, _, value = text.partition("=")
+        return cls(slot.removeprefix("not "), value, slot.startswith("not "))
 
-def _span_label(value: str) -> str:
-    if value in ERA_PARTS:
-        return f"the {ERA_PARTS[value]} 1990s"
-    first, last = (int(year) for year in value.split("-"))
-    if first == FIRST_YEAR:
-        return f"before {last + 1}"
-    if last == LAST_YEAR:
-        return f"{first} or later"
-    return str(first) if first == last else f"{first} to {last}"
+    def __str__(self) -> str:
+        return f"{'not ' if self.negated else ''}{self.slot}={self.value}"
+
+    @property
+    def opposite(self) -> Constraint:
+        """The constraint that is true where this one is false."""
+        return Constraint(self.slot, self.value, not self.negated)
+
+    @property
+    def item(self) -> int:
+        """Id of the item that a constraint such as ``like=12`` names."""
+        return int(self.value)
+
+    @property
+    def hard(self) -> bool:
+        """Whether a filter can hold items to it."""
+        return self.slot in ATTRIBUTES
+
+    @property
+    def attribute(self) -> Attribute | None:
+        """Which attribute of an item it is about; None if it is not hard."""
+        return ATTRIBUTES.get(self.slot)
+
+    @property
+    def years(self) -> tuple[int, int]:
+        """First and last year of a decade or an era, both included."""
+        if self.slot == "decade":
+            return int(self.value), int(self.value) + 9
+        first, last = self.value.split("-")
+        return int(first), int(last)
+
+    @property
+    def label(self) -> str:
+        """Words for a hard constraint: "Comedy", "no Horror", "the 1980s", "under $20"."""
+        words = {
+            "decade": f"the {self.value}s", "platform": f"for {self.value}",
+            "creator": f"by {self.value}", "price": f"under ${self.value}",
+        }.get(self.slot, self.value)  # fmt: skip
+        if self.slot == "era":
+            first, last = self.years
+            if self.value in ERA_PARTS:
+                words = f"the {ERA_PARTS[self.value]} 1990s"
+            elif first == FIRST_YEAR:
+                words = f"before {last + 1}"
+            elif last == LAST_YEAR:
+                words = f"{first} or later"
+            else:
+                words = str(first) if first == last else f"{first} to {last}"
+        return f"no {words}" if self.negated else words
+
+    def satisfies(self, item: Item, items: Sequence[Item] = ()) -> bool:
+        """Say whether the constraint is true of an item.
+
+        An attribute that is not known (no year, no price) has no value, so it is false that the
+        item has the one asked for. ``like`` asks for something in common (:func:`.items.alike`);
+        ``liked`` says nothing about the item and is always true.
+
+        Args:
+            item: of the catalogue.
+            items: the catalogue by id, for constraints that name an item.
+
+        Raises:
+            DataError: there is no such mood.
+        """
+        return self._matches(item, items) != self.negated
+
+    def _matches(self, item: Item, items: Sequence[Item]) -> bool:
+        slot, value = self.slot, self.value
+        if slot == "genre":
+            return value in item.genres
+        if slot in ("decade", "era"):
+            first, last = self.years
+            return item.year is not None and first <= item.year <= last
+        if slot in ("creator", "platform"):
+            return getattr(item, slot) == value
+        if slot == "price":
+            return item.price is not None and item.price < float(value)
+        if slot == "mood":
+            if value not in MOODS:
+                raise DataError(f"There is no mood {value!r} (in {str(self)!r}).")
+            return MOODS[value](item)
+        if slot == "like":
+            return alike(items[self.item], item)
+        return slot == "liked" or slot in relations(items[self.item], item)
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """One hard requirement.
+    """A hard constraint that a user insists on, and the words that say so.
 
     Attributes:
-        condition: in the simulator's notation, such as ``not genre=Horror``.
-        evidence: the user's own words that say so.
+        constraint: what an item must satisfy.
+        evidence: the user's own words.
         source: who found it: the lexicon, a language model, or both.
     """
 
-    condition: str
+    constraint: Constraint
     evidence: str = ""
     source: Source = "lexicon"
-
-    @property
-    def value(self) -> str:
-        """What stands behind the equals sign."""
-        return self.condition.partition("=")[2]
-
-    @property
-    def attribute(self) -> Attribute:
-        """Which attribute of an item it is about."""
-        return ATTRIBUTES[self.condition.partition("=")[0]]
-
-    @property
-    def refuses(self) -> bool:
-        """Whether it keeps items out that have the value."""
-        return self.condition.startswith("not ")
-
-    @property
-    def label(self) -> str:
-        """Words for it, such as stand on a button: "Comedy", "no Horror", "the 1980s"."""
-        return label(self.condition)
-
-    @property
-    def years(self) -> tuple[int, int]:
-        """First and last year of a time, both included."""
-        if self.condition.startswith("decade="):
-            return int(self.value), int(self.value) + 9
-        first, last = self.value.split("-")
-        return int(first), int(last)
 
 
 @dataclass(frozen=True)
@@ -119,7 +179,7 @@ class Requirements:
     for one of the platforms, by one of the creators, and below the price.
 
     Attributes:
-        found: one a condition, in the order in which they were said.
+        found: one for each constraint, in the order in which they were said.
     """
 
     found: tuple[Requirement, ...] = ()
@@ -134,50 +194,32 @@ class Requirements:
         return iter(self.found)
 
     @cached_property
-    def conditions(self) -> tuple[str, ...]:
-        """The requirements in the simulator's notation, sorted."""
-        return tuple(sorted(requirement.condition for requirement in self.found))
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What is required, sorted by the written form."""
+        return tuple(sorted((r.constraint for r in self.found), key=str))
 
     @cached_property
     def genres(self) -> frozenset[str]:
         """Genres asked for."""
-        return self._values("genre")
+        return frozenset(c.value for c in self.of("genre") if not c.negated)
 
     @cached_property
     def not_genres(self) -> frozenset[str]:
         """Genres refused."""
-        return self._values("not genre")
+        return frozenset(c.value for c in self.of("genre") if c.negated)
 
     @cached_property
     def years(self) -> tuple[tuple[int, int], ...]:
         """Spans of years asked for, both ends included; an item must lie in one of them."""
-        return tuple(sorted({r.years for r in self.found if r.attribute == "years"}))
+        return tuple(sorted({c.years for c in self.of("years")}))
 
-    @cached_property
-    def platforms(self) -> frozenset[str]:
-        """Platforms asked for (shops only)."""
-        return self._values("platform")
+    def of(self, attribute: Attribute) -> list[Constraint]:
+        """Return the constraints on one attribute, in the order in which they were said."""
+        return [r.constraint for r in self.found if r.constraint.attribute == attribute]
 
-    @cached_property
-    def creators(self) -> frozenset[str]:
-        """Publishers, brands or artists asked for (shops only)."""
-        return self._values("creator")
-
-    @cached_property
-    def below(self) -> float | None:
-        """The price must be less than so many dollars; None: any (shops only)."""
-        return min((float(value) for value in self._values("price")), default=None)
-
-    def _values(self, kind: str) -> frozenset[str]:
-        return frozenset(r.value for r in self.found if r.condition == f"{kind}={r.value}")
-
-    def of(self, attribute: Attribute) -> tuple[Requirement, ...]:
-        """Return the requirements about one attribute."""
-        return tuple(r for r in self.found if r.attribute == attribute)
-
-    def without(self, condition: str) -> Requirements:
+    def without(self, constraint: Constraint) -> Requirements:
         """Return the requirements less one, which the user takes back."""
-        return Requirements(tuple(r for r in self.found if r.condition != condition))
+        return Requirements(tuple(r for r in self.found if r.constraint != constraint))
 
     def then(self, later: Requirements, message: str) -> Requirements:
         """Return what holds after a further message.
@@ -192,38 +234,40 @@ class Requirements:
             later: what was found in the message.
             message: its words.
         """
-        kept = {r.condition: r for r in self.found if not _overridden(r, later, message)}
+        kept = {
+            r.constraint: r for r in self.found if not _overridden(r.constraint, later, message)
+        }
         for new in later:
-            kept[new.condition] = _together(kept.get(new.condition), new)
+            old = kept.get(new.constraint)
+            both = old is not None and old.source != new.source
+            kept[new.constraint] = replace(new, source="both") if both else new
         return Requirements(tuple(kept.values()))
 
 
-def _overridden(old: Requirement, later: Requirements, message: str) -> bool:
-    """Say whether an earlier requirement ends with a message."""
-    same = later.of(old.attribute)
+_ALSO = re.compile(r"\b(?:or|also)\b(?:\W+\w+){0,3}\W*$", re.I)
+_CHANGED = re.compile(
+    r"\b(?:instead(?! of)|actually|(?:on )?second thoughts?|chang\w+ my mind|scratch that|forget"
+    r"|never ?mind|i'd rather)\b",
+    re.I,
+)
+
+
+def _overridden(old: Constraint, later: Requirements, message: str) -> bool:
+    """Say whether an earlier constraint ends with a message."""
+    same = [r for r in later if r.constraint.attribute == old.attribute]
     if old.attribute != "genre":
         adds = bool(same) and old.attribute != "price" and _adds(same[0], message)
         return bool(same) and not adds
-    contrary = f"genre={old.value}" if old.refuses else f"not genre={old.value}"
-    if any(new.condition == contrary for new in same):
+    if old.opposite in (r.constraint for r in same):
         return True
-    asks_anew = any(not new.refuses and not _adds(new, message) for new in same)
-    return not old.refuses and asks_anew and bool(_CHANGED.search(message.replace("’", "'")))
+    asks_anew = any(not r.constraint.negated and not _adds(r, message) for r in same)
+    return not old.negated and asks_anew and bool(_CHANGED.search(message.replace("’", "'")))
 
 
 def _adds(new: Requirement, message: str) -> bool:
-    """Say whether a requirement stands behind "or" or "also"."""
-    if not new.evidence:
-        return False
-    before, found, _ = message.partition(new.evidence)
+    """Say whether a requirement follows "or" or "also"."""
+    before, found, _ = message.partition(new.evidence) if new.evidence else ("", "", "")
     return bool(found and _ALSO.search(before))
-
-
-def _together(old: Requirement | None, new: Requirement) -> Requirement:
-    """One requirement said or found twice: the latest words; both sources, if they differ."""
-    if old is None or old.source == new.source:
-        return new
-    return replace(new, source="both")
 
 
 def combined(lexicon: Requirements, model: Requirements) -> Requirements:
@@ -232,11 +276,75 @@ def combined(lexicon: Requirements, model: Requirements) -> Requirements:
     The lexicon reads names of genres and words of refusal literally, so where the two contradict
     each other about a genre it prevails.
     """
-    refused_or_asked = lexicon.genres | lexicon.not_genres
-    found = {requirement.condition: requirement for requirement in lexicon}
+    found = {requirement.constraint: requirement for requirement in lexicon}
     for new in model:
-        if new.condition in found:
-            found[new.condition] = replace(found[new.condition], source="both")
-        elif new.attribute != "genre" or new.value not in refused_or_asked:
-            found[new.condition] = new
+        if new.constraint in found:
+            found[new.constraint] = replace(found[new.constraint], source="both")
+        elif new.constraint.opposite not in lexicon.constraints:
+            found[new.constraint] = new
     return Requirements(tuple(found.values()))
+
+
+# years and prices come from what users type; so many masks of a large catalogue stay small
+_N_KEPT = 1_024
+_COLUMN = {"genre": "genres", "decade": "year", "era": "year"}
+
+
+class Matcher:
+    """Answers for all items of a catalogue at once; every answer is computed once.
+
+    Attributes:
+        catalogue: the items.
+        items: true for every item, false for padding, bool [V + 1].
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self.items = np.arange(len(catalogue.films)) > 0
+        self._groups: dict[str, tuple[list[int], np.ndarray]] = {}
+        self._known: dict[Constraint, np.ndarray] = {}
+
+    def satisfying(self, constraint: Constraint) -> np.ndarray:
+        """Return the items of which a constraint is true, bool [V + 1]; never the padding.
+
+        Items that have the same value in the slot's column are looked at once.
+
+        Raises:
+            DataError: there is no such mood.
+        """
+        if constraint not in self._known:
+            if len(self._known) >= _N_KEPT:
+                self._known.clear()
+            films, (firsts, group) = self.catalogue.films, self._grouped(constraint.slot)
+            true = [constraint.satisfies(films[item], films) for item in firsts]
+            self._known[constraint] = self.items & np.array(true)[group]
+        return self._known[constraint]
+
+    def _grouped(self, slot: str) -> tuple[list[int], np.ndarray]:
+        """First item of each group that is alike to a slot, and the group of every item [V + 1]."""
+        column = _COLUMN.get(slot, slot if slot in ATTRIBUTES else "item")
+        if column not in self._groups:
+            first: dict[object, int] = {}
+            values = [getattr(film, column) for film in self.catalogue.films]
+            for item, value in enumerate(values):
+                first.setdefault(value, item)
+            number = {value: i for i, value in enumerate(first)}
+            group = np.array([number[value] for value in values])
+            self._groups[column] = list(first.values()), group
+        return self._groups[column]
+
+    def all_of(self, constraints: Iterable[Constraint]) -> np.ndarray:
+        """Items of which every constraint is true, bool [V + 1]; all items if there are none."""
+        masks = [self.satisfying(constraint) for constraint in constraints]
+        return np.logical_and.reduce(masks) if masks else self.items
+
+    def any_of(self, constraints: Iterable[Constraint]) -> np.ndarray:
+        """Items of which some constraint is true, bool [V + 1]; all items if there are none."""
+        masks = [self.satisfying(constraint) for constraint in constraints]
+        return np.logical_or.reduce(masks) if masks else self.items
+
+
+@lru_cache(maxsize=4)
+def matcher_for(data: Dataset) -> Matcher:
+    """Return the matcher of a data set, one for all conversations about it."""
+    return Matcher(Catalogue(data))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from rapidfuzz import fuzz
 from rapidfuzz.distance import DamerauLevenshtein
 
-from latentcrs_utils.constraints.constraint import Requirement, Requirements, combined
+from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements, combined
 from latentcrs_utils.constraints.lexicon import Mention, denial, extract, mentions
 from latentcrs_utils.constraints.vocabulary import Vocabulary, vocabulary_for
 from latentcrs_utils.data.sequences import Dataset
@@ -61,7 +61,7 @@ class Evidence:
         self._telling = _telling_words(vocabulary)
 
     def support(
-        self, message: str, words: str, condition: str, *, known: bool = True
+        self, message: str, words: str, wanted: Constraint, *, known: bool = True
     ) -> Requirement | None:
         """Return the requirement that the quoted words support, None if they support none.
 
@@ -72,7 +72,7 @@ class Evidence:
         Args:
             message: what the user said.
             words: what the model quotes of it.
-            condition: what the model says it means.
+            wanted: what the model says it means.
             known: the words must be known to mean the value, and a refusal needs a word of refusal;
                 without, it is enough that they stand in the message.
         """
@@ -80,20 +80,19 @@ class Evidence:
         plain = self.vocabulary.plain_words(message)
         if place is None or not _speaks(plain[slice(*place)]):
             return None
-        wanted = condition.removeprefix("not ")
-        found = self._named(plain, place, wanted) or self._told(plain, place, wanted)
+        asked = Constraint(wanted.slot, wanted.value)
+        found = self._named(plain, place, asked) or self._told(plain, place, asked)
         if found is None and not known:
-            found = _whole(plain, place, wanted)
-            if condition != wanted:
-                found = replace(found, refused=True)
-        if found is None or (condition != wanted and not found.refused):
+            found = _whole(plain, place, asked)
+            if wanted.negated:
+                found = replace(found, constraint=wanted)
+        if found is None or (wanted.negated and not found.constraint.negated):
             return None
-        if found.refused and not wanted.startswith("genre="):
+        if found.constraint.negated and wanted.slot != "genre":
             return None
-        said = f"not {found.condition}" if found.refused else found.condition
-        return Requirement(said, message[found.opening : found.end].strip(), "model")
+        return Requirement(found.constraint, message[found.opening : found.end].strip(), "model")
 
-    def _named(self, plain: str, place: tuple[int, int], wanted: str) -> Mention | None:
+    def _named(self, plain: str, place: tuple[int, int], wanted: Constraint) -> Mention | None:
         """The last name in the quotation, by the lexicon, of what is wanted."""
         found = [
             mention
@@ -102,21 +101,23 @@ class Evidence:
         ]
         return found[-1] if found else None
 
-    def _told(self, plain: str, place: tuple[int, int], wanted: str) -> Mention | None:
+    def _told(self, plain: str, place: tuple[int, int], wanted: Constraint) -> Mention | None:
         """The quotation as a mention, if a word in it tells the value, or it holds its name."""
         telling = self._telling.get(wanted, frozenset())
         for match in SPOKEN_WORD.finditer(plain, *place):
             if any(_is_one_of(word, telling) for word in distinctive_words(match.group())):
                 return _whole(plain, place, wanted, match.start())
-        name = tokens(wanted.partition("=")[2])
+        name = tokens(wanted.value)
         return _whole(plain, place, wanted) if _holds(tokens(plain[slice(*place)]), name) else None
 
 
-def _whole(plain: str, place: tuple[int, int], wanted: str, telling: int | None = None) -> Mention:
+def _whole(
+    plain: str, place: tuple[int, int], wanted: Constraint, telling: int | None = None
+) -> Mention:
     """A whole quotation as a mention, refused or not at the word that tells the value."""
     opening = denial(plain, place[0] if telling is None else telling)
     start = place[0] if opening is None else min(place[0], opening)
-    return Mention(wanted, opening is not None, *place, start)
+    return Mention(replace(wanted, negated=opening is not None), *place, start)
 
 
 def _speaks(text: str) -> bool:
@@ -161,14 +162,14 @@ def _lower(text: str) -> str:
     return "".join(low if len(low := c.lower()) == 1 else c for c in text.replace("’", "'"))
 
 
-def _same(mention: Mention, wanted: str) -> bool:
+def _same(mention: Mention, meant: Constraint) -> bool:
     """Say whether a name in the text is what the model means, or a better reading of it."""
-    named, meant = Requirement(mention.condition), Requirement(wanted)
+    named = mention.constraint
     if named.attribute != meant.attribute:
         return False
     if named.attribute == "years":
         return named.years[0] <= meant.years[1] and meant.years[0] <= named.years[1]
-    return named.attribute == "price" or mention.condition == wanted
+    return named.attribute == "price" or named.value == meant.value
 
 
 def _training(vocabulary: Vocabulary, *files: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
@@ -178,13 +179,12 @@ def _training(vocabulary: Vocabulary, *files: str) -> Iterator[tuple[tuple[str, 
             yield path, pools["train"]
 
 
-def _condition(file: str, key: str) -> str:
-    """The condition that an entry of the phrase book words."""
-    kind = _KINDS.get(file) or ("era" if "-" in key else "decade")
-    return f"{kind}={key}"
+def _condition(file: str, key: str) -> Constraint:
+    """The constraint that an entry of the phrase book words."""
+    return Constraint(_KINDS.get(file) or ("era" if "-" in key else "decade"), key)
 
 
-def _telling_words(vocabulary: Vocabulary) -> dict[str, frozenset[str]]:
+def _telling_words(vocabulary: Vocabulary) -> dict[Constraint, frozenset[str]]:
     """Words with which the training phrases name one value and no other of its attribute.
 
     Words that stand in the sentences around the values, or in hints at a mood, tell nothing.
@@ -195,18 +195,16 @@ def _telling_words(vocabulary: Vocabulary) -> dict[str, frozenset[str]]:
         for phrase in phrases
         for word in distinctive_words(_SLOT.sub(" ", phrase))
     }
-    words: dict[str, set[str]] = {}
+    words: dict[Constraint, set[str]] = {}
     for (file, key, *_), phrases in _training(vocabulary, "eras", *_KINDS):
         found = {word for phrase in phrases for word in distinctive_words(phrase) - idle}
         of_one = words.setdefault(_condition(file, key), set())
         of_one.update(word for word in found if len(word) >= _SHORTEST)
     used = Counter(
-        (Requirement(condition).attribute, word)
-        for condition, of_one in words.items()
-        for word in of_one
+        (condition.attribute, word) for condition, of_one in words.items() for word in of_one
     )
     return {
-        condition: frozenset(w for w in of_one if used[Requirement(condition).attribute, w] == 1)
+        condition: frozenset(w for w in of_one if used[condition.attribute, w] == 1)
         for condition, of_one in words.items()
     }
 
@@ -247,10 +245,10 @@ _SHOPS = {"films": "video store", "games": "game shop", "albums": "record shop"}
 
 @dataclass(frozen=True)
 class Proposal:
-    """One value that a language model gave: the words that it quotes, and the condition."""
+    """One value that a language model gave: the words that it quotes, and the constraint."""
 
     words: str
-    condition: str
+    constraint: Constraint
 
 
 @dataclass(frozen=True)
@@ -259,14 +257,14 @@ class Extraction:
 
     Attributes:
         requirements: what counts.
-        unsupported: conditions that the model gave and the evidence check did not let through.
+        unsupported: constraints that the model gave and the evidence check did not let through.
         failure: why the model's part is missing, in words to follow "because"; None if it is not.
         prompt_tokens, completion_tokens: the model's bill.
         counted: whether its tokens were counted; those of a failed model are not.
     """
 
     requirements: Requirements
-    unsupported: tuple[str, ...] = ()
+    unsupported: tuple[Constraint, ...] = ()
     failure: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -349,21 +347,21 @@ class ModelExtractor:
 
     def judge(
         self, message: str, proposals: Sequence[Proposal]
-    ) -> tuple[Requirements, tuple[str, ...]]:
+    ) -> tuple[Requirements, tuple[Constraint, ...]]:
         """Tell what counts among the values that a model gave, and what does not."""
         if self.check == "none":
-            taken = {p.condition: Requirement(p.condition, p.words, "model") for p in proposals}
+            taken = {p.constraint: Requirement(p.constraint, p.words, "model") for p in proposals}
             return Requirements(tuple(taken.values())), ()
-        found: dict[str, Requirement] = {}
+        found: dict[Constraint, Requirement] = {}
         unsupported = []
         for proposal in proposals:
             requirement = self._evidence.support(
-                message, proposal.words, proposal.condition, known=self.check == "known"
+                message, proposal.words, proposal.constraint, known=self.check == "known"
             )
             if requirement is None:
-                unsupported.append(proposal.condition)
+                unsupported.append(proposal.constraint)
             else:
-                found.setdefault(requirement.condition, requirement)
+                found.setdefault(requirement.constraint, requirement)
         return Requirements(tuple(found.values())), tuple(dict.fromkeys(unsupported))
 
 
@@ -442,8 +440,8 @@ def prompt(message: str, vocabulary: Vocabulary) -> list[Message]:
     """Return the chat that asks a model to fill in the form about one message."""
     # a model that is held to a schema is not always shown it
     values = "\n".join(
-        f"{name}: {', '.join(conditions)}"
-        for name, conditions in vocabulary.fields.items()
+        f"{name}: {', '.join(values)}"
+        for name, values in vocabulary.fields.items()
         if name != "not_genres"
     )
     system = INSTRUCTIONS.format(shop=_SHOPS[vocabulary.domain], values=values)
@@ -470,10 +468,10 @@ def read_form(text: str, vocabulary: Vocabulary) -> list[Proposal]:
 
 
 def _entries(form: dict[str, Any], vocabulary: Vocabulary) -> Iterator[Proposal]:
-    for name, conditions in vocabulary.fields.items():
+    for name, values in vocabulary.fields.items():
         entries = form.get(name)
         for entry in entries if isinstance(entries, list) else ():
             filled = entry if isinstance(entry, dict) else {}
             words, value = filled.get("words"), filled.get("value")
-            if isinstance(words, str) and isinstance(value, str) and value in conditions:
-                yield Proposal(words, conditions[value])
+            if isinstance(words, str) and isinstance(value, str) and value in values:
+                yield Proposal(words, values[value])

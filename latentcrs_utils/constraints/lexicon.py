@@ -15,7 +15,13 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from latentcrs_utils.constraints import lexicon as shop_lexicon
-from latentcrs_utils.constraints.constraint import FIRST_YEAR, LAST_YEAR, Requirement, Requirements
+from latentcrs_utils.constraints.constraint import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    Constraint,
+    Requirement,
+    Requirements,
+)
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.simulation.items import ERAS, films
 from latentcrs_utils.simulation.phrasings import DECADE_WORDS, Domain, domain_of
@@ -249,17 +255,15 @@ def lexicon_for(data: Dataset) -> Lexicon:
 
 @dataclass(frozen=True)
 class Mention:
-    """One place in a text where a condition is named.
+    """One place in a text where a constraint is named.
 
     Attributes:
-        condition: in the simulator's notation, as if it were asked for.
-        refused: whether it stands behind a word of refusal.
+        constraint: negated where it stands behind a word of refusal.
         start, end: the characters that name it.
         opening: where the words of refusal begin; ``start`` if there are none.
     """
 
-    condition: str
-    refused: bool
+    constraint: Constraint
     start: int
     end: int
     opening: int
@@ -275,11 +279,10 @@ def denial(text: str, start: int) -> int | None:
     return start - len(clause) + match.start() if match else None
 
 
-def _mention(text: str, condition: str, start: int, end: int) -> Mention:
+def _mention(text: str, slot: str, value: str, start: int, end: int) -> Mention:
     opening = denial(text, start)
-    return Mention(
-        condition, opening is not None, start, end, start if opening is None else opening
-    )
+    constraint = Constraint(slot, value, negated=opening is not None)
+    return Mention(constraint, start, end, start if opening is None else opening)
 
 
 def _decade(match: re.Match[str]) -> int:
@@ -290,12 +293,12 @@ def _decade(match: re.Match[str]) -> int:
     return 1900 + 10 * int(digit) if digit else _WORD_TO_DECADE[match["word"].lower()]
 
 
-def _time(text: str, match: re.Match[str], condition: str, first: int, last: int) -> Mention:
+def _time(text: str, match: re.Match[str], slot: str, value: str, first: int, last: int) -> Mention:
     """One time named in a text; "before", "since" and "after" open its span.
 
     What is not before a time is in it or after it, and the reverse.
     """
-    found = _mention(text, condition, *match.span())
+    found = _mention(text, slot, value, *match.span())
     before, after = (pattern.search(text[: match.start()]) for pattern in (_BEFORE, _AFTER))
     if not before and not after:
         return found
@@ -304,9 +307,9 @@ def _time(text: str, match: re.Match[str], condition: str, first: int, last: int
     else:
         border = first if after and after["since"] else last + 1
         spans = (border, LAST_YEAR), (FIRST_YEAR, border - 1)
-    first, last = spans[found.refused]
+    first, last = spans[found.constraint.negated]
     start = min((before or after or match).start(), found.opening)
-    return Mention(f"era={first}-{last}", False, start, match.end(), start)
+    return Mention(Constraint("era", f"{first}-{last}"), start, match.end(), start)
 
 
 def _times(text: str, lexicon: Lexicon) -> Iterator[Mention]:
@@ -316,9 +319,9 @@ def _times(text: str, lexicon: Lexicon) -> Iterator[Mention]:
         part = (match["part"] or "").split(" ")[0].split("-")[0].lower()
         if part and decade == 1990 and not lexicon.of_shop:
             first, last = ERAS[_PARTS[part]]
-            yield _time(text, match, f"era={_PARTS[part]}", first, last)
+            yield _time(text, match, "era", _PARTS[part], first, last)
         else:
-            yield _time(text, match, f"decade={decade}", decade, decade + 9)
+            yield _time(text, match, "decade", str(decade), decade, decade + 9)
     if lexicon.of_shop:
         return
     for match in _YEARS.finditer(text):
@@ -326,21 +329,21 @@ def _times(text: str, lexicon: Lexicon) -> Iterator[Mention]:
         if not first <= last <= lexicon.years[1]:
             last = first
         if lexicon.years[0] <= first <= lexicon.years[1]:
-            yield _time(text, match, f"era={first}-{last}", first, last)
+            yield _time(text, match, "era", f"{first}-{last}", first, last)
     for match in _RECENT.finditer(text):
-        yield _mention(text, "era={}-{}".format(*lexicon.recent), *match.span())
+        yield _mention(text, "era", "{}-{}".format(*lexicon.recent), *match.span())
 
 
 def _named(
-    text: str, kind: str, patterns: Mapping[str, re.Pattern[str]], *, longest: bool
+    text: str, slot: str, patterns: Mapping[str, re.Pattern[str]], *, longest: bool
 ) -> list[Mention]:
-    """Return where the names of one kind stand; the longest only, where one holds another."""
+    """Return where the names of one slot stand; the longest only, where one holds another."""
     matches = [(name, match.span()) for name, p in patterns.items() for match in p.finditer(text)]
     if longest:
         spans = {span for _, span in matches}
         inner = {(a, b) for a, b in spans for c, d in spans if c <= a and b <= d and d - c > b - a}
         matches = [(name, span) for name, span in matches if span not in inner]
-    return [_mention(text, f"{kind}={name}", *span) for name, span in matches]
+    return [_mention(text, slot, name, *span) for name, span in matches]
 
 
 _WORDS = re.compile(r"[^\s,;:?!]+")
@@ -357,7 +360,7 @@ def _creators(text: str, names: Mapping[str, str]) -> Iterator[Mention]:
         whole = next((words for words in tries if words.lower() in names), None)
         if whole is not None:
             name = names[whole.lower()]
-            yield Mention(f"creator={name}", False, start, start + len(whole), start)
+            yield Mention(Constraint("creator", name), start, start + len(whole), start)
 
 
 _PRICE = re.compile(shop_lexicon.PRICE, re.I)
@@ -378,7 +381,7 @@ def mentions(text: str, lexicon: Lexicon = FILM_LEXICON) -> list[Mention]:
         for match in _PRICE.finditer(text):
             start, end = match.span()
             price = int(match["sign"] or match["word"])
-            found.append(Mention(f"price={price}", False, start, end, start))
+            found.append(Mention(Constraint("price", str(price)), start, end, start))
     return sorted(found, key=lambda mention: mention.start)
 
 
@@ -388,17 +391,17 @@ def extract(text: str, lexicon: Lexicon = FILM_LEXICON) -> Requirements:
     A genre that is named both ways counts as the last mention says, of several prices the lowest
     counts. The evidence of each is its name in the text, with the words of refusal before it.
     """
-    last: dict[str, Requirement] = {}
+    last: dict[tuple[str, str], Requirement] = {}
     for mention in mentions(text, lexicon):
-        condition, evidence = mention.condition, text[mention.opening : mention.end]
-        if condition.startswith("genre="):
-            said = f"not {condition}" if mention.refused else condition
-            last[condition] = Requirement(said, evidence)
-        elif not mention.refused:
-            last.setdefault(condition, Requirement(condition, evidence))
-        elif condition.startswith("platform="):
-            last.pop(condition, None)
-    prices = [c for c in last if c.startswith("price=")]
-    for condition in sorted(prices, key=lambda c: int(c.partition("=")[2]))[1:]:
-        del last[condition]
+        constraint, evidence = mention.constraint, text[mention.opening : mention.end]
+        key = constraint.slot, constraint.value
+        if constraint.slot == "genre":
+            last[key] = Requirement(constraint, evidence)
+        elif not constraint.negated:
+            last.setdefault(key, Requirement(constraint, evidence))
+        elif constraint.slot == "platform":
+            last.pop(key, None)
+    prices = [key for key in last if key[0] == "price"]
+    for key in sorted(prices, key=lambda key: int(key[1]))[1:]:
+        del last[key]
     return Requirements(tuple(last.values()))

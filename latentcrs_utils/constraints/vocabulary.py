@@ -9,8 +9,8 @@ from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from latentcrs_utils.constraints.constraint import Constraint, matcher_for
 from latentcrs_utils.constraints.lexicon import Lexicon, lexicon_for
-from latentcrs_utils.constraints.matching import matcher_for
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.simulation.items import ERAS, PRICE_STEPS, TitleFinder
 from latentcrs_utils.simulation.phrasings import ERA_PARTS, Domain
@@ -98,7 +98,7 @@ class Vocabulary:
     Attributes:
         domain: what the items are.
         lexicon: of the catalogue, with the years that it spans.
-        fields: field of the form -> value as it is written there -> condition. Genres, genres
+        fields: field of the form -> value as it is written there -> constraint. Genres, genres
             refused and times; of a shop also platforms, creators and prices; the most common
             values of each.
     """
@@ -110,18 +110,18 @@ class Vocabulary:
         self.lexicon = _of_these_years(lexicon_for(data), years)
         self._titles = TitleFinder(film.title for film in films)
         genres = _commonest(genre for film in films for genre in film.genres)
-        fields: dict[str, dict[str, str]] = {
-            "genres": {genre: f"genre={genre}" for genre in genres},
-            "not_genres": {genre: f"not genre={genre}" for genre in genres},
+        fields: dict[str, dict[str, Constraint]] = {
+            "genres": _values("genre", genres),
+            "not_genres": {name: Constraint("genre", name, negated=True) for name in genres},
             "years": _times(years, self.domain),
         }
         if self.domain != "films":
             platforms = _commonest(film.platform for film in films if film.platform)
             creators = _commonest(film.creator for film in films if film.creator)
-            fields["platforms"] = {name: f"platform={name}" for name in platforms}
-            fields["creators"] = {name: f"creator={name}" for name in creators}
-            fields["prices"] = {str(step): f"price={step}" for step in PRICE_STEPS}
-        self.fields: Mapping[str, Mapping[str, str]] = {n: v for n, v in fields.items() if v}
+            fields["platforms"] = _values("platform", platforms)
+            fields["creators"] = _values("creator", creators)
+            fields["prices"] = _values("price", map(str, PRICE_STEPS))
+        self.fields: Mapping[str, Mapping[str, Constraint]] = {n: v for n, v in fields.items() if v}
 
     def plain_words(self, message: str) -> str:
         """Return a message of the same length in which titles and comparisons are blanked."""
@@ -182,12 +182,17 @@ def _commonest(values: Iterable[str]) -> list[str]:
     return sorted(value for value, _ in Counter(values).most_common(MOST_VALUES))
 
 
-def _times(years: list[int], domain: Domain) -> dict[str, str]:
+def _values(slot: str, values: Iterable[str]) -> dict[str, Constraint]:
+    return {value: Constraint(slot, value) for value in values}
+
+
+def _times(years: list[int], domain: Domain) -> dict[str, Constraint]:
     """Return the decades of a catalogue, and of films the parts of the nineties."""
-    times = {f"{decade}s": f"decade={decade}" for decade in sorted({y // 10 * 10 for y in years})}
+    decades = sorted({year // 10 * 10 for year in years})
+    times = {f"{decade}s": Constraint("decade", str(decade)) for decade in decades}
     if domain == "films":
         times |= {
-            f"{ERA_PARTS[name]} 1990s": f"era={name}"
+            f"{ERA_PARTS[name]} 1990s": Constraint("era", name)
             for name, (first, last) in ERAS.items()
             if any(first <= year <= last for year in years)
         }

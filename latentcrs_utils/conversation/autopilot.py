@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentcrs_utils.constraints.matching import matcher_for
+from latentcrs_utils.constraints.constraint import matcher_for
 from latentcrs_utils.conversation.policies import nameless
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.items import Item

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from latentcrs_utils.constraints.constraint import Requirement, Requirements
+from latentcrs_utils.constraints.constraint import Constraint, Requirements, matcher_for
 from latentcrs_utils.constraints.extraction import make_extractor
-from latentcrs_utils.constraints.matching import matcher_for
 from latentcrs_utils.conversation.belief import Span, read_text, spans
 from latentcrs_utils.conversation.guards import clean_message
 from latentcrs_utils.conversation.reply import thing
@@ -603,30 +602,30 @@ def _asked(data: "Dataset", turn: Turn, messages: Sequence[str]) -> Requirements
     for message in messages[read_text(messages)[1] :]:
         asked = asked.then(read(message).requirements, message)
     # nearly every item meets a refusal: where nothing is filtered, that explains nothing
-    return Requirements(tuple(r for r in asked if not r.refuses))
+    return Requirements(tuple(r for r in asked if not r.constraint.negated))
 
 
 def _met(data: "Dataset", asked: Requirements, item: int) -> str:
     """What an item has of what was asked for: "comedy, the 1980s"; "" for nothing."""
-    true_of = matcher_for(data).true_of
-    return ", ".join([_label(r) for r in asked if true_of(r.condition)[item]][:_N_NAMED])
+    satisfying = matcher_for(data).satisfying
+    met = [r.constraint for r in asked if satisfying(r.constraint)[item]]
+    return ", ".join(map(_label, met[:_N_NAMED]))
 
 
-def _label(requirement: Requirement) -> str:
-    label = requirement.label
-    return label.lower() if requirement.attribute == "genre" else label
+def _label(constraint: Constraint) -> str:
+    return constraint.label.lower() if constraint.slot == "genre" else constraint.label
 
 
 def _missed(item: Recommendation) -> list[str]:
     """What an item lacks of what is required: "no comedy, not the 1980s"."""
-    words = [_lack(Requirement(condition)) for condition in item.misses[:_N_NAMED]]
+    words = [_lack(missed) for missed in item.misses[:_N_NAMED]]
     return [f"{', '.join(words)} (nothing else left meets all)"] if words else []
 
 
-def _lack(requirement: Requirement) -> str:
-    if requirement.refuses:
-        return f"{requirement.value.lower()} after all"
-    return f"{'no' if requirement.attribute == 'genre' else 'not'} {_label(requirement)}"
+def _lack(missed: Constraint) -> str:
+    if missed.negated:
+        return f"{missed.value.lower()} after all"
+    return f"{'no' if missed.slot == 'genre' else 'not'} {_label(missed)}"
 
 
 def _raised(turn: Turn, place: int) -> list[str]:

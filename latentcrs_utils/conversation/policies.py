@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.constraints.constraint import Requirement, Requirements
+from latentcrs_utils.constraints.constraint import Constraint, Matcher, Requirements, matcher_for
 from latentcrs_utils.constraints.extraction import (
     Extraction,
     Extractor,
@@ -26,7 +26,6 @@ from latentcrs_utils.constraints.extraction import (
     failure,
     make_extractor,
 )
-from latentcrs_utils.constraints.matching import Matcher, matcher_for
 from latentcrs_utils.conversation.reranking import RerankContext, cache_prior, method_for, rerank
 from latentcrs_utils.conversation.turn import Recommendation, VariantName
 from latentcrs_utils.data.sequences import Dataset
@@ -58,12 +57,12 @@ class Narrowed:
 
     Attributes:
         items: ids, best first.
-        misses: for each of them the conditions that it does not meet.
+        misses: for each of them the constraints that it does not meet.
         relaxed: the steps of `STEPS` that gave way for any of them, in their order.
     """
 
     items: tuple[int, ...]
-    misses: tuple[tuple[str, ...], ...]
+    misses: tuple[tuple[Constraint, ...], ...]
     relaxed: tuple[str, ...]
 
     @property
@@ -206,7 +205,7 @@ def narrowing_note(wanted: Requirements, narrowed: Narrowed, noun: str) -> str:
     """
     if not narrowed.relaxed:
         return ""
-    asked = ", ".join(requirement.label for requirement in wanted)
+    asked = ", ".join(requirement.constraint.label for requirement in wanted)
     gave_way = _joined([STEPS[step] for step in narrowed.relaxed])
     n = narrowed.n_exact
     if n == 0:
@@ -215,43 +214,46 @@ def narrowing_note(wanted: Requirements, narrowed: Narrowed, noun: str) -> str:
     return f"{few} all of: {asked}. For the others I gave way on {gave_way}."
 
 
-def _genres(wanted: Requirements) -> tuple[list[Requirement], list[Requirement]]:
+def _genres(wanted: Requirements) -> tuple[list[Constraint], list[Constraint]]:
     genres = wanted.of("genre")
-    return [g for g in genres if not g.refuses], [g for g in genres if g.refuses]
+    return [g for g in genres if not g.negated], [g for g in genres if g.negated]
 
 
-def _widened(time: Requirement) -> Requirement:
+def _widened(time: Constraint) -> Constraint:
     first, last = time.years
-    span = f"{max(first - YEARS_WIDENED, 0)}-{last + YEARS_WIDENED}"
-    return replace(time, condition=f"era={span}")
+    return Constraint("era", f"{max(first - YEARS_WIDENED, 0)}-{last + YEARS_WIDENED}")
 
 
-def _misses(matcher: Matcher, wanted: Requirements, item: int) -> tuple[str, ...]:
-    """The conditions that an item does not meet; of several times or makers one is enough."""
-    missed: list[str] = []
-    for requirement in wanted:
-        alone = requirement.attribute in ("genre", "price")
-        group = [requirement] if alone else wanted.of(requirement.attribute)
+def _misses(matcher: Matcher, wanted: Requirements, item: int) -> tuple[Constraint, ...]:
+    """The constraints that an item does not satisfy; of several times or makers one is enough."""
+    missed: list[Constraint] = []
+    for constraint in (requirement.constraint for requirement in wanted):
+        attribute = constraint.attribute
+        several = attribute in ("years", "platform", "creator")
+        group = wanted.of(attribute) if attribute and several else [constraint]
         if not matcher.any_of(group)[item]:
-            missed.append(requirement.condition)
+            missed.append(constraint)
     return tuple(missed)
 
 
 def _relaxed(
-    matcher: Matcher, wanted: Requirements, items: Sequence[int], misses: Sequence[tuple[str, ...]]
+    matcher: Matcher,
+    wanted: Requirements,
+    items: Sequence[int],
+    misses: Sequence[tuple[Constraint, ...]],
 ) -> tuple[str, ...]:
     """The steps that gave way for the chosen items: no more than they needed."""
     asked, _ = _genres(wanted)
     near, one = matcher.any_of(map(_widened, wanted.of("years"))), matcher.any_of(asked)
     found = set()
     for item, missed in zip(items, misses, strict=True):
-        for requirement in map(Requirement, missed):
-            step: str = requirement.attribute
+        for constraint in missed:
+            step: str = constraint.attribute or constraint.slot
             if step == "years":
                 step = "years widened" if near[item] else "years"
             elif step == "genre":
                 part = "some genres" if one[item] else "genres"
-                step = "refusals" if requirement.refuses else part
+                step = "refusals" if constraint.negated else part
             found.add(step)
     # the larger step includes the smaller
     found -= {"years widened"} if "years" in found else set()

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.constraints.constraint import Requirements
+from latentcrs_utils.constraints.constraint import Constraint, Requirements
 from latentcrs_utils.constraints.extraction import Extractor, How
 from latentcrs_utils.conversation import transcript
 from latentcrs_utils.conversation.belief import Encoder
@@ -254,15 +254,19 @@ class Conversation:
         """
         self._note_feedback("reject", item)
 
-    def withdraw(self, condition: str) -> None:
-        """Take back a requirement, as `requirements` has it; the next message does without it.
+    def withdraw(self, constraint: Constraint | str) -> None:
+        """Take back a requirement; the next message does without it.
+
+        Args:
+            constraint: as `requirements` has it, or its written form.
 
         Raises:
             DataError: it is not required.
         """
-        if condition not in self.requirements.conditions:
-            raise DataError(f"{repr(condition)[:60]} is not among the requirements.")
-        self._state = self._state.then(Withdrawal(condition))
+        known = {str(known): known for known in self.requirements.constraints}
+        if str(constraint) not in known:
+            raise DataError(f"{repr(str(constraint))[:60]} is not among the requirements.")
+        self._state = self._state.then(Withdrawal(known[str(constraint)]))
 
     def undo(self) -> Event | None:
         """Take back the last message, click or withdrawal; returns it, None if nothing is left."""

@@ -7,8 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from latentcrs_utils.constraints.constraint import Requirements
-from latentcrs_utils.constraints.constraint import label as requirement_label
+from latentcrs_utils.constraints.constraint import Constraint, Requirements
 from latentcrs_utils.conversation.explanation import why
 from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.turn import Event, Feedback, Turn, Withdrawal
@@ -44,7 +43,7 @@ def _noted(data: "Dataset", event: Event) -> dict[str, Any]:
     if isinstance(event, Turn):
         return {"say": event.to_dict()}
     if isinstance(event, Withdrawal):
-        return {"withdraw": event.condition}
+        return {"withdraw": str(event.constraint)}
     return {event.kind: event.item, "title": data.title(event.item)}
 
 
@@ -87,7 +86,7 @@ def _event(data: "Dataset", event: Mapping[str, Any]) -> Event:
             data.title(item)
         return turn
     if "withdraw" in event:
-        return Withdrawal(str(event["withdraw"]))
+        return Withdrawal(Constraint.parse(str(event["withdraw"])))
     kind: Literal["accept", "reject"] = "accept" if "accept" in event else "reject"
     data.title(event[kind])
     return Feedback(kind, event[kind])
@@ -113,7 +112,7 @@ def transcript_markdown(conversation: "Conversation") -> str:
         if isinstance(event, Turn):
             lines += _turn(conversation, event)
         elif isinstance(event, Withdrawal):
-            lines.append(f"*Taken back: {in_markdown(requirement_label(event.condition))}*")
+            lines.append(f"*Taken back: {in_markdown(event.constraint.label)}*")
         else:
             label = in_markdown(conversation.label(event.item))
             lines.append(f"*{_MARKS[event.kind].capitalize()}: {label}*")
@@ -141,7 +140,7 @@ def _turn(conversation: "Conversation", turn: Turn) -> Iterator[str]:
 
 
 def _required(requirements: Requirements) -> str:
-    return "; ".join(in_markdown(f"{r.label} (“{r.evidence}”)") for r in requirements)
+    return "; ".join(in_markdown(f"{r.constraint.label} (“{r.evidence}”)") for r in requirements)
 
 
 def _at_the_end(conversation: "Conversation") -> Iterator[str]:

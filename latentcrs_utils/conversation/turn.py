@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from latentcrs_utils.constraints.constraint import Requirement, Requirements
+from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements, Source
 from latentcrs_utils.errors import DataError
 
 VariantName = Literal["B", "F", "V"]
@@ -19,7 +19,7 @@ class Recommendation:
         item: item id, 1..V.
         title, year, genres: what the catalogue says of it; the year may be unknown (None).
         score: log p(v | S, x) when it was offered.
-        misses: conditions that the user requires and the item does not meet (variant F).
+        misses: constraints that the user requires and the item does not satisfy (variant F).
     """
 
     item: int
@@ -27,7 +27,7 @@ class Recommendation:
     year: int | None
     genres: tuple[str, ...]
     score: float
-    misses: tuple[str, ...] = ()
+    misses: tuple[Constraint, ...] = ()
 
     @property
     def label(self) -> str:
@@ -105,7 +105,7 @@ class Turn:
             for who, text in said
         ]
         if self.requirements:
-            asked = "; ".join(f"{r.label} (“{r.evidence}”)" for r in self.requirements)
+            asked = "; ".join(f"{r.constraint.label} (“{r.evidence}”)" for r in self.requirements)
             indent = " " * 8
             lines.append(
                 textwrap.fill(
@@ -124,8 +124,15 @@ class Turn:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """The turn as JSON types."""
-        return asdict(self)
+        """The turn as JSON types, constraints in their written form."""
+        values = asdict(self)
+        for item, of_item in zip(self.items, values["items"], strict=True):
+            of_item["misses"] = tuple(map(str, item.misses))
+        values["requirements"] = tuple(
+            {"condition": str(r.constraint), "evidence": r.evidence, "source": r.source}
+            for r in self.requirements
+        )
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Turn":
@@ -140,13 +147,18 @@ class Turn:
             if name in values
         }
         items = tuple(_recommendation(item) for item in values["items"])
-        requirements = tuple(Requirement(**r) for r in values.get("requirements", ()))
+        requirements = tuple(_requirement(**r) for r in values.get("requirements", ()))
         return cls(**{**values, **plain, "items": items, "requirements": requirements})
 
 
 def _recommendation(values: Mapping[str, Any]) -> Recommendation:
-    tuples = {name: tuple(values.get(name, ())) for name in ("genres", "misses")}
-    return Recommendation(**{**values, **tuples})
+    misses = tuple(map(Constraint.parse, values.get("misses", ())))
+    genres = tuple(values.get("genres", ()))
+    return Recommendation(**{**values, "genres": genres, "misses": misses})
+
+
+def _requirement(condition: str, evidence: str = "", source: Source = "lexicon") -> Requirement:
+    return Requirement(Constraint.parse(condition), evidence, source)
 
 
 @dataclass(frozen=True)
@@ -159,9 +171,9 @@ class Feedback:
 
 @dataclass(frozen=True)
 class Withdrawal:
-    """A requirement that the user takes back, by its condition."""
+    """A requirement that the user takes back, by its constraint."""
 
-    condition: str
+    constraint: Constraint
 
 
 Event = Turn | Feedback | Withdrawal
@@ -237,5 +249,5 @@ class State:
             if isinstance(event, Turn) and event.variant == "F":
                 known = Requirements(event.requirements)
             elif isinstance(event, Withdrawal):
-                known = known.without(event.condition)
+                known = known.without(event.constraint)
         return known

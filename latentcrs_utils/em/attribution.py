@@ -55,10 +55,10 @@ def coalition_scores(model: LatentCRS, S: Tensor, x: Tensor) -> Tensor:
     history = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
     words = torch.tensor([[0.0], [0.0], [1.0], [1.0]])
     context = model.context(S * history, x * words)
-    of_intents = model.generative.log_probability(replace(context, users=None), model.catalogue)
-    if RESIDUAL not in players(model):
-        return of_intents
-    return torch.cat([of_intents, model.generative.log_probability(context, model.catalogue)])
+    contexts = [replace(context, residual_query=None)]
+    if RESIDUAL in players(model):
+        contexts.append(context)
+    return torch.cat([model.generative.log_probability(one, model.catalogue) for one in contexts])
 
 
 def shapley_values(worths: Tensor) -> Tensor:
@@ -90,18 +90,14 @@ def shapley_values(worths: Tensor) -> Tensor:
 
 
 def contributions(model: LatentCRS, S: Tensor, x: Tensor, items: Sequence[int]) -> Tensor:
-    """What each player adds to the scores of some items, in nats.
+    """What each player adds to the scores of m items, in nats, [n, m] float64.
 
     For each item the contributions add up to log p(v | S, x) - log p(v | nothing), where nothing is
     row 0 of `coalition_scores`. What two players do only together is halved between them: so the
     residual's share holds half of what it makes of the words, and the words' share the other half.
+    A contribution is negative where a player lowers the score. Rows are in the order of `players`.
 
     Args:
-        model: a fitted model with n `players`.
-        S: of one instance, [1, d]; x: of the same, [1, d_x].
-        items: m item ids.
-
-    Returns:
-        [n, m] float64, in the order of `players`; negative where a player spoke against the item.
+        model, S, x: as for `coalition_scores`; items: m item ids.
     """
     return shapley_values(coalition_scores(model, S, x)[:, list(items)].double())

@@ -1,7 +1,10 @@
-"""Training instances as tensors, and the candidates that are drawn for them."""
+"""Training instances as tensors, their sampled candidates, and the vectors of the items."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,13 +13,14 @@ from torch import Tensor
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError
 
-# the histories of a batch that nobody asks for them
-_NONE = Sequences(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32))
+if TYPE_CHECKING:
+    from latentcrs_utils.behavior.pretraining import Backbone
+    from latentcrs_utils.language.encoding import Language
 
 
 @dataclass(frozen=True)
 class Instances:
-    """Training instances as tensors on one device.
+    """N training instances as tensors on one device.
 
     Attributes:
         S: frozen embeddings of the histories, [N, d].
@@ -33,24 +37,58 @@ class Instances:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def take(self, rows: Tensor, *, with_histories: bool = True) -> "Instances":
+    def take(self, rows: Tensor, *, with_histories: bool = True) -> Instances:
         """The instances of the given rows; without their histories (none at all) where asked."""
-        histories = self.histories.select(rows.cpu().numpy()) if with_histories else _NONE
+        chosen = rows.cpu().numpy()[: None if with_histories else 0]
+        histories = self.histories.select(chosen)
         return Instances(self.S[rows], self.x[rows], self.targets[rows], histories)
 
-    def to(self, device: torch.device) -> "Instances":
+    def to(self, device: torch.device) -> Instances:
         """The same instances with their tensors on the device."""
         S, x, targets = (part.to(device) for part in (self.S, self.x, self.targets))
         return Instances(S, x, targets, self.histories)
 
 
+def rows_of(language: Language, split: str) -> np.ndarray:
+    """Row numbers of the utterances of one split ("train", "valid", "test", "test_turns")."""
+    return np.flatnonzero((language.utterances.frame["split"] == split).to_numpy())
+
+
+def instances_of(
+    data: Dataset, backbone: Backbone, language: Language, rows: np.ndarray
+) -> Instances:
+    """Tensors of some utterances: S of the history before the target, x of the words, the target.
+
+    Args:
+        data, backbone: the data set and its frozen encoder.
+        language: utterances and their standardised embeddings.
+        rows: row numbers of `language.utterances`, [N].
+
+    Returns:
+        `Instances` of N rows, in the order of `rows`.
+    """
+    frame = language.utterances.frame[rows]
+    users, cuts = frame["user"].to_numpy(), frame["cut"].to_numpy()
+    pairs, inverse = np.unique(np.stack([users, cuts]), axis=1, return_inverse=True)
+    histories = data.interactions.prefixes(pairs[0], pairs[1])
+    return Instances(
+        S=backbone.encode(histories)[torch.from_numpy(inverse)],
+        x=language.x[torch.from_numpy(np.asarray(rows))],
+        targets=torch.from_numpy(frame["target"].to_numpy().astype(np.int64)),
+        histories=histories.select(inverse),
+    )
+
+
 def sample_candidates(
     batch: Instances, n_items: int, n_negatives: int, generator: torch.Generator
 ) -> Tensor:
-    """The observed item (column 0) and negatives outside history and target, [B, 1 + n].
+    """The observed item (column 0) and n negatives outside history and target, [B, 1 + n].
 
     Negatives are drawn from all items and drawn again where they are known or double: memory is
     that of the result, whatever the catalogue.
+
+    Raises:
+        ConfigError: fewer items than that are left after the longest history.
     """
     known = _known_cells(batch, n_items)
     fewest = n_items - int(torch.bincount(known // (n_items + 1), minlength=1).max())
@@ -65,10 +103,8 @@ def sample_candidates(
     drawn = torch.zeros(shape, dtype=torch.int64, device=device)
     wrong = torch.ones(shape, dtype=torch.bool, device=device)
     while wrong.any():
-        again = torch.randint(
-            1, n_items + 1, (int(wrong.sum()),), generator=generator, device=device
-        )
-        drawn[wrong] = again
+        size = (int(wrong.sum()),)
+        drawn[wrong] = torch.randint(1, n_items + 1, size, generator=generator, device=device)
         cells = row + drawn
         place = torch.searchsorted(known, cells).clamp_max(len(known) - 1)
         wrong = (known[place] == cells) | _repeated(drawn)
@@ -85,7 +121,7 @@ def _known_cells(batch: Instances, n_items: int) -> Tensor:
 
 
 def _repeated(drawn: Tensor) -> Tensor:
-    """Where an entry of a row stood further left already, bool [B, n]."""
+    """Which entries of a row are further left already, bool [B, n]."""
     ordered, order = drawn.sort(dim=1, stable=True)
     again = torch.zeros_like(drawn, dtype=torch.bool)
     again[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
@@ -102,12 +138,23 @@ N_CREATORS = 256  # at most so many creators
 GENRE_COUNT = 20  # likewise a genre, where a shop's catalogue has hundreds
 
 
-def item_attributes(data: Dataset) -> Tensor:
-    """What is known of every item, as indicators.
+def item_vectors(item_embeddings: Tensor, data: Dataset) -> Tensor:
+    """c_v: the standardised backbone embedding v [V + 1, d] and the attributes, [V + 1, d_c].
 
-    Genres and period; and where the catalogue has these columns (Amazon), platform, price band and
-    the creators of at least `CREATOR_COUNT` items (the `N_CREATORS` most frequent). A genre of such
-    a catalogue counts from `GENRE_COUNT` items on.
+    Standardised is to zero mean and unit variance over the items; row 0 (padding) is zero.
+    """
+    items = item_embeddings[1:]
+    scaled = (items - items.mean(0)) / items.std(0).clamp_min(1e-6)
+    scaled = torch.cat([torch.zeros_like(item_embeddings[:1]), scaled])
+    return torch.cat([scaled, item_attributes(data)], dim=1)
+
+
+def item_attributes(data: Dataset) -> Tensor:
+    """What is known of every item, as indicators: genres and period, and where the catalogue has
+    these columns (Amazon), platform, price band and creator.
+
+    A creator needs at least `CREATOR_COUNT` items, and only the `N_CREATORS` most frequent have an
+    indicator; a genre of such a catalogue needs `GENRE_COUNT` items.
 
     Args:
         data: the data set, whose items have `genres` (list) and `year` (or null), and perhaps
@@ -117,22 +164,22 @@ def item_attributes(data: Dataset) -> Tensor:
         [V + 1, number of indicators] of 0 and 1: genres, periods, platforms, price bands, creators,
         the names in alphabetical order. Row 0 (padding) is zero, and so is what is not known.
     """
-    of_shop = "creator" in data.items.columns
-    genres = data.items["genres"].to_list()
+    items = data.items
+    of_shop = "creator" in items.columns
     starts = SHOP_PERIOD_STARTS if of_shop else PERIOD_STARTS
+
+    def values(name: str) -> list[list[str]]:
+        return [[] if value is None else [value] for value in items[name].to_list()]
+
     parts = [
-        _indicators(genres, at_least=GENRE_COUNT if of_shop else 1),
-        _bands(data.items["year"].to_numpy().astype(float), starts),
+        _indicators(items["genres"].to_list(), at_least=GENRE_COUNT if of_shop else 1),
+        _bands(items["year"].to_numpy().astype(float), starts),
     ]
+    if "platform" in items.columns:
+        parts.append(_indicators(values("platform"), at_least=1))
     if of_shop:
-        facts = {
-            name: [[] if value is None else [value] for value in data.items[name].to_list()]
-            for name in ("platform", "creator")
-            if name in data.items.columns
-        }
-        parts += [_indicators(facts["platform"], at_least=1)] if "platform" in facts else []
-        parts += [_bands(data.items["price"].to_numpy().astype(float), PRICE_STARTS)]
-        parts += [_indicators(facts["creator"], at_least=CREATOR_COUNT, at_most=N_CREATORS)]
+        parts.append(_bands(items["price"].to_numpy().astype(float), PRICE_STARTS))
+        parts.append(_indicators(values("creator"), at_least=CREATOR_COUNT, at_most=N_CREATORS))
     known = np.concatenate(parts, axis=1)
     return torch.from_numpy(np.concatenate([np.zeros_like(known[:1]), known]))
 
@@ -171,19 +218,3 @@ def _bands(numbers: np.ndarray, starts: Sequence[float]) -> np.ndarray:
     known = np.flatnonzero(~np.isnan(numbers))
     table[known, np.searchsorted(starts, numbers[known], side="right") - 1] = 1.0
     return table
-
-
-def standardise_columns(table: Tensor) -> Tensor:
-    """Zero mean and unit variance over the items 1..V, [V + 1, d]; row 0 (padding) is zero."""
-    items = table[1:]
-    scaled = (items - items.mean(0)) / items.std(0).clamp_min(1e-6)
-    return torch.cat([torch.zeros_like(table[:1]), scaled])
-
-
-def item_vectors(item_embeddings: Tensor, data: Dataset) -> Tensor:
-    """c_v: the standardised backbone embedding beside the attributes, [V + 1, d_c].
-
-    Args:
-        item_embeddings: v, [V + 1, d]; data: the data set.
-    """
-    return torch.cat([standardise_columns(item_embeddings), item_attributes(data)], dim=1)

@@ -1,8 +1,9 @@
 """Every loss of Equations 4 to 14 of the paper, one function each, on plain tensors.
 
-Shapes: B instances, K intents, n negatives, d the width of the intent space.  Distributions over
-intents come as log-probabilities [B, K], so that a zero never meets a logarithm.  All losses are
-*minimised*; where the paper writes a gain (Equations 8 and 13), the sign is turned here.
+Shapes: B instances, K intents, n negatives, d the width of the intent space. Distributions over
+intents come as log-probabilities [B, K], so that a zero never meets a logarithm; losses are
+scalars in nats, the mean over the batch. All losses are *minimised*: where the paper writes a gain
+(Equations 8 and 13), the sign is turned here.
 """
 
 import torch
@@ -11,15 +12,12 @@ from torch import Tensor
 
 
 def kl(log_q: Tensor, log_p: Tensor) -> Tensor:
-    """Kullback-Leibler divergence KL(q || p) between distributions over intents.
+    """Kullback-Leibler divergence KL(q || p) between distributions over intents, [B], in nats.
 
     Args:
         log_q: log q(m_j | ...), [B, K], each row normalised.
         log_p: log p(m_j | ...), [B, K]; need not be normalised (Equation 11 leaves it open), which
             adds a constant that does not depend on q.
-
-    Returns:
-        [B], in nats; never negative when both are normalised.
     """
     return (log_q.exp() * (log_q - log_p)).sum(-1)
 
@@ -51,40 +49,23 @@ def log_likelihood(log_prior: Tensor, log_item: Tensor) -> Tensor:
 
 
 def exact_posterior(log_prior: Tensor, log_item: Tensor) -> Tensor:
-    """log p(m_j | v, S, x) by Bayes' rule, in closed form (K terms).
+    """log p(m_j | v, S, x) by Bayes' rule, in closed form (K terms), [B, K].
 
     Args:
         log_prior: [B, K]; log_item: [B, K], as in `elbo`.
-
-    Returns:
-        Log-probabilities [B, K].
     """
     return torch.log_softmax(log_prior + log_item, dim=-1)
 
 
-def infonce(q: Tensor, g_positive: Tensor, g_negative: Tensor) -> Tensor:
+def infonce(q: Tensor, log_item: Tensor) -> Tensor:
     """InfoNCE averaged over intents with weights q, Equation 7.
+
+    -sum_j q(m_j | S) log (exp g(v, m_j) / sum over the candidates c of exp g(c, m_j))
 
     Args:
         q: q(m_j | S), [B, K].
-        g_positive: g(v, m_j, S, x) of the observed item, [B, K].
-        g_negative: g of the sampled negatives, [B, K, n].
-
-    Returns:
-        Mean over the batch, a scalar in nats.
-    """
-    logits = torch.cat([g_positive.unsqueeze(-1), g_negative], dim=-1)
-    return expected_item_loss(q, torch.log_softmax(logits, dim=-1)[..., 0])
-
-
-def expected_item_loss(q: Tensor, log_item: Tensor) -> Tensor:
-    """Mean of -sum_j q(m_j | S) log p(v | m_j, S, x): Equation 7 with all items as candidates.
-
-    Args:
-        q: [B, K]; log_item: log p(v | m_j, S, x), [B, K].
-
-    Returns:
-        A scalar in nats.
+        log_item: the logarithm above, [B, K]: the log-softmax of g over the observed item and its
+            sampled negatives, or over all items, where it is log p(v | m_j, S, x).
     """
     return -(q * log_item).sum(-1).mean()
 
@@ -98,9 +79,6 @@ def recommendation_loss_m(h_positive: Tensor, h_negative: Tensor) -> Tensor:
     Args:
         h_positive: h(v, S, x), [B].
         h_negative: h of the negatives, [B, n].
-
-    Returns:
-        A scalar in nats.
     """
     logits = torch.cat([h_positive.unsqueeze(-1), h_negative], dim=-1)
     return -torch.log_softmax(logits, dim=-1)[:, 0].mean()
@@ -119,16 +97,13 @@ def m_step_loss(
     """Loss of the recommendation learning step, Equation 9.
 
     Args:
-        item_loss: `infonce` or `expected_item_loss`, a scalar.
+        item_loss: `infonce`, a scalar.
         log_q: log q of the fixed inference model, [B, K].
         log_prior: log p(m_j | S, x), [B, K].
         recommendation_loss: L_rec^M, a scalar.
         infonce_weight: weight of the first term (1 in the paper; 0 on ML-1M in its code).
         lambda_: weight of KL(q || p).
         alpha_M: weight of L_rec^M.
-
-    Returns:
-        A scalar in nats.
     """
     return (
         infonce_weight * item_loss
@@ -142,22 +117,12 @@ def e_step_elbo_loss(log_q: Tensor, log_prior: Tensor, log_item: Tensor) -> Tens
 
     Args:
         log_q: [B, K]; log_prior: [B, K]; log_item: [B, K], as in `elbo`.
-
-    Returns:
-        A scalar in nats.
     """
     return kl(log_q, log_prior + log_item).mean()
 
 
 def intent_vector(q: Tensor, anchors: Tensor) -> Tensor:
-    """r = sum_j q(m_j | S) m_j, Equation 12.
-
-    Args:
-        q: [B, K]; anchors: m, [K, d].
-
-    Returns:
-        [B, d].
-    """
+    """r = sum_j q(m_j | S) m_j, Equation 12: [B, d] from q [B, K] and the anchors m [K, d]."""
     return q @ anchors
 
 
@@ -167,9 +132,6 @@ def recommendation_loss_e(logits: Tensor, targets: Tensor) -> Tensor:
     Args:
         logits: r W_e v of the candidates, [B, n_candidates].
         targets: column of the observed item, [B].
-
-    Returns:
-        A scalar in nats.
     """
     return F.cross_entropy(logits, targets)
 
@@ -180,8 +142,5 @@ def e_step_loss(elbo_loss: Tensor, recommendation_loss: Tensor, *, alpha_E: floa
     Args:
         elbo_loss: L_ELBO^E, a scalar; recommendation_loss: L_rec^E, a scalar.
         alpha_E: weight of L_rec^E.
-
-    Returns:
-        A scalar in nats.
     """
     return elbo_loss + alpha_E * recommendation_loss

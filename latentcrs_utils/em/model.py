@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,14 +11,94 @@ from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import EMConfig, preset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em import losses
-from latentcrs_utils.em.instances import Instances, item_vectors
+from latentcrs_utils.em.instances import instances_of, item_vectors, rows_of
 from latentcrs_utils.em.networks import Catalogue, Context, GenerativeModel, InferenceModel
 from latentcrs_utils.em.trainer import EMTrainer, train_em
 from latentcrs_utils.intents import Anchors
 from latentcrs_utils.language.encoding import Language
-from latentcrs_utils.ranking import ndcg, rank_by_factors, ranks_in_chunks
 from latentcrs_utils.support.artifacts import Checkpoint, fingerprint, train_or_load
 from latentcrs_utils.support.device import choose_device
+
+
+def fit_em(
+    data: Dataset,
+    backbone: Backbone,
+    anchors: Anchors,
+    language: Language,
+    config: EMConfig | None = None,
+    *,
+    residual: bool = True,
+    seed: int = 0,
+    progress: bool | None = None,
+    reuse: bool = True,
+) -> "LatentCRS":
+    """Fit `LatentCRS` (or `LatentCRS+`) to Equation 1 by Algorithm 1, or load it from the cache.
+
+    A fit that is killed or interrupted goes on after its last epoch when it is called again, to
+    the same result. It is computed on the device that `choose_device` finds, where models and
+    instances stay for the whole fit; what comes back is on the CPU.
+
+    Args:
+        data, backbone, anchors, language: the stages before this one.
+        config: hyper-parameters; default, the data set's preset for this `residual`.
+        residual: True for `LatentCRS+`, False for the paper's `LatentCRS`; read only when there is
+            no `config`, which has a `residual` of its own.
+        seed: of the initial weights, the dropout, the order of the batches and the negatives.
+        progress: show progress bars; None asks the environment.
+        reuse: load a fit with the same key when there is one.
+
+    Returns:
+        The fitted model, the state with the best valid NDCG@10.
+
+    Raises:
+        ConfigError: the form and the candidates do not fit together.
+    """
+    if config is None:
+        options = preset(data.name, data.n_users)
+        config = options.em_plus if residual else options.em
+    v, device = backbone.item_embeddings, choose_device()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        generative = GenerativeModel(
+            anchors.centroids,
+            v,
+            item_vectors(v, data),
+            language.x.shape[1],
+            form=config.form,
+            residual=config.residual,
+            text_hidden=config.text_hidden,
+            dropout=config.dropout,
+        )
+        inference = InferenceModel(v.shape[1])
+        models = nn.ModuleDict({"generative": generative, "inference": inference})
+
+        def train(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
+            models.to(device)
+            instances, valid = (
+                instances_of(data, backbone, language, rows_of(language, split)).to(device)
+                for split in ("train", "valid")
+            )
+            trainer = EMTrainer(generative, inference, config, instances, seed=seed)
+            curve = train_em(
+                trainer,
+                lambda part: trainer.valid_ndcg(valid, part),
+                progress=progress,
+                checkpoint=checkpoint,
+            )
+            return models.state_dict(), {"curve": curve}
+
+        parts = {
+            "config": config,
+            "seed": seed,
+            "data": data.fingerprint,
+            "utterances": language.fingerprint,
+            "weights": fingerprint(*backbone.encoder.state_dict().values(), anchors.centroids),
+        }
+        state, facts, _ = train_or_load("em", parts, train, reuse=reuse)
+    models.cpu().load_state_dict(state)
+    models.eval().requires_grad_(False)
+    curve = facts["curve"]
+    return LatentCRS(data, backbone, anchors, language, config, generative, inference, curve)
 
 
 @dataclass(frozen=True)
@@ -57,11 +136,7 @@ class LatentCRS:
 
     @torch.no_grad()
     def context(self, S: Tensor, x: Tensor) -> Context:
-        """The quantities of some instances that do not depend on the item.
-
-        Args:
-            S: [B, d]; x: standardised language embeddings, [B, d_x].
-        """
+        """What does not depend on the item, from S [B, d] and standardised embeddings x [B, d_x]"""
         return self.generative.context(S, x)
 
     def intent_posterior(self, S: Tensor, x: Tensor) -> Tensor:
@@ -94,145 +169,3 @@ class LatentCRS:
         else:
             log_item = self.generative.log_item(context, items, self.catalogue)
         return losses.exact_posterior(context.log_prior, log_item).exp()
-
-
-def rows_of(language: Language, split: str) -> np.ndarray:
-    """Row numbers of the utterances of one split ("train", "valid", "test", "test_turns")."""
-    return np.flatnonzero((language.utterances.frame["split"] == split).to_numpy())
-
-
-def instances_of(
-    data: Dataset, backbone: Backbone, language: Language, rows: np.ndarray
-) -> Instances:
-    """Tensors of some utterances: S of the history before the target, x of the words, the target.
-
-    Args:
-        data, backbone: the data set and its frozen encoder.
-        language: utterances and their standardised embeddings.
-        rows: row numbers of `language.utterances`, [N].
-
-    Returns:
-        `Instances` of N rows, in the order of `rows`.
-    """
-    frame = language.utterances.frame[rows]
-    users, cuts = frame["user"].to_numpy(), frame["cut"].to_numpy()
-    pairs, inverse = np.unique(np.stack([users, cuts]), axis=1, return_inverse=True)
-    histories = data.interactions.prefixes(pairs[0], pairs[1])
-    return Instances(
-        S=backbone.encode(histories)[torch.from_numpy(inverse)],
-        x=language.x[torch.from_numpy(np.asarray(rows))],
-        targets=torch.from_numpy(frame["target"].to_numpy().astype(np.int64)),
-        histories=histories.select(inverse),
-    )
-
-
-def fit_em(
-    data: Dataset,
-    backbone: Backbone,
-    anchors: Anchors,
-    language: Language,
-    config: EMConfig | None = None,
-    *,
-    residual: bool = True,
-    seed: int = 0,
-    progress: bool | None = None,
-    reuse: bool = True,
-) -> LatentCRS:
-    """Fit `LatentCRS` (or `LatentCRS+`) to Equation 1 by Algorithm 1, or load it from the cache.
-
-    A fit that is killed or interrupted goes on after its last epoch when it is called again, to
-    the same result.
-
-    It is computed on the device that `choose_device` finds, where models and instances stay for the
-    whole fit; what comes back is on the CPU.
-
-    Args:
-        data, backbone, anchors, language: the stages before this one.
-        config: hyper-parameters; default, the data set's preset for this `residual`.
-        residual: True for `LatentCRS+`, False for the paper's `LatentCRS`; read only when there is
-            no `config`, which has a `residual` of its own.
-        seed: of the initial weights, the dropout, the order of the batches and the negatives.
-        progress: show progress bars; None asks the environment.
-        reuse: load a fit with the same key when there is one.
-
-    Returns:
-        The fitted model, the state with the best valid NDCG@10.
-
-    Raises:
-        ConfigError: the form and the candidates do not fit together.
-    """
-    if config is None:
-        options = preset(data.name, data.n_users)
-        config = options.em_plus if residual else options.em
-    parts = {
-        "config": config,
-        "seed": seed,
-        "data": data.fingerprint,
-        "utterances": language.fingerprint,
-        "weights": fingerprint(*backbone.encoder.state_dict().values(), anchors.centroids),
-    }
-    device = choose_device()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        generative, inference = _fresh_models(data, backbone, anchors, language, config)
-        models = nn.ModuleDict({"generative": generative, "inference": inference})
-
-        def run(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
-            train, valid = (
-                instances_of(data, backbone, language, rows_of(language, split)).to(device)
-                for split in ("train", "valid")
-            )
-            models.to(device)
-            trainer = EMTrainer.start(generative, inference, config, seed)
-            curve = train_em(
-                trainer,
-                train,
-                lambda part: valid_ndcg(trainer, valid, part),
-                progress=progress,
-                checkpoint=checkpoint,
-            )
-            return models.state_dict(), {"curve": curve}
-
-        state, facts, _ = train_or_load("em", parts, run, reuse=reuse)
-    models.cpu().load_state_dict(state)
-    models.eval().requires_grad_(False)
-    curve = facts["curve"]
-    return LatentCRS(data, backbone, anchors, language, config, generative, inference, curve)
-
-
-def _fresh_models(
-    data: Dataset, backbone: Backbone, anchors: Anchors, language: Language, config: EMConfig
-) -> tuple[GenerativeModel, InferenceModel]:
-    """The generative and the inference model before their first pass."""
-    v = backbone.item_embeddings
-    generative = GenerativeModel(
-        anchors.centroids,
-        v,
-        item_vectors(v, data),
-        language.x.shape[1],
-        form=config.form,
-        residual=config.residual,
-        text_hidden=config.text_hidden,
-        dropout=config.dropout,
-    )
-    return generative, InferenceModel(v.shape[1])
-
-
-@torch.no_grad()
-def valid_ndcg(trainer: EMTrainer, valid: Instances, part: str) -> float:
-    """NDCG@10 on the valid instances, history masked, of `generative` or `inference` alone."""
-    model, inference = trainer.generative, trainer.inference
-    if part == "inference":
-        r = losses.intent_vector(inference(valid.S, model.anchors).exp(), model.anchors)
-        ranks = rank_by_factors(r, inference.W_e(model.v), valid.targets, valid.histories)
-    else:
-        catalogue = model.catalogue()
-        ranks = ranks_in_chunks(
-            lambda rows: model.log_probability(
-                model.context(valid.S[rows], valid.x[rows]), catalogue
-            ),
-            valid.targets,
-            valid.histories,
-            n_items=len(model.v) - 1,
-        )
-    return float(ndcg(ranks, 10).mean())

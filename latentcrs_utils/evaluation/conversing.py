@@ -157,7 +157,9 @@ class _Talk:
         cost = (said.prompt_tokens, said.completion_tokens, said.seconds)
         costs = (*usage, TokenUsage("user", *cost)) if any(cost) else tuple(usage)
         self.exchanges.append(
-            Exchange(said.text, said.conditions, said.withdrawn, said.source, tuple(offered), costs)
+            Exchange(
+                said.text, said.constraints, said.withdrawn, said.source, tuple(offered), costs
+            )
         )
         self.barred |= set(offered)
         self.message = None
@@ -331,7 +333,7 @@ class ReplayedUser:
         exchange = self._dialogue.exchanges[self._n_said]
         self._n_said += 1
         return UserMessage(
-            exchange.message, exchange.conditions, exchange.withdrawn, exchange.source
+            exchange.message, exchange.constraints, exchange.withdrawn, exchange.source
         )
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import polars as pl
 
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.support.progress import note
 
@@ -26,7 +27,7 @@ class Exchange:
 
     Attributes:
         message: what the user said.
-        conditions: what that said for the first time, in the notation of `language.conditions`.
+        constraints: what that said for the first time.
         withdrawn: what it took back.
         source: who worded it, "template" or the name of a language model.
         offered: ids of the items that the system offered then, best first.
@@ -34,8 +35,8 @@ class Exchange:
     """
 
     message: str
-    conditions: tuple[str, ...]
-    withdrawn: tuple[str, ...]
+    constraints: tuple[Constraint, ...]
+    withdrawn: tuple[Constraint, ...]
     source: str
     offered: tuple[int, ...]
     usage: tuple[TokenUsage, ...] = ()
@@ -72,8 +73,13 @@ class Dialogue:
         return [item for exchange in self.exchanges for item in exchange.offered]
 
     def to_dict(self) -> dict[str, Any]:
-        """The dialogue as JSON types."""
-        return asdict(self)
+        """The dialogue as JSON types, constraints in their written form as "conditions"."""
+        values = asdict(self)
+        for exchange, written in zip(self.exchanges, values["exchanges"], strict=True):
+            del written["constraints"]
+            written["conditions"] = tuple(map(str, exchange.constraints))
+            written["withdrawn"] = tuple(map(str, exchange.withdrawn))
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Dialogue:
@@ -85,8 +91,9 @@ class Dialogue:
         exchanges = tuple(
             Exchange(
                 **{
-                    **exchange,
-                    **{name: tuple(exchange[name]) for name in ("conditions", "withdrawn")},
+                    **{name: part for name, part in exchange.items() if name != "conditions"},
+                    "constraints": tuple(map(Constraint.parse, exchange["conditions"])),
+                    "withdrawn": tuple(map(Constraint.parse, exchange["withdrawn"])),
                     "offered": tuple(map(int, exchange["offered"])),
                     "usage": tuple(TokenUsage(**part) for part in exchange["usage"]),
                 }

@@ -21,9 +21,8 @@ from torch import Tensor
 from experiments.extraction import Answers
 from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.constraints.constraint import Requirements
+from latentcrs_utils.constraints.constraint import Requirements, matcher_for
 from latentcrs_utils.constraints.extraction import Extraction, Extractor, make_extractor
-from latentcrs_utils.constraints.matching import matcher_for
 from latentcrs_utils.conversation.policies import Question, Reranking, best_items, levels, tiered
 from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.reranking import RerankContext

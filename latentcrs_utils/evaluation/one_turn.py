@@ -17,8 +17,8 @@ from latentcrs_utils.baselines.lexicon_filter import lexicon_mask
 from latentcrs_utils.baselines.popularity import popularity
 from latentcrs_utils.behavior.pretraining import Backbone, pretrain
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.em.model import LatentCRS, fit_em, instances_of, rows_of
-from latentcrs_utils.em.trainer import Instances
+from latentcrs_utils.em.instances import Instances, instances_of, rows_of
+from latentcrs_utils.em.model import LatentCRS, fit_em
 from latentcrs_utils.evaluation.metrics import bootstrap_interval
 from latentcrs_utils.intents import Anchors, find_anchors
 from latentcrs_utils.language.encoding import Language

@@ -1,17 +1,90 @@
-"""What stands beside every recorded result: the command, the date, the machine, the versions."""
+"""The head that all measuring commands share: arguments, progress lines, and a record of it all."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
+import shlex
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.support.files import atomic_path
+
+PACKAGES = ("torch", "transformers", "scikit-learn", "polars", "numpy")
+
+
+class Command:
+    """One command line, ``python -m MODULE``: its options, its progress, its record.
+
+    Args:
+        module: the module that is run.
+        description: for ``--help``.
+        data: the default of ``--data``; None: the command has no such option.
+        seeds: whether there is ``--seeds`` (default 0).
+        record: whether ``--record`` must be given.
+
+    Attributes:
+        parser: takes further options before `read`.
+        line: the command as it was given, once it is read.
+        steps: one row a finished step: step, seconds (wall clock), cpu_seconds (all threads).
+    """
+
+    def __init__(
+        self,
+        module: str,
+        description: str | None,
+        *,
+        data: str | None = "ml-100k",
+        seeds: bool = False,
+        record: bool = True,
+    ):
+        self.parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+        self.line = f"python -m {module}"
+        self.steps: list[dict[str, Any]] = []
+        self._begun = time.perf_counter()
+        self._current: tuple[str, float, float] | None = None
+        add = self.parser.add_argument
+        if data is not None:
+            add("--data", default=data, metavar="NAME", help=f"a data set; default: {data}")
+        if seeds:
+            add("--seeds", type=int, nargs="+", default=[0], metavar="SEED", help="default: 0")
+        add("--record", type=Path, required=record, metavar="FILE", help="JSON file to write")
+
+    def read(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+        """Return the options; None reads the process's own command line."""
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        options = self.parser.parse_args(given)
+        self.line = f"{self.line} {shlex.join(given)}".rstrip()
+        return options
+
+    def say(self, text: str) -> None:
+        """Print what comes next, with the seconds since the start; the step before it is done."""
+        now, cpu = time.perf_counter(), time.process_time()
+        if self._current is not None:
+            step, begun, cpu_begun = self._current
+            seconds = {"seconds": round(now - begun, 1), "cpu_seconds": round(cpu - cpu_begun, 1)}
+            self.steps.append({"step": step, **seconds})
+        self._current = text, now, cpu
+        print(f"[{now - self._begun:5.0f} s] {text}", flush=True)
+
+    def record(
+        self, path: Path, content: Mapping[str, Any], packages: Sequence[str] = PACKAGES
+    ) -> None:
+        """Write the content as JSON, floats rounded, behind what made it (`provenance`)."""
+        write_record(path, {**provenance(self.line, packages), **rounded(dict(content))})
+
+
+def sizes(data: Dataset) -> dict[str, Any]:
+    """Name, users and items of a data set, as records have them."""
+    return {"name": data.name, "users": data.n_users, "items": data.n_items}
 
 
 def provenance(command: str, packages: Sequence[str]) -> dict[str, Any]:

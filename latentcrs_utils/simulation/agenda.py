@@ -14,7 +14,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from latentcrs_utils.config import SimulatorConfig
-from latentcrs_utils.simulation.items import MOODS_OF, Item, alike, holds, spoken_title
+from latentcrs_utils.constraints.constraint import Constraint
+from latentcrs_utils.simulation.items import MOODS_OF, Item, alike, spoken_title
 from latentcrs_utils.simulation.planner import (
     REFUSED_OF,
     Level,
@@ -24,10 +25,11 @@ from latentcrs_utils.simulation.planner import (
     choose_first,
     expressible,
     facts_of,
+    genres_of,
     later_turns,
     one,
     sayable_genres,
-    time_condition,
+    time_constraint,
     weighted,
 )
 
@@ -35,10 +37,9 @@ Difficulty = Literal["vague", "normal", "picky", "changes its mind"]
 DIFFICULTIES: tuple[Difficulty, ...] = get_args(Difficulty)
 Kind = Literal["first", "wish", "refuse", "repeat", "change"]
 MOST_NEW = 2
-"""New conditions of a message at most ("less than 3 conditions", Appendix D)."""
+"""New constraints of a message at most ("less than 3 conditions", Appendix D)."""
 N_PLACES = 5
 SEVERAL = 0
-_TIMES = ("decade", "era")
 LATEST_CHANGE = 3
 """Number of the message, from 1, by which a mistake is taken back."""
 
@@ -48,12 +49,12 @@ class UserProfile:
     """How forthcoming a user is.
 
     Attributes:
-        first: conditions of the first message at most.
+        first: constraints of the first message at most.
         reason: how often a refusal says why.
         new_reason: how often the reason is one not given yet, where there is such a one.
         reasons: reasons of one message at most.
         wish: how often a later message tells another wish.
-        most: new conditions of a later message at most.
+        most: new constraints of a later message at most.
         insists: tells a wish rather than nothing.
         changes: begins with a mistake.
     """
@@ -94,9 +95,9 @@ class UserGoal:
     manner: UserProfile
     config: SimulatorConfig
 
-    def sayable(self, conditions: Sequence[str]) -> list[str]:
-        """Keep the conditions that can be said at this level."""
-        return expressible(conditions, self.test_case.domain, plain=self.level == "plain")
+    def sayable(self, constraints: Sequence[Constraint]) -> list[Constraint]:
+        """Keep the constraints that can be said at this level."""
+        return expressible(constraints, self.test_case.domain, plain=self.level == "plain")
 
 
 @dataclass(frozen=True)
@@ -105,15 +106,15 @@ class DialogueAct:
 
     Attributes:
         kind: first message, wish, refusal for a new reason, repeated wish, change of mind.
-        turn: its use in the phrase book and its new conditions; ``restated``: what it repeats.
+        turn: its use in the phrase book and its new constraints; ``restated``: what it repeats.
         place: of the refused item in the list, from 1; ``SEVERAL`` for more than half of them.
-        withdrawn: the condition that no longer counts.
+        withdrawn: the constraint that no longer counts.
     """
 
     kind: Kind
     turn: Turn
     place: int = SEVERAL
-    withdrawn: str | None = None
+    withdrawn: Constraint | None = None
 
 
 NOTHING = DialogueAct("wish", Turn("nothing"))
@@ -124,20 +125,20 @@ class DialogueState:
     """What the user has said so far.
 
     Attributes:
-        known: conditions that count, in the order in which they were said.
+        known: constraints that count, in the order in which they were said.
         mistaken: the one among them that is not true, or None.
         changes_at: number of the message that takes it back, from 1.
     """
 
-    known: tuple[str, ...] = ()
-    mistaken: str | None = None
+    known: tuple[Constraint, ...] = ()
+    mistaken: Constraint | None = None
     changes_at: int = 0
 
     def after(self, acts: Sequence[DialogueAct]) -> DialogueState:
         """Return the memory after a later message."""
         gone = {act.withdrawn for act in acts}
-        new = (condition for act in acts for condition in act.turn.conditions)
-        kept = [condition for condition in self.known if condition not in gone]
+        new = (constraint for act in acts for constraint in act.turn.constraints)
+        kept = [constraint for constraint in self.known if constraint not in gone]
         mistaken = None if self.mistaken in gone else self.mistaken
         return DialogueState(tuple(dict.fromkeys([*kept, *new])), mistaken, self.changes_at)
 
@@ -145,17 +146,17 @@ class DialogueState:
 def opening(rng: np.random.Generator, mind: UserGoal) -> tuple[DialogueAct, DialogueState]:
     """Choose the first message, and what the user remembers of it."""
     test_case, manner, config = mind.test_case, mind.manner, mind.config
-    conditions = choose_first(rng, mind.level, test_case, config)
+    constraints = choose_first(rng, mind.level, test_case, config)
     # an earlier item that has nothing in common with the target would mislead alone
-    if not any(c.startswith("liked=") for c in conditions):
-        conditions = conditions[: manner.first]
+    if not any(c.slot == "liked" for c in constraints):
+        constraints = constraints[: manner.first]
     mistaken = _mistake(rng, mind) if manner.changes else None
     if mistaken is not None:
-        extra = time_condition(rng, test_case, config) if mistaken.startswith("genre=") else []
-        conditions = (mistaken, *(extra if rng.random() < 0.5 else []))
+        extra = time_constraint(rng, test_case, config) if mistaken.slot == "genre" else []
+        constraints = (mistaken, *(extra if rng.random() < 0.5 else []))
     changes_at = int(rng.integers(2, LATEST_CHANGE + 1))
-    return DialogueAct("first", Turn("first", conditions)), DialogueState(
-        conditions, mistaken, changes_at
+    return DialogueAct("first", Turn("first", constraints)), DialogueState(
+        constraints, mistaken, changes_at
     )
 
 
@@ -179,7 +180,7 @@ def answer(
         return [_change(rng, mind, memory)]
     manner = mind.manner
     acts = _reasons(rng, mind, memory, offered) if rng.random() < manner.reason else []
-    new = [condition for act in acts for condition in act.turn.conditions]
+    new = [constraint for act in acts for constraint in act.turn.constraints]
     wishes = rng.random() < manner.wish or (manner.insists and not acts)
     if wishes and len(new) < manner.most:
         acts += _wish(rng, mind, (*memory.known, *new), memory.mistaken)
@@ -196,7 +197,10 @@ def least(number: int, memory: DialogueState) -> DialogueAct:
 
 
 def _wish(
-    rng: np.random.Generator, mind: UserGoal, known: Sequence[str], mistaken: str | None
+    rng: np.random.Generator,
+    mind: UserGoal,
+    known: Sequence[Constraint],
+    mistaken: Constraint | None,
 ) -> list[DialogueAct]:
     """Draw one more wish, as a list of one; none where all is said."""
     options = [
@@ -209,12 +213,12 @@ def _wish(
     return [DialogueAct("wish", options[weighted(rng, [weight for weight, _ in options])][1])]
 
 
-def _touches(mistaken: str | None, turn: Turn) -> bool:
+def _touches(mistaken: Constraint | None, turn: Turn) -> bool:
     """Say whether a turn would contradict or repeat what the user is mistaken about."""
     if mistaken is None:
         return False
-    rival = mistaken.startswith("mood=") and turn.use == "mood"
-    return rival or turn.restated == mistaken or f"not {mistaken}" in turn.conditions
+    rival = mistaken.slot == turn.use == "mood"
+    return rival or turn.restated == mistaken or mistaken.opposite in turn.constraints
 
 
 def _reasons(
@@ -248,18 +252,20 @@ def _new_reasons(
 ) -> list[DialogueAct]:
     """Return the refusals that say something new: a genre, a time, a platform, a price."""
     test_case, target = mind.test_case, mind.test_case.target
-    conditions = []
+    constraints = list[Constraint]()
     if target.genres:
         strange = set().union(*(film.genres for film in offered)) - target.genres
-        conditions = [f"not genre={g}" for g in REFUSED_OF[test_case.domain] if g in strange]
-    if not any(c.partition("=")[0] in _TIMES for c in memory.known):
-        conditions += time_condition(rng, test_case, mind.config)
-    conditions += [fact for fact in facts_of(target) if fact.startswith(("platform=", "price="))]
+        refused = (g for g in REFUSED_OF[test_case.domain] if g in strange)
+        constraints = genres_of(refused, negated=True)
+    if not any(c.attribute == "years" for c in memory.known):
+        constraints += time_constraint(rng, test_case, mind.config)
+    constraints += [fact for fact in facts_of(target) if fact.slot in ("platform", "price")]
+    denied = None if memory.mistaken is None else memory.mistaken.opposite
     return [
-        DialogueAct("refuse", Turn(_use(condition), (condition,)), _place(guilty, len(offered)))
-        for condition in mind.sayable(conditions)
-        if condition not in memory.known and condition != f"not {memory.mistaken}"
-        if (guilty := _guilty(condition, offered, test_case))
+        DialogueAct("refuse", Turn(_use(constraint), (constraint,)), _place(guilty, len(offered)))
+        for constraint in mind.sayable(constraints)
+        if constraint not in memory.known and constraint != denied
+        if (guilty := _guilty(constraint, offered, test_case))
     ]
 
 
@@ -267,38 +273,37 @@ def _old_reasons(
     memory: DialogueState, offered: Sequence[Item], test_case: TestCase
 ) -> list[DialogueAct]:
     """Return the wishes told before that an item on offer does not fulfil."""
-    repeated = ("genre", "not genre", *_TIMES, "platform", "creator", "price", "like", "mood")
     return [
         DialogueAct(
-            "repeat", Turn(_use(condition), restated=condition), _place(guilty, len(offered))
+            "repeat", Turn(_use(constraint), restated=constraint), _place(guilty, len(offered))
         )
-        for condition in memory.known
-        if condition != memory.mistaken and condition.partition("=")[0] in repeated
-        if (guilty := _guilty(condition, offered, test_case))
+        for constraint in memory.known
+        if constraint != memory.mistaken
+        if constraint.hard or constraint.slot in ("like", "mood")
+        if (guilty := _guilty(constraint, offered, test_case))
     ]
 
 
-def _use(condition: str) -> str:
-    """Return the use of a condition in the phrase book."""
-    kind = condition.partition("=")[0]
-    return {"not genre": "not", "decade": "time", "era": "time"}.get(kind, kind)
+def _use(constraint: Constraint) -> str:
+    """Return the use of a constraint in the phrase book."""
+    if constraint.negated:
+        return "not"
+    return "time" if constraint.attribute == "years" else constraint.slot
 
 
-def _guilty(condition: str, offered: Sequence[Item], test_case: TestCase) -> list[int]:
-    """Return the places, from 1, of the offered items that are known to break a condition."""
-    kind = condition.partition("=")[0]
+def _guilty(constraint: Constraint, offered: Sequence[Item], test_case: TestCase) -> list[int]:
+    """Return the places, from 1, of the offered items that are known to break a constraint."""
     known = {
-        "decade": "year", "era": "year", "platform": "platform", "creator": "creator",
-        "price": "price",
-    }.get(kind, "genres")  # fmt: skip
+        "years": "year", "platform": "platform", "creator": "creator", "price": "price",
+    }.get(constraint.attribute or "", "genres")  # fmt: skip
     return [
         place
         for place, film in enumerate(offered[:N_PLACES], start=1)
-        if getattr(film, known) and not holds(condition, film, test_case.catalogue.films)
+        if getattr(film, known) and not constraint.satisfies(film, test_case.catalogue.films)
     ]
 
 
-def _mistake(rng: np.random.Generator, mind: UserGoal) -> str | None:
+def _mistake(rng: np.random.Generator, mind: UserGoal) -> Constraint | None:
     """Draw what the user wrongly begins with, where something true can take its place."""
     test_case, target = mind.test_case, mind.test_case.target
     liked = [test_case.catalogue[int(item)] for item in test_case.history]
@@ -310,39 +315,40 @@ def _mistake(rng: np.random.Generator, mind: UserGoal) -> str | None:
             if not target.leaks_title(spoken_title(f.title))
         }
         if others:
-            return f"like={one(rng, sorted(others))}"
+            return Constraint("like", str(one(rng, sorted(others))))
     moods = MOODS_OF[test_case.domain]
     if mind.level == "vague" and any(rule(target) for rule in moods.values()):
         false = [mood for mood, rule in moods.items() if not rule(target)]
         if false:
-            return f"mood={one(rng, false)}"
+            return Constraint("mood", one(rng, false))
     genres = sorted(set().union(*(film.genres for film in liked)) - target.genres)
-    wrong = mind.sayable([f"genre={g}" for g in genres])
+    wrong = mind.sayable(genres_of(genres))
     return one(rng, wrong) if wrong and _true_genres(mind) else None
 
 
-def _alike(test_case: TestCase) -> list[str]:
-    """Return the earlier items that the target is like, as conditions, the likest first."""
-    return [f"like={f.item}" for f in test_case.examples if alike(f, test_case.target)]
+def _alike(test_case: TestCase) -> list[Constraint]:
+    """Return the earlier items that the target is like, as constraints, the likest first."""
+    liked = (f.item for f in test_case.examples if alike(f, test_case.target))
+    return [Constraint("like", str(item)) for item in liked]
 
 
-def _true_genres(mind: UserGoal) -> list[str]:
+def _true_genres(mind: UserGoal) -> list[Constraint]:
     test_case = mind.test_case
-    genres = sayable_genres(test_case.target, test_case.domain)
-    return mind.sayable([f"genre={g}" for g in genres])
+    return mind.sayable(genres_of(sayable_genres(test_case.target, test_case.domain)))
 
 
 def _change(rng: np.random.Generator, mind: UserGoal, memory: DialogueState) -> DialogueAct:
     """Take the mistake back and put something true in its place."""
-    mistaken = str(memory.mistaken)
-    kind = mistaken.partition("=")[0]
-    if kind == "genre":
-        options, denied = _true_genres(mind), [f"not {mistaken}"]
-    elif kind == "like":
+    mistaken = memory.mistaken
+    assert mistaken is not None
+    if mistaken.slot == "genre":
+        options, denied = _true_genres(mind), [mistaken.opposite]
+    elif mistaken.slot == "like":
         options, denied = _alike(mind.test_case)[:1], []
     else:
         moods, target = MOODS_OF[mind.test_case.domain], mind.test_case.target
-        options, denied = [f"mood={m}" for m, rule in moods.items() if rule(target)], []
+        options = [Constraint("mood", m) for m, rule in moods.items() if rule(target)]
+        denied = []
     true = one(rng, [o for o in options if o not in memory.known] or options)
     new = tuple(c for c in (*denied, true) if c not in memory.known)
-    return DialogueAct("change", Turn(kind, new, restated=true), withdrawn=mistaken)
+    return DialogueAct("change", Turn(mistaken.slot, new, restated=true), withdrawn=mistaken)

@@ -1,13 +1,6 @@
-"""What may be said about an item: machine-readable conditions, and whether they are true.
+"""The items of a catalogue as a simulated user knows them: facts, moods, likeness, titles.
 
-A condition is a string ``kind=value``: ``genre=Comedy``, ``not genre=Horror``, ``decade=1980``,
-``era=1996-1998`` (a span within the nineties, when most of MovieLens was made), ``mood=light``,
-``creator=Nintendo``, ``platform=PlayStation 4``, ``price=20`` (less than 20 dollars), and, about
-an item of the user's own history, ``like=12``, ``older=12``, ``newer=12``, ``lighter=12``,
-``darker=12``, ``similar=12``, ``cheaper=12``, ``same creator=12`` (the value is an item id);
-``liked=12`` names an item that the user liked but that has nothing in common with the target.
-Every utterance of the simulator carries the conditions that it expresses, so its truth can be
-checked.
+What may be said of them is a :class:`.constraint.Constraint`, which looks here for what is true.
 """
 
 from __future__ import annotations
@@ -23,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.phrasings import Domain, catalogue_name, domain_of, phrase_book
 
 ERAS: dict[str, tuple[int, int]] = {
@@ -140,18 +132,12 @@ def _of_shop(
     )
 
 
-def shared(film: Item, target: Item) -> frozenset[str]:
-    """Return the attributes that two items share: genres, decade, span of the nineties, maker."""
-    common = {f"genre={genre}" for genre in film.genres & target.genres}
-    if film.year is not None and film.decade == target.decade:
-        common.add(f"decade={film.decade}")
-        if film.era is not None and film.era == target.era:
-            common.add(f"era={film.era}")
-    if film.creator is not None and film.creator == target.creator:
-        common.add(f"creator={film.creator}")
-    if film.platform is not None and film.platform == target.platform:
-        common.add(f"platform={film.platform}")
-    return frozenset(common)
+def shared(film: Item, target: Item) -> frozenset[tuple[str, object]]:
+    """Return what two items share, as (slot, value): genres, decade, era, creator, platform."""
+    slots = ("decade", "era", "creator", "platform")
+    facts = {(slot, getattr(film, slot)) for slot in slots}
+    common = {(slot, value) for slot, value in facts if value and value == getattr(target, slot)}
+    return frozenset(common | {("genre", genre) for genre in film.genres & target.genres})
 
 
 def alike(film: Item, target: Item) -> bool:
@@ -174,66 +160,29 @@ def overlap(film: Item, target: Item) -> float:
 
 
 def relations(example: Item, target: Item) -> list[str]:
-    """Return every relation that is true of ``target`` beside the example that it is like."""
+    """Return those of `RELATIONS` that are true of ``target`` compared with ``example``."""
     found = []
     if example.year is not None and target.year is not None:
         gap = target.year - example.year
-        found += [f"newer={example.item}"] if gap >= YEARS_APART else []
-        found += [f"older={example.item}"] if gap <= -YEARS_APART else []
+        found += ["newer"] if gap >= YEARS_APART else []
+        found += ["older"] if gap <= -YEARS_APART else []
     if is_light(target) and is_dark(example):
-        found.append(f"lighter={example.item}")
+        found.append("lighter")
     if is_dark(target) and is_light(example):
-        found.append(f"darker={example.item}")
+        found.append("darker")
     if example.genres == target.genres and example.decade == target.decade:
-        found.append(f"similar={example.item}")
+        found.append("similar")
     if example.price is not None and target.price is not None:
-        found += [f"cheaper={example.item}"] if target.price <= CHEAPER * example.price else []
+        found += ["cheaper"] if target.price <= CHEAPER * example.price else []
     if example.creator is not None and example.creator == target.creator:
-        found.append(f"same creator={example.item}")
+        found.append("same creator")
     return found
-
-
-def holds(condition: str, target: Item, catalogue: Sequence[Item]) -> bool:
-    """Say whether ``condition`` is true of ``target``.
-
-    ``like`` asks for something in common (:func:`alike`); ``liked`` says nothing about the
-    target, so it always holds.
-
-    Raises:
-        DataError: the condition is of an unknown kind.
-    """
-    kind, _, value = condition.partition("=")
-    if kind == "genre":
-        return value in target.genres
-    if kind == "not genre":
-        return value not in target.genres
-    if kind == "decade":
-        return target.decade == int(value)
-    if kind == "era":
-        return target.within(value)
-    if kind == "mood" and value in MOODS:
-        return MOODS[value](target)
-    if kind == "creator":
-        return target.creator == value
-    if kind == "platform":
-        return target.platform == value
-    if kind == "price":
-        return target.price is not None and target.price < float(value)
-    if kind == "like":
-        return alike(catalogue[int(value)], target)
-    if kind == "liked":
-        return True
-    if kind in RELATIONS:
-        return condition in relations(catalogue[int(value)], target)
-    raise DataError(f"There is no condition of the kind {kind!r} (in {condition!r}).")
 
 
 RELATIONS = (
     "older", "newer", "lighter", "darker", "similar", "cheaper", "same creator",
 )  # fmt: skip
-"""Kinds of conditions that compare the target with an item of the user's own history."""
-PERSONAL = ("like", "liked", *RELATIONS)
-"""Kinds of conditions that are true for one user alone."""
+"""How the target may compare with an item of the user's own history."""
 
 
 # words too common to give a title away, alone; the whole title is looked for as well
@@ -514,16 +463,6 @@ class Catalogue:
         return column, bits
 
     @cached_property
-    def _years(self) -> np.ndarray:
-        """Year of every item, int32 [V + 1]; 0 is unknown."""
-        return np.array([film.year or 0 for film in self.films], np.int32)
-
-    @cached_property
-    def _prices(self) -> np.ndarray:
-        """Price of every item in dollars, float64 [V + 1]; infinite where it is not known."""
-        return np.array([np.inf if film.price is None else film.price for film in self.films])
-
-    @cached_property
     def _facts(self) -> dict[str, tuple[dict[Hashable, int], np.ndarray]]:
         """Decade, span of the nineties, creator and platform of every item, as numbers."""
         attributes = ("decade", "era", "creator", "platform")
@@ -532,7 +471,7 @@ class Catalogue:
     def nearest_items(self, history: np.ndarray, target: int) -> np.ndarray:
         """Return the items of a history, the likest to ``target`` first.
 
-        Likeness: number of shared attributes (:func:`.conditions.shared`), then overlap of the
+        Likeness: number of shared attributes (:func:`shared`), then overlap of the
         genres, then recency.
 
         Args:
@@ -549,39 +488,3 @@ class Catalogue:
                 n_shared = n_shared + (codes[history] == codes[target])
         order = np.lexsort((np.arange(len(history)), common / np.maximum(either, 1), n_shared))
         return history[order[::-1]]
-
-    @cached_property
-    def _items(self) -> np.ndarray:
-        """True for every item, false for padding, bool [V + 1]."""
-        return np.arange(len(self.films)) > 0
-
-    def _has(self, genre: str) -> np.ndarray:
-        column, bits = self._genres
-        if genre not in column:
-            return np.zeros(len(self.films), dtype=bool)
-        word, bit = divmod(column[genre], 64)
-        return (bits[:, word] >> np.uint64(bit)) & np.uint64(1) == 1
-
-    def true_of(self, condition: str) -> np.ndarray:
-        """Return the items that ``condition`` is true of, bool [V + 1]; never the padding.
-
-        The same as :func:`.conditions.holds` of each item, faster for what is said most.
-
-        Raises:
-            DataError: the condition is of an unknown kind.
-        """
-        kind, _, value = condition.partition("=")
-        if kind == "genre":
-            return self._has(value)
-        if kind == "not genre":
-            return self._items & ~self._has(value)
-        if kind in ("decade", "era"):
-            span = (int(value), int(value) + 9) if kind == "decade" else value.split("-")
-            first, last = (int(year) for year in span)
-            return (self._years >= first) & (self._years <= last) & (self._years > 0)
-        if kind in ("creator", "platform"):
-            number, codes = self._facts[kind]
-            return self._items & (codes == number.get(value, _UNKNOWN - 1))
-        if kind == "price":
-            return self._prices < float(value)
-        return self._items & np.array([holds(condition, film, self.films) for film in self.films])

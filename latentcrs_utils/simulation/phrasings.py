@@ -107,16 +107,15 @@ def catalogue_name(
     return phrase_book(domain).get("names", {}).get(kind, {}).get(name, name)
 
 
-def has_other_words(condition: str, domain: Domain) -> bool:
-    """Say whether the phrase book can express ``condition`` without the catalogue's own words.
+def has_other_words(slot: str, value: str, domain: Domain) -> bool:
+    """Say whether the phrase book can express a value without the catalogue's own words.
 
     Of films everything is said at every level, genres that the book lacks by their names.
     """
     if domain == "films":
         return True
-    kind, _, value = condition.partition("=")
-    file = {"genre": "genres", "not genre": "genres", "platform": "platforms",
-            "creator": "creators", "price": "prices"}.get(kind)  # fmt: skip
+    file = {"genre": "genres", "platform": "platforms", "creator": "creators",
+            "price": "prices"}.get(slot)  # fmt: skip
     return file is None or value in phrase_book(domain).get(file, {})
 
 
@@ -144,13 +143,12 @@ class Voice:
         """What is asked for when no genre is named."""
         return _THING[self.domain][0 if self.plain else 1]
 
-    def time(self, condition: str) -> str:
+    def time(self, slot: str, value: str) -> str:
         """Return words for ``decade=1980`` or ``era=1996-1998``, e.g. "from the Reagan years"."""
-        kind, _, value = condition.partition("=")
         if not self.plain:
             return self.pick("eras", value)
         decade = int(value[:4]) // 10 * 10
-        template = self.pick("plain", "decade" if kind == "decade" else "part")
+        template = self.pick("plain", "decade" if slot == "decade" else "part")
         return template.format(
             digits=f"{decade}s", short=_SHORT_DECADES.get(decade, f"{decade % 100}s"),
             word=DECADE_WORDS[decade],
@@ -168,17 +166,16 @@ class Voice:
             return self.pick("plain", genre, _PLAIN_FORM[form])
         return self.pick("genres", genre, form)
 
-    def fact(self, condition: str) -> str:
+    def fact(self, slot: str, value: str) -> str:
         """Return words for ``platform=Wii``, ``creator=Sega`` or ``price=20``.
 
         Plainly, its name ("the Wii", "Sega", "under $20"); else a nickname, if there is one.
         """
-        kind, _, value = condition.partition("=")
-        if not self.plain and has_other_words(condition, self.domain):
-            return self.pick(f"{kind}s", value)
-        if kind == "platform" and value in phrase_book(self.domain)["platform_names"]:
+        if not self.plain and has_other_words(slot, value, self.domain):
+            return self.pick(f"{slot}s", value)
+        if slot == "platform" and value in phrase_book(self.domain)["platform_names"]:
             return self.pick("platform_names", value)
-        return self.pick("plain", kind).format(name=value)
+        return self.pick("plain", slot).format(name=value)
 
 
 def genre_names(genre: str, domain: Domain = "films") -> list[str]:

@@ -1,10 +1,10 @@
-"""What one simulated user says about the target: conditions, turn by turn, all of them true."""
+"""What one simulated user says about the target: constraints, turn by turn, all of them true."""
 
 from __future__ import annotations
 
 import zlib
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate, islice
@@ -13,6 +13,7 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 
 from latentcrs_utils.config import SimulatorConfig
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.simulation.items import (
     MOODS_OF,
     Catalogue,
@@ -110,11 +111,11 @@ def can_be_named(film: Item) -> bool:
 
 @dataclass(frozen=True)
 class Turn:
-    """One message to be worded: its use in the phrase book and its new conditions."""
+    """One message to be worded: its use in the phrase book and its new constraints."""
 
     use: str
-    conditions: tuple[str, ...] = ()
-    restated: str | None = None
+    constraints: tuple[Constraint, ...] = ()
+    restated: Constraint | None = None
 
 
 @lru_cache(maxsize=1 << 17)
@@ -125,37 +126,40 @@ def sayable_genres(target: Item, domain: Domain) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1 << 17)
-def facts_of(target: Item) -> tuple[str, ...]:
-    """Return platform, creator and price as conditions, where known and no give-away."""
+def facts_of(target: Item) -> tuple[Constraint, ...]:
+    """Return platform, creator and price as constraints, where known and no give-away."""
     facts = (("platform", target.platform), ("creator", target.creator), ("price", target.below))
     return tuple(
-        f"{kind}={value}"
-        for kind, value in facts
+        Constraint(slot, str(value))
+        for slot, value in facts
         if value is not None and not target.leaks_title(str(value))
     )
 
 
-def _weight(fact: str) -> float:
-    return _FACT_WEIGHTS[fact.partition("=")[0]]
+def expressible(
+    constraints: Iterable[Constraint], domain: Domain, *, plain: bool
+) -> list[Constraint]:
+    """Keep the constraints that can be said at this level: nicknames are fewer than names."""
+    return [c for c in constraints if plain or has_other_words(c.slot, c.value, domain)]
 
 
-def expressible(conditions: Sequence[str], domain: Domain, *, plain: bool) -> list[str]:
-    """Keep the conditions that can be said at this level: nicknames are fewer than names."""
-    return [c for c in conditions if plain or has_other_words(c, domain)]
+def genres_of(names: Iterable[str], *, negated: bool = False) -> list[Constraint]:
+    """Return the constraints that ask for some genres, or refuse them."""
+    return [Constraint("genre", name, negated) for name in names]
 
 
-def time_condition(
+def time_constraint(
     rng: np.random.Generator, test_case: TestCase, config: SimulatorConfig
-) -> list[str]:
+) -> list[Constraint]:
     """Return a decade, or a span of the nineties, as a list of one (none if unknown)."""
     target, domain = test_case.target, test_case.domain
     if domain == "films" and target.era is not None and rng.random() < config.era_share:
-        return [f"era={target.era}"]
+        return [Constraint("era", target.era)]
     known = target.decade is not None and str(target.decade) in phrase_book(domain)["eras"]
-    return [f"decade={target.decade}"] if known else []
+    return [Constraint("decade", str(target.decade))] if known else []
 
 
-def _refusal(rng: np.random.Generator, test_case: TestCase) -> str | None:
+def _refusal(rng: np.random.Generator, test_case: TestCase) -> Constraint | None:
     """Draw a genre that the target does not have, unless refusing one would be odd.
 
     Who asks for a controller does not refuse puzzle games.
@@ -163,29 +167,31 @@ def _refusal(rng: np.random.Generator, test_case: TestCase) -> str | None:
     refused, genres = REFUSED_OF[test_case.domain], test_case.target.genres
     if test_case.domain != "films" and not genres & set(refused):
         return None
-    return f"not genre={one(rng, [genre for genre in refused if genre not in genres])}"
+    return one(rng, genres_of((g for g in refused if g not in genres), negated=True))
 
 
 def choose_attributes(
     rng: np.random.Generator, test_case: TestCase, config: SimulatorConfig, *, plain: bool
-) -> tuple[str, ...]:
-    """Choose one or two conditions: genres, time, a refusal; platform, creator, price.
+) -> tuple[Constraint, ...]:
+    """Choose one or two constraints: genres, time, a refusal; platform, creator, price.
 
     The draws do not depend on ``plain``; what has no other words than the catalogue's is dropped
     where those are not to be used.
     """
     target, domain = test_case.target, test_case.domain
     sayable = sayable_genres(target, domain)
-    genres = [f"genre={sayable[i]}" for i in rng.permutation(len(sayable))]
-    genres.sort(key=lambda genre: not has_other_words(genre, domain))
-    time, facts = time_condition(rng, test_case, config), list(facts_of(target))
+    genres = genres_of(sayable[i] for i in rng.permutation(len(sayable)))
+    genres.sort(key=lambda genre: not has_other_words("genre", genre.value, domain))
+    time, facts = time_constraint(rng, test_case, config), list(facts_of(target))
     if not genres and not facts:
         return tuple(time)
-    first = genres[0] if genres else facts.pop(weighted(rng, [_weight(f) for f in facts]))
+    first = (
+        genres[0] if genres else facts.pop(weighted(rng, [_FACT_WEIGHTS[f.slot] for f in facts]))
+    )
     options = [(config.genre_weight, genres[1:2]), (config.time_weight, time)]
     refusal = _refusal(rng, test_case) if target.genres else None
     options += [(config.refusal_weight, [refusal])] if refusal else []
-    options += [(_weight(fact), [fact]) for fact in facts]
+    options += [(_FACT_WEIGHTS[fact.slot], [fact]) for fact in facts]
     options = [(weight, second) for weight, second in options if second]
     drawn = weighted(rng, [config.single_weight, *(weight for weight, _ in options)])
     second = [] if drawn == 0 else options[drawn - 1][1]
@@ -194,30 +200,31 @@ def choose_attributes(
 
 def choose_example(
     rng: np.random.Generator, test_case: TestCase, config: SimulatorConfig
-) -> tuple[str, ...]:
+) -> tuple[Constraint, ...]:
     """Choose the likest earlier film, and perhaps a true relation to it or a second film."""
     target, examples = test_case.target, test_case.examples
     if not examples:
         return choose_attributes(rng, test_case, config, plain=False)
     first = examples[0]
-    like = f"like={first.item}"
-    gained = [f"genre={genre}" for genre in sorted(target.genres - first.genres)]
+    like = Constraint("like", str(first.item))
+    gained = genres_of(sorted(target.genres - first.genres))
     gained += [fact for fact in facts_of(target) if fact not in facts_of(first)]
     gained = expressible(gained, test_case.domain, plain=False)
     if not alike(first, target):
         # nothing in common: naming the film alone would mislead, so a genre is said with it
-        return (f"liked={first.item}", *([one(rng, gained)] if gained else []))
+        return (Constraint("liked", str(first.item)), *([one(rng, gained)] if gained else []))
     draw = rng.random()
     if draw < config.two_examples_share:
         said = shared(first, target)
         rest = [film for film in examples[1:] if alike(film, target)]
         if rest:
             second = max(rest, key=lambda film: len(shared(film, target) - said))
-            return like, f"like={second.item}"
+            return like, Constraint("like", str(second.item))
     if draw > 1 - config.relation_share:
-        lost = [f"not genre={genre}" for genre in sorted(first.genres - target.genres)]
+        lost = genres_of(sorted(first.genres - target.genres), negated=True)
         lost = expressible(lost if target.genres else [], test_case.domain, plain=False)
-        true = relations(first, target) + gained + lost
+        compared = [Constraint(slot, str(first.item)) for slot in relations(first, target)]
+        true = compared + gained + lost
         if true:
             return like, one(rng, true)
     return (like,)
@@ -225,19 +232,19 @@ def choose_example(
 
 def choose_mood(
     rng: np.random.Generator, test_case: TestCase, config: SimulatorConfig
-) -> tuple[str, ...]:
+) -> tuple[Constraint, ...]:
     """Choose one mood that is true of the target, or none at all."""
     moods = MOODS_OF[test_case.domain]
     true = [mood for mood, rule in moods.items() if rule(test_case.target)]
     if not true or rng.random() < config.empty_vague_share:
         return ()
-    return (f"mood={one(rng, true)}",)
+    return (Constraint("mood", one(rng, true)),)
 
 
 def choose_first(
     rng: np.random.Generator, level: Level, test_case: TestCase, config: SimulatorConfig
-) -> tuple[str, ...]:
-    """Choose the conditions of a first message: at most two, all true of the target."""
+) -> tuple[Constraint, ...]:
+    """Choose the constraints of a first message: at most two, all true of the target."""
     if level == "by example":
         return choose_example(rng, test_case, config)
     if level == "vague":
@@ -260,48 +267,48 @@ def plan(
         options = later_turns(rng, level, known, test_case, config)
         turn = options[weighted(rng, [weight for weight, _ in options])][1]
         turns.append(turn)
-        known += turn.conditions
+        known += turn.constraints
     return turns
 
 
 def later_turns(
     rng: np.random.Generator,
     level: Level,
-    known: Sequence[str],
+    known: Sequence[Constraint],
     test_case: TestCase,
     config: SimulatorConfig,
 ) -> list[tuple[float, Turn]]:
     """Return what may be said next, with weights: nothing, or what is true and not said yet."""
     target, domain, plain = test_case.target, test_case.domain, level == "plain"
     options: list[tuple[float, Turn]] = [(1.0, Turn("nothing"))]
-    genres = [f"genre={genre}" for genre in sayable_genres(target, domain)]
+    genres = genres_of(sayable_genres(target, domain))
     fresh = [genre for genre in expressible(genres, domain, plain=plain) if genre not in known]
     if fresh:
         options.append((2.0, Turn("genre", (one(rng, fresh),))))
-    time = time_condition(rng, test_case, config)
-    if time and not any(c.startswith(("decade=", "era=")) for c in known):
+    time = time_constraint(rng, test_case, config)
+    if time and not any(c.attribute == "years" for c in known):
         options.append((1.5, Turn("time", tuple(time))))
     refusal = _refusal(rng, test_case)
-    n_refusals = sum(c.startswith("not genre=") for c in known)
+    n_refusals = sum(c.negated for c in known)
     if target.genres and refusal and refusal not in known and n_refusals < 2:
         options.append((1.5, Turn("not", (refusal,))))
     for fact in expressible(facts_of(target), domain, plain=plain):
         if fact not in known:
-            options.append((_weight(fact), Turn(fact.partition("=")[0], (fact,))))
+            options.append((_FACT_WEIGHTS[fact.slot], Turn(fact.slot, (fact,))))
     if level != "plain":
         unnamed = _unnamed(test_case, known)
         options += [(1.0, Turn("like", (unnamed[0],)))] if unnamed else []
     if level == "vague":
-        moods = [f"mood={m}" for m, rule in MOODS_OF[domain].items() if rule(target)]
+        moods = [Constraint("mood", m) for m, rule in MOODS_OF[domain].items() if rule(target)]
         options += [(2.0, Turn("mood", (m,))) for m in moods if m not in known][:1]
-    stated = [c for c in known if c.startswith("genre=")]
+    stated = [c for c in known if c.slot == "genre" and not c.negated]
     if stated:
         options.append((1.0, Turn("restate", restated=one(rng, stated))))
     return options
 
 
-def _unnamed(test_case: TestCase, known: Sequence[str]) -> list[str]:
-    """Return the likest earlier items that were not named yet, as conditions."""
+def _unnamed(test_case: TestCase, known: Sequence[Constraint]) -> list[Constraint]:
+    """Return the likest earlier items that were not named yet, as constraints."""
     named = test_case.examples[:3]
-    likes = [f"like={film.item}" for film in named if alike(film, test_case.target)]
+    likes = [Constraint("like", str(film.item)) for film in named if alike(film, test_case.target)]
     return [like for like in likes if like not in known]

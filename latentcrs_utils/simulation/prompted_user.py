@@ -15,10 +15,10 @@ from latentcrs_utils.constraints.lexicon import extract, lexicon_of
 from latentcrs_utils.conversation.guards import ReplyGuard, sentences, tidy_reply
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.simulation.agenda import MOST_NEW
-from latentcrs_utils.simulation.items import holds
 from latentcrs_utils.simulation.users import Accept, TemplateUser, UserMessage
 
 if TYPE_CHECKING:
+    from latentcrs_utils.constraints.constraint import Constraint
     from latentcrs_utils.language.chat_model import ChatModel, Message
     from latentcrs_utils.simulation.items import Item
 
@@ -58,7 +58,7 @@ class PromptedUser:
         guard: recognises the catalogue's titles; default, one is made (share it among users).
 
     Attributes:
-        told: conditions that the lexicon found in the model's messages so far.
+        told: constraints that the lexicon found in the model's messages so far.
         objections: why messages were refused, in order; two in a row: the template spoke.
     """
 
@@ -75,7 +75,7 @@ class PromptedUser:
         ]
         self._spoken_of = [_as_offer(film) for film in self._liked]
         self._chat: list[Message] = [{"role": "system", "content": self._instructions()}]
-        self.told: list[str] = []
+        self.told: list[Constraint] = []
         self.objections: list[str] = []
 
     @property
@@ -112,7 +112,7 @@ class PromptedUser:
             n_read, n_written = n_read + reply.prompt_tokens, n_written + reply.completion_tokens
             seconds += reply.seconds
             text = tidy_message(reply.text)
-            found = extract(text, self._lexicon).conditions
+            found = extract(text, self._lexicon).constraints
             new = tuple(c for c in found if c not in self.told)
             reason = self._objection(text, new)
             if reason is None:
@@ -128,9 +128,9 @@ class PromptedUser:
         if isinstance(spoken, Accept):
             raise TypeError("The target was on offer, and the user did not notice.")
         usage = (n_read, n_written, seconds)
-        return UserMessage(spoken.text, spoken.conditions, spoken.withdrawn, spoken.source, *usage)
+        return UserMessage(spoken.text, spoken.constraints, spoken.withdrawn, spoken.source, *usage)
 
-    def _objection(self, text: str, new: Sequence[str]) -> str | None:
+    def _objection(self, text: str, new: Sequence[Constraint]) -> str | None:
         """Why a message may not be sent, or None; `new` is what the lexicon finds new in it."""
         target = self._template.test_case.target
         if not text:
@@ -139,7 +139,7 @@ class PromptedUser:
             return "it gave away the title"
         if self._guard.foreign_title(text, self._spoken_of):
             return f"it named a {self._thing} that nobody had spoken of"
-        if not all(holds(condition, target, self._catalogue.films) for condition in new):
+        if not all(constraint.satisfies(target) for constraint in new):
             return f"it said something that is not true of your {self._thing}"
         if len(new) > MOST_NEW:
             return "it told more than two facts"

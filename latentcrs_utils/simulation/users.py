@@ -2,7 +2,7 @@
 
 :mod:`.simulator` writes what users might say in advance; here a user answers what is really on
 offer. The rules are those of the paper's prompt (Appendix D): lead to the target, refuse anything
-else and tell why or what is wanted, at most two new conditions a message, never the title.
+else and tell why or what is wanted, at most two new constraints a message, never the title.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 from latentcrs_utils.config import SimulatorConfig
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.agenda import (
@@ -45,15 +46,15 @@ class UserMessage:
 
     Attributes:
         text: the message.
-        conditions: what it says that was not said before (in the notation of `conditions`).
+        constraints: what it says that was not said before.
         withdrawn: what it takes back.
         source: who worded it, "template" or the name of a language model.
         prompt_tokens, completion_tokens, seconds: the language model's bill.
     """
 
     text: str
-    conditions: tuple[str, ...] = ()
-    withdrawn: tuple[str, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    withdrawn: tuple[Constraint, ...] = ()
     source: str = "template"
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -138,8 +139,8 @@ class TemplateUser:
         return self.test_case.target.item
 
     @property
-    def standing(self) -> tuple[str, ...]:
-        """The conditions that were said and not taken back."""
+    def standing(self) -> tuple[Constraint, ...]:
+        """The constraints that were said and not taken back."""
         return self._memory.known
 
     def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept:
@@ -162,7 +163,7 @@ class TemplateUser:
                 self._memory = memory
                 return UserMessage(
                     text,
-                    tuple(c for act in acts for c in act.turn.conditions),
+                    tuple(c for act in acts for c in act.turn.constraints),
                     tuple(act.withdrawn for act in acts if act.withdrawn is not None),
                 )
         raise DataError(

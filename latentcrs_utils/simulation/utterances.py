@@ -22,10 +22,11 @@ import numpy as np
 import polars as pl
 
 from latentcrs_utils.config import SimulatorConfig, preset
+from latentcrs_utils.constraints.constraint import PERSONAL, Constraint, Matcher
 from latentcrs_utils.data.preprocess import random_cuts
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.simulation.items import PERSONAL, Catalogue
+from latentcrs_utils.simulation.items import Catalogue
 from latentcrs_utils.simulation.phrasings import Pool
 from latentcrs_utils.simulation.planner import LEVELS, Level, TestCase, Turn, generator, plan
 from latentcrs_utils.simulation.realization import UnsayableError, word
@@ -198,7 +199,7 @@ class _Choices:
         self._members = np.zeros((len(number), max(1, *map(len, number))), dtype=np.int32)
         for row, of_set in enumerate(number):
             self._members[row, : len(of_set)] = [column[c] for c in of_set]
-        masks = (catalogue.true_of(condition) for condition in column)
+        masks = map(Matcher(catalogue).satisfying, map(Constraint.parse, column))
         everything = np.arange(len(catalogue.films)) > 0
         true = np.stack([np.packbits(mask) for mask in (everything, *masks)])
         self._weights = 1 / np.maximum(_n_suited(true, self._members), 1)
@@ -328,8 +329,8 @@ class _Simulation:
         cut, target = len(test_case.history), test_case.target
         rng = self.generator("how", split, user, cut, level, phrasing)
         said = word(rng, level, turns, phrasing, target, self.catalogue)
-        conditions = [c for turn in turns for c in turn.conditions]
-        return _row(split, user, test_case, level, phrasing, said, conditions)
+        said_of = [c for turn in turns for c in turn.constraints]
+        return _row(split, user, test_case, level, phrasing, said, said_of)
 
     def levels(self, split: str, n: int) -> list[Level]:
         """Return ``n`` levels, each equally often, in a random order."""
@@ -373,13 +374,13 @@ def _row(
     level: Level,
     phrasing: Pool,
     said: Sequence[str],
-    conditions: Sequence[str],
+    constraints: Sequence[Constraint],
 ) -> dict[str, Any]:
     """Return one row of the table (without its number)."""
     return {
         "split": split, "user": user, "cut": len(test_case.history),
         "target": test_case.target.item, "level": level, "phrasing": phrasing,
-        "turns": list(said), "text": " ".join(said), "conditions": list(conditions),
+        "turns": list(said), "text": " ".join(said), "conditions": [*map(str, constraints)],
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from latentcrs_utils.constraints.constraint import label
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.conversation.explanation import why
 from latentcrs_utils.conversation.guards import clean_message
 from latentcrs_utils.conversation.policies import more_like
@@ -367,7 +367,7 @@ class ChatApp:
             if isinstance(event, Feedback):
                 words = f"Taken back: your click on {self.conversation.label(event.item)}."
             elif isinstance(event, Withdrawal):
-                words = f"Taken back: {label(event.condition)} is required again."
+                words = f"Taken back: {event.constraint.label} is required again."
             elif isinstance(event, Turn):
                 self.board.give_back(event.message)
                 self.board.drop(self.board.views[-1])
@@ -426,15 +426,16 @@ class ChatApp:
             what = in_full(variant, self._speaker, reader)
             self._say(f"From the next message on: variant {variant}. {what}.{again}")
 
-    def withdraw(self, condition: str) -> None:
+    def withdraw(self, written: str) -> None:
         """Take back a requirement, as its chip does; the next message does without it."""
         with self._worker.gate:
             if self.busy:
                 self._say(_BUSY, "problem")
                 return
-            self.conversation.withdraw(condition)
+            constraint = Constraint.parse(written)
+            self.conversation.withdraw(constraint)
             self.board.update()
-            self._say(f"No longer required: {label(condition)}. The next message does without it.")
+            self._say(f"No longer required: {constraint.label}. The next message does without it.")
 
     def click(self, choice: Choice, item: int) -> None:
         """Like ("accept"), refuse ("reject") or ask for "more" like an item, as its buttons do.

@@ -4,7 +4,6 @@ import html
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
-from latentcrs_utils.constraints import constraint as requirements
 from latentcrs_utils.conversation.turn import Recommendation, Turn
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -130,7 +129,7 @@ def reply(turn: Turn | None, partial: str = "") -> str:
 def _choice(turn: Turn) -> Iterator[str]:
     """How the variant chose, where it tells."""
     if turn.requirements:
-        held = " · ".join(f"{r.label} (“{r.evidence}”)" for r in turn.requirements)
+        held = " · ".join(f"{r.constraint.label} (“{r.evidence}”)" for r in turn.requirements)
         yield f"Held to: {held}"
     if turn.reranked and turn.candidates:
         place = {item: number for number, item in enumerate(turn.candidates, start=1)}
@@ -158,7 +157,7 @@ def heard(turn: Turn) -> str:
 def card(item: Recommendation, why: str = "") -> str:
     """One offered item: title, year, genres, why it is here, what it does not meet."""
     facts = " · ".join([*([str(item.year)] if item.year else []), *item.genres])
-    missed = ", ".join(requirements.label(condition) for condition in item.misses)
+    missed = ", ".join(missed.label for missed in item.misses)
     # the sentence on why begins with what is missed
     told = why or (f"Does not meet: {missed}" if missed else "")
     kind = "lcrs-why lcrs-misses" if missed else "lcrs-why"

@@ -348,8 +348,8 @@ class ChatView:
         held = self.conversation.requirements if self.conversation.variant == "F" else ()
         self.screen.requirements.show(
             [
-                Chip(r.condition, r.label, f"Take back {r.label}; you said “{r.evidence}”")
-                for r in held
+                Chip(str(c), c.label, f"Take back {c.label}; you said “{r.evidence}”")
+                for r, c in ((r, r.constraint) for r in held)
             ]
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,6 @@ from benchmarks.worlds import generated_data
 from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.data.sequences import Sequences
-from latentcrs_utils.em import trainer as algorithm
 from latentcrs_utils.errors import AssetError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,13 +180,11 @@ def test_generated_data_have_the_size_asked_for() -> None:
 def small_batch(residual: bool):
     """Both models, a backbone and a batch, small enough for [B, K, V + 1]."""
     data = generated_data("small", 30, 40, 12)
-    trainer = em_trainer(data, 7, residual=residual)
     instances = em_instances(data, 2).take(torch.arange(0, 60, 5))
     encoder = SASRec(data.n_items, BackboneConfig()).eval().requires_grad_(False)
     padded = torch.from_numpy(instances.histories.pad(50))
-    batch = algorithm.Instances(
-        naive_em.encode_again(encoder, padded), instances.x, instances.targets, instances.histories
-    )
+    batch = replace(instances, S=naive_em.encode_again(encoder, padded))
+    trainer = em_trainer(data, batch, 7, residual=residual)
     if residual:
         # at its start the residual is silent, which would prove nothing
         with torch.no_grad():
@@ -206,12 +204,12 @@ def test_the_naive_em_has_the_losses_and_gradients_of_the_package(residual: bool
     pairs = (
         (
             trainer.generative,
-            algorithm.generative_loss(trainer, batch),
+            trainer.m_loss(batch),
             naive_em.naive_m_loss(trainer, *rest),
         ),
         (
             trainer.inference,
-            algorithm.inference_loss(trainer, batch, warm_up=False),
+            trainer.e_loss(batch, trainer.generative.catalogue()),
             naive_em.naive_e_loss(trainer, *rest),
         ),
     )

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.extraction import Evidence, _telling_words, locate
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.data.sequences import Dataset
@@ -84,8 +85,8 @@ def test_a_quotation_must_stand_in_the_message(message: str, words: str, found: 
 def test_what_words_support(
     films: Evidence, message: str, words: str, condition: str, supported: str | None
 ) -> None:
-    found = films.support(message, words, condition)
-    assert (found and found.condition) == supported
+    found = films.support(message, words, Constraint.parse(condition))
+    assert (found and str(found.constraint)) == supported
     if found:
         assert found.evidence in message and found.source == "model"
 
@@ -104,10 +105,10 @@ def test_what_words_support(
 def test_what_a_trusted_model_may_quote(
     films: Evidence, message: str, words: str, condition: str, supported: str | None
 ) -> None:
-    found = films.support(message, words, condition, known=False)
-    assert (found and found.condition) == supported
+    found = films.support(message, words, Constraint.parse(condition), known=False)
+    assert (found and str(found.constraint)) == supported
     if not supported or "without" not in message:
-        assert films.support(message, words, condition) is None
+        assert films.support(message, words, Constraint.parse(condition)) is None
 
 
 @pytest.mark.parametrize(
@@ -128,21 +129,27 @@ def test_what_a_trusted_model_may_quote(
 def test_what_words_support_in_a_shop(
     games: Evidence, message: str, words: str, condition: str, supported: str | None
 ) -> None:
-    found = games.support(message, words, condition)
-    assert (found and found.condition) == supported
+    found = games.support(message, words, Constraint.parse(condition))
+    assert (found and str(found.constraint)) == supported
 
 
 def test_no_phrasing_of_the_tests_is_known(films: Evidence) -> None:
     telling = _telling_words(films.vocabulary)
-    assert "vampire" in telling["genre=Horror"] and "reagan" in telling["decade=1980"]
+    assert (
+        "vampire" in telling[Constraint("genre", "Horror")]
+        and "reagan" in telling[Constraint("decade", "1980")]
+    )
     # words that stand in the pools "valid" and "test" alone
-    assert not {"zombie", "demon", "werewolf", "ghost", "doll"} & telling["genre=Horror"]
-    assert not {"yuppie", "gorbachev", "thatcher"} & telling["decade=1980"]
+    assert (
+        not {"zombie", "demon", "werewolf", "ghost", "doll"}
+        & telling[Constraint("genre", "Horror")]
+    )
+    assert not {"yuppie", "gorbachev", "thatcher"} & telling[Constraint("decade", "1980")]
 
 
 def test_a_word_that_two_genres_share_tells_neither(films: Evidence) -> None:
     telling = _telling_words(films.vocabulary)
-    genres = [c for c in telling if c.startswith("genre=")]
+    genres = [c for c in telling if c.slot == "genre"]
     words = [word for genre in genres for word in telling[genre]]
     assert len(words) == len(set(words)) > 200
     # "stories" of a documentary, "story" of a fantasy and of an adventure; killers of two kinds
@@ -158,16 +165,16 @@ def test_what_is_known_is_the_training_pool(films: Evidence) -> None:
             for form in ("film", "touch")
             for phrase in pool(name, "genres", genre, form)
         ]
-        supported = [bool(films.support(p, p, f"genre={genre}")) for genre, p in phrases]
+        supported = [bool(films.support(p, p, Constraint("genre", genre))) for genre, p in phrases]
         shares[name] = sum(supported) / len(supported)
     assert shares["train"] > 0.85 and shares["test"] < 0.2
 
 
 def test_words_of_the_sentences_around_tell_nothing(films: Evidence) -> None:
     for message in ("Find me something, please.", "Surprise me with something.", "Any ideas?"):
-        for conditions in films.vocabulary.fields.values():
-            for condition in conditions.values():
-                assert films.support(message, message, condition) is None, (message, condition)
+        for values in films.vocabulary.fields.values():
+            for constraint in values.values():
+                assert films.support(message, message, constraint) is None, constraint
 
 
 HOSTILE = (
@@ -186,6 +193,6 @@ def test_hostile_text_takes_no_time_and_supports_nothing_else(
 ) -> None:
     started = time.process_time()
     for evidence in (films, games):
-        assert evidence.support(message, message[:60], "genre=Comedy") is None
-        assert evidence.support(message, "a comedy " * 200, "genre=Comedy") is None
+        assert evidence.support(message, message[:60], Constraint("genre", "Comedy")) is None
+        assert evidence.support(message, "a comedy " * 200, Constraint("genre", "Comedy")) is None
     assert time.process_time() - started < 2.0

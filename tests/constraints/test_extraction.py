@@ -7,7 +7,7 @@ import json
 import pytest
 
 from latentcrs_utils.constraints import vocabulary
-from latentcrs_utils.constraints.constraint import Requirement, hard
+from latentcrs_utils.constraints.constraint import Constraint, Requirement
 from latentcrs_utils.constraints.extraction import (
     MAX_NEW_TOKENS,
     ModelExtractor,
@@ -23,6 +23,7 @@ from latentcrs_utils.constraints.vocabulary import (
     vocabulary_for,
 )
 from latentcrs_utils.errors import ConfigError, MessageError
+from tests.constraints.test_requirements import written
 from tests.conversation.fakes import FakeChatModel, fake_dataset
 from tests.simulation import shops
 
@@ -55,7 +56,7 @@ def read(reply: str | Exception, message: str = MESSAGE, how: str = "model"):
 
 def test_the_lexicon_alone_needs_no_model_and_knows_titles() -> None:
     reader = make_extractor(DATA, "lexicon")
-    assert reader(MESSAGE).requirements.conditions == (
+    assert written(reader(MESSAGE).requirements) == (
         "decade=1960",
         "genre=Horror",
         "not genre=Western",
@@ -68,9 +69,9 @@ def test_the_lexicon_alone_needs_no_model_and_knows_titles() -> None:
 def test_a_model_s_values_count_with_the_users_words_as_evidence() -> None:
     found, chat_model = read(GOOD)
     assert found.requirements.found == (
-        Requirement("genre=Horror", "scary", "model"),
-        Requirement("not genre=Western", "no western", "model"),
-        Requirement("decade=1960", "the sixties", "model"),
+        Requirement(Constraint.parse("genre=Horror"), "scary", "model"),
+        Requirement(Constraint.parse("not genre=Western"), "no western", "model"),
+        Requirement(Constraint.parse("decade=1960"), "the sixties", "model"),
     )
     assert found.unsupported == () and found.failure is None
     assert (found.prompt_tokens, found.completion_tokens) == (50, len(GOOD) // 4)
@@ -80,22 +81,22 @@ def test_a_model_s_values_count_with_the_users_words_as_evidence() -> None:
 def test_what_the_words_do_not_support_does_not_count() -> None:
     found, _ = read(NOISE)
     assert not found.requirements
-    assert found.unsupported == ("genre=Drama", "genre=Comedy")
+    assert (*map(str, found.unsupported),) == ("genre=Drama", "genre=Comedy")
 
 
 def test_without_the_check_noise_counts_and_with_half_of_it_what_is_quoted() -> None:
     known = vocabulary_for(DATA)
     unchecked = ModelExtractor(FakeChatModel(NOISE), known, check="none")(MESSAGE)
-    assert unchecked.requirements.conditions == ("genre=Comedy", "genre=Drama")
+    assert written(unchecked.requirements) == ("genre=Comedy", "genre=Drama")
     quoted = ModelExtractor(FakeChatModel(NOISE), known, check="quoted")(MESSAGE)
-    assert quoted.requirements.conditions == ("genre=Comedy",)
-    assert quoted.unsupported == ("genre=Drama",)
+    assert written(quoted.requirements) == ("genre=Comedy",)
+    assert (*map(str, quoted.unsupported),) == ("genre=Drama",)
 
 
 def test_both_together_say_who_found_what() -> None:
     reply = form(genres=[("scary", "Horror"), ("with vampires", "Horror"), ("weepie", "Drama")])
     found, _ = read(reply, "something scary, a weepie with vampires", "both")
-    assert {r.condition: r.source for r in found.requirements} == {
+    assert {str(r.constraint): r.source for r in found.requirements} == {
         "genre=Horror": "both",
         "genre=Drama": "model",
     }
@@ -104,7 +105,7 @@ def test_both_together_say_who_found_what() -> None:
 def test_a_negation_that_the_model_missed_is_a_refusal_all_the_same() -> None:
     for how in ("model", "both"):
         found, _ = read(form(genres=[("horror", "Horror")]), "please no horror", how)
-        assert found.requirements.conditions == ("not genre=Horror",)
+        assert written(found.requirements) == ("not genre=Horror",)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_a_negation_that_the_model_missed_is_a_refusal_all_the_same() -> None:
 )
 def test_where_the_model_fails_the_lexicon_reads_alone_and_says_so(reply, told) -> None:
     found, _ = read(reply, how="both")
-    assert found.requirements.conditions == ("decade=1960", "genre=Horror", "not genre=Western")
+    assert written(found.requirements) == ("decade=1960", "genre=Horror", "not genre=Western")
     assert {r.source for r in found.requirements} == {"lexicon"}
     assert found.failure == f"the language model failed{told}"
 
@@ -161,7 +162,7 @@ def test_the_form_is_bounded_and_its_values_are_the_catalogue_s() -> None:
             assert entry["words"]["maxLength"] == LONGEST_QUOTATION
             assert entry["value"]["enum"] == list(fields[name])
             assert 1 <= len(entry["value"]["enum"]) <= MOST_VALUES
-            assert hard(fields[name].values()) == set(fields[name].values())
+            assert all(constraint.hard for constraint in fields[name].values())
         # the longest answer fits
         longest = MOST_ENTRIES * LONGEST_QUOTATION * 3 / 4
         assert longest < MAX_NEW_TOKENS
@@ -178,14 +179,16 @@ def test_the_values_of_a_film_catalogue() -> None:
     fields = vocabulary_for(DATA).fields
     assert list(fields) == ["genres", "not_genres", "years"]
     assert list(fields["genres"]) == ["Comedy", "Drama", "Horror", "Western"]
-    assert fields["not_genres"]["Drama"] == "not genre=Drama"
+    assert fields["not_genres"]["Drama"] == Constraint("genre", "Drama", negated=True)
     # films from 1951 to 1990
-    assert fields["years"] == {
+    assert {value: str(constraint) for value, constraint in fields["years"].items()} == {
         "1950s": "decade=1950", "1960s": "decade=1960", "1970s": "decade=1970",
         "1980s": "decade=1980", "1990s": "decade=1990", "early 1990s": "era=1990-1993",
     }  # fmt: skip
     games = Vocabulary(shops.invented("amazon-video-games")).fields
-    assert {"platforms", "creators", "prices"} <= set(games) and games["prices"]["20"] == "price=20"
+    assert {"platforms", "creators", "prices"} <= set(games) and str(
+        games["prices"]["20"]
+    ) == "price=20"
 
 
 def test_a_catalogue_without_years_asks_for_none() -> None:

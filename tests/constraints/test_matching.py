@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from latentcrs_utils.constraints import matching
-from latentcrs_utils.constraints.constraint import Requirement
-from latentcrs_utils.constraints.matching import Matcher, matcher_for
+from latentcrs_utils.constraints import constraint as constraints
+from latentcrs_utils.constraints.constraint import Constraint, Matcher, matcher_for
 from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.simulation.items import Catalogue
 
 
 def shop() -> Dataset:
@@ -32,11 +32,11 @@ def shop() -> Dataset:
 
 def met(matcher: Matcher, *conditions: str, any_of: bool = False) -> list[int]:
     combine = matcher.any_of if any_of else matcher.all_of
-    return combine(map(Requirement, conditions)).nonzero()[0].tolist()
+    return combine(map(Constraint.parse, conditions)).nonzero()[0].tolist()
 
 
 def test_what_is_not_known_meets_no_wish_and_every_refusal() -> None:
-    matcher = Matcher(shop())
+    matcher = Matcher(Catalogue(shop()))
     assert met(matcher) == met(matcher, any_of=True) == [1, 2, 3, 4, 5, 6]
     assert met(matcher, "genre=Puzzle") == [1, 2]
     assert met(matcher, "not genre=Horror") == [1, 3, 5, 6]
@@ -48,8 +48,8 @@ def test_what_is_not_known_meets_no_wish_and_every_refusal() -> None:
 
 
 def test_masks_of_what_users_type_do_not_pile_up(monkeypatch) -> None:
-    monkeypatch.setattr(matching, "_N_KEPT", 3)
-    matcher = Matcher(shop())
+    monkeypatch.setattr(constraints, "_N_KEPT", 3)
+    matcher = Matcher(Catalogue(shop()))
     for price in range(1, 50):
         assert met(matcher, f"price={price}") == [
             i for i, p in ((1, 5), (2, 19.99), (3, 20)) if p < price

@@ -7,8 +7,7 @@ import polars as pl
 import pytest
 import torch
 
-from latentcrs_utils.constraints.constraint import Requirement, Requirements
-from latentcrs_utils.constraints.matching import Matcher
+from latentcrs_utils.constraints.constraint import Constraint, Matcher, Requirement, Requirements
 from latentcrs_utils.conversation.policies import (
     STEPS,
     levels,
@@ -18,6 +17,7 @@ from latentcrs_utils.conversation.policies import (
     tiered,
 )
 from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.simulation.items import Catalogue
 
 ROWS = (
     # title, year, genres, creator, platform, price
@@ -43,11 +43,11 @@ def matcher() -> Matcher:
     )
     users = pl.DataFrame({"user": [0], "raw_user": ["u"]}, schema_overrides={"user": pl.Int32})
     interactions = Sequences.from_lists([[1, 2, 3]])
-    return Matcher(Dataset("amazon-video-games-x", items, users, interactions, {}, "eight games"))
+    return Matcher(Catalogue(Dataset("amazon-video-games-x", items, users, interactions, {}, "8")))
 
 
 def wanted(*conditions: str) -> Requirements:
-    return Requirements(tuple(map(Requirement, conditions)))
+    return Requirements(tuple(Requirement(Constraint.parse(c)) for c in conditions))
 
 
 def scores(*gone: int) -> torch.Tensor:
@@ -109,12 +109,13 @@ def test_only_where_nothing_else_is_left_comes_what_was_refused(matcher):
     asked = wanted("not genre=Puzzle", "not genre=Racing")
     narrowed = narrow(scores(8), matcher, asked, 2)
     assert narrowed.items == (7, 6) and narrowed.relaxed == ("refusals",)
-    assert narrowed.misses == (("not genre=Puzzle", "not genre=Racing"), ("not genre=Racing",))
+    puzzle, racing = asked.of("genre")
+    assert narrowed.misses == ((puzzle, racing), (racing,))
 
 
 def test_every_item_says_what_it_misses(matcher):
     narrowed = narrow(scores(), matcher, wanted(*ALL, "decade=1970"), 8)
-    missed = dict(zip(narrowed.items, narrowed.misses, strict=True))
+    missed = {i: (*map(str, m),) for i, m in zip(narrowed.items, narrowed.misses, strict=True)}
     assert missed[1] == missed[4] == ()
     assert missed[3] == ("price=20",)
     # of several times one is enough; without any, all are missed; what is not known is missed

@@ -7,7 +7,7 @@ from copy import deepcopy
 import pytest
 
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.constraints.constraint import Requirement, Requirements
+from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements, Source
 from latentcrs_utils.constraints.extraction import Extraction, make_extractor
 from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.conversation.turn import Withdrawal
@@ -20,6 +20,14 @@ FORM = json.dumps({
     "not_genres": [],
     "years": [{"words": "the fifties", "value": "1950s"}],
 })  # fmt: skip
+
+
+def constraints(*written: str) -> tuple[Constraint, ...]:
+    return tuple(map(Constraint.parse, written))
+
+
+def requirement(written: str, evidence: str, source: Source = "lexicon") -> Requirement:
+    return Requirement(Constraint.parse(written), evidence, source)
 
 
 def chat(variant, chat_model=None, user=None, **more) -> Conversation:
@@ -44,11 +52,11 @@ def test_f_offers_what_meets_the_requirements_and_says_what_gave_way():
     turn = chat("F").say("a western from the fifties")
     assert turn.variant == "F"
     assert turn.requirements == (
-        Requirement("genre=Western", "western", "lexicon"),
-        Requirement("decade=1950", "the fifties", "lexicon"),
+        requirement("genre=Western", "western", "lexicon"),
+        requirement("decade=1950", "the fifties", "lexicon"),
     )
     assert ids(turn) == [3, 7, 11, 15, 19]
-    assert [item.misses for item in turn.items] == [(), (), *[("decade=1950",)] * 3]
+    assert [item.misses for item in turn.items] == [(), (), *[(Constraint("decade", "1950"),)] * 3]
     assert turn.relaxed == ("years",)
     assert turn.note == (
         "Only 2 films are left that meet all of: Western, the 1950s. For the others I gave way on "
@@ -73,12 +81,14 @@ def test_requirements_add_up_over_the_turns_and_later_words_override():
     conversation = chat("F")
     conversation.say("a western")
     second = conversation.say("from the seventies, no horror")
-    assert {r.condition for r in second.requirements} == {
+    assert {str(r.constraint) for r in second.requirements} == {
         "genre=Western", "decade=1970", "not genre=Horror",
     }  # fmt: skip
     assert ids(second)[:2] == [23, 27] and not second.items[1].misses
     third = conversation.say("make it the eighties, and horror after all")
-    assert conversation.requirements.conditions == ("decade=1980", "genre=Horror", "genre=Western")
+    assert conversation.requirements.constraints == constraints(
+        "decade=1980", "genre=Horror", "genre=Western"
+    )
     assert third.requirements == conversation.requirements.found
 
 
@@ -91,11 +101,11 @@ def test_a_requirement_can_be_taken_back_and_that_too():
     assert conversation.transcript() == before
     conversation.withdraw("not genre=Western")
     assert not conversation.requirements
-    assert conversation.undo() == Withdrawal("not genre=Western")
-    assert conversation.requirements.conditions == ("not genre=Western",)
+    assert conversation.undo() == Withdrawal(Constraint("genre", "Western", negated=True))
+    assert conversation.requirements.constraints == constraints("not genre=Western")
     conversation.withdraw("not genre=Western")
     turn = conversation.say("western western")
-    assert turn.requirements == (Requirement("genre=Western", "western"),)
+    assert turn.requirements == (requirement("genre=Western", "western"),)
     assert conversation.undo() is turn and not conversation.requirements
 
 
@@ -104,7 +114,7 @@ def test_undo_takes_the_message_s_requirements_with_it():
     conversation.say("a western")
     conversation.say("no horror")
     conversation.undo()
-    assert conversation.requirements.conditions == ("genre=Western",)
+    assert conversation.requirements.constraints == constraints("genre=Western")
     conversation.undo()
     assert not conversation.requirements
 
@@ -113,8 +123,8 @@ def test_a_language_model_reads_beside_the_lexicon():
     chat_model = FakeChatModel(FORM, REPLY)
     turn = chat("F", chat_model).say("fun with saloons from the fifties")
     assert turn.requirements == (
-        Requirement("decade=1950", "the fifties", "both"),
-        Requirement("genre=Western", "with saloons", "model"),
+        requirement("decade=1950", "the fifties", "both"),
+        requirement("genre=Western", "with saloons", "model"),
     )
     # the form was asked for first, with the message last; then the reply
     assert [schema is not None for schema in chat_model.schemas] == [True, False]
@@ -138,7 +148,7 @@ def test_where_the_model_fails_the_lexicon_reads_and_the_note_says_so(how, reply
     assert turn.note.startswith(
         f"Your wishes were read by their literal words, because the language model failed{told}"
     )
-    assert turn.requirements == (Requirement("genre=Western", "western"),)
+    assert turn.requirements == (requirement("genre=Western", "western"),)
     assert conversation.turns == [turn] and turn.reply == REPLY
 
 
@@ -166,12 +176,12 @@ def test_the_lexicon_alone_asks_no_model():
 def test_an_extractor_of_one_s_own():
     class Always:
         def __call__(self, message, *, stop=None):
-            return Extraction(Requirements((Requirement("genre=Drama", message),)))
+            return Extraction(Requirements((requirement("genre=Drama", message),)))
 
     turn = chat("F", extractor=Always()).say("western")
     assert {genre for item in turn.items for genre in item.genres} == {"Drama"}
     quoted = make_extractor(FakeModel().data, "lexicon")
-    assert chat("F", extractor=quoted).say("western").requirements[0].value == "Western"
+    assert chat("F", extractor=quoted).say("western").requirements[0].constraint.value == "Western"
 
 
 def test_stopping_while_the_model_reads_drops_the_message():
@@ -209,7 +219,7 @@ def test_hostile_text_offers_nothing_else(message):
         "years": [{"words": "16", "value": "1960s"}],
     })  # fmt: skip
     turn = chat("F", FakeChatModel(obedient, REPLY)).say(message)
-    assert {r.condition for r in turn.requirements} == {"genre=Western"}
+    assert {str(r.constraint) for r in turn.requirements} == {"genre=Western"}
     assert ids(turn) == [3, 7, 11, 15, 19] and turn.message == message.strip()
 
 
@@ -361,7 +371,7 @@ def test_a_conversation_may_go_on_as_another_variant():
     again = Conversation.from_transcript(FakeModel(), stored, chat_model=None, variant="F")
     turn = again.say("no comedy")
     assert [t.variant for t in again.turns] == ["B", "B", "F"]
-    assert turn.requirements == (Requirement("not genre=Comedy", "no comedy"),)
+    assert turn.requirements == (requirement("not genre=Comedy", "no comedy"),)
 
 
 @pytest.mark.parametrize(

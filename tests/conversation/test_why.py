@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from latentcrs_utils.config import RerankConfig
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.conversation.explanation import WHY_LIMIT, Explainer, why
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.errors import DataError
@@ -110,7 +111,7 @@ def test_f_says_what_an_item_lacks():
     lines = why(conversation, turn)
     assert [item.misses for item in turn.items[:2]] == [(), ()]
     assert lines[0] == ("Your words alone: western, the 1950s, no comedy; intent “Western lovers”.")
-    assert turn.items[2].misses == ("decade=1950",)
+    assert turn.items[2].misses == (Constraint("decade", "1950"),)
     assert lines[2].startswith(
         "Not the 1950s (nothing else left meets all); your words alone: western, no comedy"
     )
@@ -119,7 +120,9 @@ def test_f_says_what_an_item_lacks():
 def test_f_says_that_a_refused_item_is_there_after_all():
     conversation = chat(variant="F")
     turn = conversation.say("no horror")
-    refused = replace(turn.items[0], misses=("not genre=Horror", "genre=Sci-Fi"))
+    refused = replace(
+        turn.items[0], misses=(Constraint("genre", "Horror", True), Constraint("genre", "Sci-Fi"))
+    )
     line = why(conversation, replace(turn, number=2, items=(refused,)))[0]
     assert line.startswith("Horror after all, no sci-fi (nothing else left meets all)")
 

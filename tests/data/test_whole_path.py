@@ -31,7 +31,7 @@ from latentcrs_utils.config import (
 from latentcrs_utils.data.loading import prepare
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.synthetic import synthetic_world
-from latentcrs_utils.em.model import instances_of, rows_of
+from latentcrs_utils.em.instances import instances_of, rows_of
 from latentcrs_utils.errors import LatentCRSError
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "data" / "example"

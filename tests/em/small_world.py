@@ -1,6 +1,7 @@
 """A world so small that every stage runs in a second: 24 films of three genres, 40 users.
 
-Every user says exactly the genre of the next film, so that whoever reads the words must win.
+Every user says exactly the genre of the next film, so that whoever reads the words must win. And
+models and instances of random numbers, for what needs no world.
 """
 
 from types import SimpleNamespace
@@ -12,11 +13,14 @@ import torch
 from latentcrs_utils.behavior.pretraining import Backbone, pretrain
 from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.em.instances import Instances
+from latentcrs_utils.em.networks import GenerativeModel
 from latentcrs_utils.intents import Anchors
 from latentcrs_utils.simulation.utterances import Utterances
 
 GENRES = ("Comedy", "Drama", "Horror")
 N_ITEMS, N_USERS, LENGTH = 24, 40, 8
+N_INTENTS, WIDTH, TEXT = 5, 4, 6
 
 
 def dataset() -> Dataset:
@@ -89,3 +93,28 @@ def anchors(S: torch.Tensor) -> Anchors:
         item_counts=torch.zeros(4, N_ITEMS + 1, dtype=torch.int64),
         inertia=0.0,
     )
+
+
+def random_model(
+    form: str = "mixture", residual: bool = False, seed: int = 0, n_items: int = 7, **options
+) -> GenerativeModel:
+    """A generative model in float64, without dropout, of random vectors."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        v = torch.randn(n_items + 1, WIDTH)
+        v[0] = 0
+        c = torch.cat([v, torch.randn(n_items + 1, 3)], dim=1)
+        anchors = torch.randn(N_INTENTS, WIDTH)
+        model = GenerativeModel(
+            anchors, v, c, TEXT, form=form, residual=residual, text_hidden=8, **options
+        )
+    return model.eval().double()
+
+
+def random_instances(n: int = 9, seed: int = 1, n_items: int = 7) -> Instances:
+    """n instances in float64, with two items in each history."""
+    noise = torch.Generator().manual_seed(seed)
+    rows = [[1 + i % n_items, 1 + (i + 1) % n_items] for i in range(n)]
+    targets = torch.tensor([1 + (i + 3) % n_items for i in range(n)])
+    S, x = (torch.randn(n, width, generator=noise).double() for width in (WIDTH, TEXT))
+    return Instances(S, x, targets, Sequences.from_lists(rows))

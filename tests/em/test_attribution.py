@@ -126,8 +126,8 @@ def test_shares_of_a_score_add_up_to_what_was_known(system):
     model, (S, x) = fitted(*system), instance(system[2])
     shares = attribution.contributions(model, S, x, ITEMS)
     assert shares.shape == (len(attribution.players(model)), N_ITEMS)
-    silent = replace(model.context(0 * S, 0 * x), users=None)
-    nothing = model.generative.log_probability(silent)
+    silent = replace(model.context(0 * S, 0 * x), residual_query=None)
+    nothing = model.generative.log_probability(silent, model.catalogue)
     expected = (model.scores(S, x) - nothing)[0, 1:]
     torch.testing.assert_close(shares.sum(0), expected, atol=1e-9, rtol=1e-9)
 
@@ -140,8 +140,9 @@ def test_coalitions_are_what_the_model_says_with_less(system):
     torch.testing.assert_close(rows[:, 1:].exp().sum(1), torch.ones(len(rows)).double())
     for c, row in enumerate(rows):
         state = (S * (c & 1), x * (c >> 1 & 1))
-        model.generative.residual_enabled = bool(c & 4)
-        torch.testing.assert_close(row, model.scores(*state)[0])
+        context = model.generative.context(*state, residual=bool(c & 4))
+        expected = model.generative.log_probability(context, model.catalogue)[0]
+        torch.testing.assert_close(row, expected)
     if system[1]:
         assert attribution.players(model) == ("history", "words", "residual")
         assert not torch.allclose(rows[3, 1:], rows[7, 1:])
@@ -171,6 +172,7 @@ def test_a_silent_residual_gets_nothing_and_leaves_the_others_their_shares(syste
     *two, of_residual = attribution.contributions(model, S, x, ITEMS)
     torch.testing.assert_close(of_residual, torch.zeros(N_ITEMS).double(), atol=1e-9, rtol=0)
     model.generative.residual = None
+    del model.__dict__["catalogue"]
     alone = attribution.contributions(model, S, x, ITEMS)
     torch.testing.assert_close(torch.stack(two), alone, atol=1e-9, rtol=0)
 
@@ -212,8 +214,8 @@ def test_the_twelve_lines_of_the_course_are_the_same(residual):
         def worth(who, v=v):
             context = model.context(S * ("history" in who), x * ("words" in who))
             if "residual" not in who:
-                context = replace(context, users=None)
-            return model.generative.log_probability(context)[0, v].item()
+                context = replace(context, residual_query=None)
+            return model.generative.log_probability(context, model.catalogue)[0, v].item()
 
         share = dict.fromkeys(attribution.players(model), 0.0)
         for order in permutations(share):

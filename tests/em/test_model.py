@@ -9,8 +9,8 @@ import torch
 from latentcrs_utils.baselines.direct import fit_fusion, fit_text_alone
 from latentcrs_utils.config import DirectConfig, EMConfig
 from latentcrs_utils.em import losses
-from latentcrs_utils.em.instances import item_attributes, item_vectors
-from latentcrs_utils.em.model import fit_em, instances_of, rows_of
+from latentcrs_utils.em.instances import instances_of, rows_of
+from latentcrs_utils.em.model import fit_em
 from latentcrs_utils.evaluation.one_turn import (
     dialogue_cases,
     evaluate,
@@ -21,7 +21,7 @@ from latentcrs_utils.evaluation.one_turn import (
 )
 from latentcrs_utils.ranking import rank_of_target
 
-from .small_world import GENRES, N_ITEMS, N_USERS, Language, anchors, backbone, dataset
+from .small_world import N_ITEMS, N_USERS, Language, anchors, backbone, dataset
 
 QUICK = EMConfig(
     learning_rate=1e-2,
@@ -40,20 +40,6 @@ def world(tmp_path_factory):
         data = dataset()
         encoder = backbone(data)
         yield data, encoder, anchors(encoder.encode(data.histories("train"))), Language(data)
-
-
-def test_instances_hold_the_history_before_the_target_and_nothing_after(world):
-    data, encoder, _, language = world
-    rows = rows_of(language, "train")
-    instances = instances_of(data, encoder, language, rows)
-    frame = language.utterances.frame[rows]
-    for i in (0, 7, len(rows) - 1):
-        user, cut = frame["user"][i], frame["cut"][i]
-        sequence = data.interactions[user]
-        assert instances.histories[i].tolist() == sequence[:cut].tolist()
-        assert instances.targets[i] == sequence[cut]
-        alone = encoder.encode(data.interactions.prefixes([user], [cut]))[0]
-        torch.testing.assert_close(instances.S[i], alone)
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -95,7 +81,7 @@ def test_posteriors_are_distributions_and_bayes_holds(world):
     for distribution in (prior, exact, model.inferred_intents(test.S)):
         torch.testing.assert_close(distribution.sum(1), torch.ones(N_USERS))
     context = model.context(test.S, test.x)
-    log_item = model.generative.log_item(context, test.targets)
+    log_item = model.generative.log_item(context, test.targets, model.catalogue)
     joint = (context.log_prior + log_item).exp()
     torch.testing.assert_close(exact, joint / joint.sum(1, keepdim=True))
     gap = losses.log_likelihood(context.log_prior, log_item) - losses.elbo(
@@ -147,25 +133,14 @@ def test_the_catalogue_is_computed_once_for_a_fitted_model(world, monkeypatch):
     model = fit_em(*world, replace(QUICK, residual=True), progress=False)
     data, encoder, _, language = world
     test = instances_of(data, encoder, language, rows_of(language, "test"))
-    fresh = model.generative.log_probability(model.context(test.S, test.x))
+    fresh = model.generative.log_probability(
+        model.context(test.S, test.x), model.generative.catalogue()
+    )
     with torch.inference_mode():
         first = model.scores(test.S, test.x)
     assert torch.equal(first, fresh)
     monkeypatch.setattr(type(model.generative), "catalogue", None)
     assert torch.equal(model.scores(test.S, test.x), first)
-
-
-def test_item_vectors_hold_genre_and_period():
-    data = dataset()
-    table = item_attributes(data)
-    assert table.shape[0] == N_ITEMS + 1
-    assert table[0].sum() == 0
-    # sorted genres come first: Comedy, Drama, Horror
-    assert [GENRES[int(table[item, :3].argmax())] for item in (3, 4, 5)] == list(GENRES)
-    assert (table[1:].sum(1) == 2).all()
-    vectors = item_vectors(torch.randn(N_ITEMS + 1, 8), data)
-    torch.testing.assert_close(vectors[1:, :8].mean(0), torch.zeros(8), atol=1e-5, rtol=0)
-    assert (vectors[0] == 0).all()
 
 
 def test_summary_averages_over_seeds_by_hand(world):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.evaluation.dialogues import (
     PURPOSES,
@@ -26,6 +27,7 @@ from latentcrs_utils.evaluation.dialogues import (
 )
 from latentcrs_utils.evaluation.published import DATA_SETS, dialogue_rows, token_rows
 
+COMEDY = Constraint("genre", "Comedy")
 AMOUNTS = st.builds(
     TokenUsage,
     st.sampled_from(PURPOSES),
@@ -36,7 +38,9 @@ AMOUNTS = st.builds(
 EXCHANGES = st.builds(
     Exchange,
     st.text(min_size=1, max_size=20),
-    st.lists(st.sampled_from(["genre=Comedy", "not genre=War"]), max_size=2).map(tuple),
+    st.lists(st.sampled_from([COMEDY, Constraint("genre", "War", negated=True)]), max_size=2).map(
+        tuple
+    ),
     st.just(()),
     st.sampled_from(["template", "SmolLM2"]),
     st.lists(st.integers(1, 99), max_size=5).map(tuple),
@@ -46,7 +50,7 @@ EXCHANGES = st.builds(
 
 def dialogue(user: int, success: int | None = None, n_turns: int = 5, **changes) -> Dialogue:
     usage = (TokenUsage("embedding", 10 * (user + 1), 1, 0.5), TokenUsage("scoring", 0, 0, 0.25))
-    exchange = Exchange("A comedy", ("genre=Comedy",), (), "template", (user + 1, 2), usage)
+    exchange = Exchange("A comedy", (COMEDY,), (), "template", (user + 1, 2), usage)
     values = {"system": "B", "user": user, "target": 9, "seed": 0, "success": success}
     return Dialogue(**{**values, **changes}, exchanges=(exchange,) * (success or n_turns))
 

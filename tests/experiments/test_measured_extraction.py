@@ -19,6 +19,7 @@ from experiments.extraction import (
     readers,
     sample,
 )
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.extraction import make_extractor
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError, MessageError
@@ -96,7 +97,7 @@ def test_a_dialogue_is_read_message_by_message_or_as_one_text() -> None:
 def test_a_message_on_which_the_model_fails_adds_nothing() -> None:
     answers = Answers(FakeChatModel(SCARY, "prose", RuntimeError("gone")))
     reader = readers(fake_dataset(), answers)["model, evidence"]
-    assert reader(["scary", "a comedy", "a drama"]) == ("genre=Horror",)
+    assert reader(["scary", "a comedy", "a drama"]) == (Constraint("genre", "Horror"),)
 
 
 def test_all_readers_of_a_model_are_measured_on_the_same_answers() -> None:
@@ -106,7 +107,7 @@ def test_all_readers_of_a_model_are_measured_on_the_same_answers() -> None:
     })  # fmt: skip
     chat_model = FakeChatModel(noise)
     found = {
-        name: set(reader(["something scary and funny tonight"]))
+        name: set(map(str, reader(["something scary and funny tonight"])))
         for name, reader in readers(fake_dataset(), Answers(chat_model)).items()
     }
     assert len(chat_model.asked) == 1

@@ -15,8 +15,7 @@ from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation.policies import narrow
 from latentcrs_utils.conversation.reranking import RerankContext
 from latentcrs_utils.conversation.policies import Question, make_variant
-from latentcrs_utils.constraints.matching import matcher_for
-from latentcrs_utils.constraints.constraint import Requirement, Requirements
+from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements, matcher_for
 
 from .conftest import ROOT
 
@@ -60,8 +59,8 @@ def test_b(by_hand, scores):
 @pytest.mark.parametrize("n_items", [5, 30])
 def test_f(by_hand, scores, n_items):
     matcher = matcher_for(fake_dataset())
-    wanted = Requirements((Requirement("genre=Western", "western"),))
-    meets = matcher.true_of("genre=Western").tolist()
+    wanted = Requirements((Requirement(Constraint.parse("genre=Western"), "western"),))
+    meets = matcher.satisfying(Constraint("genre", "Western")).tolist()
     theirs = narrow(scores, matcher, wanted, n_items).items
     assert by_hand.variant_f(scores.tolist(), meets, n_items) == list(theirs)
 

@@ -21,10 +21,10 @@ from latentcrs_utils.conversation.reranking import NOTHING, RerankContext, reran
 from latentcrs_utils.em import attribution, losses
 from latentcrs_utils.em.networks import IntentPrior
 from latentcrs_utils.language.structured_output import SchemaGuide
-from latentcrs_utils.constraints.matching import Matcher
 from latentcrs_utils.language.models import find_model, load_language_model
-from latentcrs_utils.constraints.constraint import Requirement, Requirements
+from latentcrs_utils.constraints.constraint import Constraint, Matcher, Requirement, Requirements
 from latentcrs_utils.language.structured_output import check_schema
+from latentcrs_utils.simulation.items import Catalogue
 
 from .conftest import ROOT
 
@@ -86,12 +86,12 @@ def test_shapley(by_hand, rng):
 
 def test_tiers(by_hand, data, rng):
     """On the films of the fixture, whatever is required; refused films are never allowed."""
-    matcher = Matcher(data)
+    matcher = Matcher(Catalogue(data))
     rows = data.items.select("item", "year", "genres").iter_rows()
     films = {item: (year, set(genres)) for item, year, genres in rows}
     for _ in range(25):
         chosen = rng.choice(FIELDS, size=rng.integers(1, 5), replace=False).tolist()
-        wanted = Requirements(tuple(map(Requirement, chosen)))
+        wanted = Requirements(tuple(Requirement(Constraint.parse(c)) for c in chosen))
         theirs = {step: set(np.flatnonzero(mask))
                   for step, mask in filtering.steps(matcher, wanted) if step != "refusals"}  # fmt: skip
         assert by_hand.tiers(films, wanted) == theirs, chosen

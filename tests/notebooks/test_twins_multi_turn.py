@@ -14,13 +14,14 @@ import pytest
 import torch
 from tests.evaluation.dialogue_world import dataset, noise, reader
 
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.evaluation import published as bounds, conversing, multi_turn as dialogue_systems
 from latentcrs_utils.evaluation.dialogues import (Dialogue, Exchange, success_by, turns_taken)
 from latentcrs_utils.evaluation.dialogues import TokenUsage, usage_table
 from latentcrs_utils.evaluation.metrics import paired_difference
 from latentcrs_utils.simulation.agenda import MOST_NEW
-from latentcrs_utils.simulation.items import Item, holds
+from latentcrs_utils.simulation.items import Item
 from latentcrs_utils.simulation.users import Accept
 
 from .conftest import ROOT
@@ -70,8 +71,8 @@ def test_the_agenda_keeps_the_rules_of_the_package(by_hand, rng):
             assert len(said) <= MOST_NEW and not set(said) & set(told)
             for line in said:
                 refuses = line.startswith("not ")
-                kind = "not genre=" if refuses else "genre="
-                assert holds(kind + line.removeprefix("not "), goal, ())
+                genre = line.removeprefix("not ")
+                assert Constraint("genre", genre, refuses).satisfies(goal)
                 if refuses:
                     assert any(line[4:] in films[title] for title in offered)
             told += said

@@ -129,7 +129,7 @@ def test_naive_and_cached_loss(by_hand, noise, histories):
     S, x = encode_last(encoder, histories), torch.randn(N, 12, generator=noise)
     targets = torch.randint(1, V + 1, (N,), generator=noise)
     context = model.context(S, x)
-    log_item = model.log_item(context, targets)
+    log_item = model.log_item(context, targets, model.catalogue())
     theirs = -losses.log_likelihood(context.log_prior, log_item).mean()
     close(by_hand.cached_loss(model, S, x, targets), theirs)
     close(by_hand.naive_loss(encoder, model, histories, x, targets), theirs)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.errors import MessageError
 from latentcrs_utils.language.chat_model import ScriptedChatModel
 from latentcrs_utils.simulation.items import Catalogue
@@ -17,6 +18,8 @@ from tests.conversation.fakes import fake_dataset
 
 TARGET = 2  # Night of the Moth (1952), a horror film
 HISTORY = [1, 3, 12]
+
+HORROR = Constraint("genre", "Horror")
 
 
 def user(*replies: str | Exception, title: str = "Night of the Moth") -> PromptedUser:
@@ -37,7 +40,7 @@ def test_the_prompt_tells_the_target_the_facts_and_the_history() -> None:
         assert part in system["content"]
     assert "{" not in system["content"]
     assert isinstance(message, UserMessage) and message.text == "I want a horror film."
-    assert (message.source, message.conditions) == ("scripted", ("genre=Horror",))
+    assert (message.source, message.constraints) == ("scripted", (HORROR,))
     assert message.prompt_tokens > 100 and message.completion_tokens == 5
 
 
@@ -50,7 +53,8 @@ def test_it_hears_what_is_offered_and_what_it_said() -> None:
     contents = [message["content"] for message in person._chat_model.asked[1][2:]]
     assert contents[0] == first.text
     assert "Dust & Thunder (1953); Film Number 10 (1960)" in contents[1]
-    assert second.conditions == ("decade=1950",) and person.told == ["genre=Horror", "decade=1950"]
+    fifties = Constraint("decade", "1950")
+    assert second.constraints == (fifties,) and person.told == [HORROR, fifties]
 
 
 def test_it_accepts_by_what_is_offered_not_by_what_it_says() -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from experiments.extraction import extraction_report, literally
 from latentcrs_utils.config import SimulatorConfig
+from latentcrs_utils.constraints.constraint import Constraint, Matcher
 from latentcrs_utils.constraints.lexicon import lexicon_for
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.simulation.items import Catalogue, films, holds, shop_title, tokens
+from latentcrs_utils.simulation.items import Catalogue, films, shop_title, tokens
 from latentcrs_utils.simulation.phrasings import (
     POOLS,
     Domain,
@@ -28,7 +29,7 @@ from latentcrs_utils.simulation.phrasings import (
 )
 from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
 from tests.simulation.shops import albums, games, invented
-from tests.simulation.test_simulator import COMMON, of_kind
+from tests.simulation.test_simulator import COMMON, all_true, of_kind
 
 # what nobody says here; an album may well be the music of a movie or a game
 FOREIGN = {
@@ -93,7 +94,7 @@ def test_conditions_are_true_by_the_catalogue_itself(shop: tuple[Dataset, Uttera
         for other in of_kind(conditions, "same creator"):
             assert catalogue[int(other)].creator == catalogue[row["target"]].creator
         assert not of_kind(conditions, "era")
-        assert all(holds(c, catalogue[row["target"]], catalogue) for c in conditions), row
+        assert all_true(conditions, catalogue[row["target"]], catalogue), row
         assert len(conditions) == len(set(conditions)) <= 1 + len(row["turns"])
         kinds |= {c.partition("=")[0] for c in conditions}
     wanted = {"genre", "not genre", "decade", "price", "creator", "like", "mood"}
@@ -149,7 +150,8 @@ def test_paraphrases_say_what_plain_words_say(shop: tuple[Dataset, Utterances]) 
         for level in ("plain", "paraphrased")
     )
     for spoken, reworded in zip(plain, paraphrased, strict=True):
-        assert reworded == [c for c in spoken if has_other_words(c, domain)]
+        known = [(Constraint.parse(written), written) for written in spoken]
+        assert reworded == [w for c, w in known if has_other_words(c.slot, c.value, domain)]
 
 
 def test_plain_is_the_lexicons_home_game_and_paraphrase_is_not(
@@ -176,7 +178,7 @@ def test_reused_sentences_are_true_of_their_new_items(shop: tuple[Dataset, Utter
     assert set(reused["text"]) <= set(train[:n_own]["text"])
     for row in reused.to_dicts():
         target = catalogue[row["target"]]
-        assert all(holds(condition, target, catalogue) for condition in row["conditions"])
+        assert all_true(row["conditions"], target, catalogue)
 
 
 def test_what_is_asked_of_all_items_at_once_is_true_of_each(
@@ -186,11 +188,11 @@ def test_what_is_asked_of_all_items_at_once_is_true_of_each(
     catalogue = Catalogue(data)
     said = set(utterances.frame["conditions"].explode().drop_nulls())
     kinds = {c.partition("=")[0]: c for c in sorted(said)}  # one of each kind
-    for condition in [*kinds.values(), "genre=Nonsense", "creator=Nobody At All"]:
-        one_by_one = [
-            film.item > 0 and holds(condition, film, catalogue.films) for film in catalogue.films
-        ]
-        assert catalogue.true_of(condition).tolist() == one_by_one, condition
+    matcher = Matcher(catalogue)
+    for written in [*kinds.values(), "genre=Nonsense", "creator=Nobody At All"]:
+        constraint = Constraint.parse(written)
+        one_by_one = [f.item > 0 and constraint.satisfies(f, catalogue) for f in catalogue.films]
+        assert matcher.satisfying(constraint).tolist() == one_by_one, written
 
 
 def test_titles_as_people_say_them() -> None:

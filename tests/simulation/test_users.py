@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.lexicon import extract
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.agenda import DIFFICULTIES, USER_PROFILES, Difficulty
-from latentcrs_utils.simulation.items import holds, spoken_title
+from latentcrs_utils.simulation.items import spoken_title
 from latentcrs_utils.simulation.phrasings import POOLS, Pool, all_pools
 from latentcrs_utils.simulation.planner import LEVELS, Level, TestCase
 from latentcrs_utils.simulation.users import Accept, TemplateUser, UserMessage, make_test_cases
@@ -68,8 +69,8 @@ def talk(user: TemplateUser, offered: Sequence[Sequence[int]]) -> list[UserMessa
     return said
 
 
-def true(condition: str, test_case: TestCase) -> bool:
-    return holds(condition, test_case.target, test_case.catalogue.films)
+def true(constraint: Constraint, test_case: TestCase) -> bool:
+    return constraint.satisfies(test_case.target, test_case.catalogue.films)
 
 
 @given(number=st.integers(0, 10_000), options=EVERY, draw=st.integers(0, 99))
@@ -85,14 +86,14 @@ def test_whatever_is_offered(world: list[TestCase], number: int, options: dict, 
         assert f" {' '.join(words(spoken_title(title)))} " not in f" {' '.join(words(text))} "
         assert not ({w for w in words(title) if len(w) >= 5} - COMMON) & set(words(text))
     # at most two new conditions a message (of a vague user, one), none of them said before
-    assert all(len(m.conditions) <= 2 for m in said)
-    assert options["difficulty"] != "vague" or all(len(m.conditions) <= 1 for m in said[1:])
-    told = [c for m in said for c in m.conditions]
+    assert all(len(m.constraints) <= 2 for m in said)
+    assert options["difficulty"] != "vague" or all(len(m.constraints) <= 1 for m in said[1:])
+    told = [c for m in said for c in m.constraints]
     assert len(told) == len(set(told))
     # all that stands in the end is true; only a mistake is ever taken back, and by turn three
     assert all(true(c, test_case) for c in user.standing)
     taken_back = [(turn, c) for turn, m in enumerate(said, 1) for c in m.withdrawn]
-    lies = [(turn, c) for turn, m in enumerate(said, 1) for c in m.conditions
+    lies = [(turn, c) for turn, m in enumerate(said, 1) for c in m.constraints
             if not true(c, test_case)]  # fmt: skip
     assert [c for _, c in taken_back] == [c for _, c in lies]
     assert len(lies) <= (options["difficulty"] == "changes its mind")
@@ -172,7 +173,7 @@ def test_plain_and_paraphrased_users_begin_with_the_same_wish(film_world: list[T
             TemplateUser(film_world[n], user=n, level=level).say()
             for level in ("plain", "paraphrased")
         )
-        assert plain.conditions == other.conditions and plain.text != other.text
+        assert plain.constraints == other.constraints and plain.text != other.text
 
 
 def reason_given(text: str) -> bool:
@@ -193,15 +194,11 @@ def test_a_reason_is_true_of_the_item_it_speaks_of(film_world: list[TestCase]) -
         ):
             films = [test_case.catalogue[i] for i in items]
             if films and reason_given(message.text):
-                for condition in message.conditions:
-                    kind, _, value = condition.partition("=")
-                    if kind == "not genre":
-                        assert any(value in film.genres for film in films), message
-                    elif kind in ("decade", "era"):
-                        assert any(
-                            film.year and not holds(condition, film, test_case.catalogue.films)
-                            for film in films
-                        )
+                for constraint in message.constraints:
+                    if constraint.negated:
+                        assert any(constraint.value in film.genres for film in films), message
+                    elif constraint.attribute == "years":
+                        assert any(film.year and not constraint.satisfies(film) for film in films)
                     checked += 1
     assert checked > 300
 
@@ -218,7 +215,7 @@ def test_places_in_the_list_are_those_of_the_guilty(film_world: list[TestCase]) 
         place = n % 5
         user = TemplateUser(test_case, user=n, difficulty="picky", phrasing="train")
         message = talk(user, [[*tame[:place], scary, *tame[place:]]])[1]
-        if "not genre=Horror" in message.conditions:
+        if Constraint("genre", "Horror", negated=True) in message.constraints:
             assert f"the {ordinals[place]} one" in message.text.lower(), message.text
             pointed += 1
     assert pointed > 20
@@ -230,7 +227,7 @@ def told_a_message(situations_: list[TestCase], difficulty: Difficulty) -> tuple
     for n in range(0, 938, 9):
         user = TemplateUser(situations_[n], user=n, difficulty=difficulty)
         later = talk(user, offers(situations_[n], n))[1:]
-        new += [len(message.conditions) for message in later]
+        new += [len(message.constraints) for message in later]
         reasons += [reason_given(message.text) for message in later]
     return float(np.mean(new)), float(np.mean(reasons))
 
@@ -251,7 +248,11 @@ def test_a_change_of_mind_happens(film_world: list[TestCase], level: Level) -> N
         for turn, message in enumerate(talk(user, offers(film_world[n], n)), 1):
             if message.withdrawn:
                 turns.append(turn)
-                kept = [c for c in user.standing if c.startswith(("genre=", "like=", "mood="))]
+                kept = [
+                    c
+                    for c in user.standing
+                    if not c.negated and c.slot in ("genre", "like", "mood")
+                ]
                 assert kept, "nothing true took its place"
     assert len(turns) > 90 and set(turns) == {2, 3}
 
@@ -262,9 +263,9 @@ def test_nobody_contradicts_a_mistake_before_it_is_taken_back(
     for n in range(0, 938, 3):
         user = TemplateUser(film_world[n], user=n, difficulty="changes its mind", level="plain")
         said = talk(user, offers(film_world[n], n))
-        turns = {c: turn for turn, m in enumerate(said) for c in m.conditions}
+        turns = {c: turn for turn, m in enumerate(said) for c in m.constraints}
         for turn, message in enumerate(said):
-            assert all(turns.get(f"not {c}", turn) >= turn for c in message.withdrawn), said
+            assert all(turns.get(c.opposite, turn) >= turn for c in message.withdrawn), said
 
 
 def test_no_item_is_refused_twice_in_one_message(film_world: list[TestCase]) -> None:
@@ -287,9 +288,8 @@ def test_plain_dialogues_are_the_lexicons_home_game(film_world: list[TestCase]) 
         for difficulty in DIFFICULTIES:
             user = TemplateUser(film_world[n], user=n, difficulty=difficulty, level="plain")
             text = " ".join(m.text for m in talk(user, offers(film_world[n], n)))
-            found = set(extract(text).conditions)
-            meant = {c for c in user.standing
-                     if c.startswith(("genre", "not genre", "decade", "era"))}  # fmt: skip
+            found = set(extract(text).constraints)
+            meant = {c for c in user.standing if c.hard}
             n_hit += len(found & meant)
             n_found, n_true = n_found + len(found), n_true + len(meant)
     assert n_hit > 0.99 * n_found and n_hit > 0.99 * n_true

@@ -2,6 +2,7 @@
 
 import pytest
 
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.widgets.app import ChatApp
 from latentcrs_utils.widgets.controls import EXPLAINED, OneOf, in_full
@@ -149,7 +150,7 @@ def test_a_chip_clicked_too_early_waits_in_vain(slow):
     assert slow.begun.wait(10)
     buttons(slow.widget, "Western ✕")[0].click()
     assert slow.state()["status"] == "Still answering: press Stop first."
-    assert slow.conversation.requirements.conditions == ("genre=Western",)
+    assert slow.conversation.requirements.constraints == (Constraint("genre", "Western"),)
 
 
 def test_what_gave_way_is_told_above_the_cards_on_the_cards_and_aloud():

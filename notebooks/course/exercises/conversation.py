@@ -11,7 +11,7 @@ import torch
 from latentcrs_utils.conversation.reranking import permutation
 from latentcrs_utils.em.attribution import shapley_values
 from course.exercises.marking import mark
-from latentcrs_utils.constraints.constraint import Requirement, Requirements
+from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements
 
 
 def beliefs(answer: Callable[..., Any]) -> None:
@@ -88,9 +88,9 @@ def then(answer: Callable[..., Any]) -> None:
     """
 
     def of(asked: set[str], refused: set[str]) -> Requirements:
-        conditions = [f"genre={g}" for g in sorted(asked)]
-        conditions += [f"not genre={g}" for g in sorted(refused)]
-        return Requirements(tuple(Requirement(c, evidence="said") for c in conditions))
+        constraints = [Constraint("genre", g) for g in sorted(asked)]
+        constraints += [Constraint("genre", g, negated=True) for g in sorted(refused)]
+        return Requirements(tuple(Requirement(c, evidence="said") for c in constraints))
 
     def reference(
         asked: set[str], refused: set[str], asked_now: set[str], refused_now: set[str]

@@ -1,4 +1,4 @@
-"""The attributes of items: MovieLens as recorded, and what a shop's catalogue adds."""
+"""Sampled candidates; attributes of items: MovieLens as recorded, and what a shop adds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ import torch
 
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.em import instances as items
-from latentcrs_utils.em.instances import PERIOD_STARTS, item_attributes
+from latentcrs_utils.em.instances import (
+    PERIOD_STARTS,
+    instances_of,
+    item_attributes,
+    item_vectors,
+    rows_of,
+    sample_candidates,
+)
+from latentcrs_utils.errors import ConfigError
+
+from . import small_world
+from .small_world import GENRES, N_ITEMS, random_instances
 
 # of the tensors that the recorded results were trained on
 RECORDED = {"ml-100k": ((1009, 32), "edda5dc43eeb0df9")}
@@ -72,3 +83,48 @@ def test_a_shop_adds_platform_price_and_frequent_creators(monkeypatch: pytest.Mo
     assert [int(row.argmax()) for row in prices[[1, 3, 4, 5, 6]]] == [0, 4, 3, 7, 0]
     assert table[0].sum() == 0
     assert set(table.unique().tolist()) == {0, 1}
+
+
+def test_item_vectors_hold_genre_and_period():
+    data = small_world.dataset()
+    table = item_attributes(data)
+    assert table.shape[0] == N_ITEMS + 1
+    assert table[0].sum() == 0
+    # sorted genres come first: Comedy, Drama, Horror
+    assert [GENRES[int(table[item, :3].argmax())] for item in (3, 4, 5)] == list(GENRES)
+    assert (table[1:].sum(1) == 2).all()
+    vectors = item_vectors(torch.randn(N_ITEMS + 1, 8), data)
+    torch.testing.assert_close(vectors[1:, :8].mean(0), torch.zeros(8), atol=1e-5, rtol=0)
+    assert (vectors[0] == 0).all()
+
+
+def test_instances_hold_the_history_before_the_target_and_nothing_after(empty_cache):
+    data = small_world.dataset()
+    encoder, language = small_world.backbone(data), small_world.Language(data)
+    rows = rows_of(language, "train")
+    instances = instances_of(data, encoder, language, rows)
+    frame = language.utterances.frame[rows]
+    for i in (0, 7, len(rows) - 1):
+        user, cut = frame["user"][i], frame["cut"][i]
+        sequence = data.interactions[user]
+        assert instances.histories[i].tolist() == sequence[:cut].tolist()
+        assert instances.targets[i] == sequence[cut]
+        alone = encoder.encode(data.interactions.prefixes([user], [cut]))[0]
+        torch.testing.assert_close(instances.S[i], alone)
+
+
+def test_candidates_are_the_target_and_items_outside_the_history():
+    batch = random_instances()
+    drawn = sample_candidates(batch, 7, 3, torch.Generator().manual_seed(0))
+    assert (drawn[:, 0] == batch.targets).all()
+    for b in range(len(batch)):
+        negatives = set(drawn[b, 1:].tolist())
+        assert len(negatives) == 3
+        assert 0 not in negatives
+        assert not negatives & {*batch.histories[b].tolist(), int(batch.targets[b])}
+
+
+def test_more_negatives_than_items_are_refused():
+    # two of seven items are in the history, a third is the target
+    with pytest.raises(ConfigError, match="Choose at most 4"):
+        sample_candidates(random_instances(), 7, 5, torch.Generator().manual_seed(0))

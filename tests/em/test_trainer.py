@@ -1,0 +1,198 @@
+"""The losses that Algorithm 1 takes its steps on, by hand from their parts; its stages."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from latentcrs_utils.config import EMConfig
+from latentcrs_utils.data.sequences import Sequences
+from latentcrs_utils.em import losses
+from latentcrs_utils.em.instances import Instances
+from latentcrs_utils.em.model import fit_em
+from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
+from latentcrs_utils.em.trainer import EMTrainer, train_em
+from latentcrs_utils.errors import ConfigError
+
+from . import small_world
+from .small_world import WIDTH, random_instances, random_model
+
+B, K, D, N_ITEMS, TEXT = 6, 4, 8, 9, 5
+
+
+def instances():
+    noise = torch.Generator().manual_seed(1)
+    return Instances(
+        S=torch.randn(B, D, generator=noise),
+        x=torch.randn(B, TEXT, generator=noise),
+        targets=torch.tensor([1, 3, 9, 4, 4, 7]),
+        histories=Sequences.from_lists([[2], [1, 2], [3, 4], [], [5], [6, 8]]),
+    )
+
+
+def trainer(**config):
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        v = torch.randn(N_ITEMS + 1, D)
+        generative = GenerativeModel(torch.randn(K, D), v, v, TEXT, dropout=0.0)
+        inference = InferenceModel(D)
+        for matrix in (generative.f.W_m, generative.g.W_j, inference.W_q, inference.W_e):
+            torch.nn.init.normal_(matrix.weight)
+    return EMTrainer(generative, inference, EMConfig(dropout=0.0, **config), instances())
+
+
+@pytest.fixture
+def batch():
+    return instances()
+
+
+def parts(trainer, batch):
+    """log q, log p(m | S, x) and log p(v | m, S, x), from the networks directly."""
+    model = trainer.generative
+    context = model.context(batch.S, batch.x)
+    log_item = torch.log_softmax(model.item_table()[:, 1:], dim=1)[:, batch.targets - 1].T
+    return trainer.inference(batch.S, model.anchors), context.log_prior, log_item
+
+
+def recommendation_by_q(trainer, batch):
+    """Equation 13 by hand: softmax over the items of r W_e v."""
+    model, q = trainer.generative, trainer.inference
+    r = q(batch.S, model.anchors).exp() @ model.anchors
+    logits = r @ (model.v[1:] @ q.W_e.weight.T).T
+    picked = logits[torch.arange(B), batch.targets - 1]
+    return (logits.logsumexp(dim=1) - picked).mean()
+
+
+def test_the_warm_up_of_q_is_its_recommendation_loss_alone(batch):
+    one = trainer(alpha_E=5.0)
+    loss = one.recommendation_loss_e(batch, one.log_q(batch))
+    torch.testing.assert_close(loss, recommendation_by_q(one, batch))
+
+
+def e_loss(trainer, batch):
+    return trainer.e_loss(batch, trainer.generative.catalogue())
+
+
+@pytest.mark.parametrize("alpha_E", [0.0, 5.0])
+def test_the_e_step_is_minus_the_elbo_and_the_weighted_recommendation(batch, alpha_E):
+    one = trainer(alpha_E=alpha_E)
+    bound = losses.elbo(*parts(one, batch)).mean()
+    expected = -bound + alpha_E * recommendation_by_q(one, batch)
+    torch.testing.assert_close(e_loss(one, batch), expected)
+
+
+def test_the_e_step_moves_q_only(batch):
+    one = trainer()
+    e_loss(one, batch).backward()
+    assert all(p.grad is None for p in one.generative.parameters())
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in one.inference.parameters())
+
+
+def test_the_m_step_with_unit_weights_is_minus_the_elbo(batch):
+    one = trainer(infonce_weight=1.0, lambda_=1.0, alpha_M=0.0)
+    bound = losses.elbo(*parts(one, batch)).mean()
+    torch.testing.assert_close(one.m_loss(batch), -bound)
+
+
+def test_the_m_step_with_the_exact_posterior_is_minus_the_likelihood(batch):
+    one = trainer(e_step="exact", infonce_weight=1.0, lambda_=1.0, alpha_M=0.0)
+    _, log_prior, log_item = parts(one, batch)
+    likelihood = (log_prior.exp() * log_item.exp()).sum(1).log().mean()
+    torch.testing.assert_close(one.m_loss(batch), -likelihood)
+    one = trainer(infonce_weight=0.0, lambda_=0.0, alpha_M=2.0)
+    torch.testing.assert_close(one.m_loss(batch), -2.0 * likelihood)
+
+
+def test_the_m_step_moves_the_generative_model_only(batch):
+    one = trainer()
+    one.m_loss(batch).backward()
+    assert all(p.grad is None for p in one.inference.parameters())
+    assert one.generative.anchors.grad.abs().sum() > 0
+
+
+def test_joint_loss_by_hand(batch):
+    run = trainer(schedule="joint", lambda_=0.3, alpha_E=2.0, alpha_M=7.0)
+    log_q, log_prior, log_item = parts(run, batch)
+    by_hand = (
+        7.0 * -torch.logsumexp(log_prior + log_item, 1).mean()
+        + 2.0 * recommendation_by_q(run, batch)
+        + 0.3 * losses.kl(log_q, log_prior).mean()
+    )
+    torch.testing.assert_close(run.joint_loss(batch), by_hand)
+
+
+def test_the_alignment_alone_moves_both_models(batch):
+    run = trainer(schedule="joint", lambda_=1.0, alpha_E=0.0, alpha_M=0.0)
+    run.joint_loss(batch).backward()
+    for matrix in (run.generative.f.W_m, run.inference.W_q):
+        assert matrix.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_one_stage_as_long_as_two_and_both_models_learn(monkeypatch, tmp_path, residual):
+    monkeypatch.setenv("LATENTCRS_CACHE", str(tmp_path))
+    data = small_world.dataset()
+    backbone, language = small_world.backbone(data), small_world.Language(data)
+    anchors = small_world.anchors(backbone.encode(data.histories("train")))
+    config = EMConfig(
+        schedule="joint", residual=residual, n_epochs_generative=4, n_epochs_alternate=2
+    )
+    model = fit_em(data, backbone, anchors, language, config, progress=False)
+    assert [row["stage"] for row in model.curve] == ["joint"] * 6
+    losses_seen = [row["loss_m"] for row in model.curve]
+    assert losses_seen[-1] < losses_seen[0]
+    identity = torch.eye(len(model.inference.W_q.weight))
+    assert not torch.equal(model.inference.W_q.weight, identity)
+    assert not torch.equal(model.generative.f.W_m.weight, identity)
+
+
+def random_trainer(config):
+    model, inference = random_model(config.form, config.residual), InferenceModel(WIDTH).double()
+    return EMTrainer(model, inference, config, random_instances(n=12))
+
+
+def test_product_form_needs_sampled_candidates():
+    with pytest.raises(ConfigError, match="n_negatives"):
+        random_trainer(EMConfig(form="product"))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        EMConfig(form="mixture"),
+        EMConfig(form="mixture", residual=True),
+        EMConfig(form="mixture", residual=True, e_step="exact"),
+        EMConfig(form="mixture", n_negatives=3),
+        EMConfig(form="logit"),
+        EMConfig(form="logit", n_negatives=3),
+        EMConfig(form="product", n_negatives=3),
+    ],
+)
+def test_algorithm_1_raises_the_likelihood_of_its_training_instances(config):
+    config = replace(
+        config,
+        learning_rate=1e-2,
+        dropout=0.0,
+        n_epochs_q=3,
+        n_epochs_generative=15,
+        n_epochs_alternate=10,
+        batch_size=4,
+    )
+    trainer = random_trainer(config)
+    model, instances = trainer.generative, trainer.instances
+
+    def mean_log_probability() -> float:
+        context = model.context(instances.S, instances.x, residual=trainer.residual_enabled)
+        scores = model.log_probability(context, model.catalogue())
+        return scores.gather(1, instances.targets[:, None]).mean().item()
+
+    before = mean_log_probability()
+    curve = train_em(trainer, lambda part: mean_log_probability(), progress=False)
+    assert mean_log_probability() > before + 0.05
+    assert [row["stage"] for row in curve] == ["q"] * 3 + ["generative"] * 15 + ["alternate"] * 10
+    assert all(row["elbo"] <= row["log_likelihood"] + 1e-9 for row in curve)
+
+
+def test_monitored_gap_is_the_kl_to_the_exact_posterior():
+    row = random_trainer(EMConfig(residual=True)).monitor()
+    assert row["log_likelihood"] - row["elbo"] == pytest.approx(row["kl_q_exact"], abs=1e-9)
