@@ -22,7 +22,14 @@ import numpy as np
 
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.simulation.items import MOODS, RELATIONS, Catalogue, Item, alike, relations
+from latentcrs_utils.simulation.items import (
+    RELATIONS,
+    Catalogue,
+    Item,
+    relations,
+    shares_attribute,
+    suits,
+)
 from latentcrs_utils.simulation.phrasings import ERA_PARTS
 
 Source = Literal["lexicon", "model", "both"]
@@ -124,8 +131,8 @@ class Constraint:
         """Say whether the constraint is true of an item.
 
         An attribute that is not known (no year, no price) has no value, so it is false that the
-        item has the one asked for. ``like`` asks for something in common (:func:`.items.alike`);
-        ``liked`` says nothing about the item and is always true.
+        item has the one asked for. ``like`` asks for something in common
+        (:func:`.items.shares_attribute`); ``liked`` says nothing about the item: always true.
 
         Args:
             item: of the catalogue.
@@ -148,11 +155,9 @@ class Constraint:
         if slot == "price":
             return item.price is not None and item.price < float(value)
         if slot == "mood":
-            if value not in MOODS:
-                raise DataError(f"There is no mood {value!r} (in {str(self)!r}).")
-            return MOODS[value](item)
+            return suits(value, item)
         if slot == "like":
-            return alike(items[self.item], item)
+            return shares_attribute(items[self.item], item)
         return slot == "liked" or slot in relations(items[self.item], item)
 
 
@@ -300,7 +305,7 @@ class Matcher:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
-        self.items = np.arange(len(catalogue.films)) > 0
+        self.items = np.arange(len(catalogue.items)) > 0
         self._groups: dict[str, tuple[list[int], np.ndarray]] = {}
         self._known: dict[Constraint, np.ndarray] = {}
 
@@ -315,7 +320,7 @@ class Matcher:
         if constraint not in self._known:
             if len(self._known) >= _N_KEPT:
                 self._known.clear()
-            films, (firsts, group) = self.catalogue.films, self._grouped(constraint.slot)
+            films, (firsts, group) = self.catalogue.items, self._grouped(constraint.slot)
             true = [constraint.satisfies(films[item], films) for item in firsts]
             self._known[constraint] = self.items & np.array(true)[group]
         return self._known[constraint]
@@ -325,7 +330,7 @@ class Matcher:
         column = _COLUMN.get(slot, slot if slot in ATTRIBUTES else "item")
         if column not in self._groups:
             first: dict[object, int] = {}
-            values = [getattr(film, column) for film in self.catalogue.films]
+            values = [getattr(film, column) for film in self.catalogue.items]
             for item, value in enumerate(values):
                 first.setdefault(value, item)
             number = {value: i for i, value in enumerate(first)}

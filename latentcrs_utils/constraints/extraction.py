@@ -24,8 +24,8 @@ from latentcrs_utils.constraints.lexicon import Mention, denial, extract, mentio
 from latentcrs_utils.constraints.vocabulary import Vocabulary, vocabulary_for
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError, LatentCRSError, MessageError
-from latentcrs_utils.simulation.items import SPOKEN_WORD, distinctive_words, tokens
 from latentcrs_utils.simulation.phrasings import all_pools
+from latentcrs_utils.simulation.titles import SPOKEN_WORD, distinctive_words, tokens
 
 if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import ChatModel, Message

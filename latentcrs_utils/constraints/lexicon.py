@@ -23,7 +23,7 @@ from latentcrs_utils.constraints.constraint import (
     Requirements,
 )
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.simulation.items import ERAS, films
+from latentcrs_utils.simulation.items import ERAS, catalogue_items
 from latentcrs_utils.simulation.phrasings import DECADE_WORDS, Domain, domain_of
 
 GAME_GENRE_WORDS: dict[str, str] = {
@@ -241,7 +241,7 @@ def lexicon_for(data: Dataset) -> Lexicon:
     lexicon = lexicon_of(domain_of(data.name))
     if not lexicon.of_shop:
         return lexicon
-    items = films(data)
+    items = catalogue_items(data)
     genres = sorted(set().union(*(film.genres for film in items)) - set(lexicon.genres))
     platforms = {film.platform for film in items if film.platform} - set(lexicon.platforms)
     creators = sorted({film.creator for film in items if film.creator})

@@ -12,8 +12,9 @@ from typing import Any
 from latentcrs_utils.constraints.constraint import Constraint, matcher_for
 from latentcrs_utils.constraints.lexicon import Lexicon, lexicon_for
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.simulation.items import ERAS, PRICE_STEPS, TitleFinder
+from latentcrs_utils.simulation.items import ERAS, PRICE_STEPS
 from latentcrs_utils.simulation.phrasings import ERA_PARTS, Domain
+from latentcrs_utils.simulation.titles import TitleFinder
 
 # A form is bounded: a small model fills an open list for ever.
 MOST_VALUES = 40
@@ -104,7 +105,7 @@ class Vocabulary:
     """
 
     def __init__(self, data: Dataset):
-        films = matcher_for(data).catalogue.films[1:]
+        films = matcher_for(data).catalogue.items[1:]
         self.domain: Domain = matcher_for(data).catalogue.domain
         years = [film.year for film in films if film.year is not None]
         self.lexicon = _of_these_years(lexicon_for(data), years)

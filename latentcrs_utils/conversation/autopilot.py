@@ -174,7 +174,7 @@ def _drawn(catalogue: Catalogue, gone: set[int], seed: int) -> Item:
     Raises:
         DataError: there is none.
     """
-    left = [film for film in catalogue.films[1:] if film.item not in gone and can_be_named(film)]
+    left = [film for film in catalogue.items[1:] if film.item not in gone and can_be_named(film)]
     if not left:
         raise DataError(
             "Nothing is left that a simulated user could look for: start a new conversation."

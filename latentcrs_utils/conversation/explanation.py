@@ -21,7 +21,7 @@ from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.em import attribution, losses
 from latentcrs_utils.em.attribution import HISTORY, RESIDUAL, WORDS
 from latentcrs_utils.errors import ConfigError, DataError
-from latentcrs_utils.simulation.items import spoken_title
+from latentcrs_utils.simulation.titles import spoken_title
 
 if TYPE_CHECKING:
     from latentcrs_utils.conversation.session import Conversation

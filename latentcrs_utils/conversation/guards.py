@@ -8,27 +8,24 @@ badly at times: it names films that were not chosen, repeats itself or recites i
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from rapidfuzz import fuzz
 
 from latentcrs_utils.constraints.lexicon import extract
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import MessageError
+from latentcrs_utils.language.chat_model import sentences
 
 MESSAGE_LIMIT = 2_000
 REPLY_LIMIT = 400
 _LEAK_WORDS = 6
+_T = TypeVar("_T")
 # Stands where an offered title was cut out; no message or reply holds it.
 _CUT = "\0"
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-# A stop ends a sentence when a capital or nothing follows: "Airplane! is", "Dr. No", "L.A. Story"
-# go on.
-_SENTENCE = re.compile(
-    r"""\S.*?(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bSt)(?<!\.[A-Z])[.!?…]+["'”’)]*"""
-    r"""(?=\s+["'“‘(]?[A-Z\d]|\s*$)"""
-)
 _YEAR = re.compile(r"\b((?:18|19|20)\d\d)(s?)\b")
 _MARKERS = re.compile(
     r"<\||\|>|https?://|www\.|\b(?:system|user|assistant)\s*:|\bsystem prompt\b|\bas an ai\b"
@@ -77,26 +74,6 @@ def words(text: str) -> list[str]:
     return [word.casefold().removesuffix("'s") for word in _WORD.findall(plain)]
 
 
-def tidy_reply(text: str) -> str:
-    """One plain paragraph of a model's output: no markup, no role prefix, no half sentence.
-
-    Args:
-        text: raw output, possibly cut at the token limit.
-
-    Returns:
-        Its complete sentences; an empty string when there is none.
-    """
-    text = re.sub(r"[*_`#]+", "", text)
-    text = re.sub(r"\s+", " ", text).strip().strip('"“”').strip()
-    text = re.sub(r"^(?:assistant|reply|answer)\s*:\s*", "", text, flags=re.IGNORECASE)
-    return " ".join(sentences(text))
-
-
-def sentences(text: str) -> list[str]:
-    """The complete sentences of a paragraph; what follows the last full stop is left out."""
-    return _SENTENCE.findall(text)
-
-
 class ReplyGuard:
     """Decides whether a reply may be shown, given the titles of the catalogue.
 
@@ -138,7 +115,8 @@ class ReplyGuard:
             return f"it was longer than {REPLY_LIMIT} characters"
         if _MARKERS.search(reply):
             return "it showed part of the prompt or a link"
-        foreign, named, rest = self._take_titles(reply, items)
+        chosen = {form: item for item in items for form in _spoken_forms(item.title)}
+        foreign, named, rest = self._take_titles(reply, chosen)
         if foreign:
             return f"it named a film that was not chosen ({foreign})"
         if _shares_run(words(rest), words(instructions), _LEAK_WORDS):
@@ -156,16 +134,21 @@ class ReplyGuard:
             return f"it gave a film a genre that it does not have ({genre})"
         return None
 
-    def foreign_title(self, text: str, items: Collection[Recommendation]) -> str | None:
-        """The first title of the catalogue in a text that is none of `items`, or None."""
-        return self._take_titles(text, items)[0]
+    def foreign_title(self, text: str, titles: Iterable[str]) -> str | None:
+        """The first title of the catalogue in a text that is none of `titles`, or None."""
+        own = {form: title for title in titles for form in _spoken_forms(title)}
+        return self._take_titles(text, own)[0]
 
     def _take_titles(
-        self, reply: str, items: Collection[Recommendation]
-    ) -> tuple[str | None, list[Recommendation], str]:
-        """The first title that was not chosen, the items named, the reply without their titles."""
+        self, reply: str, own: Mapping[tuple[str, ...], _T]
+    ) -> tuple[str | None, list[_T], str]:
+        """The first title not in `own`, the items of `own` named, the reply without their titles.
+
+        Args:
+            reply: what is read.
+            own: how a title that is fine may be written, as words -> its item.
+        """
         reply = reply.replace("&", " and ")
-        own = {form: item for item in items for form in _spoken_forms(item.title)}
         longest = max(self._longest, *map(len, own), 0)
         tokens = list(_WORD.finditer(reply))
         keys = [" ".join(words(token.group(0))) for token in tokens]

@@ -31,7 +31,7 @@ from latentcrs_utils.conversation.turn import Recommendation, VariantName
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.errors import ConfigError, DataError
-from latentcrs_utils.simulation.items import spoken_title
+from latentcrs_utils.simulation.titles import spoken_title
 
 if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import ChatModel

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from latentcrs_utils.constraints.extraction import failure
-from latentcrs_utils.conversation.guards import ReplyGuard, sentences, tidy_reply
+from latentcrs_utils.conversation.guards import ReplyGuard
 from latentcrs_utils.conversation.turn import Turn
+from latentcrs_utils.language.chat_model import sentences, tidy_reply
 from latentcrs_utils.simulation.phrasings import domain_of
 
 if TYPE_CHECKING:

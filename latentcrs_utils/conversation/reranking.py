@@ -15,7 +15,7 @@ import numpy as np
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import ConfigError, MessageError
-from latentcrs_utils.simulation.items import spoken_title
+from latentcrs_utils.simulation.titles import spoken_title
 
 if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import ChatModel, Message

@@ -7,6 +7,7 @@ the Embedder: changing the ChatModel needs no training.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -192,3 +193,31 @@ class ScriptedChatModel:
             if stream is not None:
                 stream(text)
         return Reply(text, n_read, len(said), 0.0, self.name, finish)
+
+
+# A stop ends a sentence when a capital or nothing follows: "Airplane! is", "Dr. No", "L.A. Story"
+# go on.
+_SENTENCE = re.compile(
+    r"""\S.*?(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bSt)(?<!\.[A-Z])[.!?…]+["'”’)]*"""
+    r"""(?=\s+["'“‘(]?[A-Z\d]|\s*$)"""
+)
+
+
+def tidy_reply(text: str) -> str:
+    """One plain paragraph of a model's output: no markup, no role prefix, no half sentence.
+
+    Args:
+        text: raw output, possibly cut at the token limit.
+
+    Returns:
+        Its complete sentences; an empty string when there is none.
+    """
+    text = re.sub(r"[*_`#]+", "", text)
+    text = re.sub(r"\s+", " ", text).strip().strip('"“”').strip()
+    text = re.sub(r"^(?:assistant|reply|answer)\s*:\s*", "", text, flags=re.IGNORECASE)
+    return " ".join(sentences(text))
+
+
+def sentences(text: str) -> list[str]:
+    """The complete sentences of a paragraph; what follows the last full stop is left out."""
+    return _SENTENCE.findall(text)

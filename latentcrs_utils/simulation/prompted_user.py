@@ -8,19 +8,16 @@ the template user speaks in its place. Whether the target is on offer is not lef
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
 
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.lexicon import extract, lexicon_of
-from latentcrs_utils.conversation.guards import ReplyGuard, sentences, tidy_reply
-from latentcrs_utils.conversation.turn import Recommendation
+from latentcrs_utils.language.chat_model import ChatModel, Message, sentences, tidy_reply
 from latentcrs_utils.simulation.agenda import MOST_NEW
+from latentcrs_utils.simulation.items import Item
 from latentcrs_utils.simulation.users import Accept, TemplateUser, UserMessage
-
-if TYPE_CHECKING:
-    from latentcrs_utils.constraints.constraint import Constraint
-    from latentcrs_utils.language.chat_model import ChatModel, Message
-    from latentcrs_utils.simulation.items import Item
 
 INSTRUCTIONS = """\
 You are a customer chatting with a recommender, and you are looking for one {thing}.
@@ -49,32 +46,35 @@ _ROLE = re.compile(r"^\s*(?:customer|user|me|you)\s*:\s*", re.IGNORECASE)
 _END = re.compile(r"<\s*/?\s*END\s*>", re.IGNORECASE)
 
 
+class TitleGuard(Protocol):
+    """Recognises the titles of a catalogue, as :class:`.guards.ReplyGuard` does."""
+
+    def foreign_title(self, text: str, titles: Iterable[str]) -> str | None:
+        """Return the first title of the catalogue in a text that is none of ``titles``."""
+        ...
+
+
 class PromptedUser:
     """A user played by a language model, with a template user behind it.
 
     Args:
         template: knows target and history, and speaks where the model may not.
         chat_model: the language model.
-        guard: recognises the catalogue's titles; default, one is made (share it among users).
+        guard: recognises the catalogue's titles (one for all users).
 
     Attributes:
         told: constraints that the lexicon found in the model's messages so far.
         objections: why messages were refused, in order; two in a row: the template spoke.
     """
 
-    def __init__(
-        self, template: TemplateUser, chat_model: ChatModel, guard: ReplyGuard | None = None
-    ):
-        self._template, self._chat_model = template, chat_model
+    def __init__(self, template: TemplateUser, chat_model: ChatModel, guard: TitleGuard):
+        self._template, self._chat_model, self._guard = template, chat_model, guard
         self._catalogue = template.test_case.catalogue
-        self._guard = guard or ReplyGuard(film.title for film in self._catalogue.films)
         self._thing = _THING[self._catalogue.domain]
         self._lexicon = lexicon_of(self._catalogue.domain)
-        self._liked = [
-            self._catalogue[int(item)] for item in template.test_case.history[-_N_LIKED:]
-        ]
-        self._spoken_of = [_as_offer(film) for film in self._liked]
-        self._chat: list[Message] = [{"role": "system", "content": self._instructions()}]
+        liked = [self._catalogue[int(item)] for item in template.test_case.history[-_N_LIKED:]]
+        self._spoken_of = [item.title for item in liked]
+        self._chat: list[Message] = [{"role": "system", "content": self._instructions(liked)}]
         self.told: list[Constraint] = []
         self.objections: list[str] = []
 
@@ -90,13 +90,10 @@ class PromptedUser:
             LatentCRSError: whatever the language model fails with; nothing is made up for it.
         """
         if self.target in offered:
-            accepted = self._template.say(offered)
-            if isinstance(accepted, Accept):
-                return accepted
-        films = [self._catalogue[item] for item in offered]
-        self._spoken_of += [_as_offer(film) for film in films]
-        titles = "; ".join(_label(film) for film in films)
-        said = OFFER.format(titles=titles) if films else GREETING
+            return self._template.say(offered)
+        items = [self._catalogue[item] for item in offered]
+        self._spoken_of += [item.title for item in items]
+        said = OFFER.format(titles="; ".join(map(_label, items))) if items else GREETING
         self._chat.append({"role": "user", "content": said})
         message = self._speak(offered)
         self._chat.append({"role": "assistant", "content": message.text})
@@ -104,13 +101,11 @@ class PromptedUser:
 
     def _speak(self, offered: Sequence[int]) -> UserMessage:
         """The model's message, at the second try if need be; else the template user's."""
-        n_read = n_written = 0
-        seconds = 0.0
+        usage: dict[str, Any] = {"prompt_tokens": 0, "completion_tokens": 0, "seconds": 0.0}
         chat = list(self._chat)
         for _ in range(_TRIES):
             reply = self._chat_model.generate(chat, max_new_tokens=MAX_NEW_TOKENS)
-            n_read, n_written = n_read + reply.prompt_tokens, n_written + reply.completion_tokens
-            seconds += reply.seconds
+            usage = {name: used + getattr(reply, name) for name, used in usage.items()}
             text = tidy_message(reply.text)
             found = extract(text, self._lexicon).constraints
             new = tuple(c for c in found if c not in self.told)
@@ -118,7 +113,7 @@ class PromptedUser:
             if reason is None:
                 self.told += new
                 self._template.note(text)
-                return UserMessage(text, new, (), self._chat_model.name, n_read, n_written, seconds)
+                return UserMessage(text, new, source=self._chat_model.name, **usage)
             self.objections.append(reason)
             chat += [
                 {"role": "assistant", "content": reply.text},
@@ -127,8 +122,7 @@ class PromptedUser:
         spoken = self._template.say(offered)
         if isinstance(spoken, Accept):
             raise TypeError("The target was on offer, and the user did not notice.")
-        usage = (n_read, n_written, seconds)
-        return UserMessage(spoken.text, spoken.constraints, spoken.withdrawn, spoken.source, *usage)
+        return replace(spoken, **usage)
 
     def _objection(self, text: str, new: Sequence[Constraint]) -> str | None:
         """Why a message may not be sent, or None; `new` is what the lexicon finds new in it."""
@@ -148,13 +142,13 @@ class PromptedUser:
             return "it said the same thing twice"
         return None
 
-    def _instructions(self) -> str:
+    def _instructions(self, liked: Sequence[Item]) -> str:
         target = self._template.test_case.target
         return INSTRUCTIONS.format(
             thing=self._thing,
             title=target.title,
             facts=", ".join(_facts(target)) or "nothing",
-            history="; ".join(_label(film) for film in self._liked) or "nothing",
+            history="; ".join(map(_label, liked)) or "nothing",
         )
 
 
@@ -164,17 +158,13 @@ def tidy_message(text: str) -> str:
     return " ".join(sentences(tidy)[:_N_SENTENCES])
 
 
-def _facts(film: Item) -> list[str]:
+def _facts(item: Item) -> list[str]:
     """What a user may tell of an item."""
-    year = [f"from {film.year}"] if film.year is not None else []
-    price = [f"{film.price:.2f} dollars"] if film.price is not None else []
-    names = [name for name in (film.creator, film.platform) if name is not None]
-    return [*sorted(film.genres), *year, *names, *price]
+    year = [f"from {item.year}"] if item.year is not None else []
+    price = [f"{item.price:.2f} dollars"] if item.price is not None else []
+    names = [name for name in (item.creator, item.platform) if name is not None]
+    return [*sorted(item.genres), *year, *names, *price]
 
 
-def _label(film: Item) -> str:
-    return f"{film.title} ({film.year})" if film.year is not None else film.title
-
-
-def _as_offer(film: Item) -> Recommendation:
-    return Recommendation(film.item, film.title, film.year, tuple(sorted(film.genres)), 0.0)
+def _label(item: Item) -> str:
+    return f"{item.title} ({item.year})" if item.year is not None else item.title

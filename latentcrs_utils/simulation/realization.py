@@ -5,129 +5,191 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.simulation.agenda import N_PLACES, DialogueAct
-from latentcrs_utils.simulation.items import Catalogue, Item, spoken_title
-from latentcrs_utils.simulation.phrasings import Pool, Voice, sentence
-from latentcrs_utils.simulation.planner import Level, Turn
+from latentcrs_utils.simulation.items import Catalogue, Item
+from latentcrs_utils.simulation.phrasings import (
+    DECADE_WORDS,
+    ERA_PARTS,
+    FACTS,
+    OTHER_GENRE,
+    Pool,
+    has_other_words,
+    named_genre,
+    phrase_book,
+    pool,
+)
+from latentcrs_utils.simulation.planner import N_PLACES, DialogueAct, Level, use_of
+from latentcrs_utils.simulation.titles import spoken_title
 
 _ATTEMPTS = 300
 _IN_SLOT = re.compile(r"\{film\}[.?!]")
-_FACTS = ("platform", "creator", "price")
+_INLINE_SHARE = 0.6
+_PLAIN_FORM = {"film": "film", "touch": "many"}
+# "the 20s" are those of the last century, "the 10s" nobody's
+_SHORT_DECADES = {2000: "00s", 2010: "2010s", 2020: "2020s"}
 
 
 class UnsayableError(DataError):
     """A turn for which every phrasing that was tried gives the target's title away."""
 
 
-def _word_attributes(voice: Voice, constraints: Sequence[Constraint]) -> str:
-    level = "plain" if voice.plain else "paraphrased"
-    frame = voice.pick("frames", level, "ask")
-    genres = [c for c in constraints if c.slot == "genre" and not c.negated]
-    film = voice.genre(genres[0].value, "film") if genres else voice.thing
-    tail = ""
-    for constraint in constraints:
-        if genres and constraint == genres[0]:
-            continue
-        use, slots = slots_of(voice, constraint)
-        inline = _IN_SLOT.search(frame) and voice.rng.random() < 0.6
-        form = voice.pick("frames", level, use, "inline" if inline else "after")
-        if inline:
-            film += form.format(**slots)
-        else:
-            tail += " " + sentence(form.format(**slots))
-    return sentence(frame.format(film=film)) + tail
+class Voice:
+    """Words the acts of one user: a source of draws, a pool, plain words or others.
 
-
-def slots_of(voice: Voice, constraint: Constraint) -> tuple[str, dict[str, str]]:
-    """Return the use of a constraint ("genre", "not", "time" ...) and the words for its slot."""
-    slot, value = constraint.slot, constraint.value
-    if constraint.attribute == "years":
-        return "time", {"era": voice.time(slot, value)}
-    if slot in _FACTS:
-        return slot, {"fact": voice.fact(slot, value)}
-    return "not" if constraint.negated else "genre", {"touch": voice.genre(value, "touch")}
-
-
-def _word_example(voice: Voice, constraints: Sequence[Constraint], catalogue: Catalogue) -> str:
-    titles = [
-        spoken_title(catalogue[c.item].title) for c in constraints if c.slot in ("like", "liked")
-    ]
-    if len(titles) == 2:
-        frame = voice.pick("frames", "by example", "two")
-        return sentence(frame.format(title=titles[0], other=titles[1]))
-    relation = ""
-    for constraint in constraints[1:]:
-        use, slots = constraint.slot, dict[str, str]()
-        if use in ("genre", *_FACTS):
-            use, slots = slots_of(voice, constraint)
-        relation += voice.pick("frames", "by example", use).format(**slots)
-    frame = voice.pick("frames", "by example", "ask")
-    return sentence(frame.format(title=titles[0], rel=relation))
-
-
-def _word_mood(voice: Voice, constraints: Sequence[Constraint]) -> str:
-    mood = constraints[0].value if constraints else "any"
-    ask = voice.pick("frames", "vague", "ask")
-    return sentence(f"{voice.pick('moods', mood)} {ask}")
-
-
-def word_first(voice: Voice, constraints: Sequence[Constraint], catalogue: Catalogue) -> str:
-    """Word a first message: an example, a mood (or none), or attributes."""
-    if any(c.slot in ("like", "liked") for c in constraints):
-        return _word_example(voice, constraints, catalogue)
-    if not constraints or constraints[0].slot == "mood":
-        return _word_mood(voice, constraints)
-    return _word_attributes(voice, constraints)
-
-
-def word_later(voice: Voice, turn: Turn, catalogue: Catalogue) -> str:
-    """Word a later message that adds, refuses, restates, names an example or merely says no."""
-    if turn.use == "mood":
-        return voice.pick("moods", turn.constraints[0].value)
-    slots: dict[str, str] = {}
-    if turn.use in ("genre", "not", "time", *_FACTS):
-        _, slots = slots_of(voice, turn.constraints[0])
-    elif turn.use == "like":
-        slots = {"title": spoken_title(catalogue[turn.constraints[0].item].title)}
-    elif turn.restated is not None:
-        slots = {"film": voice.genre(turn.restated.value, "film")}
-    return sentence(voice.pick("frames", "later", turn.use).format(**slots))
-
-
-def word(
-    rng: np.random.Generator,
-    level: Level,
-    turns: Sequence[Turn],
-    phrasing: Pool,
-    target: Item,
-    catalogue: Catalogue,
-) -> list[str]:
-    """Word the turns of a dialogue, none of which gives the target's title away.
-
-    Raises:
-        UnsayableError: no wording of some turn avoids the title; plan another dialogue.
+    Args:
+        rng: of every choice of words.
+        phrasing: the pool that phrases are taken from.
+        catalogue: of the items that are spoken of; its domain names the phrase book.
+        level: "plain" speaks in the catalogue's own words.
     """
-    voice = Voice(rng, phrasing, catalogue.domain, plain=level == "plain")
-    said: list[str] = []
-    for turn in turns:
-        if turn.use == "first":
-            write = partial(word_first, voice, turn.constraints, catalogue)
-        else:
-            write = partial(word_later, voice, turn, catalogue)
-        message = first_clean(write, said, target)
-        if message is None:
-            said_of = ", ".join(map(str, turn.constraints))
-            raise UnsayableError(
-                f"No phrasing of {said_of!r} avoids the title {target.title!r}: add "
-                "phrases to simulation/phrase_books."
-            )
-        said.append(message)
-    return said
+
+    def __init__(
+        self, rng: np.random.Generator, phrasing: Pool, catalogue: Catalogue, level: Level
+    ) -> None:
+        self._rng, self._phrasing, self._catalogue = rng, phrasing, catalogue
+        self._plain, self._domain = level == "plain", catalogue.domain
+        self._book = phrase_book(self._domain)
+
+    def pick(self, *path: str) -> str:
+        """Draw one phrase at ``path`` (file, table, key ...), uniformly."""
+        phrases = pool(self._phrasing, *path, domain=self._domain)
+        return phrases[int(self._rng.integers(len(phrases)))]
+
+    def word(self, act: DialogueAct) -> str:
+        """Word one act as a sentence (a first message may take two)."""
+        if act.use == "first":
+            return self._first(act.constraints)
+        if act.kind == "wish":
+            return self._wish(act)
+        slots = self._reply_slots(act)
+        said = sentence(self.pick("replies", act.kind, act.use).format(**slots))
+        if act.use != "mood" or act.restated is None:
+            return said
+        return f"{said} {self.pick('moods', act.restated.value)}"
+
+    def _first(self, constraints: Sequence[Constraint]) -> str:
+        """Word a first message: an example, a mood (or none), or attributes."""
+        if any(c.slot in ("like", "liked") for c in constraints):
+            return self._example(constraints)
+        if constraints and constraints[0].slot != "mood":
+            return self._attributes(constraints)
+        ask = self.pick("frames", "vague", "ask")
+        mood = self.pick("moods", constraints[0].value if constraints else "any")
+        return sentence(f"{mood} {ask}")
+
+    def _attributes(self, constraints: Sequence[Constraint]) -> str:
+        level = "plain" if self._plain else "paraphrased"
+        frame = self.pick("frames", level, "ask")
+        genre = next((c for c in constraints if c.slot == "genre" and not c.negated), None)
+        thing: str = self._book["items"]["thing"][0 if self._plain else 1]
+        film = thing if genre is None else self.genre(genre.value, "film")
+        tail = ""
+        for constraint in constraints:
+            if constraint == genre:
+                continue
+            slots = self._slots(constraint)
+            inline = _IN_SLOT.search(frame) and self._rng.random() < _INLINE_SHARE
+            place = "inline" if inline else "after"
+            form = self.pick("frames", level, use_of(constraint), place).format(**slots)
+            if inline:
+                film += form
+            else:
+                tail += f" {sentence(form)}"
+        return sentence(frame.format(film=film)) + tail
+
+    def _example(self, constraints: Sequence[Constraint]) -> str:
+        titles = [self._title(c) for c in constraints if c.slot in ("like", "liked")]
+        if len(titles) == 2:
+            frame = self.pick("frames", "by example", "two")
+            return sentence(frame.format(title=titles[0], other=titles[1]))
+        relation = ""
+        for constraint in constraints[1:]:
+            slots = self._slots(constraint)
+            relation += self.pick("frames", "by example", use_of(constraint)).format(**slots)
+        frame = self.pick("frames", "by example", "ask")
+        return sentence(frame.format(title=titles[0], rel=relation))
+
+    def _wish(self, act: DialogueAct) -> str:
+        """Word a later message: it adds, refuses, restates, names an example or says no more."""
+        if act.use == "mood":
+            return self.pick("moods", act.constraints[0].value)
+        slots = self._slots(act.constraints[0]) if act.constraints else {}
+        if act.restated is not None:
+            slots = {"film": self.genre(act.restated.value, "film")}
+        return sentence(self.pick("frames", "later", act.use).format(**slots))
+
+    def _reply_slots(self, act: DialogueAct) -> dict[str, str]:
+        """Return the words for every slot that a frame of an answer to offers may have."""
+        place = str(act.place) if 1 <= act.place <= N_PLACES else "several"
+        slots = {"which": self.pick("replies", "place", place)}
+        said = act.restated or next(iter(act.constraints), None)
+        if said is not None and act.use == "genre":
+            slots["film"] = self.genre(said.value, "film")
+        elif said is not None:
+            slots |= self._slots(said)
+        if act.withdrawn is not None and act.use == "genre":
+            slots["old"] = self.genre(act.withdrawn.value, "touch")
+        elif act.withdrawn is not None and act.use == "like":
+            slots["old"] = self._title(act.withdrawn)
+        return slots
+
+    def _slots(self, constraint: Constraint) -> dict[str, str]:
+        """Return the words for the slot that a frame of this constraint has, if it has one."""
+        if constraint.slot == "genre":
+            return {"touch": self.genre(constraint.value, "touch")}
+        if constraint.attribute == "years":
+            return {"era": self._time(constraint)}
+        if constraint.slot in FACTS:
+            return {"fact": self._fact(constraint)}
+        return {"title": self._title(constraint)} if constraint.slot == "like" else {}
+
+    def _title(self, constraint: Constraint) -> str:
+        return spoken_title(self._catalogue[constraint.item].title)
+
+    def genre(self, genre: str, form: Literal["film", "touch"]) -> str:
+        """Return words for a genre, as a whole item or as an ingredient ("touch").
+
+        A genre that the phrase book does not know is called by its name.
+        """
+        if genre not in self._book["genres"]:
+            template = self.pick("plain", OTHER_GENRE, _PLAIN_FORM[form])
+            return named_genre(template, genre, self._domain)
+        if self._plain:
+            return self.pick("plain", genre, _PLAIN_FORM[form])
+        return self.pick("genres", genre, form)
+
+    def _time(self, constraint: Constraint) -> str:
+        """Return words for a decade or an era, e.g. "from the Reagan years"."""
+        if not self._plain:
+            return self.pick("eras", constraint.value)
+        decade = constraint.years[0] // 10 * 10
+        return self.pick("plain", "part" if constraint.slot == "era" else "decade").format(
+            digits=f"{decade}s", short=_SHORT_DECADES.get(decade, f"{decade % 100}s"),
+            word=DECADE_WORDS[decade], part=ERA_PARTS.get(constraint.value, ""),
+        )  # fmt: skip
+
+    def _fact(self, constraint: Constraint) -> str:
+        """Return words for a platform, creator or price.
+
+        Plainly, its name ("the Wii", "Sega", "under $20"); else a nickname, if there is one.
+        """
+        slot, value = constraint.slot, constraint.value
+        if not self._plain and has_other_words(slot, value, self._domain):
+            return self.pick(f"{slot}s", value)
+        if value in self._book.get(f"{slot}_names", {}):
+            return self.pick(f"{slot}_names", value)
+        return self.pick("plain", slot).format(name=value)
+
+
+def sentence(text: str) -> str:
+    """Return ``text`` with a capital letter and single spaces."""
+    text = " ".join(text.split())
+    return text[:1].upper() + text[1:]
 
 
 def first_clean(write: Callable[[], str], said: Sequence[str], target: Item) -> str | None:
@@ -147,39 +209,19 @@ def first_clean(write: Callable[[], str], said: Sequence[str], target: Item) -> 
     return fallback
 
 
-def word_act(voice: Voice, act: DialogueAct, catalogue: Catalogue) -> str:
-    """Word one act as a sentence (a first message may take two)."""
-    if act.kind == "first":
-        return word_first(voice, act.turn.constraints, catalogue)
-    if act.kind == "wish":
-        return word_later(voice, act.turn, catalogue)
-    slots = _slots(voice, act, catalogue)
-    said = sentence(voice.pick("replies", act.kind, act.turn.use).format(**slots))
-    if act.turn.use != "mood" or act.turn.restated is None:
-        return said
-    return f"{said} {voice.pick('moods', act.turn.restated.value)}"
+def word_dialogue(voice: Voice, acts: Sequence[DialogueAct], target: Item) -> list[str]:
+    """Word a planned dialogue, one message an act, none of which gives the target's title away.
 
-
-def word_accept(voice: Voice) -> str:
-    """Word the joy of a user whose item is on offer."""
-    return voice.pick("replies", "accept", "any")
-
-
-def _slots(voice: Voice, act: DialogueAct, catalogue: Catalogue) -> dict[str, str]:
-    """Return the words for every slot that a frame of this act may have."""
-    said = [act.turn.restated] if act.turn.restated else [*act.turn.constraints[:1]]
-    place = str(act.place) if 1 <= act.place <= N_PLACES else "several"
-    slots = {"which": voice.pick("replies", "place", place)}
-    use = act.turn.use
-    for constraint in said:
-        if use == "like":
-            slots["title"] = spoken_title(catalogue[constraint.item].title)
-        elif use == "genre":
-            slots["film"] = voice.genre(constraint.value, "film")
-        elif use != "mood":
-            slots |= slots_of(voice, constraint)[1]
-    if act.withdrawn is not None and use == "genre":
-        slots["old"] = voice.genre(act.withdrawn.value, "touch")
-    elif act.withdrawn is not None and use == "like":
-        slots["old"] = spoken_title(catalogue[act.withdrawn.item].title)
-    return slots
+    Raises:
+        UnsayableError: no wording of some act avoids the title; plan another dialogue.
+    """
+    said: list[str] = []
+    for act in acts:
+        message = first_clean(partial(voice.word, act), said, target)
+        if message is None:
+            raise UnsayableError(
+                f"No phrasing of {[*map(str, act.constraints)]} avoids the title "
+                f"{target.title!r}: add phrases to simulation/phrase_books."
+            )
+        said.append(message)
+    return said

@@ -18,18 +18,22 @@ from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.agenda import (
     DIFFICULTIES,
     USER_PROFILES,
-    DialogueAct,
+    Agenda,
     DialogueState,
     Difficulty,
-    UserGoal,
-    answer,
     least,
-    opening,
 )
 from latentcrs_utils.simulation.items import Catalogue
-from latentcrs_utils.simulation.phrasings import POOLS, Pool, Voice
-from latentcrs_utils.simulation.planner import LEVELS, Level, TestCase, generator
-from latentcrs_utils.simulation.realization import first_clean, word_accept, word_act
+from latentcrs_utils.simulation.phrasings import POOLS, Pool
+from latentcrs_utils.simulation.planner import (
+    LEVELS,
+    DialogueAct,
+    Level,
+    TestCase,
+    UserGoal,
+    generator,
+)
+from latentcrs_utils.simulation.realization import Voice, first_clean
 
 HeldOut = Literal["test", "valid"]
 HELD_OUT: tuple[HeldOut, ...] = get_args(HeldOut)
@@ -49,7 +53,7 @@ class UserMessage:
         constraints: what it says that was not said before.
         withdrawn: what it takes back.
         source: who worded it, "template" or the name of a language model.
-        prompt_tokens, completion_tokens, seconds: the language model's bill.
+        prompt_tokens, completion_tokens, seconds: the language model's usage.
     """
 
     text: str
@@ -97,11 +101,12 @@ class TemplateUser:
         seed: of every choice.
         difficulty: how forthcoming the user is, and whether it changes its mind.
         level: of the language, as in `simulate_utterances`.
-        phrasing: the pool that the words come from; "test" stands nowhere in training.
+        phrasing: the pool that the words come from; that of "test" is nowhere in training.
         config: weights of the wishes.
 
     Attributes:
         messages: what was said so far.
+        state: what of it counts.
 
     Raises:
         ConfigError: an unknown difficulty, level or pool.
@@ -127,21 +132,15 @@ class TemplateUser:
                 raise ConfigError(f"There is no {name} {value!r}. Known: {', '.join(known)}.")
         self.test_case, self.level, self.phrasing = test_case, level, phrasing
         self.messages: list[str] = []
-        self._mind = UserGoal(
-            test_case, level, USER_PROFILES[difficulty], config or SimulatorConfig()
-        )
-        self._seed = (seed, user, len(test_case.history), test_case.target.item)
-        self._memory = DialogueState()
+        self.state = DialogueState()
+        goal = UserGoal(test_case, level, config or SimulatorConfig())
+        self._agenda = Agenda(goal, USER_PROFILES[difficulty])
+        self._seed, self._who = seed, (user, len(test_case.history), test_case.target.item)
 
     @property
     def target(self) -> int:
         """Id of the item that the user has in mind."""
         return self.test_case.target.item
-
-    @property
-    def standing(self) -> tuple[Constraint, ...]:
-        """The constraints that were said and not taken back."""
-        return self._memory.known
 
     def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept:
         """Answer to the items on offer, best first; before the first offer there are none.
@@ -149,26 +148,26 @@ class TemplateUser:
         Raises:
             DataError: an unknown item, or no phrase of the book keeps the title secret.
         """
-        films = self.test_case.catalogue.films
-        if not all(1 <= item < len(films) for item in offered):
-            raise DataError(f"Item ids go from 1 to {len(films) - 1}, not {list(offered)}.")
+        n_items, target = len(self.test_case.catalogue.items) - 1, self.test_case.target
+        if not all(1 <= item <= n_items for item in offered):
+            raise DataError(f"Item ids go from 1 to {n_items}, not {list(offered)}.")
         if self.target in offered:
             voice = self._voice("accept")
-            text = first_clean(lambda: word_accept(voice), self.messages, self.test_case.target)
+            text = first_clean(
+                lambda: voice.pick("replies", "accept", "any"), self.messages, target
+            )
             return Accept(self.target, text or "")
-        for attempt, (acts, memory, again) in enumerate(self._plans(offered)):
-            text = self._word(acts, attempt, again)
+        for attempt, (acts, state, again) in enumerate(self._plans(offered)):
+            text = self._word(acts, attempt, [] if again else self.messages)
             if text is not None:
                 self.messages.append(text)
-                self._memory = memory
-                return UserMessage(
-                    text,
-                    tuple(c for act in acts for c in act.turn.constraints),
-                    tuple(act.withdrawn for act in acts if act.withdrawn is not None),
-                )
+                self.state = state
+                new = tuple(constraint for act in acts for constraint in act.constraints)
+                withdrawn = tuple(act.withdrawn for act in acts if act.withdrawn is not None)
+                return UserMessage(text, new, withdrawn)
         raise DataError(
-            f"Nothing can be said about {self.test_case.target.title!r} without a word of its "
-            "title: add phrases to simulation/phrase_books."
+            f"Nothing can be said about {target.title!r} without a word of its title: "
+            "add phrases to simulation/phrase_books."
         )
 
     def note(self, message: str) -> None:
@@ -178,50 +177,47 @@ class TemplateUser:
     def _plans(
         self, offered: Sequence[int]
     ) -> Iterator[tuple[list[DialogueAct], DialogueState, bool]]:
-        """Yield what might be said next, the most wanted first, what is known after it, and
-        whether it may be said in words that were used before.
+        """Yield what might be said next, the most wanted first, the state after it, and whether
+        it may be said in words that were used before.
         """
-        number = len(self.messages) + 1
+        number, agenda = len(self.messages) + 1, self._agenda
         # plain and paraphrased users begin with the same wish
         content = "attributes" if self.level in ("plain", "paraphrased") else self.level
-        films = [self.test_case.catalogue[item] for item in offered]
+        items = [self.test_case.catalogue[item] for item in offered]
         for attempt in range(_PLANS):
-            rng = generator(self._seed[0], "agenda", *self._seed[1:], content, number, attempt)
+            rng = generator(self._seed, "agenda", *self._who, content, number, attempt)
             if number == 1:
-                act, memory = opening(rng, self._mind)
-                yield [act], memory, False
+                act, state = agenda.opening(rng)
+                yield [act], state, False
             else:
-                acts = answer(rng, self._mind, number, self._memory, films)
-                yield acts, self._memory.after(acts), False
-        acts = [least(number, self._memory)]
+                acts = agenda.answer(rng, number, self.state, items)
+                yield acts, self.state.after(acts), False
+        acts = [least(number, self.state)]
         for again in (False, True):
-            yield acts, self._memory.after(acts), again
+            yield acts, self.state.after(acts), again
 
-    def _word(self, acts: Sequence[DialogueAct], attempt: int, again: bool) -> str | None:
+    def _word(self, acts: Sequence[DialogueAct], attempt: int, said: Sequence[str]) -> str | None:
         """Return words for some acts that keep the title secret, or None."""
-        voice, catalogue = self._voice("words", attempt), self.test_case.catalogue
+        voice, target = self._voice("words", attempt), self.test_case.target
 
         def write() -> str:
-            said: list[str] = []
+            parts: list[str] = []
             for act in acts:
-                tries = [word_act(voice, act, catalogue) for _ in range(_TRIES if said else 1)]
-                begun = {text.split()[0] for text in said}
-                said.append(next((t for t in tries if t.split()[0] not in begun), tries[0]))
-            return " ".join(said)
+                tries = [voice.word(act) for _ in range(_TRIES if parts else 1)]
+                begun = {text.split()[0] for text in parts}
+                parts.append(next((t for t in tries if t.split()[0] not in begun), tries[0]))
+            return " ".join(parts)
 
-        target = self.test_case.target
-        text = first_clean(write, [] if again else self.messages, target)
-        if text is None or target.leaks_title(" ".join([*self.messages, text])):
-            return None
-        return text
+        text = first_clean(write, said, target)
+        leaks = text is not None and target.leaks_title(" ".join([*self.messages, text]))
+        return None if leaks else text
 
     def _voice(self, purpose: str, attempt: int = 0) -> Voice:
         """Return the voice of the next message."""
-        parts = (*self._seed[1:], self.level, self.phrasing, len(self.messages) + 1, attempt)
-        rng = generator(self._seed[0], purpose, *parts)
-        return Voice(
-            rng, self.phrasing, self.test_case.catalogue.domain, plain=self.level == "plain"
-        )
+        number = len(self.messages) + 1
+        how = (self.level, self.phrasing, number, attempt)
+        rng = generator(self._seed, purpose, *self._who, *how)
+        return Voice(rng, self.phrasing, self.test_case.catalogue, self.level)
 
 
 def make_test_cases(

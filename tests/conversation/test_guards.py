@@ -8,12 +8,11 @@ from latentcrs_utils.conversation.guards import (
     MESSAGE_LIMIT,
     ReplyGuard,
     clean_message,
-    sentences,
-    tidy_reply,
     words,
 )
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import MessageError
+from latentcrs_utils.language.chat_model import sentences, tidy_reply
 from tests.conversation.fakes import TITLES
 
 CATALOGUE = [

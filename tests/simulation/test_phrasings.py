@@ -12,8 +12,7 @@ from rapidfuzz import fuzz
 from latentcrs_utils.constraints.lexicon import PLATFORM_WORDS, extract, lexicon_of
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.simulation.agenda import N_PLACES
-from latentcrs_utils.simulation.items import ERAS, MOODS, MOODS_OF, PRICE_STEPS, RELATIONS
+from latentcrs_utils.simulation.items import ERAS, MOODS_OF, PRICE_STEPS, RELATIONS
 from latentcrs_utils.simulation.phrasings import (
     DECADE_WORDS,
     DOMAINS,
@@ -23,7 +22,7 @@ from latentcrs_utils.simulation.phrasings import (
     phrase_book,
     pool,
 )
-from latentcrs_utils.simulation.planner import REFUSED_OF
+from latentcrs_utils.simulation.planner import N_PLACES
 
 # a paraphrase of one pool is no trivial edit of another pool's: on the words that carry meaning,
 # rapidfuzz's token_set_ratio (0..100) stays below this
@@ -72,7 +71,7 @@ def alike(first: list[str], second: list[str]) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_pools_share_no_phrase(domain: Domain) -> None:
-    for file in phrase_book(domain).keys() - {"names"}:
+    for file in phrase_book(domain).keys() - {"items"}:
         by_pool = phrases(domain, file)
         for one, other in combinations(POOLS, 2):
             shared = {p.lower() for p in by_pool[one]} & {p.lower() for p in by_pool[other]}
@@ -163,25 +162,25 @@ def test_the_book_and_the_code_know_the_same(domain: Domain) -> None:
         assert with_form - {"any other"} == genres, (file, form)
     moods = {path[1] for path in book if path[0] == "moods"}
     assert moods == {*MOODS_OF[domain], "any"}
-    assert set(REFUSED_OF[domain]) <= genres
+    assert set(phrase_book(domain)["items"]["refused"]) <= genres
     relations = {path[2] for path in book if path[:2] == ("frames", "by example")}
     of_shops = {"cheaper", "same creator"}
     assert relations >= set(RELATIONS) - (of_shops if domain == "films" else set())
     if domain != "films":
         assert {path[1] for path in book if path[0] == "prices"} == set(map(str, PRICE_STEPS))
-        named = phrase_book(domain)["names"]["genres"]
+        named = phrase_book(domain)["items"]["names"]["genres"]
         assert set(named.values()) <= genres and not set(named) & genres
 
 
 def test_every_platform_has_names_and_nicknames() -> None:
     book = phrase_book("games")
     assert set(book["platforms"]) == set(book["platform_names"]) == set(PLATFORM_WORDS)
-    assert set(book["names"]["platforms"].values()) <= set(PLATFORM_WORDS)
-    assert set(book["names"]["creators"].values()) <= set(book["creators"])
+    assert set(book["items"]["names"]["platforms"].values()) <= set(PLATFORM_WORDS)
+    assert set(book["items"]["names"]["creators"].values()) <= set(book["creators"])
 
 
 def test_a_mood_belongs_to_one_domain() -> None:
-    assert len(MOODS) == sum(map(len, MOODS_OF.values()))
+    assert len(set().union(*MOODS_OF.values())) == sum(map(len, MOODS_OF.values()))
 
 
 def slots(frame: str) -> list[str]:

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from latentcrs_utils.constraints.constraint import Constraint
+from latentcrs_utils.conversation.guards import ReplyGuard
 from latentcrs_utils.errors import MessageError
 from latentcrs_utils.language.chat_model import ScriptedChatModel
 from latentcrs_utils.simulation.items import Catalogue
@@ -27,7 +28,9 @@ def user(*replies: str | Exception, title: str = "Night of the Moth") -> Prompte
     renamed = pl.when(pl.col("item") == TARGET).then(pl.lit(title)).otherwise(pl.col("title"))
     catalogue = Catalogue(replace(data, items=data.items.with_columns(renamed.alias("title"))))
     test_case = TestCase(catalogue, catalogue[TARGET], HISTORY)
-    return PromptedUser(TemplateUser(test_case, level="plain"), ScriptedChatModel(list(replies)))
+    guard = ReplyGuard(item.title for item in catalogue.items)
+    template = TemplateUser(test_case, level="plain")
+    return PromptedUser(template, ScriptedChatModel(list(replies)), guard)
 
 
 def test_the_prompt_tells_the_target_the_facts_and_the_history() -> None:

@@ -17,7 +17,7 @@ from latentcrs_utils.config import SimulatorConfig
 from latentcrs_utils.constraints.constraint import Constraint, Matcher
 from latentcrs_utils.constraints.lexicon import lexicon_for
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.simulation.items import Catalogue, films, shop_title, tokens
+from latentcrs_utils.simulation.items import Catalogue, catalogue_items
 from latentcrs_utils.simulation.phrasings import (
     POOLS,
     Domain,
@@ -27,6 +27,7 @@ from latentcrs_utils.simulation.phrasings import (
     has_other_words,
     phrase_book,
 )
+from latentcrs_utils.simulation.titles import shop_title, title_and_keywords, tokens
 from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
 from tests.simulation.shops import albums, games, invented
 from tests.simulation.test_simulator import COMMON, all_true, of_kind
@@ -61,10 +62,10 @@ def rows(utterances: Utterances) -> list[dict[str, Any]]:
 def test_no_title_leaks(shop: tuple[Dataset, Utterances]) -> None:
     data, utterances = shop
     domain = domain_of(data.name)
-    said_of_any = COMMON | set(phrase_book(domain)["names"]["no_secret"].split())
+    said_of_any = COMMON | set(phrase_book(domain)["items"]["generic_title_words"].split())
     checked = 0
     for row in rows(utterances):
-        title = tokens(shop_title(data.title(row["target"]), domain))
+        title = tokens(title_and_keywords(data.title(row["target"]), domain)[0])
         said = tokens(row["text"])
         assert f" {' '.join(title)} " not in f" {' '.join(said)} ", row
         revealing = {word for word in title if len(word) >= 5} - said_of_any
@@ -75,7 +76,7 @@ def test_no_title_leaks(shop: tuple[Dataset, Utterances]) -> None:
 
 def test_conditions_are_true_by_the_catalogue_itself(shop: tuple[Dataset, Utterances]) -> None:
     data, utterances = shop
-    domain, catalogue = domain_of(data.name), films(data)
+    domain, catalogue = domain_of(data.name), catalogue_items(data)
     kinds = set()
     for row in rows(utterances):
         item, conditions = data.item(row["target"]), row["conditions"]
@@ -110,7 +111,7 @@ def test_nobody_is_no_creator(shop: tuple[Dataset, Utterances]) -> None:
 def test_the_words_are_those_of_the_domain(shop: tuple[Dataset, Utterances]) -> None:
     data, utterances = shop
     domain = domain_of(data.name)
-    titles = [shop_title(title, domain) for title in data.titles[1:]]
+    titles = [title_and_keywords(title, domain)[0] for title in data.titles[1:]]
     for row in rows(utterances):
         text = row["text"]
         for example in [*of_kind(row["conditions"], "like"), *of_kind(row["conditions"], "liked")]:
@@ -170,7 +171,7 @@ def test_plain_is_the_lexicons_home_game_and_paraphrase_is_not(
 
 def test_reused_sentences_are_true_of_their_new_items(shop: tuple[Dataset, Utterances]) -> None:
     data, utterances = shop
-    catalogue = films(data)
+    catalogue = catalogue_items(data)
     train = utterances.select(split="train").frame
     n_own = int(np.sum(1 + np.minimum(CONFIG.n_cuts, data.interactions.lengths - 4)))
     reused = train[n_own:]
@@ -191,7 +192,7 @@ def test_what_is_asked_of_all_items_at_once_is_true_of_each(
     matcher = Matcher(catalogue)
     for written in [*kinds.values(), "genre=Nonsense", "creator=Nobody At All"]:
         constraint = Constraint.parse(written)
-        one_by_one = [f.item > 0 and constraint.satisfies(f, catalogue) for f in catalogue.films]
+        one_by_one = [f.item > 0 and constraint.satisfies(f, catalogue) for f in catalogue.items]
         assert matcher.satisfying(constraint).tolist() == one_by_one, written
 
 
@@ -206,10 +207,10 @@ def test_titles_as_people_say_them() -> None:
         "Star\xa0Wars:\xa0Republic\xa0Commando": "Star Wars: Republic Commando",
     }
     for title, spoken in said.items():
-        assert shop_title(title, "games") == spoken
-    assert shop_title("Gang's All Here, The", "albums") == "The Gang's All Here"
-    assert shop_title("Live &amp; Off The Record [Explicit]", "albums") == "Live & Off The Record"
-    assert shop_title("[Untitled]", "albums") == "[Untitled]"
+        assert title_and_keywords(title, "games")[0] == spoken
+    assert shop_title("Gang's All Here, The") == "The Gang's All Here"
+    assert shop_title("Live &amp; Off The Record [Explicit]") == "Live & Off The Record"
+    assert shop_title("[Untitled]") == "[Untitled]"
 
 
 def test_an_artist_of_the_same_name_is_not_said() -> None:

@@ -18,9 +18,9 @@ from latentcrs_utils.config import SimulatorConfig
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
-from latentcrs_utils.simulation.items import Item, films, leaks, spoken_title
-from latentcrs_utils.simulation.phrasings import POOLS, all_pools, pool
-from latentcrs_utils.simulation.planner import REFUSED
+from latentcrs_utils.simulation.items import Item, catalogue_items
+from latentcrs_utils.simulation.phrasings import POOLS, all_pools, phrase_book, pool
+from latentcrs_utils.simulation.titles import leaks_title, spoken_title
 from latentcrs_utils.simulation.utterances import LEVELS, Utterances, simulate_utterances
 
 # words of five letters or more that stand in titles but give nothing away
@@ -132,19 +132,19 @@ def test_no_title_leaks(data: Dataset, utterances: Utterances) -> None:
 
 
 def test_the_leak_check_finds_leaks() -> None:
-    assert leaks("I loved Aliens", "Alien") and leaks("an alien film", "Aliens")
-    assert leaks("space, the Final Frontier", "Star Trek V: The Final Frontier")
-    assert leaks("seven sins", "Seven (Se7en)") and leaks("like Se7en", "Seven (Se7en)")
-    assert leaks("What happened was odd", "What Happened Was...")
-    assert leaks("I would like it hot please, some like it hot", "Some Like It Hot")
-    assert not leaks("Some hot film, please", "Some Like It Hot")
-    assert not leaks("the one for me", "The Fugitive")
+    assert leaks_title("I loved Aliens", "Alien") and leaks_title("an alien film", "Aliens")
+    assert leaks_title("space, the Final Frontier", "Star Trek V: The Final Frontier")
+    assert leaks_title("seven sins", "Seven (Se7en)") and leaks_title("like Se7en", "Seven (Se7en)")
+    assert leaks_title("What happened was odd", "What Happened Was...")
+    assert leaks_title("I would like it hot please, some like it hot", "Some Like It Hot")
+    assert not leaks_title("Some hot film, please", "Some Like It Hot")
+    assert not leaks_title("the one for me", "The Fugitive")
     assert spoken_title("Seven (Se7en)") == "Seven"
 
 
 def test_conditions_are_true_of_the_target(data: Dataset, utterances: Utterances) -> None:
     """Genres, refusals and times by the catalogue itself; the rest by ``holds``."""
-    catalogue, said = films(data), 0
+    catalogue, said = catalogue_items(data), 0
     for row in rows(utterances):
         item, conditions = data.item(row["target"]), row["conditions"]
         assert set(of_kind(conditions, "genre")) <= set(item["genres"])
@@ -222,7 +222,7 @@ def test_the_example_is_the_likest_that_may_be_named(data: Dataset, utterances: 
         common = {
             int(i): len(attributes(int(i)) & target)
             for i in data.interactions[row["user"]][: row["cut"]]
-            if not leaks(data.title(int(i)), data.title(row["target"]))
+            if not leaks_title(data.title(int(i)), data.title(row["target"]))
         }
         assert common[int(liked[0])] == max(common.values())
 
@@ -291,7 +291,7 @@ def test_equal_seeds_give_equal_texts(data: Dataset) -> None:
 
 def test_what_cannot_be_said_without_the_title_is_not_said() -> None:
     """The training's plain names of the genre War all hold the word: a secret of "Star Wars"."""
-    genres = [sorted(set(REFUSED) - {"War"})] * 3 + [["Comedy"]] * 3
+    genres = [sorted(set(phrase_book()["items"]["refused"]) - {"War"})] * 3 + [["Comedy"]] * 3
     data = bare_dataset()
     items = data.items.with_columns(
         pl.Series("title", ["Star Wars"] * 3 + ["Delta", "Ember", "Fjord"]),
@@ -393,7 +393,7 @@ def test_reused_sentences_are_true_of_their_new_films_and_cost_no_new_text(data)
     assert set(reused["text"]) <= set(without["text"])
     pairs = with_reuse.select("user", "cut").rows()
     assert len(set(pairs)) == len(pairs)
-    catalogue = films(data)
+    catalogue = catalogue_items(data)
     for user, cut, target, conditions in reused.select(
         "user", "cut", "target", "conditions"
     ).iter_rows():

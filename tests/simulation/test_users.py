@@ -16,9 +16,9 @@ from latentcrs_utils.constraints.lexicon import extract
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.agenda import DIFFICULTIES, USER_PROFILES, Difficulty
-from latentcrs_utils.simulation.items import spoken_title
 from latentcrs_utils.simulation.phrasings import POOLS, Pool, all_pools
 from latentcrs_utils.simulation.planner import LEVELS, Level, TestCase
+from latentcrs_utils.simulation.titles import spoken_title
 from latentcrs_utils.simulation.users import Accept, TemplateUser, UserMessage, make_test_cases
 from tests.simulation.shops import invented
 from tests.simulation.test_simulator import COMMON, bare_dataset, words
@@ -56,7 +56,7 @@ def test_situations_of_a_split(data: Dataset) -> None:
 
 def offers(test_case: TestCase, seed: int, n_turns: int = N_TURNS - 1) -> list[list[int]]:
     """Five items a turn, none twice and the target never."""
-    others = np.arange(1, len(test_case.catalogue.films))
+    others = np.arange(1, len(test_case.catalogue.items))
     others = others[others != test_case.target.item]
     drawn = np.random.default_rng(seed).permutation(others)[: 5 * n_turns]
     return [[int(i) for i in part] for part in np.array_split(drawn, n_turns)]
@@ -70,7 +70,7 @@ def talk(user: TemplateUser, offered: Sequence[Sequence[int]]) -> list[UserMessa
 
 
 def true(constraint: Constraint, test_case: TestCase) -> bool:
-    return constraint.satisfies(test_case.target, test_case.catalogue.films)
+    return constraint.satisfies(test_case.target, test_case.catalogue.items)
 
 
 @given(number=st.integers(0, 10_000), options=EVERY, draw=st.integers(0, 99))
@@ -91,14 +91,14 @@ def test_whatever_is_offered(world: list[TestCase], number: int, options: dict, 
     told = [c for m in said for c in m.constraints]
     assert len(told) == len(set(told))
     # all that stands in the end is true; only a mistake is ever taken back, and by turn three
-    assert all(true(c, test_case) for c in user.standing)
+    assert all(true(c, test_case) for c in user.state.known)
     taken_back = [(turn, c) for turn, m in enumerate(said, 1) for c in m.withdrawn]
     lies = [(turn, c) for turn, m in enumerate(said, 1) for c in m.constraints
             if not true(c, test_case)]  # fmt: skip
     assert [c for _, c in taken_back] == [c for _, c in lies]
     assert len(lies) <= (options["difficulty"] == "changes its mind")
     assert all(turn == 1 for turn, _ in lies) and all(2 <= turn <= 3 for turn, _ in taken_back)
-    assert set(user.standing) == set(told) - {c for _, c in taken_back}
+    assert set(user.state.known) == set(told) - {c for _, c in taken_back}
     assert all(m.text.strip() and "{" not in m.text and "  " not in m.text for m in said)
 
 
@@ -206,8 +206,8 @@ def test_a_reason_is_true_of_the_item_it_speaks_of(film_world: list[TestCase]) -
 def test_places_in_the_list_are_those_of_the_guilty(film_world: list[TestCase]) -> None:
     """One offered film is a horror film: the refusal of horror points at it."""
     catalogue = film_world[0].catalogue
-    scary = next(f.item for f in catalogue.films if f.genres == {"Horror"})
-    tame = [f.item for f in catalogue.films if f.genres == {"Drama"}][:4]
+    scary = next(f.item for f in catalogue.items if f.genres == {"Horror"})
+    tame = [f.item for f in catalogue.items if f.genres == {"Drama"}][:4]
     dramas = [s for s in film_world if s.target.genres == {"Drama"} and s.target.item not in tame]
     ordinals = ("first", "second", "third", "fourth", "fifth")
     pointed = 0
@@ -250,7 +250,7 @@ def test_a_change_of_mind_happens(film_world: list[TestCase], level: Level) -> N
                 turns.append(turn)
                 kept = [
                     c
-                    for c in user.standing
+                    for c in user.state.known
                     if not c.negated and c.slot in ("genre", "like", "mood")
                 ]
                 assert kept, "nothing true took its place"
@@ -289,7 +289,7 @@ def test_plain_dialogues_are_the_lexicons_home_game(film_world: list[TestCase]) 
             user = TemplateUser(film_world[n], user=n, difficulty=difficulty, level="plain")
             text = " ".join(m.text for m in talk(user, offers(film_world[n], n)))
             found = set(extract(text).constraints)
-            meant = {c for c in user.standing if c.hard}
+            meant = {c for c in user.state.known if c.hard}
             n_hit += len(found & meant)
             n_found, n_true = n_found + len(found), n_true + len(meant)
     assert n_hit > 0.99 * n_found and n_hit > 0.99 * n_true
@@ -312,7 +312,7 @@ def test_a_user_who_cannot_say_why_takes_the_mistake_back_all_the_same() -> None
         user = TemplateUser(test_case, seed=seed, difficulty="changes its mind")
         said = talk(user, [[1, 2], [3, 4], [5]])
         assert not test_case.target.leaks_title(" ".join(m.text for m in said))
-        assert all(true(c, test_case) for c in user.standing)
+        assert all(true(c, test_case) for c in user.state.known)
         taken_back += sum(bool(m.withdrawn) for m in said)
     assert taken_back > 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from latentcrs_utils.simulation.items import TitleFinder
+from latentcrs_utils.simulation.titles import TitleFinder
 
 TITLES = [
     "", "Star Wars", "The War", "Heat", "Twelve Monkeys (L'armée des singes)", "Crime & Comedy",

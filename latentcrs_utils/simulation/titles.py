@@ -1,0 +1,176 @@
+"""Titles: as people say them, whether a text gives one away, and where one stands in a message."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import cache, lru_cache
+
+from latentcrs_utils.simulation.phrasings import Domain, phrase_book
+
+SPOKEN_WORDS = 8  # nobody says more of "2x Analog Thumbsticks Joysticks for ..."
+_COMMON = frozenset(phrase_book("films")["items"]["common_words"].split())
+_WORD = re.compile(r"[a-z0-9]+")
+_TAGS = re.compile(r"<[^>]*>?")
+_BRACKETS = re.compile(r"\s*(?:\[[^\]]*\]?|\([^)]*\)?)")
+_TAIL = re.compile(r"\s+[-–—/|]+\s+.*$")
+_FITTING = re.compile(r"(?:,|\s+(?:for|with|compatible|works|w)\b).*$", re.I)
+_ARTICLE_LAST = re.compile(r"^(.+), (The|A|An)$")
+_LONG_TITLE = 6
+
+
+@lru_cache(maxsize=1 << 14)
+def tokens(text: str) -> tuple[str, ...]:
+    """Return the words of ``text``: lower case, no accents, apostrophes dropped."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return tuple(_WORD.findall(text.lower().replace("'", "")))
+
+
+@lru_cache(maxsize=1 << 17)
+def spoken_title(title: str) -> str:
+    """Return a catalogue title as somebody would say it: no original title in brackets."""
+    return re.sub(r"\s*\([^)]*\)", "", title).strip() or title
+
+
+def shop_title(title: str, *, cut_fitting: bool = False) -> str:
+    """Return a shop's title as somebody would say it: no edition, platform or sales talk.
+
+    ``"Ratchet and Clank: Into the Nexus - PS3"`` -> ``"Ratchet and Clank: Into the Nexus"``.
+
+    Args:
+        title: as the shop writes it.
+        cut_fitting: of a long title, leave out what the thing is made for.
+    """
+    plain = " ".join(_TAGS.sub("", html.unescape(title)).split())
+    said = _BRACKETS.sub("", plain).strip(" -–—/|,:")
+    said = _TAIL.sub("", _ARTICLE_LAST.sub(r"\2 \1", said))
+    if cut_fitting and len(said.split()) > _LONG_TITLE:
+        said = _FITTING.sub("", said)
+    said = " ".join(said.split()[:SPOKEN_WORDS]).strip(" -–—/|,:")
+    return said or plain or title
+
+
+@cache
+def _generic_words(domain: Domain) -> frozenset[str]:
+    return frozenset(phrase_book(domain)["items"].get("generic_title_words", "").split())
+
+
+def title_and_keywords(title: str, domain: Domain) -> tuple[str, str | None]:
+    """Return a title of a catalogue as people say it, and the part of it that gives it away.
+
+    Where the phrase book lists generic words, the title is a shop's: it is shortened, and words
+    for machines, packaging or the kind of thing give nothing away. Else it is said as it is, and
+    all of it counts (None).
+    """
+    generic = _generic_words(domain)
+    if not generic:
+        return title, None
+    cut_fitting = phrase_book(domain)["items"].get("cut_fitting", False)
+    said = shop_title(title, cut_fitting=cut_fitting)
+    return said, " ".join(word for word in tokens(said) if word not in generic)
+
+
+def _stem(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word.endswith("s") else word
+
+
+@lru_cache(maxsize=1 << 17)
+def distinctive_words(title: str) -> frozenset[str]:
+    """Return the words of ``title`` that would give it away (stemmed; brackets included)."""
+    return frozenset(_stem(word) for word in tokens(title) if word not in _COMMON)
+
+
+@lru_cache(maxsize=1 << 17)
+def _surface_words(title: str) -> frozenset[str]:
+    """Return every word whose stem is distinctive of ``title``."""
+    stems = distinctive_words(title)
+    plurals = frozenset(f"{stem}s" for stem in stems if len(stem) >= 3)
+    return plurals | {stem for stem in stems if _stem(stem) == stem}
+
+
+@lru_cache(maxsize=1 << 17)
+def _whole(title: str) -> str:
+    """Return the words of the spoken title, with spaces around, or nothing if it is too short."""
+    whole = " ".join(tokens(spoken_title(title)))
+    return f" {whole} " if len(whole) > 1 else ""
+
+
+def leaks_title(text: str, title: str, title_keywords: str | None = None) -> bool:
+    """Say whether ``text`` holds ``title`` or any distinctive word of it.
+
+    Args:
+        text: what is said.
+        title: the title to be kept.
+        title_keywords: the words of the title that may give it away (None: all).
+    """
+    words = tokens(text)
+    if not _surface_words(title if title_keywords is None else title_keywords).isdisjoint(words):
+        return True
+    whole = _whole(title)
+    return bool(whole) and whole in f" {' '.join(words)} "
+
+
+SPOKEN_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_ARTICLES = frozenset({"the", "a", "an"})
+_NAMES_AN_ITEM = re.compile(
+    r"\b(?:like|as|lov\w+|liked|enjoy\w*|watch\w*|saw|seen|than)\s+(?:the\s+)?$", re.I
+)
+_CERTAIN = 3  # so many words in a row that are a title are no accident
+
+
+class TitleFinder:
+    """Finds the titles of a catalogue in talk, so that their words are not read as wishes.
+
+    Args:
+        titles: as the catalogue has them (empty ones are skipped).
+    """
+
+    def __init__(self, titles: Iterable[str]) -> None:
+        self._forms = {form for title in titles for form in _forms(title)}
+        self._longest = max(map(len, self._forms), default=0)
+
+    def blank(self, text: str) -> str:
+        """Return ``text`` with each title turned into one word of underscores, as long as it was.
+
+        Three words in a row are a title in any case. Two need their capitals, or words before them
+        such as "like" or "I loved"; one needs its capital within a sentence.
+        """
+        found = list(SPOKEN_WORD.finditer(text))
+        keys = ["".join(tokens(match.group())) for match in found]
+        start, blanked = 0, text
+        while start < len(found):
+            step = 1
+            for end in range(min(len(found), start + self._longest), start, -1):
+                if tuple(keys[start:end]) in self._forms and _is_title(text, found[start:end]):
+                    a, b = found[start].start(), found[end - 1].end()
+                    blanked = blanked[:a] + "_" * (b - a) + blanked[b:]
+                    step = end - start
+                    break
+            start += step
+        return blanked
+
+
+def _forms(title: str) -> Iterator[tuple[str, ...]]:
+    """Yield how a title may be said, as words: without its subtitle, without its article."""
+    said = spoken_title(title)
+    for form in (said, said.replace("&", " and "), said.split(":")[0]):
+        words = tokens(form)
+        if words:
+            yield words
+        # what is left of "The War" is an everyday word
+        if len(words) > 2 and words[0] in _ARTICLES:
+            yield words[1:]
+
+
+def _is_title(text: str, words: list[re.Match[str]]) -> bool:
+    """Say whether words that make up a title stand for it, and not for themselves."""
+    before = text[: words[0].start()]
+    if len(words) >= _CERTAIN or (len(words) > 1 and _NAMES_AN_ITEM.search(before)):
+        return True
+    content = [m.group() for m in words if m.group().lower() not in _COMMON]
+    capitals = bool(content) and all(w[0].isupper() or w[0].isdigit() for w in content)
+    inside = before.rstrip(" \"'“‘(")
+    return capitals and (len(words) > 1 or bool(inside and inside[-1] not in ".!?:;"))
