@@ -39,7 +39,8 @@ def log_item_for_each(
     items = model.v.expand(len(S), -1, -1)
     logits = model.g.W_j(anchors) @ model.g.W_v(items).transpose(1, 2)
     if residual and model.residual is not None:
-        logits = logits + model.residual(S, x, model.v, model.c)[:, None, :]
+        query, items = model.residual.query(S, x), model.residual.items(model.v, model.c)
+        logits = logits + (query @ items.T)[:, None, :]
     padding = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
     padding[0] = True
     return log_prior, torch.log_softmax(logits.masked_fill(padding, -torch.inf), dim=-1)

@@ -62,10 +62,7 @@ def instances_of(
     Args:
         data, backbone: the data set and its frozen encoder.
         language: utterances and their standardised embeddings.
-        rows: row numbers of `language.utterances`, [N].
-
-    Returns:
-        `Instances` of N rows, in the order of `rows`.
+        rows: row numbers of `language.utterances`, [N]; the instances are in their order.
     """
     frame = language.utterances.frame[rows]
     users, cuts = frame["user"].to_numpy(), frame["cut"].to_numpy()
@@ -150,19 +147,12 @@ def item_vectors(item_embeddings: Tensor, data: Dataset) -> Tensor:
 
 
 def item_attributes(data: Dataset) -> Tensor:
-    """What is known of every item, as indicators: genres and period, and where the catalogue has
-    these columns (Amazon), platform, price band and creator.
+    """What is known of every item, as indicators of 0 and 1, [V + 1, number of indicators].
 
-    A creator needs at least `CREATOR_COUNT` items, and only the `N_CREATORS` most frequent have an
-    indicator; a genre of such a catalogue needs `GENRE_COUNT` items.
-
-    Args:
-        data: the data set, whose items have `genres` (list) and `year` (or null), and perhaps
-            `platform`, `creator` and `price` (each or null).
-
-    Returns:
-        [V + 1, number of indicators] of 0 and 1: genres, periods, platforms, price bands, creators,
-        the names in alphabetical order. Row 0 (padding) is zero, and so is what is not known.
+    Genres and periods, and where the catalogue has these columns (Amazon), platforms, price bands
+    and the `N_CREATORS` most frequent creators of `CREATOR_COUNT` or more items; there a genre
+    needs `GENRE_COUNT` items. In this order, names in alphabetical order. Row 0 (padding) is zero,
+    and so is what is not known.
     """
     items = data.items
     of_shop = "creator" in items.columns
@@ -187,12 +177,9 @@ def item_attributes(data: Dataset) -> Tensor:
 def _indicators(
     values: Sequence[Sequence[str]], *, at_least: int, at_most: int | None = None
 ) -> np.ndarray:
-    """Which item has which value, float32 [V, values kept], the values in alphabetical order.
+    """Which item has which of its `values`, float32 [V, values kept], in alphabetical order.
 
-    Args:
-        values: those of each item.
-        at_least: items that a value must have to be kept.
-        at_most: values kept, the most frequent first (None: all).
+    Kept are values of `at_least` so many items, and `at_most` so many, the most frequent.
     """
     names = np.array([value for of_item in values for value in of_item], dtype=object)
     rows = np.repeat(np.arange(len(values)), [len(of_item) for of_item in values])
@@ -208,12 +195,7 @@ def _indicators(
 
 
 def _bands(numbers: np.ndarray, starts: Sequence[float]) -> np.ndarray:
-    """Which item's number lies in which band, float32 [V, bands]; NaN is in none.
-
-    Args:
-        numbers: [V].
-        starts: of the bands, ascending; the last one has no end.
-    """
+    """Which item's number [V] is in which band (ascending `starts`), [V, bands]; NaN is in none."""
     table = np.zeros((len(numbers), len(starts)), dtype=np.float32)
     known = np.flatnonzero(~np.isnan(numbers))
     table[known, np.searchsorted(starts, numbers[known], side="right") - 1] = 1.0

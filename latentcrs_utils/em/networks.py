@@ -50,7 +50,7 @@ class Catalogue:
     @cached_property
     def weights(self) -> tuple[Tensor, Tensor]:
         """exp(g(v, m_j) - peak_j) of the items 1..V, [K, V], and the peaks [K, 1]."""
-        return exp_of_product(self.intents, self.items[1:])
+        return exp_minus_peak(full_precision(self.intents @ self.items[1:].T))
 
     @cached_property
     def log_total(self) -> Tensor:
@@ -58,18 +58,14 @@ class Catalogue:
         weights, peak = self.weights
         return weights.sum(1).log() + peak[:, 0]
 
-    def residual_items(self) -> Tensor:
-        """The residual's factor of the items 1..V, [V, 2 d]; ValueError without a residual."""
-        if self.residual is None:
-            raise ValueError("This catalogue has no residual.")
-        return self.residual[1:]
+    def residual_scores(self, query: Tensor) -> Tensor:
+        """What the residual adds to the scores of the items 1..V, [B, V], from query [B, 2 d]."""
+        assert self.residual is not None
+        return full_precision(query @ self.residual[1:].T)
 
-    def log_normaliser(self, query: Tensor) -> Tensor:
-        """log sum_v exp(g(v, m_j) + residual_bv), [B, K], from the instances' query [B, 2 d]."""
-        return self._log_sum(*exp_of_product(query, self.residual_items()))
-
-    def _log_sum(self, weights: Tensor, peak: Tensor) -> Tensor:
-        """The same from exp(residual - peak) [B, V] and peak [B, 1]: one matrix product."""
+    def log_normaliser(self, residual: Tensor) -> Tensor:
+        """log sum_v exp(g(v, m_j) + residual_bv), [B, K], from `residual_scores`: one product."""
+        weights, peak = exp_minus_peak(residual)
         of_intents, intent_peak = self.weights
         product = full_precision(weights @ of_intents.T)
         return _log(product) + intent_peak.T + peak
@@ -83,9 +79,8 @@ class Catalogue:
         of_intents, intent_peak = self.weights
         residual, log_sum = None, self.log_total
         if query is not None:
-            residual = full_precision(query @ self.residual_items().T)
-            peak = residual.detach().amax(1, keepdim=True)
-            log_sum = self._log_sum((residual - peak).exp(), peak)
+            residual = self.residual_scores(query)
+            log_sum = self.log_normaliser(residual.clone())
         weight = log_prior - log_sum + intent_peak.T
         weight_peak = weight.detach().amax(1, keepdim=True)
         mixture = full_precision((weight - weight_peak).exp() @ of_intents)
@@ -93,19 +88,14 @@ class Catalogue:
         return scores if residual is None else scores + residual
 
 
-def exp_of_product(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """exp(left right^T - peak), at most 1, and each row's peak, held constant for the gradient.
+def exp_minus_peak(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """exp(scores - peak), at most 1, and each row's peak, held constant for the gradient.
 
-    Args:
-        left: [N, w]; right: [M, w].
-
-    Returns:
-        [N, M] and [N, 1].
+    It overwrites the scores: the table is the largest tensor there is, and neither step needs its
+    input again.
     """
-    product = full_precision(left @ right.T)
-    peak = product.detach().amax(1, keepdim=True)
-    # in place: neither step needs its input again, and the table is the largest tensor there is
-    return product.sub_(peak).exp_(), peak
+    peak = scores.detach().amax(1, keepdim=True)
+    return scores.sub_(peak).exp_(), peak
 
 
 def full_precision(values: Tensor) -> Tensor:
@@ -155,11 +145,10 @@ class GenerativeModel(nn.Module):
         self.register_buffer("c", c)
         self.f = IntentPrior(text_width, width, text_hidden, dropout)
         self.g = ItemAffinity(width)
-        self.residual = (
-            Residual(text_width, width, c.shape[1], text_hidden, dropout, zero_init=True)
-            if residual
-            else None
-        )
+        self.residual: Residual | None = None
+        if residual:
+            sizes = text_width, width, c.shape[1], text_hidden
+            self.residual = Residual(*sizes, dropout, zero_init=True)
 
     def context(self, S: Tensor, x: Tensor, *, residual: bool = True) -> Context:
         """Everything about the instances that does not depend on the item.
@@ -190,14 +179,10 @@ class GenerativeModel(nn.Module):
         return _padded(self.g(self.anchors, self.v)[:, 1:])
 
     def log_item(self, context: Context, targets: Tensor, catalogue: Catalogue) -> Tensor:
-        """log p(v | m_j, S, x) of one item per instance, all items as candidates, [B, K].
+        """log p(v | m_j, S, x) of one item [B] per instance, all items as candidates, [B, K].
 
         Forms `mixture` and `logit` only; g of the form `product` has a factor of its own for each
         user, so that all items for all intents would be [B, K, V]: there, `candidate_logits`.
-
-        Args:
-            context: of the instances; catalogue: of this model.
-            targets: item ids, [B].
         """
         return self.log_items([context], targets, catalogue)[0]
 
@@ -215,7 +200,8 @@ class GenerativeModel(nn.Module):
             else:
                 vectors = self.residual.items(self.v[targets], self.c[targets])
                 scores = g + (query * vectors).sum(1, keepdim=True)
-                log_items.append(scores - catalogue.log_normaliser(query))
+                normaliser = catalogue.log_normaliser(catalogue.residual_scores(query))
+                log_items.append(scores - normaliser)
         return log_items
 
     def candidate_logits(self, context: Context, candidates: Tensor) -> Tensor:
@@ -238,9 +224,6 @@ class GenerativeModel(nn.Module):
         - `mixture` (Appendix E.1): log sum_j p(m_j | S, x) softmax_v(g), a mixture of softmaxes;
         - `logit` (Equation 8): log softmax_v of h = sum_j p(m_j | S, x) g(v, m_j);
         - `product` (Equations 6 and 8): the same h, where g has the factor of the user's affinity.
-
-        Args:
-            context: of the instances; catalogue: of this model.
         """
         query = context.residual_query
         if self.form == "mixture":
@@ -251,7 +234,7 @@ class GenerativeModel(nn.Module):
         # the sum over intents first: what is left is one product of width d
         h = full_precision((weight @ catalogue.intents) @ catalogue.items[1:].T)
         if query is not None:
-            h = h + full_precision(query @ catalogue.residual_items().T)
+            h = h + catalogue.residual_scores(query)
         return _padded(torch.log_softmax(h, dim=-1))
 
 
@@ -353,10 +336,6 @@ class Residual(nn.Module):
     def items(self, v: Tensor, c: Tensor) -> Tensor:
         """The items' factor of the scores, [..., 2 d], from v [..., d] and c [..., d_c]."""
         return torch.cat([v, full_precision(self.U(c))], dim=-1)
-
-    def forward(self, S: Tensor, x: Tensor, v: Tensor, c: Tensor) -> Tensor:
-        """Scores [B, V + 1] from S [B, d], x [B, d_x], v [V + 1, d] and c [V + 1, d_c]."""
-        return self.query(S, x) @ self.items(v, c).T
 
 
 class TextProjection(nn.Module):

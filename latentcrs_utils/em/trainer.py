@@ -88,7 +88,7 @@ class EMTrainer:
         seed: of the order of the instances and of sampled negatives.
 
     Attributes:
-        residual_enabled: whether the residual of `LatentCRS+` takes part; `stage` sets it.
+        residual_enabled: whether the residual of `LatentCRS+` takes part; `stage` decides.
         training: what a checkpoint holds, with the curve.
 
     Raises:
@@ -112,30 +112,21 @@ class EMTrainer:
             )
         self.generative, self.inference = generative, inference
         self.config, self.instances = config, instances
-        self.residual_enabled = True
-        self.generator = torch.Generator(device=generative.v.device).manual_seed(seed)
-        self.optimiser_generative, self.optimiser_inference = (
-            torch.optim.AdamW(
-                model.parameters(),
-                lr=config.learning_rate,
-                weight_decay=config.weight_decay,
-                fused=True,
-            )
+        self.device, self.residual_enabled = generative.v.device, True
+        lr, decay = config.learning_rate, config.weight_decay
+        optimisers = [
+            torch.optim.AdamW(model.parameters(), lr, weight_decay=decay, fused=True)
             for model in (generative, inference)
-        )
+        ]
+        self.optimiser_generative, self.optimiser_inference = optimisers
         models = nn.ModuleDict({"generative": generative, "inference": inference})
-        optimisers = [self.optimiser_generative, self.optimiser_inference]
-        self.training = Training(models, optimisers, self.generator)
+        generator = torch.Generator(device=self.device).manual_seed(seed)
+        self.training = Training(models, optimisers, generator)
 
     # The two steps, on a batch.
 
     def e_loss(self, batch: Instances, catalogue: Catalogue) -> Tensor:
-        """L^E of a batch (Equation 14), with the generative model fixed.
-
-        Args:
-            batch: some instances.
-            catalogue: of the generative model, the same for the whole E-pass.
-        """
+        """L^E of a batch (Equation 14); the generative model is fixed, and with it `catalogue`."""
         log_q = self.log_q(batch)
         recommendation = self.recommendation_loss_e(batch, log_q)
         with torch.no_grad():
@@ -167,20 +158,14 @@ class EMTrainer:
     def joint_loss(self, batch: Instances) -> Tensor:
         """Both recommendation losses, and lambda KL(q || p(m | S, x)), which moves both models.
 
-        Table 5's "Direct KL Alignment": no posterior is ever formed, the two beliefs are only drawn
+        Table 5's "Direct KL Alignment": no posterior is formed, the two beliefs are only drawn
         together.
         """
-        config = self.config
-        context = self.context(batch)
-        _, recommendation = self.m_terms(context, batch)
-        log_q = self.log_q(batch)
-        alignment = losses.kl(log_q, context.log_prior).mean()
+        c, context = self.config, self.context(batch)
+        _, by_words = self.m_terms(context, batch)
+        alignment = losses.kl(self.log_q(batch), context.log_prior).mean()
         by_history = self.recommendation_loss_e(batch, self.log_q(batch))
-        return (
-            config.alpha_M * recommendation
-            + config.alpha_E * by_history
-            + config.lambda_ * alignment
-        )
+        return c.alpha_M * by_words + c.alpha_E * by_history + c.lambda_ * alignment
 
     # What the steps are made of.
 
@@ -212,89 +197,76 @@ class EMTrainer:
     def m_terms(self, context: Context, batch: Instances) -> tuple[Tensor, Tensor]:
         """`log_item` [B, K] and L_rec^M (Equation 8), from the same candidates.
 
-        The reading of Equation 8 follows the form: the mixture's own likelihood, or the
-        cross-entropy of the logit h. With a residual it has a second term of the weight
-        `aux_intent_weight`, the same loss without the residual: the intents keep their meaning if
-        they must explain the choices alone, too.
+        Equation 8 follows the form: the mixture's own likelihood, or the cross-entropy of the logit
+        h. With a residual, the same loss without it is added with the weight `aux_intent_weight`:
+        the intents keep their meaning if they must explain the choices alone, too.
         """
-        model = self.generative
+        model, sampled = self.generative, self.config.n_negatives is not None
         contexts = [context]
         if context.residual_query is not None:
             contexts.append(replace(context, residual_query=None))
-        if self.config.n_negatives is None:
-            catalogue = model.catalogue()
-            log_items = model.log_items(contexts, batch.targets, catalogue)
-        else:
+        if sampled:
             candidates = self.candidates(batch)
             logits = [model.candidate_logits(one, candidates) for one in contexts]
             log_items = [torch.log_softmax(of_one, dim=-1)[..., 0] for of_one in logits]
-        terms = []
-        for number, (one, log_item) in enumerate(zip(contexts, log_items, strict=True)):
+        else:
+            catalogue = model.catalogue()
+            log_items = model.log_items(contexts, batch.targets, catalogue)
+        recommendation = torch.zeros((), device=self.device)
+        for i, one in enumerate(contexts):
             if model.form == "mixture":
-                term = -losses.log_likelihood(one.log_prior, log_item).mean()
-            elif self.config.n_negatives is None:
-                log_probability = model.log_probability(one, catalogue)
-                term = -log_probability.gather(1, batch.targets[:, None]).mean()
+                loss = -losses.log_likelihood(one.log_prior, log_items[i]).mean()
+            elif sampled:
+                h = (one.log_prior.exp().unsqueeze(-1) * logits[i]).sum(1)
+                loss = losses.recommendation_loss_m(h[:, 0], h[:, 1:])
             else:
-                h = (one.log_prior.exp().unsqueeze(-1) * logits[number]).sum(1)
-                term = losses.recommendation_loss_m(h[:, 0], h[:, 1:])
-            terms.append(term)
-        recommendation, *of_intents = terms
-        for term in of_intents:
-            recommendation = recommendation + self.config.aux_intent_weight * term
+                log_p = model.log_probability(one, catalogue).gather(1, batch.targets[:, None])
+                loss = -log_p.mean()
+            recommendation = recommendation + (self.config.aux_intent_weight if i else 1.0) * loss
         return log_items[0], recommendation
 
     def candidates(self, batch: Instances) -> Tensor:
         """The observed items and `n_negatives` sampled others, [B, 1 + n]."""
-        n_items, n = len(self.generative.v) - 1, self.config.n_negatives
-        assert n is not None
-        return sample_candidates(batch, n_items, n, self.generator)
+        n_items, n = len(self.generative.v) - 1, self.config.n_negatives or 0
+        return sample_candidates(batch, n_items, n, self.training.generator)
 
-    # Passes over the instances.
+    # Passes over the instances; each returns the mean loss in nats.
 
     def e_pass(self, *, warm_up: bool = False) -> float:
-        """E-step: train l, the generative model is fixed and without dropout.
-
-        Args:
-            warm_up: train on L_rec^E alone (Equation 13), as stage 1 does.
-
-        Returns:
-            The mean loss in nats.
-        """
+        """E-step: train l; `warm_up` on L_rec^E alone (Equation 13), as stage 1 does."""
         self.generative.eval()
         self.inference.train()
-        if warm_up:
-            return self._pass(
-                lambda batch: self.recommendation_loss_e(batch, self.log_q(batch)),
-                self.optimiser_inference,
-            )
-        with torch.no_grad(), autocast(self.instances.targets.device, self.config.precision):
+        with torch.no_grad(), autocast(self.device, self.config.precision):
             catalogue = self.generative.catalogue()
-        return self._pass(lambda batch: self.e_loss(batch, catalogue), self.optimiser_inference)
+
+        def loss_of(batch: Instances) -> Tensor:
+            if warm_up:
+                return self.recommendation_loss_e(batch, self.log_q(batch))
+            return self.e_loss(batch, catalogue)
+
+        return self._pass(loss_of, self.optimiser_inference)
 
     def m_pass(self) -> float:
-        """M-step: train f, g and the anchors, l is fixed; returns the mean loss in nats."""
+        """M-step: train f, g and the anchors; l is fixed."""
         self.inference.eval()
         self.generative.train()
         return self._pass(self.m_loss, self.optimiser_generative)
 
     def joint_pass(self) -> float:
-        """Train both models at once, each with its own optimiser; returns the mean loss in nats."""
-        self.inference.train()
-        self.generative.train()
+        """Train both models at once, each with its own optimiser."""
+        self.training.module.train()
         return self._pass(self.joint_loss, self.optimiser_generative, self.optimiser_inference)
 
     def _pass(
         self, loss_of: Callable[[Instances], Tensor], *optimisers: torch.optim.Optimizer
     ) -> float:
-        instances, config = self.instances, self.config
-        device = instances.targets.device
-        order = torch.randperm(len(instances), generator=self.generator, device=device)
+        n, config = len(self.instances), self.config
+        order = torch.randperm(n, generator=self.training.generator, device=self.device)
         # summed where it is, so that no batch waits for the last one's value
-        total = torch.zeros((), dtype=torch.float64, device=device)
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
         for rows in order.split(config.batch_size):
-            batch = instances.take(rows, with_histories=config.n_negatives is not None)
-            with autocast(device, config.precision):
+            batch = self.instances.take(rows, with_histories=config.n_negatives is not None)
+            with autocast(self.device, config.precision):
                 loss = loss_of(batch)
             for optimiser in optimisers:
                 optimiser.zero_grad(set_to_none=True)
@@ -302,9 +274,9 @@ class EMTrainer:
             for optimiser in optimisers:
                 optimiser.step()
             total += loss.detach().double() * len(batch)
-        return total.item() / len(instances)
+        return total.item() / n
 
-    # Around the loop: what is measured after each epoch, when a stage ends, what is saved.
+    # Around the loop: when a stage ends, what is measured after each epoch, what is saved.
 
     def stage(
         self,
@@ -315,20 +287,14 @@ class EMTrainer:
         progress: bool | None,
     ) -> Iterator[Row]:
         """Yield a row of the curve for every epoch of a stage, to be filled with its losses."""
-        self.residual_enabled = name in ("alternate", "joint")
-        competing = ["alternate", "joint"]
+        final = ["alternate", "joint"]
+        self.residual_enabled = name in final
         if self.generative.residual is None:
-            competing.append("generative")
+            final.append("generative")
         for epoch in self.training.epochs(
-            n_epochs,
-            checkpoint,
-            value="valid_ndcg10",
-            patience=self.config.patience,
-            label=f"EM, stage {name}",
-            stage=name,
-            competing=competing,
-            progress=progress,
-        ):
+            n_epochs, checkpoint, value="valid_ndcg10", patience=self.config.patience,
+            label=f"EM, stage {name}", stage=name, competing=final, progress=progress,
+        ):  # fmt: skip
             started = time.perf_counter()
             row: Row = {"stage": name, "epoch": epoch, "loss_e": None, "loss_m": None}
             yield row
@@ -345,39 +311,38 @@ class EMTrainer:
         """
         self.training.module.eval()
         catalogue = self.generative.catalogue()
-        n = min(N_MONITORED, len(self.instances))
         parts: dict[str, list[Tensor]] = {}
-        for rows in torch.arange(n, device=self.instances.targets.device).split(
-            self.config.batch_size
-        ):
-            batch = self.instances.take(rows)
+        rows = torch.arange(min(N_MONITORED, len(self.instances)), device=self.device)
+        for some in rows.split(self.config.batch_size):
+            batch = self.instances.take(some)
             context, log_q = self.context(batch), self.log_q(batch)
             log_prior, log_item = context.log_prior, self.log_item(context, batch, catalogue)
-            for name, value in {
-                "elbo": losses.elbo(log_q, log_prior, log_item),
-                "log_likelihood": losses.log_likelihood(log_prior, log_item),
-                "kl_q_prior": losses.kl(log_q, log_prior),
-                "kl_q_exact": losses.kl(log_q, losses.exact_posterior(log_prior, log_item)),
-            }.items():
-                parts.setdefault(name, []).append(value)
+            exact = losses.exact_posterior(log_prior, log_item)
+            for name, values in (
+                ("elbo", losses.elbo(log_q, log_prior, log_item)),
+                ("log_likelihood", losses.log_likelihood(log_prior, log_item)),
+                ("kl_q_prior", losses.kl(log_q, log_prior)),
+                ("kl_q_exact", losses.kl(log_q, exact)),
+            ):
+                parts.setdefault(name, []).append(values)
         return {name: torch.cat(values).mean().item() for name, values in parts.items()}
 
     @torch.no_grad()
     def valid_ndcg(self, valid: Instances, part: str) -> float:
         """NDCG@10 on the valid instances, history masked, of `generative` or `inference` alone."""
-        model, inference = self.generative, self.inference
+        model = self.generative
         if part == "inference":
             r = losses.intent_vector(self.log_q(valid).exp(), model.anchors)
-            ranks = rank_by_factors(r, inference.W_e(model.v), valid.targets, valid.histories)
+            items = self.inference.W_e(model.v)
+            ranks = rank_by_factors(r, items, valid.targets, valid.histories)
         else:
             catalogue = model.catalogue()
-            ranks = ranks_in_chunks(
-                lambda rows: model.log_probability(
-                    model.context(valid.S[rows], valid.x[rows], residual=self.residual_enabled),
-                    catalogue,
-                ),
-                valid.targets,
-                valid.histories,
-                n_items=len(model.v) - 1,
-            )
+
+            def scores(rows: slice) -> Tensor:
+                S, x = valid.S[rows], valid.x[rows]
+                context = model.context(S, x, residual=self.residual_enabled)
+                return model.log_probability(context, catalogue)
+
+            n_items = len(model.v) - 1
+            ranks = ranks_in_chunks(scores, valid.targets, valid.histories, n_items=n_items)
         return float(ndcg(ranks, 10).mean())
