@@ -26,7 +26,7 @@ from latentcrs_utils.simulation.phrasings import (
 from latentcrs_utils.simulation.planner import N_PLACES, DialogueAct, Level, use_of
 from latentcrs_utils.simulation.titles import spoken_title
 
-_ATTEMPTS = 300
+_ATTEMPTS, _UNLIKE_ATTEMPTS = 300, 5
 _IN_SLOT = re.compile(r"\{film\}[.?!]")
 _INLINE_SHARE = 0.6
 _PLAIN_FORM = {"film": "film", "touch": "many"}
@@ -35,7 +35,13 @@ _SHORT_DECADES = {2000: "00s", 2010: "2010s", 2020: "2020s"}
 
 
 class UnsayableError(DataError):
-    """A turn for which every phrasing that was tried gives the target's title away."""
+    """Every phrasing of a message that was tried gives the target's title away."""
+
+    def __init__(self, target: Item) -> None:
+        super().__init__(
+            f"Nothing can be said about {target.title!r} without a word of its title: "
+            "add phrases to simulation/phrase_books."
+        )
 
 
 class Voice:
@@ -192,20 +198,34 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def first_clean(write: Callable[[], str], said: Sequence[str], target: Item) -> str | None:
-    """Return a message that keeps the title secret and, if it can, opens unlike those before."""
-    openings = {text.split()[0] for text in said}
-    before = " ".join(said)
+def first_clean(
+    write: Callable[[], str], said: Sequence[str], target: Item, *, again: bool = False
+) -> str:
+    """Return a message that keeps the title secret and, if it can, opens unlike those before.
+
+    Args:
+        write: draws a message.
+        said: the messages before.
+        target: whose title is kept.
+        again: words that were said before will do.
+
+    Raises:
+        UnsayableError: every phrasing that was tried gives the title away.
+    """
+    before, taken = " ".join(said), [] if again else said
+    openings = {text.split()[0] for text in taken}
     fallback = None
     for attempt in range(_ATTEMPTS):
         text = write()
-        if text in said or target.leaks_title(f"{before} {text}"):
+        if text in taken or target.leaks_title(f"{before} {text}"):
             continue
         if text.split()[0] not in openings:
             return text
         fallback = fallback or text
-        if attempt >= 5:
+        if attempt >= _UNLIKE_ATTEMPTS:
             break
+    if fallback is None:
+        raise UnsayableError(target)
     return fallback
 
 
@@ -217,11 +237,5 @@ def word_dialogue(voice: Voice, acts: Sequence[DialogueAct], target: Item) -> li
     """
     said: list[str] = []
     for act in acts:
-        message = first_clean(partial(voice.word, act), said, target)
-        if message is None:
-            raise UnsayableError(
-                f"No phrasing of {[*map(str, act.constraints)]} avoids the title "
-                f"{target.title!r}: add phrases to simulation/phrase_books."
-            )
-        said.append(message)
+        said.append(first_clean(partial(voice.word, act), said, target))
     return said

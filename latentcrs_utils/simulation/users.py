@@ -8,7 +8,9 @@ else and tell why or what is wanted, at most two new constraints a message, neve
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol, get_args
 
 from latentcrs_utils.config import SimulatorConfig
@@ -33,7 +35,7 @@ from latentcrs_utils.simulation.planner import (
     UserGoal,
     generator,
 )
-from latentcrs_utils.simulation.realization import Voice, first_clean
+from latentcrs_utils.simulation.realization import UnsayableError, Voice, first_clean
 
 HeldOut = Literal["test", "valid"]
 HELD_OUT: tuple[HeldOut, ...] = get_args(HeldOut)
@@ -146,29 +148,26 @@ class TemplateUser:
         """Answer to the items on offer, best first; before the first offer there are none.
 
         Raises:
-            DataError: an unknown item, or no phrase of the book keeps the title secret.
+            DataError: an unknown item.
+            UnsayableError: no phrase of the book keeps the title secret.
         """
         n_items, target = len(self.test_case.catalogue.items) - 1, self.test_case.target
         if not all(1 <= item <= n_items for item in offered):
             raise DataError(f"Item ids go from 1 to {n_items}, not {list(offered)}.")
         if self.target in offered:
-            voice = self._voice("accept")
-            text = first_clean(
-                lambda: voice.pick("replies", "accept", "any"), self.messages, target
-            )
-            return Accept(self.target, text or "")
+            pick, text = partial(self._voice("accept").pick, "replies", "accept", "any"), ""
+            with suppress(UnsayableError):
+                text = first_clean(pick, self.messages, target)
+            return Accept(self.target, text)
         for attempt, (acts, state, again) in enumerate(self._plans(offered)):
-            text = self._word(acts, attempt, [] if again else self.messages)
-            if text is not None:
-                self.messages.append(text)
+            write = partial(_sentences, self._voice("words", attempt), acts)
+            with suppress(UnsayableError):
+                self.messages.append(first_clean(write, self.messages, target, again=again))
                 self.state = state
                 new = tuple(constraint for act in acts for constraint in act.constraints)
                 withdrawn = tuple(act.withdrawn for act in acts if act.withdrawn is not None)
-                return UserMessage(text, new, withdrawn)
-        raise DataError(
-            f"Nothing can be said about {target.title!r} without a word of its title: "
-            "add phrases to simulation/phrase_books."
-        )
+                return UserMessage(self.messages[-1], new, withdrawn)
+        raise UnsayableError(target)
 
     def note(self, message: str) -> None:
         """Count a message that somebody else said in this user's place."""
@@ -196,28 +195,22 @@ class TemplateUser:
         for again in (False, True):
             yield acts, self.state.after(acts), again
 
-    def _word(self, acts: Sequence[DialogueAct], attempt: int, said: Sequence[str]) -> str | None:
-        """Return words for some acts that keep the title secret, or None."""
-        voice, target = self._voice("words", attempt), self.test_case.target
-
-        def write() -> str:
-            parts: list[str] = []
-            for act in acts:
-                tries = [voice.word(act) for _ in range(_TRIES if parts else 1)]
-                begun = {text.split()[0] for text in parts}
-                parts.append(next((t for t in tries if t.split()[0] not in begun), tries[0]))
-            return " ".join(parts)
-
-        text = first_clean(write, said, target)
-        leaks = text is not None and target.leaks_title(" ".join([*self.messages, text]))
-        return None if leaks else text
-
     def _voice(self, purpose: str, attempt: int = 0) -> Voice:
         """Return the voice of the next message."""
         number = len(self.messages) + 1
         how = (self.level, self.phrasing, number, attempt)
         rng = generator(self._seed, purpose, *self._who, *how)
         return Voice(rng, self.phrasing, self.test_case.catalogue, self.level)
+
+
+def _sentences(voice: Voice, acts: Sequence[DialogueAct]) -> str:
+    """Word some acts, each beginning unlike those before if it can."""
+    said: list[str] = []
+    for act in acts:
+        tries = [voice.word(act) for _ in range(_TRIES if said else 1)]
+        begun = {text.split()[0] for text in said}
+        said.append(next((text for text in tries if text.split()[0] not in begun), tries[0]))
+    return " ".join(said)
 
 
 def make_test_cases(

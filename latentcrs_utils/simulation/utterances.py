@@ -194,22 +194,18 @@ class _Simulation:
         items = self.data.interactions[user]
         case = TestCase(self.catalogue, self.catalogue[int(items[cut])], items[:cut])
         levels = dict.fromkeys(level for level, _ in ways)
-        for attempt in range(_PLANS + 1):
+        for attempt in range(_PLANS):
             plans = {level: self._plan(split, user, case, level, n_turns, attempt)
                      for level in levels}  # fmt: skip
             with suppress(UnsayableError):
                 return [self._row(split, user, case, *way, plans[way[0]]) for way in ways]
-        raise DataError(
-            f"Nothing can be said about {case.target.title!r} without a word of its title: "
-            "add phrases to simulation/phrase_books."
-        )
+        nothing = [DialogueAct("first"), *[NOTHING] * (n_turns - 1)]
+        return [self._row(split, user, case, *way, nothing) for way in ways]
 
     def _plan(
         self, split: str, user: int, case: TestCase, level: Level, n_turns: int, attempt: int
     ) -> list[DialogueAct]:
         """Choose what is said; the same draws for every phrasing, and for plain and paraphrased."""
-        if attempt == _PLANS:
-            return [DialogueAct("first"), *[NOTHING] * (n_turns - 1)]
         content = "attributes" if level in ("plain", "paraphrased") else level
         again = [attempt] if attempt else []
         rng = generator(self.seed, "what", split, user, len(case.history), content, *again)
@@ -292,53 +288,40 @@ class _Choices:
     """Which sentences suit which item, by their distinct sets of constraints.
 
     Sentences times items would be a table of gigabytes; what is kept is one bit for each constraint
-    and item, and a number for each sentence.
+    and item, and the rows of each set.
     """
 
     def __init__(self, catalogue: Catalogue, said: Sequence[Sequence[Constraint]]) -> None:
-        number: dict[frozenset[Constraint], int] = {}
-        set_of = np.array([number.setdefault(frozenset(row), len(number)) for row in said])
-        # constraint 0 is true of every item; it pads short sets
-        column = {c: i for i, c in enumerate(sorted(set().union(*number), key=str), start=1)}
-        self._members = np.zeros((len(number), max(1, *map(len, number))), dtype=np.int32)
-        for row, of_set in enumerate(number):
-            self._members[row, : len(of_set)] = [column[c] for c in of_set]
+        rows: dict[frozenset[Constraint], list[int]] = {}
+        for row, constraints in enumerate(said):
+            rows.setdefault(frozenset(constraints), []).append(row)
+        self._rows = {of_set: np.array(of_rows) for of_set, of_rows in rows.items()}
+        self._constraints = sorted(set().union(*rows), key=str)
         matcher = Matcher(catalogue)
-        masks = map(matcher.satisfying, column)
-        true = np.stack([np.packbits(matcher.items), *map(np.packbits, masks)])
-        n_suited = [np.bitwise_count(np.bitwise_and.reduce(true[of_set])).sum(dtype=np.int64)
-                    for of_set in self._members]  # fmt: skip
-        self._weights = 1 / np.maximum(n_suited, 1)
+        bits = {c: np.packbits(matcher.satisfying(c)) for c in self._constraints}
+        n_items = {c: np.bitwise_count(of_c).sum(dtype=np.int64) for c, of_c in bits.items()}
+        self._weights: dict[frozenset[Constraint], float] = {}
         # a set need be looked at only where the rarest of its constraints holds
-        n_items = np.bitwise_count(true).sum(axis=1, dtype=np.int64)
-        rarest = self._members[np.arange(len(number)), n_items[self._members].argmin(axis=1)]
-        self._sets_by_rarest = _grouped(rarest, len(column) + 1)
-        self._rows_by_set = _grouped(set_of, len(number))
-        self._true_by_item = np.ascontiguousarray(true.T)
+        self._by_rarest: dict[Constraint | None, list[frozenset[Constraint]]] = {}
+        everything = np.packbits(matcher.items)
+        for of_set in rows:
+            suited = np.bitwise_and.reduce([everything, *(bits[c] for c in of_set)])
+            self._weights[of_set] = 1 / max(np.bitwise_count(suited).sum(dtype=np.int64), 1)
+            rarest = min(of_set, key=n_items.__getitem__, default=None)
+            self._by_rarest.setdefault(rarest, []).append(of_set)
+        self._by_item = np.ascontiguousarray(np.stack([*bits.values(), everything]).T)
 
     def suiting(self, item: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows that suit ``item``, in order, and 1 / (number of items they suit)."""
         byte, bit = divmod(item, 8)
-        true = (self._true_by_item[byte] >> (7 - bit)) & 1 == 1
-        sets = _gather(*self._sets_by_rarest, np.flatnonzero(true))
-        sets = sets[true[self._members[sets]].all(axis=1)]
-        order, offsets = self._rows_by_set
-        rows = _gather(order, offsets, sets)
-        weights = np.repeat(self._weights[sets], offsets[sets + 1] - offsets[sets])
+        holding = np.flatnonzero((self._by_item[byte, :-1] >> (7 - bit)) & 1)
+        true = {self._constraints[i] for i in holding}
+        near = (of_set for c in (None, *true) for of_set in self._by_rarest.get(c, ()))
+        suits = [of_set for of_set in near if of_set <= true]
+        if not suits:
+            return np.array([], int), np.array([])
+        rows = np.concatenate([self._rows[of_set] for of_set in suits])
+        lengths = [len(self._rows[of_set]) for of_set in suits]
+        weights = np.repeat([self._weights[of_set] for of_set in suits], lengths)
         in_order = np.argsort(rows)
         return rows[in_order], weights[in_order]
-
-
-def _grouped(group_of: np.ndarray, n_groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the members of all groups one after the other, and where each group starts."""
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(group_of, minlength=n_groups))])
-    return np.argsort(group_of, kind="stable"), offsets
-
-
-def _gather(order: np.ndarray, offsets: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return the members of some groups, one group after the other."""
-    starts, lengths = offsets[groups], offsets[groups + 1] - offsets[groups]
-    ends = np.cumsum(lengths)
-    return order[
-        np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + lengths, lengths)
-    ]
