@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from latentcrs_utils.errors import ConfigError
 
@@ -23,33 +23,49 @@ Precision = Literal["float32", "bfloat16"]
 RerankMethod = Literal["auto", "likelihood", "listwise"]
 
 
-def _require(condition: bool, owner: Any, message: str) -> None:
-    """Raise ``ConfigError`` naming the configuration class unless ``condition`` holds."""
-    if not condition:
-        raise ConfigError(f"{type(owner).__name__}: {message}")
+# the least value of these fields, in whatever class, and the fields that are shares
+_LEAST = {
+    "k_core": 3, "n_users": 1, "n_intents": 2, "K": 2, "n_negatives": 1, "n_cuts": 0,
+    "n_reused_cuts": 0, "max_turns": 2, "n_candidates": 2, "weight": 0,
+}  # fmt: skip
+_SHARES = {
+    "stay", "homing", "noise", "disliked", "genre_noise", "one_turn_share", "era_share",
+    "relation_share", "empty_vague_share",
+}  # fmt: skip
 
 
-def _one_of(owner: Any, name: str, choices: Any) -> None:
-    """Check that field ``name`` holds one of the values of the Literal type ``choices``."""
-    value, known = getattr(owner, name), get_args(choices)
-    _require(value in known, owner, f"{name}={value!r} is not one of {', '.join(known)}.")
+class _Checked:
+    """A configuration that refuses senseless values."""
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            value, known = getattr(self, name), get_args(kind)
+            if get_origin(kind) is Literal:
+                self._require(value in known, f"{name}={value!r} is not one of {', '.join(known)}.")
+            elif name in _LEAST and value is not None:
+                self._require(value >= _LEAST[name], f"{name}={value}: at least {_LEAST[name]}.")
+            elif name in _SHARES:
+                self._require(0 <= value <= 1, f"{name}={value} is not in [0, 1].")
+            elif name == "dropout":
+                self._require(0 <= value < 1, f"{name}={value} is not in [0, 1).")
+
+    def _require(self, condition: bool, message: str) -> None:
+        """Raise ``ConfigError`` naming the configuration class unless ``condition`` holds."""
+        if not condition:
+            raise ConfigError(f"{type(self).__name__}: {message}")
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(_Checked):
     """Preprocessing (paper, Appendix B): ratings >= ``min_rating``, then the k-core."""
 
     min_rating: float = 4.0
     k_core: int = 5
     filter: Filter = "k-core"
 
-    def __post_init__(self) -> None:
-        _one_of(self, "filter", Filter)
-        _require(self.k_core >= 3, self, f"k_core={self.k_core}: leave-one-out needs at least 3.")
-
 
 @dataclass(frozen=True)
-class SyntheticConfig:
+class SyntheticConfig(_Checked):
     """The generated world: its size, and how its users move between ``n_intents`` true intents.
 
     A user takes ``shortest`` to ``longest`` items. Before each, the user stays with the current
@@ -72,26 +88,22 @@ class SyntheticConfig:
     popularity: float = 0.7
 
     def __post_init__(self) -> None:
-        for name in ("stay", "homing", "noise", "disliked", "genre_noise"):
-            share = getattr(self, name)
-            _require(0 <= share <= 1, self, f"{name}={share} is not in [0, 1].")
-        _require(self.n_users >= 1, self, f"n_users={self.n_users}: at least 1.")
-        _require(self.n_intents >= 2, self, f"n_intents={self.n_intents}: at least 2.")
-        _require(self.n_items >= self.n_intents, self, "every intent needs at least one item.")
-        _require(self.n_items <= 2000, self, f"n_items={self.n_items}: at most 2000 have titles.")
+        super().__post_init__()
+        self._require(self.n_items >= self.n_intents, "every intent needs at least one item.")
+        self._require(self.n_items <= 2000, f"n_items={self.n_items}: at most 2000 have titles.")
         in_order = 3 <= self.shortest <= self.longest <= self.n_items
-        _require(in_order, self, "3 <= shortest <= longest <= n_items must hold.")
+        self._require(in_order, "3 <= shortest <= longest <= n_items must hold.")
 
 
 @dataclass(frozen=True)
-class BackboneConfig:
+class BackboneConfig(_Checked):
     """SASRec encoder and ICLRec pretraining (official hyper-parameters where they are known).
 
     ``windows="last"`` trains on the last ``max_length`` actions of a user, as published; ``"all"``
     also on the older ones, cut afresh each epoch. ``ICLREC_AS_PUBLISHED`` has the official values;
     the defaults were chosen on the validation items of ml-100k, with a training of a minute or two
-    in mind: notebook 02 has what the contrasts and more dropout add beside the full softmax, and
-    what they cost. A contrast starts after ``warmup_epochs``.
+    in mind: notebook 02 has what the contrasts and more dropout add to the full softmax, and what
+    they cost. A contrast starts after ``warmup_epochs``.
     """
 
     hidden: int = 64
@@ -119,30 +131,19 @@ class BackboneConfig:
     warmup_epochs: int = 0
 
     def __post_init__(self) -> None:
-        _one_of(self, "loss", BackboneLoss)
-        _one_of(self, "precision", Precision)
-        _require(self.n_negatives >= 1, self, f"n_negatives={self.n_negatives}: at least 1.")
-        _one_of(self, "contrast", Contrast)
-        _one_of(self, "windows", Windows)
+        super().__post_init__()
         divides = self.n_heads > 0 and self.hidden % self.n_heads == 0
-        _require(divides, self, f"hidden={self.hidden} is no multiple of n_heads={self.n_heads}.")
-        _require(0 <= self.dropout < 1, self, f"dropout={self.dropout} is not in [0, 1).")
+        self._require(divides, f"hidden={self.hidden} is no multiple of n_heads={self.n_heads}.")
 
 
 ICLREC_AS_PUBLISHED = BackboneConfig(
-    dropout=0.5,
-    loss="bce",
-    windows="last",
-    learning_rate=1e-3,
-    batch_size=256,
-    n_epochs=300,
-    patience=40,
-    contrast="Hybrid",
-)
+    dropout=0.5, loss="bce", windows="last", learning_rate=1e-3, batch_size=256, n_epochs=300,
+    patience=40, contrast="Hybrid",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class AnchorConfig:
+class AnchorConfig(_Checked):
     """k-means intent anchors: ``K`` intents, the best of ``n_init`` starts.
 
     Clustered are the states of all users after their training part and at ``n_cuts`` random
@@ -155,12 +156,9 @@ class AnchorConfig:
     n_init: int = 4
     max_iterations: int = 300
 
-    def __post_init__(self) -> None:
-        _require(self.K >= 2, self, f"K={self.K}: at least two intents are needed.")
-
 
 @dataclass(frozen=True)
-class SimulatorConfig:
+class SimulatorConfig(_Checked):
     """Simulated users: how many instances, how many turns, and what they tend to say.
 
     ``n_cuts`` random cuts a user beside the last training item, each with a sentence of its own;
@@ -186,19 +184,14 @@ class SimulatorConfig:
     empty_vague_share: float = 0.15
 
     def __post_init__(self) -> None:
-        for name in ("one_turn_share", "era_share", "relation_share", "empty_vague_share"):
-            share = getattr(self, name)
-            _require(0 <= share <= 1, self, f"{name}={share} is not in [0, 1].")
+        super().__post_init__()
         together = self.two_examples_share + self.relation_share
-        _require(together <= 1, self, "two_examples_share + relation_share exceeds 1.")
-        _require(self.n_cuts >= 0, self, f"n_cuts={self.n_cuts} is negative.")
-        _require(self.n_reused_cuts >= 0, self, f"n_reused_cuts={self.n_reused_cuts} is negative.")
-        _require(self.max_turns >= 2, self, f"max_turns={self.max_turns}: at least 2.")
-        _require(self.single_weight > 0, self, "single_weight must be positive.")
+        self._require(together <= 1, "two_examples_share + relation_share exceeds 1.")
+        self._require(self.single_weight > 0, "single_weight must be positive.")
 
 
 @dataclass(frozen=True)
-class EMConfig:
+class EMConfig(_Checked):
     """Algorithm 1 and its networks.
 
     ``form``, the reading of p(v | ...); ``residual``, ``LatentCRS+`` instead of ``LatentCRS``;
@@ -230,18 +223,9 @@ class EMConfig:
     n_epochs_alternate: int = 60
     patience: int = 20
 
-    def __post_init__(self) -> None:
-        _one_of(self, "form", Form)
-        _one_of(self, "e_step", EStep)
-        _one_of(self, "schedule", Schedule)
-        _one_of(self, "precision", Precision)
-        _require(0 <= self.dropout < 1, self, f"dropout={self.dropout} is not in [0, 1).")
-        enough = self.n_negatives is None or self.n_negatives >= 1
-        _require(enough, self, f"n_negatives={self.n_negatives}: at least 1, or None for all.")
-
 
 @dataclass(frozen=True)
-class DirectConfig:
+class DirectConfig(_Checked):
     """The scorers without intents: text alone, and text beside behavior."""
 
     text_hidden: int = 256
@@ -252,12 +236,9 @@ class DirectConfig:
     n_epochs: int = 120
     patience: int = 20
 
-    def __post_init__(self) -> None:
-        _require(0 <= self.dropout < 1, self, f"dropout={self.dropout} is not in [0, 1).")
-
 
 @dataclass(frozen=True)
-class RerankConfig:
+class RerankConfig(_Checked):
     """Variant V: how a language model re-orders the best ``n_candidates`` items.
 
     ``method="likelihood"`` adds ``weight`` times the gain in log-likelihood of the words for an
@@ -266,20 +247,14 @@ class RerankConfig:
     models that can score, else a list.
 
     Weight and number are the best of 16 pairs on 100 validation users of ml-100k with
-    SmolLM2-135M, by NDCG@20 (`evaluation.reranking`). A weight so small hardly re-orders anything:
-    the best exceeded the recommender's own order by 0.0008, and every weight from 0.03 on fell
-    below it. A larger language model may deserve more; choose again on validation users.
+    SmolLM2-135M, by NDCG@20 (`experiments.reranking`): 0.0008 above the recommender's own order,
+    while every weight from 0.03 on fell below it. Choose again for a larger language model.
     """
 
     method: RerankMethod = "auto"
     n_candidates: int = 20
     weight: float = 0.01
     facts: bool = True
-
-    def __post_init__(self) -> None:
-        _one_of(self, "method", RerankMethod)
-        _require(self.n_candidates >= 2, self, f"n_candidates={self.n_candidates}: at least 2.")
-        _require(self.weight >= 0, self, f"weight={self.weight} is negative.")
 
 
 @dataclass(frozen=True)
@@ -312,39 +287,41 @@ _TUNED = Preset(
     ),
     direct=DirectConfig(dropout=0.7, learning_rate=2e-3, n_epochs=50, patience=8),
 )  # fmt: skip
+# lambda, alpha_M and the InfoNCE weight, K, layers and length are those of the paper's code
+_AMAZON = replace(
+    _TUNED,
+    em=replace(_TUNED.em, lambda_=1.0, alpha_M=1.0, learning_rate=1e-3),
+    em_plus=replace(_TUNED.em_plus, lambda_=1.0, alpha_M=1.0, dropout=0.5),
+    direct=replace(_TUNED.direct, dropout=0.5),
+)
 _PRESETS = {
-    "ml-100k": _TUNED,
-    "ml-1m": replace(
+    known.name: known
+    for known in (
         _TUNED,
-        name="ml-1m",
-        backbone=BackboneConfig(dropout=0.2, batch_size=256, n_epochs=20, patience=4),
-        anchors=AnchorConfig(K=512),
-        simulator=SimulatorConfig(n_reused_cuts=0),
-        em=replace(_TUNED.em, n_epochs_generative=30, n_epochs_alternate=30, patience=10),
-        direct=replace(_TUNED.direct, dropout=0.5),
-    ),
-    "ml-latest-small": replace(_TUNED, name="ml-latest-small", anchors=AnchorConfig(K=128)),
-    # K, layers, length, alpha_M, lambda and InfoNCE weight are those of the paper's code
-    "amazon-video-games": replace(
-        _TUNED,
-        name="amazon-video-games",
-        backbone=BackboneConfig(n_layers=3, windows="last", batch_size=256, n_epochs=30),
-        anchors=AnchorConfig(K=256),
-        em=replace(_TUNED.em, lambda_=1.0, alpha_M=1.0, learning_rate=1e-3),
-        em_plus=replace(_TUNED.em_plus, lambda_=1.0, alpha_M=1.0, dropout=0.5),
-        direct=replace(_TUNED.direct, dropout=0.5),
-    ),
-    # 76,616 items: a softmax over all of them for every position is beyond a small machine
-    "amazon-cds": replace(
-        _TUNED,
-        name="amazon-cds",
-        backbone=BackboneConfig(loss="sampled", windows="last", batch_size=256, n_epochs=30),
-        anchors=AnchorConfig(K=128),
-        em=replace(_TUNED.em, lambda_=1.0, alpha_M=1.0, learning_rate=1e-3),
-        em_plus=replace(_TUNED.em_plus, lambda_=1.0, alpha_M=1.0, dropout=0.5),
-        direct=replace(_TUNED.direct, dropout=0.5),
-    ),
-    "synthetic": replace(_TUNED, name="synthetic", anchors=AnchorConfig(K=12)),
+        replace(
+            _TUNED,
+            name="ml-1m",
+            backbone=BackboneConfig(dropout=0.2, batch_size=256, n_epochs=20, patience=4),
+            anchors=AnchorConfig(K=512),
+            simulator=SimulatorConfig(n_reused_cuts=0),
+            em=replace(_TUNED.em, n_epochs_generative=30, n_epochs_alternate=30, patience=10),
+            direct=replace(_TUNED.direct, dropout=0.5),
+        ),
+        replace(_TUNED, name="ml-latest-small", anchors=AnchorConfig(K=128)),
+        replace(
+            _AMAZON,
+            name="amazon-video-games",
+            backbone=BackboneConfig(n_layers=3, windows="last", batch_size=256, n_epochs=30),
+        ),
+        # 76,616 items: a softmax over all of them for every position is beyond a small machine
+        replace(
+            _AMAZON,
+            name="amazon-cds",
+            backbone=BackboneConfig(loss="sampled", windows="last", batch_size=256, n_epochs=30),
+            anchors=AnchorConfig(K=128),
+        ),
+        replace(_TUNED, name="synthetic", anchors=AnchorConfig(K=12)),
+    )
 }
 
 

@@ -97,8 +97,7 @@ def find_anchors(
         lambda _: _cluster(backbone, data, K, config, seed),
         reuse=reuse,
     )
-    names = tuple(meta["names"])
-    return Anchors(names=names, inertia=meta["inertia"], **tensors)
+    return Anchors(names=tuple(meta["names"]), inertia=meta["inertia"], **tensors)
 
 
 def training_cuts(data: Dataset, n_cuts: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -124,16 +123,7 @@ def training_cuts(data: Dataset, n_cuts: int, seed: int) -> tuple[np.ndarray, np
 
 
 def training_states(data: Dataset, n_cuts: int, seed: int) -> Sequences:
-    """The histories at the moments of `training_cuts`.
-
-    Args:
-        data: the data set.
-        n_cuts: random cuts a user; 0 leaves the training parts alone.
-        seed: seed of the cuts.
-
-    Returns:
-        U sequences, one for each user in order, and after them those that were cut.
-    """
+    """The N histories at the moments of `training_cuts`, which has the same arguments."""
     return data.interactions.prefixes(*training_cuts(data, n_cuts, seed))
 
 
@@ -154,7 +144,7 @@ def k_means(
         distances of the points to their centroids.
 
     Raises:
-        ConfigError: if there are fewer points than clusters.
+        ConfigError: fewer points than clusters.
     """
     from sklearn.cluster import KMeans
 
@@ -172,12 +162,9 @@ def _cluster(
     backbone: Backbone, data: Dataset, K: int, config: AnchorConfig, seed: int
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     states = training_states(data, config.n_cuts, seed)
+    S, rounds = backbone.encode(states), config.max_iterations
     centroids, assignments, inertia = k_means(
-        backbone.encode(states),
-        K,
-        n_init=config.n_init,
-        max_iterations=config.max_iterations,
-        seed=seed,
+        S, K, n_init=config.n_init, max_iterations=rounds, seed=seed
     )
     sizes = torch.bincount(assignments, minlength=K)
     item_counts = count_items(states.last(config.n_recent), assignments, K, data.n_items)
@@ -187,8 +174,7 @@ def _cluster(
         "assignments": assignments[: data.n_users].clone(),
         "item_counts": item_counts,
     }
-    names = name_anchors(data, item_counts, sizes)
-    return tensors, {"inertia": inertia, "names": names}
+    return tensors, {"inertia": inertia, "names": name_anchors(data, item_counts, sizes)}
 
 
 def canonical_order(centroids: Tensor, assignments: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,11 +183,7 @@ def canonical_order(centroids: Tensor, assignments: Tensor) -> tuple[Tensor, Ten
     Larger clusters come first; equal ones in the order of their coordinates.
 
     Args:
-        centroids: [K, h].
-        assignments: [N] cluster of each point.
-
-    Returns:
-        The same two, renumbered.
+        centroids: [K, h]; assignments: [N] cluster of each point.
     """
     sizes = torch.bincount(assignments, minlength=len(centroids)).numpy()
     # lexsort sorts by its last key first: size, then coordinate 0, 1, 2 ...
@@ -212,16 +194,11 @@ def canonical_order(centroids: Tensor, assignments: Tensor) -> tuple[Tensor, Ten
 
 
 def count_items(histories: Sequences, assignments: Tensor, K: int, n_items: int) -> Tensor:
-    """Count, for each cluster and item, the cluster's histories that hold the item.
+    """Count, for each of K clusters and item, the cluster's histories that hold it, int64 [K, V+1].
 
     Args:
-        histories: N sequences.
-        assignments: [N] their clusters.
-        K: number of clusters.
-        n_items: V.
-
-    Returns:
-        [K, V+1] int64.
+        histories: N sequences; assignments: [N] their clusters.
+        K: number of clusters; n_items: V.
     """
     pairs = np.unique(np.stack([histories.rows(), histories.flat.astype(np.int64)]), axis=1)
     cells = assignments.numpy()[pairs[0]] * (n_items + 1) + pairs[1]
@@ -245,17 +222,10 @@ def describe_anchor(anchors: Anchors, data: Dataset, anchor: int, n: int = 8) ->
     import polars as pl
 
     share, lift = lifts(anchors.item_counts.numpy(), anchors.sizes.numpy())
-    best = _most_typical(share, lift)[anchor, :n]
-    table = pl.DataFrame(
-        {
-            "item": best.astype(np.int32),
-            "share": share[anchor, best],
-            "lift": lift[anchor, best],
-        }
-    )
-    described = data.items.select("item", "title", "year", "genres")
-    return table.join(described, on="item", how="left", maintain_order="left").select(
-        "item", "title", "year", "genres", "share", "lift"
+    best = np.argsort(-_typicality(share, lift)[anchor, 1:], kind="stable")[:n] + 1
+    described = data.items.select("item", "title", "year", "genres")[best - 1]
+    return described.with_columns(
+        pl.Series("share", share[anchor, best]), pl.Series("lift", lift[anchor, best])
     )
 
 
@@ -279,11 +249,6 @@ def lifts(counts: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _typicality(share: np.ndarray, lift: np.ndarray) -> np.ndarray:
     """share · log(lift), a term of a Kullback-Leibler divergence: frequent here, rare elsewhere."""
     return share * np.log(lift)
-
-
-def _most_typical(share: np.ndarray, lift: np.ndarray) -> np.ndarray:
-    """Items 1..V of each cluster, [K, V], the most typical first."""
-    return np.argsort(-_typicality(share, lift)[:, 1:], axis=1, kind="stable") + 1
 
 
 def name_anchors(data: Dataset, item_counts: Tensor, sizes: Tensor) -> tuple[str, ...]:
@@ -339,8 +304,7 @@ def _labels(data: Dataset, item_counts: np.ndarray) -> tuple[list[str], np.ndarr
     An attribute is a genre, or a genre of a decade.
     """
     attributes: dict[str, list[int]] = {}
-    columns = data.items.select("item", "year", "genres").iter_rows()
-    for item, year, genres in columns:
+    for item, year, genres in data.items.select("item", "year", "genres").iter_rows():
         for genre in genres:
             attributes.setdefault(genre, []).append(item)
             if year is not None:

@@ -7,6 +7,7 @@ same pieces twice, too, so every agreement here comes with a null to hold it aga
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -16,16 +17,7 @@ from latentcrs_utils.intents import k_means
 
 
 def over_seeds(S: Tensor, K: int, seeds: Iterable[int]) -> Tensor:
-    """Cluster the same points once for each seed, from one start each.
-
-    Args:
-        S: [N, h] points.
-        K: number of clusters.
-        seeds: seeds of the starts, R of them.
-
-    Returns:
-        [R, N] int64 assignments.
-    """
+    """Cluster the points S [N, h] once for each of R seeds, from one start each, int64 [R, N]."""
     return torch.stack([k_means(S, K, seed=seed)[1] for seed in seeds])
 
 
@@ -68,32 +60,18 @@ def agreement(labelings: Sequence[Tensor] | Tensor) -> np.ndarray:
         [R * (R - 1) / 2] in the order (0, 1), (0, 2), ..., (1, 2), ...
 
     Raises:
-        ValueError: if there are fewer than two.
+        ValueError: fewer than two clusterings.
     """
     from sklearn.metrics import adjusted_rand_score
 
     arrays = [np.asarray(labels) for labels in labelings]
     if len(arrays) < 2:
         raise ValueError("Agreement needs at least two clusterings.")
-    return np.array(
-        [
-            adjusted_rand_score(arrays[i], arrays[j])
-            for i in range(len(arrays))
-            for j in range(i + 1, len(arrays))
-        ]
-    )
+    return np.array([adjusted_rand_score(one, other) for one, other in combinations(arrays, 2)])
 
 
 def structureless(S: Tensor, seed: int = 0) -> Tensor:
-    """Draw points with the mean and the covariance of others, and no clusters at all.
-
-    Args:
-        S: [N, h] points.
-        seed: seed of the draw.
-
-    Returns:
-        [N, h] float32 from a Gaussian.
-    """
+    """Draw [N, h] points, float32, from a Gaussian with the mean and the covariance of S [N, h]."""
     points = S.numpy().astype(np.float64)
     covariance = np.cov(points, rowvar=False)
     drawn = np.random.default_rng(seed).multivariate_normal(points.mean(0), covariance, len(points))
@@ -107,8 +85,7 @@ def match_clusters(one: Tensor, other: Tensor) -> tuple[np.ndarray, np.ndarray, 
     over points in either.
 
     Args:
-        one: [N] assignments, 0..K-1.
-        other: [N] assignments, 0..L-1.
+        one: [N] assignments, 0..K-1; other: [N] assignments, 0..L-1.
 
     Returns:
         clusters of `one`, their partners in `other`, and the overlaps of the pairs, 0 to 1; each

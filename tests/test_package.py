@@ -58,9 +58,11 @@ def test_preset_with_a_typo_names_what_exists() -> None:
         (lambda: config.BackboneConfig(contrast="hybrid"), "is not one of Hybrid"),
         (lambda: config.BackboneConfig(hidden=65), "no multiple of n_heads"),
         (lambda: config.BackboneConfig(dropout=1.0), "dropout"),
-        (lambda: config.AnchorConfig(K=1), "at least two intents"),
+        (lambda: config.AnchorConfig(K=1), "K=1: at least 2"),
         (lambda: config.DataConfig(k_core=2), "at least 3"),
         (lambda: config.DataConfig(filter="kcore"), "is not one of k-core, official"),
+        (lambda: config.EMConfig(n_negatives=0), "n_negatives=0: at least 1"),
+        (lambda: config.SyntheticConfig(noise=1.1), "noise=1.1 is not in"),
     ],
 )
 def test_senseless_hyper_parameters_are_refused(make, message: str) -> None:
