@@ -1,6 +1,4 @@
-"""Ranking over the whole catalogue, one relevant item per instance.
-
-Stands below everything that trains, since early stopping ranks; `evaluation.metrics` passes it on.
+"""Ranking over the whole catalogue, one relevant item per instance; early stopping ranks, too.
 
 Three ways in, one way to count: a table of scores (`rank_of_target`), a function that scores some
 rows at a time (`ranks_in_chunks`), or two factors whose product are the scores (`rank_by_factors`).
@@ -36,7 +34,7 @@ def rank_of_target(
     """Rank each row's target among all items.
 
     The padding column 0 never competes. Items in `seen` do not compete either, except the target
-    itself. Ties are counted against the target: whoever scores all items alike is last, not lucky.
+    itself. Ties are counted against the target: who scores all items alike ranks it last.
 
     Args:
         scores: [B, V+1], column v belongs to item v, higher is better; -inf is allowed.
@@ -75,18 +73,11 @@ def ranks_in_chunks(
 
     Args:
         score_rows: slice of the B rows -> their scores [b, V+1], which are left as they are.
-        targets: [B] item ids 1..V.
-        seen: the history of each row, or None.
+        targets, seen: as for `rank_of_target`.
         n_items: V.
         memory: bytes of float32 scores that are asked for at once at most (but always one row).
         chunk_size: rows asked for at once; None takes a block for the processor's cache, within
             `memory`.
-
-    Returns:
-        [B] int64 ranks on the CPU, 1 is best.
-
-    Raises:
-        ValueError: as `rank_of_target`.
     """
     targets = torch.as_tensor(targets, dtype=torch.int64)
     _check_ranking(targets, seen, n_items)
@@ -127,21 +118,13 @@ def rank_by_factors(
 
     Args:
         users: [B, w]; items: [V+1, w], of which row 0 does not compete.
-        targets: [B] item ids 1..V.
-        seen: the history of each row, or None.
+        targets, seen: as for `rank_of_target`.
         memory: bytes of scores that are held at once at most.
-
-    Returns:
-        [B] int64 ranks on the CPU, 1 is best.
-
-    Raises:
-        ValueError: as `rank_of_target`.
     """
     targets = torch.as_tensor(targets, dtype=torch.int64)
     users, items, n_items = users.detach(), items.detach(), len(items) - 1
     if users.shape[:1] != targets.shape:
         raise ValueError(f"{len(users)} users came with {len(targets)} targets.")
-
     if _CACHE // (4 * len(items)) >= _ROWS // 2 or users.device.type != "cpu":
         # one piece of memory for the scores of all blocks: a new one each time costs page faults
         block = users.new_empty(min(len(users), rows_at_once(n_items, memory)), len(items))
@@ -184,9 +167,7 @@ def _rank_in_tiles(
     width = max(1, _CACHE // (4 * _ROWS))
     tile = torch.empty(len(some), width, dtype=some.dtype)
     found = torch.empty(len(some), width)
-    cells = np.zeros(0, dtype=np.int64)
-    if seen is not None:
-        cells = _seen_cells(seen, rows, len(items) - 1)
+    cells = np.zeros(0, np.int64) if seen is None else _seen_cells(seen, rows, len(items) - 1)
     row_of, item_of = np.divmod(cells, len(items))
     order = np.argsort(item_of, kind="stable")
     row_of, item_of = row_of[order], item_of[order]

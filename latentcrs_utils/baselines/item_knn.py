@@ -1,4 +1,4 @@
-"""Item-based nearest neighbours (Sarwar et al. 2001): items bought by the same users are alike."""
+"""Item-based nearest neighbours (Sarwar et al. 2001): items of the same users are alike."""
 
 from __future__ import annotations
 
@@ -77,31 +77,24 @@ def item_similarity(data: Dataset, n_neighbours: int, shrinkage: float = 0.0) ->
     # users who share an item with these items: no more products at once than memory is meant for
     n_products = by_item @ np.asarray(matrix.sum(1), dtype=np.float64)
     blocks = np.unique(np.cumsum(n_products) // _PRODUCTS, return_index=True)[1]
+
+    def similarities(start: int, stop: int) -> sparse.csr_array:
+        """Of the items start..stop-1 to all, [stop - start, V+1], largest first."""
+        shared = (by_item[start:stop] @ matrix).tocsr()
+        rows = np.repeat(np.arange(start, stop), np.diff(shared.indptr))
+        values = shared.data / (np.sqrt(counts[rows] * counts[shared.indices]) + shrinkage)
+        others = rows != shared.indices
+        rows, columns, values = rows[others], shared.indices[others], values[others]
+        order = np.lexsort((columns, -values, rows))
+        offsets = np.searchsorted(rows, np.arange(start, stop + 1))
+        shape = (stop - start, matrix.shape[1])
+        return sparse.csr_array((values[order], columns[order], offsets), shape=shape)
+
     parts = [
-        _nearest(_block_similarity(by_item, matrix, counts, start, stop, shrinkage), n_neighbours)
+        _nearest(similarities(start, stop), n_neighbours)
         for start, stop in pairwise([*blocks, len(counts)])
     ]
     return sparse.csr_array(sparse.vstack(parts, format="csr"))
-
-
-def _block_similarity(
-    by_item: sparse.csr_array,
-    matrix: sparse.csr_array,
-    counts: np.ndarray,
-    start: int,
-    stop: int,
-    shrinkage: float,
-) -> sparse.csr_array:
-    """Similarities of the items start..stop-1 to all, [stop - start, V+1], largest first."""
-    shared = (by_item[start:stop] @ matrix).tocsr()
-    rows = np.repeat(np.arange(start, stop), np.diff(shared.indptr))
-    values = shared.data / (np.sqrt(counts[rows] * counts[shared.indices]) + shrinkage)
-    others = rows != shared.indices
-    rows, columns, values = rows[others], shared.indices[others], values[others]
-    order = np.lexsort((columns, -values, rows))
-    offsets = np.searchsorted(rows, np.arange(start, stop + 1))
-    shape = (stop - start, matrix.shape[1])
-    return sparse.csr_array((values[order], columns[order], offsets), shape=shape)
 
 
 def _nearest(similarity: sparse.csr_array, n: int) -> sparse.csr_array:

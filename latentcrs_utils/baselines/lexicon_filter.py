@@ -34,12 +34,8 @@ def lexicon_mask(data: Dataset, texts: Sequence[str]) -> np.ndarray:
     if nothing at all is left, or the text names nothing that the lexicon knows, every item is
     allowed. So no row is empty, and a text without known words leaves the backbone as it is.
 
-    Args:
-        data: the data set with V items.
-        texts: N texts.
-
     Returns:
-        Bool [N, V + 1]; column 0 (padding) is always False.
+        Bool [N, V + 1] for N texts and V items; column 0 (padding) is always False.
     """
     if not texts:
         return np.zeros((0, data.n_items + 1), dtype=bool)

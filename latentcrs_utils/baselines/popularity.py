@@ -13,14 +13,7 @@ if TYPE_CHECKING:
 
 
 def popularity(data: Dataset) -> Tensor:
-    """Score items by how many training actions they have.
-
-    Args:
-        data: the data set; validation and test items are not counted.
-
-    Returns:
-        [V+1] float32, the same scores for every user; column 0 is -inf.
-    """
+    """How many training actions each item has, float32 [V+1], column 0 -inf; the same for all."""
     flat = data.histories("train").flat.astype(np.int64)
     counts = torch.from_numpy(np.bincount(flat, minlength=data.n_items + 1)).float()
     counts[0] = float("-inf")
