@@ -62,7 +62,7 @@ unit: $(STAMP)  ## unit tests alone
 	$(TEST_ENV) $(PY) -m pytest tests $(PYTEST_FLAGS)
 
 check-notebooks: $(STAMP)  ## strict nbval alone
-	$(PY) tools/notebooks.py --check $(NOTEBOOKS)
+	$(PY) -m tools.notebooks --check $(NOTEBOOKS)
 
 browser: $(STAMP)  ## the chat in a real browser alone (needs Chromium, else the tests skip)
 	$(TEST_ENV) $(PY) -m pytest tests/browser -m browser $(PYTEST_FLAGS)
@@ -77,17 +77,17 @@ chat: $(STAMP)  ## serve the chat alone, on this machine only
 	cd notebooks && exec $(abspath $(PY)) -m voila 10_chat_demo.ipynb $(VOILA_FLAGS)
 
 notebooks: $(STAMP)  ## re-execute and normalise the committed notebooks, and their table in the README
-	$(PY) tools/notebooks.py $(NOTEBOOKS)
-	$(PY) tools/readme.py
+	$(PY) -m tools.notebooks $(NOTEBOOKS)
+	$(PY) -m tools.readme
 
 # The other data sets: `make results DATA=ml-1m RESULTS_FLAGS="--tests unseen"`, for example.
 results: $(STAMP)  ## the results table over several seeds, recorded and put into the README
 	$(PY) -m latentcrs_utils.run --data $(DATA) --seeds $(SEEDS) --no-notebooks --record $(RESULTS) $(RESULTS_FLAGS)
-	$(PY) tools/readme.py
+	$(PY) -m tools.readme
 
 bench: $(STAMP)  ## the speed of every stage against its floor and others' code, recorded and put into the README
 	$(PY) -m benchmarks
-	$(PY) tools/readme.py
+	$(PY) -m tools.readme
 
 # A run that is stopped goes on where it was: dialogues and answers are kept in the cache.
 MULTI_TURN := $(PY) -m experiments.multi_turn --data ml-100k --logs data/cache/dialogues
@@ -105,7 +105,7 @@ dialogues: $(STAMP)  ## the tables of whole dialogues again, recorded and put in
 	  --record results/extraction_ml-100k.json
 	$(PY) -m experiments.reranking --test-users 25 --answers data/cache/likelihoods.jsonl \
 	  --record results/reranking_ml-100k.json
-	$(PY) tools/readme.py
+	$(PY) -m tools.readme
 
 doctor:  ## check the installation; says what to do where something is wrong
 	@if [ -x $(PY) ]; then $(PY) tools/doctor.py; else $(PYTHON) tools/doctor.py; fi

@@ -157,12 +157,11 @@ def content(
 
 def execute_notebooks(say: Say) -> None:
     """Execute the course in order and render it to build/; the committed notebooks stay as are."""
-    script = CHECKOUT / "tools" / "notebooks.py"
-    if not script.exists():
+    if not (CHECKOUT / "tools" / "notebooks.py").exists():
         say("No notebooks here: the package runs outside a checkout of the course")
         return
     say("The notebooks, executed in order")
-    subprocess.run([sys.executable, str(script), "--html"], check=True, cwd=CHECKOUT)
+    subprocess.run([sys.executable, "-m", "tools.notebooks", "--html"], check=True, cwd=CHECKOUT)
 
 
 def main(arguments: list[str] | None = None) -> int:

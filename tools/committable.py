@@ -2,7 +2,7 @@
 
 Ratings whose licence forbids it, weights and archives, files too large for git, paths of one
 machine, left-over conflict marks, and text files with loose ends. Notebooks are left to
-``tools/notebooks.py --lint``.
+``python -m tools.notebooks --lint``.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nbformat import NotebookNode
-from recorded_policies import code_cells, compared_text, tags
 
 from course.chapters import (
     CHAPTERS,
@@ -22,6 +21,7 @@ from course.chapters import (
     mentioned_equations,
     strip_of_the_series,
 )
+from tools.recorded_policies import code_cells, compared_text, tags
 
 MEDIAN_LINES, MOST_LINES, WIDEST_LINE = 8, 40, 92
 WHY_WORDS = 80

@@ -7,11 +7,6 @@ can change a printed text is fixed here and nowhere else.
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
-
-# the lessons' own package lives beside the notebooks
-sys.path.append(str(Path(__file__).resolve().parent.parent / "notebooks"))
 
 ENVIRONMENT: dict[str, str] = {
     # Two threads: the number of summands per thread changes the last digits of a float.

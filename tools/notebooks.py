@@ -1,9 +1,9 @@
 """Execute, check and render the notebooks of the course.
 
-    python tools/notebooks.py [names]            re-execute, normalise and write (make notebooks)
-    python tools/notebooks.py --check [names]    strict nbval on what is committed (make test)
-    python tools/notebooks.py --lint [names]     the policies alone (pre-commit)
-    python tools/notebooks.py --html [names]     execute and render to build/*.html; what is
+    python -m tools.notebooks [names]            re-execute, normalise and write (make notebooks)
+    python -m tools.notebooks --check [names]    strict nbval on what is committed (make test)
+    python -m tools.notebooks --lint [names]     the policies alone (pre-commit)
+    python -m tools.notebooks --html [names]     execute and render to build/*.html; what is
                                                  committed stays as it is (--no-run: render that)
 
 ``names`` are prefixes such as ``04`` or ``05_em``; none means every notebook. A notebook is written
@@ -25,11 +25,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nbformat
-from lesson_policies import MEASURED, OUTPUT_POLICIES, SOURCE_POLICIES
 from nbformat import NotebookNode
-from notebook_environment import notebook_environment
-from notebook_html import render
-from recorded_policies import (
+
+from course.chapters import STRIP, strip_of_the_series
+from latentcrs_utils.support.files import atomic_path
+from tools.lesson_policies import MEASURED, OUTPUT_POLICIES, SOURCE_POLICIES
+from tools.notebook_environment import notebook_environment
+from tools.notebook_html import render
+from tools.recorded_policies import (
     CHAPTER_POLICIES,
     POLICIES,
     RANDOM_ID,
@@ -37,9 +40,6 @@ from recorded_policies import (
     code_digest,
     folder_problems,
 )
-
-from course.chapters import STRIP, strip_of_the_series
-from latentcrs_utils.support.files import atomic_path
 
 if TYPE_CHECKING:
     from nbclient.exceptions import CellExecutionError

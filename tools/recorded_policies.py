@@ -266,10 +266,15 @@ CHAPTER_POLICIES: tuple[Policy, ...] = (is_compared,)
 def folder_problems(names: list[str]) -> list[str]:
     """What must not be committed beside the notebooks: ``names`` are paths below ``notebooks/``.
 
-    Checkpoints, drafts and data belong elsewhere.
+    Checkpoints, drafts and data belong elsewhere; the lessons' package is ``course/``.
     """
+
+    def belongs(path: Path) -> bool:
+        in_course = path.parts[0] == "course" and path.suffix == ".py"
+        return in_course or (path.suffix == ".ipynb" and len(path.parts) == 1)
+
     return [
         f"notebooks/{name} is committed, and is no chapter"
         for name in names
-        if name not in BESIDE and (Path(name).suffix != ".ipynb" or len(Path(name).parts) > 1)
+        if name not in BESIDE and not belongs(Path(name))
     ]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import latentcrs_utils
 from latentcrs_utils.errors import LatentCRSError
 
 
@@ -104,7 +105,7 @@ class EquationRow:
 
 def package_root() -> Path:
     """Folder of the package's own sources."""
-    return Path(__file__).resolve().parent
+    return Path(latentcrs_utils.__file__).resolve().parent
 
 
 def mentioned_equations(text: str) -> set[int]:
@@ -143,8 +144,6 @@ def implementations() -> dict[int, list[str]]:
     found: dict[int, list[str]] = {number: [] for number in PAPER_EQUATIONS}
     root = package_root()
     for path in sorted(root.rglob("*.py")):
-        if path == Path(__file__).resolve():
-            continue
         module = ".".join(path.relative_to(root).with_suffix("").parts)
         for name, docstring in _definitions(path):
             for number in sorted(_numbers(docstring)):

@@ -8,6 +8,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from tools import notebook_html
+
 from .conftest import ROOT
 
 
@@ -138,8 +140,8 @@ def test_killed_while_recording_it_leaves_the_file_and_no_other(tool, tmp_path):
     running = tmp_path / "running"
     path = write(tmp_path / "a.ipynb", f"open({str(running)!r}, 'w')\nimport time; time.sleep(60)")
     before = path.read_bytes()
-    command = [sys.executable, str(ROOT / "tools" / "notebooks.py"), str(path)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "tools.notebooks", str(path)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         for _ in range(600):
             if running.exists():
@@ -210,7 +212,7 @@ def test_find_names_what_there_is(tool, tmp_path):
 
 
 def test_tex_becomes_mathml_outside_of_code_only(tool):
-    html = sys.modules["notebook_html"].tex_to_mathml(
+    html = notebook_html.tex_to_mathml(
         "mass $p(m_j)$ and `$x$`\n\n$$\\sum_j q_j \\quad (4)$$\n\n5 $ or 6 $."
     )
     assert html.count("<math") == 2 and html.count('display="block"') == 1

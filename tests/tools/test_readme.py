@@ -6,7 +6,7 @@ import polars as pl
 
 from latentcrs_utils.evaluation.one_turn import LEVELS
 from tools import readme
-from tools.readme_bench import bench_part
+from tools.readme import bench_part
 from tools.readme_dialogues import READERS, dialogues_part
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_readme_shows_the_recorded_results_and_notebooks():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme.readme(text) == text, "Run `python tools/readme.py`."
+    assert readme.readme(text) == text, "Run `python -m tools.readme`."
 
 
 def test_results_part_prints_the_record_and_marks_the_best():
@@ -43,7 +43,7 @@ def test_results_part_prints_the_record_and_marks_the_best():
 def test_results_cover_every_system_level_and_user():
     import json
 
-    recorded = json.loads(readme.RESULTS.read_text(encoding="utf-8"))
+    recorded = json.loads((readme.RESULTS / "one_turn_ml-100k.json").read_text(encoding="utf-8"))
     masked = pl.DataFrame(recorded["masked"])
     assert set(masked["level"]) == set(LEVELS)
     assert set(masked["phrasing"]) == {"test", "train"}
