@@ -7,10 +7,8 @@ python -m experiments.extraction --data ml-100k --n 200 \
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,139 +26,12 @@ from latentcrs_utils.constraints.lexicon import FILM_LEXICON, Lexicon, extract, 
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.errors import DataError, LatentCRSError, MessageError
+from latentcrs_utils.errors import LatentCRSError
+from latentcrs_utils.evaluation.dialogues import Answers
 from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
-from latentcrs_utils.language.chat_model import Message, Reply, Usage
 from latentcrs_utils.language.local_chat_model import LocalChatModel
 from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
-from latentcrs_utils.support.progress import note, track
-
-
-class Answers:
-    """A chat model that is asked every question once; its answers, and its failures, are kept.
-
-    So all ways to use an answer are measured on the same answer, and a measurement that was killed
-    goes on where it was.
-
-    Args:
-        chat_model: answers; `score` is asked only of one that can.
-        file: where answers are kept, a JSON object a line; None: in memory alone.
-
-    Attributes:
-        name: of the chat model.
-        usage: the bill of all answers that were used here, those from the file included.
-        seconds: spent on all answers that are kept.
-        n_asked, n_failed: distinct questions so far, and those that the chat model failed on.
-
-    Raises:
-        DataError: the file holds answers of another model, or a line before its last is damaged.
-    """
-
-    def __init__(self, chat_model: Any, file: Path | None = None):
-        self._chat_model, self._file = chat_model, file
-        self.name: str = chat_model.name
-        self.usage = Usage()
-        self._known = _read(file, self.name) if file is not None and file.exists() else {}
-
-    @property
-    def seconds(self) -> float:
-        """Time that the answers took."""
-        return sum(entry["seconds"] for entry in self._known.values())
-
-    @property
-    def n_asked(self) -> int:
-        """Distinct questions so far."""
-        return len(self._known)
-
-    @property
-    def n_failed(self) -> int:
-        """Questions without an answer."""
-        return sum("error" in entry for entry in self._known.values())
-
-    def generate(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
-        """Answer as before, or ask the chat model.
-
-        Raises:
-            MessageError: the chat model fails, or failed, on this question.
-        """
-
-        def ask() -> dict[str, Any]:
-            reply = self._chat_model.generate(messages, **options)
-            return {
-                "text": reply.text,
-                "prompt_tokens": reply.prompt_tokens,
-                "completion_tokens": reply.completion_tokens,
-            }
-
-        entry = self._entry([list(messages), options.get("schema")], ask)
-        tokens = entry["prompt_tokens"], entry["completion_tokens"]
-        return Reply(entry["text"], *tokens, entry["seconds"], self.name)
-
-    def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> list[float]:
-        """Log-likelihoods as before, or ask the chat model; see `ChatModel`.
-
-        Raises:
-            MessageError: the chat model fails, or failed, on this question.
-        """
-
-        def ask() -> dict[str, Any]:
-            before = self._chat_model.usage.prompt_tokens
-            scores = [float(score) for score in self._chat_model.score(prompt, continuations)]
-            n_read = self._chat_model.usage.prompt_tokens - before
-            return {"scores": scores, "prompt_tokens": n_read, "completion_tokens": 0}
-
-        return list(self._entry([prompt, list(continuations)], ask)["scores"])
-
-    def _entry(self, question: list[Any], ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The kept answer to a question, after asking it if it is new."""
-        asked = json.dumps(question, ensure_ascii=False)
-        entry = self._known.get(asked) or self._ask(asked, ask)
-        if "error" in entry:
-            raise MessageError(entry["error"])
-        self.usage.add(entry["prompt_tokens"], entry["completion_tokens"], entry["seconds"])
-        return entry
-
-    def _ask(self, question: str, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        started = time.perf_counter()
-        entry: dict[str, Any] = {"model": self.name, "question": question}
-        try:
-            entry |= ask()
-        except Exception as error:  # a failure is a result, too
-            entry["error"] = f"{type(error).__name__}: {error}"
-        entry["seconds"] = round(time.perf_counter() - started, 3)
-        self._known[question] = entry
-        if self._file is not None:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("ab", buffering=0) as file:
-                file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
-        return entry
-
-
-def _read(file: Path, model: str) -> dict[str, dict[str, Any]]:
-    """The answers of a file by question; a last line that a kill cut short is cut off."""
-    known: dict[str, dict[str, Any]] = {}
-    lines = file.read_bytes().splitlines(keepends=True)
-    n_good = 0
-    for number, line in enumerate(lines, start=1):
-        try:
-            if not line.endswith(b"\n"):
-                raise ValueError("cut short")
-            entry = json.loads(line)
-            known[entry["question"]] = entry
-            found = entry["model"]
-        except (ValueError, KeyError, TypeError) as error:
-            if number < len(lines):
-                raise DataError(
-                    f"Line {number} of {file} is damaged ({error}): remove it, or the file."
-                ) from error
-            note(f"{file.name}: its last line is damaged and is asked again.")
-            os.truncate(file, n_good)
-            break
-        if found != model:
-            raise DataError(f"{file} holds answers of {found}, not {model}: choose another file.")
-        n_good += len(line)
-    return known
-
+from latentcrs_utils.support.progress import track
 
 Reader = Callable[[Sequence[str]], Iterable[Constraint]]
 """From the messages of a dialogue to the hard constraints that hold after the last one."""

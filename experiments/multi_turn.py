@@ -26,21 +26,19 @@ from latentcrs_utils.conversation.guards import ReplyGuard
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.evaluation.conversing import (
-    MakeUsers,
-    Setting,
-    converse,
-    sample_users,
-    template_users,
-)
 from latentcrs_utils.evaluation.dialogues import Dialogue, success_by, turns_taken, usage_table
 from latentcrs_utils.evaluation.metrics import bootstrap_interval, paired_difference
 from latentcrs_utils.evaluation.multi_turn import (
     ON_REQUEST,
+    MakeUsers,
+    Setting,
     System,
     asking_systems,
+    converse,
     dialogue_systems,
     identity_of,
+    sample_users,
+    template_users,
 )
 from latentcrs_utils.evaluation.one_turn import fit_all
 from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
@@ -138,8 +136,8 @@ def evaluate_dialogues(
         setting: how the dialogues go; its `known` cuts the histories (cold start).
         make_users: who speaks; default, the template users of the setting.
         logs: a folder for the logs, one file a system and setting; None keeps none.
-        identity: names the fitted models and the simulator; a system's own ``identity``, if it
-            has one, is added for its log.
+        identity: names the fitted models and the simulator; a system's own ``identity`` is
+            added for its log.
         progress: show bars; None follows the environment.
 
     Returns:
@@ -155,7 +153,7 @@ def evaluate_dialogues(
             setting,
             make_users=make_users,
             log=logs / log_name(data.name, name, setting, len(users)) if logs else None,
-            identity=f"{identity}{getattr(system, 'identity', '')}",
+            identity=f"{identity}{system.identity}",
             progress=progress,
         )
         for name, system in systems.items()
@@ -204,7 +202,7 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
         fitted = fit_all(data, language, seed=seed, say=say)
         known_systems = dialogue_systems(fitted)
         if ask is not None:
-            known_systems |= asking_systems(fitted, known_systems["LatentCRS+"], ask, logs)
+            known_systems |= asking_systems(known_systems["LatentCRS+"], ask, logs)
         systems[seed] = chosen(known_systems, options.systems), identity_of(fitted)
     results = []
     for difficulty, level, known in product(options.difficulty, options.level, options.known):

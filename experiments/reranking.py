@@ -1,10 +1,10 @@
-"""Variants V and F in one turn: V is weighed on validation users, then both are tested.
+"""Policies V and F in one turn: V is weighed on validation users, then both are tested.
 
 python -m experiments.reranking --data ml-100k --users 100 \
     --answers answers.jsonl --record results/reranking_ml-100k.json
 
-A language model reads every candidate once a text; all weights and numbers of candidates are
-compared on the same likelihoods. With `--answers` they are kept, so a run that is stopped goes on
+A language model reads every candidate once a text; all weights are compared on the same
+likelihoods. With `--answers` they are kept, so a run that is stopped goes on
 where it was.
 """
 
@@ -24,16 +24,16 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from experiments.extraction import Answers
-from latentcrs_utils.constraints.extraction import make_extractor
-from latentcrs_utils.conversation.policies import best_items
-from latentcrs_utils.conversation.reply import thing
-from latentcrs_utils.conversation.reranking import RerankContext, fused_order, likelihood_gains
+from latentcrs_utils.config import RerankConfig
+from latentcrs_utils.constraints.constraint import Requirements, matcher_for
+from latentcrs_utils.conversation.policies import FilterPolicy, Policy, Request, relax
+from latentcrs_utils.conversation.reranking import RerankContext, fused_order, log_ratios
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.evaluation.dialogues import Answers
 from latentcrs_utils.evaluation.metrics import paired_difference
-from latentcrs_utils.evaluation.multi_turn import FILTERED, Answer, FilteringSystem, States
+from latentcrs_utils.evaluation.multi_turn import FILTERED
 from latentcrs_utils.evaluation.one_turn import (
     LEVELS,
     UNSEEN,
@@ -54,8 +54,8 @@ from latentcrs_utils.simulation.utterances import simulate_utterances
 REFERENCE, FILTER = "LatentCRS+", "backbone + lexicon filter"
 METRICS = ("Recall@5", "NDCG@5", "NDCG@20")
 CHOSEN_BY = "NDCG@20"
+N_CANDIDATES = RerankConfig().n_candidates
 WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
-CANDIDATES = (5, 10, 20)
 PACKAGES = ("torch", "transformers", "scikit-learn", "polars", "numpy")
 _SAY_EVERY = 25
 Say = Callable[[str], None]
@@ -67,13 +67,13 @@ class Asked:
 
     Attributes:
         candidates: the recommender's best items, best first.
-        gains: of each, how much likelier the words for it become by the story, in nats.
+        log_ratios: of each, how much likelier the words for it become by the context, in nats.
         target: the item to be found.
         rank: its rank among all items by the recommender alone, 1 is best.
     """
 
     candidates: tuple[Recommendation, ...]
-    gains: tuple[float, ...]
+    log_ratios: tuple[float, ...]
     target: int
     rank: int
 
@@ -83,52 +83,46 @@ def ask_about(
     cases: EvalSet,
     scorer: Scorer,
     chat_model: Any,
-    n: int,
     *,
-    neutral: dict[str, float] | None = None,
+    prior: dict[str, float] | None = None,
     say: Say = lambda _: None,
 ) -> list[Asked]:
-    """Let a language model read the n best items of every case; items of the history are left out.
+    """Let a language model read the best items of every case; items of the history are left out.
 
     Args:
         data: the catalogue.
         cases: N texts.
         scorer: the recommender.
         chat_model: has `score`.
-        n: candidates a text.
-        neutral: remembers what does not depend on the text (see `likelihood_gains`).
+        prior: remembers what does not depend on the text (see `reranking.cache_prior`).
         say: is told how far it is.
 
     Raises:
         LatentCRSError: the language model failed.
     """
     ranks = evaluate(cases, {REFERENCE: scorer})[REFERENCE]
-    neutral = {} if neutral is None else neutral
+    prior, policy = {} if prior is None else prior, Policy(data)
     found, begun = [], time.perf_counter()
     for row, text in enumerate(cases.texts):
         case = cases.take(slice(row, row + 1))
         (history,) = case.instances.histories
-        scores = scorer(case)[0].clone()
-        scores[[0, *history.tolist()]] = -torch.inf
-        best = best_items(data, scores, n)
-        story = RerankContext(
-            [data.titles[item] for item in history.tolist()], [text], thing(data.name)
-        )
-        gains = likelihood_gains(chat_model, best, story, neutral=neutral)
-        found.append(Asked(best, tuple(gains), int(case.instances.targets[0]), int(ranks[row])))
+        seen = history.tolist()
+        best = policy.select(Request(scorer(case)[0], seen, N_CANDIDATES)).items
+        context = RerankContext([data.titles[item] for item in seen], [text], policy.noun)
+        ratios = log_ratios(chat_model, best, context, prior)
+        found.append(Asked(best, tuple(ratios), int(case.instances.targets[0]), int(ranks[row])))
         if (row + 1) % _SAY_EVERY == 0 or row + 1 == len(cases):
             each = (time.perf_counter() - begun) / (row + 1)
             say(f"  {row + 1} of {len(cases)} texts, {each:.1f} s each")
     return found
 
 
-def ranks_of(asked: Sequence[Asked], weight: float, n: int) -> np.ndarray:
-    """Rank of each target when its first n candidates are re-ordered with a weight, [N]."""
+def ranks_of(asked: Sequence[Asked], weight: float) -> np.ndarray:
+    """Rank of each target when its candidates are re-ordered with a weight, [N]."""
     ranks = []
     for of_text in asked:
-        first = of_text.candidates[:n]
-        order = fused_order(first, of_text.gains[:n], weight)
-        items = [first[place].item for place in order]
+        order = fused_order(of_text.candidates, of_text.log_ratios, weight)
+        items = [of_text.candidates[place].item for place in order]
         inside = of_text.target in items
         ranks.append(items.index(of_text.target) + 1 if inside else of_text.rank)
     return np.array(ranks, dtype=np.int64)
@@ -147,43 +141,38 @@ def compare(ours: np.ndarray, theirs: np.ndarray, users: np.ndarray) -> dict[str
 
 
 def weigh(
-    asked: Sequence[Asked], users: np.ndarray, weights: Sequence[float], sizes: Sequence[int]
+    asked: Sequence[Asked], users: np.ndarray, weights: Sequence[float]
 ) -> list[dict[str, float]]:
-    """Metrics of every weight and number of candidates beside the recommender's own order.
+    """Metrics of every weight compared with the recommender's own order.
 
     Returns:
-        One row each: weight, n_candidates and what `compare` gives; weight 0 once, with the
-        smallest number, since there it makes no difference.
+        One row a weight: weight and what `compare` gives.
     """
-    alone = ranks_of(asked, 0.0, min(sizes))
-    pairs = [(w, n) for w in sorted(set(weights)) for n in sorted(set(sizes))]
+    alone = ranks_of(asked, 0.0)
     return [
-        {"weight": w, "n_candidates": n, **compare(ranks_of(asked, w, n), alone, users)}
-        for w, n in pairs
-        if w > 0 or n == min(sizes)
+        {"weight": w, **compare(ranks_of(asked, w), alone, users)} for w in sorted(set(weights))
     ]
 
 
 def choose(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The row with the highest NDCG@20; of equal ones that with less weight, fewer candidates."""
-    return max(rows, key=lambda row: (row[CHOSEN_BY], -row["weight"], -row["n_candidates"]))
+    """The row with the highest NDCG@20; of equal ones that with less weight."""
+    return max(rows, key=lambda row: (row[CHOSEN_BY], -row["weight"]))
 
 
 def filtered(data: Dataset, scorer: Scorer) -> Scorer:
-    """Return variant F of a recommender, reading with the lexicon, as a row of a one-turn table."""
-    extractor = make_extractor(data, "lexicon")
+    """Return policy F of a recommender, reading with the lexicon, as a row of a one-turn table."""
+    policy, matcher = FilterPolicy(data), matcher_for(data)
 
     def score(cases: EvalSet) -> Tensor:
-        histories = cases.instances.histories
-        states = States(
-            cases.frame["user"].to_numpy(),
-            histories,
-            [[text] for text in cases.texts],
-            [[]] * len(cases),
-            [{0, *row.tolist()} for row in histories],
-        )
-        answer: Answer = FilteringSystem(lambda _: scorer(cases), data, extractor)(states)
-        return answer.scores
+        rows = []
+        for text, history, scores in zip(
+            cases.texts, cases.instances.histories, scorer(cases).clone(), strict=True
+        ):
+            # what cannot be offered is no choice, so it keeps no requirement from being relaxed
+            scores[[0, *history.tolist()]] = -torch.inf
+            wanted = policy.parse(text, Requirements()).requirements
+            rows.append(relax(scores, matcher, wanted))
+        return torch.stack(rows)
 
     return score
 
@@ -252,36 +241,33 @@ def run(options: argparse.Namespace, chat_model: Answers, say: Say) -> None:
         write_record(options.record, rounded(content))
 
     say("F on all test users")
-    neutral: dict[str, float] = {}
+    prior: dict[str, float] = {}
     keep("filter", filter_table(fitted, cases_to_test(fitted, None, options.seed)))
     scorer = scorers(fitted)[REFERENCE]
     valid = validation_cases(fitted, options.level, options.users, options.seed)
     say(f"V on {len(valid)} validation users")
-    n = max(options.candidates)
-    asked = ask_about(data, valid, scorer, chat_model, n, neutral=neutral, say=say)
-    rows = weigh(asked, valid.frame["user"].to_numpy(), options.weights, options.candidates)
+    asked = ask_about(data, valid, scorer, chat_model, prior=prior, say=say)
+    rows = weigh(asked, valid.frame["user"].to_numpy(), options.weights)
     for row in rows:
-        say(f"  weight {row['weight']:g}, {row['n_candidates']:g} candidates: " + _shown(row))
+        say(f"  weight {row['weight']:g}: " + _shown(row))
     best = choose(rows)
     keep("validation", {"n": len(valid), "levels": options.level, "best": best, "rows": rows})
-    say(f"Best: weight {best['weight']:g}, {best['n_candidates']:g} candidates")
+    say(f"Best: weight {best['weight']:g}")
     # where the recommender alone is best, the best weight above 0 is tested all the same
     tested = choose([row for row in rows if row["weight"] > 0] or rows)
-    weight, n = tested["weight"], int(tested["n_candidates"])
+    weight = tested["weight"]
     cases = cases_to_test(fitted, options.test_users, options.seed)
-    say(f"V on {len(cases)} texts of test users: weight {weight:g}, {n} candidates")
-    asked = ask_about(data, cases, scorer, chat_model, n, neutral=neutral, say=say)
-    table = rerank_table(cases, asked, weight, n)
+    say(f"V on {len(cases)} texts of test users: weight {weight:g}")
+    asked = ask_about(data, cases, scorer, chat_model, prior=prior, say=say)
+    table = rerank_table(cases, asked, weight)
     for row in table:
         say(f"  {row['level']}: " + _shown(row))
-    keep("test", {"weight": weight, "n_candidates": n, "rows": table})
+    keep("test", {"weight": weight, "n_candidates": N_CANDIDATES, "rows": table})
 
 
-def rerank_table(
-    cases: EvalSet, asked: Sequence[Asked], weight: float, n: int
-) -> list[dict[str, Any]]:
+def rerank_table(cases: EvalSet, asked: Sequence[Asked], weight: float) -> list[dict[str, Any]]:
     """V against B level by level: level, n and what `compare` gives."""
-    ours, alone = (ranks_of(asked, w, n) for w in (weight, 0.0))
+    ours, alone = (ranks_of(asked, w) for w in (weight, 0.0))
     users = cases.frame["user"].to_numpy()
     return [
         {"level": level, "n": len(rows), **compare(ours[rows], alone[rows], users[rows])}
@@ -316,7 +302,6 @@ def main(arguments: list[str] | None = None, chat_model: Any = None) -> None:
     parser.add_argument("--level", nargs="+", choices=LEVELS, default=["plain", "paraphrased"],
                         help="of the validation users")  # fmt: skip
     parser.add_argument("--weights", nargs="+", type=float, default=list(WEIGHTS))
-    parser.add_argument("--candidates", nargs="+", type=int, default=list(CANDIDATES))
     parser.add_argument("--test-users", type=int, default=100, help="each at all levels")
     parser.add_argument("--seed", type=int, default=0, help="of the fit and the users")
     parser.add_argument("--chat-model", default="smollm2", metavar="MODEL")

@@ -239,12 +239,11 @@ class DirectConfig(_Checked):
 
 @dataclass(frozen=True)
 class RerankConfig(_Checked):
-    """Variant V: how a language model re-orders the best ``n_candidates`` items.
+    """Policy V: how a language model re-orders the best ``n_candidates`` items.
 
     ``method="likelihood"`` adds ``weight`` times the gain in log-likelihood of the words for an
-    item to the recommender's log-probability, ``facts`` says whether these words include year and
-    genres; ``"listwise"`` takes the order that the model writes; ``"auto"``, the likelihood from
-    models that can score, else a list.
+    item to the recommender's log-probability; ``"listwise"`` takes the order that the model writes;
+    ``"auto"``, the likelihood from models that can score, else a list.
 
     Weight and number are the best of 16 pairs on 100 validation users of ml-100k with
     SmolLM2-135M, by NDCG@20 (`experiments.reranking`): 0.0008 above the recommender's own order,
@@ -254,7 +253,6 @@ class RerankConfig(_Checked):
     method: RerankMethod = "auto"
     n_candidates: int = 20
     weight: float = 0.01
-    facts: bool = True
 
 
 @dataclass(frozen=True)

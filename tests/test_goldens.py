@@ -18,17 +18,14 @@ import pytest
 import torch
 
 from latentcrs_utils.conversation.guards import ReplyGuard
-from latentcrs_utils.conversation.policies import describe
 from latentcrs_utils.conversation.reply import INSTRUCTIONS
 from latentcrs_utils.conversation.session import Conversation
-from latentcrs_utils.conversation.transcript import transcript_markdown
-from latentcrs_utils.conversation.turn import Turn
+from latentcrs_utils.conversation.turn import Turn, describe
 from latentcrs_utils.data.loading import load_csv, load_dataset
 from latentcrs_utils.data.preprocess import random_cuts
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.synthetic import synthetic_world
-from latentcrs_utils.evaluation.conversing import Setting, converse, sample_users
-from latentcrs_utils.evaluation.multi_turn import dialogue_systems
+from latentcrs_utils.evaluation.multi_turn import Setting, converse, dialogue_systems, sample_users
 from latentcrs_utils.evaluation.one_turn import (
     Fitted,
     evaluate,
@@ -102,7 +99,7 @@ def chats() -> dict[str, Conversation]:
     model, talks = fitted().latentcrs_plus, {}
     user = 42 if "42" in model.data.users["raw_user"] else model.data.users["raw_user"][0]
     for policy, chat_model in (("B", None), ("F", None), ("V", "local")):
-        chat = Conversation(model, user, chat_model=chat_model, variant=policy, extractor="lexicon")
+        chat = Conversation(model, user, chat_model=chat_model, policy=policy, extractor="lexicon")
         chat.accept(chat.say(MESSAGES[0]).items[0].item)
         chat.reject(chat.say(MESSAGES[1]).items[1].item)
         chat.say(MESSAGES[2])
@@ -222,7 +219,7 @@ def transcripts() -> dict[str, Any]:
 
 def exports() -> dict[str, Any]:
     """Each of the conversations as Markdown: one hash, and a short one of every line."""
-    pages = {policy: transcript_markdown(chat) for policy, chat in chats().items()}
+    pages = {policy: chat.markdown() for policy, chat in chats().items()}
     return {
         policy: [digest(page), *(digest(line, 8) for line in page.splitlines())]
         for policy, page in pages.items()

@@ -5,24 +5,20 @@ No threads and no waiting: whoever shows the conversation calls `step` once a me
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latentcrs_utils.constraints.constraint import matcher_for
 from latentcrs_utils.conversation.policies import nameless
 from latentcrs_utils.errors import ConfigError, DataError
-from latentcrs_utils.simulation.items import Item
 from latentcrs_utils.simulation.planner import TestCase, can_be_named, generator
 from latentcrs_utils.simulation.users import Accept, TemplateUser, make_test_cases
 
 if TYPE_CHECKING:
-    from latentcrs_utils.conversation.session import Conversation, Watch
+    from latentcrs_utils.conversation.session import Conversation
     from latentcrs_utils.conversation.turn import Turn
     from latentcrs_utils.simulation.agenda import Difficulty
-    from latentcrs_utils.simulation.items import Catalogue
     from latentcrs_utils.simulation.planner import Level
     from latentcrs_utils.simulation.users import SimulatedUser
 
@@ -41,6 +37,7 @@ class Autopilot:
         max_turns: messages after which it gives up.
 
     Attributes:
+        goal: title and year of what the user has in mind; keep it from who is guessing.
         n_turns: messages answered so far.
         outcome: "accepted", "gave up after 5 turns"; None while it goes on.
 
@@ -59,14 +56,9 @@ class Autopilot:
         self.max_turns = max_turns
         self.n_turns = 0
         self.outcome: str | None = None
-        self._goal = conversation.label(user.target)
+        self.goal = conversation.label(user.target)
         self._message: str | None = None
         self._offered: list[int] = []
-
-    @property
-    def goal(self) -> str:
-        """Title and year of the item that the user has in mind; keep it from who is guessing."""
-        return self._goal
 
     def next_message(self) -> str | None:
         """What the user says next, to show it before it is answered; None when all is over.
@@ -78,17 +70,11 @@ class Autopilot:
             self._react()
         return self._message
 
-    def step(
-        self,
-        *,
-        stream: Callable[[str], None] | None = None,
-        stop: threading.Event | None = None,
-        watch: Watch | None = None,
-    ) -> Turn | None:
+    def step(self, **how: Any) -> Turn | None:
         """Say the user's next message, and let the user react to the offer.
 
         Args:
-            stream, stop, watch: as of `Conversation.say`.
+            how: `stream`, `stop` and `watch` as of `Conversation.say`.
 
         Returns:
             The turn; None when all is over.
@@ -101,7 +87,7 @@ class Autopilot:
         message = self.next_message()
         if message is None:
             return None
-        turn = self.conversation.say(message, stream=stream, stop=stop, watch=watch)
+        turn = self.conversation.say(message, **how)
         self.n_turns += 1
         self._message, self._offered = None, [item.item for item in turn.items]
         self._react()
@@ -150,11 +136,17 @@ def make_autopilot(
     """
     data = conversation.model.data
     catalogue = matcher_for(data).catalogue
-    gone = {*conversation.history, *conversation.offered, *conversation.feedback, *nameless(data)}
+    gone = {*conversation.state.barred, *nameless(data)}
     if conversation.user is None:
         index = 0
         history = np.array(conversation.history, dtype=np.int64)
-        test_case = TestCase(catalogue, _drawn(catalogue, gone, seed), history)
+        left = [v for v in catalogue.items[1:] if v.item not in gone and can_be_named(v)]
+        if not left:
+            raise DataError(
+                "Nothing is left that a simulated user could look for: start a new conversation."
+            )
+        place = int(generator(seed, "a stranger's target").integers(len(left)))
+        test_case = TestCase(catalogue, left[place], history)
     else:
         index = data.user_index(conversation.user)
         (test_case,) = make_test_cases(data, [index], catalogue)
@@ -166,17 +158,3 @@ def make_autopilot(
         )
     user = TemplateUser(test_case, user=index, seed=seed, difficulty=difficulty, level=level)
     return Autopilot(conversation, user, max_turns=max_turns)
-
-
-def _drawn(catalogue: Catalogue, gone: set[int], seed: int) -> Item:
-    """An item of which there is something to say, that can still be offered.
-
-    Raises:
-        DataError: there is none.
-    """
-    left = [film for film in catalogue.items[1:] if film.item not in gone and can_be_named(film)]
-    if not left:
-        raise DataError(
-            "Nothing is left that a simulated user could look for: start a new conversation."
-        )
-    return left[int(generator(seed, "a stranger's target").integers(len(left)))]

@@ -1,9 +1,10 @@
-"""S and x of a conversation: its history and its words as the fitted model sees them."""
+"""S, x and p(m | S, x) of a dialogue: what the fitted model makes of a history and of words."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property, lru_cache
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,28 +14,15 @@ from latentcrs_utils.data.sequences import Sequences
 
 if TYPE_CHECKING:
     from latentcrs_utils.em.model import LatentCRS
+    from latentcrs_utils.em.networks import Context
+    from latentcrs_utils.language.encoding import Language
 
-
-# What the language model reads at most; a dialogue that grows beyond it loses its oldest messages.
 TEXT_LIMIT = 2_000
-
+"""Characters that the language model reads; a longer dialogue loses its oldest messages."""
+_N_LEADERS = 6  # intents that a turn reports: the leaders before the message and after it
+_N_KEPT = 8  # latest histories, texts and beliefs that are remembered
 _WORD = re.compile(r"\S+")
 _STOPS = tuple(",.;:!?…")
-
-
-@dataclass(frozen=True)
-class Span:
-    """Some successive words of a dialogue.
-
-    Attributes:
-        message: number of the message in which the words begin, 1 for the first.
-        text: the words.
-        rest: what is read when these words are left out, the rest verbatim; "" if nothing is.
-    """
-
-    message: int
-    text: str
-    rest: str
 
 
 def read_text(messages: Sequence[str]) -> tuple[str, int]:
@@ -50,6 +38,105 @@ def read_text(messages: Sequence[str]) -> tuple[str, int]:
     while len(" ".join(messages[first:])) > TEXT_LIMIT and len(messages) - first > 1:
         first += 1
     return " ".join(messages[first:]), first
+
+
+def embed_texts(language: "Language", texts: Sequence[str]) -> Tensor:
+    """x of every text, [B, d_x], each distinct text embedded once and all in one call.
+
+    Of an empty text it is the zero vector: the mean of the standardised training texts.
+    """
+    distinct = [text for text in dict.fromkeys(texts) if text]
+    table = torch.zeros(1, len(language.mean))
+    if distinct:
+        table = torch.cat([table, language.encode(distinct, progress=False)])
+    row = {text: number for number, text in enumerate(distinct, start=1)}
+    return table[[row.get(text, 0) for text in texts]]
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What a fitted model believes of B instances.
+
+    Attributes:
+        model: what `fit_em` returned.
+        S: of the histories, [B, d].
+        x: of the words, [B, d_x].
+        context: what follows from both and does not depend on an item.
+    """
+
+    model: "LatentCRS"
+    S: Tensor
+    x: Tensor
+    context: "Context"
+
+    @classmethod
+    def of(cls, model: "LatentCRS", S: Tensor, x: Tensor) -> "Belief":
+        """The belief that follows from S [B, d] and x [B, d_x]."""
+        return cls(model, S, x, model.context(S, x))
+
+    @property
+    def log_intents(self) -> Tensor:
+        """log p(m | S, x), [B, K] (Equation 5)."""
+        return self.context.log_prior
+
+    @property
+    def intents(self) -> Tensor:
+        """p(m | S, x), [B, K] (Equation 5)."""
+        return self.log_intents.exp()
+
+    @cached_property
+    @torch.no_grad()
+    def scores(self) -> Tensor:
+        """log p(v | S, x), [B, V + 1]; minus infinity for the padding."""
+        return self.model.generative.log_probability(self.context, self.model.catalogue)
+
+    def shift_from(self, before: "Belief") -> tuple[dict[str, float], dict[str, float]]:
+        """The leading intents before and now, by name, the highest now first (B = 1)."""
+        was, now = before.intents[0], self.intents[0]
+        leaders = {j for p in (was, now) for j in p.topk(min(_N_LEADERS, len(p))).indices.tolist()}
+        order = sorted(leaders, key=lambda j: (-float(now[j]), j))
+        names = self.model.anchors.names
+        return (
+            {names[j]: float(was[j]) for j in order},
+            {names[j]: float(now[j]) for j in order},
+        )
+
+
+class Beliefs:
+    """Beliefs of one dialogue; the latest are remembered, so that nothing is encoded twice.
+
+    Args:
+        model: what `fit_em` returned.
+    """
+
+    def __init__(self, model: "LatentCRS"):
+        self._S = lru_cache(_N_KEPT)(
+            lambda history: model.backbone.encode(Sequences.from_lists([list(history)]))
+        )
+        self._x = lru_cache(_N_KEPT)(lambda text: embed_texts(model.language, [text]))
+        self._belief = lru_cache(_N_KEPT)(
+            lambda history, text: Belief.of(model, self._S(history), self._x(text))
+        )
+
+    @torch.no_grad()
+    def __call__(self, history: Iterable[int], messages: Sequence[str]) -> Belief:
+        """What is believed after a history (item ids, oldest first) and messages, B = 1."""
+        return self._belief(tuple(history), read_text(messages)[0])
+
+
+@dataclass(frozen=True)
+class Span:
+    """Some successive words of a dialogue.
+
+    Attributes:
+        message: number of the message in which the words begin, 1 for the first.
+        text: the words.
+        rest: what is read when these words are left out, the rest verbatim; "" if nothing is.
+    """
+
+    message: int
+    text: str
+    rest: str
 
 
 def spans(messages: Sequence[str], limit: int) -> list[Span]:
@@ -68,12 +155,12 @@ def spans(messages: Sequence[str], limit: int) -> list[Span]:
     words = [match.span() for match in _WORD.finditer(text)]
     if not words:
         return []
-    ends = _message_ends(messages[n_dropped:])
+    ends = [*accumulate(len(message) + 1 for message in messages[n_dropped:])]
     owner = [sum(start >= end for end in ends) for start, _ in words]
     begins = [i for i in range(1, len(words)) if owner[i] != owner[i - 1]]
     cuts = [0, *begins[max(len(begins) - limit + 1, 0) :], len(words)]
     while len(cuts) - 1 < limit:
-        begin, end = max(pairwise(cuts), key=_length)
+        begin, end = max(pairwise(cuts), key=lambda piece: piece[1] - piece[0])
         if end - begin == 1:
             break
         cuts = sorted([*cuts, _middle(text, words, begin, end)])
@@ -85,19 +172,6 @@ def spans(messages: Sequence[str], limit: int) -> list[Span]:
     return found
 
 
-def _message_ends(messages: Sequence[str]) -> list[int]:
-    """Where each message ends in the joined text, the joining space not counted."""
-    ends, position = [], 0
-    for message in messages:
-        ends.append(position + len(message))
-        position = ends[-1] + 1
-    return ends
-
-
-def _length(piece: tuple[int, int]) -> int:
-    return piece[1] - piece[0]
-
-
 def _middle(text: str, words: Sequence[tuple[int, int]], begin: int, end: int) -> int:
     """Where to cut words[begin:end]: in the middle, or after a punctuation mark near it."""
     middle, quarter = (begin + end) / 2, (end - begin) / 4
@@ -107,91 +181,3 @@ def _middle(text: str, words: Sequence[tuple[int, int]], begin: int, end: int) -
         if text[words[i - 1][1] - 1] in _STOPS and abs(i - middle) < quarter
     ]
     return min(near, key=lambda i: abs(i - middle), default=int(middle))
-
-
-# the text before a message, the text after it, and a few to go back to
-_N_KEPT = 8
-
-
-class Encoder:
-    """Encodes histories and messages, and remembers the latest texts.
-
-    Args:
-        model: what `fit_em` returned.
-    """
-
-    def __init__(self, model: "LatentCRS"):
-        self.model = model
-        self._known: dict[str, Tensor] = {}
-
-    @torch.inference_mode()
-    def history(self, items: Iterable[int]) -> Tensor:
-        """S of item ids, oldest first, [1, d]; the zero vector without any."""
-        return self.model.backbone.encode(Sequences.from_lists([list(items)]))
-
-    @torch.inference_mode()
-    def words(self, messages: Sequence[str]) -> Tensor:
-        """x of all messages together, [1, d_x].
-
-        Without a message it is the zero vector: the mean of the standardised training texts.
-        """
-        text, _ = read_text(messages)
-        if not text:
-            return torch.zeros(1, len(self.model.language.mean))
-        x = self._known.get(text)
-        if x is None:
-            x = self._known[text] = self.model.language.encode([text], progress=False)
-            for oldest in list(self._known)[:-_N_KEPT]:
-                self._known.pop(oldest, None)
-        return x
-
-    @torch.inference_mode()
-    def intents(self, items: Iterable[int], messages: Sequence[str]) -> Tensor:
-        """p(m | S, x), [K]."""
-        return self.model.intent_posterior(self.history(items), self.words(messages))[0]
-
-
-# Intents that a turn reports: the leaders before the message and the leaders after it.
-_LEADERS = 6
-
-
-def shift(
-    before: Tensor, after: Tensor, names: Sequence[str]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """The leading intents before and after a message, by name, the highest after it first.
-
-    Args:
-        before, after: p(m | S, x), [K].
-        names: of the K intents.
-    """
-    leaders = {*before.topk(min(_LEADERS, len(before))).indices.tolist()}
-    leaders |= {*after.topk(min(_LEADERS, len(after))).indices.tolist()}
-    order = sorted(leaders, key=lambda j: (-float(after[j]), j))
-    return (
-        {names[j]: float(before[j]) for j in order},
-        {names[j]: float(after[j]) for j in order},
-    )
-
-
-def notes_on(
-    noun: str, *, cold: bool, n_chosen: int, n_items: int, refusals: bool, n_dropped: int
-) -> Iterator[str]:
-    """Yield what the user should know about a turn.
-
-    Args:
-        noun: what an item is called.
-        cold: nothing is known of the user.
-        n_chosen, n_items: how many items there are, and how many there should be.
-        refusals: the user refused something, which was kept out.
-        n_dropped: how many of the oldest messages are no longer read.
-    """
-    if cold:
-        yield f"No history is known, so these {noun}s follow from your words alone."
-    if n_chosen < n_items:
-        refused = ", or is what you refused" if refusals else ""
-        yield (
-            f"Only {n_chosen} of the {n_items} places could be filled: the rest "
-            f"of the catalogue was seen or offered{refused}."
-        )
-    if n_dropped:
-        yield f"The dialogue is long: its first {n_dropped} messages are no longer read."

@@ -1,10 +1,8 @@
 """Computes why a turn came out as it did: leaves out words and items, and shares out the scores."""
 
-import operator
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,25 +11,28 @@ from torch.nn.functional import normalize
 
 from latentcrs_utils.constraints.constraint import Constraint, Requirements, matcher_for
 from latentcrs_utils.constraints.extraction import make_extractor
-from latentcrs_utils.conversation.belief import Span, read_text, spans
-from latentcrs_utils.conversation.guards import clean_message
+from latentcrs_utils.conversation.belief import Belief, embed_texts, read_text, spans
 from latentcrs_utils.conversation.reply import thing
-from latentcrs_utils.conversation.turn import Recommendation, Turn
+from latentcrs_utils.conversation.turn import Recommendation, State, Turn, describe
 from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.em import attribution, losses
 from latentcrs_utils.em.attribution import HISTORY, RESIDUAL, WORDS
-from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.titles import spoken_title
 
 if TYPE_CHECKING:
-    from latentcrs_utils.conversation.session import Conversation
     from latentcrs_utils.data.sequences import Dataset
     from latentcrs_utils.em.model import LatentCRS
-
 
 _WIDTH = 96
 # Smaller effects are not told: in bfloat16 the company in a batch moves an intent by up to 0.01.
 _TOLD = 0.01
+# Every span costs a reading of the rest: of a long dialogue there are fewer, longer ones.
+_READ_AGAIN = 8_000
+_N_SPANS = (4, 24)
+_N_HISTORY = 50  # latest items that are left out, one at a time
+_N_INTENTS = 6  # whose change is reported
+_N_OF_ITEM = 3  # intents named beside each item
+_N_NEAREST = 3  # training texts
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class IntentChange:
 
     Attributes:
         name: of the anchor.
-        before, after: p(m | S, x) before and after, in [0, 1].
+        before, after: p(m | S, x), in [0, 1].
     """
 
     name: str
@@ -157,7 +158,7 @@ class Explanation:
         nats: KL(after || before) of the intent posterior.
         intents: those that moved most, the largest change first, and the leader after the turn.
         words, history: what would be otherwise without some words, or an item of the history, in
-            their order; empty where that was not asked for.
+            their order.
         nearest: training utterances nearest to x, the nearest first.
         items: the offered items, best first.
         offered: the list as a whole.
@@ -182,36 +183,33 @@ class Explanation:
         In brackets stand the percentage points that an intent has of these words, or of an item of
         the history, after the turn. Effects below one point are not told.
         """
-        lines = [*self._movement(), *self._nearest()]
+        lines = [f"The intents moved by {self.nats:.2f} nats."]
+        last = max((effect.message or 0 for effect in self.words), default=0)
+        causes: tuple[tuple[str, Sequence[LeftOut], str], ...] = (
+            ("words", [e for e in self.words if e.message == last], "“{}”"),
+            ("said before", [e for e in self.words if e.message != last], "“{}”"),
+            ("history", self.history, "{}"),
+        )
+        for intent in self.intents:
+            if abs(intent.change) >= _TOLD:
+                verb = "rose" if intent.change > 0 else "fell"
+                before, after = _percent(intent.before), _percent(intent.after)
+                parts = [f"{intent.name} {verb} from {before} to {after}"]
+                parts += [_causes(*cause, intent) for cause in causes]
+                lines.append(_wrapped("- ", f"{'; '.join(filter(None, parts))}."))
+        for near in self.nearest[:1]:
+            told = f"Closest training sentence: “{_short(near.text)}” ({near.intent})."
+            lines.append(_wrapped("", told))
         for place, reasons in enumerate(self.items, start=1):
             lines.append(_wrapped(f"{place}. ", _item_line(reasons)))
         if self.items:
-            lines.append(_wrapped("", _list_line(self.offered, self.noun)))
+            told = (
+                f"Of these {self.offered.n_items} {self.noun}s, {self.offered.kept_without_words} "
+                f"would be here without the words, {self.offered.kept_without_history} without "
+                "the history."
+            )
+            lines.append(_wrapped("", told))
         return "\n".join(lines)
-
-    def _movement(self) -> list[str]:
-        last = max((effect.message or 0 for effect in self.words), default=0)
-        new = [effect for effect in self.words if effect.message == last]
-        old = [effect for effect in self.words if effect.message != last]
-        lines = [f"The intents moved by {self.nats:.2f} nats."]
-        moved = [intent for intent in self.intents if abs(intent.change) >= _TOLD]
-        for intent in moved:
-            verb = "rose" if intent.change > 0 else "fell"
-            before, after = _percent(intent.before), _percent(intent.after)
-            line = f"{intent.name} {verb} from {before} to {after}"
-            words = _causes("words", new, intent, "“{}”")
-            earlier = _causes("said before", old, intent, "“{}”")
-            items = _causes("history", self.history, intent, "{}")
-            parts = [part for part in (line, words, earlier, items) if part]
-            lines.append(_wrapped("- ", f"{'; '.join(parts)}."))
-        return lines
-
-    def _nearest(self) -> list[str]:
-        if not self.nearest:
-            return []
-        near = self.nearest[0]
-        told = f"Closest training sentence: “{_short(near.text)}” ({near.intent})."
-        return [_wrapped("", told)]
 
 
 def behind(change: IntentChange, effects: Sequence[LeftOut], n: int = 3) -> list[LeftOut]:
@@ -230,7 +228,7 @@ def behind(change: IntentChange, effects: Sequence[LeftOut], n: int = 3) -> list
     return sorted(moved, key=lambda effect: -sign * effect.intents[change.name])[:n]
 
 
-def _causes(what: str, effects: Sequence[LeftOut], change: IntentChange, marks: str) -> str:
+def _causes(what: str, effects: Sequence[LeftOut], marks: str, change: IntentChange) -> str:
     """What is behind a change, with its points; "" where nothing is large enough to be told."""
     points = [(effect.text, effect.intents[change.name]) for effect in behind(change, effects)]
     told = [
@@ -256,13 +254,6 @@ def _item_line(reasons: ItemReasons) -> str:
     return f"{line}."
 
 
-def _list_line(offered: ListReasons, noun: str) -> str:
-    return (
-        f"Of these {offered.n_items} {noun}s, {offered.kept_without_words} would be here without "
-        f"the words, {offered.kept_without_history} without the history."
-    )
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
@@ -276,273 +267,179 @@ def _wrapped(lead: str, text: str) -> str:
     return textwrap.fill(text, _WIDTH, initial_indent=lead, subsequent_indent=indent)
 
 
-# Intents that are named beside each item.
-_N_OF_ITEM = 3
-# Every span costs a reading of the rest: of a long dialogue there are fewer, longer ones.
-_READ_AGAIN = 8_000
-_FEWEST_SPANS = 4
+@torch.no_grad()
+def explain(
+    belief: Belief,
+    before: Belief,
+    history: Sequence[int],
+    messages: Sequence[str],
+    items: Sequence[int],
+    *,
+    excluded: Iterable[int] = (),
+) -> Explanation:
+    """Explain the turn that the last message made.
 
-
-@dataclass(frozen=True)
-class _Case:
-    """What is explained: S [1, d] and x [1, d_x] of the turn, and its items.
-
-    `views` are the scores [V + 1] by what the model knows ("both", or "history" or "words" alone),
-    minus infinity for what could not be offered; `scores` are those of `coalition_scores`.
-    """
-
-    S: Tensor
-    x: Tensor
-    items: list[int]
-    scores: Tensor
-    views: dict[str, Tensor]
-
-
-class Explainer:
-    """Explains the turns of a fitted model; keep one, it remembers the training texts.
+    This embeds the words but for each of at most 24 spans in one call (fewer spans of a long
+    dialogue, so that about 8,000 characters are read in all), and encodes up to 50 shortened
+    histories; the rest is cheap.
 
     Args:
-        model: what `fit_em` returned.
-        n_spans: spans of words that are left out, one at a time, at most; down to 4 of a long
-            dialogue, so that about 8,000 characters are read in all.
-        n_history: items of the history that are left out, one at a time, at most; the latest.
-        n_intents: intents whose change is reported.
-        n_nearest: nearest training texts.
-
-    Raises:
-        ConfigError: `n_spans`, `n_history` or `n_intents` below 1, or `n_nearest` below 0.
+        belief, before: after the last message and before it.
+        history: item ids behind the belief, oldest first; may be empty.
+        messages: all of the user's messages, the last one that of the turn. Without any, what is
+            explained is the state before the first message.
+        items: the offered items, best first.
+        excluded: items that could not be offered, such as those seen, offered before or filtered
+            out; the offered ones may be among them.
     """
+    model, names = belief.model, belief.model.anchors.names
+    log_after, log_before = belief.log_intents[0].double(), before.log_intents[0].double()
+    after, was = log_after.exp(), log_before.exp()
+    change = (after - was).abs().tolist()
+    order = sorted(range(len(names)), key=lambda j: (-change[j], -float(after[j]), j))
+    reported = list(dict.fromkeys([*order[:_N_INTENTS], int(after.argmax())]))
+    fewest, most = _N_SPANS
+    affordable = _READ_AGAIN // max(len(read_text(messages)[0]), 1)
+    pieces = spans(messages, min(most, max(affordable, fewest)))
+    x = embed_texts(model.language, [piece.rest for piece in pieces])
+    places = range(max(len(history) - _N_HISTORY, 0), len(history))
+    shortened = [[*history[:place], *history[place + 1 :]] for place in places]
+    S = model.backbone.encode(Sequences.from_lists(shortened)) if shortened else belief.S[:0]
+    effects = _left_out(belief, items, reported, x, S)
+    scores = attribution.coalition_scores(model, belief.S, belief.x)
+    return Explanation(
+        noun=thing(model.data.name),
+        nats=float(losses.kl(log_after, log_before)),
+        intents=tuple(IntentChange(names[j], float(was[j]), float(after[j])) for j in reported),
+        words=tuple(
+            LeftOut(piece.text, *effect, message=piece.message)
+            for piece, effect in zip(pieces, effects[: len(pieces)], strict=True)
+        ),
+        history=tuple(
+            LeftOut(describe(model.data, history[place]).label, *effect, item=history[place])
+            for place, effect in zip(places, effects[len(pieces) :], strict=True)
+        ),
+        nearest=_nearest_texts(belief),
+        items=item_reasons(belief, items, excluded=excluded, scores=scores),
+        offered=_list_reasons(model, _views(model, scores, items, excluded), items),
+    )
 
-    def __init__(
-        self,
-        model: "LatentCRS",
-        *,
-        n_spans: int = 24,
-        n_history: int = 50,
-        n_intents: int = 6,
-        n_nearest: int = 3,
-    ):
-        if min(n_spans, n_history, n_intents) < 1 or n_nearest < 0:
-            raise ConfigError(
-                "n_spans, n_history and n_intents are at least 1, and n_nearest is at least 0."
-            )
-        self.model = model
-        self.n_spans = n_spans
-        self.n_history = n_history
-        self.n_intents = n_intents
-        self.n_nearest = n_nearest
 
-    @torch.no_grad()
-    def explain(
-        self,
-        history: Iterable[int],
-        messages: Iterable[str],
-        items: Iterable[int],
-        *,
-        excluded: Iterable[int] = (),
-        history_before: Iterable[int] | None = None,
-        leave_out: bool = True,
-    ) -> Explanation:
-        """Explain the turn that the last message made.
+def _left_out(
+    belief: Belief, items: Sequence[int], reported: Sequence[int], x: Tensor, S: Tensor
+) -> list[tuple[float, dict[str, float], tuple[float, ...]]]:
+    """`LeftOut` but for its names: for every other x, then for every other S."""
+    if len(x) + len(S) == 0:
+        return []
+    others = Belief.of(
+        belief.model,
+        torch.cat([belief.S, belief.S.expand(len(x), -1), S]),
+        torch.cat([belief.x, x, belief.x.expand(len(S), -1)]),
+    )
+    log_p, names = others.log_intents.double(), belief.model.anchors.names
+    nats = losses.kl(log_p[:1], log_p[1:]).tolist()
+    moved = (log_p[:1].exp() - log_p[1:].exp())[:, reported].tolist()
+    scores = others.scores[:, items].double()
+    gained = (scores[:1] - scores[1:]).tolist()
+    return [
+        (lost, dict(zip((names[j] for j in reported), effect, strict=True)), tuple(of_items))
+        for lost, effect, of_items in zip(nats, moved, gained, strict=True)
+    ]
 
-        Args:
-            history: item ids that the behavior side saw in this turn, oldest first; may be empty.
-            messages: all of the user's messages, the last one that of the turn. Without any, what
-                is explained is the state before the first message.
-            items: the offered items, best first.
-            excluded: items that could not be offered, such as those seen, offered before or
-                filtered out; the offered ones may be among them.
-            history_before: the history before the turn, where it was another.
-            leave_out: leave out words and items of the history too. This embeds up to `n_spans`
-                texts, in one call, and encodes up to `n_history` histories; the rest is cheap.
 
-        Raises:
-            DataError: there is no such item.
-            MessageError: a message is empty or too long.
-        """
-        known, offered = self._known(history), self._known(items)
-        before = known if history_before is None else self._known(history_before)
-        said = [clean_message(message) for message in messages]
-        pieces = self._pieces(said) if leave_out else []
-        places = range(max(len(known) - self.n_history, 0), len(known)) if leave_out else range(0)
-        texts = [read_text(said)[0], read_text(said[:-1])[0], *(piece.rest for piece in pieces)]
-        shortened = [known[:place] + known[place + 1 :] for place in places]
-        x = self._encode(texts)
-        S = self.model.backbone.encode(Sequences.from_lists([known, before, *shortened]))
-        case = self._case(S[:1], x[:1], offered, self._known(excluded))
-        log_after, log_before = self.model.context(S[:2], x[:2]).log_prior.double()
-        reported = self._reported(log_before.exp(), log_after.exp())
-        effects = self._left_out(case, S[2:], x[2:], reported)
-        names = self.model.anchors.names
-        return Explanation(
-            noun=thing(self.model.data.name),
-            nats=float(losses.kl(log_after, log_before)),
-            intents=tuple(
-                IntentChange(names[j], float(log_before[j].exp()), float(log_after[j].exp()))
-                for j in reported
+def _nearest_texts(belief: Belief) -> tuple[NearText, ...]:
+    """The training texts of the largest cosine with x; none where nothing was said."""
+    if not belief.x.any():
+        return ()
+    language = belief.model.language
+    frame = language.utterances.frame.with_row_index("row").filter(split="train")
+    frame = frame.unique("text", keep="first", maintain_order=True)
+    x = language.x[torch.tensor(frame["row"].to_list(), dtype=torch.int64)]
+    cosines = normalize(x, dim=1) @ normalize(belief.x[0], dim=0)
+    best, places = cosines.topk(min(_N_NEAREST, len(frame)))
+    strangers = torch.zeros_like(belief.S).expand(len(places), -1)
+    leaders = Belief.of(belief.model, strangers, x[places]).intents.argmax(1).tolist()
+    texts, names = frame["text"].to_list(), belief.model.anchors.names
+    return tuple(
+        NearText(texts[place], cosine, names[j])
+        for place, cosine, j in zip(places.tolist(), best.tolist(), leaders, strict=True)
+    )
+
+
+def _views(
+    model: "LatentCRS", scores: Tensor, items: Iterable[int], excluded: Iterable[int]
+) -> dict[str, Tensor]:
+    """Scores [V + 1] by what the model knows, minus infinity for what could not be offered."""
+    rows = {
+        "both": len(scores) - 1,
+        "history": attribution.without(model, WORDS),
+        "words": attribution.without(model, HISTORY),
+    }
+    views = {name: scores[row].clone() for name, row in rows.items()}
+    for view in views.values():
+        view[[0, *set(excluded).difference(items)]] = -torch.inf
+    return views
+
+
+@torch.no_grad()
+def item_reasons(
+    belief: Belief,
+    items: Sequence[int],
+    *,
+    excluded: Iterable[int] = (),
+    scores: Tensor | None = None,
+) -> tuple[ItemReasons, ...]:
+    """Why each of some items was offered: shares, ranks and intents.
+
+    Args:
+        belief: of one instance.
+        items, excluded: as of `explain`; the ranks alone depend on what is excluded.
+        scores: of `attribution.coalition_scores`, where they are at hand.
+    """
+    if not items:
+        return ()
+    model, names = belief.model, belief.model.anchors.names
+    if scores is None:
+        scores = attribution.coalition_scores(model, belief.S, belief.x)
+    views = _views(model, scores, items, excluded)
+    worths = scores[:, list(items)].double()
+    parts = attribution.shapley_values(worths).T
+    sizes = parts.abs().sum(1, keepdim=True)
+    shares = torch.where(sizes > 0, parts / sizes, 0.0)
+    S, x = (part.expand(len(items), -1) for part in (belief.S, belief.x))
+    posteriors = model.item_posterior(torch.tensor(items), S, x)
+    best, leaders = posteriors.topk(min(_N_OF_ITEM, len(names)))
+    players = attribution.players(model)
+    return tuple(
+        ItemReasons(
+            item=item,
+            label=describe(model.data, item).label,
+            score=float(worths[-1, i]),
+            baseline=float(worths[0, i]),
+            contributions=tuple(map(Contribution, players, parts[i].tolist(), shares[i].tolist())),
+            ranks={name: 1 + int((v > v[item]).sum()) for name, v in views.items()},
+            intents=dict(
+                zip((names[j] for j in leaders[i].tolist()), best[i].tolist(), strict=True)
             ),
-            words=tuple(
-                LeftOut(piece.text, *effect, message=piece.message)
-                for piece, effect in zip(pieces, effects[: len(pieces)], strict=True)
-            ),
-            history=tuple(
-                LeftOut(self._label(known[place]), *effect, item=known[place])
-                for place, effect in zip(places, effects[len(pieces) :], strict=True)
-            ),
-            nearest=self._nearest(case),
-            items=self._item_reasons(case),
-            offered=self._list_reasons(case),
         )
+        for i, item in enumerate(items)
+    )
 
-    @torch.no_grad()
-    def reasons(
-        self, S: Tensor, x: Tensor, items: Iterable[int], *, excluded: Iterable[int] = ()
-    ) -> tuple[ItemReasons, ...]:
-        """The `items` of `explain` alone, of a turn whose S and x are at hand.
 
-        Args:
-            S: of the history, [1, d]; x: of all messages, [1, d_x].
-            items, excluded: as of `explain`; the ranks alone depend on what is excluded.
-
-        Raises:
-            DataError: there is no such item.
-        """
-        return self._item_reasons(self._case(S, x, self._known(items), self._known(excluded)))
-
-    def _known(self, items: Iterable[int]) -> list[int]:
-        """The item ids as ints, if the catalogue has them all."""
-        try:
-            numbers = [operator.index(item) for item in items]
-        except TypeError:
-            raise DataError(
-                "Items are given by their ids, whole numbers; another value is among them."
-            ) from None
-        for number in numbers:
-            self.model.data.title(number)
-        return numbers
-
-    def _pieces(self, messages: Sequence[str]) -> list[Span]:
-        """The spans of words to leave out, none of them where nothing was said."""
-        affordable = _READ_AGAIN // max(len(read_text(messages)[0]), 1)
-        return spans(messages, min(self.n_spans, max(affordable, _FEWEST_SPANS)))
-
-    def _label(self, item: int) -> str:
-        row = self.model.data.item(item)
-        return Recommendation(item, row["title"], row["year"], (), 0.0).label
-
-    def _encode(self, texts: Sequence[str]) -> Tensor:
-        """x of every text, [n, d_x], in one call; zero where nothing was said."""
-        distinct = [text for text in dict.fromkeys(texts) if text]
-        table = torch.zeros(1, len(self.model.language.mean))
-        if distinct:
-            table = torch.cat([table, self.model.language.encode(distinct, progress=False)])
-        row = {text: number for number, text in enumerate(distinct, start=1)}
-        return table[[row.get(text, 0) for text in texts]]
-
-    def _case(self, S: Tensor, x: Tensor, items: list[int], excluded: list[int]) -> _Case:
-        scores = attribution.coalition_scores(self.model, S, x)
-        gone = [0, *set(excluded).difference(items)]
-        rows = {
-            "both": len(scores) - 1,
-            "history": attribution.without(self.model, attribution.WORDS),
-            "words": attribution.without(self.model, attribution.HISTORY),
-        }
-        views = {name: scores[row].clone() for name, row in rows.items()}
-        for view in views.values():
-            view[gone] = -torch.inf
-        return _Case(S, x, items, scores, views)
-
-    def _reported(self, before: Tensor, after: Tensor) -> list[int]:
-        """The intents that moved most, the largest change first, and the leader after the turn."""
-        change = (after - before).abs().tolist()
-        order = sorted(range(len(change)), key=lambda j: (-change[j], -float(after[j]), j))
-        moved, leader = order[: self.n_intents], int(after.argmax())
-        return moved if leader in moved else [*moved, leader]
-
-    def _left_out(
-        self, case: _Case, shortened: Tensor, x: Tensor, reported: list[int]
-    ) -> list[tuple[float, dict[str, float], tuple[float, ...]]]:
-        """`LeftOut` but for its names: for every row of x, then for every shortened history."""
-        if len(x) + len(shortened) == 0:
-            return []
-        S = torch.cat([case.S, case.S.expand(len(x), -1), shortened])
-        x = torch.cat([case.x, x, case.x.expand(len(shortened), -1)])
-        model = self.model
-        context = model.context(S, x)
-        log_p = context.log_prior.double()
-        nats = losses.kl(log_p[:1], log_p[1:]).tolist()
-        moved = (log_p[:1].exp() - log_p[1:].exp())[:, reported].tolist()
-        scores = model.generative.log_probability(context, model.catalogue)[:, case.items].double()
-        gained = (scores[:1] - scores[1:]).tolist()
-        names = [model.anchors.names[j] for j in reported]
-        return [
-            (lost, dict(zip(names, effect, strict=True)), tuple(of_items))
-            for lost, effect, of_items in zip(nats, moved, gained, strict=True)
-        ]
-
-    @cached_property
-    def _training_texts(self) -> tuple[list[str], Tensor, Tensor]:
-        """The distinct training texts, their rows in the language's x, and x at length 1."""
-        language = self.model.language
-        frame = language.utterances.frame.with_row_index("row").filter(split="train")
-        frame = frame.unique("text", keep="first", maintain_order=True)
-        rows = torch.tensor(frame["row"].to_list(), dtype=torch.int64)
-        return frame["text"].to_list(), rows, normalize(language.x[rows], dim=1)
-
-    def _nearest(self, case: _Case) -> tuple[NearText, ...]:
-        """The training texts of the largest cosine with x; none where nothing was said."""
-        if self.n_nearest == 0 or not case.x.any():
-            return ()
-        texts, rows, directions = self._training_texts
-        cosines = directions @ normalize(case.x[0], dim=0)
-        best, places = cosines.topk(min(self.n_nearest, len(texts)))
-        stranger = torch.zeros_like(case.S).expand(len(places), -1)
-        near = self.model.language.x[rows[places]]
-        leaders = self.model.intent_posterior(stranger, near).argmax(1).tolist()
-        return tuple(
-            NearText(texts[place], cosine, self.model.anchors.names[j])
-            for place, cosine, j in zip(places.tolist(), best.tolist(), leaders, strict=True)
-        )
-
-    def _item_reasons(self, case: _Case) -> tuple[ItemReasons, ...]:
-        """Shares, ranks and intents of the offered items."""
-        if not case.items:
-            return ()
-        who, names = attribution.players(self.model), self.model.anchors.names
-        worths = case.scores[:, case.items].double()
-        parts = attribution.shapley_values(worths).T
-        sizes = parts.abs().sum(1, keepdim=True)
-        shares = torch.where(sizes > 0, parts / sizes, 0.0)
-        S, x = (part.expand(len(case.items), -1) for part in (case.S, case.x))
-        posteriors = self.model.item_posterior(torch.tensor(case.items), S, x)
-        best, leaders = posteriors.topk(min(_N_OF_ITEM, len(names)))
-        return tuple(
-            ItemReasons(
-                item=item,
-                label=self._label(item),
-                score=float(worths[-1, i]),
-                baseline=float(worths[0, i]),
-                contributions=tuple(map(Contribution, who, parts[i].tolist(), shares[i].tolist())),
-                ranks={name: 1 + int((v > v[item]).sum()) for name, v in case.views.items()},
-                intents=dict(
-                    zip((names[j] for j in leaders[i].tolist()), best[i].tolist(), strict=True)
-                ),
-            )
-            for i, item in enumerate(case.items)
-        )
-
-    def _list_reasons(self, case: _Case) -> ListReasons:
-        """The list beside those of a model that knows the history alone, or the words alone."""
-        of_history, of_words = (
-            case.views[name].topk(len(case.items)).indices.tolist() for name in ("history", "words")
-        )
-        return ListReasons(
-            n_items=len(case.items),
-            kept_without_words=len(set(of_history) & set(case.items)),
-            kept_without_history=len(set(of_words) & set(case.items)),
-            without_words=tuple(map(self._label, of_history)),
-            without_history=tuple(map(self._label, of_words)),
-        )
+def _list_reasons(
+    model: "LatentCRS", views: Mapping[str, Tensor], items: Sequence[int]
+) -> ListReasons:
+    """The list compared with those of a model that knows the history alone, or the words alone."""
+    of_history, of_words = (
+        views[name].topk(len(items)).indices.tolist() for name in ("history", "words")
+    )
+    return ListReasons(
+        n_items=len(items),
+        kept_without_words=len(set(of_history) & set(items)),
+        kept_without_history=len(set(of_words) & set(items)),
+        without_words=tuple(describe(model.data, item).label for item in of_history),
+        without_history=tuple(describe(model.data, item).label for item in of_words),
+    )
 
 
 # Who speaks for an item, and what is left out where there is no room for it.
@@ -560,7 +457,7 @@ _FEW_LETTERS = 8  # of a title say nothing
 _NOUNS = {HISTORY: "what you liked", WORDS: "your words", RESIDUAL: "a direct match"}
 
 
-def why(conversation: "Conversation", turn: Turn) -> tuple[str, ...]:
+def why(turn: Turn, state: State, belief: Belief) -> tuple[str, ...]:
     """Why each item of a turn was offered, at most `WHY_LIMIT` characters each.
 
     Shares are those of the absolute Shapley values, so what speaks against an item counts, too; "a
@@ -569,34 +466,28 @@ def why(conversation: "Conversation", turn: Turn) -> tuple[str, ...]:
     whoever shows them as HTML escapes them first.
 
     Args:
-        conversation: whose turn it is.
-        turn: one of its turns.
+        turn: with its items.
+        state: what had happened when its message was said.
+        belief: after the message.
 
     Returns:
         One sentence an item, in the order of `turn.items`.
-
-    Raises:
-        DataError: the turn is none of this conversation.
     """
-    state = conversation.state.before(turn)
-    messages, history = [*state.messages, turn.message], state.history
-    S, x = conversation.encoder.history(history), conversation.encoder.words(messages)
-    items = [item.item for item in turn.items]
-    reasons = Explainer(conversation.model).reasons(S, x, items)
-    asked = _asked(conversation.model.data, turn, messages)
-    nearest = _nearest(conversation.model, history, items)
+    data, items = belief.model.data, [item.item for item in turn.items]
+    asked = _asked(data, turn, [*state.messages, turn.message])
+    nearest = _nearest(belief.model, state.history, items)
     sentences = []
-    for place, because, near in zip(range(len(items)), reasons, nearest, strict=True):
-        met = _met(conversation.model.data, asked, items[place])
+    for place, because in enumerate(item_reasons(belief, items)):
+        met = _met(data, asked, items[place])
         facts = [*_missed(turn.items[place]), *_raised(turn, place)]
-        sources = _sources(because, met, near, turn.variant == "F")
+        sources = _sources(because, met, nearest[place], turn.policy == "F")
         sentences.append(_sentence(facts, sources, next(iter(because.intents))))
     return tuple(sentences)
 
 
 def _asked(data: "Dataset", turn: Turn, messages: Sequence[str]) -> Requirements:
     """What the words ask for: what F held the items to, else what the lexicon reads."""
-    if turn.variant == "F":
+    if turn.policy == "F":
         return Requirements(turn.requirements)
     asked, read = Requirements(), make_extractor(data, "lexicon")
     for message in messages[read_text(messages)[1] :]:
@@ -629,7 +520,7 @@ def _lack(missed: Constraint) -> str:
 
 
 def _raised(turn: Turn, place: int) -> list[str]:
-    """What variant V did for the item at a place (from 0) of the list."""
+    """What policy V did for the item at a place (from 0) of the list."""
     item = turn.items[place].item
     was = turn.candidates.index(item) if item in turn.candidates else place
     return [f"raised from place {was + 1} by the language model"] if was > place else []

@@ -1,13 +1,14 @@
-"""How the items of a turn are chosen: variants B, F and V of the paper (Section 4.3).
+"""How the items of a turn are chosen: policies B, F and V of the paper (Section 4.3).
 
-The recommender scores all items in each of them. B offers the best; F holds them to what the user
-requires; V lets a language model re-order the best. Where a language model fails, F reads with the
-lexicon and V keeps the recommender's order, and the turn says so.
+The recommender scores all items; a policy's `select` makes a list of them. B offers the best; F
+holds them to what the user requires, and relaxes that in a stated order where too little is left;
+V lets a language model re-order the best. Where a language model fails, F reads with the lexicon
+and V keeps the recommender's order, and the slate says so. The chat and the multi-turn evaluation
+drive the same policies.
 """
 
-import operator
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -26,302 +27,22 @@ from latentcrs_utils.constraints.extraction import (
     failure,
     make_extractor,
 )
-from latentcrs_utils.conversation.reranking import RerankContext, cache_prior, method_for, rerank
-from latentcrs_utils.conversation.turn import Recommendation, VariantName
+from latentcrs_utils.conversation.reply import thing
+from latentcrs_utils.conversation.reranking import RerankContext, method_for, rerank
+from latentcrs_utils.conversation.turn import PolicyName, Recommendation, describe
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import UNKNOWN_TITLE
-from latentcrs_utils.errors import ConfigError, DataError
-from latentcrs_utils.simulation.titles import spoken_title
+from latentcrs_utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import ChatModel
-
-
-YEARS_WIDENED = 5
-STEPS: dict[str, str] = {
-    "price": "the price",
-    "creator": "who made it",
-    "platform": "the platform",
-    "years widened": f"the years (by up to {YEARS_WIDENED} either way)",
-    "years": "the years",
-    "some genres": "some of the genres",
-    "genres": "the genres",
-    "refusals": "what you refused",
-}
-"""What gives way, in this order, and how the user is told."""
-
-
-@dataclass(frozen=True)
-class Narrowed:
-    """The items that a turn may offer, given the requirements.
-
-    Attributes:
-        items: ids, best first.
-        misses: for each of them the constraints that it does not meet.
-        relaxed: the steps of `STEPS` that gave way for any of them, in their order.
-    """
-
-    items: tuple[int, ...]
-    misses: tuple[tuple[Constraint, ...], ...]
-    relaxed: tuple[str, ...]
-
-    @property
-    def n_exact(self) -> int:
-        """How many items meet everything."""
-        return sum(not missed for missed in self.misses)
-
-
-def steps(
-    matcher: Matcher, wanted: Requirements, left: np.ndarray | None = None
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield what is allowed, bool [V + 1]: at first by all requirements, then after every step.
-
-    Steps that free no item are left out.
-
-    Args:
-        matcher: of the catalogue.
-        wanted: the requirements.
-        left: the items that are still to be had, bool [V + 1]; None: all.
-
-    Yields:
-        Name of the step ("" at first) and the items allowed so far; each mask holds those before.
-    """
-    left = matcher.items if left is None else left
-    parts, looser = _parts(matcher, wanted)
-    pending = [s for s in STEPS if not np.array_equal(parts[_part(s)], looser[s])]
-    allowed = left & np.logical_and.reduce(list(parts.values()))
-    yield "", allowed
-    while pending:
-        # refusals come last, whatever they would free
-        tried = [step for step in pending if step != "refusals"] or pending
-        freed = {step: left & _with(parts, step, looser) for step in tried}
-        step = next((s for s in tried if (freed[s] & ~allowed).any()), tried[0])
-        parts[_part(step)] = looser[step]
-        pending = [s for s in pending if s != step and (step, s) not in _INCLUDED]
-        if (freed[step] & ~allowed).any():
-            allowed = freed[step]
-            yield step, allowed
-
-
-_INCLUDED = {("years", "years widened"), ("genres", "some genres")}
-
-
-def _part(step: str) -> str:
-    """The part of the requirements that a step makes looser."""
-    return {"years widened": "years", "some genres": "genres"}.get(step, step)
-
-
-def _with(
-    parts: Mapping[str, np.ndarray], step: str, looser: Mapping[str, np.ndarray]
-) -> np.ndarray:
-    """What is allowed after one more step."""
-    return np.logical_and.reduce(list({**parts, _part(step): looser[step]}.values()))
-
-
-def _parts(
-    matcher: Matcher, wanted: Requirements
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The items that meet each part of the requirements, and those that do after each step."""
-    asked, refused = _genres(wanted)
-    parts = {
-        "refusals": matcher.all_of(refused),
-        "genres": matcher.all_of(asked),
-        "years": matcher.any_of(wanted.of("years")),
-        "platform": matcher.any_of(wanted.of("platform")),
-        "creator": matcher.any_of(wanted.of("creator")),
-        "price": matcher.all_of(wanted.of("price")),
-    }
-    looser = dict.fromkeys(STEPS, matcher.items)
-    looser["years widened"] = matcher.any_of(map(_widened, wanted.of("years")))
-    looser["some genres"] = matcher.any_of(asked)
-    return parts, looser
-
-
-def levels(
-    matcher: Matcher, wanted: Requirements, left: np.ndarray | None = None
-) -> tuple[np.ndarray, list[str]]:
-    """After how many steps each item is allowed, and the names of these steps.
-
-    Args:
-        matcher, wanted, left: as of `steps`.
-
-    Returns:
-        int64 [V + 1], 0 for an item that meets everything, one more than there are steps for the
-        padding and for what is not left; item v is allowed after ``names[: level[v]]``.
-    """
-    names, masks = zip(*steps(matcher, wanted, left), strict=True)
-    # each mask holds those before it, so the number of masks without an item is its level
-    return (~np.stack(masks)).sum(0), list(names[1:])
-
-
-def tiered(scores: Tensor, level: np.ndarray) -> Tensor:
-    """Scores that put every item of a lower level before those of a higher one.
-
-    Args:
-        scores: [V + 1]; minus infinity for what is not to be offered.
-        level: int [V + 1], as `levels` gives.
-
-    Returns:
-        Float64 [V + 1]: the scores of level 0 as they are, those of higher levels moved below.
-    """
-    finite = scores[torch.isfinite(scores)].double()
-    if not len(finite):
-        return scores.double()
-    span = finite.max() - finite.min() + 1.0
-    return scores.double() - torch.from_numpy(level).to(scores.device) * span
-
-
-def narrow(scores: Tensor, matcher: Matcher, wanted: Requirements, n_items: int) -> Narrowed:
-    """Choose the best items under requirements; see the top of this module.
-
-    Args:
-        scores: log p(v | S, x), [V + 1]; minus infinity for what is not to be offered (padding,
-            seen, offered, rejected). At least one is finite.
-        matcher: of the catalogue.
-        wanted: the requirements.
-        n_items: how many items are wanted.
-
-    Returns:
-        At most `n_items` items; fewer only where the rest is gone or refused.
-    """
-    left = torch.isfinite(scores)
-    level, names = levels(matcher, wanted, left.cpu().numpy())
-    if "refusals" in names:
-        kept = left & torch.from_numpy(level <= names.index("refusals")).to(scores.device)
-        left = kept if bool(kept.any()) else left
-    ranked = torch.where(left, tiered(scores, level), -torch.inf)
-    best = ranked.topk(min(n_items, int(left.sum()))).indices.tolist()
-    misses = tuple(_misses(matcher, wanted, item) for item in best)
-    return Narrowed(tuple(best), misses, _relaxed(matcher, wanted, best, misses))
-
-
-def narrowing_note(wanted: Requirements, narrowed: Narrowed, noun: str) -> str:
-    """What to tell the user about a list that does not meet all requirements; "" if it does.
-
-    Args:
-        wanted: the requirements.
-        narrowed: what `narrow` chose under them.
-        noun: "film", "game", "album" or "item".
-    """
-    if not narrowed.relaxed:
-        return ""
-    asked = ", ".join(requirement.constraint.label for requirement in wanted)
-    gave_way = _joined([STEPS[step] for step in narrowed.relaxed])
-    n = narrowed.n_exact
-    if n == 0:
-        return f"No {noun} is left that meets all of: {asked}. So I gave way on {gave_way}."
-    few = f"Only 1 {noun} is left that meets" if n == 1 else f"Only {n} {noun}s are left that meet"
-    return f"{few} all of: {asked}. For the others I gave way on {gave_way}."
-
-
-def _genres(wanted: Requirements) -> tuple[list[Constraint], list[Constraint]]:
-    genres = wanted.of("genre")
-    return [g for g in genres if not g.negated], [g for g in genres if g.negated]
-
-
-def _widened(time: Constraint) -> Constraint:
-    first, last = time.years
-    return Constraint("era", f"{max(first - YEARS_WIDENED, 0)}-{last + YEARS_WIDENED}")
-
-
-def _misses(matcher: Matcher, wanted: Requirements, item: int) -> tuple[Constraint, ...]:
-    """The constraints that an item does not satisfy; of several times or makers one is enough."""
-    missed: list[Constraint] = []
-    for constraint in (requirement.constraint for requirement in wanted):
-        attribute = constraint.attribute
-        several = attribute in ("years", "platform", "creator")
-        group = wanted.of(attribute) if attribute and several else [constraint]
-        if not matcher.any_of(group)[item]:
-            missed.append(constraint)
-    return tuple(missed)
-
-
-def _relaxed(
-    matcher: Matcher,
-    wanted: Requirements,
-    items: Sequence[int],
-    misses: Sequence[tuple[Constraint, ...]],
-) -> tuple[str, ...]:
-    """The steps that gave way for the chosen items: no more than they needed."""
-    asked, _ = _genres(wanted)
-    near, one = matcher.any_of(map(_widened, wanted.of("years"))), matcher.any_of(asked)
-    found = set()
-    for item, missed in zip(items, misses, strict=True):
-        for constraint in missed:
-            step: str = constraint.attribute or constraint.slot
-            if step == "years":
-                step = "years widened" if near[item] else "years"
-            elif step == "genre":
-                part = "some genres" if one[item] else "genres"
-                step = "refusals" if constraint.negated else part
-            found.add(step)
-    # the larger step includes the smaller
-    found -= {"years widened"} if "years" in found else set()
-    found -= {"some genres"} if "genres" in found else set()
-    return tuple(step for step in STEPS if step in found)
-
-
-def _joined(parts: Sequence[str]) -> str:
-    """Parts of a sentence: "a", "a and b", "a, b and c"."""
-    return " and ".join([*([", ".join(parts[:-1])] if parts[1:] else []), parts[-1]])
-
-
-def describe(data: Dataset, item: int, score: float = 0.0) -> Recommendation:
-    """What the catalogue says of an item, with its log p(v | S, x)."""
-    row = data.item(item)
-    return Recommendation(item, row["title"], row["year"], tuple(row["genres"] or ()), score)
-
-
-def best_items(data: Dataset, scores: Tensor, n: int) -> tuple[Recommendation, ...]:
-    """The n best items of the scores [V + 1], best first; fewer if fewer scores are finite."""
-    best = scores.topk(min(n, int(torch.isfinite(scores).sum())))
-    return tuple(
-        describe(data, item, score)
-        for score, item in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    )
-
-
-def known_item(data: Dataset, item: int) -> int:
-    """The item id as an int, if the catalogue has it.
-
-    Raises:
-        DataError: it has not.
-    """
-    try:
-        number = operator.index(item)
-    except TypeError:
-        number = 0
-    if not 1 <= number <= data.n_items:
-        raise DataError(
-            f"There is no item {repr(item)[:40]} in {data.name}: "
-            f"item ids go from 1 to {data.n_items:,}."
-        )
-    return number
-
-
-@lru_cache(maxsize=4)
-def nameless(data: Dataset) -> tuple[int, ...]:
-    """Items without a title: an offer that nobody could take up."""
-    return tuple(item for item, title in enumerate(data.titles) if title == UNKNOWN_TITLE)
-
-
-def more_like(item: Recommendation | str) -> str:
-    """The message that asks for more of a kind, as the simulated users of `by example` would.
-
-    The year stays out: variant F would hold the next items to it.
-
-    Args:
-        item: an offered item, or its title, with or without the year in brackets.
-    """
-    return f"Something like {spoken_title(item if isinstance(item, str) else item.title)}."
-
 
 GetChatModel = Callable[[], "ChatModel | None"]
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a variant took from a message before items are chosen.
+class Parsed:
+    """What a policy took from a message before items are chosen.
 
     Attributes:
         requirements: all that hold after the message.
@@ -337,67 +58,110 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a variant is asked for a turn.
+class Request:
+    """What a policy is asked for in one turn of one dialogue.
 
     Attributes:
-        scores: log p(v | S, x), [V + 1]; minus infinity for what is not to be offered, at least one
-            is finite.
+        scores: of all items, [V + 1], such as log p(v | S, x).
+        barred: ids of items that are not to be offered: seen, offered before, clicked.
         n_items: how many items, at most.
-        requirements: what `read` found to hold.
-        story: the user's history and words.
+        requirements: what `parse` found to hold.
+        history: item ids that are known of the user, oldest first.
+        messages: all that the user said, oldest first.
         stop: set, from any thread, to end a language model's answer.
     """
 
     scores: Tensor
+    barred: Collection[int]
     n_items: int
-    requirements: Requirements
-    story: RerankContext
+    requirements: Requirements = field(default_factory=Requirements)
+    history: Sequence[int] = ()
+    messages: Sequence[str] = ()
     stop: threading.Event | None = None
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The items of a turn and how they were found; the fields are those of `Turn`."""
+class Slate:
+    """The items of a turn and how they were found; the fields are those of `Turn`.
 
-    items: tuple[Recommendation, ...]
+    `tokens` are those of this dialogue; `prior_tokens` were read once for the whole catalogue.
+    """
+
+    items: tuple[Recommendation, ...] = ()
     note: str = ""
     relaxed: tuple[str, ...] = ()
     candidates: tuple[int, ...] = ()
     reranked: tuple[int, ...] = ()
     tokens: tuple[int, int] = (0, 0)
+    prior_tokens: int = 0
     counted: bool = True
 
 
-class Basic:
-    """Variant B: the recommender's best items.
+class Policy:
+    """Policy B: the recommender's best items.
 
     Args:
         data: the catalogue.
     """
 
-    name: VariantName = "B"
+    name: PolicyName = "B"
 
     def __init__(self, data: Dataset):
         self.data = data
+        self.noun = thing(data.name)
 
-    def read(self, message: str, before: Requirements, stop: threading.Event | None) -> Reading:
-        """Take from a message what the choice needs: nothing, unless a variant says more.
+    def parse(
+        self, message: str, before: Requirements, stop: threading.Event | None = None
+    ) -> Parsed:
+        """Take from a message what the choice needs: nothing, unless a policy says more.
 
         Args:
             message: what the user said.
             before: the requirements that held until then.
             stop: ends a language model's answer.
         """
-        return Reading()
+        return Parsed()
 
-    def choose(self, asked: Question) -> Choice:
-        """Choose the items of a turn."""
-        return Choice(best_items(self.data, asked.scores, asked.n_items))
+    @torch.no_grad()
+    def select(self, request: Request) -> Slate:
+        """Choose the items of a turn, none where nothing is left to offer.
+
+        Raises:
+            ConfigError: the language model cannot do what the policy asks of it.
+        """
+        scores = request.scores.clone()
+        scores[[0, *request.barred, *nameless(self.data)]] = -torch.inf
+        return self._choose(scores, request) if torch.isfinite(scores).any() else Slate()
+
+    def _choose(self, scores: Tensor, request: Request) -> Slate:
+        """Choose among the items of finite score, of which there is one at least."""
+        return Slate(self._best(scores, request.n_items))
+
+    def _best(self, scores: Tensor, n: int) -> tuple[Recommendation, ...]:
+        best = best_items(scores, n)
+        return tuple(describe(self.data, item, float(scores[item])) for item in best)
 
 
-class Filtering(Basic):
-    """Variant F: the best items that meet the requirements, which give way in a stated order.
+@lru_cache(maxsize=4)
+def nameless(data: Dataset) -> tuple[int, ...]:
+    """Items without a title: an offer that nobody could take up."""
+    return tuple(item for item, title in enumerate(data.titles) if title == UNKNOWN_TITLE)
+
+
+def best_items(scores: Tensor, n: int) -> list[int]:
+    """Ids of the n best items of scores [V + 1], best first, of equal ones the smaller id first.
+
+    Fewer if fewer scores are finite.
+    """
+    n = min(n, int(torch.isfinite(scores).sum()))
+    if n == 0:
+        return []
+    among = (scores >= scores.topk(n).values[-1]).nonzero()[:, 0]
+    return among[scores[among].argsort(descending=True, stable=True)[:n]].tolist()
+
+
+class FilterPolicy(Policy):
+    """Policy F: the best items that meet the requirements, which are relaxed in a stated order.
 
     Args:
         data: the catalogue.
@@ -408,16 +172,22 @@ class Filtering(Basic):
         ConfigError: there is no such extractor.
     """
 
-    name: VariantName = "F"
+    name: PolicyName = "F"
 
-    def __init__(self, data: Dataset, chat_model: GetChatModel, extractor: Extractor | How):
+    def __init__(
+        self,
+        data: Dataset,
+        chat_model: GetChatModel = lambda: None,
+        extractor: Extractor | How = "lexicon",
+    ):
         super().__init__(data)
         if isinstance(extractor, str):
             check_how(extractor)
-        self._chat_model = chat_model
-        self._extractor = extractor
+        self._chat_model, self._extractor = chat_model, extractor
 
-    def read(self, message: str, before: Requirements, stop: threading.Event | None) -> Reading:
+    def parse(
+        self, message: str, before: Requirements, stop: threading.Event | None = None
+    ) -> Parsed:
         """Add the message's requirements to those before it."""
         try:
             found = self._ready()(message, stop=stop)
@@ -428,18 +198,7 @@ class Filtering(Basic):
         if found.failure:
             note = f"Your wishes were read by their literal words, because {found.failure}."
         tokens = (found.prompt_tokens, found.completion_tokens)
-        return Reading(before.then(found.requirements, message), note, tokens, found.counted)
-
-    def choose(self, asked: Question) -> Choice:
-        """Choose the best that meet the requirements; see `narrow`."""
-        wanted = asked.requirements
-        narrowed = narrow(asked.scores, matcher_for(self.data), wanted, asked.n_items)
-        items = tuple(
-            replace(describe(self.data, item, float(asked.scores[item])), misses=misses)
-            for item, misses in zip(narrowed.items, narrowed.misses, strict=True)
-        )
-        note = narrowing_note(wanted, narrowed, asked.story.noun)
-        return Choice(items, note, narrowed.relaxed)
+        return Parsed(before.then(found.requirements, message), note, tokens, found.counted)
 
     def _ready(self) -> Extractor:
         if isinstance(self._extractor, str):
@@ -448,9 +207,22 @@ class Filtering(Basic):
             self._extractor = make_extractor(self.data, how, chat_model)
         return self._extractor
 
+    def _choose(self, scores: Tensor, request: Request) -> Slate:
+        wanted, matcher = request.requirements, matcher_for(self.data)
+        best = best_items(relax(scores, matcher, wanted), request.n_items)
+        items = tuple(
+            replace(
+                describe(self.data, item, float(scores[item])),
+                misses=missed(matcher, wanted, item),
+            )
+            for item in best
+        )
+        relaxed = relaxed_steps(matcher, wanted, items)
+        return Slate(items, relaxation_note(wanted, items, relaxed, self.noun), relaxed)
 
-class Reranking(Basic):
-    """Variant V: the recommender's best items in a language model's order.
+
+class RerankPolicy(Policy):
+    """Policy V: the recommender's best items in a language model's order.
 
     Args:
         data: the catalogue.
@@ -458,80 +230,228 @@ class Reranking(Basic):
         config: method, number of candidates and weight.
     """
 
-    name: VariantName = "V"
+    name: PolicyName = "V"
 
-    def __init__(self, data: Dataset, chat_model: GetChatModel, config: RerankConfig):
+    def __init__(self, data: Dataset, chat_model: GetChatModel, config: RerankConfig | None = None):
         super().__init__(data)
-        self.config = config
+        self.config = config or RerankConfig()
         self._chat_model = chat_model
-        self._neutral: dict[str, float] = {}
+        self._prior: dict[str, float] = {}
 
-    def prepare(self, items: Sequence[Recommendation], noun: str) -> None:
-        """Let the model read words for some items before it is told a story.
-
-        They are then on nobody's bill (`Choice.tokens`): no user enters into it, so it could be
-        done for the whole catalogue beforehand. Nothing happens where it is not needed: without a
-        model, or if the model writes the order.
-
-        Raises:
-            ConfigError: the likelihood is asked of a model that cannot tell it.
-            LatentCRSError: the model failed.
-        """
-        chat_model = self._chat_model()
-        if chat_model is not None and method_for(chat_model, self.config.method) == "likelihood":
-            cache_prior(chat_model, items, noun, facts=self.config.facts, neutral=self._neutral)
-
-    def choose(self, asked: Question) -> Choice:
-        """Choose the first of the re-ordered candidates; see `rerank`.
-
-        Raises:
-            ConfigError: the likelihood is asked of a model that cannot tell it.
-        """
-        n = asked.n_items
-        best = best_items(self.data, asked.scores, max(n, self.config.n_candidates))
+    def _choose(self, scores: Tensor, request: Request) -> Slate:
+        n = request.n_items
+        best = self._best(scores, max(n, self.config.n_candidates))
+        titles = self.data.titles
+        context = RerankContext(
+            [titles[item] for item in request.history], request.messages, self.noun
+        )
         try:
             chat_model = self._chat_model()
         except Exception as error:  # without a model the recommender's order stands
-            return Choice(best[:n], _kept(failure(error)))
+            return Slate(best[:n], _kept(failure(error)))
         if chat_model is None:
-            return Choice(best[:n], _kept("there is no language model to change it"))
+            return Slate(best[:n], _kept("there is no language model to change it"))
         method_for(chat_model, self.config.method)
         try:
             new = rerank(
-                chat_model, best, asked.story, self.config, neutral=self._neutral, stop=asked.stop
+                chat_model, best, context, self.config, prior=self._prior, stop=request.stop
             )
         except Exception as error:  # whatever a model raises, the recommender's order stands
-            return Choice(best[:n], _kept(failure(error)), counted=False)
+            return Slate(best[:n], _kept(failure(error)), counted=False)
         of_id = {item.item: item for item in best}
-        return Choice(
+        return Slate(
             tuple(of_id[item] for item in new.order[:n]),
             candidates=tuple(of_id),
             reranked=new.order,
             tokens=(new.prompt_tokens, new.completion_tokens),
+            prior_tokens=new.prior_tokens,
             counted=new.counted,
         )
 
 
-def make_variant(
-    name: VariantName,
+def _kept(reason: str) -> str:
+    return f"The order is the recommender's own, because {reason}."
+
+
+def make_policy(
+    name: PolicyName,
     data: Dataset,
     chat_model: GetChatModel,
     extractor: Extractor | How,
-    rerank_config: RerankConfig,
-) -> Basic:
-    """Return a variant by its name.
+    rerank_config: RerankConfig | None,
+) -> Policy:
+    """Return a policy by its name.
 
     Raises:
-        ConfigError: there is no such variant or extractor.
+        ConfigError: there is no such policy or extractor.
     """
     if name == "B":
-        return Basic(data)
+        return Policy(data)
     if name == "F":
-        return Filtering(data, chat_model, extractor)
+        return FilterPolicy(data, chat_model, extractor)
     if name == "V":
-        return Reranking(data, chat_model, rerank_config)
-    raise ConfigError(f"There is no variant {name!r}: choose 'B', 'F' or 'V'.")
+        return RerankPolicy(data, chat_model, rerank_config)
+    raise ConfigError(f"There is no policy {name!r}: choose 'B', 'F' or 'V'.")
 
 
-def _kept(reason: str) -> str:
-    return f"The order is the recommender's own, because {reason}."
+# Constraint relaxation of policy F
+
+YEARS_WIDENED = 5
+RELAXATIONS: dict[str, str] = {
+    "price": "the price",
+    "creator": "who made it",
+    "platform": "the platform",
+    "years widened": f"the years (by up to {YEARS_WIDENED} either way)",
+    "years": "the years",
+    "some genres": "some of the genres",
+    "genres": "the genres",
+    "refusals": "what you refused",
+}
+"""What is relaxed, in this order, and how the user is told."""
+# the larger step and the smaller one that it includes; the part of the wish that a step relaxes
+_INCLUDED = {"years": "years widened", "genres": "some genres"}
+_PARTS = {step: step for step in RELAXATIONS} | {s: large for large, s in _INCLUDED.items()}
+
+
+def relaxations(
+    matcher: Matcher, wanted: Requirements, left: np.ndarray | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield what is allowed, bool [V + 1]: at first by all requirements, then after every step.
+
+    Steps that free no item are left out.
+
+    Args:
+        matcher: of the catalogue.
+        wanted: the requirements.
+        left: the items that are still to be had, bool [V + 1]; None: all.
+
+    Yields:
+        Name of the step ("" at first) and the items allowed so far; each mask holds those before.
+    """
+    left = matcher.items if left is None else left
+    asked, refused = _genres(wanted)
+    parts = {
+        "refusals": matcher.all_of(refused),
+        "genres": matcher.all_of(asked),
+        "years": matcher.any_of(wanted.of("years")),
+        "platform": matcher.any_of(wanted.of("platform")),
+        "creator": matcher.any_of(wanted.of("creator")),
+        "price": matcher.all_of(wanted.of("price")),
+    }
+    looser = dict.fromkeys(RELAXATIONS, matcher.items)
+    looser["years widened"] = matcher.any_of(map(_widened, wanted.of("years")))
+    looser["some genres"] = matcher.any_of(asked)
+    pending = [s for s in RELAXATIONS if not np.array_equal(parts[_PARTS[s]], looser[s])]
+    allowed = left & np.logical_and.reduce(list(parts.values()))
+    yield "", allowed
+    while pending:
+        # refusals come last, whatever they would free
+        tried = [step for step in pending if step != "refusals"] or pending
+        freed = {
+            step: left & np.logical_and.reduce([*(parts | {_PARTS[step]: looser[step]}).values()])
+            for step in tried
+        }
+        step = next((s for s in tried if (freed[s] & ~allowed).any()), tried[0])
+        parts[_PARTS[step]] = looser[step]
+        pending = [s for s in pending if s not in (step, _INCLUDED.get(step))]
+        if (freed[step] & ~allowed).any():
+            allowed = freed[step]
+            yield step, allowed
+
+
+def relaxation_tier(
+    matcher: Matcher, wanted: Requirements, left: np.ndarray | None = None
+) -> tuple[np.ndarray, list[str]]:
+    """After how many relaxations each item is allowed, and the names of these steps.
+
+    Args:
+        matcher, wanted, left: as of `relaxations`.
+
+    Returns:
+        int64 [V + 1], 0 for an item that meets everything, one more than there are steps for the
+        padding and for what is not left; item v is allowed after ``names[: tier[v]]``.
+    """
+    names, masks = zip(*relaxations(matcher, wanted, left), strict=True)
+    # each mask holds those before it, so the number of masks without an item is its tier
+    return (~np.stack(masks)).sum(0), list(names[1:])
+
+
+def relax(scores: Tensor, matcher: Matcher, wanted: Requirements) -> Tensor:
+    """Scores under requirements: every item of a lower tier before those of a higher one.
+
+    Args:
+        scores: [V + 1]; minus infinity for what is not to be offered. At least one is finite.
+        matcher: of the catalogue.
+        wanted: the requirements.
+
+    Returns:
+        Float64 [V + 1]: in tier 0 as they are, in higher tiers moved below those before, minus
+        infinity for what the user refused, unless nothing else is left.
+    """
+    left = torch.isfinite(scores)
+    tiers, names = relaxation_tier(matcher, wanted, left.cpu().numpy())
+    tier, scores = torch.from_numpy(tiers).to(scores.device), scores.double()
+    if "refusals" in names:
+        kept = left & (tier <= names.index("refusals"))
+        left = kept if kept.any() else left
+    finite = scores[torch.isfinite(scores)]
+    span = finite.max() - finite.min() + 1.0
+    return torch.where(left, scores - tier * span, -torch.inf)
+
+
+def missed(matcher: Matcher, wanted: Requirements, item: int) -> tuple[Constraint, ...]:
+    """The constraints that an item does not satisfy; of several times or makers one is enough."""
+    found: list[Constraint] = []
+    for constraint in (requirement.constraint for requirement in wanted):
+        attribute = constraint.attribute
+        several = attribute in ("years", "platform", "creator")
+        group = wanted.of(attribute) if attribute and several else [constraint]
+        if not matcher.any_of(group)[item]:
+            found.append(constraint)
+    return tuple(found)
+
+
+def relaxed_steps(
+    matcher: Matcher, wanted: Requirements, items: Sequence[Recommendation]
+) -> tuple[str, ...]:
+    """The steps of `RELAXATIONS` behind the chosen items: no more than they needed."""
+    near = matcher.any_of(map(_widened, wanted.of("years")))
+    one = matcher.any_of(_genres(wanted)[0])
+    found = set()
+    for item in items:
+        for constraint in item.misses:
+            step: str = constraint.attribute or constraint.slot
+            if step == "years":
+                step = "years widened" if near[item.item] else "years"
+            elif step == "genre":
+                part = "some genres" if one[item.item] else "genres"
+                step = "refusals" if constraint.negated else part
+            found.add(step)
+    found -= {smaller for larger, smaller in _INCLUDED.items() if larger in found}
+    return tuple(step for step in RELAXATIONS if step in found)
+
+
+def relaxation_note(
+    wanted: Requirements, items: Sequence[Recommendation], relaxed: Sequence[str], noun: str
+) -> str:
+    """What to tell the user about a list that does not meet all requirements; "" if it does."""
+    if not relaxed:
+        return ""
+    asked = ", ".join(requirement.constraint.label for requirement in wanted)
+    *others, last = (RELAXATIONS[step] for step in relaxed)
+    parts = f"{', '.join(others)} and {last}" if others else last
+    n = sum(not item.misses for item in items)
+    if n == 0:
+        return f"No {noun} is left that meets all of: {asked}. So I relaxed {parts}."
+    few = f"Only 1 {noun} is left that meets" if n == 1 else f"Only {n} {noun}s are left that meet"
+    return f"{few} all of: {asked}. For the others I relaxed {parts}."
+
+
+def _genres(wanted: Requirements) -> tuple[list[Constraint], list[Constraint]]:
+    genres = wanted.of("genre")
+    return [g for g in genres if not g.negated], [g for g in genres if g.negated]
+
+
+def _widened(time: Constraint) -> Constraint:
+    first, last = time.years
+    return Constraint("era", f"{max(first - YEARS_WIDENED, 0)}-{last + YEARS_WIDENED}")

@@ -1,7 +1,7 @@
 """The words around the chosen items: the prompt, the guarded reply and the plain template."""
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ MAX_NEW_TOKENS = 60
 # A small model stays on its subject for one sentence, and with three films.
 _N_SENTENCES = 1
 _N_TITLES = 3
+_RISEN = 0.02  # of an intent: a smaller gain is not told
 
 INSTRUCTIONS = (
     "You recommend {thing}s. Answer in one friendly sentence that takes up the wish and names "
@@ -70,32 +71,50 @@ def prompt(turn: Turn, noun: str) -> list[dict[str, str]]:
 
 def template_reply(turn: Turn, has_history: bool) -> str:
     """A plain reply made only of what the recommender knows; used whenever no model may speak."""
-    labels = [item.label for item in turn.items]
-    first, others = labels[0], labels[1:3]
+    first, *others = [item.label for item in turn.items[:3]]
+    rest = " and ".join(others)
+    opening = (
+        f"I would start with {first}; {rest} come next.",
+        f"Have a look at {first}, or else at {rest}.",
+        f"How about {first}? Close behind: {rest}.",
+    )[turn.number % 3]
     if not others:
         opening = f"One is left that I can suggest: {first}."
-    else:
-        rest = " and ".join(others)
-        opening = (
-            f"I would start with {first}; {rest} come next.",
-            f"Have a look at {first}, or else at {rest}.",
-            f"How about {first}? Close behind: {rest}.",
-        )[turn.number % 3]
-    return f"{opening} {_because(turn, has_history)}"
-
-
-def _because(turn: Turn, has_history: bool) -> str:
-    """One sentence on what the message did to the intents."""
+    # one sentence on what the message did to the intents
     gains = {
         name: after - turn.intents_before.get(name, 0.0)
         for name, after in turn.intents_after.items()
     }
     risen = max(gains, key=lambda name: gains[name], default=None)
-    if risen is not None and gains[risen] >= 0.02:
-        return f"Your words moved me towards “{risen}”."
+    if risen is not None and gains[risen] >= _RISEN:
+        return f"{opening} Your words moved me towards “{risen}”."
     if has_history:
-        return "Your words changed little, so I lean on what you liked before."
-    return "Tell me more, and I can aim better."
+        return f"{opening} Your words changed little, so I lean on what you liked before."
+    return f"{opening} Tell me more, and I can aim better."
+
+
+def notes_on(
+    noun: str, *, cold: bool, n_chosen: int, n_items: int, refusals: bool, n_dropped: int
+) -> Iterator[str]:
+    """Yield what the user should know about a turn, whatever the policy.
+
+    Args:
+        noun: what an item is called.
+        cold: nothing is known of the user.
+        n_chosen, n_items: how many items there are, and how many there should be.
+        refusals: the user refused something, which was kept out.
+        n_dropped: how many of the oldest messages are no longer read.
+    """
+    if cold:
+        yield f"No history is known, so these {noun}s follow from your words alone."
+    if n_chosen < n_items:
+        refused = ", or is what you refused" if refusals else ""
+        yield (
+            f"Only {n_chosen} of the {n_items} places could be filled: the rest "
+            f"of the catalogue was seen or offered{refused}."
+        )
+    if n_dropped:
+        yield f"The dialogue is long: its first {n_dropped} messages are no longer read."
 
 
 def word_reply(
@@ -127,14 +146,11 @@ def word_reply(
     Returns:
         The turn with reply, source, reason, draft and tokens; those of a failed model are unknown.
     """
+    plain = replace(turn, reply=template_reply(turn, has_history))
     if chat_model is None:
-        return replace(
-            turn,
-            reply=template_reply(turn, has_history),
-            why_template="no language model was asked",
-        )
+        return replace(plain, why_template="no language model was asked")
     writer = _GuardedWriter(turn, guard, noun, previous, stream, stop)
-    name = chat_model.name
+    plain = replace(plain, chat_model=chat_model.name)
     try:
         answer = chat_model.generate(
             prompt(turn, noun),
@@ -143,27 +159,19 @@ def word_reply(
             stop=writer.enough,
         )
     except Exception as error:  # whatever a model raises, the chosen items stand
-        return replace(
-            turn,
-            reply=template_reply(turn, has_history),
-            chat_model=name,
-            why_template=failure(error),
-            draft=writer.draft,
-            counted=False,
-        )
+        why = failure(error)
+        return replace(plain, why_template=why, draft=writer.draft, counted=False)
     writer.finish(answer.text)
-    spoken = writer.shown and writer.objection is None
-    return replace(
-        turn,
-        reply=writer.shown if spoken else template_reply(turn, has_history),
-        reply_source="model" if spoken else "template",
-        chat_model=name,
-        why_template=None if spoken else writer.objection or "you stopped it",
+    told = replace(
+        plain,
         draft=writer.draft,
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
         counted=turn.counted and answer.counted,
     )
+    if writer.shown and writer.objection is None:
+        return replace(told, reply=writer.shown, reply_source="model")
+    return replace(told, why_template=writer.objection or "you stopped it")
 
 
 class _GuardedWriter:
@@ -179,9 +187,9 @@ class _GuardedWriter:
         stop: threading.Event | None,
     ):
         self.turn, self.guard, self.previous = turn, guard, previous
-        self.stream, self.stop = stream, stop
-        told = prompt(turn, noun)[:-1]
-        self.fixed_words = " ".join(message["content"] for message in told)
+        self.stream = stream or (lambda text: None)
+        self.stopped = stop or threading.Event()
+        self.fixed_words = " ".join(message["content"] for message in prompt(turn, noun)[:-1])
         self.enough = threading.Event()
         self.draft = self.shown = ""
         self.objection: str | None = None
@@ -193,19 +201,18 @@ class _GuardedWriter:
         self.draft += text
         # The last sentence may still grow ("Dr." or "..."), so it waits for what follows it.
         self._advance(sentences(tidy_reply(self.draft + "\n"))[:-1])
-        if self.stop is not None and self.stop.is_set():
+        if self.stopped.is_set():
             self.enough.set()
 
     def finish(self, text: str) -> None:
         """Take the whole text, for a chat model that does not stream and for the last sentence."""
-        if self.stop is not None and self.stop.is_set():
+        if self.stopped.is_set() or self.enough.is_set():
             return
-        if not self.enough.is_set():
-            self.draft = text
-            complete = sentences(tidy_reply(text))
-            self._advance(complete)
-            if not complete:
-                self.objection = "it was empty" if not text.strip() else "it broke off"
+        self.draft = text
+        complete = sentences(tidy_reply(text))
+        self._advance(complete)
+        if not complete:
+            self.objection = "it was empty" if not text.strip() else "it broke off"
 
     def _advance(self, complete: Sequence[str]) -> None:
         candidate = " ".join(complete[:_N_SENTENCES])
@@ -219,8 +226,7 @@ class _GuardedWriter:
             previous=self.previous,
         )
         if self.objection is None:
-            if self.stream is not None:
-                self.stream(candidate[len(self.shown) :])
+            self.stream(candidate[len(self.shown) :])
             self.shown = candidate
         if self.objection or len(complete) >= _N_SENTENCES:
             self.enough.set()

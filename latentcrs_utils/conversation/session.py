@@ -1,4 +1,4 @@
-"""The state of one conversation, and what a message does to it (variants B, F, V of the paper)."""
+"""A conversation, and what a message does to it: say -> belief -> policy.select -> reply."""
 
 import threading
 import time
@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, Any, Literal
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Constraint, Requirements
 from latentcrs_utils.constraints.extraction import Extractor, How
-from latentcrs_utils.conversation import transcript
-from latentcrs_utils.conversation.belief import Encoder
+from latentcrs_utils.conversation import explanation, transcript
+from latentcrs_utils.conversation.belief import Belief, Beliefs, read_text
 from latentcrs_utils.conversation.guards import ReplyGuard, clean_message
-from latentcrs_utils.conversation.offering import offer
-from latentcrs_utils.conversation.policies import Basic, describe, known_item, make_variant
-from latentcrs_utils.conversation.reply import thing, word_reply
-from latentcrs_utils.conversation.turn import Event, Feedback, State, Turn, VariantName, Withdrawal
+from latentcrs_utils.conversation.policies import Parsed, Policy, Request, Slate, make_policy
+from latentcrs_utils.conversation.reply import notes_on, word_reply
+from latentcrs_utils.conversation.turn import (
+    Event,
+    Feedback,
+    Kind,
+    PolicyName,
+    State,
+    Turn,
+    Withdrawal,
+    describe,
+    known_item,
+)
 from latentcrs_utils.errors import ConfigError, DataError, LatentCRSError, MessageError
 
 if TYPE_CHECKING:
@@ -34,11 +43,10 @@ class StoppedError(LatentCRSError):
 class Conversation:
     """A conversation between one user and a fitted model.
 
-    Every message is joined to those before it, embedded, and turned into an intent posterior; the
-    best items that were neither seen nor offered are chosen by the recommender, and the reply
-    around them is worded by a language model, under guards. Variants F and V also let it say what
-    the user requires, or re-order the recommender's best (`variants`). A refused or stopped message
-    leaves the conversation as it was.
+    Every message is joined to those before it, embedded, and turned into a belief; a policy chooses
+    items that were neither seen nor offered by the scores of that belief, and the reply around them
+    is worded by a language model, under guards. A refused or stopped message leaves the
+    conversation as it was.
 
     Args:
         model: what `fit_em` returned.
@@ -49,14 +57,14 @@ class Conversation:
         chat_model: the language model that words the replies, and serves F and V; "local" is the
             one that embeds the messages; None for plain templates only.
         n_items: how many items a turn offers.
-        variant: "B", "F" or "V"; `use` changes it.
-        extractor: who reads the requirements of F: "lexicon", "model", "both", or an extractor of
-            your own; without a chat model the lexicon alone.
+        policy: "B", "F" or "V"; `use` changes it.
+        extractor: who reads the requirements of F: "lexicon" (the default takes no time), "model",
+            "both", or an extractor of your own; without a chat model the lexicon alone.
         rerank: how V re-orders.
 
     Raises:
         DataError: an unknown user or item.
-        ConfigError: `n_items` below 1, both a user and a history, or no such variant or extractor.
+        ConfigError: `n_items` below 1, both a user and a history, or no such policy or extractor.
     """
 
     def __init__(
@@ -67,8 +75,8 @@ class Conversation:
         history: Iterable[int] | None = None,
         chat_model: "ChatModel | Literal['local'] | None" = "local",
         n_items: int = 5,
-        variant: VariantName = "B",
-        extractor: Extractor | How = "both",
+        policy: PolicyName = "B",
+        extractor: Extractor | How = "lexicon",
         rerank: RerankConfig | None = None,
     ):
         if n_items < 1:
@@ -77,76 +85,70 @@ class Conversation:
             raise ConfigError(
                 f"User {user} has a history: give the user, or a history of your own, not both."
             )
-        self.model = model
-        self.user = user
-        self.n_items = n_items
+        self.model, self.user, self.n_items = model, user, n_items
         start: Iterable[int] = history or ()
         if user is not None:
             start = model.data.histories("test")[model.data.user_index(user)]
-        self._state = State(tuple(known_item(model.data, item) for item in start))
-        self._chat_model = chat_model
+        self.state = State(tuple(known_item(model.data, item) for item in start))
+        self.beliefs = Beliefs(model)
+        self._chat_model, self._extractor, self._rerank = chat_model, extractor, rerank
         self._guard: ReplyGuard | None = None
-        self.encoder = Encoder(model)
-        self._extractor, self._rerank = extractor, rerank or RerankConfig()
-        self._variants: dict[VariantName, Basic] = {}
-        self.use(variant)
-
-    @property
-    def state(self) -> State:
-        """All that happened so far; `state.before(turn)` is what had happened at an earlier one."""
-        return self._state
+        self._policies: dict[PolicyName, Policy] = {}
+        self.use(policy)
 
     @property
     def turns(self) -> list[Turn]:
         """The turns so far."""
-        return self._state.turns
+        return self.state.turns
 
     @property
     def messages(self) -> list[str]:
         """The user's messages so far; joined by a space they are x^u."""
-        return self._state.messages
+        return self.state.messages
 
     @property
     def offered(self) -> list[int]:
         """Ids of all items offered so far."""
-        return self._state.offered
+        return self.state.offered
 
     @property
-    def feedback(self) -> dict[int, Literal["accept", "reject"]]:
+    def feedback(self) -> dict[int, Kind]:
         """The last word on every item that was accepted or rejected, by item id."""
-        return self._state.feedback
+        return self.state.feedback
 
     @property
     def history(self) -> list[int]:
         """Item ids that the behavior side sees: the known history, then the accepted items."""
-        return self._state.history
+        return self.state.history
 
     @property
     def requirements(self) -> Requirements:
-        """What variant F holds items to as things stand, each with the words that say so."""
-        return self._state.requirements
+        """What policy F holds items to as things stand, each with the words that say so."""
+        return self.state.requirements
 
     @property
-    def variant(self) -> VariantName:
-        """How the items of the next message are chosen."""
-        return self._variant.name
+    def belief(self) -> Belief:
+        """S, x and p(m | S, x) as things stand."""
+        return self.beliefs(self.history, self.messages)
 
-    def use(self, variant: VariantName) -> None:
-        """Choose items in another way from the next message on.
+    @property
+    def policy(self) -> PolicyName:
+        """How the items of the next message are chosen."""
+        return self._policy.name
+
+    def use(self, policy: PolicyName) -> None:
+        """Choose items by another policy from the next message on.
 
         What F required stays known while B or V choose, who do not ask for it.
 
-        Args:
-            variant: "B", "F" or "V".
-
         Raises:
-            ConfigError: there is no such variant or extractor; the old one stays.
+            ConfigError: there is no such policy or extractor; the old one stays.
         """
-        if variant not in self._variants:
-            self._variants[variant] = make_variant(
-                variant, self.model.data, lambda: self.chat_model, self._extractor, self._rerank
+        if policy not in self._policies:
+            self._policies[policy] = make_policy(
+                policy, self.model.data, lambda: self.chat_model, self._extractor, self._rerank
             )
-        self._variant = self._variants[variant]
+        self._policy = self._policies[policy]
 
     @property
     def chat_model(self) -> "ChatModel | None":
@@ -163,7 +165,7 @@ class Conversation:
         *,
         stream: Callable[[str], None] | None = None,
         stop: threading.Event | None = None,
-        watch: Watch | None = None,
+        watch: Watch = lambda stage, turn: None,
     ) -> Turn:
         """Answer a message.
 
@@ -180,45 +182,103 @@ class Conversation:
 
         Raises:
             MessageError: the message is empty or too long, or no item is left to offer.
-            ConfigError: the language model cannot do what the variant asks of it.
+            ConfigError: the language model cannot do what the policy asks of it.
             StoppedError: `stop` was set before items were chosen.
         """
-        message = clean_message(text)
-        watch = watch or (lambda stage, turn: None)
-        state, variant = self._state, self._variant
+        message, state, policy = clean_message(text), self.state, self._policy
+        said = [*state.messages, message]
         times = [time.perf_counter()]
         watch("reading", None)
-        for messages in (state.messages, [*state.messages, message]):
-            self.encoder.words(messages)
-        reading = variant.read(message, state.requirements, stop)
+        before = self.beliefs(state.history, state.messages)
+        belief = self.beliefs(state.history, said)
+        parsed = policy.parse(message, state.requirements, stop)
         times.append(time.perf_counter())
         _check_stop(stop)
         watch("choosing", None)
-        chosen = offer(self.encoder, state, message, variant, reading, self.n_items, stop)
+        slate = policy.select(
+            Request(
+                belief.scores[0],
+                state.barred,
+                self.n_items,
+                parsed.requirements,
+                state.history,
+                said,
+                stop,
+            )
+        )
+        chosen = self._turn(message, before, belief, policy, parsed, slate)
         times.append(time.perf_counter())
         _check_stop(stop)
         watch("writing", chosen)
-        turn = self._word(chosen, stream, stop)
+        self._guard = self._guard or ReplyGuard(self.model.data.titles)
+        turn = word_reply(
+            chosen,
+            self.chat_model,
+            self._guard,
+            noun=policy.noun,
+            has_history=bool(state.history),
+            previous=[turn.reply for turn in state.turns],
+            stream=stream,
+            stop=stop,
+        )
         times.append(time.perf_counter())
         spent = (round(end - start, 4) for start, end in pairwise(times))
         turn = replace(turn, seconds=dict(zip(STAGES, spent, strict=True)))
-        self._state = self._state.then(turn)
+        self.state = state.then(turn)
         return turn
 
-    def retry(
+    def _turn(
         self,
-        *,
-        stream: Callable[[str], None] | None = None,
-        stop: threading.Event | None = None,
-        watch: Watch | None = None,
+        message: str,
+        before: Belief,
+        belief: Belief,
+        policy: Policy,
+        parsed: Parsed,
+        slate: Slate,
     ) -> Turn:
-        """Answer the last message again: after a stop, or with another variant.
+        """The turn without its reply."""
+        state, data = self.state, self.model.data
+        if not slate.items:
+            raise MessageError(
+                f"Nothing is left to offer: every item of {data.name} is in the history or was "
+                "offered. Undo a turn or start a new conversation."
+            )
+        was, now = belief.shift_from(before)
+        notes = notes_on(
+            policy.noun,
+            cold=not state.history,
+            n_chosen=len(slate.items),
+            n_items=self.n_items,
+            refusals=bool(parsed.requirements.not_genres),
+            n_dropped=read_text([*state.messages, message])[1],
+        )
+        return Turn(
+            number=len(state.turns) + 1,
+            message=message,
+            items=slate.items,
+            intents_before=was,
+            intents_after=now,
+            note=" ".join(filter(None, [parsed.note, slate.note, *notes])),
+            policy=policy.name,
+            requirements=parsed.requirements.found,
+            relaxed=slate.relaxed,
+            candidates=slate.candidates,
+            reranked=slate.reranked,
+            choosing_tokens=(
+                parsed.tokens[0] + slate.tokens[0] + slate.prior_tokens,
+                parsed.tokens[1] + slate.tokens[1],
+            ),
+            counted=parsed.counted and slate.counted,
+        )
+
+    def retry(self, **how: Any) -> Turn:
+        """Answer the last message again: after a stop, or by another policy.
 
         Its turn, and the clicks and withdrawals after it, are taken back. Whatever goes wrong
         before there are items, all of it is there again.
 
         Args:
-            stream, stop, watch: as of `say`.
+            how: `stream`, `stop` and `watch` as of `say`.
 
         Returns:
             The new turn.
@@ -227,15 +287,15 @@ class Conversation:
             MessageError: nothing was said so far, or no item is left to offer.
             ConfigError, StoppedError: as of `say`.
         """
-        as_it_was = self._state
+        as_it_was = self.state
         if not self.turns:
             raise MessageError("There is no message to answer again: say something first.")
         last = self.turns[-1]
-        self._state = as_it_was.before(last)
+        self.state = as_it_was.before(last)
         try:
-            return self.say(last.message, stream=stream, stop=stop, watch=watch)
+            return self.say(last.message, **how)
         except BaseException:
-            self._state = as_it_was
+            self.state = as_it_was
             raise
 
     def accept(self, item: int) -> None:
@@ -254,6 +314,11 @@ class Conversation:
         """
         self._note_feedback("reject", item)
 
+    def _note_feedback(self, kind: Kind, item: int) -> None:
+        item = known_item(self.model.data, item)
+        if self.feedback.get(item) != kind:
+            self.state = self.state.then(Feedback(kind, item))
+
     def withdraw(self, constraint: Constraint | str) -> None:
         """Take back a requirement; the next message does without it.
 
@@ -266,12 +331,12 @@ class Conversation:
         known = {str(known): known for known in self.requirements.constraints}
         if str(constraint) not in known:
             raise DataError(f"{repr(str(constraint))[:60]} is not among the requirements.")
-        self._state = self._state.then(Withdrawal(known[str(constraint)]))
+        self.state = self.state.then(Withdrawal(known[str(constraint)]))
 
     def undo(self) -> Event | None:
         """Take back the last message, click or withdrawal; returns it, None if nothing is left."""
-        *kept, last = self._state.events or (None,)
-        self._state = State(self._state.start, tuple(kept))
+        *kept, last = self.state.events or (None,)
+        self.state = State(self.state.start, tuple(kept))
         return last
 
     def intents(self, top: int | None = None) -> dict[str, float]:
@@ -280,7 +345,7 @@ class Conversation:
         Args:
             top: how many; None for all.
         """
-        values = self.encoder.intents(self.history, self.messages)
+        values = self.belief.intents[0]
         order = values.argsort(descending=True, stable=True)[:top]
         return {self.model.anchors.names[j]: float(values[j]) for j in order.tolist()}
 
@@ -292,61 +357,62 @@ class Conversation:
         """
         return describe(self.model.data, known_item(self.model.data, item)).label
 
+    def why(self, turn: Turn) -> tuple[str, ...]:
+        """A sentence on why each item of a turn was offered, see `explanation.why`.
+
+        Raises:
+            DataError: the turn is none of this conversation.
+        """
+        state = self.state.before(turn)
+        belief = self.beliefs(state.history, [*state.messages, turn.message])
+        return explanation.why(turn, state, belief)
+
+    def explain(self, turn: Turn) -> explanation.Explanation:
+        """What happened in a turn, see `explanation.explain`.
+
+        Raises:
+            DataError: the turn is none of this conversation.
+        """
+        state = self.state.before(turn)
+        history, said = state.history, [*state.messages, turn.message]
+        return explanation.explain(
+            self.beliefs(history, said),
+            self.beliefs(history, state.messages),
+            history,
+            said,
+            [item.item for item in turn.items],
+            excluded=state.barred,
+        )
+
     def transcript(self) -> dict[str, Any]:
         """The whole conversation as JSON types; `from_transcript` reads it."""
-        return transcript.write(self)
+        setting = {"user": self.user, "n_items": self.n_items, "policy": self.policy}
+        return transcript.write(self.model.name, self.model.data, self.state, setting)
+
+    def markdown(self) -> str:
+        """The whole conversation as a page of Markdown, with a reason for every item."""
+        data, name = self.model.data, self.model.name
+        return transcript.markdown(name, data, self.user, self.state, self.why)
 
     @classmethod
     def from_transcript(
-        cls,
-        model: "LatentCRS",
-        values: Mapping[str, Any],
-        *,
-        chat_model: "ChatModel | Literal['local'] | None" = "local",
-        **options: Any,
+        cls, model: "LatentCRS", values: Mapping[str, Any], **options: Any
     ) -> "Conversation":
         """The conversation that `transcript` described, ready to go on; nothing is generated again.
 
         Args:
             model: the model to go on with; its catalogue must be that of the transcript.
             values: what `transcript` returned, perhaps after a journey through JSON.
-            chat_model: as for a new conversation.
-            options: other settings of a new conversation (`variant`, `extractor`, `rerank`); a
-                variant other than the transcript's holds from the next message on.
+            options: other settings of a new conversation (`chat_model`, `policy`, `extractor`,
+                `rerank`); a policy other than the transcript's holds from the next message on.
 
         Raises:
             DataError: the transcript is damaged or belongs to another catalogue.
         """
-        setting, events = transcript.read(model.data, values)
-        start = tuple(known_item(model.data, item) for item in setting.pop("history"))
-        conversation = cls(model, chat_model=chat_model, **{**setting, **options})
-        conversation._state = State(start, tuple(events))
+        setting, state = transcript.read(model.data, values)
+        conversation = cls(model, **{**setting, **options})
+        conversation.state = state
         return conversation
-
-    def _note_feedback(self, kind: Literal["accept", "reject"], item: int) -> None:
-        item = known_item(self.model.data, item)
-        if self.feedback.get(item) != kind:
-            self._state = self._state.then(Feedback(kind, item))
-
-    def _word(
-        self,
-        chosen: Turn,
-        stream: Callable[[str], None] | None,
-        stop: threading.Event | None,
-    ) -> Turn:
-        """The turn with its reply."""
-        if self._guard is None:
-            self._guard = ReplyGuard(self.model.data.titles)
-        return word_reply(
-            chosen,
-            self.chat_model,
-            self._guard,
-            noun=thing(self.model.data.name),
-            has_history=bool(self.history),
-            previous=[turn.reply for turn in self.turns],
-            stream=stream,
-            stop=stop,
-        )
 
 
 def _check_stop(stop: threading.Event | None) -> None:

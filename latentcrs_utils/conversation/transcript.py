@@ -4,51 +4,62 @@ import html
 import operator
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from latentcrs_utils.constraints.constraint import Constraint, Requirements
-from latentcrs_utils.conversation.explanation import why
+from latentcrs_utils.constraints.constraint import Constraint, Requirement
 from latentcrs_utils.conversation.reply import thing
-from latentcrs_utils.conversation.turn import Event, Feedback, Turn, Withdrawal
+from latentcrs_utils.conversation.turn import (
+    Event,
+    Feedback,
+    Kind,
+    State,
+    Turn,
+    Withdrawal,
+    describe,
+    known_item,
+)
 from latentcrs_utils.errors import DataError
 
 if TYPE_CHECKING:
-    from latentcrs_utils.conversation.session import Conversation
     from latentcrs_utils.data.sequences import Dataset
 
 
-FORMAT = 2
-# format 1 knew neither variants nor requirements
-_READABLE = (1, FORMAT)
+FORMAT = 3
+# format 1 knew neither policies nor requirements, format 2 called the policy "variant"
+_READABLE = (1, 2, FORMAT)
 
 
-def write(conversation: "Conversation") -> dict[str, Any]:
-    """Everything that happened in a conversation, as dicts, lists, strings and numbers."""
-    data = conversation.model.data
+def write(model: str, data: "Dataset", state: State, setting: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that happened in a conversation, as dicts, lists, strings and numbers.
+
+    Args:
+        model: its name.
+        data: the catalogue.
+        state: all that happened.
+        setting: user, n_items and policy.
+    """
+
+    def noted(event: Event) -> dict[str, Any]:
+        if isinstance(event, Turn):
+            return {"say": event.to_dict()}
+        if isinstance(event, Withdrawal):
+            return {"withdraw": str(event.constraint)}
+        return {event.kind: event.item, "title": data.title(event.item)}
+
     return {
         "format": FORMAT,
-        "model": conversation.model.name,
+        "model": model,
         "data": data.name,
         "catalogue": data.fingerprint,
-        "user": conversation.user,
-        "history": list(conversation.state.start),
-        "n_items": conversation.n_items,
-        "variant": conversation.variant,
-        "events": [_noted(data, event) for event in conversation.state.events],
+        **setting,
+        "history": list(state.start),
+        "events": [noted(event) for event in state.events],
     }
 
 
-def _noted(data: "Dataset", event: Event) -> dict[str, Any]:
-    if isinstance(event, Turn):
-        return {"say": event.to_dict()}
-    if isinstance(event, Withdrawal):
-        return {"withdraw": str(event.constraint)}
-    return {event.kind: event.item, "title": data.title(event.item)}
-
-
-def read(data: "Dataset", values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Event]]:
-    """The setting (user, history, n_items, variant) and the events that `write` noted.
+def read(data: "Dataset", values: Mapping[str, Any]) -> tuple[dict[str, Any], State]:
+    """The setting (user, n_items, policy) and the state that `write` noted.
 
     Args:
         data: the catalogue to go on with.
@@ -59,7 +70,7 @@ def read(data: "Dataset", values: Mapping[str, Any]) -> tuple[dict[str, Any], li
     """
     if not isinstance(values, Mapping) or values.get("format") not in _READABLE:
         raise DataError(
-            f"This is not a transcript of format {_READABLE[0]} or {FORMAT}: give what "
+            f"This is not a transcript of format {_READABLE[0]} to {FORMAT}: give what "
             "`transcript()` returned."
         )
     if values.get("catalogue") != data.fingerprint:
@@ -68,26 +79,31 @@ def read(data: "Dataset", values: Mapping[str, Any]) -> tuple[dict[str, Any], li
             f"the items of {data.name} have other numbers. Load the data set that it was made with."
         )
     try:
-        setting = {name: values[name] for name in ("user", "history", "n_items")}
-        setting["variant"] = values["variant"] if values["format"] == FORMAT else "B"
-        setting["history"] = [operator.index(item) for item in setting["history"]]
-        events = [_event(data, event) for event in values["events"]]
+        setting = {name: values[name] for name in ("user", "n_items")}
+        setting["policy"] = _policy(values)
+        start = [operator.index(item) for item in values["history"]]
+        events = tuple(_event(data, event) for event in values["events"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"The transcript is damaged ({type(error).__name__}: {error}); export it again."
         ) from error
-    return setting, events
+    return setting, State(tuple(known_item(data, item) for item in start), events)
+
+
+def _policy(values: Mapping[str, Any]) -> Any:
+    return values.get("policy", values.get("variant", "B"))
 
 
 def _event(data: "Dataset", event: Mapping[str, Any]) -> Event:
     if "say" in event:
-        turn = Turn.from_dict(event["say"])
+        said = {name: value for name, value in event["say"].items() if name != "variant"}
+        turn = Turn.from_dict({**said, "policy": _policy(event["say"])})
         for item in (*(offered.item for offered in turn.items), *turn.candidates, *turn.reranked):
             data.title(item)
         return turn
     if "withdraw" in event:
         return Withdrawal(Constraint.parse(str(event["withdraw"])))
-    kind: Literal["accept", "reject"] = "accept" if "accept" in event else "reject"
+    kind: Kind = "accept" if "accept" in event else "reject"
     data.title(event[kind])
     return Feedback(kind, event[kind])
 
@@ -95,42 +111,62 @@ def _event(data: "Dataset", event: Mapping[str, Any]) -> Event:
 _MARKS = {"accept": "liked", "reject": "refused"}
 
 
-def transcript_markdown(conversation: "Conversation") -> str:
-    """The conversation as a page of Markdown: who, what was said, what was offered and why.
+def markdown(
+    model: str,
+    data: "Dataset",
+    user: int | str | None,
+    state: State,
+    why: Callable[[Turn], Sequence[str]],
+) -> str:
+    """A conversation as a page of Markdown: who, what was said, what was offered and why.
 
-    Foreign text is escaped (:mod:`.markdown`), so that it is shown and does nothing.
+    Foreign text is escaped, so that it is shown and does nothing.
+
+    Args:
+        model: its name.
+        data: the catalogue.
+        user: who talked; None for a stranger.
+        state: all that happened.
+        why: a sentence for each item of a turn.
     """
-    model, noun = conversation.model, thing(conversation.model.data.name)
-    start = len(conversation.state.start)
-    who = "A stranger" if conversation.user is None else f"User {conversation.user}"
+    noun, start = thing(data.name), len(state.start)
+    who = "A stranger" if user is None else f"User {user}"
     lines = [
-        f"# A conversation with {in_markdown(model.name)}",
-        f"{in_markdown(who)} of {in_markdown(model.data.name)}, of whom "
+        f"# A conversation with {in_markdown(model)}",
+        f"{in_markdown(who)} of {in_markdown(data.name)}, of whom "
         f"{start} liked {noun}{'s' * (start != 1)} were known at the start.",
     ]
-    for event in conversation.state.events:
+    for event in state.events:
         if isinstance(event, Turn):
-            lines += _turn(conversation, event)
+            lines += _turn(event, why(event))
         elif isinstance(event, Withdrawal):
             lines.append(f"*Taken back: {in_markdown(event.constraint.label)}*")
         else:
-            label = in_markdown(conversation.label(event.item))
+            label = in_markdown(describe(data, event.item).label)
             lines.append(f"*{_MARKS[event.kind].capitalize()}: {label}*")
-    return "\n\n".join([*lines, *_at_the_end(conversation)]) + "\n"
+    at_the_end = []
+    for kind, mark in _MARKS.items():
+        items = [item for item, found in state.feedback.items() if found == kind]
+        labels = [in_markdown(describe(data, item).label) for item in items]
+        at_the_end += [f"- {mark}: {'; '.join(labels)}"] if labels else []
+    if state.requirements:
+        at_the_end.append(f"- required: {_required(state.requirements)}")
+    if at_the_end:
+        lines += ["## At the end", "\n".join(at_the_end)]
+    return "\n\n".join(lines) + "\n"
 
 
-def _turn(conversation: "Conversation", turn: Turn) -> Iterator[str]:
+def _turn(turn: Turn, reasons: Sequence[str]) -> Iterator[str]:
     """Yield the paragraphs of one turn."""
-    yield f"## {turn.number}. Variant {turn.variant}"
+    yield f"## {turn.number}. Policy {turn.policy}"
     yield quoted(turn.message)
     yield in_markdown(turn.reply)
     if turn.requirements:
-        yield f"Required: {_required(Requirements(turn.requirements))}."
+        yield f"Required: {_required(turn.requirements)}."
     cards = []
-    for place, (item, reason) in enumerate(zip(turn.items, why(conversation, turn), strict=True)):
+    for place, (item, reason) in enumerate(zip(turn.items, reasons, strict=True), start=1):
         genres = f", {in_markdown(', '.join(item.genres))}" if item.genres else ""
-        label = f"**{in_markdown(item.label)}**{genres}"
-        cards.append(f"{place + 1}. {label}: {in_markdown(reason)}")
+        cards.append(f"{place}. **{in_markdown(item.label)}**{genres}: {in_markdown(reason)}")
     yield "\n".join(cards)
     if turn.note:
         yield f"Note: {in_markdown(turn.note)}"
@@ -139,22 +175,8 @@ def _turn(conversation: "Conversation", turn: Turn) -> Iterator[str]:
     yield f"*{in_markdown(f'{by}{because}; {turn.usage}')}*"
 
 
-def _required(requirements: Requirements) -> str:
+def _required(requirements: Iterable[Requirement]) -> str:
     return "; ".join(in_markdown(f"{r.constraint.label} (“{r.evidence}”)") for r in requirements)
-
-
-def _at_the_end(conversation: "Conversation") -> Iterator[str]:
-    """Yield what holds at the end: likes, refusals, requirements."""
-    said = []
-    for kind, mark in _MARKS.items():
-        items = [item for item, found in conversation.feedback.items() if found == kind]
-        if items:
-            said.append(f"- {mark}: {'; '.join(in_markdown(conversation.label(i)) for i in items)}")
-    if conversation.requirements:
-        said.append(f"- required: {_required(conversation.requirements)}")
-    if said:
-        yield "## At the end"
-        yield "\n".join(said)
 
 
 # What Markdown, GitHub's and Jupyter's dialects included, reads as more than a character.

@@ -1,14 +1,18 @@
 """What one exchange of a conversation consists of, as plain values that serialise to JSON."""
 
+import operator
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements, Source
+from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
+from latentcrs_utils.simulation.titles import spoken_title
 
-VariantName = Literal["B", "F", "V"]
+PolicyName = Literal["B", "F", "V"]
+Kind = Literal["accept", "reject"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Recommendation:
         item: item id, 1..V.
         title, year, genres: what the catalogue says of it; the year may be unknown (None).
         score: log p(v | S, x) when it was offered.
-        misses: constraints that the user requires and the item does not satisfy (variant F).
+        misses: constraints that the user requires and the item does not satisfy (policy F).
     """
 
     item: int
@@ -33,6 +37,41 @@ class Recommendation:
     def label(self) -> str:
         """Title and year, ``Fargo (1996)``."""
         return f"{self.title} ({self.year})" if self.year else self.title
+
+
+def describe(data: Dataset, item: int, score: float = 0.0) -> Recommendation:
+    """What the catalogue says of an item, with its log p(v | S, x)."""
+    row = data.item(item)
+    return Recommendation(item, row["title"], row["year"], tuple(row["genres"] or ()), score)
+
+
+def known_item(data: Dataset, item: int) -> int:
+    """The item id as an int, if the catalogue has it.
+
+    Raises:
+        DataError: it has not.
+    """
+    try:
+        number = operator.index(item)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= data.n_items:
+        raise DataError(
+            f"There is no item {repr(item)[:40]} in {data.name}: "
+            f"item ids go from 1 to {data.n_items:,}."
+        )
+    return number
+
+
+def more_like(item: Recommendation | str) -> str:
+    """The message that asks for more of a kind, as the simulated users of `by example` would.
+
+    The year stays out: policy F would hold the next items to it.
+
+    Args:
+        item: an offered item, or its title, with or without the year in brackets.
+    """
+    return f"Something like {spoken_title(item if isinstance(item, str) else item.title)}."
 
 
 @dataclass(frozen=True)
@@ -52,11 +91,11 @@ class Turn:
         draft: what the language model wrote, shown or not.
         note: something that the user should know about this turn, such as a cold start.
         seconds: time spent "reading" the message, "choosing" the items, "writing" the reply.
-        prompt_tokens, completion_tokens: the language model's bill for the reply.
-        variant: who chose the items: "B", the recommender alone; "F", held to requirements; "V",
+        prompt_tokens, completion_tokens: read and written by the language model for the reply.
+        policy: who chose the items: "B", the recommender alone; "F", held to requirements; "V",
             re-ordered by a language model.
         requirements: all that hold after the message, each with the words that say so (F).
-        relaxed: what gave way to fill the list (F), as in `filtering.STEPS`.
+        relaxed: what was relaxed to fill the list (F), as in `policies.RELAXATIONS`.
         candidates, reranked: item ids as the recommender ranked them, and as the language model did
             (V); empty if it was not asked or failed.
         choosing_tokens: read and written by a language model to find requirements or an order.
@@ -78,7 +117,7 @@ class Turn:
     seconds: Mapping[str, float] = field(default_factory=dict)
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    variant: VariantName = "B"
+    policy: PolicyName = "B"
     requirements: tuple[Requirement, ...] = ()
     relaxed: tuple[str, ...] = ()
     candidates: tuple[int, ...] = ()
@@ -88,7 +127,7 @@ class Turn:
 
     @property
     def usage(self) -> str:
-        """What the turn cost a language model, in words: "370 tokens read, 24 written"."""
+        """The language model's tokens in words: "370 tokens read, 24 written"."""
         read = self.prompt_tokens + self.choosing_tokens[0]
         written = self.completion_tokens + self.choosing_tokens[1]
         if self.counted:
@@ -99,28 +138,21 @@ class Turn:
 
     def __str__(self) -> str:
         """The exchange as a reader of a transcript wants it."""
-        said = (("You:    ", self.message), ("System: ", self.reply))
-        lines = [
-            textwrap.fill(text, 96, initial_indent=who, subsequent_indent=" " * 8)
-            for who, text in said
-        ]
+
+        def wrapped(lead: str, text: str) -> str:
+            return textwrap.fill(text, 96, initial_indent=lead, subsequent_indent=" " * 8)
+
+        lines = [wrapped("You:    ", self.message), wrapped("System: ", self.reply)]
         if self.requirements:
             asked = "; ".join(f"{r.constraint.label} (“{r.evidence}”)" for r in self.requirements)
-            indent = " " * 8
-            lines.append(
-                textwrap.fill(
-                    f"Required: {asked}", 96, initial_indent=indent, subsequent_indent=indent
-                )
-            )
-        lines += [
-            f"        {rank}. {item.label}"
-            + (f"  [{', '.join(item.genres)}]" if item.genres else "")
-            for rank, item in enumerate(self.items, start=1)
-        ]
+            lines.append(wrapped(" " * 8, f"Required: {asked}"))
+        for rank, item in enumerate(self.items, start=1):
+            genres = f"  [{', '.join(item.genres)}]" if item.genres else ""
+            lines.append(f"        {rank}. {item.label}{genres}")
         if self.note:
             lines.append(f"        Note: {self.note}")
         if not self.counted:
-            lines.append(f"        Bill: {self.usage}.")
+            lines.append(f"        Usage: {self.usage}.")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -146,26 +178,24 @@ class Turn:
             for name in ("relaxed", "candidates", "reranked", "choosing_tokens")
             if name in values
         }
-        items = tuple(_recommendation(item) for item in values["items"])
-        requirements = tuple(_requirement(**r) for r in values.get("requirements", ()))
-        return cls(**{**values, **plain, "items": items, "requirements": requirements})
-
-
-def _recommendation(values: Mapping[str, Any]) -> Recommendation:
-    misses = tuple(map(Constraint.parse, values.get("misses", ())))
-    genres = tuple(values.get("genres", ()))
-    return Recommendation(**{**values, "genres": genres, "misses": misses})
-
-
-def _requirement(condition: str, evidence: str = "", source: Source = "lexicon") -> Requirement:
-    return Requirement(Constraint.parse(condition), evidence, source)
+        items = []
+        for item in values["items"]:
+            misses = tuple(map(Constraint.parse, item.get("misses", ())))
+            genres = tuple(item.get("genres", ()))
+            items.append(Recommendation(**{**item, "genres": genres, "misses": misses}))
+        requirements = []
+        for said in values.get("requirements", ()):
+            found = {name: value for name, value in said.items() if name != "condition"}
+            requirements.append(Requirement(Constraint.parse(said["condition"]), **found))
+        parts = {"items": tuple(items), "requirements": tuple(requirements)}
+        return cls(**{**values, **plain, **parts})
 
 
 @dataclass(frozen=True)
 class Feedback:
     """A click on an offered item: "accept" (like this) or "reject" (not this)."""
 
-    kind: Literal["accept", "reject"]
+    kind: Kind
     item: int
 
 
@@ -231,7 +261,7 @@ class State:
         return [item.item for turn in self.turns for item in turn.items]
 
     @property
-    def feedback(self) -> dict[int, Literal["accept", "reject"]]:
+    def feedback(self) -> dict[int, Kind]:
         """The last word on every item that was accepted or rejected, by item id."""
         return {event.item: event.kind for event in self.events if isinstance(event, Feedback)}
 
@@ -242,11 +272,16 @@ class State:
         return [*self.start, *(item for item in accepted if item not in self.start)]
 
     @property
+    def barred(self) -> set[int]:
+        """Ids of what is not offered (again): the history, what was offered, what was clicked."""
+        return {*self.history, *self.offered, *self.feedback}
+
+    @property
     def requirements(self) -> Requirements:
-        """What variant F holds items to, each with the words that say so; B and V add nothing."""
+        """What policy F holds items to, each with the words that say so; B and V add nothing."""
         known = Requirements()
         for event in self.events:
-            if isinstance(event, Turn) and event.variant == "F":
+            if isinstance(event, Turn) and event.policy == "F":
                 known = Requirements(event.requirements)
             elif isinstance(event, Withdrawal):
                 known = known.without(event.constraint)

@@ -1,15 +1,13 @@
-"""Whole dialogues and their log: JSON lines, one dialogue a line, whole or not there.
-
-A killed run leaves whole lines and at most one damaged last line, which is cut off when the log is
-opened again.
-"""
+"""Whole dialogues: what was said, offered and spent, and the log that a killed run goes on with."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,8 +15,47 @@ import numpy as np
 import polars as pl
 
 from latentcrs_utils.constraints.constraint import Constraint
-from latentcrs_utils.errors import DataError
+from latentcrs_utils.errors import DataError, MessageError
+from latentcrs_utils.language.chat_model import Message, Reply, Usage
 from latentcrs_utils.support.progress import note
+
+Purpose = Literal["embedding", "extraction", "re-ranking", "scoring", "wording", "user"]
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+RECOMMENDING: tuple[Purpose, ...] = ("embedding", "extraction", "re-ranking", "scoring")
+"""What choosing the items takes; wording the reply and playing the user are no part of it."""
+
+
+@dataclass(frozen=True)
+class TokenUsage:
+    """What one purpose has cost.
+
+    Attributes:
+        purpose: embedding (variant B), extraction (F), re-ranking (V), scoring (no language
+            model), wording of the reply, playing the user.
+        prompt_tokens: read by the language model.
+        completion_tokens: written by it; 1 for an embedding pass.
+        seconds: wall-clock time.
+    """
+
+    purpose: Purpose
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        """Add what was spent for the same purpose.
+
+        Raises:
+            ValueError: the purposes differ.
+        """
+        if self.purpose != other.purpose:
+            raise ValueError(f"What {self.purpose} and {other.purpose} cost is kept apart.")
+        return TokenUsage(
+            self.purpose,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.seconds + other.seconds,
+        )
 
 
 @dataclass(frozen=True)
@@ -100,7 +137,8 @@ class Dialogue:
             )
             for exchange in values["exchanges"]
         )
-        return cls(**{**values, "exchanges": exchanges})
+        fields = {name: value for name, value in values.items() if name != "run"}
+        return cls(**{**fields, "exchanges": exchanges})
 
 
 def success_by(dialogues: Sequence[Dialogue], k: int) -> np.ndarray:
@@ -113,111 +151,178 @@ def turns_taken(dialogues: Sequence[Dialogue], n_turns: int = 5) -> np.ndarray:
     return np.array([float(d.success or n_turns) for d in dialogues])
 
 
-def read_dialogues(path: Path) -> list[Dialogue]:
-    """Read a log, without its last line if that is damaged.
+class JsonLog:
+    """Entries in a file of JSON lines, one a line, whole or not there; a killed run goes on.
 
-    Raises:
-        DataError: another line is damaged.
-    """
-    return [dialogue for _, dialogue in _read(path)[0]]
-
-
-class DialogueLog:
-    """The log of one run, opened to be gone on with; the folder is made if absent.
+    At most the last line is damaged then; it is cut off when the log is opened again.
 
     Args:
-        path: the file; what is there is read, and a damaged last line is cut off.
-        run: names everything that the dialogues depend on; each line holds it.
+        path: the file, its folder is made if absent; None: in memory alone.
+        run: names everything that the entries depend on; each line holds it.
+        by: the field that tells entries apart.
 
     Attributes:
-        path: the file.
-        by_user: the dialogues that are whole, by user index.
+        entries: those that are whole, by that field.
 
     Raises:
         DataError: a line before the last is damaged, or the file belongs to another run.
     """
 
-    def __init__(self, path: Path, run: str):
-        self.path, self.run = path, run
+    def __init__(self, path: Path | None, run: str, by: str):
+        self.path, self.run, self.by = path, run, by
+        self.entries: dict[Any, dict[str, Any]] = {}
+        if path is None:
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines, n_good = _read(path) if path.exists() else ([], 0)
-        if any(name != run for name, _ in lines):
+        needed = itemgetter("run", by)
+        lines, n_good = read_log(path, needed) if path.exists() else ([], 0)
+        if any(entry["run"] != run for entry in lines):
             raise DataError(
-                f"{path} holds dialogues of another run (other model, users or setting): "
-                "choose another folder, or remove the file to begin anew."
+                f"{path} is of another run (other model, users or setting, not {run[:40]}): "
+                "choose another file, or remove it to begin anew."
             )
         if path.exists() and path.stat().st_size > n_good:
             note(f"{path.name}: its last line is damaged and is done again.")
             os.truncate(path, n_good)
-        self.by_user = {dialogue.user: dialogue for _, dialogue in lines}
+        self.entries = {entry[by]: entry for entry in lines}
 
-    def append(self, dialogues: Iterable[Dialogue]) -> None:
-        """Add the dialogues that are not there yet, all in one piece, and wait for the disk."""
-        new = [dialogue for dialogue in dialogues if dialogue.user not in self.by_user]
-        lines = (json.dumps({"run": self.run, **dialogue.to_dict()}) + "\n" for dialogue in new)
-        with self.path.open("ab", buffering=0) as stream:
-            stream.write("".join(lines).encode())
-            os.fsync(stream.fileno())
-        self.by_user |= {dialogue.user: dialogue for dialogue in new}
+    def append(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Add the entries that are not there yet, all in one piece, and wait for the disk."""
+        new = [
+            {"run": self.run, **entry} for entry in entries if entry[self.by] not in self.entries
+        ]
+        self.entries |= {entry[self.by]: entry for entry in new}
+        if self.path is not None:
+            with self.path.open("ab", buffering=0) as stream:
+                lines = (json.dumps(entry, ensure_ascii=False) + "\n" for entry in new)
+                stream.write("".join(lines).encode())
+                os.fsync(stream.fileno())
 
 
-def _read(path: Path) -> tuple[list[tuple[str, Dialogue]], int]:
-    """Return the whole lines of a log as (run, dialogue), and how many bytes they take."""
-    lines, n_good = [], 0
-    raw = path.read_bytes().splitlines(keepends=True)
+def read_log(
+    path: Path, check: Callable[[dict[str, Any]], Any]
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the whole lines of a log, and how many bytes they take.
+
+    Args:
+        path: of a `JsonLog`.
+        check: what fails on an entry that is not whole.
+
+    Raises:
+        DataError: a line before the last is damaged.
+    """
+    entries: list[dict[str, Any]] = []
+    n_good, raw = 0, path.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(raw, start=1):
         try:
             if not line.endswith(b"\n"):
                 raise ValueError("cut short")
-            values = json.loads(line)
-            lines.append((values.pop("run"), Dialogue.from_dict(values)))
+            entry = json.loads(line)
+            check(entry)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if number == len(raw):
                 break
             raise DataError(
                 f"Line {number} of {path} is damaged ({error}): remove it, or the file."
             ) from error
+        entries.append(entry)
         n_good += len(line)
-    return lines, n_good
+    return entries, n_good
 
 
-Purpose = Literal["embedding", "extraction", "re-ranking", "scoring", "wording", "user"]
-PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
-RECOMMENDING: tuple[Purpose, ...] = ("embedding", "extraction", "re-ranking", "scoring")
-"""What choosing the items takes; wording the reply and playing the user are no part of it."""
+def read_dialogues(path: Path) -> list[Dialogue]:
+    """Read the dialogues of a log, without its last line if that is damaged.
+
+    Raises:
+        DataError: another line is damaged.
+    """
+    return [Dialogue.from_dict(entry) for entry in read_log(path, Dialogue.from_dict)[0]]
 
 
-@dataclass(frozen=True)
-class TokenUsage:
-    """What one purpose has cost.
+class Answers:
+    """A chat model that is asked every question once; its answers, and its failures, are kept.
+
+    So all ways to use an answer are measured on the same answer, and a measurement that was killed
+    goes on where it was.
+
+    Args:
+        chat_model: answers; `score` is asked only of one that can.
+        file: where answers are kept, see `JsonLog`; None: in memory alone.
 
     Attributes:
-        purpose: embedding (variant B), extraction (F), re-ranking (V), scoring (no language
-            model), wording of the reply, playing the user.
-        prompt_tokens: read by the language model.
-        completion_tokens: written by it; 1 for an embedding pass.
-        seconds: wall-clock time.
+        name: of the chat model.
+        usage: of all answers that were used here, those from the file included.
+
+    Raises:
+        DataError: the file holds answers of another model, or a line before its last is damaged.
     """
 
-    purpose: Purpose
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
+    def __init__(self, chat_model: Any, file: Path | None = None):
+        self._chat_model, self.usage = chat_model, Usage()
+        self.name: str = chat_model.name
+        self._log = JsonLog(file, self.name, by="question")
 
-    def __add__(self, other: TokenUsage) -> TokenUsage:
-        """Add what was spent for the same purpose.
+    @property
+    def seconds(self) -> float:
+        """Time that all answers took that are kept."""
+        return sum(entry["seconds"] for entry in self._log.entries.values())
+
+    @property
+    def n_asked(self) -> int:
+        """Distinct questions so far."""
+        return len(self._log.entries)
+
+    @property
+    def n_failed(self) -> int:
+        """Questions without an answer."""
+        return sum("error" in entry for entry in self._log.entries.values())
+
+    def generate(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
+        """Answer as before, or ask the chat model.
 
         Raises:
-            ValueError: the purposes differ.
+            MessageError: the chat model fails, or failed, on this question.
         """
-        if self.purpose != other.purpose:
-            raise ValueError(f"What {self.purpose} and {other.purpose} cost is kept apart.")
-        return TokenUsage(
-            self.purpose,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.seconds + other.seconds,
-        )
+
+        def ask() -> dict[str, Any]:
+            reply = self._chat_model.generate(messages, **options)
+            tokens = {n: getattr(reply, n) for n in ("prompt_tokens", "completion_tokens")}
+            return {"text": reply.text, **tokens}
+
+        entry = self._entry([list(messages), options.get("schema")], ask)
+        tokens = entry["prompt_tokens"], entry["completion_tokens"]
+        return Reply(entry["text"], *tokens, entry["seconds"], self.name)
+
+    def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> list[float]:
+        """Log-likelihoods as before, or ask the chat model.
+
+        Raises:
+            MessageError: the chat model fails, or failed, on this question.
+        """
+
+        def ask() -> dict[str, Any]:
+            before = self._chat_model.usage.prompt_tokens
+            scores = [float(score) for score in self._chat_model.score(prompt, continuations)]
+            n_read = self._chat_model.usage.prompt_tokens - before
+            return {"scores": scores, "prompt_tokens": n_read, "completion_tokens": 0}
+
+        return list(self._entry([prompt, list(continuations)], ask)["scores"])
+
+    def _entry(self, question: list[Any], ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The kept answer to a question, after asking it if it is new."""
+        asked, begun = json.dumps(question, ensure_ascii=False), time.perf_counter()
+        if asked not in self._log.entries:
+            try:
+                answer = ask()
+            except Exception as error:  # a failure is a result, too
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            seconds = round(time.perf_counter() - begun, 3)
+            self._log.append([{"question": asked, **answer, "seconds": seconds}])
+        entry = self._log.entries[asked]
+        if "error" in entry:
+            raise MessageError(entry["error"])
+        self.usage.add(entry["prompt_tokens"], entry["completion_tokens"], entry["seconds"])
+        return entry
 
 
 def total(usage: Iterable[TokenUsage]) -> dict[Purpose, TokenUsage]:
@@ -229,7 +334,7 @@ def total(usage: Iterable[TokenUsage]) -> dict[Purpose, TokenUsage]:
 
 
 def usage_table(dialogues: Sequence[Dialogue]) -> pl.DataFrame:
-    """Return the bill of some dialogues, system by system.
+    """Return what some dialogues cost, system by system.
 
     Returns:
         One row a system and purpose, and one row "recommending" that adds up `RECOMMENDING`:

@@ -1,15 +1,16 @@
-"""The systems of the tables as partners in a dialogue: what is known so far -> scores of all items.
+"""Whole dialogues between simulated users and a system, many at a time (Tables 4 and 6).
 
-A system is any function from `States` to scores; variants that ask a language model return an
-`Answer` with what that cost.
+In every turn all users of a batch speak, their messages are embedded and scored in one go, and for
+each the system's policy chooses items: the very policies of the chat (`conversation.policies`). A
+batch is logged when all its dialogues are over; a run that is killed goes on with the first batch
+that is not whole, in the same company, so its result is that of an undisturbed run.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,171 +19,162 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from experiments.extraction import Answers
 from latentcrs_utils.behavior.pretraining import Backbone
-from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.constraints.constraint import Requirements, matcher_for
-from latentcrs_utils.constraints.extraction import Extraction, Extractor, make_extractor
-from latentcrs_utils.conversation.policies import Question, Reranking, best_items, levels, tiered
-from latentcrs_utils.conversation.reply import thing
-from latentcrs_utils.conversation.reranking import RerankContext
+from latentcrs_utils.config import RerankConfig, preset
+from latentcrs_utils.constraints.constraint import Requirements
+from latentcrs_utils.constraints.extraction import make_extractor
+from latentcrs_utils.conversation.belief import embed_texts, read_text
+from latentcrs_utils.conversation.policies import FilterPolicy, Policy, Request, RerankPolicy
 from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.em.instances import Instances
-from latentcrs_utils.evaluation.dialogues import TokenUsage
+from latentcrs_utils.errors import ConfigError, DataError
+from latentcrs_utils.evaluation.dialogues import (
+    Answers,
+    Dialogue,
+    Exchange,
+    JsonLog,
+    Purpose,
+    TokenUsage,
+)
 from latentcrs_utils.evaluation.one_turn import EvalSet, Fitted, Scorer, scorers
 from latentcrs_utils.language.encoding import Language
-from latentcrs_utils.support.artifacts import fingerprint
+from latentcrs_utils.simulation.agenda import Difficulty
+from latentcrs_utils.simulation.items import Catalogue
+from latentcrs_utils.simulation.phrasings import Pool
+from latentcrs_utils.simulation.planner import Level
+from latentcrs_utils.simulation.users import (
+    HELD_OUT,
+    Accept,
+    HeldOut,
+    SimulatedUser,
+    TemplateUser,
+    UserMessage,
+    make_test_cases,
+)
+from latentcrs_utils.support.artifacts import fingerprint, key
 from latentcrs_utils.support.progress import note, track
 
 READERS = ("text alone", "fusion without intents", "LatentCRS", "LatentCRS+")
 """The systems that read x^u as a vector; the lexicon filter reads the words themselves."""
 FILTERED = "LatentCRS+ F"
-"""Variant F of `LatentCRS+`."""
+"""Policy F of `LatentCRS+`."""
+RERANKED = "LatentCRS+ V"
+"""Policy V of `LatentCRS+`."""
+FILTERED_BY_MODEL = "LatentCRS+ F (model)"
+"""Policy F of `LatentCRS+` where a language model reads besides the lexicon."""
+ON_REQUEST = (RERANKED, FILTERED_BY_MODEL)
+_PURPOSES: dict[str, Purpose] = {"F": "extraction", "V": "re-ranking"}
+
+MakeUsers = Callable[[Sequence[int]], Sequence[SimulatedUser]]
 
 
 @dataclass(frozen=True)
-class States:
-    """B dialogues, each waiting for the system's next offer.
+class System:
+    """A partner in dialogues: a scorer of the one-turn tables, and the policy that chooses.
 
     Attributes:
-        users: user indices, int64 [B].
-        histories: what the system knows of each user's past, B sequences.
-        messages: what each user has said, turn by turn.
-        offered: what each was offered before, in order; never to be offered again.
-        barred: all that is not to be offered: padding, what has no name, the whole past, however
-            little of it the system knows, and what was offered before.
-    """
-
-    users: np.ndarray
-    histories: Sequences
-    messages: Sequence[Sequence[str]]
-    offered: Sequence[Sequence[int]]
-    barred: Sequence[Collection[int]]
-
-    def __len__(self) -> int:
-        return len(self.users)
-
-    @property
-    def texts(self) -> list[str]:
-        """x^u as words: all messages of a user joined by a space, B strings."""
-        return [" ".join(messages) for messages in self.messages]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a system says to B dialogues.
-
-    Attributes:
-        scores: [B, V + 1], higher is better; column 0 (padding) is never offered, nor is minus
-            infinity.
-        usage: what each dialogue cost in this turn, B tuples.
-    """
-
-    scores: Tensor
-    usage: Sequence[tuple[TokenUsage, ...]]
-
-
-System = Callable[[States], Tensor | Answer]
-
-
-@dataclass(frozen=True)
-class ScoredSystem:
-    """A scorer of the one-turn tables, asked anew in every turn (variant B where it reads).
-
-    Attributes:
-        scorer: cases -> scores [B, V + 1].
+        scorer: cases -> scores [B, V + 1], asked anew in every turn. The frame of the cases has
+            the columns user and turn.
+        policy: chooses the items, B for the best alone.
         backbone: encodes the histories.
         language: embeds the messages.
         reads: whether the scorer looks at x; if not, nothing is embedded.
+        identity: names what else the answers depend on, for the log: a language model, a setting.
     """
 
     scorer: Scorer
+    policy: Policy
     backbone: Backbone
     language: Language
-    reads: bool
-
-    def __call__(self, states: States) -> Answer:
-        """Score all items for every dialogue."""
-        usage: list[tuple[TokenUsage, ...]] = [()] * len(states)
-        if self.reads:
-            x, usage = embed_states(states, self.language)
-        else:
-            x = torch.zeros(len(states), len(self.language.mean))
-        instances = Instances(
-            S=self.backbone.encode(states.histories),
-            x=x,
-            targets=torch.zeros(len(states), dtype=torch.int64),
-            histories=states.histories,
-        )
-        frame = pl.DataFrame({"user": states.users})
-        return Answer(self.scorer(EvalSet(instances, states.texts, frame)), usage)
-
-
-@dataclass(frozen=True)
-class FilteringSystem:
-    """Variant F: another system's scores, held to what each user requires so far.
-
-    Attributes:
-        system: whose scores are filtered.
-        data: the catalogue.
-        extractor: reads the requirements; each distinct message is read once.
-        identity: names who reads, for the log, where it is not the lexicon.
-    """
-
-    system: System
-    data: Dataset
-    extractor: Extractor
+    reads: bool = True
     identity: str = ""
-    _read: dict[str, Extraction] = field(default_factory=dict, repr=False, compare=False)
 
-    def __call__(self, states: States) -> Answer:
-        """Score all items for every dialogue; what meets the requirements comes first."""
-        answer = self.system(states)
-        if isinstance(answer, Tensor):
-            answer = Answer(answer, [()] * len(states))
-        matcher, scores, usage = matcher_for(self.data), answer.scores.double(), []
-        for row, messages in enumerate(states.messages):
-            begun, wanted = time.perf_counter(), Requirements()
-            for message in messages:
-                found = self._extraction(message)
-                wanted = wanted.then(found.requirements, message)
-            # what cannot be offered is no choice, so it keeps no requirement from giving way
-            left = torch.isfinite(scores[row]).numpy().copy()
-            left[list(states.barred[row])] = False
-            scores[row] = tiered(scores[row], levels(matcher, wanted, left)[0])
-            tokens = found.prompt_tokens, found.completion_tokens
-            usage.append((TokenUsage("extraction", *tokens, time.perf_counter() - begun),))
-        bills = [(*old, *new) for old, new in zip(answer.usage, usage, strict=True)]
-        return Answer(scores, bills)
+    def score(
+        self, users: Sequence[int], histories: Sequences, messages: Sequence[Sequence[str]]
+    ) -> tuple[Tensor, list[tuple[TokenUsage, ...]]]:
+        """Score all items for B dialogues in one go.
 
-    def _extraction(self, message: str) -> Extraction:
-        if message not in self._read:
-            self._read[message] = self.extractor(message)
-        return self._read[message]
+        Args:
+            users: user indices.
+            histories: what is known of each user, B sequences.
+            messages: what each user has said, turn by turn.
 
+        Returns:
+            [B, V + 1], and what the embedding of each dialogue cost: one PromptEOL pass, one new
+            token.
 
-def embed_states(states: States, language: Language) -> tuple[Tensor, list[tuple[TokenUsage, ...]]]:
-    """x^u of every dialogue, [B, d_x], and the bill of each: one PromptEOL pass, one new token."""
-    texts = states.texts
-    begun = time.perf_counter()
-    x = language.encode(texts, progress=False)
-    seconds = (time.perf_counter() - begun) / max(1, len(texts))
-    count = language.embedder.token_ids
-    return x, [(TokenUsage("embedding", len(count(text)), 1, seconds),) for text in texts]
+        Raises:
+            DataError: the scores are malformed.
+        """
+        texts = [read_text(said)[0] for said in messages]
+        usage: list[tuple[TokenUsage, ...]] = [()] * len(texts)
+        x = torch.zeros(len(texts), len(self.language.mean))
+        if self.reads:
+            begun = time.perf_counter()
+            x = embed_texts(self.language, texts)
+            seconds = (time.perf_counter() - begun) / len(texts)
+            count = self.language.embedder.token_ids
+            usage = [(TokenUsage("embedding", len(count(text)), 1, seconds),) for text in texts]
+        instances = Instances(
+            S=self.backbone.encode(histories),
+            x=x,
+            targets=torch.zeros(len(texts), dtype=torch.int64),
+            histories=histories,
+        )
+        frame = pl.DataFrame({"user": users, "turn": [len(said) for said in messages]})
+        with torch.no_grad():
+            scores = self.scorer(EvalSet(instances, texts, frame))
+        n_items = self.policy.data.n_items
+        if scores.shape != (len(texts), n_items + 1):
+            raise DataError(
+                f"A system gave scores {tuple(scores.shape)} to {len(texts)} dialogues: "
+                f"expected [{len(texts)}, {n_items + 1}]."
+            )
+        if torch.isnan(scores).any():
+            raise DataError("A system gave a score that is not a number.")
+        return scores, usage
 
 
 def dialogue_systems(fitted: Fitted) -> dict[str, System]:
-    """Every row of the one-turn table as a system, in its order, and variant F of `LatentCRS+`.
+    """Every row of the one-turn table as a system, in its order, and policy F of `LatentCRS+`.
 
     F reads with the lexicon, which needs no language model.
     """
-    systems: dict[str, System] = {
-        name: ScoredSystem(scorer, fitted.backbone, fitted.language, name in READERS)
+    basic = Policy(fitted.data)
+    systems = {
+        name: System(scorer, basic, fitted.backbone, fitted.language, name in READERS)
         for name, scorer in scorers(fitted).items()
     }
-    lexicon = make_extractor(fitted.data, "lexicon")
-    systems[FILTERED] = FilteringSystem(systems["LatentCRS+"], fitted.data, lexicon)
+    systems[FILTERED] = replace(systems["LatentCRS+"], policy=FilterPolicy(fitted.data))
     return systems
+
+
+def asking_systems(
+    system: System, chat_model: Any, folder: Path | None = None
+) -> dict[str, System]:
+    """Return the systems of `ON_REQUEST` by name.
+
+    Args:
+        system: whose scores they filter and re-rank.
+        chat_model: the language model.
+        folder: where its readings of messages are kept, so that a run that is stopped does not
+            ask again; None: in memory alone.
+    """
+    data, config = system.policy.data, RerankConfig()
+    kept = f"{data.name}_readings_{chat_model.name}.jsonl".replace("/", "-").replace(" ", "-")
+    both = make_extractor(data, "both", Answers(chat_model, folder / kept if folder else None))
+    named = f" {chat_model.name}"
+    return {
+        RERANKED: replace(
+            system,
+            policy=RerankPolicy(data, lambda: chat_model, config),
+            identity=f"{named} {config}",
+        ),
+        FILTERED_BY_MODEL: replace(
+            system, policy=FilterPolicy(data, extractor=both), identity=named
+        ),
+    }
 
 
 def identity_of(fitted: Fitted) -> str:
@@ -199,87 +191,305 @@ def identity_of(fitted: Fitted) -> str:
     return " ".join(parts)
 
 
-RERANKED = "LatentCRS+ V"
-"""Variant V of `LatentCRS+`."""
-FILTERED_BY_MODEL = "LatentCRS+ F (model)"
-"""Variant F of `LatentCRS+` where a language model reads beside the lexicon."""
-ON_REQUEST = (RERANKED, FILTERED_BY_MODEL)
-
-
-class RerankingSystem:
-    """Variant V: another system's best items in a language model's order, all others behind them.
-
-    What the model reads without any story belongs to the catalogue: it takes its time in the turn
-    that needs it first, but its tokens are on no dialogue's bill.
-
-    Args:
-        system: whose best items are re-ranked.
-        data: the catalogue.
-        chat_model: the language model.
-        config: method, number of candidates and weight.
+@dataclass(frozen=True)
+class Setting:
+    """How the dialogues go (the paper's: five turns, five items a turn).
 
     Attributes:
-        identity: names model and configuration, for the log.
+        difficulty, level, phrasing: of the template user.
+        seed: of the users.
+        n_turns: a dialogue without success ends after so many.
+        n_items: items offered a turn.
+        known: items at the end of a history that the system knows; None for all (cold start).
+        batch_size: dialogues held at once.
+        split: whose targets: "test", the last item of each user; "valid", the last but one, with
+            the items before it, for choices that are not to be made on the test users.
+
+    Raises:
+        ConfigError: a number below 1 (``known`` below 0), or an unknown split.
     """
 
-    def __init__(
-        self, system: System, data: Dataset, chat_model: Any, config: RerankConfig | None = None
-    ):
-        self.system, self.data = system, data
-        self.config = config or RerankConfig()
-        self.identity = f" {chat_model.name} {self.config}"
-        self._variant = Reranking(data, lambda: chat_model, self.config)
+    difficulty: Difficulty = "normal"
+    level: Level = "paraphrased"
+    phrasing: Pool = "test"
+    seed: int = 0
+    n_turns: int = 5
+    n_items: int = 5
+    known: int | None = None
+    batch_size: int = 64
+    split: HeldOut = "test"
 
-    def __call__(self, states: States) -> Answer:
-        """Score all items for every dialogue; the first candidates are in the model's order."""
-        answer = self.system(states)
-        if isinstance(answer, Tensor):
-            answer = Answer(answer, [()] * len(states))
-        scores, usage = answer.scores.clone(), []
-        for row in track(range(len(states)), "Re-ranking", len(states)):
-            begun = time.perf_counter()
-            left = scores[row].clone()
-            left[list(states.barred[row])] = -torch.inf
-            order, tokens = self._order(states, row, left)
-            places = torch.arange(len(order), 0, -1, dtype=scores.dtype)
-            scores[row, list(order)] = scores[row][torch.isfinite(scores[row])].max() + places
-            usage.append((TokenUsage("re-ranking", *tokens, time.perf_counter() - begun),))
-        bills = [(*old, *new) for old, new in zip(answer.usage, usage, strict=True)]
-        return Answer(scores, bills)
-
-    def _order(
-        self, states: States, row: int, left: Tensor
-    ) -> tuple[tuple[int, ...], tuple[int, int]]:
-        """The candidates of one dialogue in the model's order, and tokens read and written."""
-        n, noun = self.config.n_candidates, thing(self.data.name)
-        liked = [self.data.titles[item] for item in states.histories[row].tolist()]
-        story = RerankContext(liked, states.messages[row], noun)
-        # what fails here fails in the choice, too, and that says so
-        with suppress(Exception):
-            self._variant.prepare(best_items(self.data, left, n), noun)
-        choice = self._variant.choose(Question(left, n, Requirements(), story))
-        if choice.note:
-            note(f"{RERANKED}, user {states.users[row]}: {choice.note}")
-        return choice.reranked, choice.tokens
+    def __post_init__(self) -> None:
+        for name in ("n_turns", "n_items", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: at least 1.")
+        if self.known is not None and self.known < 0:
+            raise ConfigError(f"known={self.known} is negative.")
+        if self.split not in HELD_OUT:
+            raise ConfigError(f"split={self.split!r} is not one of {', '.join(HELD_OUT)}.")
 
 
-def asking_systems(
-    fitted: Fitted, system: System, chat_model: Any, folder: Path | None = None
-) -> dict[str, System]:
-    """Return the systems of `ON_REQUEST` by name.
+def sample_users(
+    data: Dataset, n: int | None = None, seed: int = 0, split: HeldOut = "test"
+) -> np.ndarray:
+    """Draw users whose target has a name, so that it can be taken up when it is offered.
 
     Args:
-        fitted: the data and models of one seed.
-        system: whose scores they filter and re-rank.
-        chat_model: the language model.
-        folder: where its readings of messages are kept, so that a run that is stopped does not
-            ask again; None: in memory alone.
+        data: the data set.
+        n: how many; None, or more than there are: all of them.
+        seed: of the draw.
+        split: whose target.
+
+    Returns:
+        User indices in ascending order, int64.
     """
-    data = fitted.data
-    kept = f"{data.name}_readings_{chat_model.name}.jsonl".replace("/", "-").replace(" ", "-")
-    reader = Answers(chat_model, folder / kept if folder else None)
-    both = make_extractor(data, "both", reader)
-    return {
-        RERANKED: RerankingSystem(system, data, chat_model),
-        FILTERED_BY_MODEL: FilteringSystem(system, data, both, f" {chat_model.name}"),
-    }
+    titles = data.titles
+    named = [titles[target] != UNKNOWN_TITLE for target in data.targets(split)]
+    users = np.flatnonzero(named)
+    if n is None or n >= len(users):
+        return users
+    return np.sort(np.random.default_rng(seed).choice(users, n, replace=False))
+
+
+def template_users(data: Dataset, setting: Setting) -> MakeUsers:
+    """Return the maker of the template users of a setting."""
+    catalogue = Catalogue(data)
+    config = preset(data.name, data.n_users).simulator
+
+    def make(users: Sequence[int]) -> list[SimulatedUser]:
+        minds = make_test_cases(data, users, catalogue, setting.split)
+        return [
+            TemplateUser(
+                test_case,
+                user=int(user),
+                seed=setting.seed,
+                difficulty=setting.difficulty,
+                level=setting.level,
+                phrasing=setting.phrasing,
+                config=config,
+            )
+            for user, test_case in zip(users, minds, strict=True)
+        ]
+
+    return make
+
+
+@dataclass
+class _Talk:
+    """One dialogue under way.
+
+    Attributes:
+        user: user index.
+        speaker: the simulated user.
+        barred: items that are not offered: the whole past, those offered before.
+        message: what the user said last; None when the dialogue is over.
+        requirements: what the policy found to hold so far.
+    """
+
+    user: int
+    speaker: SimulatedUser
+    barred: set[int]
+    message: UserMessage | None
+    requirements: Requirements = field(default_factory=Requirements)
+    exchanges: list[Exchange] = field(default_factory=list)
+    success: int | None = None
+
+    @property
+    def messages(self) -> list[str]:
+        said = [exchange.message for exchange in self.exchanges]
+        return [*said, self.message.text] if self.message else said
+
+    def offer(
+        self, policy: Policy, scores: Tensor, history: Sequence[int], n_items: int
+    ) -> tuple[list[int], tuple[TokenUsage, ...]]:
+        """Let a policy choose items; their ids and what that cost."""
+        begun, said = time.perf_counter(), self.messages
+        parsed = policy.parse(said[-1], self.requirements)
+        self.requirements = parsed.requirements
+        slate = policy.select(
+            Request(scores, self.barred, n_items, parsed.requirements, history, said)
+        )
+        for told in (parsed.note, slate.note if policy.name == "V" else ""):
+            if told:
+                note(f"Policy {policy.name}, user {self.user}: {told}")
+        n_read, n_written = (a + b for a, b in zip(parsed.tokens, slate.tokens, strict=True))
+        purpose, seconds = _PURPOSES.get(policy.name), time.perf_counter() - begun
+        usage = (TokenUsage(purpose, n_read, n_written, seconds),) if purpose else ()
+        return [item.item for item in slate.items], usage
+
+    def go_on(self, offered: Sequence[int], usage: Sequence[TokenUsage], n_turns: int) -> None:
+        """Let the user see an offer, and answer it unless the dialogue is over."""
+        said = self.message
+        if said is None:
+            raise ValueError("A dialogue that is over does not go on.")
+        cost = (said.prompt_tokens, said.completion_tokens, said.seconds)
+        costs = (*usage, TokenUsage("user", *cost)) if any(cost) else tuple(usage)
+        self.exchanges.append(
+            Exchange(
+                said.text, said.constraints, said.withdrawn, said.source, tuple(offered), costs
+            )
+        )
+        self.barred |= set(offered)
+        self.message = None
+        turn = len(self.exchanges)
+        if turn == n_turns and self.speaker.target not in offered:
+            return
+        reply = self.speaker.say(offered)
+        if isinstance(reply, Accept):
+            self.success = turn
+        else:
+            self.message = reply if turn < n_turns else None
+
+    def finished(self, system: str, seed: int) -> Dialogue:
+        """The dialogue as it goes into the log."""
+        target = self.speaker.target
+        return Dialogue(system, self.user, target, seed, self.success, tuple(self.exchanges))
+
+
+def converse(
+    data: Dataset,
+    name: str,
+    system: System,
+    users: Sequence[int] | np.ndarray,
+    setting: Setting | None = None,
+    *,
+    make_users: MakeUsers | None = None,
+    log: Path | None = None,
+    identity: str = "",
+    progress: bool | None = None,
+) -> list[Dialogue]:
+    """Let every user talk to a system.
+
+    Args:
+        data: the data set; targets of the setting's split, histories without them.
+        name: of the system.
+        system: scores and chooses the items.
+        users: user indices.
+        setting: how the dialogues go; default, the paper's five turns of five items.
+        make_users: user indices -> simulated users; default, template users of the setting.
+        log: a file of JSON lines; dialogues that it holds are not held again.
+        identity: names what else the dialogues depend on (the fitted model, the simulator); a
+            log of another identity is refused.
+        progress: show a bar; None follows the environment.
+
+    Returns:
+        One dialogue a user, in their order.
+
+    Raises:
+        DataError: the log is damaged or of another run; the scores are malformed.
+    """
+    setting = setting or Setting()
+    users = [int(user) for user in users]
+    make_users = make_users or template_users(data, setting)
+    # logs from before there was a choice of the split are those of the test
+    chosen = {"class": "Setting", **asdict(setting)}
+    chosen = {name: v for name, v in chosen.items() if (name, v) != ("split", "test")}
+    run = key(data=data.fingerprint, system=name, identity=identity, setting=chosen, users=users)
+    book = JsonLog(log, run, by="user")
+    done = {user: Dialogue.from_dict(entry) for user, entry in book.entries.items()}
+    starts = range(0, len(users), setting.batch_size)
+    for start in track(starts, f"Dialogues with {name}", progress=progress):
+        batch = users[start : start + setting.batch_size]
+        if all(user in done for user in batch):
+            continue
+        dialogues = _hold(data, name, system, batch, make_users(batch), setting)
+        book.append(dialogue.to_dict() for dialogue in dialogues)
+        done = {dialogue.user: dialogue for dialogue in dialogues} | done
+    return [done[user] for user in users]
+
+
+def _hold(
+    data: Dataset,
+    name: str,
+    system: System,
+    users: Sequence[int],
+    speakers: Sequence[SimulatedUser],
+    setting: Setting,
+) -> list[Dialogue]:
+    """Hold the dialogues of one batch, turn by turn."""
+    past = data.histories(setting.split).select(users)
+    known = past if setting.known is None else past.last(setting.known)
+    talks = []
+    for user, speaker, row in zip(users, speakers, past, strict=True):
+        said = speaker.say()
+        if not isinstance(said, UserMessage):
+            raise DataError("A simulated user begins a dialogue with a message.")
+        # all of the history is barred, however little of it the system knows
+        talks.append(_Talk(user, speaker, {*row.tolist()} - {speaker.target}, said))
+    # a language model takes its time for every dialogue
+    progress = None if system.policy.name == "V" else False
+    for _ in range(setting.n_turns):
+        active = [place for place, talk in enumerate(talks) if talk.message is not None]
+        if not active:
+            break
+        waiting, histories = [talks[place] for place in active], known.select(active)
+        begun = time.perf_counter()
+        scores, usage = system.score(
+            [talk.user for talk in waiting], histories, [talk.messages for talk in waiting]
+        )
+        seconds = time.perf_counter() - begun - sum(part.seconds for u in usage for part in u)
+        scoring = TokenUsage("scoring", seconds=max(0.0, seconds) / len(waiting))
+        turns = zip(waiting, scores, histories, usage, strict=True)
+        for talk, row, history, costs in track(turns, name, len(waiting), progress=progress):
+            offered, more = talk.offer(system.policy, row, history.tolist(), setting.n_items)
+            talk.go_on(offered, (*costs, *more, scoring), setting.n_turns)
+    return [talk.finished(name, setting.seed) for talk in talks]
+
+
+class ReplayedUser:
+    """Says again what a user said in a logged dialogue, whatever is offered, and then leaves.
+
+    Args:
+        dialogue: the logged dialogue.
+    """
+
+    def __init__(self, dialogue: Dialogue):
+        self._dialogue, self._n_said = dialogue, 0
+
+    @property
+    def target(self) -> int:
+        """Id of the item that the user had in mind."""
+        return self._dialogue.target
+
+    def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept | None:
+        """Accept the target; else say the next message of the log, if there is one."""
+        if self.target in offered:
+            return Accept(self.target, "")
+        if self._n_said == len(self._dialogue.exchanges):
+            return None
+        exchange = self._dialogue.exchanges[self._n_said]
+        self._n_said += 1
+        return UserMessage(
+            exchange.message, exchange.constraints, exchange.withdrawn, exchange.source
+        )
+
+
+def replay(
+    data: Dataset,
+    dialogues: Sequence[Dialogue],
+    name: str,
+    system: System,
+    setting: Setting | None = None,
+) -> list[Dialogue]:
+    """Feed the messages of logged dialogues to a system.
+
+    The user does not react to the new offers, and a dialogue ends where the logged one did: a
+    system that needs longer than the logged one finds nobody to talk to, so success counts are not
+    those of `converse`. The system of the log gives the dialogues of the log.
+
+    Args:
+        data: the data set of the log.
+        dialogues: from a log, e.g. `read_dialogues`; one a user.
+        name: of the system.
+        system: scores and chooses the items.
+        setting: that of the log (``known``, ``n_items``, ``n_turns`` and ``batch_size`` count).
+
+    Returns:
+        The dialogues with the system's own offers.
+    """
+    by_user = {dialogue.user: dialogue for dialogue in dialogues}
+
+    def make_users(users: Sequence[int]) -> list[SimulatedUser]:
+        return [ReplayedUser(by_user[user]) for user in users]
+
+    return converse(data, name, system, list(by_user), setting, make_users=make_users)

@@ -9,12 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from latentcrs_utils.constraints.constraint import Constraint
-from latentcrs_utils.conversation.explanation import why
 from latentcrs_utils.conversation.guards import clean_message
-from latentcrs_utils.conversation.policies import more_like
 from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.session import Conversation, StoppedError
-from latentcrs_utils.conversation.turn import Feedback, Turn, VariantName, Withdrawal
+from latentcrs_utils.conversation.turn import Feedback, PolicyName, Turn, Withdrawal, more_like
 from latentcrs_utils.errors import LatentCRSError, MessageError
 from latentcrs_utils.widgets import html as render
 from latentcrs_utils.widgets.controls import WHO, close, facts, in_full, speaker_of, switch
@@ -152,13 +150,13 @@ class Answers:
         except Exception as error:
             back()
             what = f"{type(error).__name__}: {error}"
-            self._end = (f"That failed ({what}); {kept} Try again, or choose variant B.", "problem")
+            self._end = (f"That failed ({what}); {kept} Try again, or choose policy B.", "problem")
         else:
             if turn is not None:
                 self._end = ("Stopped" if self.worker.stopped.is_set() else done, "idle")
                 view.show_reply(turn)
                 self.board.screen.heard.value = render.heard(turn)
-                view.show_items(turn, why(self.board.conversation, turn))
+                view.show_items(turn, self.board.conversation.why(turn))
             return turn
         return None
 
@@ -231,14 +229,14 @@ class ChatApp:
         user: user id of the data's provider to start as; None for a stranger.
         chat_model: who words the replies, as in `Conversation`.
         n_items: how many items a turn offers.
-        variant: how items are chosen at first: "B", "F" or "V".
+        policy: how items are chosen at first: "B", "F" or "V".
         extractor: who reads the requirements of F. The word list alone takes no time, and a small
             language model beside it takes seconds and adds next to nothing.
         ideas: messages to start with, offered as buttons.
 
     Raises:
         DataError: an unknown user.
-        ConfigError: no such variant or extractor, or `n_items` below 1.
+        ConfigError: no such policy or extractor, or `n_items` below 1.
     """
 
     def __init__(
@@ -248,7 +246,7 @@ class ChatApp:
         user: int | str | None = None,
         chat_model: "ChatModel | Literal['local'] | None" = "local",
         n_items: int = 5,
-        variant: VariantName = "B",
+        policy: PolicyName = "B",
         extractor: "Extractor | How" = "lexicon",
         ideas: Sequence[str] = IDEAS,
     ):
@@ -257,12 +255,12 @@ class ChatApp:
         self._setting["extractor"] = extractor
         self._start: tuple[int | str | None, list[int] | None] = (user, None)
         self._earlier: tuple[Any, ...] | None = None
-        conversation = self._fresh(user, None, variant)
+        conversation = self._fresh(user, None, policy)
         self._worker = Worker()
         self.noun = thing(model.data.name)
         self._speaker = speaker_of(model, chat_model)
         self._reader = extractor if isinstance(extractor, str) else "own"
-        self.screen = Layout(self, facts(model, self._speaker), variant, ideas)
+        self.screen = Layout(self, facts(model, self._speaker), policy, ideas)
         self.board = ChatView(self.screen, conversation, self.noun, self.click)
         self._answers = Answers(self.board, self._worker)
         self.widget = self.screen.widget
@@ -404,27 +402,27 @@ class ChatApp:
             if self.busy or self.board.views:
                 return self._say("The conversation has begun: use Like, or Build a history anew.")
             self._start = (None, list(items))
-            self.board.replace(self._fresh(*self._start, self.conversation.variant))
+            self.board.replace(self._fresh(*self._start, self.conversation.policy))
             n = len(items)
             self._say(f"Your history has {n or 'no'} {self.noun}{'' if n == 1 else 's'}.")
         return True
 
-    def use(self, variant: VariantName) -> None:
+    def use(self, policy: PolicyName) -> None:
         """Choose items in another way from the next message on: "B", "F" or "V".
 
         Raises:
-            ConfigError: there is no such variant.
+            ConfigError: there is no such policy.
         """
-        if variant == self.conversation.variant:
+        if policy == self.conversation.policy:
             return
-        self.conversation.use(variant)
-        self.screen.variants.value = variant
+        self.conversation.use(policy)
+        self.screen.policies.value = policy
         if not self.busy:
             self.board.show_requirements()
             reader = self._reader if self._speaker else "lexicon"
             again = " Retry answers the last one again so." if self.board.views else ""
-            what = in_full(variant, self._speaker, reader)
-            self._say(f"From the next message on: variant {variant}. {what}.{again}")
+            what = in_full(policy, self._speaker, reader)
+            self._say(f"From the next message on: policy {policy}. {what}.{again}")
 
     def withdraw(self, written: str) -> None:
         """Take back a requirement, as its chip does; the next message does without it."""
@@ -509,7 +507,7 @@ class ChatApp:
             "status": self.board.status,
             "user": self.conversation.user,
             "history": len(self.conversation.history),
-            "variant": self.screen.variants.value,
+            "policy": self.screen.policies.value,
             "box": self.screen.message.value,
             "messages": [view.message for view in views],
             "cards": [
@@ -528,9 +526,9 @@ class ChatApp:
     # What happens then
 
     def _fresh(
-        self, user: int | str | None, history: list[int] | None, variant: VariantName
+        self, user: int | str | None, history: list[int] | None, policy: PolicyName
     ) -> Conversation:
-        return Conversation(self.model, user, history=history, variant=variant, **self._setting)
+        return Conversation(self.model, user, history=history, policy=policy, **self._setting)
 
     def _begin(self, user: int | str | None, history: list[int] | None, words: str) -> bool:
         """A new conversation; the old one stays within reach of Undo."""
@@ -538,7 +536,7 @@ class ChatApp:
             if self.busy:
                 return self._say(_BUSY, "problem")
             try:
-                fresh = self._fresh(user, history, self.conversation.variant)
+                fresh = self._fresh(user, history, self.conversation.policy)
             except LatentCRSError as error:
                 return self._say(str(error), "problem")
             earlier = self._earlier

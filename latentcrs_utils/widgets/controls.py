@@ -1,4 +1,4 @@
-"""Who chooses, who speaks, and choosing between them: the variants, one line each."""
+"""Who chooses, who speaks, and choosing between them: the policies, one line each."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -12,10 +12,9 @@ from latentcrs_utils.baselines.popularity import popularity
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation.autopilot import Autopilot, make_autopilot
 from latentcrs_utils.conversation.guards import words
-from latentcrs_utils.conversation.policies import describe
 from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.session import Conversation
-from latentcrs_utils.conversation.turn import VariantName
+from latentcrs_utils.conversation.turn import PolicyName, describe
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.simulation.agenda import DIFFICULTIES, Difficulty
@@ -146,12 +145,12 @@ class EnterKey:
 
 T = TypeVar("T", bound=str)
 
-EXPLAINED: dict[VariantName, str] = {
+EXPLAINED: dict[PolicyName, str] = {
     "B": "B · the recommender's best",
     "F": "F · must meet your requirements",
     "V": "V · re-ordered by an LLM",
 }
-"""One line for each variant."""
+"""One line for each policy."""
 
 
 def speaker_of(model: "LatentCRS", chat_model: object) -> str | None:
@@ -174,17 +173,17 @@ def facts(model: "LatentCRS", speaker: str | None) -> list[str]:
     return [f"{chooses} through {len(model.anchors.names)} intents.", f"Words: {words}"]
 
 
-def in_full(variant: VariantName, speaker: str | None, reader: str) -> str:
-    """A sentence on what a variant does.
+def in_full(policy: PolicyName, speaker: str | None, reader: str) -> str:
+    """A sentence on what a policy does.
 
     Args:
-        variant: which one.
+        policy: which one.
         speaker: name of the language model; None without one.
         reader: who reads the requirements: "lexicon", "model" or "both", or another one.
     """
-    if variant == "B":
+    if policy == "B":
         return "The recommender alone chooses"
-    if variant == "V":
+    if policy == "V":
         n = RerankConfig().n_candidates
         if speaker is None:
             return "Without a language model its order is that of B"

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import ipywidgets as w
 
 from latentcrs_utils.conversation.session import Conversation
-from latentcrs_utils.conversation.transcript import transcript_markdown
 from latentcrs_utils.widgets import html as render
 from latentcrs_utils.widgets.controls import box, button
 
@@ -27,7 +26,7 @@ def files(conversation: Conversation) -> dict[str, tuple[str, str]]:
     as_json = json.dumps(conversation.transcript(), ensure_ascii=False, indent=1)
     return {
         "JSON": (f"{stem}.json", _address("application/json", as_json)),
-        "Markdown": (f"{stem}.md", _address("text/markdown", transcript_markdown(conversation))),
+        "Markdown": (f"{stem}.md", _address("text/markdown", conversation.markdown())),
     }
 
 

@@ -119,7 +119,7 @@ def reply(turn: Turn | None, partial: str = "") -> str:
         who = f"plain template instead of {turn.chat_model}: {turn.why_template}"
     else:
         who = "plain template"
-    lines = [f"LatentCRS · variant {turn.variant} · {who}", *_choice(turn), cost(turn)]
+    lines = [f"LatentCRS · policy {turn.policy} · {who}", *_choice(turn), cost(turn)]
     small = "".join(f'<div class="lcrs-who">{text(line)}</div>' for line in lines)
     kind = " lcrs-gave-way" if turn.relaxed else ""
     note = f'<div class="lcrs-note{kind}">{text(turn.note)}</div>' if turn.note else ""
@@ -127,7 +127,7 @@ def reply(turn: Turn | None, partial: str = "") -> str:
 
 
 def _choice(turn: Turn) -> Iterator[str]:
-    """How the variant chose, where it tells."""
+    """How the policy chose, where it tells."""
     if turn.requirements:
         held = " · ".join(f"{r.constraint.label} (“{r.evidence}”)" for r in turn.requirements)
         yield f"Held to: {held}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import ipywidgets as w
 
 from latentcrs_utils.conversation.session import Conversation
-from latentcrs_utils.conversation.turn import Recommendation, Turn, VariantName
+from latentcrs_utils.conversation.turn import PolicyName, Recommendation, Turn
 from latentcrs_utils.widgets import html as render
 from latentcrs_utils.widgets.controls import (
     EXPLAINED,
@@ -165,7 +165,7 @@ class Layout:
     Args:
         app: whose buttons these are.
         facts: what the strip on top says.
-        variant: the one that is chosen at first.
+        policy: the one that is chosen at first.
         ideas: messages to start with.
     """
 
@@ -173,7 +173,7 @@ class Layout:
         self,
         app: "ChatApp",
         facts: Sequence[str],
-        variant: VariantName,
+        policy: PolicyName,
         ideas: Sequence[str],
     ):
         self.person = w.Combobox(
@@ -190,7 +190,7 @@ class Layout:
         self.profile, self.status, self.bars, self.heard = (w.HTML() for _ in range(4))
         self.heard.add_class("lcrs-heard")
         self.picker = HistoryPicker(app.model.data, app.noun, app.pick)
-        self.variants = OneOf("Variant", EXPLAINED, variant, app.use)
+        self.policies = OneOf("Policy", EXPLAINED, policy, app.use)
         self.requirements = Chips("Required:", app.withdraw, self.message)
         self.driver = Driver(app.noun, lambda to_the_end: app.drive(to_the_end=to_the_end))
         self.exporter = Exporter(app.export)
@@ -248,7 +248,7 @@ class Layout:
             box(w.Box, [self._log], "lcrs-scroll"),
             self.status,
             self.heard,
-            self.variants.widget,
+            self.policies.widget,
             self.requirements.widget,
             box(w.HBox, [self.message, self.send], "lcrs-compose"),
             box(w.HBox, actions, "lcrs-actions"),
@@ -295,7 +295,7 @@ class ChatView:
         self.conversation = conversation
         user = conversation.user
         self.screen.person.value = "" if user is None else str(user)
-        self.screen.variants.value = conversation.variant
+        self.screen.policies.value = conversation.policy
         self.screen.heard.value = ""
         self.show(views)
         self._belief, self._before = {}, {}
@@ -345,7 +345,7 @@ class ChatView:
 
     def show_requirements(self) -> None:
         """Show what holds for the next message; B and V ask for no requirements."""
-        held = self.conversation.requirements if self.conversation.variant == "F" else ()
+        held = self.conversation.requirements if self.conversation.policy == "F" else ()
         self.screen.requirements.show(
             [
                 Chip(str(c), c.label, f"Take back {c.label}; you said “{r.evidence}”")

@@ -112,18 +112,18 @@ def _is_answered(visit: Visit, n_messages: int) -> None:
 
 
 def _require_and_take_back(visit: Visit) -> None:
-    """Variant F: requirements as chips, and told where they gave way."""
+    """Policy F: requirements as chips, and told where they gave way."""
     page = visit.page
     tab_to(page, "F · must meet your requirements", key="Shift+Tab")
     press(page, "Space", keeps="✓ F · must meet your requirements")
-    visit.await_status("From the next message on: variant F.")
+    visit.await_status("From the next message on: policy F.")
     tab_to(page, "Your message")
     page.keyboard.type("a western comedy from the 1940s, no war")
     press(page, "Enter", keeps="Your message")
     visit.await_answer(3)
     chips = visit.texts(".lcrs-left .lcrs-chip")
     assert chips == ["Western ✕", "Comedy ✕", "the 1940s ✕", "no War ✕"]
-    assert "I gave way on" in visit.texts(".lcrs-gave-way")[-1]
+    assert "I relaxed" in visit.texts(".lcrs-gave-way")[-1]
     assert too_pale(page) == []
     visit.picture("requirements")
     tab_to(page, "the 1940s ✕", key="Shift+Tab")

@@ -47,7 +47,7 @@ def test_voila_on_a_phone_in_the_dark(voila, visit):
     here.picture("history")
     assert sideways(here.page) == [] and too_pale(here.page) == []
     here.page.get_by_role("button", name="F · must meet your requirements").click()
-    here.await_status("From the next message on: variant F.")
+    here.await_status("From the next message on: policy F.")
     here.page.get_by_label("Your message").fill("a western musical from the 1940s")
     here.page.keyboard.press("Enter")
     here.await_answer(1)

@@ -67,22 +67,29 @@ class FakeModel:
     """p(m | S, x) = softmax(S + 2 x); an item takes its score from the intent of its genre."""
 
     name = "FakeCRS"
+    catalogue = None
 
     def __init__(self, n_items: int = N_ITEMS):
         self.data = fake_dataset(n_items)
         self.backbone = FakeBackbone()
         self.language = FakeLanguage()
         self.anchors = SimpleNamespace(names=tuple(f"{genre} lovers" for genre in GENRES))
+        self.generative = self
+
+    def context(self, S: Tensor, x: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(log_prior=(S + 2 * x).log_softmax(-1))
 
     def intent_posterior(self, S: Tensor, x: Tensor) -> Tensor:
-        return (S + 2 * x).softmax(-1)
+        return self.context(S, x).log_prior.exp()
 
-    def scores(self, S: Tensor, x: Tensor) -> Tensor:
-        posterior = self.intent_posterior(S, x)
+    def log_probability(self, context: SimpleNamespace, catalogue: None) -> Tensor:
         ids = torch.arange(self.data.n_items + 1)
-        scores = posterior[:, ids % 4] - ids / 1000
+        scores = context.log_prior.exp()[:, ids % 4] - ids / 1000
         scores[:, 0] = -torch.inf
         return scores
+
+    def scores(self, S: Tensor, x: Tensor) -> Tensor:
+        return self.log_probability(self.context(S, x), None)
 
 
 class FakeChatModel:

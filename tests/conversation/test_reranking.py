@@ -1,4 +1,4 @@
-"""Variant V: orders by likelihood and by a written list, and what may be wrong with them."""
+"""Policy V: orders by likelihood and by a written list, and what may be wrong with them."""
 
 import json
 import math
@@ -16,8 +16,6 @@ from latentcrs_utils.conversation.reranking import (
     order_schema,
     permutation,
     rerank,
-    rerank_by_likelihood,
-    rerank_listwise,
 )
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import ConfigError, MessageError
@@ -29,20 +27,21 @@ CANDIDATES = [
     Recommendation(13, "A Long Title about Thunder and Other Weather", 1960, ("Western",), -3.0),
     Recommendation(14, "Moth Season", 1970, ("Horror",), -4.0),
 ]  # fmt: skip
-STORY = RerankContext(["Seven (Se7en)", "Heat"], ["something", "with <moths>\nin it"], "film")
+CONTEXT = RerankContext(["Seven (Se7en)", "Heat"], ["something", "with <moths>\nin it"], "film")
 
 
 def order(words=(), weight=0.1, nats=10.0):
     chat_model = FakeScorer(words=words, nats=nats)
-    return rerank_by_likelihood(chat_model, CANDIDATES, STORY, weight=weight), chat_model
+    return rerank(chat_model, CANDIDATES, CONTEXT, RerankConfig(weight=weight)), chat_model
 
 
-def test_a_title_gains_what_the_story_adds_to_its_likelihood():
+def test_a_title_gains_what_the_context_adds_to_its_likelihood():
     new, chat_model = order(words=("Moth",))
     # 10 nats for the two moths, times 0.1: -1, -1, -3, -3; ties in the recommender's order
-    assert new.gains == (0.0, 10.0, 0.0, 10.0)
+    assert new.log_ratios == (0.0, 10.0, 0.0, 10.0)
     assert new.order == (11, 12, 13, 14)
-    assert (new.method, new.prompt_tokens, new.completion_tokens) == ("likelihood", 200, 0)
+    assert (new.method, new.completion_tokens) == ("likelihood", 0)
+    assert new.prompt_tokens == new.prior_tokens == 100
     assert chat_model.asked == []
 
 
@@ -57,9 +56,9 @@ def test_a_long_title_neither_wins_nor_loses():
     assert order(words=(), weight=5.0)[0].order == (11, 12, 13, 14)
 
 
-def test_the_model_reads_the_story_the_titles_and_what_is_known_of_them():
+def test_the_model_reads_the_context_the_titles_and_what_is_known_of_them():
     _, chat_model = order()
-    (neutral, words), (prompt, again) = chat_model.scored
+    (prior, words), (prompt, again) = chat_model.scored
     assert words == again == [
         " Quiet Harbour (1950, Drama)",
         " Night of the Moth",
@@ -71,53 +70,47 @@ def test_the_model_reads_the_story_the_titles_and_what_is_known_of_them():
         'Now the customer says: "something with <moths> in it"\n'
         "The film that the shop recommends:"
     )
-    assert neutral == (
+    assert prior == (
         'Now the customer says: "What do you recommend?"\nThe film that the shop recommends:'
     )
 
 
-def test_titles_alone():
-    chat_model = FakeScorer()
-    rerank(chat_model, CANDIDATES, STORY, RerankConfig(facts=False))
-    assert chat_model.scored[0][1][0] == " Quiet Harbour"
-
-
-def test_a_long_story_is_cut_to_what_came_last():
-    story = str(RerankContext([f"Film {i}" for i in range(50)], ["x" * 3_000, "the end"]))
-    assert "Film 42, Film 43" in story and "Film 41" not in story
-    assert story.endswith('the end"') and len(story) < 1_300
+def test_a_long_context_is_cut_to_what_came_last():
+    told = str(RerankContext([f"Film {i}" for i in range(50)], ["x" * 3_000, "the end"]))
+    assert "Film 42, Film 43" in told and "Film 41" not in told
+    assert told.endswith('the end"') and len(told) < 1_300
     assert str(RerankContext([], ["hello"])) == 'Now the customer says: "hello"'
 
 
-def test_what_does_not_depend_on_the_story_is_asked_once():
-    chat_model, neutral = FakeScorer(), {}
+def test_what_does_not_depend_on_the_context_is_asked_once():
+    chat_model, prior = FakeScorer(), {}
     for candidates in (CANDIDATES[:3], CANDIDATES[1:]):
-        rerank_by_likelihood(chat_model, candidates, STORY, weight=1.0, neutral=neutral)
+        rerank(chat_model, candidates, CONTEXT, RerankConfig(), prior=prior)
     assert [len(titles) for _, titles in chat_model.scored] == [3, 3, 1, 3]
-    assert len(neutral) == 4
+    assert len(prior) == 4
 
 
 def test_equal_titles_are_told_apart_by_the_recommender_alone():
     twins = [Recommendation(1, "Heat", 1950, (), -2.0), Recommendation(2, "Heat", 1990, (), -1.0)]
-    new = rerank_by_likelihood(FakeScorer(words=("Heat",)), twins, STORY, weight=1.0)
-    assert new.order == (2, 1) and new.gains == (10.0, 10.0)
+    new = rerank(FakeScorer(words=("Heat",)), twins, CONTEXT, RerankConfig(weight=1.0))
+    assert new.order == (2, 1) and new.log_ratios == (10.0, 10.0)
 
 
 @pytest.mark.parametrize("wrong", [[math.nan] * 4, [-math.inf] * 4, [1.0]])
 def test_scores_that_are_none_are_refused(wrong):
     chat_model = SimpleNamespace(name="odd", score=lambda prompt, texts: wrong)
     with pytest.raises(MessageError, match="no 4 finite scores"):
-        rerank_by_likelihood(chat_model, CANDIDATES, STORY, weight=1.0)
+        rerank(chat_model, CANDIDATES, CONTEXT, RerankConfig())
 
 
 def written(reply):
     chat_model = FakeChatModel(reply)
-    return rerank_listwise(chat_model, CANDIDATES, STORY), chat_model
+    return rerank(chat_model, CANDIDATES, CONTEXT, RerankConfig()), chat_model
 
 
 def test_a_capable_model_writes_the_order():
     new, chat_model = written('{"order": [4, 2, 1, 3]}')
-    assert new.order == (14, 12, 11, 13) and new.method == "listwise" and new.gains == ()
+    assert new.order == (14, 12, 11, 13) and new.method == "listwise" and new.log_ratios == ()
     assert (new.prompt_tokens, new.completion_tokens) == (50, 5)
     assert chat_model.schemas == [order_schema(4)]
 
@@ -146,8 +139,8 @@ def test_prose_is_refused():
         written("I would start with Moth Season.")
 
 
-def test_the_list_is_numbered_and_the_story_is_data():
-    system, user = listwise_prompt(CANDIDATES, STORY)
+def test_the_list_is_numbered_and_the_context_is_data():
+    system, user = listwise_prompt(CANDIDATES, CONTEXT)
     assert "films" in system["content"] and "moths" not in system["content"]
     assert user["content"].splitlines()[-4:] == [
         "1. Quiet Harbour (1950): Drama",
@@ -185,7 +178,7 @@ def test_the_method_suits_the_model_unless_the_user_says_which():
         (scorer, RerankConfig(method="listwise"), "listwise"),
         (writer, RerankConfig(), "listwise"),
     ):
-        assert rerank(chat_model, CANDIDATES, STORY, config).method == method
+        assert rerank(chat_model, CANDIDATES, CONTEXT, config).method == method
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """A conversation, turn by turn, with a model whose numbers are known."""
 
-import json
 import threading
 from dataclasses import replace
 
@@ -9,8 +8,12 @@ import pytest
 import torch
 
 from latentcrs_utils.conversation.session import Conversation, StoppedError
+from latentcrs_utils.conversation.turn import Feedback
 from latentcrs_utils.errors import ConfigError, DataError, MessageError
 from tests.conversation.fakes import GENRES, N_ITEMS, FakeChatModel, FakeModel
+
+REPLY = "Film Number 7 may do."
+WISH = "a western from the seventies"
 
 
 @pytest.fixture
@@ -201,48 +204,6 @@ def test_stopping_before_items_are_chosen_drops_the_message(model):
     assert conversation.turns == [] and conversation.say("drama").number == 1
 
 
-def test_a_transcript_survives_json_and_goes_on(model):
-    conversation = chat(model, chat_model=FakeChatModel("How about Night of the Moth?"), n_items=4)
-    turn = conversation.say("horror, 🎃 <b>please</b>")
-    conversation.accept(turn.items[0].item)
-    conversation.reject(turn.items[1].item)
-    stored = json.loads(json.dumps(conversation.transcript()))
-    again = Conversation.from_transcript(model, stored, chat_model=None)
-    assert again.transcript() == conversation.transcript()
-    assert again.turns == [turn] and str(again.turns[0]) == str(turn)
-    assert ids(again.say("drama")) == ids(chat_after(model, turn))
-
-
-def chat_after(model, turn):
-    conversation = chat(model, n_items=4)
-    conversation.say(turn.message)
-    conversation.accept(turn.items[0].item)
-    conversation.reject(turn.items[1].item)
-    return conversation.say("drama")
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"format": 99}, "not a transcript of format 1"),
-        ({"catalogue": "other"}, "made with another catalogue"),
-        ({"history": None}, "damaged"),
-        ({"history": [10_000]}, "There is no item 10000"),
-        ({"user": "nobody"}, "There is no user 'nobody'"),
-        ({"events": [{"accept": 10_000}]}, "damaged.*There is no item 10000"),
-        ({"events": [{"say": {"message": "x"}}]}, "damaged"),
-        ({"events": [{}]}, "damaged"),
-        ({"events": None}, "damaged"),
-    ],
-)
-def test_a_damaged_transcript_is_refused_in_one_sentence(model, change, reason):
-    stored = {**chat(model).transcript(), **change}
-    with pytest.raises(DataError, match=reason):
-        Conversation.from_transcript(model, stored)
-    with pytest.raises(DataError, match="not a transcript"):
-        Conversation.from_transcript(model, "nonsense")
-
-
 def test_a_printed_turn_shows_both_sides(model):
     turn = chat(model, user=None).say("horror")
     assert str(turn).splitlines()[0] == "You:    horror"
@@ -250,3 +211,141 @@ def test_a_printed_turn_shows_both_sides(model):
     assert "2. Film Number 6 (1956)\n" in str(turn)
     assert str(turn).endswith("follow from your words alone.")
     assert all(len(line) <= 96 for line in str(chat(model).say("many words " * 30)).splitlines())
+
+
+# Another policy from the next message on, and the last message answered again
+
+
+def test_another_policy_counts_from_the_next_message_on():
+    conversation = chat(FakeModel(), None)
+    first = conversation.say(WISH)
+    conversation.use("F")
+    assert conversation.policy == "F" and conversation.turns == [first]
+    second = conversation.say(WISH)
+    # item v has genre v mod 4 (3: Western) and the year 1950 + v
+    assert ids(first) == [3, 7, 11, 15, 19] and ids(second)[:2] == [23, 27]
+    conversation.use("B")
+    third = conversation.say(WISH)
+    assert [turn.policy for turn in conversation.turns] == ["B", "F", "B"]
+    assert third.requirements == () and len(conversation.requirements) == 2
+    again = Conversation.from_transcript(FakeModel(), conversation.transcript(), chat_model=None)
+    assert again.turns == conversation.turns and again.policy == "B"
+
+
+def test_a_change_while_a_message_is_answered_waits_for_the_next_one():
+    conversation = chat(FakeModel(), None)
+    turn = conversation.say(WISH, watch=lambda stage, _: conversation.use("F"))
+    assert turn.policy == "B" and turn.requirements == () and conversation.policy == "F"
+
+
+def test_an_unknown_variant_is_refused_and_the_old_one_stays():
+    conversation = chat(FakeModel(), policy="F")
+    with pytest.raises(ConfigError, match="no policy 'X'"):
+        conversation.use("X")
+    assert conversation.policy == "F"
+
+
+def test_the_extractor_goes_with_the_policy():
+    with pytest.raises(ConfigError, match="extractor='magic'"):
+        chat(FakeModel(), extractor="magic").use("F")
+
+
+def test_the_last_message_is_answered_again_from_where_it_was_said():
+    conversation = chat(FakeModel(), None)
+    first = conversation.say("drama")
+    conversation.accept(ids(first)[0])
+    second = conversation.say(WISH)
+    conversation.reject(ids(second)[0])
+    conversation.accept(ids(second)[1])
+    conversation.use("F")
+    new = conversation.retry()
+    assert conversation.turns == [first, new] and new.number == 2 and new.message == WISH
+    assert ids(new)[:2] == [23, 27] and new.policy == "F"
+    assert conversation.feedback == {ids(first)[0]: "accept"}
+    # what it had offered is to be had again
+    conversation.use("B")
+    assert ids(conversation.retry()) == ids(second)
+
+
+def test_a_retry_streams_and_tells_its_stages():
+    shown, stages = [], []
+    conversation = chat(FakeModel(), None, chat_model=FakeChatModel(REPLY, REPLY))
+    conversation.say("western")
+    conversation.retry(stream=shown.append, watch=lambda stage, _: stages.append(stage))
+    assert shown == [REPLY] and stages == ["reading", "choosing", "writing"]
+    assert conversation.turns[0].reply_source == "model"
+
+
+def test_without_a_message_there_is_nothing_to_answer_again():
+    conversation = chat(FakeModel(), None)
+    conversation.accept(3)
+    with pytest.raises(MessageError, match="no message to answer again"):
+        conversation.retry()
+    assert conversation.undo() == Feedback("accept", 3)
+
+
+class BrokenError(Exception):
+    """Somebody's mistake in a callback."""
+
+
+def broken(stage, turn):
+    if stage == "choosing":
+        raise BrokenError
+
+
+@pytest.mark.parametrize("how", ["stopped", "failed"])
+def test_a_retry_that_comes_to_nothing_leaves_all_as_it_was(how):
+    conversation, stop = chat(FakeModel(), None), threading.Event()
+    turn = conversation.say(WISH)
+    conversation.accept(ids(turn)[0])
+    before = conversation.transcript()
+    stop.set()
+    with pytest.raises(StoppedError if how == "stopped" else BrokenError):
+        if how == "stopped":
+            conversation.retry(stop=stop)
+        else:
+            conversation.retry(watch=broken)
+    assert conversation.transcript() == before
+    assert conversation.undo() == Feedback("accept", ids(turn)[0])
+
+
+def test_a_stop_after_the_items_keeps_the_new_turn():
+    stop = threading.Event()
+    chat_model = FakeChatModel(REPLY, REPLY)
+    conversation = chat(FakeModel(), None, chat_model=chat_model)
+    conversation.say("western")
+    chat_model.before_piece = stop.set
+    turn = conversation.retry(stop=stop)
+    assert turn.why_template == "you stopped it" and conversation.turns == [turn]
+
+
+def test_a_user_and_a_history_of_ones_own_exclude_each_other():
+    for history in ([], [3]):
+        with pytest.raises(ConfigError, match="User 42 has a history"):
+            chat(FakeModel(), 42, history=history)
+
+
+def test_the_state_of_a_turn_is_that_before_its_message():
+    conversation = chat(FakeModel(), None, history=[3])
+    first = conversation.say("drama")
+    conversation.accept(ids(first)[0])
+    second = conversation.say("western")
+    state = conversation.state
+    assert state.before(first).history == [3] and not state.before(first).turns
+    assert state.before(second).history == [3, ids(first)[0]]
+    assert state.before(second).messages == ["drama"]
+    with pytest.raises(DataError, match="none of this conversation"):
+        conversation.state.before(chat(FakeModel(), None).say("horror"))
+
+
+def test_a_turn_that_is_being_answered_has_a_state_too():
+    conversation, seen = chat(FakeModel(), None, history=[3]), []
+
+    def watch(stage, turn):
+        if turn is not None:
+            seen.append(conversation.state.before(turn).messages)
+
+    conversation.say("drama", watch=watch)
+    conversation.say("western", watch=watch)
+    conversation.retry(watch=watch)
+    assert seen == [[], ["drama"], ["drama"]]

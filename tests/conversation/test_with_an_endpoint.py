@@ -19,9 +19,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
         yield running
 
 
-def chat(server: ChatServer, variant: str = "B") -> Conversation:
+def chat(server: ChatServer, policy: str = "B") -> Conversation:
     return Conversation(
-        FakeModel(), 42, chat_model=chat_model_for(server, retries=0), variant=variant
+        FakeModel(),
+        42,
+        chat_model=chat_model_for(server, retries=0),
+        policy=policy,
+        extractor="both",
     )
 
 
@@ -42,17 +46,17 @@ def test_a_reply_that_the_guard_stops_is_not_counted(server):
     assert turn.usage == "tokens not counted: nobody reported them"
 
 
-@pytest.mark.parametrize("variant", ["B", "F", "V"])
-def test_a_refused_key_is_told_with_what_to_do_and_without_the_key(server, variant):
+@pytest.mark.parametrize("policy", ["B", "F", "V"])
+def test_a_refused_key_is_told_with_what_to_do_and_without_the_key(server, policy):
     server.plan[:] = [does.echo_key] * 2
-    turn = chat(server, variant).say("a western")
+    turn = chat(server, policy).say("a western")
     told = (
         "the language model failed: "
         f"{server.url} refuses the key (HTTP 401): set the environment variable TEST_KEY to one "
         "that is valid there and may use 'small-1'"
     )
     assert turn.why_template == told and len(turn.items) == 5 and not turn.counted
-    if variant != "B":
+    if policy != "B":
         assert f"because {told}." in turn.note
     assert KEY not in repr(turn) and KEY not in str(turn.to_dict())
 

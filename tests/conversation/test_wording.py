@@ -128,7 +128,7 @@ def test_the_template_knows_when_little_is_known_and_little_is_left():
 def test_a_counted_bill_is_told_in_tokens():
     turn, _ = say(GOOD)
     assert turn.counted and turn.usage == f"50 tokens read, {turn.completion_tokens} written"
-    assert "Bill" not in str(turn)
+    assert "Usage" not in str(turn)
 
 
 def test_tokens_that_nobody_reported_are_no_zero():
@@ -138,14 +138,15 @@ def test_tokens_that_nobody_reported_are_no_zero():
     turn = conversation.say("horror")
     assert (turn.prompt_tokens, turn.completion_tokens, turn.counted) == (0, 0, False)
     assert turn.usage == "tokens not counted: nobody reported them"
-    assert str(turn).endswith("Bill: tokens not counted: nobody reported them.")
+    assert str(turn).endswith("Usage: tokens not counted: nobody reported them.")
     again = Conversation.from_transcript(FakeModel(), conversation.transcript(), chat_model=None)
     assert again.turns == [turn]
 
 
 def test_what_was_counted_before_a_failure_is_a_lower_bound():
     chat_model = FakeChatModel(json.dumps({"genres": []}), RuntimeError("gone"))
-    turn = Conversation(FakeModel(), chat_model=chat_model, variant="F").say("horror")
+    turn = Conversation(FakeModel(), chat_model=chat_model, policy="F", extractor="both")
+    turn = turn.say("horror")
     assert turn.choosing_tokens[0] == 50 and not turn.counted
     assert turn.usage == "at least 50 tokens read, 3 written: nobody reported the others"
 
@@ -156,10 +157,12 @@ class LateCounting(FakeChatModel):
     counts = property(lambda self: len(self.asked) > 1)
 
 
-@pytest.mark.parametrize("variant", ["F", "V"])
+@pytest.mark.parametrize("policy", ["F", "V"])
 @pytest.mark.parametrize("reply", [RuntimeError("gone"), '{"order": [1, 2]}'])
-def test_a_failure_or_silence_while_items_are_chosen_is_not_counted_either(variant, reply):
-    conversation = Conversation(FakeModel(), chat_model=LateCounting(reply, GOOD), variant=variant)
+def test_a_failure_or_silence_while_items_are_chosen_is_not_counted_either(policy, reply):
+    conversation = Conversation(
+        FakeModel(), chat_model=LateCounting(reply, GOOD), policy=policy, extractor="both"
+    )
     turn = conversation.say("horror")
     assert not turn.counted and turn.choosing_tokens == (0, 0) and turn.prompt_tokens == 50
     assert turn.usage.startswith("at least 50 tokens read")

@@ -14,11 +14,12 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from latentcrs_utils.conversation.policies import Policy
 from latentcrs_utils.data.sequences import Dataset, Sequences
-from latentcrs_utils.evaluation.conversing import Setting, converse
 from latentcrs_utils.evaluation.dialogues import Dialogue
-from latentcrs_utils.evaluation.multi_turn import ScoredSystem, States, System
-from tests.conversation.fakes import GENRES, FakeBackbone, FakeLanguage, FakeModel, fake_dataset
+from latentcrs_utils.evaluation.multi_turn import Setting, System, converse
+from latentcrs_utils.evaluation.one_turn import EvalSet, Scorer
+from tests.conversation.fakes import FakeBackbone, FakeLanguage, FakeModel, fake_dataset
 
 N_USERS, N_ITEMS, LENGTH = 30, 40, 12
 
@@ -56,38 +57,45 @@ class Backbone(FakeBackbone):
         return scores
 
 
-def reader() -> ScoredSystem:
+def system(scorer: Scorer, data: Dataset | None = None, *, reads: bool = False) -> System:
+    """A scorer whose best items are offered (policy B)."""
+    return System(scorer, Policy(data or dataset()), Backbone(), Language(), reads)
+
+
+def reader() -> System:
     """A system that listens: genre names in the words, then the history."""
     model = FakeModel(N_ITEMS)
-    return ScoredSystem(
-        lambda cases: model.scores(cases.instances.S, cases.instances.x),
-        Backbone(), Language(), reads=True,
-    )  # fmt: skip
+    return system(lambda cases: model.scores(cases.instances.S, cases.instances.x), reads=True)
 
 
-def noise(seed: int) -> System:
-    """Scores that depend on the user and the number of messages alone."""
+def noise(seed: int, data: Dataset | None = None) -> System:
+    """Scores that depend on the user and the turn alone."""
 
-    def system(states: States) -> Tensor:
+    def scorer(cases: EvalSet) -> Tensor:
         rows = [
-            np.random.default_rng([seed, user, len(messages)]).normal(size=N_ITEMS + 1)
-            for user, messages in zip(states.users, states.messages, strict=True)
+            np.random.default_rng([seed, user, turn]).normal(size=N_ITEMS + 1)
+            for user, turn in cases.frame.select("user", "turn").iter_rows()
         ]
         return torch.tensor(np.array(rows), dtype=torch.float32)
 
-    return system
+    return system(scorer, data)
+
+
+def falling(cases: EvalSet) -> Tensor:
+    """The smaller the id the better, one nat apart; the padding would be best."""
+    return -torch.arange(N_ITEMS + 1.0).expand(len(cases), -1)
 
 
 def oracle(data: Dataset, turn: int) -> System:
     """Offers the target in one turn and its worst enemies in all others."""
 
-    def system(states: States) -> Tensor:
-        scores = torch.zeros(len(states), N_ITEMS + 1)
-        for row, (user, messages) in enumerate(zip(states.users, states.messages, strict=True)):
-            scores[row, data.interactions[int(user)][-1]] = 1.0 if len(messages) == turn else -1.0
+    def scorer(cases: EvalSet) -> Tensor:
+        scores = torch.zeros(len(cases), N_ITEMS + 1)
+        for row, (user, now) in enumerate(cases.frame.select("user", "turn").iter_rows()):
+            scores[row, data.interactions[user][-1]] = 1.0 if now == turn else -1.0
         return scores
 
-    return system
+    return system(scorer, data)
 
 
 def without_seconds(dialogues: list[Dialogue]) -> list[Dialogue]:
@@ -107,27 +115,22 @@ def without_seconds(dialogues: list[Dialogue]) -> list[Dialogue]:
 
 
 class Deadly:
-    """A system that kills its process when it is asked for the n-th time."""
+    """A scorer that kills its process when it is asked for the n-th time."""
 
-    def __init__(self, system: System, n: int, die: Callable[[], None]):
-        self.system, self.left, self.die = system, n, die
+    def __init__(self, seed: int, n: int, die: Callable[[], None]):
+        self.scorer, self.left, self.die = noise(seed).scorer, n, die
 
-    def __call__(self, states: States) -> Tensor:
+    def __call__(self, cases: EvalSet) -> Tensor:
         self.left -= 1
         if self.left == 0:
             self.die()
-        return self.system(states)
-
-
-def suicide() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+        return self.scorer(cases)
 
 
 def run_until_killed(log: str, n: int) -> None:
     """A job for a process of its own: dialogues until the n-th question to the system."""
-    system = Deadly(noise(1), n, suicide)
-    converse(dataset(), "noise", system, range(N_USERS), SMALL_BATCHES, log=Path(log))
+    deadly = system(Deadly(1, n, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+    converse(dataset(), "noise", deadly, range(N_USERS), SMALL_BATCHES, log=Path(log))
 
 
 SMALL_BATCHES = Setting(level="plain", batch_size=8)
-assert len(GENRES) == 4

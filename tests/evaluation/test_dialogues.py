@@ -16,8 +16,8 @@ from latentcrs_utils.evaluation.dialogues import (
     PURPOSES,
     RECOMMENDING,
     Dialogue,
-    DialogueLog,
     Exchange,
+    JsonLog,
     TokenUsage,
     read_dialogues,
     success_by,
@@ -63,40 +63,47 @@ def test_a_dialogue_comes_back_from_its_line(
     assert Dialogue.from_dict(json.loads(json.dumps(told.to_dict()))) == told
 
 
+def log_of(path: Path, *dialogues: Dialogue) -> JsonLog:
+    log = JsonLog(path, "run", by="user")
+    log.append(one.to_dict() for one in dialogues)
+    return log
+
+
 def test_one_line_a_dialogue_and_none_twice(tmp_path: Path) -> None:
-    log = DialogueLog(tmp_path / "new" / "log.jsonl", "run")
-    log.append([dialogue(0), dialogue(1)])
-    log.append([dialogue(1, success=2), dialogue(2)])
+    log = log_of(tmp_path / "new" / "log.jsonl", dialogue(0), dialogue(1))
+    log_of(log.path, dialogue(1, success=2), dialogue(2))
     lines = log.path.read_text().splitlines()
     assert [json.loads(line)["user"] for line in lines] == [0, 1, 2]
     assert json.loads(lines[0]).keys() >= {"run", "user", "target", "system", "seed", "success"}
     assert read_dialogues(log.path) == [dialogue(0), dialogue(1), dialogue(2)]
-    assert DialogueLog(log.path, "run").by_user.keys() == {0, 1, 2}
+    assert log_of(log.path).entries.keys() == {0, 1, 2}
+    with pytest.raises(DataError, match="of another run"):
+        JsonLog(log.path, "other", by="user")
 
 
 @pytest.mark.parametrize("damage", ["cut", "cut before the end of the line", "garbage"])
-def test_a_damaged_last_line_is_cut_off(tmp_path: Path, damage: str, capsys) -> None:
+def test_a_damaged_last_line_is_cut_off(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "log.jsonl"
-    DialogueLog(path, "run").append([dialogue(0), dialogue(1)])
+    log_of(path, dialogue(0), dialogue(1))
     whole = path.read_bytes()
     first = len(whole.splitlines(keepends=True)[0])
     ends = {"cut": whole[: first + 30], "garbage": whole[:first] + b'{"run": "run"}\n'}
     path.write_bytes(ends.get(damage, whole[:-1]))
     assert read_dialogues(path) == [dialogue(0)]
-    log = DialogueLog(path, "run")
-    assert log.by_user.keys() == {0} and path.read_bytes() == whole[:first]
-    log.append([dialogue(1)])
+    log = log_of(path)
+    assert log.entries.keys() == {0} and path.read_bytes() == whole[:first]
+    log.append([dialogue(1).to_dict()])
     assert path.read_bytes() == whole
 
 
 def test_damage_in_the_middle_is_not_mended(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    DialogueLog(path, "run").append([dialogue(0), dialogue(1), dialogue(2)])
+    log_of(path, dialogue(0), dialogue(1), dialogue(2))
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + b"{}\n" + lines[2])
-    for read in (lambda: DialogueLog(path, "run"), lambda: read_dialogues(path)):
+    for read in (log_of, read_dialogues):
         with pytest.raises(DataError, match=r"Line 2 of .*log.jsonl is damaged"):
-            read()
+            read(path)
     assert len(path.read_bytes().splitlines()) == 3
 
 

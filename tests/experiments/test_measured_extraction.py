@@ -149,7 +149,7 @@ def test_a_measurement_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> N
     file.write_bytes(lines[0])
     other = FakeChatModel()
     other.name = "Other"
-    with pytest.raises(DataError, match="holds answers of Scripted, not Other"):
+    with pytest.raises(DataError, match=r"of another run .*not Other"):
         Answers(other, file)
 
 

@@ -23,7 +23,7 @@ from experiments.reranking import (
     validation_cases,
     weigh,
 )
-from latentcrs_utils.conversation.policies import describe
+from latentcrs_utils.conversation.turn import describe
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.evaluation.one_turn import EvalSet, evaluate, metric_values, scorers
 from latentcrs_utils.simulation.utterances import simulate_utterances
@@ -63,11 +63,9 @@ def test_ranks_by_hand(world: Dataset) -> None:
         asked(world, 21, 1, {22: 10.0, 23: 30.0}),
         asked(world, 7, 31, {25: 10.0}),  # no candidate: it stays where it was
     ]
-    assert ranks_of(texts, 0.0, 5).tolist() == [5, 1, 31]
-    assert ranks_of(texts, 0.25, 5).tolist() == [3, 3, 31]
-    assert ranks_of(texts, 1.0, 5).tolist() == [1, 3, 31]
-    # 25 is no candidate any more, 23 neither
-    assert ranks_of(texts, 1.0, 2).tolist() == [5, 2, 31]
+    assert ranks_of(texts, 0.0).tolist() == [5, 1, 31]
+    assert ranks_of(texts, 0.25).tolist() == [3, 3, 31]
+    assert ranks_of(texts, 1.0).tolist() == [1, 3, 31]
 
 
 def test_the_gaps_are_paired_over_users() -> None:
@@ -84,44 +82,40 @@ def test_the_gaps_are_paired_over_users() -> None:
 
 def test_every_weight_is_weighed_on_the_same_likelihoods(world: Dataset) -> None:
     texts = [asked(world, 23, 3, {23: 4.0, 24: 100.0})] * 3
-    rows = weigh(texts, np.arange(3), [1.0, 0.0, 0.1], [4, 3])
-    assert [(row["weight"], row["n_candidates"]) for row in rows] == [
-        (0.0, 3), (0.1, 3), (0.1, 4), (1.0, 3), (1.0, 4),
-    ]  # fmt: skip
-    found = {(row["weight"], row["n_candidates"]): row["NDCG@20"] for row in rows}
-    # among three the target gains the first place, among four the second at best
-    assert found[1.0, 3] == 1.0 and found[1.0, 4] == pytest.approx(1 / np.log2(3))
-    assert found[0.0, 3] == pytest.approx(0.5) == rows[0]["NDCG@5"] and rows[0]["NDCG@20_gap"] == 0
-    assert choose(rows) == rows[3]
+    rows = weigh(texts, np.arange(3), [1.0, 0.0, 0.6])
+    assert [row["weight"] for row in rows] == [0.0, 0.6, 1.0]
+    # the target gains the second place at best, for 24 gains more
+    assert [row["NDCG@20"] for row in rows] == pytest.approx([0.5, 1 / np.log2(3), 1 / np.log2(3)])
+    assert rows[0]["NDCG@5"] == pytest.approx(0.5) and rows[0]["NDCG@20_gap"] == 0
+    assert choose(rows) == rows[1]
 
 
 def test_of_equal_choices_the_smaller_one_is_taken() -> None:
-    rows = [
-        {"weight": w, "n_candidates": n, "NDCG@20": v}
-        for w, n, v in ((0.3, 5, 0.2), (0.1, 20, 0.2), (0.1, 10, 0.2), (0.0, 5, 0.1))
-    ]
-    assert choose(rows) == rows[2] and choose(rows[::-1]) == rows[2]
+    rows = [{"weight": w, "NDCG@20": v} for w, v in ((0.3, 0.2), (0.1, 0.2), (0.0, 0.1))]
+    assert choose(rows) == rows[1] and choose(rows[::-1]) == rows[1]
 
 
 def test_the_model_reads_the_best_that_were_not_seen(fitted: SimpleNamespace) -> None:
     cases = cases_to_test(fitted, 4, seed=1)
     scorer, chat_model = scorers(fitted)["LatentCRS+"], FakeScorer(words=("Western",))
     said: list[str] = []
-    found = ask_about(fitted.data, cases, scorer, chat_model, 8, say=said.append)
+    found = ask_about(fitted.data, cases, scorer, chat_model, say=said.append)
     told = [(prompt, texts) for prompt, texts in chat_model.scored if "What do you" not in prompt]
     assert len(found) == len(cases) == len(told) == 16 and said[-1].startswith("  16 of 16 texts")
     for row, of_text in enumerate(found):
         history = cases.instances.histories.select([row])
         items = [item.item for item in of_text.candidates]
-        assert not set(items) & set(next(iter(history)).tolist()) and len(items) == 8
-        assert cases.texts[row] in told[row][0] and len(told[row][1]) == 8
-        assert of_text.gains == tuple(10.0 * ("Western" in c.genres) for c in of_text.candidates)
+        assert not set(items) & set(next(iter(history)).tolist()) and len(items) == 20
+        assert cases.texts[row] in told[row][0] and len(told[row][1]) == 20
+        assert of_text.log_ratios == tuple(
+            10.0 * ("Western" in c.genres) for c in of_text.candidates
+        )
         # the candidates are the items of the first ranks
         inside = of_text.target in items
-        assert inside == (of_text.rank <= 8)
+        assert inside == (of_text.rank <= 20)
         assert not inside or items.index(of_text.target) + 1 == of_text.rank
     ranks = evaluate(cases, {"B": scorer})["B"]
-    assert ranks_of(found, 0.0, 8).tolist() == ranks.tolist()
+    assert ranks_of(found, 0.0).tolist() == ranks.tolist()
 
 
 def test_who_is_asked(fitted: SimpleNamespace) -> None:
@@ -176,7 +170,7 @@ def test_the_command_goes_on_where_it_was(
     monkeypatch.setattr(reranking, "fit_all", lambda data, language, *, seed, say: fitted)
     record, answers = tmp_path / "record.json", tmp_path / "answers.jsonl"
     arguments = [
-        "--users", "8", "--test-users", "3", "--weights", "0", "1", "--candidates", "5", "10",
+        "--users", "8", "--test-users", "3", "--weights", "0", "1",
         "--answers", str(answers), "--record", str(record),
     ]  # fmt: skip
 
@@ -197,10 +191,10 @@ def test_the_command_goes_on_where_it_was(
     written = json.loads(record.read_text())
     asked_in_all = len(answers.read_text().splitlines())
     assert len(chat_model.scored) == asked_in_all - 4
-    assert written["validation"]["n"] == 8 and len(written["validation"]["rows"]) == 3
+    assert written["validation"]["n"] == 8 and len(written["validation"]["rows"]) == 2
     assert written["validation"]["best"] in written["validation"]["rows"]
     # a weight above 0 is tested even where the recommender alone was best
-    assert written["test"]["weight"] == 1 and written["test"]["n_candidates"] in (5, 10)
+    assert written["test"]["weight"] == 1 and written["test"]["n_candidates"] == 20
     assert {row["level"]: row["n"] for row in written["test"]["rows"]} == dict.fromkeys(
         ("plain", "paraphrased", "by example", "vague"), 3
     )

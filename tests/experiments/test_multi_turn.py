@@ -21,8 +21,8 @@ from experiments.multi_turn import (
 )
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.evaluation.conversing import Setting
 from latentcrs_utils.evaluation.dialogues import Dialogue, read_dialogues
+from latentcrs_utils.evaluation.multi_turn import Setting
 from latentcrs_utils.language.chat_model import ScriptedChatModel
 from tests.conversation.fakes import FakeModel, FakeScorer
 from tests.evaluation.dialogue_world import (

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from latentcrs_utils.conversation.turn import Recommendation
-from latentcrs_utils.conversation import policies as filtering
+from latentcrs_utils.config import RerankConfig
+from latentcrs_utils.conversation.policies import relaxations
 from latentcrs_utils.conversation.belief import spans
-from latentcrs_utils.conversation.reranking import NOTHING, RerankContext, rerank_by_likelihood
+from latentcrs_utils.conversation.reranking import NOTHING, RerankContext, rerank
 from latentcrs_utils.em import attribution, losses
 from latentcrs_utils.em.networks import IntentPrior
 from latentcrs_utils.language.structured_output import SchemaGuide
@@ -93,7 +94,7 @@ def test_tiers(by_hand, data, rng):
         chosen = rng.choice(FIELDS, size=rng.integers(1, 5), replace=False).tolist()
         wanted = Requirements(tuple(Requirement(Constraint.parse(c)) for c in chosen))
         theirs = {step: set(np.flatnonzero(mask))
-                  for step, mask in filtering.steps(matcher, wanted) if step != "refusals"}  # fmt: skip
+                  for step, mask in relaxations(matcher, wanted) if step != "refusals"}  # fmt: skip
         assert by_hand.tiers(films, wanted) == theirs, chosen
         exact = {v for v, film in films.items() if by_hand.meets(film, wanted)}
         assert exact == theirs[""]
@@ -129,11 +130,11 @@ def test_gains(by_hand):
     items = [Recommendation(n, title, year, ("Comedy",), -n / 7)
              for n, (title, year) in enumerate([("Quiz Zoo", 1991), ("Big", 1988), ("Jazz", 1951)])]  # fmt: skip
     told = RerankContext(["Jaws"], ["something with a quiz"])
-    theirs = rerank_by_likelihood(SimpleNamespace(score=score), items, told, weight=0.1)
+    theirs = rerank(SimpleNamespace(score=score), items, told, RerankConfig(weight=0.1))
     ask = "\nThe film that the shop recommends:"
     texts = [f" {item.title} ({item.year}, Comedy)" for item in items]
     ours = by_hand.gains(score, f"{told}{ask}", f"{RerankContext([], [NOTHING])}{ask}", texts)
-    assert ours == pytest.approx(theirs.gains)
+    assert ours == pytest.approx(theirs.log_ratios)
     assert len(set(ours)) > 1
 
 

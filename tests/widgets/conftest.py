@@ -4,8 +4,7 @@ import threading
 
 import pytest
 
-from latentcrs_utils.conversation import transcript
-from latentcrs_utils.widgets import app as answers
+from latentcrs_utils.conversation.session import Conversation
 
 from .hands import GOOD, app_with
 
@@ -17,8 +16,7 @@ def reasons(monkeypatch):
     def why(conversation, turn):
         return tuple(f"Because it is {item.label}." for item in turn.items)
 
-    for module in (answers, transcript):
-        monkeypatch.setattr(module, "why", why)
+    monkeypatch.setattr(Conversation, "why", why)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def test_it_opens_with_the_person_the_history_and_the_belief():
         "status": "Ready",
         "user": 42,
         "history": 5,
-        "variant": "B",
+        "policy": "B",
         "box": "",
         "messages": [],
         "cards": [],
@@ -243,7 +243,7 @@ def test_a_failure_gives_the_message_back_and_says_what_happened():
     state = app.state()
     assert state["box"] == "horror" and state["messages"] == []
     assert state["status"] == "That failed (RuntimeError: no memory <b>left</b>); " + (
-        "your message is in the box again. Try again, or choose variant B."
+        "your message is in the box again. Try again, or choose policy B."
     )
     assert "&lt;b&gt;left" in html(app.widget)
     app.model.language.encode = encode

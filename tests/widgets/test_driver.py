@@ -101,19 +101,19 @@ def test_whoever_takes_over_sends_it_away(act):
 
 def test_it_can_be_stopped_on_the_way():
     app = slow_to_find()
-    choose = app.model.scores
+    choose = app.model.log_probability
 
-    def choose_and_stop(S, x):
+    def choose_and_stop(context, catalogue):
         if len(app.conversation.turns) == 1:
             app.stop()
-        return choose(S, x)
+        return choose(context, catalogue)
 
-    app.model.scores = choose_and_stop
+    app.model.log_probability = choose_and_stop
     state = press(app, "Run to the end")
     assert len(state["messages"]) == 1 and len(app.board.views) == 1
     assert state["status"] == "Stopped; the next step says it again."
     assert state["driver"] == "It has talked for 1 turn of at most 5."
-    app.model.scores = choose
+    app.model.log_probability = choose
     assert len(press(app, "Run to the end")["messages"]) == app.screen.driver.autopilot.n_turns
 
 

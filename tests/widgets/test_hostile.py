@@ -4,14 +4,14 @@ import re
 
 import pytest
 
-from latentcrs_utils.conversation.explanation import why
-from latentcrs_utils.widgets import app as answers
+from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.widgets.app import ChatApp
 from tests.conversation.fakes import FakeModel
 from tests.conversation.known_world import known_model
 
 from .hands import app_with, ask, buttons, html, press
 
+WHY = Conversation.why
 HOSTILE = [
     "<script>alert(1)</script>",
     '<img src=x onerror="alert(1)">',
@@ -23,10 +23,10 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("variant", ["B", "F"])
+@pytest.mark.parametrize("policy", ["B", "F"])
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_is_shown_as_text(text, variant):
-    app = app_with(variant=variant)
+def test_hostile_text_is_shown_as_text(text, policy):
+    app = app_with(policy=policy)
     calm = set(re.findall(r"<\w+", html(app.widget)))
     state = ask(app, text)
     page = html(app.widget)
@@ -82,7 +82,7 @@ def test_hostile_titles_in_the_history_picker_are_words_on_buttons():
 
 
 def test_hostile_titles_in_the_reasons_are_shown_as_text(monkeypatch):
-    monkeypatch.setattr(answers, "why", why)
+    monkeypatch.setattr(Conversation, "why", WHY)
     app = ChatApp(hostile_model(known_model), user=42, chat_model=None)
     state = ask(app, "something scary")
     assert len(state["cards"][0]) == 5

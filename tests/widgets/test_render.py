@@ -77,7 +77,7 @@ def test_a_new_order_is_told_by_the_places_that_it_had_before():
 
     def told(*order):
         turn = Turn(1, "hello", tuple(films[i - 1] for i in order[:2]), {}, {}, reply="Hello.",
-                    variant="V", candidates=(1, 2, 3), reranked=order)  # fmt: skip
+                    policy="V", candidates=(1, 2, 3), reranked=order)  # fmt: skip
         return render.reply(turn)
 
     assert "the recommender had these at places 3, 1" in told(3, 1, 2)

@@ -1,18 +1,231 @@
-"""Variants F and V in a conversation: what a turn records; nothing is lost or half done."""
+"""Policies: what is offered, what is relaxed when too little is left, and what a turn records."""
 
 import json
 import threading
-from copy import deepcopy
+from itertools import pairwise
 
+import numpy as np
+import polars as pl
 import pytest
+import torch
 
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements, Source
+from latentcrs_utils.constraints.constraint import (
+    Constraint,
+    Requirement,
+    Requirements,
+    Source,
+    matcher_for,
+)
 from latentcrs_utils.constraints.extraction import Extraction, make_extractor
+from latentcrs_utils.conversation.guards import clean_message
+from latentcrs_utils.conversation.policies import (
+    RELAXATIONS,
+    FilterPolicy,
+    Policy,
+    Request,
+    best_items,
+    relax,
+    relaxation_tier,
+    relaxations,
+)
 from latentcrs_utils.conversation.session import Conversation, StoppedError
-from latentcrs_utils.conversation.turn import Withdrawal
+from latentcrs_utils.conversation.turn import Recommendation, Withdrawal, more_like
+from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError, EndpointError, MessageError
 from tests.conversation.fakes import FakeChatModel, FakeModel, FakeScorer
+
+ROWS = (
+    # title, year, genres, creator, platform, price
+    ("One", 1985, ["Puzzle"], "Sega", "Wii", 10.0),
+    ("Two", 1985, ["Puzzle", "Horror"], "Sega", "Wii", 10.0),
+    ("Three", 1982, ["Puzzle"], "Sega", "Wii", 90.0),
+    ("Four", 1976, ["Puzzle"], "Sega", "Wii", 10.0),
+    ("Five", 1960, ["Puzzle"], "Sony", "Wii", None),
+    ("Six", None, ["Racing"], "Sony", "NES", 10.0),
+    ("Seven", 1985, ["Puzzle", "Racing"], None, None, 10.0),
+    ("Eight", 1999, [], None, None, None),
+)
+
+
+@pytest.fixture(scope="module")
+def games() -> Dataset:
+    names = ("title", "year", "genres", "creator", "platform", "price")
+    columns = dict(zip(names, map(list, zip(*ROWS, strict=True)), strict=True))
+    ids = list(range(1, len(ROWS) + 1))
+    items = pl.DataFrame(
+        {"item": ids, "raw_item": list(map(str, ids)), **columns},
+        schema_overrides={"item": pl.Int32, "year": pl.Int32},
+    )
+    users = pl.DataFrame({"user": [0], "raw_user": ["u"]}, schema_overrides={"user": pl.Int32})
+    interactions = Sequences.from_lists([[1, 2, 3]])
+    return Dataset("amazon-video-games-x", items, users, interactions, {}, "eight games")
+
+
+def wanted(*conditions: str) -> Requirements:
+    return Requirements(tuple(Requirement(Constraint.parse(c)) for c in conditions))
+
+
+def selected(games: Dataset, conditions, n: int, barred=()):
+    """What F selects where larger ids score higher, and the padding highest."""
+    scores = torch.arange(len(ROWS) + 1, dtype=torch.float32) - 10
+    scores[0] = 99.0
+    return FilterPolicy(games).select(Request(scores, barred, n, wanted(*conditions)))
+
+
+def ids(turn) -> list[int]:
+    return [item.item for item in turn.items]
+
+
+ALL = ("genre=Puzzle", "decade=1980", "creator=Sega", "platform=Wii", "price=20")
+
+
+# Constraint relaxation
+
+
+@pytest.mark.parametrize(
+    ("conditions", "n", "items", "relaxed"),
+    [
+        # nothing is asked: the best
+        ((), 3, [8, 7, 6], ()),
+        # enough items meet everything
+        (("genre=Puzzle",), 3, [7, 5, 4], ()),
+        (("not genre=Horror",), 7, [8, 7, 6, 5, 4, 3, 1], ()),
+        (("genre=Puzzle", "genre=Racing"), 1, [7], ()),
+        (("decade=1980", "decade=1960"), 5, [7, 5, 3, 2, 1], ()),
+        # one after the other gives way, and no more than is needed
+        (ALL, 2, [2, 1], ()),
+        (ALL, 3, [2, 1, 3], ("price",)),
+        (ALL, 4, [2, 1, 3, 4], ("price", "years widened")),
+        (ALL, 5, [2, 1, 3, 4, 7], ("price", "creator", "platform", "years widened")),
+        (ALL, 6, [2, 1, 3, 4, 7, 5], ("price", "creator", "platform", "years")),
+        (ALL, 8, [2, 1, 3, 4, 7, 5, 8, 6], ("price", "creator", "platform", "years", "genres")),
+        (("genre=Puzzle", "genre=Racing"), 3, [7, 6, 5], ("some genres",)),
+        (("genre=Puzzle", "genre=Racing"), 8, [7, 6, 5, 4, 3, 2, 1, 8], ("genres",)),
+        # the widened years do before all years do
+        (("era=1978-1980",), 3, [7, 4, 3], ("years widened",)),
+        # what would free nothing does not give way: there is no western of any year
+        (("genre=Western", "decade=1980"), 3, [7, 3, 2], ("genres",)),
+        (("genre=Western", "decade=1980"), 5, [7, 3, 2, 1, 4], ("years widened", "genres")),
+        (("genre=Western", "creator=Nobody"), 2, [8, 7], ("creator", "genres")),
+        (("genre=Western",), 2, [8, 7], ("genres",)),
+        # what was refused stays out, although places stay empty
+        (("genre=Western", "not genre=Puzzle"), 5, [8, 6], ("genres",)),
+        (("not genre=Puzzle", "not genre=Racing"), 5, [8], ()),
+    ],
+)
+def test_what_is_offered_and_what_is_relaxed(games, conditions, n, items, relaxed):
+    slate = selected(games, conditions, n)
+    assert ids(slate) == items and slate.relaxed == relaxed
+    assert bool(slate.note) == bool(relaxed) == any(item.misses for item in slate.items)
+
+
+def test_what_is_barred_is_never_offered_and_leaves_room(games):
+    asked = ("genre=Puzzle", "price=20")
+    assert ids(selected(games, asked, 3)) == [7, 4, 2]
+    slate = selected(games, asked, 3, barred=[7, 4, 2])
+    assert ids(slate) == [1, 5, 3] and slate.relaxed == ("price",)
+    assert selected(games, asked, 3, barred=range(1, 9)).items == ()
+
+
+def test_only_where_nothing_else_is_left_comes_what_was_refused(games):
+    slate = selected(games, ("not genre=Puzzle", "not genre=Racing"), 2, barred=[8])
+    assert ids(slate) == [7, 6] and slate.relaxed == ("refusals",)
+    puzzle, racing = wanted("not genre=Puzzle", "not genre=Racing").of("genre")
+    assert [item.misses for item in slate.items] == [(puzzle, racing), (racing,)]
+
+
+def test_every_item_says_what_it_misses(games):
+    slate = selected(games, (*ALL, "decade=1970"), 8)
+    missed = {item.item: (*map(str, item.misses),) for item in slate.items}
+    assert missed[1] == missed[4] == ()
+    assert missed[3] == ("price=20",)
+    # of several times one is enough; without any, all are missed; what is not known is missed
+    assert missed[5] == ("decade=1980", "creator=Sega", "price=20", "decade=1970")
+    assert missed[7] == ("creator=Sega", "platform=Wii")
+    assert missed[8] == (*ALL, "decade=1970")
+
+
+def test_relaxations_come_in_the_stated_order_and_only_grow(games):
+    matcher = matcher_for(games)
+    names, masks = zip(*relaxations(matcher, wanted(*ALL, "not genre=Horror")), strict=True)
+    # to give up the creator alone frees nothing, with the platform it does
+    assert names == ("", "price", "years widened", "platform", "years", "genres", "refusals")
+    assert set(names[1:]) < set(RELAXATIONS)
+    for smaller, larger in pairwise(masks):
+        assert (smaller <= larger).all() and not larger[0]
+    assert masks[-1][1:].all()
+    for conditions, steps in ((("decade=1980",), ["", "years widened", "years"]), ((), [""])):
+        assert [name for name, _ in relaxations(matcher, wanted(*conditions))] == steps
+
+
+def test_relaxation_is_for_what_is_left(games):
+    left = np.isin(np.arange(len(ROWS) + 1), [5, 6, 8])
+    asked = wanted("decade=1980", "genre=Puzzle")
+    names, masks = zip(*relaxations(matcher_for(games), asked, left), strict=True)
+    assert names == ("", "years", "genres")
+    assert [np.flatnonzero(mask).tolist() for mask in masks] == [[], [5], [5, 6, 8]]
+
+
+def test_tiers_count_the_steps_that_an_item_needs_and_keep_the_order_within(games):
+    asked = wanted("decade=1980", "not genre=Horror")
+    tier, names = relaxation_tier(matcher_for(games), asked)
+    assert names == ["years widened", "years", "refusals"]
+    assert tier.tolist() == [4, 0, 3, 0, 1, 2, 2, 0, 2]
+    scores = torch.tensor([9.0, -3.0, 5.0, -1.0, 7.0, 8.0, -torch.inf, -2.0, 1.0])
+    scores[0] = -torch.inf
+    found = relax(scores, matcher_for(games), asked)
+    assert found.argsort(descending=True)[:6].tolist() == [3, 7, 1, 4, 5, 8]
+    assert found[3] == -1.0 and found[[0, 2, 6]].isinf().all()
+
+
+def test_the_user_is_told_in_words(games):
+    assert "Puzzle, Racing" in selected(games, ("genre=Puzzle", "genre=Racing"), 2).note
+    assert selected(games, (*ALL,), 5, barred=[5, 6, 8]).note == (
+        "Only 2 games are left that meet all of: Puzzle, the 1980s, by Sega, for Wii, under $20. "
+        "For the others I relaxed the price, who made it, the platform and the years (by up to 5 "
+        "either way)."
+    )
+    assert selected(games, ("genre=Western", "era=1978-1980"), 2).note.startswith("No game is left")
+
+
+def test_of_equal_scores_the_smaller_id_comes_first():
+    scores = torch.tensor([-torch.inf, 1.0, 2.0, 1.0, 2.0, -torch.inf, 1.0])
+    assert best_items(scores, 4) == [2, 4, 1, 3] and best_items(scores, 99) == [2, 4, 1, 3, 6]
+    assert best_items(torch.full((4,), -torch.inf), 2) == []
+
+
+def test_the_request_is_left_as_it_was(games):
+    scores = torch.ones(len(ROWS) + 1)
+    Policy(games).select(Request(scores, [1, 2], 3))
+    assert (scores == 1).all()
+
+
+# What "More like this" says
+
+
+def test_more_like_names_the_title_as_one_would_say_it():
+    film = Recommendation(1, "Nosferatu (A Symphony)", 1922, ("Horror",), 0.0)
+    for item in (film, film.label, film.title, "Nosferatu"):
+        assert more_like(item) == "Something like Nosferatu."
+
+
+@pytest.mark.parametrize("title", ["Scary Movie", "1941", "Western", "2001: A Space Odyssey"])
+def test_more_like_requires_nothing(title):
+    model = FakeModel()
+    titles = model.data.items["title"].to_list()
+    titles[6] = title
+    model.data.items.replace_column(
+        model.data.items.columns.index("title"), type(model.data.items["title"])("title", titles)
+    )
+    turn = Conversation(model, chat_model=None, policy="F").say(more_like(f"{title} (1957)"))
+    assert turn.requirements == ()
+
+
+def test_a_hostile_title_makes_a_message_like_any_other():
+    text = more_like("<script>alert(1)</script> [x](javascript:1)")
+    assert clean_message(text) == text == "Something like <script>alert</script> [x]."
+
 
 REPLY = "Film Number 7 may do."
 FORM = json.dumps({
@@ -30,27 +243,23 @@ def requirement(written: str, evidence: str, source: Source = "lexicon") -> Requ
     return Requirement(Constraint.parse(written), evidence, source)
 
 
-def chat(variant, chat_model=None, user=None, **more) -> Conversation:
-    return Conversation(FakeModel(), user, chat_model=chat_model, variant=variant, **more)
+def chat(policy, chat_model=None, user=None, **more) -> Conversation:
+    return Conversation(FakeModel(), user, chat_model=chat_model, policy=policy, **more)
 
 
-def ids(turn) -> list[int]:
-    return [item.item for item in turn.items]
-
-
-# Variant F
+# Policy F
 
 
 def test_b_neither_requires_nor_reorders():
     turn = chat("B").say("a western from the fifties")
     # item v has genre v mod 4 (3: Western) and the year 1950 + v
     assert ids(turn) == [3, 7, 11, 15, 19]
-    assert turn.variant == "B" and turn.requirements == turn.relaxed == turn.candidates == ()
+    assert turn.policy == "B" and turn.requirements == turn.relaxed == turn.candidates == ()
 
 
 def test_f_offers_what_meets_the_requirements_and_says_what_gave_way():
     turn = chat("F").say("a western from the fifties")
-    assert turn.variant == "F"
+    assert turn.policy == "F"
     assert turn.requirements == (
         requirement("genre=Western", "western", "lexicon"),
         requirement("decade=1950", "the fifties", "lexicon"),
@@ -59,8 +268,8 @@ def test_f_offers_what_meets_the_requirements_and_says_what_gave_way():
     assert [item.misses for item in turn.items] == [(), (), *[(Constraint("decade", "1950"),)] * 3]
     assert turn.relaxed == ("years",)
     assert turn.note == (
-        "Only 2 films are left that meet all of: Western, the 1950s. For the others I gave way on "
-        "the years. No history is known, so these films follow from your words alone."
+        "Only 2 films are left that meet all of: Western, the 1950s. For the others I relaxed the "
+        "years. No history is known, so these films follow from your words alone."
     )
     assert "Required: Western (“western”); the 1950s (“the fifties”)" in str(turn)
 
@@ -121,7 +330,7 @@ def test_undo_takes_the_message_s_requirements_with_it():
 
 def test_a_language_model_reads_beside_the_lexicon():
     chat_model = FakeChatModel(FORM, REPLY)
-    turn = chat("F", chat_model).say("fun with saloons from the fifties")
+    turn = chat("F", chat_model, extractor="both").say("fun with saloons from the fifties")
     assert turn.requirements == (
         requirement("decade=1950", "the fifties", "both"),
         requirement("genre=Western", "with saloons", "model"),
@@ -152,19 +361,22 @@ def test_where_the_model_fails_the_lexicon_reads_and_the_note_says_so(how, reply
     assert conversation.turns == [turn] and turn.reply == REPLY
 
 
-def test_a_model_that_cannot_be_loaded_is_a_failure_too(monkeypatch):
+@pytest.mark.parametrize(("policy", "note"), [("F", "literal words"), ("V", "recommender's own")])
+def test_a_model_that_cannot_be_loaded_is_a_failure_too(policy, note, monkeypatch):
     def broken(self):
-        raise OSError("no such file")
+        loads.append(1)
+        if len(loads) < 3:
+            raise OSError("no such file")
 
+    loads = []
     monkeypatch.setattr(Conversation, "chat_model", property(broken))
-    for variant, note in (("F", "literal words"), ("V", "the recommender's own")):
-        conversation = chat(variant, "local")
-        with pytest.raises(OSError, match="no such file"):  # the reply needs it as well
-            conversation.say("a western")
-        assert conversation.turns == []
-        monkeypatch.setattr(conversation, "_word", lambda chosen, stream, stop: chosen)
-        turn = conversation.say("a western")
-        assert note in turn.note and ids(turn) == [3, 7, 11, 15, 19]
+    conversation = chat(policy, "local", extractor="both")
+    with pytest.raises(OSError, match="no such file"):  # the reply needs it as well
+        conversation.say("a western")
+    assert conversation.turns == []
+    loads[:] = [1]
+    turn = conversation.say("a western")
+    assert note in turn.note and ids(turn) == [3, 7, 11, 15, 19]
 
 
 def test_the_lexicon_alone_asks_no_model():
@@ -187,7 +399,7 @@ def test_an_extractor_of_one_s_own():
 def test_stopping_while_the_model_reads_drops_the_message():
     stop = threading.Event()
     chat_model = FakeChatModel(FORM, FORM, REPLY, before_piece=stop.set)
-    conversation, stages = chat("F", chat_model), []
+    conversation, stages = chat("F", chat_model, extractor="both"), []
     with pytest.raises(StoppedError):
         conversation.say("with saloons", stop=stop, watch=lambda stage, turn: stages.append(stage))
     assert stages == ["reading"]
@@ -218,12 +430,12 @@ def test_hostile_text_offers_nothing_else(message):
         "not_genres": [{"words": "", "value": "Western"}],
         "years": [{"words": "16", "value": "1960s"}],
     })  # fmt: skip
-    turn = chat("F", FakeChatModel(obedient, REPLY)).say(message)
+    turn = chat("F", FakeChatModel(obedient, REPLY), extractor="both").say(message)
     assert {str(r.constraint) for r in turn.requirements} == {"genre=Western"}
     assert ids(turn) == [3, 7, 11, 15, 19] and turn.message == message.strip()
 
 
-# Variant V
+# Policy V
 
 
 def test_v_offers_the_first_of_the_reordered_candidates():
@@ -231,7 +443,7 @@ def test_v_offers_the_first_of_the_reordered_candidates():
     turn = chat("V", chat_model, n_items=3, rerank=RerankConfig(n_candidates=6, weight=1.0)).say(
         "a western"
     )
-    assert turn.variant == "V"
+    assert turn.policy == "V"
     assert turn.candidates == (3, 7, 11, 15, 19, 23)
     assert turn.reranked == (15, 19, 3, 7, 11, 23)
     assert ids(turn) == [15, 19, 3]
@@ -317,86 +529,8 @@ def test_stopping_while_the_model_orders_drops_the_message():
     assert conversation.turns == [] and conversation.offered == []
 
 
-# Transcripts
-
-
-def told(variant) -> Conversation:
-    """A conversation in which everything happened that a transcript can hold."""
-    replies = ("{}", REPLY, "{}", REPLY) if variant == "F" else (REPLY, REPLY)
-    conversation = chat(variant, FakeScorer(*replies, words=("11",)), user=42, n_items=3)
-    turn = conversation.say("a western, no horror, 🎃")
-    conversation.accept(turn.items[0].item)
-    if variant == "F":
-        conversation.withdraw("not genre=Horror")
-    conversation.say("from the fifties")
-    return conversation
-
-
-@pytest.mark.parametrize("variant", ["B", "F", "V"])
-def test_a_transcript_survives_json_and_goes_on(variant):
-    conversation = told(variant)
-    stored = json.loads(json.dumps(conversation.transcript()))
-    again = Conversation.from_transcript(conversation.model, stored, chat_model=None)
-    assert again.transcript() == conversation.transcript()
-    assert again.turns == conversation.turns and again.variant == variant
-    assert [str(turn) for turn in again.turns] == [str(turn) for turn in conversation.turns]
-    assert again.requirements == conversation.requirements
-    assert bool(again.requirements) == (variant == "F")
-    assert again.say("more").number == 3
-
-
-def test_a_transcript_of_the_first_format_is_read_as_variant_b():
-    stored = json.loads(json.dumps(told("B").transcript()))
-    old = {**deepcopy(stored), "format": 1}
-    del old["variant"]
-    for event in old["events"]:
-        for name in (
-            "variant",
-            "requirements",
-            "relaxed",
-            "candidates",
-            "reranked",
-            "choosing_tokens",
-        ):
-            event.get("say", {}).pop(name, None)
-        for item in event.get("say", {}).get("items", ()):
-            del item["misses"]
-    again = Conversation.from_transcript(FakeModel(), old, chat_model=None)
-    assert again.variant == "B"
-    assert json.loads(json.dumps(again.transcript())) == stored
-
-
-def test_a_conversation_may_go_on_as_another_variant():
-    stored = told("B").transcript()
-    again = Conversation.from_transcript(FakeModel(), stored, chat_model=None, variant="F")
-    turn = again.say("no comedy")
-    assert [t.variant for t in again.turns] == ["B", "B", "F"]
-    assert turn.requirements == (requirement("not genre=Comedy", "no comedy"),)
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"requirements": [{"condition": "genre=Drama", "colour": "red"}]}, "damaged"),
-        ({"requirements": ["genre=Drama"]}, "damaged"),
-        ({"candidates": [10_000]}, "damaged.*There is no item 10000"),
-        ({"reranked": None}, "damaged"),
-    ],
-)
-def test_a_damaged_turn_is_refused(change, reason):
-    stored = json.loads(json.dumps(told("F").transcript()))
-    stored["events"][0]["say"].update(change)
-    with pytest.raises(DataError, match=reason):
-        Conversation.from_transcript(FakeModel(), stored)
-
-
-def test_a_transcript_of_an_unknown_variant_is_refused():
-    with pytest.raises(ConfigError, match="no variant 'Q'"):
-        Conversation.from_transcript(FakeModel(), {**told("B").transcript(), "variant": "Q"})
-
-
 def test_senseless_settings_are_refused():
-    with pytest.raises(ConfigError, match="no variant 'X': choose 'B', 'F' or 'V'"):
+    with pytest.raises(ConfigError, match="no policy 'X': choose 'B', 'F' or 'V'"):
         chat("X")
     with pytest.raises(ConfigError, match="'regex' is not one of lexicon, model, both"):
         chat("F", extractor="regex")

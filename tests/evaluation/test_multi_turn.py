@@ -1,4 +1,4 @@
-"""Whole dialogues, many at a time: the protocol of the paper, and a run that may be killed."""
+"""Whole dialogues, many at a time: the paper's protocol, the chat's policies, and killed runs."""
 
 from __future__ import annotations
 
@@ -20,47 +20,116 @@ from dialogue_world import (
     Deadly,
     Language,
     dataset,
+    falling,
     noise,
     oracle,
     reader,
     run_until_killed,
+    system,
     without_seconds,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentcrs_utils.constraints.extraction import Extraction, make_extractor
+from latentcrs_utils.config import RerankConfig
+from latentcrs_utils.conversation.policies import FilterPolicy, Policy, RerankPolicy
+from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
-from latentcrs_utils.evaluation.conversing import (
+from latentcrs_utils.evaluation.dialogues import (
+    Dialogue,
+    Exchange,
+    read_dialogues,
+    success_by,
+    turns_taken,
+)
+from latentcrs_utils.evaluation.multi_turn import (
+    FILTERED,
+    FILTERED_BY_MODEL,
+    ON_REQUEST,
+    READERS,
+    RERANKED,
     ReplayedUser,
     Setting,
+    System,
+    asking_systems,
     converse,
+    dialogue_systems,
     replay,
     sample_users,
     template_users,
 )
-from latentcrs_utils.evaluation.dialogues import read_dialogues, success_by, turns_taken
-from latentcrs_utils.evaluation.multi_turn import (
-    FILTERED,
-    READERS,
-    Answer,
-    FilteringSystem,
-    States,
-    dialogue_systems,
-)
+from latentcrs_utils.evaluation.one_turn import EvalSet
 from latentcrs_utils.simulation.agenda import DIFFICULTIES
 from latentcrs_utils.simulation.planner import LEVELS
 from latentcrs_utils.simulation.users import Accept, UserMessage
 from latentcrs_utils.support.artifacts import key
-from tests.conversation.fakes import FakeModel
+from tests.conversation.fakes import FakeChatModel, FakeModel, FakeScorer
+from tests.conversation.known_world import known_model
 
 USERS = range(N_USERS)
+EMPTY = json.dumps({"genres": [], "not_genres": [], "years": []})
+WISHES = (
+    "a western or a scary comedy from the fifties",
+    "no horror, please, and nothing sad",
+    "actually a drama from the seventies, no comedy, no western",
+    "funny and hilarious",
+    "no drama either",
+)
 
 
 @pytest.fixture(scope="module")
 def world() -> Dataset:
     return dataset()
+
+
+@pytest.fixture(scope="module")
+def fitted(world: Dataset) -> SimpleNamespace:
+    listening = FakeModel(N_ITEMS)
+    return SimpleNamespace(
+        data=world, backbone=Backbone(), language=Language(), text_alone=listening,
+        fusion=listening, latentcrs=listening, latentcrs_plus=listening,
+    )  # fmt: skip
+
+
+def with_policy(policy: Policy, start: System) -> System:
+    return dataclasses.replace(start, policy=policy)
+
+
+@pytest.mark.parametrize("wishes", [WISHES, WISHES[::-1]])
+@pytest.mark.parametrize("n_items", [1, 5, 7])
+@pytest.mark.parametrize("name", ["B", "F", "V"])
+def test_a_dialogue_has_the_same_items_in_the_chat_and_in_the_evaluation(
+    name: str, n_items: int, wishes: tuple[str, ...]
+) -> None:
+    model = known_model()
+    # a film without a name, which nobody may be offered
+    titles = pl.when(pl.col("item") == 7).then(pl.lit("Unknown title")).otherwise(pl.col("title"))
+    data = dataclasses.replace(model.data, items=model.data.items.with_columns(title=titles))
+    model = dataclasses.replace(model, data=data)
+    config = RerankConfig(n_candidates=8, weight=1.0)
+    chat_model = FakeScorer(*["..."] * 9, words=("Number 1", "(1960"), nats=0.4)
+    chat = Conversation(
+        model, 42, chat_model=chat_model, n_items=n_items, policy=name, rerank=config
+    )
+    v = RerankPolicy(data, lambda: chat_model, config)
+    policy = {"B": Policy(data), "F": FilterPolicy(data), "V": v}[name]
+    start = System(
+        lambda cases: model.scores(cases.instances.S, cases.instances.x),
+        policy, model.backbone, SimpleNamespace(
+            mean=model.language.mean, encode=model.language.encode,
+            embedder=SimpleNamespace(token_ids=str.split),
+        ),
+    )  # fmt: skip
+    # whoever wants the film without a name never accepts
+    exchanges = tuple(Exchange(text, (), (), "template", ()) for text in wishes)
+    log = [Dialogue("any", data.user_index(42), 7, 0, None, exchanges)]
+    (dialogue,) = replay(data, log, "any", start, Setting(n_items=n_items))
+    for text, exchange in zip(wishes, dialogue.exchanges, strict=True):
+        turn = chat.say(text)
+        assert [item.item for item in turn.items] == list(exchange.offered), text
+    refused = {r for turn in chat.turns for r in turn.requirements if r.constraint.negated}
+    assert len(refused) >= 2 * (name == "F")
 
 
 @given(
@@ -102,11 +171,6 @@ def test_success_is_counted_by_its_turn(world: Dataset, turn: int) -> None:
     assert success_by(dialogues, 5).mean() == 1 and turns_taken(dialogues).mean() == turn
 
 
-def asked_genres(dialogue) -> set[str]:
-    said = [c for exchange in dialogue.exchanges for c in exchange.constraints]
-    return {c.value for c in said if c.slot == "genre" and not c.negated}
-
-
 def test_a_failure_counts_all_turns(world: Dataset) -> None:
     dialogues = converse(world, "oracle", oracle(world, 6), USERS)
     assert {d.success for d in dialogues} == {None} and {len(d.exchanges) for d in dialogues} == {5}
@@ -136,40 +200,39 @@ def test_who_listens_is_faster(world: Dataset) -> None:
 
 
 def test_the_whole_history_stays_barred_when_little_of_it_is_known(world: Dataset) -> None:
-    seen: list[States] = []
+    seen: list[EvalSet] = []
 
-    def watch(states: States) -> torch.Tensor:
-        seen.append(states)
-        return oracle(world, 6)(states)
+    def watch(cases: EvalSet) -> torch.Tensor:
+        seen.append(cases)
+        return oracle(world, 6).scorer(cases)
 
     past = world.histories("test")
     for known in (0, 2, None):
         seen.clear()
-        dialogues = converse(world, "watch", watch, USERS, Setting(known=known))
-        lengths = {len(row) for row in seen[0].histories}
+        dialogues = converse(world, "watch", system(watch), USERS, Setting(known=known))
+        histories = [row.tolist() for row in seen[0].instances.histories]
+        lengths = {len(row) for row in histories}
         assert lengths == {11 if known is None else known}
         if known == 2:
-            assert [r.tolist() for r in seen[0].histories] == [r[-2:].tolist() for r in past]
+            assert histories == [row[-2:].tolist() for row in past]
         assert all(not set(past[d.user].tolist()) & set(d.offered) for d in dialogues)
-        # what the state says was offered is what was offered
-        assert [len(row) for row in seen[2].offered] == [10] * N_USERS
-        assert seen[2].offered[0] == dialogues[0].offered[:10]
+        assert seen[2].frame["turn"].unique().to_list() == [3]
         assert seen[2].texts[0] == " ".join(dialogues[0].messages[:3])
 
 
 def test_validation_users_want_their_last_but_one_item(world: Dataset) -> None:
-    seen: list[States] = []
+    seen: list[EvalSet] = []
 
-    def watch(states: States) -> torch.Tensor:
-        seen.append(states)
-        return noise(1)(states)
+    def watch(cases: EvalSet) -> torch.Tensor:
+        seen.append(cases)
+        return noise(1).scorer(cases)
 
     setting = Setting(phrasing="valid", split="valid")
     users = sample_users(world, split="valid")
-    dialogues = converse(world, "watch", watch, users, setting)
+    dialogues = converse(world, "watch", system(watch), users, setting)
     assert [d.target for d in dialogues] == world.targets("valid").tolist()
     past = world.histories("valid")
-    assert [r.tolist() for r in seen[0].histories] == [r.tolist() for r in past]
+    assert [r.tolist() for r in seen[0].instances.histories] == [r.tolist() for r in past]
     assert all(not set(past[d.user].tolist()) & set(d.offered) for d in dialogues)
     # the item of the test is an item like any other
     tests = world.targets("test")
@@ -195,13 +258,13 @@ def test_killed_between_turns_or_batches_it_goes_on_to_the_same_result(
     whole = converse(world, "noise", noise(1), USERS, SMALL_BATCHES)
     done = read_dialogues(log) if log.exists() else []
     assert len(done) == 8 * ((n - 1) // 5)
-    asked = Deadly(noise(1), 10_000, lambda: None)
-    resumed = converse(world, "noise", asked, USERS, SMALL_BATCHES, log=log)
+    asked = Deadly(1, 10_000, lambda: None)
+    resumed = converse(world, "noise", system(asked), USERS, SMALL_BATCHES, log=log)
     assert without_seconds(resumed) == without_seconds(whole)
     assert asked.left == 10_000 - 5 * (4 - len(done) // 8)
     # nothing is asked a third time
-    asked = Deadly(noise(1), 1, lambda: pytest.fail("asked again"))
-    again = converse(world, "noise", asked, USERS, SMALL_BATCHES, log=log)
+    asked = Deadly(1, 1, lambda: pytest.fail("asked again"))
+    again = converse(world, "noise", system(asked), USERS, SMALL_BATCHES, log=log)
     assert again == resumed == read_dialogues(log)
 
 
@@ -214,13 +277,12 @@ def test_killed_while_writing_it_does_the_batch_again_in_the_same_company(
     log.write_bytes(b"".join(lines[:11]) + lines[11][:100])
     batches: list[list[int]] = []
 
-    def watch(states: States) -> torch.Tensor:
-        batches.append(states.users.tolist())
-        return noise(1)(states)
+    def watch(cases: EvalSet) -> torch.Tensor:
+        batches.append(cases.frame["user"].to_list())
+        return noise(1).scorer(cases)
 
-    assert without_seconds(converse(world, "noise", watch, USERS, SMALL_BATCHES, log=log)) == (
-        without_seconds(whole)
-    )
+    again = converse(world, "noise", system(watch), USERS, SMALL_BATCHES, log=log)
+    assert without_seconds(again) == without_seconds(whole)
     assert batches[0] == list(range(8, 16))
     assert sorted(d.user for d in read_dialogues(log)) == list(USERS)
 
@@ -283,16 +345,15 @@ def test_a_replayed_user_accepts_and_leaves(world: Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("system", "complaint"),
+    ("scores", "complaint"),
     [
-        (lambda states: torch.zeros(len(states), 7), r"scores \(30, 7\)"),
-        (lambda states: torch.full((len(states), N_ITEMS + 1), torch.nan), "not a number"),
-        (lambda states: Answer(torch.zeros(len(states), N_ITEMS + 1), []), "0 bills to 30"),
+        (torch.zeros(N_USERS, 7), r"scores \(30, 7\)"),
+        (torch.full((N_USERS, N_ITEMS + 1), torch.nan), "not a number"),
     ],
 )
-def test_malformed_scores_are_named(world: Dataset, system, complaint: str) -> None:
+def test_malformed_scores_are_named(world: Dataset, scores, complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
-        converse(world, "broken", system, USERS)
+        converse(world, "broken", system(lambda cases: scores), USERS)
 
 
 def test_settings_are_checked() -> None:
@@ -316,23 +377,18 @@ def test_who_wants_a_film_without_a_name_is_not_asked(world: Dataset) -> None:
     assert len(set(drawn)) == 10 and (np.diff(drawn) > 0).all()
     assert np.array_equal(drawn, sample_users(data, 10)) and set(drawn) <= set(users)
     assert not np.array_equal(drawn, sample_users(data, 10, seed=1))
-    dialogues = converse(data, "noise", noise(0), users)
+    dialogues = converse(data, "noise", noise(0, data), users)
     assert all(target not in d.offered for d in dialogues)
 
 
-def test_every_row_of_the_table_is_a_system(world: Dataset) -> None:
-    listening = FakeModel(N_ITEMS)
-    fitted = SimpleNamespace(
-        data=world, backbone=Backbone(), language=Language(), text_alone=listening,
-        fusion=listening, latentcrs=listening, latentcrs_plus=listening,
-    )  # fmt: skip
+def test_every_row_of_the_table_is_a_system(world: Dataset, fitted: SimpleNamespace) -> None:
     systems = dialogue_systems(fitted)
     assert list(systems) == [
         "popularity", "item-kNN", "backbone alone", "text alone", "backbone + lexicon filter",
         "fusion without intents", "LatentCRS", "LatentCRS+", "LatentCRS+ F",
     ]  # fmt: skip
     setting = Setting(level="plain", difficulty="picky")
-    held = {name: converse(world, name, system, USERS, setting) for name, system in systems.items()}
+    held = {name: converse(world, name, one, USERS, setting) for name, one in systems.items()}
     for name, dialogues in held.items():
         bought = [s for d in dialogues for e in d.exchanges for s in e.usage]
         reads = {s.purpose for s in bought} >= {"embedding", "scoring"}
@@ -346,97 +402,159 @@ def test_every_row_of_the_table_is_a_system(world: Dataset) -> None:
         assert exchange.usage[0].prompt_tokens == 7 + n_words
 
 
-def test_variant_f_holds_a_system_to_all_that_was_said_and_reads_each_message_once(
-    world: Dataset,
+def test_filters_hold_a_system_to_all_that_was_said(
+    world: Dataset, fitted: SimpleNamespace
 ) -> None:
-    read: list[str] = []
-    lexicon = make_extractor(world, "lexicon")
-
-    def extractor(message: str, **options: object) -> Extraction:
-        read.append(message)
-        return lexicon(message)
-
+    """Said over several turns, the words count together: the target is among what is left."""
+    systems = dialogue_systems(fitted)
     setting = Setting(level="plain", difficulty="normal")
-    filtered = FilteringSystem(noise(0), world, extractor)
-    f, b = (converse(world, name, system, USERS, setting)
-            for name, system in (("F", filtered), ("B", noise(0))))  # fmt: skip
-    assert turns_taken(f).mean() < turns_taken(b).mean() - 0.5
-    assert len(read) == len(set(read)) == len({m for d in f for m in d.messages})
     films = template_users(world, setting)([0])[0].test_case.catalogue
-    for dialogue in f:
-        genres = asked_genres(dialogue)
-        assert not genres or genres <= films[dialogue.exchanges[-1].offered[0]].genres
-
-
-def test_requirements_give_way_only_where_nothing_meets_them_any_more(world: Dataset) -> None:
-    rows = world.items.to_dicts()
-    comedies = {row["item"] for row in rows if "Comedy" in row["genres"]}
-    eighties = {row["item"] for row in rows if 1980 <= (row["year"] or 0) <= 1989}
-    others = set(range(1, N_ITEMS + 1)) - comedies
-    system = FilteringSystem(noise(0), world, make_extractor(world, "lexicon"))
-    for wish, offered, allowed in (
-        ("a comedy", set(), comedies),
-        ("a comedy", comedies, others),
-        # no comedy is left, so giving up the years would not help: the genre gives way
-        ("a comedy from the 1980s", comedies, eighties - comedies),
+    for held, free in (
+        (with_policy(FilterPolicy(world), noise(0)), noise(0)),
+        (systems["backbone + lexicon filter"], systems["backbone alone"]),
     ):
-        states = States(
-            np.array([3]), Sequences.from_lists([[1]]), [[wish]], [sorted(offered)],
-            [{0, 1, *offered}],
-        )  # fmt: skip
-        scores = system(states).scores[0].clone()
-        scores[[0, 1, *offered]] = -torch.inf
-        assert set(scores.topk(3).indices.tolist()) <= allowed
+        f, b = (converse(world, "any", one, USERS, setting) for one in (held, free))
+        assert turns_taken(f).mean() < turns_taken(b).mean() - 0.5
+        for dialogue in f:
+            said = [c for e in dialogue.exchanges for c in e.constraints]
+            genres = {c.value for c in said if c.slot == "genre" and not c.negated}
+            last = dialogue.exchanges[-1].offered[0]
+            assert not genres or genres <= films[last].genres
 
 
-def test_what_the_user_has_seen_keeps_no_requirement_from_giving_way(world: Dataset) -> None:
+def test_what_the_user_has_seen_keeps_no_requirement_from_being_relaxed(world: Dataset) -> None:
     """In cold start, too, where the system does not know that the last comedies were seen."""
     rows = world.items.to_dicts()
     comedies = {row["item"] for row in rows if "Comedy" in row["genres"]}
     eighties = {row["item"] for row in rows if 1980 <= (row["year"] or 0) <= 1989}
-    heard: list[States] = []
-
-    def early(states: States) -> torch.Tensor:
-        """Prefers what comes first in the catalogue, none of it from the 1980s."""
-        heard.append(states)
-        return -torch.arange(N_ITEMS + 1.0).expand(len(states), -1)
 
     class Wishes:
         target = min(set(range(1, N_ITEMS)) - comedies - eighties)
 
         def say(self, offered=()):
-            return UserMessage("a comedy from the 1980s", ("genre=Comedy", "decade=1980"), ())
+            return UserMessage("a comedy from the 1980s")
 
     history = [*sorted(comedies), Wishes.target]
     data = dataclasses.replace(world, interactions=Sequences.from_lists([history] * N_USERS))
-    system = FilteringSystem(early, data, make_extractor(data, "lexicon"))
-    offers = []
+    filtered = with_policy(FilterPolicy(data), system(falling, data))
     for known in (None, 0):
         setting = Setting(known=known, n_turns=1)
-        (dialogue,) = converse(data, "F", system, [0], setting, make_users=lambda _: [Wishes()])
-        offers.append(dialogue.offered)
-    # no comedy is left, so giving up the years would not help: the genre gives way
-    assert offers[0] == sorted(eighties - comedies)[:5] == offers[1]
-    assert [len(states.histories[0]) for states in heard] == [len(comedies), 0]
-    assert all(states.barred[0] == {0, *comedies} for states in heard)
+        (dialogue,) = converse(data, "F", filtered, [0], setting, make_users=lambda _: [Wishes()])
+        # no comedy is left, so giving up the years would not help: the genre is relaxed
+        assert dialogue.offered == sorted(eighties - comedies)[:5]
 
 
-def test_the_lexicon_filter_adds_up_what_was_said(world: Dataset) -> None:
-    """Said over several turns, the words count together: the target is among what is left."""
-    systems = dialogue_systems(
-        SimpleNamespace(
-            data=world, backbone=Backbone(), language=Language(), text_alone=None, fusion=None,
-            latentcrs=None, latentcrs_plus=None,
-        )
-    )  # fmt: skip
-    setting = Setting(level="plain", difficulty="normal")
-    filtered, alone = (
-        converse(world, name, systems[name], USERS, setting)
-        for name in ("backbone + lexicon filter", "backbone alone")
+# Policies F and V with a language model
+
+
+def reranking(start: System, chat_model: FakeScorer, **config: float) -> System:
+    data = start.policy.data
+    return with_policy(RerankPolicy(data, lambda: chat_model, RerankConfig(**config)), start)
+
+
+def test_where_the_model_fails_the_order_is_the_recommender_s(world: Dataset, caplog) -> None:
+    class Broken(FakeScorer):
+        def score(self, prompt, continuations):
+            raise RuntimeError("gone")
+
+    caplog.set_level("INFO", logger="latentcrs_utils")
+    setting = Setting(level="plain")
+    held = [
+        converse(world, "V", one, USERS, setting)
+        for one in (system(falling), reranking(system(falling), Broken(), weight=9.0))
+    ]
+    assert [d.offered for d in held[0]] == [d.offered for d in held[1]]
+    assert "user 3: The order is the recommender's own" in caplog.text
+
+
+def test_with_weight_zero_policy_v_is_policy_b(world: Dataset) -> None:
+    v = reranking(reader(), FakeScorer(words=("Western",)), weight=0.0)
+    setting = Setting(level="plain")
+    ours, theirs = (converse(world, "any", one, USERS, setting) for one in (v, reader()))
+    assert [d.offered for d in ours] == [d.offered for d in theirs]
+
+
+def test_usage_holds_only_what_was_said_whenever_a_run_begins(
+    world: Dataset, tmp_path: Path
+) -> None:
+    setting, log = Setting(level="plain", batch_size=10), tmp_path / "log.jsonl"
+    chat_model = FakeScorer(words=("Western",))
+    whole = converse(world, "V", reranking(noise(0), chat_model), USERS, setting, log=log)
+    for exchange in (exchange for dialogue in whole for exchange in dialogue.exchanges):
+        # one question a turn; what the words are worth without a context is on no bill
+        assert [(s.purpose, s.prompt_tokens, s.completion_tokens) for s in exchange.usage] == [
+            ("re-ranking", 100, 0), ("scoring", 0, 0),
+        ]  # fmt: skip
+    prior = [text for prompt, texts in chat_model.scored for text in texts
+             if "What do you recommend?" in prompt]  # fmt: skip
+    assert len(prior) == len(set(prior)) <= N_ITEMS
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:10]))
+    fresh = reranking(noise(0), FakeScorer(words=("Western",)))
+    again = converse(world, "V", fresh, USERS, setting, log=log)
+    assert without_seconds(again) == without_seconds(whole)
+
+
+def test_v_listens_to_a_model_that_knows(world: Dataset) -> None:
+    class Clairvoyant(FakeScorer):
+        """Finds the genres that were named likelier."""
+
+        def score(self, prompt, continuations):
+            said = prompt.rpartition("says:")[2]
+            return [
+                float(any(word in said.lower() for word in text.lower().strip(" )").split(", ")))
+                for text in continuations
+            ]
+
+    setting = Setting(level="plain", difficulty="picky")
+    v, b = (
+        np.mean([d.success is not None for d in converse(world, "V", one, USERS, setting)])
+        for one in (reranking(noise(0), Clairvoyant(), weight=10.0), noise(0))
     )
-    assert turns_taken(filtered).mean() < turns_taken(alone).mean() - 0.5
-    films = template_users(world, setting)([0])[0].test_case.catalogue
-    for dialogue in filtered:
-        genres = asked_genres(dialogue)
-        last = [films[i].genres for i in dialogue.exchanges[-1].offered[:1]]
-        assert not genres or all(genres <= g for g in last)
+    assert v > b + 0.1
+
+
+def test_f_reads_each_message_once_and_a_restart_asks_no_more(
+    world: Dataset, tmp_path: Path
+) -> None:
+    form = json.dumps({
+        "genres": [{"words": "scary", "value": "Horror"}], "not_genres": [], "years": [],
+    })  # fmt: skip
+
+    class Wishes:
+        target = 1
+
+        def say(self, offered=()):
+            return UserMessage("scary, from the seventies")
+
+    setting = Setting(n_turns=1)
+    chat_model = FakeChatModel(form, *[EMPTY] * 200)
+    held = []
+    for asked in (chat_model, FakeChatModel()):
+        systems = asking_systems(system(falling), asked, tmp_path)
+        assert tuple(systems) == ON_REQUEST == (RERANKED, FILTERED_BY_MODEL)
+        held.append(
+            converse(
+                world, "F", systems[FILTERED_BY_MODEL], [3, 4], setting,
+                make_users=lambda users: [Wishes() for _ in users],
+            )
+        )  # fmt: skip
+    horror = {v for v in range(1, N_ITEMS + 1) if v % 4 == 2 and 1970 <= 1950 + v <= 1979}
+    past = world.histories("test")
+    for dialogue in held[0]:
+        left = sorted(horror - set(past[dialogue.user].tolist()))
+        assert dialogue.offered[: len(left)] == left
+        part = next(s for s in dialogue.exchanges[0].usage if s.purpose == "extraction")
+        assert (part.prompt_tokens, part.completion_tokens) == (50, len(form) // 4)
+    assert len(chat_model.asked) == 1
+    assert without_seconds(held[0]) == without_seconds(held[1])
+
+
+def test_a_log_names_the_model_and_the_configuration() -> None:
+    named = FakeScorer()
+    named.name = "Other"
+    found = [
+        one.identity
+        for chat_model in (FakeScorer(), named)
+        for one in asking_systems(system(falling), chat_model).values()
+    ]
+    assert len(set(found)) == 4 and all("weight" in identity for identity in found[::2])

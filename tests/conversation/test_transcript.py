@@ -1,0 +1,255 @@
+"""A conversation as JSON, which goes on from there, and as a Markdown page, which harms nobody."""
+
+import json
+import re
+from copy import deepcopy
+from html.parser import HTMLParser
+
+import mistune
+import polars as pl
+import pytest
+
+from latentcrs_utils.constraints.constraint import Constraint, Requirement
+from latentcrs_utils.conversation.session import Conversation
+from latentcrs_utils.conversation.transcript import in_markdown, quoted
+from latentcrs_utils.errors import ConfigError, DataError
+from tests.conversation.fakes import FakeChatModel, FakeModel, FakeScorer
+from tests.conversation.known_world import known_model
+
+REPLY = "Film Number 7 may do."
+HOSTILE = (
+    "<script>alert(1)</script> & <b onclick=x>bold</b>",
+    "[a link](javascript:alert(1)) ![img](http://x.example/a.png) <http://x.example>",
+    "see https://evil.example/a_b or www.evil.example, mail me@evil.example",
+    "*emphasis* _too_ **bold** `code` ~~gone~~ \\*stars\\* $x^2$ \\(y\\)",
+    "# no heading", "- no item", "+ nor this", "1. nor that", "2) nor that", "> no quotation",
+    "---", "===", "| a | b |", "&lt;b&gt; &amp; &#60;", "    indented code",
+    "🎃👨‍👩‍👧 مرحبا", "1984", "3.14 and sci-fi", "a [^1] and [x]: y",
+)  # fmt: skip
+
+
+def chat(policy, chat_model=None, user=None, **more) -> Conversation:
+    return Conversation(FakeModel(), user, chat_model=chat_model, policy=policy, **more)
+
+
+def told(policy) -> Conversation:
+    """A conversation in which everything happened that a transcript can hold."""
+    replies = ("{}", REPLY, "{}", REPLY) if policy == "F" else (REPLY, REPLY)
+    conversation = chat(
+        policy, FakeScorer(*replies, words=("11",)), user=42, n_items=3, extractor="both"
+    )
+    turn = conversation.say("a western, no horror, 🎃")
+    conversation.accept(turn.items[0].item)
+    if policy == "F":
+        conversation.withdraw("not genre=Horror")
+    conversation.say("from the fifties")
+    return conversation
+
+
+@pytest.mark.parametrize("policy", ["B", "F", "V"])
+def test_a_transcript_survives_json_and_goes_on(policy):
+    conversation = told(policy)
+    stored = json.loads(json.dumps(conversation.transcript()))
+    again = Conversation.from_transcript(conversation.model, stored, chat_model=None)
+    assert again.transcript() == conversation.transcript()
+    assert again.turns == conversation.turns and again.policy == policy
+    assert [str(turn) for turn in again.turns] == [str(turn) for turn in conversation.turns]
+    assert again.requirements == conversation.requirements
+    assert bool(again.requirements) == (policy == "F")
+    assert again.say("more").number == 3
+
+
+@pytest.mark.parametrize("format", [1, 2])
+def test_a_transcript_of_an_older_format_is_read(format):
+    stored = json.loads(json.dumps(told("B").transcript()))
+    old = {**deepcopy(stored), "format": format, "variant": stored["policy"]}
+    turns = [event["say"] for event in old["events"] if "say" in event]
+    for values in (old, *turns):
+        del values["policy"]
+    for turn in turns:
+        turn["variant"] = "B"
+        del turn["counted"]  # there was no such field
+        for name in ("variant", "requirements", "relaxed", "candidates", "reranked") * (
+            format == 1
+        ):
+            del turn[name]
+        for item in turn["items"] * (format == 1):
+            del item["misses"]
+    if format == 1:
+        del old["variant"]
+    again = Conversation.from_transcript(FakeModel(), old, chat_model=None)
+    assert again.policy == "B" and json.loads(json.dumps(again.transcript())) == stored
+
+
+def test_a_conversation_may_go_on_as_another_policy():
+    stored = told("B").transcript()
+    again = Conversation.from_transcript(FakeModel(), stored, chat_model=None, policy="F")
+    turn = again.say("no comedy")
+    assert [t.policy for t in again.turns] == ["B", "B", "F"]
+    assert turn.requirements == (
+        Requirement(Constraint("genre", "Comedy", negated=True), "no comedy"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"requirements": [{"condition": "genre=Drama", "colour": "red"}]}, "damaged"),
+        ({"requirements": ["genre=Drama"]}, "damaged"),
+        ({"candidates": [10_000]}, "damaged.*There is no item 10000"),
+        ({"reranked": None}, "damaged"),
+    ],
+)
+def test_a_damaged_turn_is_refused(change, reason):
+    stored = json.loads(json.dumps(told("F").transcript()))
+    stored["events"][0]["say"].update(change)
+    with pytest.raises(DataError, match=reason):
+        Conversation.from_transcript(FakeModel(), stored)
+
+
+def test_a_transcript_of_an_unknown_variant_is_refused():
+    with pytest.raises(ConfigError, match="no policy 'Q'"):
+        Conversation.from_transcript(FakeModel(), {**told("B").transcript(), "policy": "Q"})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"format": 99}, "not a transcript of format 1"),
+        ({"catalogue": "other"}, "made with another catalogue"),
+        ({"history": None}, "damaged"),
+        ({"history": [10_000]}, "There is no item 10000"),
+        ({"user": "nobody"}, "There is no user 'nobody'"),
+        ({"events": [{"accept": 10_000}]}, "damaged.*There is no item 10000"),
+        ({"events": [{"say": {"message": "x"}}]}, "damaged"),
+        ({"events": [{}]}, "damaged"),
+        ({"events": None}, "damaged"),
+    ],
+)
+def test_a_damaged_transcript_is_refused_in_one_sentence(change, reason):
+    model = FakeModel()
+    stored = {**Conversation(model, 42, chat_model=None).transcript(), **change}
+    with pytest.raises(DataError, match=reason):
+        Conversation.from_transcript(model, stored)
+    with pytest.raises(DataError, match="not a transcript"):
+        Conversation.from_transcript(model, "nonsense")
+
+
+# As Markdown
+
+
+class Reader(HTMLParser):
+    """Collects the tags and the text of a page."""
+
+    def __init__(self, page: str):
+        super().__init__(convert_charrefs=True)
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        assert not attrs, attrs
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def rendered(markdown: str) -> Reader:
+    plugins = ["strikethrough", "table", "url", "footnotes", "task_lists", "math"]
+    return Reader(mistune.create_markdown(escape=False, plugins=plugins)(markdown))
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_foreign_text_is_rendered_as_its_own_characters(text):
+    for markdown in (in_markdown(text), f"before\n\n{in_markdown(text)}\n\nafter"):
+        page = rendered(markdown)
+        assert page.tags == {"p"} and one_line(text) in page.text
+    page = rendered(quoted(text))
+    assert page.tags == {"blockquote", "p"} and page.text.strip() == one_line(text)
+    page = rendered(f"1. **{in_markdown(text)}**: x")
+    assert page.tags == {"ol", "li", "strong"} and one_line(text) in page.text
+
+
+def test_what_has_no_form_of_its_own_is_left_out():
+    assert in_markdown("a\u202eb\u202c\u2066c\u2069\x07\ud800d") == "abcd"
+
+
+def test_lines_stay_lines_of_one_quotation():
+    page = rendered(quoted("one\n\n# two\n    three\n\n"))
+    assert page.tags <= {"blockquote", "p", "br"}
+    assert page.text.split() == ["one", "#", "two", "three"]
+
+
+def test_plain_words_stay_readable():
+    text = "Mostly your words: comedy (1996), sci-fi; 20 % from what you liked."
+    assert in_markdown(text) == text
+
+
+def test_the_page_has_all_that_happened():
+    chat_model = FakeChatModel("{}", "Film Number 7 may do.")
+    model = known_model()
+    conversation = Conversation(model, 42, chat_model=chat_model, policy="F", extractor="both")
+    first = conversation.say("a western from the fifties, no horror")
+    conversation.accept(first.items[0].item)
+    conversation.reject(first.items[1].item)
+    conversation.withdraw("decade=1950")
+    conversation.use("B")
+    conversation._chat_model = None
+    second = conversation.say("funny")
+    page = conversation.markdown()
+    assert page.startswith(
+        "# A conversation with LatentCRS+\n\n"
+        "User 42 of ml-fake, of whom 5 liked films were known at the start.\n\n"
+        "## 1. Policy F\n\n> a western from the fifties, no horror\n\nFilm Number 7 may do.\n\n"
+        "Required: Western (“western”); the 1950s (“the fifties”); no Horror (“no horror”).\n\n"
+    )
+    for turn in (first, second):
+        for place, (item, reason) in enumerate(zip(turn.items, conversation.why(turn),
+                                                   strict=True), start=1):  # fmt: skip
+            genres = f", {item.genres[0]}" if item.genres else ""
+            assert f"{place}. **{in_markdown(item.label)}**{genres}: {reason}\n" in page
+    assert f"Note: {first.note}" in page
+    assert f"*worded by Scripted; {first.usage}*" in page
+    liked, refused = (in_markdown(item.label) for item in first.items[:2])
+    assert f"*Liked: {liked}*\n\n*Refused: {refused}*\n\n*Taken back: the 1950s*\n\n## 2." in page
+    assert "\n## 2. Policy B\n\n> funny\n\n" in page
+    assert "*plain template (no language model was asked); 0 tokens read, 0 written*" in page
+    assert page.endswith(
+        f"## At the end\n\n- liked: {liked}\n- refused: {refused}\n"
+        "- required: Western (“western”); no Horror (“no horror”)\n"
+    )
+
+
+def test_a_stranger_who_said_nothing_has_a_page():
+    assert Conversation(known_model(), chat_model=None).markdown() == (
+        "# A conversation with LatentCRS+\n\n"
+        "A stranger of ml-fake, of whom 0 liked films were known at the start.\n"
+    )
+
+
+def test_hostile_words_and_titles_do_nothing_on_the_page():
+    model = known_model()
+    title = "<img src=x onerror=alert(1)> [x](javascript:1) *hot* https://evil.example"
+    column = pl.when(pl.col("item") == 3).then(pl.lit(title)).otherwise(pl.col("title"))
+    items = model.data.items.with_columns(column.alias("title"))
+    object.__setattr__(model.data, "items", items)
+    conversation = Conversation(model, history=[7], chat_model=None, policy="F")
+    for text in HOSTILE[:6]:
+        conversation.say(text)
+    conversation.accept(3)
+    page = rendered(conversation.markdown())
+    assert page.tags <= {"h1", "h2", "p", "blockquote", "br", "ol", "ul", "li", "strong", "em"}
+    assert title in page.text
+    assert all(one_line(turn.message) in page.text for turn in conversation.turns)
+
+
+def test_no_line_of_the_page_is_foreign_markup():
+    conversation = Conversation(known_model(), chat_model=None)
+    conversation.say("# heading\n- item\n<script>\n```\n| a |\n|---|")
+    page = conversation.markdown()
+    assert not re.search(r"^(?:# heading|- item|<script>|```|\|)", page, re.MULTILINE)
