@@ -11,7 +11,7 @@ from latentcrs_utils.constraints.extraction import Evidence, _telling_words, loc
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.simulation.phrasings import pool
-from tests.simulation import shops
+from tests.simulation import worlds
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def films(data: Dataset) -> Evidence:
 
 @pytest.fixture(scope="module")
 def games() -> Evidence:
-    return Evidence(vocabulary_for(shops.invented("amazon-video-games")))
+    return Evidence(vocabulary_for(worlds.invented("amazon-video-games")))
 
 
 @pytest.mark.parametrize(

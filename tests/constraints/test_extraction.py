@@ -25,7 +25,7 @@ from latentcrs_utils.constraints.vocabulary import (
 from latentcrs_utils.errors import ConfigError, MessageError
 from tests.constraints.test_requirements import written
 from tests.conversation.fakes import FakeChatModel, fake_dataset
-from tests.simulation import shops
+from tests.simulation import worlds
 
 DATA = fake_dataset()
 MESSAGE = "something scary from the sixties, but no western"
@@ -150,7 +150,7 @@ def test_what_is_not_in_the_form_is_left_out(filled) -> None:
 
 
 def test_the_form_is_bounded_and_its_values_are_the_catalogue_s() -> None:
-    for data in (DATA, shops.invented("amazon-video-games"), shops.invented("amazon-cds")):
+    for data in (DATA, worlds.invented("amazon-video-games"), worlds.invented("amazon-cds")):
         fields, schema = Vocabulary(data).fields, Vocabulary(data).schema
         assert schema["required"] == list(schema["properties"]) == list(fields)
         assert schema["additionalProperties"] is False
@@ -185,14 +185,14 @@ def test_the_values_of_a_film_catalogue() -> None:
         "1950s": "decade=1950", "1960s": "decade=1960", "1970s": "decade=1970",
         "1980s": "decade=1980", "1990s": "decade=1990", "early 1990s": "era=1990-1993",
     }  # fmt: skip
-    games = Vocabulary(shops.invented("amazon-video-games")).fields
+    games = Vocabulary(worlds.invented("amazon-video-games")).fields
     assert {"platforms", "creators", "prices"} <= set(games) and str(
         games["prices"]["20"]
     ) == "price=20"
 
 
 def test_a_catalogue_without_years_asks_for_none() -> None:
-    data = shops.invented("amazon-cds", bare=True)
+    data = worlds.invented("amazon-cds", bare=True)
     assert set(Vocabulary(data).fields) == {"genres", "not_genres", "prices"}
 
 
@@ -202,7 +202,7 @@ def test_recent_means_the_catalogue_s_last_years() -> None:
 
 
 def test_the_examples_fit_the_form_and_support_themselves() -> None:
-    for data in (shops.invented("amazon-video-games"), shops.invented("amazon-cds"), DATA):
+    for data in (worlds.invented("amazon-video-games"), worlds.invented("amazon-cds"), DATA):
         fields, examples = Vocabulary(data).fields, Vocabulary(data).examples
         assert len(examples) >= 5
         # a small model repeats the last one

@@ -1,0 +1,228 @@
+"""Data sets to speak about: MovieLens-100k, Amazon's copies where they are at hand, invented ones.
+
+Publishers, prices, years and most genres of the shops are invented (the copies have none).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import zlib
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from latentcrs_utils.config import SimulatorConfig
+from latentcrs_utils.constraints.lexicon import PLATFORM_WORDS, lexicon_of
+from latentcrs_utils.data.loading import load_dataset
+from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.simulation.items import Catalogue
+from latentcrs_utils.simulation.phrasings import Domain, domain_of
+from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
+from tests.provider_files import folder_with
+
+PUBLISHERS = (
+    "Nintendo", "Sony", "EA", "Capcom", "Ubisoft", "Tiny Studio", "Sega", "Various Artists",
+)  # fmt: skip
+ARTISTS = ("Miles Davis", "The Invented Four", "Ada Quill", "Various Artists", "Soft Ladders")
+GEAR = {
+    "controller": "Gamepads & Standard Controllers", "headset": "Headsets", "cable": "Cables",
+    "charger": "Chargers", "case": "Cases", "skin": "Skins", "memory": "Memory Cards",
+    "keyboard": "Gaming Keyboards", "mouse": "Gaming Mice", "wheel": "Steering Wheels",
+}  # fmt: skip
+SHOP_CONFIG = SimulatorConfig(n_cuts=2, n_reused_cuts=3)
+# words of five letters or more that are in titles but give nothing away
+COMMON = {
+    "about", "again", "anything", "could", "everyone", "everything", "first", "going", "great",
+    "little", "movie", "never", "night", "nothing", "other", "people", "please", "right", "should",
+    "something", "there", "thing", "things", "think", "where", "which", "would", "wrong", "years",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class World:
+    """A data set, what is said about it, and what is known of its items."""
+
+    data: Dataset
+    utterances: Utterances
+    catalogue: Catalogue
+
+    @property
+    def domain(self) -> Domain:
+        return self.catalogue.domain
+
+
+@cache
+def world(name: str) -> World:
+    """One of films, games, albums, invented games, invented albums; skips what is not at hand."""
+    made = {
+        "films": lambda: load_dataset("ml-100k"), "games": _games, "albums": _albums,
+        "invented games": lambda: invented("amazon-video-games"),
+        "invented albums": lambda: invented("amazon-cds"),
+    }  # fmt: skip
+    data = made[name]()
+    if data is None:
+        pytest.skip("no slices of Amazon's 2018 edition beside this checkout")
+    config = None if name == "films" else SHOP_CONFIG
+    return World(data, simulate_utterances(data, seed=0, config=config), Catalogue(data))
+
+
+def words(text: str) -> list[str]:
+    """Words as the leak tests compare them, written without the package."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.findall(r"[a-z0-9]+", plain.replace("'", ""))
+
+
+def first_users(data: Dataset, n: int) -> Dataset:
+    return replace(data, interactions=data.interactions.select(range(n)), users=data.users.head(n))
+
+
+def bare_dataset(**columns: list[Any]) -> Dataset:
+    """One user whose films have no genre and no year, or a genre that the phrase book lacks."""
+    table = {
+        "item": range(1, 7), "raw_item": [str(i) for i in range(1, 7)],
+        "title": ["Abel", "Bravo", "Cynic", "Delta", "Ember", "Fjord"],
+        "year": [1999, 2104, None, 1985, None, 2104],
+        "genres": [["IMAX"], ["Drama"], ["Comedy"], ["IMAX"], [], ["IMAX", "Drama"]],
+    }  # fmt: skip
+    types = {"item": pl.Int32, "year": pl.Int32}
+    items = pl.DataFrame(table | columns, schema_overrides=types)
+    users = pl.DataFrame({"user": [0], "raw_user": ["u"]}, schema_overrides={"user": pl.Int32})
+    return Dataset("bare", items, users, Sequences.from_lists([[1, 2, 3, 4, 5, 6]]), {}, "none")
+
+
+def _draw(key: str, n: int) -> int:
+    """A number below n that depends on the key alone."""
+    return zlib.crc32(key.encode()) % n
+
+
+def _shop(name: str, titles: list[str], rest: pl.DataFrame, histories: list[list[int]]) -> Dataset:
+    """A data set of these titles; ``rest`` has year, genres, creator, platform, price."""
+    numbers = pl.DataFrame({
+        "item": pl.Series(range(1, len(titles) + 1), dtype=pl.Int32),
+        "raw_item": [f"B{i:09d}" for i in range(len(titles))], "title": titles,
+    })  # fmt: skip
+    users = pl.DataFrame({
+        "user": pl.Series(range(len(histories)), dtype=pl.Int32),
+        "raw_user": [f"u{i}" for i in range(len(histories))],
+    })  # fmt: skip
+    items = pl.concat([numbers, rest], how="horizontal")
+    return Dataset(name, items, users, Sequences.from_lists(histories), {}, "invented")
+
+
+def _facts(titles: list[str], creators: tuple[str, ...], first: int) -> pl.DataFrame:
+    years = [first + _draw(f"y{t}", 2023 - first) if _draw(f"k{t}", 2) else None for t in titles]
+    return pl.DataFrame({
+        "year": pl.Series(years, dtype=pl.Int32),
+        "creator": [creators[_draw(f"c{t}", len(creators))] for t in titles],
+        "price": [_draw(f"p{t}", 7000) / 100 if _draw(f"q{t}", 3) else None for t in titles],
+    })  # fmt: skip
+
+
+def _real(name: str) -> Path | None:
+    root = folder_with(name)
+    return root and root / name
+
+
+def _games() -> Dataset | None:
+    """Real titles, platforms and histories; invented genres, publishers, prices."""
+    folder = _real("video-games-2018")
+    if folder is None:
+        return None
+    platforms, items = (
+        pl.read_csv(folder / file, separator="\t", quote_char=None)
+        for file in ("platform_by_title.tsv", "item_map.tsv")
+    )
+    platform_of = dict(platforms.select("title", "platform").iter_rows())
+    title_of = dict(items.select("asin", "title").iter_rows())
+    number: dict[str, int] = {}
+    histories = []
+    for line in (folder / "sequences.tsv").read_text().splitlines()[:400]:
+        asins = [asin for asin in line.split("\t")[1].split() if asin in title_of]
+        history = [number.setdefault(asin, len(number) + 1) for asin in asins]
+        histories += [history] if len(history) >= 5 else []
+    titles = [title_of[asin] for asin in number]
+    known = list(lexicon_of("games").genres)[:17]
+
+    def genres(title: str) -> list[str]:
+        gear = [genre for word, genre in GEAR.items() if word in title.lower()]
+        chosen = {known[_draw(f"{i}{title}", len(known))] for i in range(_draw(title, 3))}
+        return gear[:1] or sorted(chosen)
+
+    rest = _facts(titles, PUBLISHERS, 1985).with_columns(
+        pl.Series("genres", [genres(title) for title in titles]),
+        pl.Series("platform", [platform_of.get(title) for title in titles], dtype=pl.String),
+    )
+    return _shop("amazon-video-games", titles, rest, histories)
+
+
+def _albums() -> Dataset | None:
+    """Real titles and categories; invented artists, years, prices and histories."""
+    folder = _real("cds-2018")
+    if folder is None:
+        return None
+    table = pl.read_csv(folder / "CDs.item", separator="\t", quote_char=None)
+    table.columns = ["raw", "title", "category"]
+    table = table.filter(~pl.col("title").str.starts_with("<")).drop_nulls().head(6000)
+    titles, rng = table["title"].to_list(), np.random.default_rng(0)
+    histories = [
+        (rng.choice(len(titles), size=n, replace=False) + 1).tolist()
+        for n in rng.integers(5, 14, 400)
+    ]
+    genres = table["category"].str.split("; ").alias("genres")
+    rest = _facts(titles, ARTISTS, 1955).with_columns(genres)
+    return _shop("amazon-cds", titles, rest, histories)
+
+
+def invented(
+    name: str,
+    *,
+    title: str = "",
+    creator: str = "",
+    genres: list[str] | None = None,
+    bare: bool = False,
+) -> Dataset:
+    """Forty items with invented titles, sixty users with nine of them each.
+
+    Args:
+        name: of the data set: what the items are.
+        title: of the last item of every user; empty: an invented one of their own.
+        creator, genres: of that item.
+        bare: know neither year, creator nor price of any item.
+    """
+    syllables = ("zor", "bla", "quin", "tep", "mav", "lud", "fenk", "oxi")
+    titles = [
+        f"{a}{b} {b}{c}".title() for a in syllables for b, c in zip("aeiou", "umnrk", strict=True)
+    ]
+    domain = domain_of(name)
+    known = list(lexicon_of(domain).genres)
+    rest = _facts(titles, PUBLISHERS if domain == "games" else ARTISTS, 1980)
+    genres_of = [sorted({known[_draw(t, len(known))], known[_draw(f"2{t}", 12)]}) for t in titles]
+    rest = rest.with_columns(pl.Series("genres", genres_of))
+    if domain == "games":
+        platforms = list(PLATFORM_WORDS)
+        drawn = [platforms[_draw(f"m{t}", len(platforms))] for t in titles]
+        rest = rest.with_columns(pl.Series("platform", drawn))
+    if bare:
+        rest = rest.with_columns(
+            pl.lit(None, dtype=rest[column].dtype).alias(column)
+            for column in ("year", "creator", "price")
+        )
+    last = len(titles)
+    if title:
+        titles[-1] = title
+        creators = [*rest["creator"][:-1], creator or rest["creator"][-1]]
+        kept = genres or rest["genres"][-1].to_list()
+        rest = rest.with_columns(
+            pl.Series("creator", creators, dtype=pl.String),
+            pl.Series("genres", [*rest["genres"][:-1].to_list(), kept]),
+        )
+    rng = np.random.default_rng(0)
+    histories = [(rng.permutation(last - 1)[:9] + 1).tolist() for _ in range(60)]
+    ends = [[*h[:-1], last] if title else h for h in histories]
+    return _shop(name, titles, rest, ends)
