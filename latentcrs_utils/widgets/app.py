@@ -1,238 +1,58 @@
 """The chat as a widget: a view of a `Conversation` for JupyterLab and Voilà.
 
-Nothing slow runs in a callback: a worker thread asks the conversation and only assigns traits.
+A message goes from `submit` to a thread of its own, there through the conversation, and on to the
+view, of which that thread only assigns traits. Nothing slow runs in a callback.
 """
 
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any
 
+from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.conversation.guards import clean_message
-from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.session import Conversation, StoppedError
-from latentcrs_utils.conversation.turn import Feedback, PolicyName, Turn, Withdrawal, more_like
-from latentcrs_utils.errors import LatentCRSError, MessageError
-from latentcrs_utils.widgets import html as render
-from latentcrs_utils.widgets.controls import WHO, close, facts, in_full, speaker_of, switch
-from latentcrs_utils.widgets.views import ChatView, Choice, Kind, Layout, Streamer, TurnView
+from latentcrs_utils.conversation.turn import Feedback, PolicyName, Turn, more_like
+from latentcrs_utils.errors import LatentCRSError
+from latentcrs_utils.widgets import html
+from latentcrs_utils.widgets.controls import close, switch
+from latentcrs_utils.widgets.export import files
+from latentcrs_utils.widgets.views import ChatView, Choice, StatusKind, TurnView
 
 if TYPE_CHECKING:
-    from latentcrs_utils.constraints.extraction import Extractor, How
-    from latentcrs_utils.conversation.autopilot import Autopilot
     from latentcrs_utils.em.model import LatentCRS
-    from latentcrs_utils.language.chat_model import ChatModel
-    from latentcrs_utils.widgets.controls import Driver
+
+_STAGES = {"reading": "Reading your message", "choosing": "Choosing", "writing": "Writing"}
 
 
-class Worker:
-    """Does one slow thing at a time; it may be asked to stop.
+def _when_free(act: Callable[..., bool]) -> Callable[..., bool]:
+    """Refuse an action while an answer is under way; what else speaks against it is said, too."""
 
-    Attributes:
-        gate: held while the state of the chat changes, here and in the callbacks.
-        stopped: set when the user wants an end; what is slow looks at it.
-    """
-
-    def __init__(self) -> None:
-        self.gate = threading.RLock()
-        self.stopped = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether something is under way."""
-        return self._thread is not None and self._thread.is_alive()
-
-    def start(self, job: Callable[[], None], after: Callable[[], None]) -> None:
-        """Do something slow.
-
-        Args:
-            job: runs in a thread of its own.
-            after: runs in that thread when the job has ended, well or not; the worker no longer
-                counts as busy then.
-        """
-
-        def work() -> None:
+    @wraps(act)
+    def guarded(app: "ChatApp", *args: Any, **kwargs: Any) -> bool:
+        with app._gate:
+            if app.busy:
+                return app.view.say("Still answering: wait a moment, or press Stop.", "problem")
             try:
-                job()
-            finally:
-                with self.gate:
-                    self._thread = None
-                    after()
+                return act(app, *args, **kwargs)
+            except LatentCRSError as error:
+                return app.view.say(str(error), "problem")
 
-        self.stopped.clear()
-        self._thread = threading.Thread(target=work, daemon=True)
-        self._thread.start()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until nothing is under way; whether that is so.
-
-        Args:
-            timeout: seconds; None for as long as it takes.
-        """
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
-        with self.gate:
-            return not self.busy
-
-
-_STAGES = {
-    "reading": "Reading your message",
-    "choosing": "Choosing {noun}s",
-    "writing": "Writing",
-}
-
-
-class Answers:
-    """Gets answers from the conversation on a board.
-
-    Args:
-        board: shows them.
-        worker: does the asking.
-    """
-
-    def __init__(self, board: ChatView, worker: Worker):
-        self.board, self.worker = board, worker
-        self._clicks: list[tuple[Choice, int]] = []
-        self._end: tuple[str, Kind] = ("Ready", "idle")
-        self._is_awake = False
-
-    def start(self, views: Sequence[TurnView], job: Callable[[], None]) -> None:
-        """Show these turns and begin to answer.
-
-        Args:
-            views: the turns, that of the coming answer among them.
-            job: asks for it, see `answer`.
-        """
-        self.board.screen.heard.value = ""
-        self.board.screen.exporter.clear()
-        self.board.screen.picker.close()
-        self.board.show(views)
-        self._end = ("Ready", "idle")
-        switch(self.board.screen.stop, "lcrs-off", False)
-        self.board.say("Reading your message", "busy")
-        self.worker.start(job, self._finish)
-
-    def answer(
-        self,
-        view: TurnView,
-        ask: Callable[..., Turn | None],
-        back: Callable[[], None],
-        kept: str,
-        done: str = "Ready",
-    ) -> Turn | None:
-        """Ask for one turn and show it; in the worker's thread.
-
-        Args:
-            view: where it is shown.
-            ask: `Conversation.say` and the like, but for `stream`, `stop` and `watch`.
-            back: makes the screen what it was, if there is no answer.
-            kept: how a sentence ends that says what became of the message then.
-            done: what the status line says at the end.
-
-        Returns:
-            The turn; None if there is no answer.
-        """
-        try:
-            turn = ask(
-                stream=Streamer(view),
-                stop=self.worker.stopped,
-                watch=lambda stage, turn: self._watch(stage, turn, view),
-            )
-        except StoppedError:
-            back()
-            self._end = (f"Stopped; {kept}", "idle")
-        except LatentCRSError as error:
-            back()
-            self._end = (str(error), "problem")
-        except Exception as error:
-            back()
-            what = f"{type(error).__name__}: {error}"
-            self._end = (f"That failed ({what}); {kept} Try again, or choose policy B.", "problem")
-        else:
-            if turn is not None:
-                self._end = ("Stopped" if self.worker.stopped.is_set() else done, "idle")
-                view.show_reply(turn)
-                self.board.screen.heard.value = render.heard(turn)
-                view.show_items(turn, self.board.conversation.why(turn))
-            return turn
-        return None
-
-    def drive(self, driver: "Driver", views: Sequence[TurnView]) -> None:
-        """Let a simulated user talk until it is content, stopped, or there are no more views."""
-        pilot = driver.autopilot
-        assert pilot is not None
-        spare = list(views)
-        while spare and not pilot.outcome and not self.worker.stopped.is_set():
-            view = spare.pop(0)
-            self.board.show([*self.board.views, view])
-            ask, back = partial(_next_step, pilot, view), partial(self.board.drop, view)
-            turn = self.answer(view, ask, back, "the next step says it again.")
-            driver.report()
-            if turn is None:
-                break
-            self.board.update()
-        for view in spare:
-            close(view.widget)
-
-    def later(self, choice: Choice, item: int) -> None:
-        """Note a click that counts when the answer is there."""
-        self._clicks.append((choice, item))
-        for view in self.board.views:
-            view.mark(item, choice)
-
-    def apply(self, choice: Choice, item: int) -> None:
-        """Tell the conversation of a like or a refusal."""
-        conversation = self.board.conversation
-        (conversation.accept if choice == "accept" else conversation.reject)(item)
-
-    def _watch(self, stage: str, turn: Turn | None, view: TurnView) -> None:
-        if not self.worker.stopped.is_set():
-            first = "" if self._is_awake else ": the first one wakes the language model"
-            self.board.say(_STAGES[stage].format(noun=self.board.noun) + first, "busy")
-        self._is_awake = self._is_awake or stage == "writing"
-        if turn is not None:
-            self.board.preview(view, turn)
-
-    def _finish(self) -> None:
-        """The answer has ended, well or not; the worker counts as free, its gate is held."""
-        for choice, item in self._clicks:
-            self.apply(choice, item)
-        self._clicks.clear()
-        self.board.update()
-        switch(self.board.screen.stop, "lcrs-off", True)
-        self.board.say(*self._end)
-
-
-def _next_step(pilot: "Autopilot", view: TurnView, **how: Any) -> Turn | None:
-    """Show what a simulated user says next, and have it answered."""
-    view.show_message(pilot.next_message() or "")
-    return pilot.step(**how)
-
-
-IDEAS = (
-    "something funny from the eighties",
-    "a tense thriller, but nothing bloody",
-    "for a rainy Sunday with the kids",
-)
-_BUSY = "Still answering: press Stop first."
-_GIVEN_BACK = "your message is in the box again."
+    return guarded
 
 
 class ChatApp:
     """A chat with a fitted model; let it be the last expression of a cell to see it.
 
+    What a user does is a method; it returns whether it was done or has begun, and if not, the
+    status line says why.
+
     Args:
         model: what `fit_em` returned.
         user: user id of the data's provider to start as; None for a stranger.
-        chat_model: who words the replies, as in `Conversation`.
-        n_items: how many items a turn offers.
         policy: how items are chosen at first: "B", "F" or "V".
-        extractor: who reads the requirements of F. The word list alone takes no time, and a small
-            language model beside it takes seconds and adds next to nothing.
-        ideas: messages to start with, offered as buttons.
+        setting: `chat_model`, `n_items`, `extractor` and `rerank` as of `Conversation`.
 
     Raises:
         DataError: an unknown user.
@@ -244,168 +64,134 @@ class ChatApp:
         model: "LatentCRS",
         *,
         user: int | str | None = None,
-        chat_model: "ChatModel | Literal['local'] | None" = "local",
-        n_items: int = 5,
         policy: PolicyName = "B",
-        extractor: "Extractor | How" = "lexicon",
-        ideas: Sequence[str] = IDEAS,
+        **setting: Any,
     ):
-        self.model = model
-        self._setting: dict[str, Any] = {"chat_model": chat_model, "n_items": n_items}
-        self._setting["extractor"] = extractor
+        self.model, self._setting = model, setting
         self._start: tuple[int | str | None, list[int] | None] = (user, None)
-        self._earlier: tuple[Any, ...] | None = None
-        conversation = self._fresh(user, None, policy)
-        self._worker = Worker()
-        self.noun = thing(model.data.name)
-        self._speaker = speaker_of(model, chat_model)
-        self._reader = extractor if isinstance(extractor, str) else "own"
-        self.screen = Layout(self, facts(model, self._speaker), policy, ideas)
-        self.board = ChatView(self.screen, conversation, self.noun, self.click)
-        self._answers = Answers(self.board, self._worker)
-        self.widget = self.screen.widget
+        self._earlier: tuple[Conversation, Sequence[TurnView], Any] | None = None
+        self._clicks: list[tuple[Choice, int]] = []
+        self._end: tuple[str, StatusKind] = ("Ready", "idle")
+        self._is_awake = False
+        # held while the state of the chat changes, in callbacks and in the thread of an answer
+        self._gate, self._stopped = threading.RLock(), threading.Event()
+        self._thread: threading.Thread | None = None
+        conversation = self._fresh(*self._start, policy)
+        chat_model = setting.get("chat_model", "local")
+        speaker = model.language.embedder if chat_model == "local" else chat_model
+        self._speaker = speaker = getattr(speaker, "name", None)
+        self.view = ChatView(lambda name, *values: getattr(self, name)(*values), model, speaker)
+        self.view.restart(conversation)
+        self.view.say(*self._end)
+        self.widget = self.view.widget
 
     # What a user can do
 
+    @_when_free
     def submit(self, text: str | None = None) -> bool:
         """Send a message: the one place through which all messages go.
 
         Args:
-            text: the message; None takes it from the message box.
-
-        Returns:
-            Whether it was taken; if not, the status line says why and the box keeps its text.
+            text: the message; None takes it from the message box, which keeps it if it is refused.
         """
-        with self._worker.gate:
-            if self.busy:
-                return self._say("Still answering: wait a moment, or press Stop.", "problem")
-            from_box = text is None
-            try:
-                message = clean_message(self.screen.message.value if text is None else text)
-            except MessageError as error:
-                return self._say(str(error), "problem")
-            if from_box:
-                self.screen.message.value = ""
-            self.screen.driver.leave()
-            view = self.board.new_view(message)
+        box = self.view.message
+        message = clean_message(box.value if text is None else text)
+        if text is None:
+            box.value = ""
+        self.view.driver.leave()
+        earlier, new = self.view.turns, self._new_turn(message)
+        ask = partial(self.conversation.say, message)
 
-            def ask(**how: Any) -> Turn:
-                return self.conversation.say(message, **how)
+        def job() -> None:
+            if not self._answer(new, ask, earlier, kept="your message is in the box again."):
+                self.view.give_back(message)
 
-            def back() -> None:
-                self.board.give_back(message)
-                self.board.drop(view)
+        return self._start_answer(job, [*earlier, new])
 
-            def job() -> None:
-                self._answers.answer(view, ask, back, _GIVEN_BACK)
-
-            self._answers.start([*self.board.views, view], job)
-        return True
-
+    @_when_free
     def retry(self) -> bool:
-        """Answer the last message again, as things are chosen now; whether that began."""
-        with self._worker.gate:
-            if self.busy:
-                return self._say(_BUSY, "problem")
-            if not self.board.views:
-                return self._say("There is no message to answer again: write one below.")
-            self.screen.driver.leave()
-            *others, old = self.board.views
-            view = self.board.new_view(old.message, old.who)
+        """Answer the last message again, as things are chosen now."""
+        if not self.view.turns:
+            return not self.view.say("There is no message to answer again: write one below.")
+        self.view.driver.leave()
+        earlier, last = self.view.turns, self.view.turns[-1]
+        new, ask = self._new_turn(last.message, last.who), self.conversation.retry
+        kept, done = "the earlier answer stays.", "Answered again"
+        job = partial(self._answer, new, ask, earlier, kept, done)
+        return self._start_answer(job, [*earlier[:-1], new])
 
-            def back() -> None:
-                self.board.show([*others, old])
-                close(view.widget)
-
-            def job() -> None:
-                kept, done = "the earlier answer stays.", "Answered again"
-                if self._answers.answer(view, self.conversation.retry, back, kept, done):
-                    close(old.widget)
-
-            self._answers.start([*others, view], job)
-        return True
-
-    def drive(self, *, to_the_end: bool = False) -> bool:
-        """Let a simulated user say its next message, or all of them; whether that began.
+    @_when_free
+    def drive(self, to_the_end: bool = False) -> bool:
+        """Let a simulated user say its next message, or all of them.
 
         If nobody is on the way, somebody new begins, in a conversation of their own.
         """
-        with self._worker.gate:
-            if self.busy:
-                return self._say(_BUSY, "problem")
-            driver = self.screen.driver
-            if not driver.drives(self.conversation):
-                if self.board.views or self.conversation.feedback:
-                    self.clear()
-                try:
-                    driver.begin(self.conversation)
-                except LatentCRSError as error:
-                    return self._say(str(error), "problem")
-            n = driver.steps_left if to_the_end else 1
-            views = [self.board.new_view("", WHO) for _ in range(n)]
-            self._answers.start(self.board.views, lambda: self._answers.drive(driver, views))
-        return True
+        driver = self.view.driver
+        if not driver.steps_left(self.conversation):
+            if self.view.turns or self.conversation.feedback:
+                self.clear()
+            driver.begin(self.conversation)
+        n = driver.steps_left(self.conversation) if to_the_end else 1
+        spare = [self._new_turn("", "Simulated user") for _ in range(n)]
+        return self._start_answer(partial(self._drive, spare), self.view.turns)
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
         """Stop the answer: the message comes back, or the reply ends where it is."""
-        if self.busy:
-            self._worker.stopped.set()
-            self._say("Stopping", "busy")
-        else:
-            self._say("There is nothing to stop.")
+        if not self.busy:
+            return not self.view.say("There is nothing to stop.")
+        self._stopped.set()
+        return self.view.say("Stopping", "busy")
 
-    def undo(self) -> None:
+    @_when_free
+    def undo(self) -> bool:
         """Take back the last message, click or withdrawal, or the last Clear."""
-        with self._worker.gate:
-            if self.busy:
-                self._say(_BUSY, "problem")
-                return
-            self.screen.driver.leave()
-            event = self.conversation.undo()
-            if isinstance(event, Feedback):
-                words = f"Taken back: your click on {self.conversation.label(event.item)}."
-            elif isinstance(event, Withdrawal):
-                words = f"Taken back: {event.constraint.label} is required again."
-            elif isinstance(event, Turn):
-                self.board.give_back(event.message)
-                self.board.drop(self.board.views[-1])
-                words = "Taken back: your last message is in the box again."
-            else:
-                self._undo_beginning()
-                return
-            self.board.update()
-            self._say(words)
+        self.view.driver.leave()
+        event = self.conversation.undo()
+        if event is None:
+            return self._undo_beginning()
+        if isinstance(event, Turn):
+            *kept, last = self.view.turns
+            self.view.give_back(event.message)
+            self.view.show(kept)
+            close(last.widget)
+            words = "your last message is in the box again"
+        elif isinstance(event, Feedback):
+            words = f"your click on {self.conversation.label(event.item)}"
+        else:
+            words = f"{event.constraint.label} is required again"
+        self.view.update()
+        return self.view.say(f"Taken back: {words}.")
 
-    def clear(self) -> None:
+    def clear(self) -> bool:
         """Start again with the same person."""
-        self._begin(*self._start, "Cleared. Undo brings the conversation back.")
+        return self._begin(*self._start, "Cleared. Undo brings the conversation back.")
 
-    def start_as(self, user: int | str | None) -> None:
+    def start_as(self, user: int | str | None) -> bool:
         """Start a conversation as another user (None: without a history)."""
         name = "a stranger" if user is None else f"user {user}"
         words = f"A new conversation as {name}. Undo brings the earlier one back."
-        self._begin(user, None, words)
+        return self._begin(user, None, words)
 
-    def build_history(self) -> None:
+    def build_history(self) -> bool:
         """Start a conversation as yourself, and show items to click."""
-        words = f"A new conversation as you: click {self.noun}s that you like, or just write."
-        if self._begin(None, [], words):
-            self.screen.picker.open()
-            self.screen.picker.search.focus()
+        words = f"A new conversation as you: click {self.view.noun}s that you like, or just write."
+        begun = self._begin(None, [], words)
+        if begun:
+            self.view.picker.open()
+        return begun
 
+    @_when_free
     def pick(self, items: Sequence[int]) -> bool:
-        """Make these items, oldest first, your history; whether that was done.
-
-        Only before the first message: later a "Like" adds to the history.
-        """
-        with self._worker.gate:
-            if self.busy or self.board.views:
-                return self._say("The conversation has begun: use Like, or Build a history anew.")
-            self._start = (None, list(items))
-            self.board.replace(self._fresh(*self._start, self.conversation.policy))
-            n = len(items)
-            self._say(f"Your history has {n or 'no'} {self.noun}{'' if n == 1 else 's'}.")
-        return True
+        """Make these items, oldest first, your history; after the first message "Like" does."""
+        if self.view.turns:
+            return not self.view.say(
+                "The conversation has begun: use Like, or Build a history anew."
+            )
+        self._start = (None, list(items))
+        self.view.conversation = self._fresh(*self._start, self.conversation.policy)
+        self.view.update()
+        n, noun = len(items), self.view.noun
+        return self.view.say(f"Your history has {n or 'no'} {noun}{'' if n == 1 else 's'}.")
 
     def use(self, policy: PolicyName) -> None:
         """Choose items in another way from the next message on: "B", "F" or "V".
@@ -416,154 +202,228 @@ class ChatApp:
         if policy == self.conversation.policy:
             return
         self.conversation.use(policy)
-        self.screen.policies.value = policy
+        self.view.policies.choose(policy)
         if not self.busy:
-            self.board.show_requirements()
-            reader = self._reader if self._speaker else "lexicon"
-            again = " Retry answers the last one again so." if self.board.views else ""
-            what = in_full(policy, self._speaker, reader)
-            self._say(f"From the next message on: policy {policy}. {what}.{again}")
+            self.view.show_requirements()
+            what = in_full(policy, self._speaker, self._setting.get("extractor", "lexicon"))
+            again = " Retry answers the last one again so." if self.view.turns else ""
+            self.view.say(f"From the next message on: policy {policy}. {what}.{again}")
 
-    def withdraw(self, written: str) -> None:
+    @_when_free
+    def withdraw(self, constraint: Constraint | str) -> bool:
         """Take back a requirement, as its chip does; the next message does without it."""
-        with self._worker.gate:
-            if self.busy:
-                self._say(_BUSY, "problem")
-                return
-            constraint = Constraint.parse(written)
-            self.conversation.withdraw(constraint)
-            self.board.update()
-            self._say(f"No longer required: {constraint.label}. The next message does without it.")
+        self.conversation.withdraw(constraint)
+        self.view.update()
+        label = Constraint.parse(str(constraint)).label
+        return self.view.say(f"No longer required: {label}. The next message does without it.")
 
-    def click(self, choice: Choice, item: int) -> None:
+    def click(self, choice: Choice, item: int) -> bool:
         """Like ("accept"), refuse ("reject") or ask for "more" like an item, as its buttons do.
 
         While a reply is being written a like or a refusal counts as soon as that is done.
         """
         if choice == "more":
-            self.submit(more_like(self.conversation.label(item)))
-            return
-        with self._worker.gate:
+            return self.submit(more_like(self.conversation.label(item)))
+        with self._gate:
+            self._clicks.append((choice, item))
             if self.busy:
-                self._answers.later(choice, item)
-                return
-            self._answers.apply(choice, item)
-            self.board.update()
+                clicked = {item: choice for choice, item in self._clicks}
+                self.view.mark({**self.conversation.feedback, **clicked})
+                return True
+            self._apply_clicks()
+            self.view.update()
             noted = "It joins your history." if choice == "accept" else "It is not offered again."
-            self._say(f"Noted: {self.conversation.label(item)}. {noted}")
+            return self.view.say(f"Noted: {self.conversation.label(item)}. {noted}")
 
+    @_when_free
     def export(self) -> bool:
-        """Make the conversation files to keep, whose links appear below the buttons.
+        """Make the conversation files to keep, whose links appear below the buttons."""
+        if not self.view.turns:
+            return not self.view.say("There is nothing to export yet: write a message first.")
+        downloads = self.view.downloads
 
-        Returns:
-            Whether that began.
-        """
-        with self._worker.gate:
-            if self.busy:
-                return self._say(_BUSY, "problem")
-            if not self.board.views:
-                return self._say("There is nothing to export yet: write a message first.")
-            exporter = self.screen.exporter
+        def job() -> None:
+            downloads.value = html.downloads(files(self.conversation))
 
-            def after() -> None:
-                if exporter.links:
-                    self._say("Two files are ready: their links stand below the buttons.")
-                else:
-                    self._say("The files could not be made; the conversation is as it was.")
+        def after() -> None:
+            ready = "Two files are ready: their links stand below the buttons."
+            failed = "The files could not be made; the conversation is as it was."
+            self.view.say(ready if downloads.value else failed)
 
-            self._say("Making the files", "busy")
-            self._worker.start(lambda: exporter.offer(self.conversation), after)
-        return True
-
-    def send_idea(self, idea: str) -> None:
-        """Send an idea; its button leaves the screen, so the keyboard focus moves on."""
-        if self.submit(idea):
-            self.screen.message.focus()
+        self.view.say("Making the files", "busy")
+        return self._run(job, after)
 
     # What a program can ask
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the answer (for tests and programs); whether it is there.
-
-        Args:
-            timeout: seconds; None for as long as it takes.
-        """
-        return self._worker.wait(timeout)
 
     @property
     def busy(self) -> bool:
         """Whether an answer is under way."""
-        return self._worker.busy
+        return self._thread is not None and self._thread.is_alive()
 
     @property
     def conversation(self) -> Conversation:
         """The conversation that is shown."""
-        return self.board.conversation
+        return self.view.conversation
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the answer, at most so many seconds; whether it is there."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+        with self._gate:
+            return not self.busy
 
     def state(self) -> dict[str, Any]:
         """What is on the screen, as plain values."""
-        views = self.board.views
-        return {
-            "status": self.board.status,
-            "user": self.conversation.user,
-            "history": len(self.conversation.history),
-            "policy": self.screen.policies.value,
-            "box": self.screen.message.value,
-            "messages": [view.message for view in views],
-            "cards": [
-                [(card.item.title, card.choice) for card in view.cards if card.item is not None]
-                for view in views
-            ],
-            "required": [chip.words for chip in self.screen.requirements.chips],
-            "intents": self.board.leading_intents(),
-            "driver": self.screen.driver.words,
-            "busy": self.busy,
-        }
+        return {**self.view.state(), "busy": self.busy}
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         return self.widget._repr_mimebundle_(**options)
 
     # What happens then
 
+    def _run(self, job: Callable[[], object], after: Callable[[], object]) -> bool:
+        """Do something slow in a thread of its own; `after` runs there in any case."""
+
+        def work() -> None:
+            try:
+                job()
+            finally:
+                with self._gate:
+                    self._thread = None
+                    after()
+
+        self._stopped.clear()
+        self._thread = threading.Thread(target=work, daemon=True)
+        self._thread.start()
+        return True
+
+    def _start_answer(self, job: Callable[[], object], turns: Sequence[TurnView]) -> bool:
+        """Show these turns, and answer."""
+        self.view.heard.value = self.view.downloads.value = ""
+        self.view.picker.close()
+        self.view.show(turns)
+        switch(self.view.stop, "lcrs-off", False)
+        self.view.say("Reading your message", "busy")
+        return self._run(job, self._finish)
+
+    def _answer(
+        self,
+        view: TurnView,
+        ask: Callable[..., Turn | None],
+        earlier: Sequence[TurnView],
+        kept: str,
+        done: str = "Ready",
+    ) -> bool:
+        """Ask for one turn and show it, in the thread of the answer; whether there is one.
+
+        Without an answer the `earlier` turns are shown again, and `kept` says what became of the
+        message. `ask` is `Conversation.say` or the like, with `stream`, `stop` and `watch` to give.
+        """
+        try:
+            turn = ask(stream=view.stream, stop=self._stopped, watch=partial(self._watch, view))
+            assert turn is not None, "whoever is asked has a message"
+        except Exception as error:
+            what = f"That failed ({type(error).__name__}: {error}); {kept}"
+            if isinstance(error, StoppedError):
+                self._end = (f"Stopped; {kept}", "idle")
+            elif isinstance(error, LatentCRSError):
+                self._end = (str(error), "problem")
+            else:
+                self._end = (f"{what} Try again, or choose policy B.", "problem")
+            self.view.show(earlier)
+            close(view.widget)
+            return False
+        self._end = ("Stopped" if self._stopped.is_set() else done, "idle")
+        view.show(turn)
+        self.view.heard.value = html.heard(turn)
+        view.show(turn, self.conversation.why(turn))
+        for old in set(earlier) - set(self.view.turns):
+            close(old.widget)
+        return True
+
+    def _drive(self, spare: list[TurnView]) -> None:
+        """Let the simulated user talk until it is content, stopped, or no view is left."""
+        driver = self.view.driver
+        pilot = driver.autopilot
+        assert pilot is not None
+        while spare and not pilot.outcome and not self._stopped.is_set():
+            view, earlier = spare.pop(0), self.view.turns
+            view.show_message(pilot.next_message() or "")
+            self.view.show([*earlier, view])
+            answered = self._answer(view, pilot.step, earlier, "the next step says it again.")
+            driver.report()
+            if not answered:
+                break
+            self.view.update()
+        for view in spare:
+            close(view.widget)
+
+    def _watch(self, view: TurnView, stage: str, turn: Turn | None) -> None:
+        """Show how far the conversation is with an answer."""
+        if not self._stopped.is_set():
+            first = "" if self._is_awake else ": the first one wakes the language model"
+            self.view.say(_STAGES[stage] + first, "busy")
+        self._is_awake = self._is_awake or stage == "writing"
+        if turn is not None:
+            self.view.preview(view, turn)
+
+    def _finish(self) -> None:
+        """The answer has ended, well or not; the chat counts as free, its gate is held."""
+        self._apply_clicks()
+        self.view.update()
+        switch(self.view.stop, "lcrs-off", True)
+        self.view.say(*self._end)
+
+    def _apply_clicks(self) -> None:
+        """Tell the conversation of the likes and refusals that it does not know yet."""
+        for choice, item in self._clicks:
+            (self.conversation.accept if choice == "accept" else self.conversation.reject)(item)
+        self._clicks.clear()
+
+    def _new_turn(self, message: str, who: str = "You") -> TurnView:
+        return TurnView(message, self.conversation.n_items, self.click, who)
+
     def _fresh(
         self, user: int | str | None, history: list[int] | None, policy: PolicyName
     ) -> Conversation:
         return Conversation(self.model, user, history=history, policy=policy, **self._setting)
 
+    @_when_free
     def _begin(self, user: int | str | None, history: list[int] | None, words: str) -> bool:
         """A new conversation; the old one stays within reach of Undo."""
-        with self._worker.gate:
-            if self.busy:
-                return self._say(_BUSY, "problem")
-            try:
-                fresh = self._fresh(user, history, self.conversation.policy)
-            except LatentCRSError as error:
-                return self._say(str(error), "problem")
-            earlier = self._earlier
-            if self.board.views or self.conversation.feedback:
-                for view in earlier[1] if earlier else ():
-                    close(view.widget)
-                earlier = (self.conversation, self.board.views, self._start)
-            self._earlier, self._start = earlier, (user, history)
-            self.screen.driver.leave()
-            self.screen.picker.close()
-            self.board.restart(fresh, [])
-            self._say(words)
-        return True
+        fresh = self._fresh(user, history, self.conversation.policy)
+        if self.view.turns or self.conversation.feedback:
+            for turn in self._earlier[1] if self._earlier else ():
+                close(turn.widget)
+            self._earlier = (self.conversation, self.view.turns, self._start)
+        self._start = (user, history)
+        self.view.driver.leave()
+        self.view.restart(fresh)
+        return self.view.say(words)
 
-    def _undo_beginning(self) -> None:
+    def _undo_beginning(self) -> bool:
         """Take back the last pick of a history, or the beginning of the conversation."""
-        picker = self.screen.picker
+        picker = self.view.picker
         if picker.is_open and picker.picked:
-            picker.toggle(picker.picked[-1])
-        elif self._earlier is not None:
-            conversation, views, self._start = self._earlier
-            self._earlier = None
-            picker.close()
-            self.board.restart(conversation, views)
-            self._say("The earlier conversation is back.")
-        else:
-            self._say("There is nothing to take back.")
+            return self.pick(picker.picked[:-1])
+        if self._earlier is None:
+            return not self.view.say("There is nothing to take back.")
+        conversation, turns, self._start = self._earlier
+        self._earlier = None
+        self.view.restart(conversation, turns)
+        return self.view.say("The earlier conversation is back.")
 
-    def _say(self, words: str, kind: Literal["idle", "busy", "problem"] = "idle") -> Literal[False]:
-        return self.board.say(words, kind)
+
+def in_full(policy: PolicyName, speaker: str | None, extractor: object) -> str:
+    """What a policy does, who speaks and who reads the requirements, in a sentence."""
+    if policy == "B":
+        return "The recommender alone chooses"
+    if policy == "V" and speaker is None:
+        return "Without a language model its order is that of B"
+    if policy == "V":
+        n = RerankConfig().n_candidates
+        return f"{speaker} re-orders the recommender's best {n}, which takes some seconds"
+    readers = {"lexicon": "a lexicon", "model": speaker, "both": f"a lexicon and {speaker}"}
+    reader = readers.get(str(extractor), "a reader of yours")
+    return f"What you require is read by {reader}, and holds"

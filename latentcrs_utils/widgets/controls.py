@@ -1,90 +1,38 @@
-"""Who chooses, who speaks, and choosing between them: the policies, one line each."""
+"""The controls of the chat: choices, chips, the history picker and the simulated user's panel."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, Generic, TypeVar
 
 import ipywidgets as w
 
 from latentcrs_utils.baselines.popularity import popularity
-from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation.autopilot import Autopilot, make_autopilot
 from latentcrs_utils.conversation.guards import words
-from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.session import Conversation
-from latentcrs_utils.conversation.turn import PolicyName, describe
+from latentcrs_utils.conversation.turn import describe
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.simulation.agenda import DIFFICULTIES, Difficulty
 from latentcrs_utils.simulation.planner import LEVELS, Level
-from latentcrs_utils.widgets import html as render
+from latentcrs_utils.widgets import html
 
-if TYPE_CHECKING:
-    from latentcrs_utils.em.model import LatentCRS
-
-
-# longer than any title that somebody types
-_LONGEST_QUERY = 100
+T = TypeVar("T", bound=str)
+N_SUGGESTED = 12
+_LONGEST_QUERY = 100  # longer than any title that somebody types
+_N_READY = 6  # chips made before they are needed, in the thread of the callbacks
 
 
-class TitleSearch:
-    """Finds items by words of their titles, the best known first.
-
-    Args:
-        data: the catalogue; how often an item was liked says how well known it is.
-    """
-
-    def __init__(self, data: Dataset):
-        self.data = data
-        order = popularity(data).argsort(descending=True, stable=True).tolist()
-        named = [item for item in order if item and data.titles[item] != UNKNOWN_TITLE]
-        self._known_first = named
-        self._spelled = {item: " " + " ".join(words(self.label(item))) for item in named}
-
-    def label(self, item: int) -> str:
-        """Title and year of an item."""
-        return describe(self.data, item).label
-
-    def find(self, query: str, n: int) -> tuple[Sequence[int], int]:
-        """Items that have all words of a query in their titles; of the last word the beginning.
-
-        Args:
-            query: some words; accents and capitals do not matter.
-            n: how many at most.
-
-        Returns:
-            Item ids, the best known first, and how many there are in all. Without a word in the
-            query these are the best known items.
-        """
-        wanted = words(query[:_LONGEST_QUERY])
-        if not wanted:
-            found = [] if query.strip() else self._known_first
-        else:
-            found = [i for i in self._known_first if self._fits(self._spelled[i], wanted)]
-        return found[:n], len(found)
-
-    @staticmethod
-    def _fits(spelled: str, wanted: Sequence[str]) -> bool:
-        *whole, last = wanted
-        return f" {last}" in spelled and all(f" {word} " in f"{spelled} " for word in whole)
-
-
-# Enter arrives before the text that it confirms, on a busy machine long before; when no new text
-# follows, none was typed. A box that tells each letter at once needs less.
-_SECONDS_FOR_TEXT, _SECONDS_FOR_LETTER = 1.0, 0.25
-
-
-def box(kind: type[w.Box], children: Sequence[w.Widget], *classes: str) -> w.Box:
+def box(kind: type[w.Box], children: Iterable[w.Widget], *styles: str) -> w.Box:
     """A container with style classes."""
-    container = kind(children)
-    for name in classes:
-        container.add_class(name)
+    container = kind(list(children))
+    for style in styles:
+        container.add_class(style)
     return container
 
 
-def button(name: str, tip: str, act: Callable[[], Any]) -> w.Button:
+def button(name: str, tip: str, act: Callable[[], object], style: str = "") -> w.Button:
     """A button with words on it, a tip, and what it does.
 
     None of the chat is ever disabled: a button that goes dead under the finger takes the keyboard
@@ -92,17 +40,12 @@ def button(name: str, tip: str, act: Callable[[], Any]) -> w.Button:
     """
     made = w.Button(description=name, tooltip=tip)
     made.on_click(lambda _: act())
-    return made
+    return made.add_class(style) if style else made
 
 
-def switch(widget: w.DOMWidget, name: str, on: bool) -> None:
-    """Give a widget a style class, or take it away."""
-    (widget.add_class if on else widget.remove_class)(name)
-
-
-def show(widget: w.DOMWidget, shown: bool) -> None:
-    """Show a widget, or take it off the screen; hidden, Tab passes it over."""
-    switch(widget, "lcrs-hidden", not shown)
+def switch(widget: w.DOMWidget, style: str, on: bool) -> None:
+    """Give a widget a style class, or take it away; with "lcrs-hidden" Tab passes it over."""
+    (widget.add_class if on else widget.remove_class)(style)
 
 
 def close(widget: w.Widget) -> None:
@@ -112,84 +55,32 @@ def close(widget: w.Widget) -> None:
     widget.close()
 
 
-class EnterKey:
-    """Calls `submit` when Enter is pressed in a text box, and only then.
+def on_enter(box: w.Text, submit: Callable[[], object]) -> None:
+    """Call `submit` once for each Enter in a text box, when the text is there.
 
-    The box reports its text on Enter and also when it loses the focus, so the text alone cannot
-    tell; the key alone comes too early, before the text.
-
-    Args:
-        box: a text box.
-        submit: called once for each Enter, when the text is there.
+    The box reports its text on Enter and also when it loses the focus, so the text alone does not
+    tell. The key alone comes too early, on a busy machine long before the text; when none follows
+    within a second, none was typed. A box that tells each letter at once needs less.
     """
+    lock, pressed = threading.Lock(), threading.Event()
+    seconds = 0.25 if box.continuous_update else 1.0
 
-    def __init__(self, box: w.Text, submit: Callable[[], Any]):
-        self._lock, self._pressed, self._submit = threading.Lock(), False, submit
-        self._seconds = _SECONDS_FOR_LETTER if box.continuous_update else _SECONDS_FOR_TEXT
-        box.on_msg(self._on_message)
-        box.observe(lambda _: self._act(), "value")
+    def act(_: object = None) -> None:
+        with lock:
+            is_due = pressed.is_set()
+            pressed.clear()
+        if is_due:
+            submit()
 
-    def _on_message(self, _: w.Widget, content: dict[str, Any], __: Any) -> None:
+    def hear(_: w.Widget, content: dict[str, Any], __: object) -> None:
         if content.get("event") == "submit":
-            self._pressed = True
-            timer = threading.Timer(self._seconds, self._act)
+            pressed.set()
+            timer = threading.Timer(seconds, act)
             timer.daemon = True
             timer.start()
 
-    def _act(self) -> None:
-        with self._lock:
-            pressed, self._pressed = self._pressed, False
-        if pressed:
-            self._submit()
-
-
-T = TypeVar("T", bound=str)
-
-EXPLAINED: dict[PolicyName, str] = {
-    "B": "B · the recommender's best",
-    "F": "F · must meet your requirements",
-    "V": "V · re-ordered by an LLM",
-}
-"""One line for each policy."""
-
-
-def speaker_of(model: "LatentCRS", chat_model: object) -> str | None:
-    """Name of the language model that speaks; None without one.
-
-    Args:
-        model: what `fit_em` returned.
-        chat_model: as in `Conversation`.
-    """
-    return (
-        model.language.embedder.name if chat_model == "local" else getattr(chat_model, "name", None)
-    )
-
-
-def facts(model: "LatentCRS", speaker: str | None) -> list[str]:
-    """Who chooses among what, and who words the replies, in a sentence each."""
-    data, noun = model.data, thing(model.data.name)
-    chooses = f"{model.name} chooses among {data.n_items:,} {noun}s of {data.name}"
-    words = f"{speaker}, checked; else a template." if speaker else "a template."
-    return [f"{chooses} through {len(model.anchors.names)} intents.", f"Words: {words}"]
-
-
-def in_full(policy: PolicyName, speaker: str | None, reader: str) -> str:
-    """A sentence on what a policy does.
-
-    Args:
-        policy: which one.
-        speaker: name of the language model; None without one.
-        reader: who reads the requirements: "lexicon", "model" or "both", or another one.
-    """
-    if policy == "B":
-        return "The recommender alone chooses"
-    if policy == "V":
-        n = RerankConfig().n_candidates
-        if speaker is None:
-            return "Without a language model its order is that of B"
-        return f"{speaker} re-orders the recommender's best {n}, which takes some seconds"
-    readers = {"lexicon": "a word list", "model": speaker, "both": f"a word list and {speaker}"}
-    return f"What you require is read by {readers.get(reader, 'a reader of yours')}, and holds"
+    box.on_msg(hear)
+    box.observe(act, "value")
 
 
 class OneOf(Generic[T]):
@@ -210,52 +101,27 @@ class OneOf(Generic[T]):
         heading: str,
         options: Mapping[T, str],
         value: T,
-        chosen: Callable[[T], Any] = lambda _: None,
+        chosen: Callable[[T], object] = lambda _: None,
     ):
-        self.options = dict(options)
-        self._value, self._chosen = value, chosen
-        self._buttons = {name: self._make(name) for name in options}
-        self._heading = w.HTML(render.label(heading))
-        self.widget = box(w.HBox, [self._heading, *self._buttons.values()], "lcrs-one-of")
+        self.options, self.value, self._chosen = options, value, chosen
+        self._buttons = {name: button("", "", partial(self.choose, name)) for name in options}
+        children = [w.HTML(html.label(heading)), *self._buttons.values()]
+        self.widget = box(w.HBox, children, "lcrs-one-of")
         self._mark()
 
-    @property
-    def value(self) -> T:
-        """The chosen one."""
-        return self._value
-
-    @value.setter
-    def value(self, value: T) -> None:
-        if value != self._value:
-            self._value = value
+    def choose(self, value: T) -> None:
+        """Choose a value, as its button does."""
+        if value != self.value:
+            self.value = value
             self._mark()
             self._chosen(value)
 
-    def _make(self, value: T) -> w.Button:
-        def choose() -> None:
-            self.value = value
-
-        return button("", "", choose)
-
     def _mark(self) -> None:
         for value, made in self._buttons.items():
-            words, on = self.options[value], value == self._value
+            words, on = self.options[value], value == self.value
             made.description = f"✓ {words}" if on else words
             made.tooltip = f"{words}: chosen" if on else f"Choose {words}"
             switch(made, "lcrs-chosen", on)
-
-
-# made before they are needed, in the thread of the callbacks
-_N_READY = 6
-
-
-@dataclass(frozen=True)
-class Chip:
-    """What one chip stands for, the words on it, and its tip."""
-
-    value: str
-    words: str
-    tip: str
 
 
 class Chips:
@@ -267,41 +133,57 @@ class Chips:
         home: takes the keyboard focus when the last chip is gone.
     """
 
-    def __init__(self, heading: str, remove: Callable[[str], None], home: w.DOMWidget):
-        self.chips: tuple[Chip, ...] = ()
+    def __init__(self, heading: str, remove: Callable[[Any], object], home: w.DOMWidget):
         self._remove, self._home = remove, home
-        self._heading = w.HTML(render.label(heading))
-        self._pool: list[w.Button] = []
+        self._heading, self._pool = w.HTML(html.label(heading)), list[w.Button]()
         self.widget = box(w.HBox, [], "lcrs-chips")
-        self._grow(_N_READY)
-        self.show([])
+        self.show({})
 
-    def show(self, chips: Sequence[Chip]) -> None:
-        """Show these chips and no others."""
-        self.chips = tuple(chips)
-        self._grow(len(chips))
-        for made, chip in zip(self._pool, chips, strict=False):
-            made.description, made.tooltip = f"{chip.words} ✕", chip.tip
+    def show(self, chips: Mapping[Any, tuple[str, str]]) -> None:
+        """Show these chips (value -> words and tip) and no others."""
+        self.chips = chips
+        for place in range(len(self._pool), max(_N_READY, len(chips))):
+            self._pool.append(button("", "", partial(self._click, place), "lcrs-chip"))
+        for made, (name, tip) in zip(self._pool, chips.values(), strict=False):
+            made.description, made.tooltip = f"{name} ✕", tip
         self.widget.children = [self._heading, *self._pool[: len(chips)]]
-        show(self.widget, bool(chips))
-
-    def _grow(self, n: int) -> None:
-        while len(self._pool) < n:
-            place = len(self._pool)
-            made = button("", "", lambda place=place: self._click(place))  # type: ignore[misc]
-            made.add_class("lcrs-chip")
-            self._pool.append(made)
+        switch(self.widget, "lcrs-hidden", not chips)
 
     def _click(self, place: int) -> None:
         if place >= len(self.chips):
             return
-        self._remove(self.chips[place].value)
+        self._remove(list(self.chips)[place])
         # the next chip moves up into this button; behind the last one there is none
         if place >= len(self.chips):
             (self._pool[place - 1] if self.chips else self._home).focus()
 
 
-N_SUGGESTED = 12
+@lru_cache(maxsize=2)
+def _spelled_titles(data: Dataset) -> dict[int, str]:
+    """Title and year of the named items as words between spaces, the best known item first."""
+    order = popularity(data).argsort(descending=True, stable=True).tolist()
+    named = [item for item in order if item and data.titles[item] != UNKNOWN_TITLE]
+    return {item: f" {' '.join(words(describe(data, item).label))} " for item in named}
+
+
+def find_titles(data: Dataset, query: str, n: int) -> tuple[list[int], int]:
+    """Items that have all words of a query in their titles; of the last word the beginning.
+
+    Args:
+        data: the catalogue; how often an item was liked says how well known it is.
+        query: some words; accents and capitals do not matter. Without one: the best known items.
+        n: how many at most.
+
+    Returns:
+        Item ids, the best known first, and how many there are in all.
+    """
+    *whole, last = words(query[:_LONGEST_QUERY]) or [""]
+    if query.strip() and not last:
+        return [], 0
+    parts = [f" {last}", *(f" {word} " for word in whole)]
+    titles = _spelled_titles(data).items()
+    found = [item for item, title in titles if all(part in title for part in parts)]
+    return found[:n], len(found)
 
 
 class HistoryPicker:
@@ -310,63 +192,47 @@ class HistoryPicker:
     Args:
         data: the catalogue.
         noun: what an item is called.
-        changed: called with the picked item ids, oldest first, after each click; whether they were
-            taken (else the click changes nothing).
+        pick: called with the wanted item ids, oldest first, after each click; it shows those that
+            were taken.
     """
 
-    def __init__(self, data: Dataset, noun: str, changed: Callable[[Sequence[int]], bool]):
-        self.data, self.noun = data, noun
-        self.picked: list[int] = []
-        self.suggested: list[int] = []
-        self._changed = changed
+    def __init__(self, data: Dataset, noun: str, pick: Callable[[list[int]], object]):
+        self.data, self.noun, self._pick, self.is_open = data, noun, pick, False
+        self.picked, self.suggested = list[int](), list[int]()
         self.search = w.Text(description=f"Find a {noun}", placeholder="some words of its title")
         self._count = w.HTML()
-        self._buttons = [
-            button("", "", lambda place=place: self._click(place))  # type: ignore[misc]
-            for place in range(N_SUGGESTED)
-        ]
-        self._chips = Chips("Your history:", lambda item: self.toggle(int(item)), self.search)
-        grid = box(w.HBox, self._buttons, "lcrs-grid")
-        self.widget = box(
-            w.VBox,
-            [
-                w.HTML(render.picker_hello(noun)),
-                box(w.HBox, [self.search, self._count], "lcrs-find"),
-                grid,
-                self._chips.widget,
-            ],
-            "lcrs-picker",
-            "lcrs-hidden",
+        self._buttons = [button("", "", partial(self._click, n)) for n in range(N_SUGGESTED)]
+        self._chips = Chips("Your history:", self.toggle, self.search)
+        hello = (
+            f"Click {noun}s that you like: the belief follows each click. Then say what you are in "
+            "the mood for; no click at all is fine, too."
         )
+        rows = [
+            w.HTML(html.small(hello)),
+            box(w.HBox, [self.search, self._count], "lcrs-find"),
+            box(w.HBox, self._buttons, "lcrs-grid"),
+            self._chips.widget,
+        ]
+        self.widget = box(w.VBox, rows, "lcrs-picker", "lcrs-hidden")
         self.search.observe(lambda _: self._suggest(), "value")
-        self.enter_key = EnterKey(self.search, self.take_first)
+        on_enter(self.search, self.take_first)
 
-    @cached_property
-    def _titles(self) -> TitleSearch:
-        return TitleSearch(self.data)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it is on the screen."""
-        return "lcrs-hidden" not in self.widget._dom_classes
-
-    def open(self, picked: Sequence[int] = ()) -> None:
-        """Show it, with a history to start from."""
-        self.picked, self.search.value = list(picked), ""
+    def open(self) -> None:
+        """Show it, with the best known items to begin with."""
+        self.is_open, self.search.value = True, ""
         self._suggest()
-        show(self.widget, True)
+        switch(self.widget, "lcrs-hidden", False)
+        self.search.focus()
 
     def close(self) -> None:
         """Take it off the screen."""
-        show(self.widget, False)
+        self.is_open = False
+        switch(self.widget, "lcrs-hidden", True)
 
     def toggle(self, item: int) -> None:
         """Pick an item, or take it out of the history again."""
         kept = [other for other in self.picked if other != item]
-        wanted = kept if item in self.picked else [*kept, item]
-        if self._changed(wanted):
-            self.picked = wanted
-            self._show()
+        self._pick(kept if item in self.picked else [*kept, item])
 
     def take_first(self) -> None:
         """What Enter does in the search box: pick the first item that was found."""
@@ -375,34 +241,40 @@ class HistoryPicker:
             self.toggle(new[0])
             self.search.value = ""
 
+    def show(self, picked: Sequence[int]) -> None:
+        """Show the items to click and those that were picked, oldest first."""
+        self.picked = list(picked)
+        for place, made in enumerate(self._buttons):
+            switch(made, "lcrs-hidden", place >= len(self.suggested))
+            if place < len(self.suggested):
+                chosen = self.suggested[place] in self.picked
+                label = describe(self.data, self.suggested[place]).label
+                made.description = f"✓ {label}" if chosen else label
+                made.tooltip = f"Take {label} out again" if chosen else f"You liked {label}"
+                switch(made, "lcrs-chosen", chosen)
+        labels = [describe(self.data, item).label for item in self.picked]
+        tips = [f"Take {label} out again" for label in labels]
+        self._chips.show(dict(zip(self.picked, zip(labels, tips, strict=True), strict=True)))
+
     def _click(self, place: int) -> None:
         if place < len(self.suggested):
             self.toggle(self.suggested[place])
 
     def _suggest(self) -> None:
-        found, n = self._titles.find(self.search.value, N_SUGGESTED)
-        self.suggested = list(found)
-        self._count.value = render.found(len(found), n, self.noun, bool(self.search.value.strip()))
-        self._show()
-
-    def _show(self) -> None:
-        for place, made in enumerate(self._buttons):
-            show(made, place < len(self.suggested))
-            if place < len(self.suggested):
-                item = self.suggested[place]
-                label, picked = self._titles.label(item), item in self.picked
-                made.description = f"✓ {label}" if picked else label
-                made.tooltip = f"Take {label} out again" if picked else f"You liked {label}"
-                switch(made, "lcrs-chosen", picked)
-        labels = [(item, self._titles.label(item)) for item in self.picked]
-        self._chips.show([Chip(str(i), label, f"Take {label} out again") for i, label in labels])
-
-
-WHO = "Simulated user"
+        self.suggested, n = find_titles(self.data, self.search.value, N_SUGGESTED)
+        if not self.search.value.strip():
+            told = f"The best known of {n:,} {self.noun}s:"
+        elif not n:
+            told = f"No {self.noun} has these words in its title: try fewer letters."
+        else:
+            found = f"The best known {N_SUGGESTED} of {n:,}" if n > N_SUGGESTED else str(n)
+            told = f"{found} found; Enter takes the first:"
+        self._count.value = html.small(told, role="status")
+        self.show(self.picked)
 
 
 class Driver:
-    """Who drives at the moment, if anybody, and the widgets to begin and follow it.
+    """The panel of the simulated user: its kind, how to begin, and how far it is.
 
     Args:
         noun: what an item is called.
@@ -414,68 +286,50 @@ class Driver:
     """
 
     def __init__(self, noun: str, drive: Callable[[bool], object]):
-        self.noun = noun
         self.autopilot: Autopilot | None = None
-        self.words = ""
-        self._shows_goal = False
-        self._n_begun = 0
-        self.difficulty: OneOf[Difficulty] = OneOf(
-            "Difficulty", {name: name for name in DIFFICULTIES}, "normal"
-        )
-        self.level: OneOf[Level] = OneOf("Wording", {name: name for name in LEVELS}, "paraphrased")
-        self.step_button = button(
-            "One step", "Let the simulated user say its next message", lambda: drive(False)
-        )
-        self.run_button = button(
-            "Run to the end", "Until it accepts or gives up; Stop ends it", lambda: drive(True)
-        )
-        self.goal_button = button(
-            "Show the goal", f"The {noun} that the simulated user has in mind", self.show_goal
-        )
-        self._line = w.HTML()
+        self.words, self._shows_goal, self._n_begun = "", False, 0
+        kinds: dict[Difficulty, str] = {name: name for name in DIFFICULTIES}
+        levels: dict[Level, str] = {name: name for name in LEVELS}
+        self.difficulty = OneOf("Difficulty", kinds, "normal")
+        self.level = OneOf("Wording", levels, "paraphrased")
         told = (
             f"Somebody who has one {noun} in mind and never names it talks in your place: a phrase "
             "book, no language model."
         )
-        buttons = [self.step_button, self.run_button, self.goal_button]
-        self.widget = box(
-            w.VBox,
-            [
-                w.HTML(render.panel("Let a simulated user drive", told)),
-                box(w.VBox, [self.difficulty.widget, self.level.widget], "lcrs-settings"),
-                box(w.HBox, buttons, "lcrs-actions"),
-                self._line,
-            ],
-            "lcrs-drive",
-        )
+        run = "Until it accepts or gives up; Stop ends it"
+        buttons = [
+            button("One step", "Let it say its next message", lambda: drive(False)),
+            button("Run to the end", run, lambda: drive(True)),
+            button("Show the goal", f"The {noun} that it has in mind", self.show_goal),
+        ]
+        self._line = w.HTML()
+        rows = [
+            w.HTML(html.panel("panel", "Let a simulated user drive", told)),
+            box(w.VBox, [self.difficulty.widget, self.level.widget], "lcrs-settings"),
+            box(w.HBox, buttons, "lcrs-actions"),
+            self._line,
+        ]
+        self.widget = box(w.VBox, rows, "lcrs-drive")
 
-    def drives(self, conversation: Conversation) -> bool:
-        """Whether somebody is on the way in this conversation."""
+    def steps_left(self, conversation: Conversation) -> int:
+        """How many messages the one who drives this conversation has left; 0 if nobody does."""
         pilot = self.autopilot
-        return pilot is not None and pilot.conversation is conversation and not pilot.outcome
+        if pilot is None or pilot.outcome or pilot.conversation is not conversation:
+            return 0
+        return pilot.max_turns - pilot.n_turns
 
-    @property
-    def steps_left(self) -> int:
-        """How many messages the one who drives has left; 0 if nobody drives."""
-        pilot = self.autopilot
-        return 0 if pilot is None or pilot.outcome else pilot.max_turns - pilot.n_turns
-
-    def begin(self, conversation: Conversation) -> Autopilot:
+    def begin(self, conversation: Conversation) -> None:
         """Let a new simulated user, of the chosen kind, take over a conversation.
 
         Raises:
             LatentCRSError: nobody can be simulated for it.
         """
+        kind, level = self.difficulty.value, self.level.value
         self.autopilot = make_autopilot(
-            conversation,
-            difficulty=self.difficulty.value,
-            level=self.level.value,
-            seed=self._n_begun,
+            conversation, difficulty=kind, level=level, seed=self._n_begun
         )
-        self._n_begun += 1
-        self._shows_goal = False
+        self._n_begun, self._shows_goal = self._n_begun + 1, False
         self.report()
-        return self.autopilot
 
     def leave(self) -> None:
         """The simulated user goes, because somebody else speaks."""
@@ -486,15 +340,13 @@ class Driver:
     def show_goal(self) -> None:
         """Tell what the simulated user looks for."""
         self._shows_goal = True
-        if self.autopilot is None:
-            self._tell("Nobody is driving: press One step first.")
-        else:
-            self.report()
+        self.report()
 
     def report(self) -> None:
         """Say how far the simulated user is; at the end, what it looked for."""
         pilot = self.autopilot
         if pilot is None:
+            self._tell("Nobody is driving: press One step first.")
             return
         turns = f"{pilot.n_turns} turn{'' if pilot.n_turns == 1 else 's'}"
         if pilot.outcome is None:
@@ -505,5 +357,4 @@ class Driver:
             self._tell(f"It {pilot.outcome}{after}. It had {pilot.goal} in mind.")
 
     def _tell(self, words: str) -> None:
-        self.words = words
-        self._line.value = render.drive(words)
+        self.words, self._line.value = words, html.small(words, role="status")

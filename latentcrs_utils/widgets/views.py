@@ -2,89 +2,95 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Literal
 
 import ipywidgets as w
 
+from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import PolicyName, Recommendation, Turn
-from latentcrs_utils.widgets import html as render
+from latentcrs_utils.widgets import html
 from latentcrs_utils.widgets.controls import (
-    EXPLAINED,
-    Chip,
     Chips,
     Driver,
-    EnterKey,
     HistoryPicker,
     OneOf,
     box,
     button,
-    close,
+    on_enter,
     switch,
 )
-from latentcrs_utils.widgets.export import Exporter
-from latentcrs_utils.widgets.html import intent_bars, leading
-from latentcrs_utils.widgets.style import STYLE
 
 if TYPE_CHECKING:
-    from latentcrs_utils.widgets.app import ChatApp
+    from latentcrs_utils.em.model import LatentCRS
 
+Choice = Literal["accept", "reject", "more"]
+StatusKind = Literal["idle", "busy", "problem"]
+Click = Callable[[Choice, int], object]
+STYLE = files("latentcrs_utils.widgets").joinpath("style.css").read_text("utf-8")
+IDEAS = (
+    "something funny from the eighties",
+    "a tense thriller, but nothing bloody",
+    "for a rainy Sunday with the kids",
+)
+EXPLAINED: dict[PolicyName, str] = {
+    "B": "B · the recommender's best",
+    "F": "F · must meet your requirements",
+    "V": "V · re-ordered by an LLM",
+}
+"""One line for each policy."""
 
+# the words on the button of a choice before and after it, and its tip
+_CHOICES: dict[Choice, tuple[str, str, str]] = {
+    "accept": ("Like", "Liked", "Like {}: it joins your history"),
+    "reject": ("Not this", "Refused", "Not {}: it is not offered again"),
+    "more": ("More like this", "", "Ask for more like {}"),
+}
+# name of the action, words, tip
+_BELOW = [
+    ("stop", "Stop", "Stop the answer"),
+    ("retry", "Retry", "Answer the last message again, as things are chosen now"),
+    ("undo", "Undo", "Take back the last message or click"),
+    ("clear", "Clear", "Start again with the same person; Undo brings the talk back"),
+    ("export", "Export", "Make the conversation a file to keep"),
+]
 # Faster updates are not seen, and each one is a message to the browser.
 _SECONDS_BETWEEN_UPDATES = 0.05
 
-Choice = Literal["accept", "reject", "more"]
-Click = Callable[[Choice, int], None]
-
 
 class Card:
-    """An offered item with its three buttons.
-
-    Args:
-        click: called with "accept", "reject" or "more" and the item id.
-    """
+    """An offered item with its three buttons; `click` is called with a choice and the item id."""
 
     def __init__(self, click: Click):
         self.item: Recommendation | None = None
         self.choice: str | None = None
-        self.why = ""
-        self._facts = w.HTML()
+        self._click, self._facts = click, w.HTML()
+        self._buttons = {c: button(_CHOICES[c][0], "", partial(self._press, c)) for c in _CHOICES}
+        row = box(w.HBox, self._buttons.values(), "lcrs-choice")
+        self.widget = box(w.VBox, [self._facts, row], "lcrs-card", "lcrs-hidden")
 
-        def press(choice: Choice) -> None:
-            if self.item is not None:
-                click(choice, self.item.item)
+    def _press(self, choice: Choice) -> None:
+        if self.item is not None:
+            self._click(choice, self.item.item)
 
-        self._like = button("", "", lambda: press("accept"))
-        self._refuse = button("", "", lambda: press("reject"))
-        self._more = button("More like this", "", lambda: press("more"))
-        buttons = box(w.HBox, [self._like, self._refuse, self._more], "lcrs-choice")
-        self.widget = box(w.VBox, [self._facts, buttons], "lcrs-card", "lcrs-hidden")
-
-    def show(self, item: Recommendation, why: str = "") -> None:
-        """Fill the card.
-
-        Args:
-            item: what is offered.
-            why: a sentence on why; "" as long as it is not known.
-        """
-        self.item, self.why = item, why
-        self._facts.value = render.card(item, why)
-        self._like.tooltip = f"Like {item.label}: it joins your history"
-        self._refuse.tooltip = f"Not {item.label}: it is not offered again"
-        self._more.tooltip = f"Ask for more like {item.label}"
-        self.mark(self.choice)
+    def show(self, item: Recommendation, why: str) -> None:
+        """Fill the card; `why` is "" as long as it is not known."""
+        self.item = item
+        self._facts.value = html.card(item, why)
+        for choice, made in self._buttons.items():
+            made.tooltip = _CHOICES[choice][2].format(item.label)
         switch(self.widget, "lcrs-hidden", False)
 
-    def mark(self, choice: str | None) -> None:
+    def mark(self, chosen: str | None) -> None:
         """Show what the user chose: "accept", "reject" or nothing yet."""
-        self.choice = choice
-        self._like.description = "Liked" if choice == "accept" else "Like"
-        self._refuse.description = "Refused" if choice == "reject" else "Not this"
-        switch(self._like, "lcrs-chosen", choice == "accept")
-        switch(self._refuse, "lcrs-chosen", choice == "reject")
-        switch(self.widget, "lcrs-liked", choice == "accept")
-        switch(self.widget, "lcrs-refused", choice == "reject")
+        self.choice = chosen
+        for choice, made in self._buttons.items():
+            made.description = _CHOICES[choice][choice == chosen]
+            switch(made, "lcrs-chosen", choice == chosen)
+            switch(self.widget, f"lcrs-{choice}", choice == chosen)
 
 
 class TurnView:
@@ -100,287 +106,199 @@ class TurnView:
     """
 
     def __init__(self, message: str, n_items: int, click: Click, who: str = "You"):
-        self.message, self.who = message, who
-        self.turn: Turn | None = None
+        self.who, self._text, self._shown_at = who, "", 0.0
         self.cards = [Card(click) for _ in range(n_items)]
-        self._said, self._reply = w.HTML(), w.HTML(render.reply(None))
+        self._said, self._reply = w.HTML(), w.HTML(html.partial_reply())
         cards = box(w.HBox, [card.widget for card in self.cards], "lcrs-cards")
         self.widget = box(w.VBox, [self._said, self._reply, cards], "lcrs-turn")
         self.show_message(message)
 
     def show_message(self, message: str) -> None:
         """Show what was said."""
-        self.message = message
-        self._said.value = render.message(message, self.who)
+        self.message, self._said.value = message, html.message(message, self.who)
 
-    def show_items(self, turn: Turn, whys: Sequence[str] = ()) -> None:
-        """Show the chosen items, while the reply is being written.
+    def show(self, turn: Turn, whys: Sequence[str] = ()) -> None:
+        """Show what is known of a turn: its items, why each is there, and the finished reply."""
+        if turn.reply:
+            self._reply.value = html.reply(turn)
+        for place, item in enumerate(turn.items):
+            self.cards[place].show(item, whys[place] if whys else "")
 
-        Args:
-            turn: as far as it is known.
-            whys: a sentence for each item.
-        """
-        self.turn = turn
-        told = [*whys, *[""] * (len(turn.items) - len(whys))]
-        for card, item, why in zip(self.cards, turn.items, told, strict=False):
-            card.show(item, why)
-
-    def show_partial(self, text: str) -> None:
-        """Show the reply as far as it is written."""
-        self._reply.value = render.reply(None, text)
-
-    def show_reply(self, turn: Turn) -> None:
-        """Show the finished turn."""
-        self.show_items(turn)
-        self._reply.value = render.reply(turn)
-
-    def mark(self, item: int, choice: str | None) -> None:
-        """Mark the card of an item, if it is here."""
-        for card in self.cards:
-            if card.item is not None and card.item.item == item:
-                card.mark(choice)
-
-
-class Streamer:
-    """Shows a growing reply, no more often than the eye can follow.
-
-    Args:
-        view: where the reply is shown.
-    """
-
-    def __init__(self, view: TurnView):
-        self._view, self._text, self._last = view, "", 0.0
-
-    def __call__(self, piece: str) -> None:
-        """Take the next piece."""
+    def stream(self, piece: str) -> None:
+        """Take the next piece of the reply, and show it no sooner than the eye can follow."""
         self._text += piece
-        if time.monotonic() - self._last >= _SECONDS_BETWEEN_UPDATES:
-            self._last = time.monotonic()
-            self._view.show_partial(self._text)
+        if time.monotonic() - self._shown_at >= _SECONDS_BETWEEN_UPDATES:
+            self._shown_at = time.monotonic()
+            self._reply.value = html.partial_reply(self._text)
 
 
 class Layout:
     """What is on the screen from the start.
 
     Args:
-        app: whose buttons these are.
-        facts: what the strip on top says.
-        policy: the one that is chosen at first.
-        ideas: messages to start with.
+        act: what the controls do: called with the name of an action and its arguments.
+        model: chooses the items.
+        speaker: name of the language model that words the replies; None without one.
     """
 
-    def __init__(
-        self,
-        app: "ChatApp",
-        facts: Sequence[str],
-        policy: PolicyName,
-        ideas: Sequence[str],
-    ):
-        self.person = w.Combobox(
-            description="Talk as user",
-            placeholder="such as 42",
-            options=app.model.data.users["raw_user"].to_list(),
-            continuous_update=False,
+    def __init__(self, act: Callable[..., Any], model: "LatentCRS", speaker: str | None):
+        data, self.noun = model.data, thing(model.data.name)
+        noun, users = self.noun, data.users["raw_user"].to_list()
+        chooses = f"{model.name} chooses among {data.n_items:,} {noun}s of {data.name}"
+        facts = (
+            f"{chooses} through {len(model.anchors.names)} intents.",
+            f"Words: {speaker}, checked; else a template." if speaker else "Words: a template.",
         )
-        self.message = w.Text(
-            description="Your message",
-            placeholder="What would you like to see?",
-            continuous_update=False,
-        )
-        self.profile, self.status, self.bars, self.heard = (w.HTML() for _ in range(4))
-        self.heard.add_class("lcrs-heard")
-        self.picker = HistoryPicker(app.model.data, app.noun, app.pick)
-        self.policies = OneOf("Policy", EXPLAINED, policy, app.use)
-        self.requirements = Chips("Required:", app.withdraw, self.message)
-        self.driver = Driver(app.noun, lambda to_the_end: app.drive(to_the_end=to_the_end))
-        self.exporter = Exporter(app.export)
-        self._make_buttons(app)
-        self._ideas = [
-            button(idea, "Send this message", lambda idea=idea: app.send_idea(idea))  # type: ignore[misc]
-            for idea in ideas
-        ]
-        self._hello = box(
-            w.VBox,
-            [w.HTML(render.hello(app.noun)), box(w.HBox, self._ideas, "lcrs-ideas")],
-        )
+        self.person = w.Combobox(description="Talk as user", placeholder="such as 42",
+                                 options=users, continuous_update=False)  # fmt: skip
+        self.message = w.Text(description="Your message", continuous_update=False,
+                              placeholder="What would you like to see?")  # fmt: skip
+        self.profile, self.bars, self._status = w.HTML(), w.HTML(), w.HTML()
+        self.heard, self.downloads = (w.HTML().add_class(f"lcrs-{s}") for s in ("heard", "files"))
+        self.picker = HistoryPicker(data, noun, partial(act, "pick"))
+        self.policies = OneOf("Policy", EXPLAINED, "B", partial(act, "use"))
+        self.requirements = Chips("Required:", partial(act, "withdraw"), self.message)
+        self.driver = Driver(noun, partial(act, "drive"))
+
+        def start() -> None:
+            act("start_as", self.person.value)
+
+        def send_idea(idea: str) -> None:
+            if act("submit", idea):
+                self.message.focus()  # the button of the idea leaves the screen
+
+        on_enter(self.message, partial(act, "submit"))
+        on_enter(self.person, start)
+        send = button("Send", "Send the message (Enter)", partial(act, "submit"), "lcrs-send")
+        below = [button(words, tip, partial(act, name)) for name, words, tip in _BELOW]
+        self.stop = below[0].add_class("lcrs-off")
+        person = [
+            self.person,
+            button("Start as this user", "Start as the user with this number", start),
+            button("Start without a history", "Start as a stranger", lambda: act("start_as", None)),
+            button("Build a history", "Start as yourself: click what you like",
+                   partial(act, "build_history")),
+        ]  # fmt: skip
+        starts = [button(idea, "Send this message", partial(send_idea, idea)) for idea in IDEAS]
+        question = f"What kind of {noun} are you in the mood for?"
+        invitation = "Write it in your own words below, or start with one of these."
+        hello = w.HTML(html.panel("hello", question, invitation))
+        self._hello = box(w.VBox, [hello, box(w.HBox, starts, "lcrs-ideas")])
         self._log = box(w.VBox, [], "lcrs-log")
-        self.widget = box(w.VBox, self._rows(facts), "lcrs")
-        self.enter_keys = (
-            EnterKey(self.message, app.submit),
-            EnterKey(self.person, lambda: app.start_as(self.person.value)),
-        )
-
-    def show_turns(self, views: Sequence[TurnView]) -> None:
-        """Show the conversation, or what stands there before it begins."""
-        self._log.children = [view.widget for view in views] or [self._hello]
-
-    def _make_buttons(self, app: "ChatApp") -> None:
-        self.send = button("Send", "Send the message (Enter)", app.submit)
-        self.send.add_class("lcrs-send")
-        self.stop = button("Stop", "Stop the answer", app.stop)
-        self.stop.add_class("lcrs-off")
-        self.retry = button(
-            "Retry", "Answer the last message again, as things are chosen now", app.retry
-        )
-        self.undo = button("Undo", "Take back the last message or click", app.undo)
-        self.clear = button(
-            "Clear", "Start again with the same person; Undo brings the talk back", app.clear
-        )
-        self.start = button(
-            "Start as this user",
-            "Start a conversation as the user with this number",
-            lambda: app.start_as(self.person.value),
-        )
-        self.stranger = button(
-            "Start without a history",
-            "Start a conversation as a stranger",
-            lambda: app.start_as(None),
-        )
-        self.build = button(
-            "Build a history",
-            "Start a conversation as yourself: click what you like",
-            app.build_history,
-        )
-
-    def _rows(self, facts: Sequence[str]) -> list[w.Widget]:
-        actions = [self.stop, self.retry, self.undo, self.clear, self.exporter.button]
         left = [
             box(w.Box, [self._log], "lcrs-scroll"),
-            self.status,
+            self._status,
             self.heard,
             self.policies.widget,
             self.requirements.widget,
-            box(w.HBox, [self.message, self.send], "lcrs-compose"),
-            box(w.HBox, actions, "lcrs-actions"),
-            self.exporter.widget,
+            box(w.HBox, [self.message, send], "lcrs-compose"),
+            box(w.HBox, below, "lcrs-actions"),
+            self.downloads,
         ]
         right = [self.bars, self.driver.widget]
         main = [box(w.VBox, left, "lcrs-left"), box(w.VBox, right, "lcrs-right")]
-        person = [self.person, self.start, self.stranger, self.build]
-        return [
-            w.HTML(STYLE),
-            w.HTML(render.head("LatentCRS chat", facts)),
+        rows = [
+            w.HTML(f"<style>{STYLE}</style>{html.panel('head', 'LatentCRS chat', *facts)}"),
             box(w.HBox, person, "lcrs-person"),
             self.profile,
             self.picker.widget,
             box(w.HBox, main, "lcrs-main"),
         ]
+        self.widget = box(w.VBox, rows, "lcrs")
 
 
-Kind = Literal["idle", "busy", "problem"]
+class ChatView(Layout):
+    """Shows a conversation on the widgets of the layout.
 
-
-class ChatView:
-    """Shows a conversation on the widgets that are there.
-
-    Args:
-        screen: the widgets.
-        conversation: what to show at first.
-        noun: what an item is called.
-        click: called with what was clicked on an offered item.
+    Attributes:
+        conversation: what is shown.
+        turns: the views of its turns, that of a coming answer among them.
+        status: the words of the status line.
     """
 
-    def __init__(self, screen: "Layout", conversation: Conversation, noun: str, click: Click):
-        self.screen, self.noun = screen, noun
-        self.conversation = conversation
-        self.views: list[TurnView] = []
-        self.status = "Ready"
-        self._belief: dict[str, float] = {}
-        self._before: dict[str, float] = {}
-        self._click = click
-        self.restart(conversation, [])
+    conversation: Conversation
+    turns: Sequence[TurnView]
+    status: str
 
-    def restart(self, conversation: Conversation, views: Sequence[TurnView]) -> None:
+    def restart(self, conversation: Conversation, turns: Sequence[TurnView] = ()) -> None:
         """Show another conversation, from its start or as it was left."""
         self.conversation = conversation
-        user = conversation.user
-        self.screen.person.value = "" if user is None else str(user)
-        self.screen.policies.value = conversation.policy
-        self.screen.heard.value = ""
-        self.show(views)
-        self._belief, self._before = {}, {}
-        self.update()
-        self.say("Ready")
-
-    def replace(self, conversation: Conversation) -> None:
-        """Show a conversation that begins like this one, but with another history."""
-        self.conversation = conversation
+        self._belief, self._before = dict[str, float](), dict[str, float]()
+        self.person.value = "" if conversation.user is None else str(conversation.user)
+        self.policies.choose(conversation.policy)
+        self.heard.value = ""
+        self.picker.close()
+        self.show(turns)
         self.update()
 
-    def say(self, words: str, kind: Kind = "idle") -> Literal[False]:
-        """Write the status line; False, so that a refusal can return it."""
-        self.status = words
-        self.screen.status.value = render.status(words, kind)
-        return False
+    def say(self, words: str, kind: StatusKind = "idle") -> bool:
+        """Write the status line; False if it tells of a problem."""
+        self.status, self._status.value = words, html.status(words, kind)
+        return kind != "problem"
 
-    def show(self, views: Sequence[TurnView]) -> None:
-        """Show these turns and no others."""
-        self.views = list(views)
-        self.screen.show_turns(views)
-
-    def new_view(self, message: str, who: str = "You") -> TurnView:
-        """A view for one more turn; it is not shown yet."""
-        return TurnView(message, self.conversation.n_items, self._click, who)
-
-    def drop(self, view: TurnView) -> None:
-        """Take a turn off the screen, for good."""
-        self.show([other for other in self.views if other is not view])
-        close(view.widget)
+    def show(self, turns: Sequence[TurnView]) -> None:
+        """Show these turns, or what stands there before the first one."""
+        self.turns = turns
+        self._log.children = [turn.widget for turn in turns] or [self._hello]
 
     def give_back(self, message: str) -> None:
         """Put a message that was not answered into the box, unless something is written there."""
-        if not self.screen.message.value:
-            self.screen.message.value = message
+        self.message.value = self.message.value or message
 
     def update(self) -> None:
         """Show what holds now: belief, requirements, history, clicks."""
         belief = self.conversation.intents()
         if belief != self._belief:
             self._before, self._belief = self._belief, belief
-        self.screen.bars.value = intent_bars(belief, self._before or None, len(belief))
+        self.bars.value = html.intent_bars(belief, self._before or None, len(belief))
+        self.downloads.value = ""
         self.show_requirements()
-        self.screen.profile.value = self._person()
-        self.screen.exporter.clear()
-        self.mark_all()
+        self._show_profile()
+        if self.picker.is_open:
+            self.picker.show(self.conversation.history)
+        self.mark(self.conversation.feedback)
+
+    def preview(self, view: TurnView, turn: Turn) -> None:
+        """Show the items and the belief of a turn whose reply is still to be written."""
+        view.show(turn)
+        n_intents = len(self.conversation.model.anchors.names)
+        self.bars.value = html.intent_bars(turn.intents_after, turn.intents_before, n_intents)
+
+    def mark(self, feedback: Mapping[int, str]) -> None:
+        """Mark the cards of all turns by what the user thinks of their items."""
+        for card in (card for turn in self.turns for card in turn.cards):
+            if card.item is not None:
+                card.mark(feedback.get(card.item.item))
 
     def show_requirements(self) -> None:
         """Show what holds for the next message; B and V ask for no requirements."""
         held = self.conversation.requirements if self.conversation.policy == "F" else ()
-        self.screen.requirements.show(
-            [
-                Chip(str(c), c.label, f"Take back {c.label}; you said “{r.evidence}”")
-                for r, c in ((r, r.constraint) for r in held)
-            ]
-        )
+        tip = "Take back {}; you said “{}”"
+        labels = [(r.constraint, r.constraint.label, r.evidence) for r in held]
+        self.requirements.show({c: (name, tip.format(name, said)) for c, name, said in labels})
 
-    def preview(self, view: TurnView, turn: Turn) -> None:
-        """Show the items and the belief of a turn whose reply is still to be written."""
-        view.show_items(turn)
-        n_intents = len(self.conversation.model.anchors.names)
-        self.screen.bars.value = intent_bars(turn.intents_after, turn.intents_before, n_intents)
+    def state(self) -> dict[str, Any]:
+        """What is on the screen, as plain values."""
+        cards = [[(c.item.title, c.choice) for c in turn.cards if c.item] for turn in self.turns]
+        return {
+            "status": self.status,
+            "user": self.conversation.user,
+            "history": len(self.conversation.history),
+            "policy": self.policies.value,
+            "box": self.message.value,
+            "messages": [turn.message for turn in self.turns],
+            "cards": cards,
+            "required": [words for words, _ in self.requirements.chips.values()],
+            "intents": html.leading(self._belief),
+            "driver": self.driver.words,
+        }
 
-    def mark_all(self) -> None:
-        """Mark the cards of all turns by what the user thinks of their items."""
-        feedback = self.conversation.feedback
-        for view in self.views:
-            for card in view.cards:
-                if card.item is not None and card.choice != feedback.get(card.item.item):
-                    card.mark(feedback.get(card.item.item))
-
-    def leading_intents(self) -> list[str]:
-        """Names of the intents that have a bar."""
-        return leading(self._belief)
-
-    def _person(self) -> str:
+    def _show_profile(self) -> None:
         """Who is talking, and what is known of them."""
-        history, data = self.conversation.history, self.conversation.model.data
+        history, user = self.conversation.history, self.conversation.user
+        data = self.conversation.model.data
         genres = Counter(g for item in history for g in data.item(item)["genres"] or ())
-        user = self.conversation.user
-        stranger = "You" if history else "A stranger"
-        return render.profile(
-            stranger if user is None else f"User {user}",
-            len(history),
-            self.noun,
-            [name for name, _ in genres.most_common(3)],
-            [self.conversation.label(item) for item in reversed(history[-4:])],
-        )
+        name = f"User {user}" if user is not None else "You" if history else "A stranger"
+        favourites = [genre for genre, _ in genres.most_common(3)]
+        latest = [self.conversation.label(item) for item in reversed(history[-4:])]
+        self.profile.value = html.profile(name, len(history), self.noun, favourites, latest)

@@ -4,8 +4,7 @@ import pytest
 
 from .conftest import NOTEBOOK, TOKEN
 from .journey import converse
-from .keyboard import focus
-from .visit import SECONDS_TO_OPEN
+from .visit import SECONDS_TO_OPEN, focus
 
 pytestmark = pytest.mark.browser
 # The chat is there, and no cell shows [*] any more.

@@ -2,9 +2,7 @@
 
 import pytest
 
-from .appearance import sideways, too_pale
-from .keyboard import Focus, focus, tab_to
-from .visit import Visit
+from .visit import Focus, Visit, focus, sideways, tab_to, too_pale
 
 pytestmark = pytest.mark.browser
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from .appearance import sideways, too_pale
 from .journey import HOSTILE, converse
 from .servers import Server
-from .visit import SECONDS_TO_ANSWER, SECONDS_TO_OPEN, Visit
+from .visit import SECONDS_TO_OPEN, Visit, sideways, too_pale
 
 pytestmark = pytest.mark.browser
 
@@ -52,7 +51,7 @@ def test_voila_on_a_phone_in_the_dark(voila, visit):
     here.page.keyboard.press("Enter")
     here.await_answer(1)
     assert here.texts(".lcrs-left .lcrs-chip") == ["Western ✕", "Musical ✕", "the 1940s ✕"]
-    here.page.locator(".lcrs-gave-way").scroll_into_view_if_needed()
+    here.page.locator(".lcrs-relaxed").scroll_into_view_if_needed()
     here.picture("requirements")
     assert sideways(here.page) == [] and too_pale(here.page) == []
     here.page.get_by_label("Your message").fill(HOSTILE)
@@ -72,11 +71,7 @@ def test_voila_on_a_phone_in_the_dark(voila, visit):
     assert too_pale(here.page) == []
     here.picture("problem")
     here.page.get_by_role("button", name="Run to the end").click()
-    here.page.wait_for_function(
-        "/^It (accepted|gave up)/.test("
-        "document.querySelector('.lcrs-drive [role=status]')?.innerText)",
-        timeout=5000 * SECONDS_TO_ANSWER,
-    )
+    here.await_driver("^It (accepted|gave up)")
     here.await_status("Ready")
     here.page.locator(".lcrs-drive").scroll_into_view_if_needed()
     here.picture("driven")

@@ -1,5 +1,10 @@
-"""One page in the browser: what it complains about, what is on it, and pictures of it."""
+"""One page in the browser, and a person with nothing but a keyboard on it.
 
+What it complains about, what is on it, what has the focus, whether it can be read, and pictures.
+"""
+
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,6 +19,141 @@ SECONDS_TO_ANSWER, SECONDS_TO_OPEN = 120, 180
 # Voilà's template asks a server far away for icons that the chat does not use; the rules in
 # notebooks/voila.json stop that before anything is sent, and Chromium says so.
 EXPECTED = ("cdn.jsdelivr.net/npm/@fortawesome/fontawesome-free",)
+
+_FOCUS = """() => {
+  const e = document.activeElement, style = getComputedStyle(e);
+  const labels = [...(e.labels || [])].map(label => label.innerText.trim()).filter(Boolean);
+  const said = e.getAttribute("aria-label") || labels.join(" ") || e.innerText || e.title || "";
+  const name = e === document.body ? "" : said;
+  const card = e.closest(".lcrs-card"), box = e.getBoundingClientRect();
+  const at = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+  return {
+    name: name.trim().split("\\n")[0],
+    tag: e.tagName.toLowerCase(),
+    film: card ? card.querySelector(".lcrs-title").innerText : null,
+    in_chat: Boolean(e.closest(".lcrs")),
+    ring: style.outlineStyle === "none" ? 0 : parseFloat(style.outlineWidth),
+    in_sight: Boolean(at) && (e.contains(at) || at.contains(e)),
+  };
+}"""
+
+# Colours are read through a canvas, which knows every notation that a style sheet may hold.
+_TOO_PALE = """() => {
+  const pen = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const rgba = colour => {
+    pen.clearRect(0, 0, 1, 1);
+    pen.fillStyle = colour;
+    pen.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const over = (top, below, alpha) =>
+    below.map((c, i) => top[i] * alpha + c * (1 - alpha));
+  const luminance = colour => colour
+    .map(c => c / 255)
+    .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const contrast = (one, other) => {
+    const [low, high] = [luminance(one), luminance(other)].sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05);
+  };
+  // What stands behind an element, and the same with a text of this colour on it.
+  const seen = (element, colour) => {
+    const path = [];
+    for (let e = element; e; e = e.parentElement) path.unshift(getComputedStyle(e));
+    let below = [255, 255, 255], text = below;
+    path.forEach((style, i) => {
+      const share = path.slice(0, i + 1).reduce((all, s) => all * parseFloat(s.opacity), 1);
+      const paper = rgba(style.backgroundColor);
+      below = over(paper, below, paper[3] * share);
+      text = i === path.length - 1 ? over(colour, below, colour[3] * share) : below;
+    });
+    return contrast(text, below);
+  };
+  const found = [];
+  const judge = (element, colour, words) => {
+    if (!words.trim()) return;
+    const value = seen(element, rgba(colour));
+    if (value < 4.5) found.push(`${value.toFixed(2)} ${words.trim().slice(0, 40)}`);
+  };
+  const walker = document.createTreeWalker(document.querySelector(".lcrs"), NodeFilter.SHOW_TEXT);
+  for (let node; (node = walker.nextNode());) {
+    const element = node.parentElement;
+    const shown = element.checkVisibility({opacityProperty: true, visibilityProperty: true});
+    if (!shown || element.closest("style, option")) continue;
+    judge(element, getComputedStyle(element).color, node.data);
+  }
+  for (const input of document.querySelectorAll(".lcrs input")) {
+    judge(input, getComputedStyle(input).color, input.value);
+    judge(input, getComputedStyle(input, "::placeholder").color, input.placeholder);
+  }
+  return found;
+}"""
+
+
+@dataclass(frozen=True)
+class Focus:
+    """What has the focus: accessible name, tag, the film of its card, and how well it is seen."""
+
+    name: str
+    tag: str
+    film: str | None
+    in_chat: bool
+    ring: float
+    in_sight: bool
+
+
+def focus(page: "Page") -> Focus:
+    """What has the keyboard focus now."""
+    return Focus(**page.evaluate(_FOCUS))
+
+
+def tab_to(page: "Page", name: str, *, key: str = "Tab", at_most: int = 40) -> Focus:
+    """Press Tab (or Shift+Tab) until something called so has the focus.
+
+    Raises:
+        AssertionError: it is not reached, or what has the focus inside the chat cannot be seen.
+    """
+    passed: list[str] = []
+    for _ in range(at_most):
+        page.keyboard.press(key)
+        now = focus(page)
+        passed.append(now.name or now.tag)
+        if now.in_chat:
+            assert now.ring >= 2 and now.in_sight, f"the focus cannot be seen: {now}"
+        if now.in_chat and now.name == name:
+            return now
+    raise AssertionError(f"{key} never reached {name!r}; it passed {passed}")
+
+
+def press(page: "Page", key: str, *, keeps: str) -> None:
+    """Press a key on what has the focus, and see that the focus then is on `keeps`.
+
+    Raises:
+        AssertionError: the focus is elsewhere three seconds later, or can no longer be seen.
+    """
+    page.keyboard.press(key)
+    deadline = time.monotonic() + 3
+    while not (focus(page).in_chat and focus(page).name == keeps) and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    now = focus(page)
+    assert now.in_chat and now.name == keeps, f"after {key} the focus is on {now}, not {keeps!r}"
+    assert now.ring >= 2 and now.in_sight, f"after {key} the focus cannot be seen: {now}"
+
+
+def too_pale(page: "Page") -> list[str]:
+    """Texts of the chat with less than 4.5 : 1 between letters and ground, with the ratio."""
+    return page.evaluate(_TOO_PALE)
+
+
+def sideways(page: "Page") -> list[str]:
+    """What reaches out of the window to the right, the page itself included."""
+    return page.evaluate(
+        """() => [document.documentElement, ...document.querySelectorAll(".lcrs *")]
+          .filter(e => e === document.documentElement
+            ? e.scrollWidth > innerWidth : e.getBoundingClientRect().right > innerWidth + 0.5)
+          .map(e => e.className || e.tagName)"""
+    )
 
 
 class Visit:
@@ -62,12 +202,51 @@ class Visit:
         )
         return self.texts(".lcrs-why")
 
+    def tab_to(self, name: str, *, back: bool = False) -> Focus:
+        """Press Tab (or Shift+Tab) until something called so has the focus, see `tab_to`."""
+        return tab_to(self.page, name, key="Shift+Tab" if back else "Tab")
+
+    def use(
+        self,
+        name: str,
+        says: str | None = None,
+        *,
+        key: str = "Enter",
+        back: bool = False,
+        keeps: str | None = None,
+    ) -> Focus:
+        """Go by Tab (or back by Shift+Tab) to what is called so, and press a key on it.
+
+        Args:
+            name: its accessible name.
+            says: how the status line begins afterwards.
+            key: Enter or Space.
+            back: go backwards.
+            keeps: what then has the focus; None for the same.
+
+        Returns:
+            What had the focus when the key was pressed.
+        """
+        found = self.tab_to(name, back=back)
+        press(self.page, key, keeps=keeps or name)
+        if says is not None:
+            self.await_status(says)
+        return found
+
     def await_status(self, words: str) -> None:
         """Wait until the chat's status line begins with these words."""
         self.page.wait_for_function(
             "words => document.querySelector('.lcrs-status').innerText.trim().startsWith(words)",
             arg=words,
             timeout=1000 * SECONDS_TO_ANSWER,
+        )
+
+    def await_driver(self, pattern: str) -> None:
+        """Wait until the simulated user's panel says something that matches."""
+        self.page.wait_for_function(
+            "p => RegExp(p).test(document.querySelector('.lcrs-drive [role=status]')?.innerText)",
+            arg=pattern,
+            timeout=5000 * SECONDS_TO_ANSWER,
         )
 
     def await_answer(self, n_messages: int) -> None:

@@ -6,14 +6,14 @@ import pytest
 
 from latentcrs_utils.conversation.session import Conversation
 
-from .hands import GOOD, app_with
+from .hands import GOOD, Slow, app_with
 
 
 @pytest.fixture(autouse=True)
 def reasons(monkeypatch):
     """Each item's reason names it; the real ones need a model with weights."""
 
-    def why(conversation, turn):
+    def why(self, turn):
         return tuple(f"Because it is {item.label}." for item in turn.items)
 
     monkeypatch.setattr(Conversation, "why", why)
@@ -28,8 +28,6 @@ def slow():
         begun.set()
         assert go.wait(10)
 
-    app = app_with(GOOD, GOOD, before_piece=pause)
-    app.begun, app.go = begun, go
-    yield app
-    go.set()
-    app.wait(10)
+    slow = Slow(app_with(GOOD, GOOD, before_piece=pause), begun, go)
+    yield slow
+    slow.finish()

@@ -1,6 +1,7 @@
 """Hands and eyes for the view: make an app, press its buttons, read what is on its screen."""
 
 import threading
+from dataclasses import dataclass
 
 from latentcrs_utils.widgets.app import ChatApp
 from tests.conversation.fakes import FakeChatModel, FakeModel
@@ -13,6 +14,26 @@ def app_with(*replies, user=42, before_piece=None, **more) -> ChatApp:
     return ChatApp(FakeModel(), user=user, chat_model=chat_model, **more)
 
 
+@dataclass
+class Slow:
+    """An app whose replies wait."""
+
+    app: ChatApp
+    begun: threading.Event
+    go: threading.Event
+
+    def begin(self, text="horror") -> None:
+        """Send a message and wait until its reply is being written."""
+        self.go.clear()
+        self.begun.clear()
+        assert self.app.submit(text) and self.begun.wait(10)
+
+    def finish(self) -> dict:
+        self.go.set()
+        assert self.app.wait(10)
+        return self.app.state()
+
+
 def ask(app: ChatApp, text: str) -> dict:
     assert app.submit(text), app.state()["status"]
     assert app.wait(10)
@@ -20,8 +41,9 @@ def ask(app: ChatApp, text: str) -> dict:
 
 
 def html(widget) -> str:
-    """All HTML on the screen."""
+    """All HTML on the screen but the style sheet."""
     own = getattr(widget, "value", "") if type(widget).__name__ == "HTML" else ""
+    own = own.rpartition("</style>")[2]
     return own + "".join(html(child) for child in getattr(widget, "children", ()))
 
 
@@ -37,10 +59,11 @@ def press(app: ChatApp, name: str, place: int = 0) -> dict:
     return app.state()
 
 
-def enter(box, text: str) -> None:
-    """Type into a box and press Enter: the key comes first, then the text that it confirms."""
+def enter(box, text: str | None) -> None:
+    """Press Enter in a box: the key comes first, then the text that it confirms, if it is new."""
     box._handle_custom_msg({"event": "submit"}, [])
-    box.value = text
+    if text is not None:
+        box.value = text
     for timer in [t for t in threading.enumerate() if isinstance(t, threading.Timer)]:
         timer.join(10)
 
