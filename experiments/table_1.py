@@ -14,9 +14,10 @@ from typing import Any, get_args
 import numpy as np
 
 from latentcrs_utils.config import Filter
-from latentcrs_utils.data.loading import PAPER_TABLE_1, load_dataset, statistics
+from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import AssetError
+from latentcrs_utils.evaluation.published import PAPER_TABLE_1
 from latentcrs_utils.evaluation.recording import Command
 
 RECORDED = ("ml-1m", "ml-latest-small", "ml-100k")
@@ -29,7 +30,7 @@ def row(data: Dataset, filter: Filter) -> dict[str, Any]:
     The paper's item count of MovieLens-1M is none of those that the whole sequences give, so the
     distinct items of the training parts, and of the histories in them, are counted too.
     """
-    counts = statistics(data)
+    counts = data.statistics
     training = data.histories("train")
     return {
         "data": data.name,

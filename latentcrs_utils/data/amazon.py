@@ -8,83 +8,32 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from latentcrs_utils.data import amazon as about
-from latentcrs_utils.data.json_lines import read_json_lines
-from latentcrs_utils.data.source import SHOP_SCHEMA, Source
+from latentcrs_utils.data.json_lines import Schema, read_json_lines
+from latentcrs_utils.data.source import Source
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.support.downloads import AMAZON_CDS, AMAZON_VIDEO_GAMES, OwnAsset, own_files
+from latentcrs_utils.support.assets import own_files
 
 NO_NAME = {
     "", "-", "—", "n/a", "na", "nan", "none", "null", "unknown", "generic", "unbranded", "no brand",
     "not specified", "various", "various artists", "various artist",
 }  # fmt: skip
 
-# what a level of the category path, or the end of a title, calls a platform -> its one name
-PLATFORMS: dict[str, str] = {
-    "PC": "PC", "Mac": "Mac", "Linux Games": "Linux",
-    "PlayStation 5": "PlayStation 5", "PlayStation 4": "PlayStation 4",
-    "PlayStation 3": "PlayStation 3", "PlayStation 2": "PlayStation 2",
-    "PlayStation": "PlayStation", "PlayStation Vita": "PlayStation Vita",
-    "Sony PSP": "PSP", "PSP": "PSP",
-    "Xbox Series X & S": "Xbox Series X & S", "Xbox One": "Xbox One", "Xbox 360": "Xbox 360",
-    "Xbox": "Xbox",
-    "Nintendo Switch": "Nintendo Switch", "Wii U": "Wii U", "Wii": "Wii",
-    "GameCube": "GameCube", "Nintendo 64": "Nintendo 64",
-    "Super Nintendo": "Super Nintendo", "Super Nintendo Entertainment System": "Super Nintendo",
-    "Nintendo NES": "NES", "Nintendo Entertainment System": "NES",
-    "Nintendo 3DS & 2DS": "Nintendo 3DS", "Nintendo 3DS": "Nintendo 3DS",
-    "Nintendo DS": "Nintendo DS",
-    "Game Boy Advance": "Game Boy Advance", "Game Boy Color": "Game Boy Color",
-    "Game Boy": "Game Boy", "Virtual Boy": "Virtual Boy",
-    "Sega Dreamcast": "Sega Dreamcast", "Sega Saturn": "Sega Saturn",
-    "Sega Genesis": "Sega Genesis", "Sega Game Gear": "Sega Game Gear",
-    "Sega Master System": "Sega Master System", "Sega CD": "Sega CD",
-    "Atari 2600": "Atari 2600", "Atari 5200": "Atari 5200", "Atari 7800": "Atari 7800",
-    "Atari Lynx": "Atari Lynx", "Atari Jaguar": "Atari Jaguar",
-    "TurboGrafx 16": "TurboGrafx 16", "NEOGEO Pocket": "Neo Geo Pocket", "3DO": "3DO",
-    "Commodore 64": "Commodore 64", "Colecovision": "ColecoVision", "ColecoVision": "ColecoVision",
-    "Intellivision": "Intellivision",
-}  # fmt: skip
-
-# where the path has no platform, the title may; the longer name is tried first
-_IN_TITLE: tuple[tuple[str, str], ...] = (
-    (r"play ?station ?5|ps5", "PlayStation 5"),
-    (r"play ?station ?4|ps4", "PlayStation 4"),
-    (r"play ?station ?3|ps3", "PlayStation 3"),
-    (r"play ?station ?2|ps2", "PlayStation 2"),
-    (r"(?:play ?station |ps ?)vita", "PlayStation Vita"),
-    (r"psp|play ?station portable", "PSP"),
-    (r"play ?station(?! ?(?:network|plus|move|vr|store|now|card|\d))|ps1|psx", "PlayStation"),
-    (r"xbox series [xs](?:(?: ?[|&/] ?|, | and )(?:series )?[xs])?", "Xbox Series X & S"),
-    (r"xbox ?one", "Xbox One"),
-    (r"xbox ?360", "Xbox 360"),
-    (r"xbox(?! ?(?:live|game pass|[0-9]))", "Xbox"),
-    (r"nintendo switch", "Nintendo Switch"),
-    (r"(?:nintendo )?wii ?u", "Wii U"),
-    (r"(?:nintendo )?wii", "Wii"),
-    (r"game ?cube", "GameCube"),
-    (r"nintendo 64|n64", "Nintendo 64"),
-    (r"super nintendo|snes", "Super Nintendo"),
-    (r"nintendo nes|nes", "NES"),
-    (r"(?:nintendo )?[23]ds(?: xl)?", "Nintendo 3DS"),
-    (r"(?:nintendo )?ds(?:i| lite)?", "Nintendo DS"),
-    (r"game ?boy advance|gba", "Game Boy Advance"),
-    (r"game ?boy colou?r", "Game Boy Color"),
-    (r"game ?boy", "Game Boy"),
-    (r"(?:sega )?dreamcast", "Sega Dreamcast"),
-    (r"sega saturn", "Sega Saturn"),
-    (r"sega genesis", "Sega Genesis"),
-    (r"pc|windows(?: \w+)?", "PC"),
-    (r"mac", "Mac"),
-)  # fmt: skip
+# of a platform: what a level of the category path calls it, and a title where the path has none
+_PLATFORMS = tomllib.loads(
+    Path(__file__).with_name("amazon_platforms.toml").read_text(encoding="utf-8")
+)
+PLATFORMS = {level: name for name, calls in _PLATFORMS.items() for level in calls["levels"]}
+_IN_TITLE = {name: calls["title"] for name, calls in _PLATFORMS.items() if "title" in calls}
 _TITLE_PLATFORM = re.compile(
-    r"(?<![\w-])(?:" + "|".join(f"({pattern})" for pattern, _ in _IN_TITLE) + r")(?![\w-])", re.I
+    r"(?<![\w-])(?:" + "|".join(f"({pattern})" for pattern in _IN_TITLE.values()) + r")(?![\w-])",
+    re.I,
 )
 
 # a shelf of the shop, not a kind of item
@@ -175,7 +124,7 @@ def platform(categories: Sequence[str | None], name: str) -> str | None:
         if (found := PLATFORMS.get(words(level))) is not None:
             return found
     named = {
-        _IN_TITLE[match.lastindex - 1][1]
+        list(_IN_TITLE)[match.lastindex - 1]
         for match in _TITLE_PLATFORM.finditer(name)
         if match.lastindex
     }
@@ -193,76 +142,94 @@ def genres(categories: Sequence[str | None]) -> list[str]:
     return list(dict.fromkeys(kept))
 
 
-_REVIEW: dict[str, pl.DataType] = {
+_REVIEW: Schema = {
     "user_id": pl.String(),
     "parent_asin": pl.String(),
     "rating": pl.Float64(),
     "timestamp": pl.Int64(),
 }
-_DETAILS = (*about.RELEASED, about.LISTED, "Brand", "Manufacturer")
-_METADATA: dict[str, pl.DataType] = {
+_METADATA: Schema = {
     "parent_asin": pl.String(),
     "title": pl.String(),
     "store": pl.String(),
     "price": pl.String(),
     "categories": pl.List(pl.String),
-    "details": pl.Struct({name: pl.String for name in _DETAILS}),
+    "details": pl.Struct(
+        {name: pl.String for name in (*RELEASED, LISTED, "Brand", "Manufacturer")}
+    ),
 }
+_RAW = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/raw"
 _OFFICIAL_PASSES = 10
-Describe = Callable[[Mapping[str, Any], str], tuple[Any, ...]]
+Row = Mapping[str, Any]
+# the items' columns beside raw_item and title, and how a row of the metadata fills them
+Columns = dict[str, tuple[pl.DataType, Callable[[Row], Any]]]
+_ALBUM: Columns = {
+    "year": (pl.Int32(), lambda row: year(row["details"], or_listed=False)),
+    "genres": (pl.List(pl.String), lambda row: genres(row["categories"])),
+    "creator": (pl.String(), lambda row: artist(row["store"])),
+    "price": (pl.Float64(), lambda row: price(row["price"])),
+}
+_GAME: Columns = {
+    "year": (pl.Int32(), lambda row: year(row["details"], or_listed=True)),
+    "genres": _ALBUM["genres"],
+    "creator": (pl.String(), lambda row: brand(row["store"], row["details"])),
+    "platform": (pl.String(), lambda row: platform(row["categories"], row["title"])),
+    "price": _ALBUM["price"],
+}
 
 
 def read_amazon_video_games() -> Source:
     """Read Video Games: 4.6 million reviews of 137 thousand games, consoles and accessories.
 
-    Items have ``creator`` (the brand), ``platform`` and ``price`` beside what films have;
-    ``genres`` are the levels of the category path that tell something; ``year`` is that of
-    release, else of the first day in the shop. Of a user's several reviews of one item, the
-    earliest counts, as in the provider's own benchmark files.
+    ``creator`` is the brand; ``genres`` are the levels of the category path that tell something;
+    ``year`` is that of release, else of the first day in the shop. Of a user's several reviews of
+    one item, the earliest counts, as in the provider's own benchmark files.
 
     Raises:
         AssetError: the files are not in ``LATENTCRS_DATA``.
         DataError: a line of a file cannot be used.
     """
-    return _read(AMAZON_VIDEO_GAMES, _game)
+    return _read("Video Games", "Video_Games", _GAME)
 
 
 def read_amazon_cds() -> Source:
     """Read CDs and Vinyl: 4.8 million reviews of 702 thousand albums.
 
-    As :func:`read_amazon_video_games`, but ``creator`` is the artist, there is no ``platform``
-    (all null), and ``year`` is that of release only: most albums are older than the shop. The
-    official release's loop is known for Video Games; here it is taken to be the same.
-
-    Raises:
-        AssetError: the files are not in ``LATENTCRS_DATA``.
-        DataError: a line of a file cannot be used.
+    As :func:`read_amazon_video_games`, but ``creator`` is the artist, there is no ``platform``,
+    and ``year`` is that of release only: most albums are older than the shop. The official
+    release's loop is known for Video Games; here it is taken to be the same.
     """
-    return _read(AMAZON_CDS, _album)
+    return _read("CDs and Vinyl", "CDs_and_Vinyl", _ALBUM)
 
 
-def _read(asset: OwnAsset, describe: Describe) -> Source:
-    reviews, metadata = own_files(asset)
+def _read(title: str, category: str, columns: Columns) -> Source:
+    urls = (
+        f"{_RAW}/review_categories/{category}.jsonl.gz",
+        f"{_RAW}/meta_categories/meta_{category}.jsonl.gz",
+    )
+    page = "https://amazon-reviews-2023.github.io/"
+    reviews, metadata = own_files(f"{title} (Amazon Reviews 2023)", urls, page)
     ratings, repeated = _earliest(_ratings(reviews))
-    items = _items(metadata, describe)
+    items = _items(metadata, columns)
     return Source(ratings, items, repeated=repeated, official_passes=_OFFICIAL_PASSES)
 
 
 def _ratings(path: Path) -> pl.DataFrame:
     """Read a file of reviews; ids become numbers as soon as a block of lines is read."""
     users, items = (pl.Categorical(pl.Categories.random(kind)) for kind in ("user", "item"))
-    blocks = [
-        block.select(
-            pl.col("user_id").cast(users).alias("user"),
-            pl.col("parent_asin").cast(items).alias("item"),
-            "rating",
-            "timestamp",
-        )
-        for block in read_json_lines(path, _REVIEW, required=tuple(_REVIEW))
+    ids = [
+        pl.col("user_id").cast(users).alias("user"),
+        pl.col("parent_asin").cast(items).alias("item"),
     ]
-    if not blocks:
+    blocks = read_json_lines(path, _REVIEW, required=tuple(_REVIEW))
+    return _joined(path, (block.select(*ids, "rating", "timestamp") for block in blocks))
+
+
+def _joined(path: Path, blocks: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    found = list(blocks)
+    if not found:
         raise DataError(f"{path} is empty; get the file again.")
-    return pl.concat(blocks, rechunk=True)
+    return pl.concat(found, rechunk=True)
 
 
 def _earliest(ratings: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -279,38 +246,22 @@ def _earliest(ratings: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     return kept, len(ratings) - len(kept)
 
 
-def _items(path: Path, describe: Describe) -> pl.DataFrame:
+def _items(path: Path, columns: Columns) -> pl.DataFrame:
     """Read a file of metadata: the items with a usable title, each once, in file order."""
-    blocks = []
-    for block in read_json_lines(path, _METADATA, required=("parent_asin",)):
+    schema: Schema = {"raw_item": pl.String(), "title": pl.String()}
+    schema |= {name: dtype for name, (dtype, _) in columns.items()}
+
+    def described(block: pl.DataFrame) -> pl.DataFrame:
         rows = []
         for row in block.iter_rows(named=True):
-            if (title := about.title(row["title"])) is not None:
-                rows.append((row["parent_asin"], title, *describe(row, title)))
-        blocks.append(pl.DataFrame(rows, schema=SHOP_SCHEMA, orient="row"))
-    if not blocks:
-        raise DataError(f"{path} is empty; get the file again.")
-    return pl.concat(blocks).unique("raw_item", keep="first", maintain_order=True)
+            if (name := title(row["title"])) is not None:
+                row |= {"title": name, "categories": row["categories"] or []}
+                row["details"] = row["details"] or {}
+                rows.append(
+                    (row["parent_asin"], name, *(fill(row) for _, fill in columns.values()))
+                )
+        return pl.DataFrame(rows, schema=schema, orient="row")
 
-
-def _game(row: Mapping[str, Any], title: str) -> tuple[Any, ...]:
-    """Return year, genres, creator, platform and price of a game, or of gear for games."""
-    categories, details = row["categories"] or [], row["details"] or {}
-    return (
-        about.year(details, or_listed=True),
-        about.genres(categories),
-        about.brand(row["store"], details),
-        about.platform(categories, title),
-        about.price(row["price"]),
-    )
-
-
-def _album(row: Mapping[str, Any], title: str) -> tuple[Any, ...]:
-    """Return year, genres, creator, platform and price of an album."""
-    return (
-        about.year(row["details"] or {}, or_listed=False),
-        about.genres(row["categories"] or []),
-        about.artist(row["store"]),
-        None,
-        about.price(row["price"]),
-    )
+    blocks = read_json_lines(path, _METADATA, required=("parent_asin",))
+    items = _joined(path, map(described, blocks))
+    return items.unique("raw_item", keep="first", maintain_order=True)

@@ -1,4 +1,4 @@
-"""Data of one's own: two CSV files, interactions and items."""
+"""Tables of text, read with the exact place of every mistake; and one's own two CSV files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from latentcrs_utils.data.source import Source
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.support.progress import note
 
+RATING_COLUMNS = ("user", "item", "rating", "timestamp")
+ITEM_COLUMNS = ("item", "title", "year", "genres")
 _BETWEEN = {",": "with commas between", "\t": "with tabs between"}
 
 
@@ -49,20 +51,21 @@ class Table:
 
     def line(self, row: int) -> int:
         """Return the line of the file, from 1, on which data row ``row`` (from 0) begins."""
-        begins = (line for line, cells in _records(self.text, self.layout) if any(cells))
-        return next(itertools.islice(begins, row + self.layout.header, None))
+        records = _records(self.text, self.layout)
+        return next(itertools.islice(records, row + self.layout.header, None))[0]
 
-    def wrong(self, row: int, column: str, problem: str) -> DataError:
-        """Return the error for one cell: file, line, column, what is wrong, what to do."""
-        return DataError(f"{self.path}, line {self.line(row)}, column {column!r}: {problem}.")
+    def refuse(self, wrong: pl.Series, column: str, problem: Callable[[int], str]) -> None:
+        """Raise DataError for the first row that is ``wrong``: file, line, column, problem."""
+        if wrong.any():
+            row = wrong.arg_max() or 0
+            place = f"{self.path}, line {self.line(row)}, column {column!r}"
+            raise DataError(f"{place}: {problem(row)}.")
 
     def texts(self, column: str) -> pl.Series:
         """Return a column of text without surrounding spaces; no cell may be empty."""
         cells = self.frame[column].str.strip_chars()
         empty = (cells.is_null() | (cells == "")).fill_null(True)
-        if empty.any():
-            problem = f"the cell is empty; {self.layout.advice}"
-            raise self.wrong(empty.arg_max() or 0, column, problem)
+        self.refuse(empty, column, lambda row: f"the cell is empty; {self.layout.advice}")
         return cells
 
     def numbers(
@@ -80,11 +83,23 @@ class Table:
         wrong = (values.is_null() | ~values.is_finite().fill_null(False)) & cells.is_not_null()
         if dtype.is_integer():
             wrong |= (values != values.round(0)).fill_null(False)
-        if wrong.any():
-            row = wrong.arg_max() or 0
-            problem = f"{cells[row]!r} is not {kind}; {self.layout.advice}"
-            raise self.wrong(row, column, problem)
+        self.refuse(
+            wrong, column, lambda row: f"{cells[row]!r} is not {kind}; {self.layout.advice}"
+        )
         return values.cast(dtype)
+
+    def ratings(self, columns: tuple[str, ...] = RATING_COLUMNS) -> pl.DataFrame:
+        """Return user, item, rating, timestamp; where ratings are absent, all are infinite."""
+        user, item, rating, timestamp = columns
+        endless = pl.repeat(float("inf"), len(self.frame), eager=True)
+        return pl.DataFrame(
+            {
+                "user": self.texts(user),
+                "item": self.texts(item),
+                "rating": self.numbers(rating, pl.Float64) if rating in self.frame else endless,
+                "timestamp": self.numbers(timestamp, pl.Float64, "a number of seconds since 1970"),
+            }
+        )
 
 
 def read_table(path: Path, layout: TableLayout, columns: tuple[str, ...]) -> Table:
@@ -171,32 +186,29 @@ def _named(
 
 
 def _records(text: str, layout: TableLayout) -> Iterator[tuple[int, list[str]]]:
+    """Give the rows that are not empty, each with the line on which it begins."""
     if not layout.quoted:
-        for number, line in enumerate(text.split("\n"), 1):
-            yield number, line.split(layout.separator)
+        rows = (line.split(layout.separator) for line in text.split("\n"))
+        yield from ((number, cells) for number, cells in enumerate(rows, 1) if any(cells))
         return
     reader, begin = csv.reader(io.StringIO(text), delimiter=layout.separator), 1
     for cells in reader:
-        yield begin, cells
+        if any(cells):
+            yield begin, cells
         begin = reader.line_num + 1
 
 
 def _unreadable(path: Path, layout: TableLayout, text: str, reason: str) -> DataError:
     """Say which row is longer than the first one, or what polars said."""
-    filled = ((line, len(cells)) for line, cells in _records(text, layout) if any(cells))
-    _, expected = next(filled)
-    for line, width in filled:
-        if width > expected:
+    records = _records(text, layout)
+    _, first = next(records)
+    for line, cells in records:
+        if len(cells) > len(first):
             return DataError(
-                f"{path}, line {line}: {width} cells where the first line has {expected}; "
+                f"{path}, line {line}: {len(cells)} cells where the first line has {len(first)}; "
                 f"{layout.advice}."
             )
     return DataError(f"{path} is no table ({reason.splitlines()[0]}); {layout.advice}.")
-
-
-INTERACTION_COLUMNS = ("user", "item", "rating", "timestamp")
-ITEM_COLUMNS = ("item", "title", "year", "genres")
-_LAYOUT = TableLayout()
 
 
 def read_csv_pair(interactions: str | Path, items: str | Path) -> Source:
@@ -213,64 +225,47 @@ def read_csv_pair(interactions: str | Path, items: str | Path) -> Source:
     Raises:
         DataError: one sentence naming file, line, column and what to do.
     """
-    item_table = read_table(Path(items), _LAYOUT, ITEM_COLUMNS)
-    frame = _items(item_table)
-    required = tuple(name for name in INTERACTION_COLUMNS if name != "rating")
-    table = read_table(Path(interactions), _LAYOUT, required)
-    item = table.texts("item")
+    frame = _items(read_table(Path(items), TableLayout(), ITEM_COLUMNS))
+    required = tuple(name for name in RATING_COLUMNS if name != "rating")
+    table = read_table(Path(interactions), TableLayout(), required)
+    ratings = table.ratings()
+    item = ratings["item"]
     unknown = ~item.is_in(frame["raw_item"].to_list())
-    if unknown.any():
-        row = unknown.arg_max() or 0
-        raise table.wrong(
-            row,
-            "item",
+    table.refuse(
+        unknown,
+        "item",
+        lambda row: (
             f"{item[row]!r} is not among the items of {items} ({unknown.sum():,} of "
-            f"{len(item):,} rows name such items); add it there or remove the row",
-        )
-    rated = "rating" in table.frame.columns
-    ratings = pl.DataFrame(
-        {
-            "user": table.texts("user"),
-            "item": item,
-            "rating": table.numbers("rating", pl.Float64) if rated else [float("inf")] * len(item),
-            "timestamp": table.numbers("timestamp", pl.Float64, "a number of seconds since 1970"),
-        }
+            f"{len(item):,} rows name such items); add it there or remove the row"
+        ),
     )
     return Source(_latest(ratings, table.path), frame)
 
 
 def _items(table: Table) -> pl.DataFrame:
     item = table.texts("item")
-    if item.is_duplicated().any():
-        row = (~item.is_first_distinct()).arg_max() or 0
-        first = (item == item[row]).arg_max() or 0
-        raise table.wrong(
-            row, "item", f"{item[row]!r} stands on line {table.line(first)} already; keep one"
-        )
-    genres = table.frame["genres"].fill_null("").str.split("|")
-    trimmed = genres.list.eval(pl.element().str.strip_chars())
+
+    def already(row: int) -> str:
+        first = table.line((item == item[row]).arg_max() or 0)
+        return f"{item[row]!r} is on line {first} already; keep one"
+
+    table.refuse(~item.is_first_distinct(), "item", already)
+    genre = pl.element().str.strip_chars()
+    genres = table.frame["genres"].fill_null("").str.split("|").list
     return pl.DataFrame(
         {
             "raw_item": item,
             "title": table.texts("title"),
             "year": table.numbers("year", pl.Int32, "a whole number", optional=True),
-            "genres": trimmed.list.eval(pl.element().filter(pl.element() != "")).list.unique(
-                maintain_order=True
-            ),
+            "genres": genres.eval(genre.filter(genre != "").unique(maintain_order=True)),
         }
     )
 
 
 def _latest(ratings: pl.DataFrame, path: Path) -> pl.DataFrame:
     """Keep one row of every user and item: the latest, in the place of the file it has."""
-    numbered = ratings.with_row_index("row")
-    kept = (
-        numbered.sort("timestamp", "row")
-        .unique(["user", "item"], keep="last", maintain_order=True)
-        .sort("row")
-        .drop("row")
-    )
-    repeated = len(ratings) - len(kept)
-    if repeated:
+    latest = pl.col("row").sort_by("timestamp", "row").last().over("user", "item")
+    kept = ratings.with_row_index("row").filter(pl.col("row") == latest).drop("row")
+    if repeated := len(ratings) - len(kept):
         note(f"{path}: {repeated:,} earlier rows of the same user and item were left out.")
     return kept

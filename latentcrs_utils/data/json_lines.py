@@ -14,30 +14,22 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import polars as pl
 
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.support.progress import bytes_bar
 
+Schema = dict[str, pl.DataType]
 BLOCK = 1 << 24  # bytes of text parsed at once
 _LONGEST = 1 << 26  # bytes of one line, far beyond any review
 _ADVICE = "get the file again"
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Whole lines of a file, the first of them number ``first``."""
-
-    text: bytes
-    first: int
-
-
 def read_json_lines(
-    path: Path, schema: dict[str, pl.DataType], required: tuple[str, ...], block: int = BLOCK
+    path: Path, schema: Schema, required: tuple[str, ...], block: int = BLOCK
 ) -> Iterator[pl.DataFrame]:
     """Give the columns of ``schema``, a block of lines at a time, in the order of the file.
 
@@ -58,30 +50,31 @@ def read_json_lines(
     blocks = _blocks(path, block)
     with ThreadPoolExecutor(1) as reader:
         upcoming = reader.submit(next, blocks, None)
-        while (lines := upcoming.result()) is not None:
+        while (found := upcoming.result()) is not None:
             upcoming = reader.submit(next, blocks, None)
-            yield _parsed(path, lines, schema, required)
+            yield _parsed(path, *found, schema, required)
 
 
-def _blocks(path: Path, size: int) -> Iterator[_Block]:
-    """Cut a file into blocks of whole lines, and show how far in the file they are."""
+def _blocks(path: Path, size: int) -> Iterator[tuple[int, bytes]]:
+    """Cut a file into blocks of whole lines, each with the number of its first line."""
     first, rest = 1, b""
     try:
         with path.open("rb") as file, bytes_bar(path.name, path.stat().st_size) as bar:
-            for read in _text(file, path, size):
+            # a gzip file may have several members
+            text: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+            while read := text.read(size):
                 whole, newline, after = read.rpartition(b"\n")
                 if newline:
-                    lines = _Block(rest + whole + newline, first)
-                    first += lines.text.count(b"\n")
-                    rest = after
+                    lines, rest = rest + whole + newline, after
+                    yield first, lines
+                    first += lines.count(b"\n")
                     bar.update(file.tell() - bar.n)
-                    yield lines
                 elif len(rest) > _LONGEST:
                     raise _wrong(path, first, "the line does not end")
                 else:
                     rest += read
         if rest.strip():
-            yield _Block(rest, first)
+            yield first, rest
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise DataError(
             f"{path}, after line {_last_line(path):,}: the compressed file is cut off or damaged "
@@ -89,13 +82,6 @@ def _blocks(path: Path, size: int) -> Iterator[_Block]:
         ) from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}).") from None
-
-
-def _text(file: BinaryIO, path: Path, size: int) -> Iterator[bytes]:
-    """Give the text of an open file in pieces; a gzip file may have several members."""
-    text: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
-    while read := text.read(size):
-        yield read
 
 
 def _last_line(path: Path) -> int:
@@ -109,41 +95,36 @@ def _last_line(path: Path) -> int:
 
 
 def _parsed(
-    path: Path, lines: _Block, schema: dict[str, pl.DataType], required: tuple[str, ...]
+    path: Path, first: int, lines: bytes, schema: Schema, required: tuple[str, ...]
 ) -> pl.DataFrame:
     """Parse a block at once; line by line only where that fails."""
-    try:
-        frame = pl.read_ndjson(lines.text, schema=schema)
-    except pl.exceptions.PolarsError:
-        return _line_by_line(path, lines, schema, required)
-    if any(frame[name].null_count() for name in required):
-        return _line_by_line(path, lines, schema, required)
-    return frame
-
-
-def _line_by_line(
-    path: Path, lines: _Block, schema: dict[str, pl.DataType], required: tuple[str, ...]
-) -> pl.DataFrame:
-    """Parse a block with Python: lenient about kinds of values, exact about the line."""
-    rows = []
-    for number, line in enumerate(lines.text.split(b"\n"), lines.first):
-        if not line.strip():
-            continue
-        try:
-            found = json.loads(line)
-        except ValueError:
-            raise _wrong(path, number, "this is no JSON object") from None
-        if not isinstance(found, dict):
-            raise _wrong(path, number, "this is no JSON object")
-        row = {name: _fitted(found.get(name), dtype) for name, dtype in schema.items()}
-        for name in required:
-            if row[name] is None:
-                problem = f"there is no {name!r}"
-                if name in found:
-                    problem = f"{_shown(found[name])[:40]} is no value for {name!r}"
-                raise _wrong(path, number, problem)
-        rows.append(row)
+    with suppress(pl.exceptions.PolarsError):
+        frame = pl.read_ndjson(lines, schema=schema)
+        if not any(frame[name].null_count() for name in required):
+            return frame
+    numbered = enumerate(lines.split(b"\n"), first)
+    rows = [_row(path, n, line, schema, required) for n, line in numbered if line.strip()]
     return pl.DataFrame(rows, schema=schema)
+
+
+def _row(
+    path: Path, number: int, line: bytes, schema: Schema, required: tuple[str, ...]
+) -> dict[str, Any]:
+    """Parse one line with Python: lenient about kinds of values, exact about what is wrong."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise _wrong(path, number, "this is no JSON object")
+    row = {name: _fitted(found.get(name), dtype) for name, dtype in schema.items()}
+    for name in required:
+        if name not in found:
+            raise _wrong(path, number, f"there is no {name!r}")
+        if row[name] is None:
+            value = _shown(found[name])[:40]
+            raise _wrong(path, number, f"{value} is no value for {name!r}")
+    return row
 
 
 def _wrong(path: Path, line: int, problem: str) -> DataError:
@@ -163,11 +144,9 @@ def _fitted(value: Any, dtype: Any) -> Any:
         return [_fitted(one, dtype.inner) for one in value] if isinstance(value, list) else None
     if dtype == pl.String:
         return value if value is None or isinstance(value, str) else _shown(value)
-    if not isinstance(value, str | int | float) or isinstance(value, bool):
-        return None
     try:
-        number = float(value)
-    except ValueError:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
         return None
     if not math.isfinite(number):
         return None

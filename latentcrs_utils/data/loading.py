@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +81,7 @@ def load_csv(
             interaction is positive, rating.
         items: path of a file with the columns item, title, year, genres.
         name: what to call the data set.
-        min_rating: ratings from here on are positive.
-        k_core: every user and item has at least that many positives.
-        filter: as for :func:`load_dataset`.
+        min_rating, k_core, filter: as for :func:`load_dataset`.
 
     Raises:
         DataError: a file cannot be used (the message names line, column and remedy), or nothing
@@ -92,9 +89,7 @@ def load_csv(
         ConfigError: an argument makes no sense.
     """
     if name in DATASETS:
-        raise ConfigError(
-            f"The name {name!r} is taken: it is that of a built-in data set; choose another."
-        )
+        raise ConfigError(f"The name {name!r} is taken by a built-in data set; choose another.")
     config = DataConfig(min_rating=min_rating, k_core=k_core, filter=filter)
     return prepare(name, read_csv_pair(interactions, items), config)
 
@@ -123,13 +118,12 @@ def prepare(name: str, source: Source, config: DataConfig) -> Dataset:
             f"Nothing of {name} is left: no user has {config.k_core} ratings of at least "
             f"{config.min_rating:g} on items that have as many; lower min_rating or k_core."
         )
-    users = _numbered(kept["user"], "user", first=0)
-    item_ids = _numbered(kept["item"], "item", first=1)
-    items = item_ids.join(source.items, on="raw_item", how="left", maintain_order="left")
-    ordered = preprocess.chronological(_renumbered(_renumbered(kept, users), item_ids))
+    users, items = _numbered(kept["user"], "user", 0), _numbered(kept["item"], "item", 1)
+    ordered = preprocess.chronological(_renumbered(_renumbered(kept, users), items))
     lengths = np.bincount(ordered["user"].to_numpy(), minlength=len(users))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     sequences = Sequences(offsets, ordered["item"].to_numpy().astype(np.int32))
+    described_items = items.join(source.items, on="raw_item", how="left", maintain_order="left")
     counts = {
         "ratings": len(source.ratings) + source.repeated,
         "repeated": source.repeated,
@@ -137,7 +131,11 @@ def prepare(name: str, source: Source, config: DataConfig) -> Dataset:
         "with_metadata": len(described),
         "passes": passes,
     }
-    return Dataset(name, items, users, sequences, counts, _fingerprint(sequences, items))
+    digest = hashlib.sha256()
+    for part in (offsets.astype("<i8"), sequences.flat.astype("<i4")):
+        digest.update(part.tobytes())
+    digest.update(described_items.write_json().encode())
+    return Dataset(name, described_items, users, sequences, counts, digest.hexdigest())
 
 
 def _numbered(raw: pl.Series, kind: str, first: int) -> pl.DataFrame:
@@ -145,8 +143,8 @@ def _numbered(raw: pl.Series, kind: str, first: int) -> pl.DataFrame:
     distinct = raw.unique().cast(pl.String)
     numeric = distinct.cast(pl.Int64, strict=False)
     order = distinct.sort() if numeric.null_count() else distinct.gather(numeric.arg_sort())
-    numbers = pl.Series(kind, np.arange(first, first + len(order), dtype=np.int32))
-    return pl.DataFrame([numbers, order.alias(f"raw_{kind}")])
+    numbers = np.arange(first, first + len(order), dtype=np.int32)
+    return pl.DataFrame({kind: numbers, f"raw_{kind}": order})
 
 
 def _renumbered(ratings: pl.DataFrame, numbers: pl.DataFrame) -> pl.DataFrame:
@@ -155,57 +153,3 @@ def _renumbered(ratings: pl.DataFrame, numbers: pl.DataFrame) -> pl.DataFrame:
     of_kind = numbers.select(kind, pl.col(raw).cast(ratings.schema[kind]))
     renamed = ratings.rename({kind: raw})
     return renamed.join(of_kind, on=raw, how="left", maintain_order="left").drop(raw)
-
-
-def _fingerprint(sequences: Sequences, items: pl.DataFrame) -> str:
-    """Return the sha256 of everything that later stages read."""
-    digest = hashlib.sha256()
-    digest.update(sequences.offsets.astype("<i8").tobytes())
-    digest.update(sequences.flat.astype("<i4").tobytes())
-    digest.update(items.write_json().encode())
-    return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Users, items and actions, and what follows from the three."""
-
-    users: int
-    items: int
-    actions: int
-
-    @property
-    def average_length(self) -> float:
-        """Actions per user."""
-        return self.actions / self.users
-
-    @property
-    def sparsity(self) -> float:
-        """Share of the cells of the user-item matrix that are empty, 0 to 1."""
-        return 1 - self.actions / (self.users * self.items)
-
-
-@dataclass(frozen=True)
-class PrintedColumn:
-    """One column of the paper's Table 1: its heading, counts, and derived numbers as printed."""
-
-    title: str
-    counts: Statistics
-    average_length: float
-    sparsity_percent: float
-
-
-PAPER_TABLE_1: dict[str, PrintedColumn] = {
-    "ml-1m": PrintedColumn("Movielens-1M", Statistics(6_034, 3_522, 575_272), 95.34, 97.30),
-    "amazon-video-games": PrintedColumn(
-        "Video Games", Statistics(15_582, 7_233, 122_179), 7.84, 99.89
-    ),
-    "amazon-cds": PrintedColumn(
-        "CDs and Vinyl", Statistics(104_544, 76_616, 1_259_069), 12.04, 99.98
-    ),
-}
-
-
-def statistics(data: Dataset) -> Statistics:
-    """Count the users, items and actions of a prepared data set."""
-    return Statistics(data.n_users, data.n_items, len(data.interactions.flat))

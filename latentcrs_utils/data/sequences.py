@@ -10,16 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from latentcrs_utils.data.source import Statistics
 from latentcrs_utils.errors import DataError
 
 Split = Literal["train", "valid", "test"]
-
-
-def _gather(flat: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Sequences:
-    """Collect ``flat[starts[i] : starts[i] + lengths[i]]`` for all i, without a Python loop."""
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    positions = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-    return Sequences(offsets, flat[positions])
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +33,7 @@ class Sequences:
         """Build from Python lists (small inputs: examples and tests)."""
         rows = list(rows)
         offsets = np.cumsum([0, *(len(row) for row in rows)], dtype=np.int64)
-        flat = np.array([item for row in rows for item in row], dtype=np.int32)
-        return cls(offsets, flat)
+        return cls(offsets, np.array([item for row in rows for item in row], dtype=np.int32))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -60,10 +53,14 @@ class Sequences:
         """Number of items of each sequence, int64 [N]."""
         return np.diff(self.offsets)
 
+    def rows(self) -> np.ndarray:
+        """Return int64 [total]: the sequence that each entry of ``flat`` belongs to."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
     def select(self, indices: Any) -> Sequences:
         """Return the sequences ``indices`` (int [M], repeats allowed, or bool [N]) in order."""
         chosen = np.arange(len(self))[np.asarray(indices)]
-        return _gather(self.flat, self.offsets[:-1][chosen], self.lengths[chosen])
+        return self._cut(self.offsets[:-1][chosen], self.lengths[chosen])
 
     def prefixes(self, indices: Any, cuts: Any) -> Sequences:
         """Return the first ``cuts[j]`` items of sequence ``indices[j]``, for every j.
@@ -71,20 +68,25 @@ class Sequences:
         Raises:
             DataError: a cut is negative or beyond the end of its sequence.
         """
-        indices, cuts = np.asarray(indices, dtype=np.int64), np.asarray(cuts, dtype=np.int64)
+        indices, cuts = (np.asarray(given, dtype=np.int64) for given in (indices, cuts))
         if np.any(cuts < 0) or np.any(cuts > self.lengths[indices]):
             raise DataError("A cut lies outside its sequence; cuts go from 0 to the length.")
-        return _gather(self.flat, self.offsets[:-1][indices], cuts)
+        return self._cut(self.offsets[:-1][indices], cuts)
 
     def last(self, n: int) -> Sequences:
         """Return every sequence cut to its last ``n`` items."""
         kept = np.minimum(self.lengths, n)
-        return _gather(self.flat, self.offsets[1:] - kept, kept)
+        return self._cut(self.offsets[1:] - kept, kept)
 
     def without_last(self, n: int) -> Sequences:
         """Return every sequence without its last ``n`` items (empty if it has no more)."""
-        kept = np.maximum(self.lengths - n, 0)
-        return _gather(self.flat, self.offsets[:-1], kept)
+        return self._cut(self.offsets[:-1], np.maximum(self.lengths - n, 0))
+
+    def _cut(self, starts: np.ndarray, lengths: np.ndarray) -> Sequences:
+        """Collect ``flat[starts[i] : starts[i] + lengths[i]]`` for all i, without a Python loop."""
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        positions = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return Sequences(offsets, self.flat[positions])
 
     def pad(self, length: int) -> np.ndarray:
         """Return int64 [N, length]: the last ``length`` items, padded with 0 on the left."""
@@ -92,10 +94,6 @@ class Sequences:
         padded = np.zeros((len(self), length), dtype=np.int64)
         padded[np.arange(length) >= (length - recent.lengths)[:, None]] = recent.flat
         return padded
-
-    def rows(self) -> np.ndarray:
-        """Return int64 [total]: the sequence that each entry of ``flat`` belongs to."""
-        return np.repeat(np.arange(len(self)), self.lengths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +103,7 @@ class Dataset:
     Attributes:
         name: e.g. ``"ml-100k"``.
         items: item (int32, 1..V), raw_item, title (str), year (int32 or null), genres
-            (list of str), sorted by item. Titles need not be unique. Amazon's sets also have
+            (list of str), sorted by item. Titles need not be unique. Where the files tell, also
             creator (brand or artist), platform (str or null), price (US dollars or null).
         users: user (int32, 0..U-1), raw_user (str), sorted by user.
         interactions: U sequences, chronological, ties in the order of the file.
@@ -130,29 +128,29 @@ class Dataset:
         """V, the number of items, padding not counted."""
         return len(self.items)
 
+    @property
+    def statistics(self) -> Statistics:
+        """Users, items and actions."""
+        return Statistics(self.n_users, self.n_items, len(self.interactions.flat))
+
     def __repr__(self) -> str:
-        return (
-            f"Dataset({self.name}: {self.n_users:,} users, {self.n_items:,} items, "
-            f"{len(self.interactions.flat):,} actions)"
-        )
+        n = self.statistics
+        return f"Dataset({self.name}: {n.users:,} users, {n.items:,} items, {n.actions:,} actions)"
 
     def histories(self, split: Split) -> Sequences:
         """Return what is known of every user, U sequences.
 
-        ``"train"``: the training part itself (all but the last two items; its last item is
-        the training target); ``"valid"``: all but the last two; ``"test"``: all but the last.
+        ``"train"`` and ``"valid"``: all but the last two items (of ``"train"``, the last one is
+        the target); ``"test"``: all but the last.
         """
-        hidden = {"train": 2, "valid": 2, "test": 1}
-        return self.interactions.without_last(hidden[_split(split)])
+        return self.interactions.without_last(min(2, _from_end(split)))
 
     def targets(self, split: Split) -> np.ndarray:
-        """Return the item to predict for every user, int64 [U].
-
-        ``"train"``: the last training item; ``"valid"``: the last but one of all; ``"test"``:
-        the last of all.
+        """Return the item to predict for every user, int64 [U]: of all the last ("test"), the last
+        but one ("valid"), the last but two ("train").
         """
-        from_end = {"train": 3, "valid": 2, "test": 1}[_split(split)]
-        return self.interactions.flat[self.interactions.offsets[1:] - from_end].astype(np.int64)
+        places = self.interactions.offsets[1:] - _from_end(split)
+        return self.interactions.flat[places].astype(np.int64)
 
     @cached_property
     def titles(self) -> list[str]:
@@ -168,19 +166,11 @@ class Dataset:
         return self.items.row(self._valid_item(item) - 1, named=True)
 
     def _valid_item(self, item: int) -> int:
-        if not 1 <= int(item) <= self.n_items:
-            raise DataError(
-                f"There is no item {item} in {self.name}: item ids go from 1 to {self.n_items}."
-            )
-        return int(item)
-
-    @cached_property
-    def _user_by_raw(self) -> dict[str, int]:
-        return {raw: user for user, raw in enumerate(self.users["raw_user"])}
-
-    @cached_property
-    def _item_by_raw(self) -> dict[str, int]:
-        return {raw: item for item, raw in enumerate(self.items["raw_item"], start=1)}
+        if 1 <= int(item) <= self.n_items:
+            return int(item)
+        raise DataError(
+            f"There is no item {item} in {self.name}: item ids go from 1 to {self.n_items}."
+        )
 
     def user_index(self, raw_user: str | int) -> int:
         """Return the user index (0..U-1) of a user id of the provider.
@@ -188,27 +178,26 @@ class Dataset:
         Raises:
             DataError: that id is not among the users kept; the message names what exists.
         """
-        return _lookup(self._user_by_raw, raw_user, "user", self.name)
+        return self._place("user", self.users["raw_user"], raw_user)
 
     def item_index(self, raw_item: str | int) -> int:
         """Return the item id (1..V) of an item id of the provider (``DataError`` if unknown)."""
-        return _lookup(self._item_by_raw, raw_item, "item", self.name)
+        return self._place("item", self.items["raw_item"], raw_item) + 1
+
+    def _place(self, kind: str, ids: pl.Series, raw: str | int) -> int:
+        place = ids.index_of(str(raw))
+        if place is None:
+            raise DataError(
+                f"There is no {kind} {str(raw)[:40]!r} in {self.name} after filtering: it has "
+                f"{len(ids):,} {kind}s with ids from {ids[0]} to {ids[-1]}, for example "
+                f"{', '.join(ids[:5])}."
+            )
+        return place
 
 
-def _split(split: str) -> str:
-    if split not in ("train", "valid", "test"):
+def _from_end(split: str) -> int:
+    """Place of a split's target, counted from the end of a sequence."""
+    places = {"train": 3, "valid": 2, "test": 1}
+    if split not in places:
         raise DataError(f"There is no split {split!r}: use 'train', 'valid' or 'test'.")
-    return split
-
-
-def _lookup(index: dict[str, int], raw: str | int, kind: str, name: str) -> int:
-    """Find a provider's id, or say which ids exist."""
-    found = index.get(str(raw))
-    if found is None:
-        known = list(index)
-        raise DataError(
-            f"There is no {kind} {str(raw)[:40]!r} in {name} after filtering: "
-            f"it has {len(known):,} {kind}s with ids from {known[0]} to {known[-1]}, "
-            f"for example {', '.join(known[:5])}."
-        )
-    return found
+    return places[split]

@@ -1,4 +1,4 @@
-"""What every reader returns, and the film titles of MovieLens made readable."""
+"""What every reader returns, how it is counted, and film titles made readable."""
 
 from __future__ import annotations
 
@@ -21,15 +21,6 @@ ITEM_SCHEMA = {
 }
 
 
-# of the shop's items one knows more: who made it, for which platform, for how much
-SHOP_SCHEMA = {
-    **ITEM_SCHEMA,
-    "creator": pl.String(),
-    "platform": pl.String(),
-    "price": pl.Float64(),
-}
-
-
 @dataclass(frozen=True)
 class Source:
     """What a reader returns: all ratings in file order, and the items with metadata.
@@ -38,7 +29,7 @@ class Source:
         ratings: user, item (the provider's ids: str, or a categorical of str where there are
             millions of rows), rating (float), timestamp (a number; only its order counts).
         items: raw_item, title (str), year (int32 or null), genres (list of str), in file order;
-            items of a shop also have creator, platform (str or null), price (float or null).
+            where the files tell, also creator, platform (str or null), price (float or null).
         complete_from: ratings below this one are not all there; 0 where none is missing.
         repeated: further ratings of one user for one item that the reader left out.
         official_passes: how often the official release's loop went over users and items of
@@ -50,6 +41,30 @@ class Source:
     complete_from: float = 0.0
     repeated: int = 0
     official_passes: int | None = None
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Users, items and actions, and what follows from the three."""
+
+    users: int
+    items: int
+    actions: int
+
+    @classmethod
+    def of(cls, ratings: pl.DataFrame) -> Statistics:
+        """Count ratings, one a row; columns ``user`` and ``item``."""
+        return cls(ratings["user"].n_unique(), ratings["item"].n_unique(), len(ratings))
+
+    @property
+    def average_length(self) -> float:
+        """Actions per user."""
+        return self.actions / self.users
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the cells of the user-item matrix that are empty, 0 to 1."""
+        return 1 - self.actions / (self.users * self.items)
 
 
 def item_frame(rows: Iterable[tuple[str, str, int | None, list[str]]]) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""The numbers that the paper prints (Tables 2 to 6), as data to compare with.
+"""The numbers that the paper prints (Tables 1 to 6), as data to compare with.
 
 Utterances, users of the sample and language models are the paper's: a row says how far its authors
 came with their simulator, not what the same system would reach with ours.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+
+from latentcrs_utils.data.source import Statistics
 
 METRICS = ("Recall@5", "NDCG@5", "Recall@20", "NDCG@20")
 DATA_SETS = ("ml-1m", "amazon-video-games", "amazon-cds")
@@ -37,6 +39,27 @@ direct KL Align     | .0847 .0518 .2256 .0911 | .0728 .0472 .1740 .0756 | .0258 
 w/o Recloss         | .0698 .0755 .2073 .0805 | .1006 .0700 .2092 .1098 | .0241 .0132 .0650 .0264
 """,
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PrintedColumn:
+    """One column of the paper's Table 1: its heading, counts, and derived numbers as printed."""
+
+    title: str
+    counts: Statistics
+    average_length: float
+    sparsity_percent: float
+
+
+PAPER_TABLE_1: dict[str, PrintedColumn] = {
+    "ml-1m": PrintedColumn("Movielens-1M", Statistics(6_034, 3_522, 575_272), 95.34, 97.30),
+    "amazon-video-games": PrintedColumn(
+        "Video Games", Statistics(15_582, 7_233, 122_179), 7.84, 99.89
+    ),
+    "amazon-cds": PrintedColumn(
+        "CDs and Vinyl", Statistics(104_544, 76_616, 1_259_069), 12.04, 99.98
+    ),
+}
 
 
 @dataclass(frozen=True)

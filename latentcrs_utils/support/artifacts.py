@@ -1,11 +1,9 @@
-"""Train or load: results on disk, keyed by what produced them; safetensors + json, never pickle.
+"""Train or load: results on disk, keyed by what produced them; safetensors and json, never pickle.
 
 A result is a pair of files, ``<key>.safetensors`` and ``<key>.json``. The json is written last
 and holds the hash of the tensors, so a pair cut short by a kill, or damaged later, is
-recognised and made again.
-
-A training that is killed leaves a third file, ``<key>.checkpoint``, from which the same call goes
-on; it disappears with the result.
+recognised and made again. A training that is killed leaves a third file, ``<key>.checkpoint``,
+from which the same call goes on; it disappears with the result.
 """
 
 from __future__ import annotations
@@ -17,19 +15,24 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.support.files import atomic_path, remove_abandoned
 from latentcrs_utils.support.processes import SINGLE, Processes
 from latentcrs_utils.support.progress import note, track
 
+if TYPE_CHECKING:
+    # doctor and the readers of data import this module, and they need no PyTorch
+    import torch
+    from torch import Tensor, nn
+
+    Tensors = dict[str, Tensor]
+    Facts = dict[str, Any]
+
 _FORMAT = 1
-_CHECKPOINT_FORMAT = 1
 
 
 def cache_dir() -> Path:
@@ -38,9 +41,8 @@ def cache_dir() -> Path:
     ``LATENTCRS_CACHE`` if set; ``data/cache`` of the checkout when the package runs from one;
     else the platform's cache folder for this user.
     """
-    chosen = os.environ.get("LATENTCRS_CACHE")
     checkout = Path(__file__).resolve().parents[2]
-    if chosen:
+    if chosen := os.environ.get("LATENTCRS_CACHE"):
         folder = Path(chosen).expanduser()
     elif (checkout / "pyproject.toml").is_file():
         folder = checkout / "data" / "cache"
@@ -58,31 +60,25 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _canonical(value: Any) -> Any:
-    """Turn a key part into plain JSON values; a dataclass keeps its class name."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _canonical(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"class": type(value).__name__, **fields}
-    if isinstance(value, dict):
-        return {str(name): _canonical(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_canonical(part) for part in value]
-    if isinstance(value, Path):
-        return str(value)
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        return value.item()
-    raise ConfigError(f"A {type(value).__name__} cannot be part of an artifact key: {value!r}.")
-
-
 def key(**parts: Any) -> str:
     """Return 16 hex digits naming ``parts`` (dataclasses, strings, numbers, lists, dicts).
 
     Equal values give equal keys in every process; any changed value gives another key.
     """
-    text = json.dumps(_canonical(parts), sort_keys=True, ensure_ascii=True, allow_nan=True)
+    text = json.dumps(parts, default=_plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """Turn a key part into what JSON knows; a dataclass keeps its class name."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return {"class": type(value).__name__, **fields}
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
+    raise ConfigError(f"A {type(value).__name__} cannot be part of an artifact key: {value!r}.")
 
 
 def fingerprint(*tensors: Tensor) -> str:
@@ -98,99 +94,13 @@ def fingerprint(*tensors: Tensor) -> str:
     return digest.hexdigest()
 
 
-class Checkpoint:
-    """The state of an unfinished training on disk: one file, replaced as the training goes on.
-
-    The file holds tensors, and facts about them in its header, under a hash over all of it, so a
-    checkpoint that is damaged or belongs to something else is recognised and not used.
-
-    Args:
-        kind: of the artifact, to be named on screen.
-        file: where the checkpoint is kept.
-        name: key of the artifact that it belongs to.
-        active: ``False`` reads and writes nothing.
-    """
-
-    def __init__(self, kind: str, file: Path, name: str, *, active: bool = True):
-        self.kind = kind
-        self.file = file
-        self.name = name
-        self.active = active
-        self._complained = False
-
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return the tensors and facts saved last, or ``None`` to begin at the beginning."""
-        if not self.active or not self.file.exists():
-            return None
-        found = self._read()
-        if found is None:
-            note(f"{self.kind}: its checkpoint is damaged or of another kind; starting anew.")
-            return None
-        tensors, record = found
-        note(f"{self.kind}: goes on after {record['after']}, where an earlier run was stopped.")
-        return tensors, record["facts"]
-
-    def save(self, tensors: dict[str, Tensor], facts: dict[str, Any], *, after: str) -> None:
-        """Replace the checkpoint; where that is impossible, say so once and go on without.
-
-        Args:
-            tensors: the state, by name.
-            facts: JSON-serialisable facts about it.
-            after: what is done, for the screen, e.g. ``"epoch 23"``.
-        """
-        if not self.active:
-            return
-        from safetensors.torch import save
-
-        tensors = _on_cpu(tensors)
-        record = json.dumps({"facts": facts, "after": after})
-        header = {"record": record, "sha256": self._digest(tensors, record)}
-        try:
-            with atomic_path(self.file) as temporary:
-                temporary.write_bytes(save(tensors, header))
-        except OSError as error:
-            if not self._complained:
-                note(f"{self.kind}: no checkpoint in {self.file.parent} ({error.strerror}).")
-                self._complained = True
-
-    def discard(self) -> None:
-        """Remove the checkpoint and what killed writers of it left."""
-        with suppress(OSError):
-            self.file.unlink(missing_ok=True)
-            remove_abandoned(self.file)
-
-    def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(self.file, "pt") as stream:
-                header = stream.metadata()
-                # copies: views of the file would keep it open
-                names = stream.keys()
-                tensors = {label: stream.get_tensor(label).clone() for label in names}
-            if header["sha256"] != self._digest(tensors, header["record"]):
-                return None
-            return tensors, json.loads(header["record"])
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
-            return None
-
-    def _digest(self, tensors: dict[str, Tensor], record: str) -> str:
-        import torch
-
-        digest = hashlib.sha256(f"{_CHECKPOINT_FORMAT}|{self.name}|{record}".encode())
-        for label, tensor in sorted(tensors.items()):
-            digest.update(f"|{label}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()
-
-
 def train_or_load(
     kind: str,
     key_parts: dict[str, Any],
-    train: Callable[[Checkpoint], tuple[dict[str, Tensor], dict[str, Any]]],
+    train: Callable[[Checkpoint], tuple[Tensors, Facts]],
     *,
     reuse: bool = True,
-) -> tuple[dict[str, Tensor], dict[str, Any], bool]:
+) -> tuple[Tensors, Facts, bool]:
     """Load the result made from ``key_parts``, or make it with ``train`` and save it.
 
     Args:
@@ -207,7 +117,7 @@ def train_or_load(
     name = key(kind=kind, format=_FORMAT, **key_parts)
     folder = cache_dir() / kind
     tensor_file, fact_file = folder / f"{name}.safetensors", folder / f"{name}.json"
-    checkpoint = Checkpoint(kind, folder / f"{name}.checkpoint", name, active=reuse)
+    checkpoint = Checkpoint(kind, folder / f"{name}.checkpoint", active=reuse)
     if reuse and (found := _load(tensor_file, fact_file)) is not None:
         note(f"{kind}: loaded what an earlier run made ({name}).")
         checkpoint.discard()
@@ -229,18 +139,18 @@ def train_or_load(
 def train_together(
     kind: str,
     key_parts: dict[str, Any],
-    train: Callable[[Checkpoint], tuple[dict[str, Tensor], dict[str, Any]]],
+    train: Callable[[Checkpoint], tuple[Tensors, Facts]],
     processes: Processes,
     *,
     reuse: bool = True,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+) -> tuple[Tensors, Facts]:
     """`train_or_load` of several processes: the main one loads or saves, all train and return."""
     if not processes.is_main:
         if processes.broadcast(False):
-            train(Checkpoint(kind, Path(), "", active=False))
+            train(Checkpoint(kind, Path(), active=False))
         return processes.broadcast(({}, {}))
 
-    def train_with_all(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def train_with_all(checkpoint: Checkpoint) -> tuple[Tensors, Facts]:
         processes.broadcast(True)
         return train(checkpoint)
 
@@ -250,13 +160,11 @@ def train_together(
     return processes.broadcast((tensors, facts))
 
 
-def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _on_cpu(tensors: Tensors) -> Tensors:
     return {label: tensor.detach().cpu().contiguous() for label, tensor in tensors.items()}
 
 
-def _save(
-    tensor_file: Path, fact_file: Path, tensors: dict[str, Tensor], facts: dict[str, Any]
-) -> None:
+def _save(tensor_file: Path, fact_file: Path, tensors: Tensors, facts: Facts) -> None:
     """Write the pair, each file atomically, the json last as the commit mark."""
     from safetensors.torch import save
 
@@ -268,18 +176,87 @@ def _save(
         temporary.write_text(record, encoding="utf-8")
 
 
-def _load(tensor_file: Path, fact_file: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def _load(tensor_file: Path, fact_file: Path) -> tuple[Tensors, Facts] | None:
     """Read the pair, or return ``None`` when it is absent, incomplete or damaged."""
-    try:
-        record = json.loads(fact_file.read_text(encoding="utf-8"))
-        if sha256(tensor_file) != record["sha256"]:
-            return None
-        facts = record["facts"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
     from safetensors.torch import load_file
 
-    return load_file(tensor_file), facts
+    try:
+        record = json.loads(fact_file.read_text(encoding="utf-8"))
+        facts = record["facts"]
+        whole = sha256(tensor_file) == record["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return (load_file(tensor_file), facts) if whole else None
+
+
+class Checkpoint:
+    """The state of an unfinished training on disk: one file, replaced as the training goes on.
+
+    Three parts, a line each but the last: a hash over the other two and the name of the file, a
+    JSON record, and safetensors. So a checkpoint that is damaged or belongs to something else is
+    recognised and not used.
+
+    Args:
+        kind: of the artifact, to be named on screen.
+        file: where the checkpoint is kept; its name holds the key of the artifact.
+        active: ``False`` reads and writes nothing.
+    """
+
+    def __init__(self, kind: str, file: Path, *, active: bool = True):
+        self.kind = kind
+        self.file = file
+        self.active = active
+        self._complained = False
+
+    def load(self) -> tuple[Tensors, Facts] | None:
+        """Return the tensors and facts saved last, or ``None`` to begin at the beginning."""
+        from safetensors.torch import load
+
+        if not self.active or not self.file.exists():
+            return None
+        try:
+            digest, record, content = self.file.read_bytes().split(b"\n", 2)
+            whole = digest == self._digest(record, content)
+        except (OSError, ValueError):
+            whole = False
+        if not whole:
+            note(f"{self.kind}: its checkpoint is damaged or of another kind; starting anew.")
+            return None
+        facts, after = json.loads(record)
+        note(f"{self.kind}: goes on after {after}, where an earlier run was stopped.")
+        return load(content), facts
+
+    def save(self, tensors: Tensors, facts: Facts, *, after: str) -> None:
+        """Replace the checkpoint; where that is impossible, say so once and go on without.
+
+        Args:
+            tensors: the state, by name.
+            facts: JSON-serialisable facts about it.
+            after: what is done, for the screen, e.g. ``"epoch 23"``.
+        """
+        from safetensors.torch import save
+
+        if not self.active:
+            return
+        record, content = json.dumps([facts, after]).encode(), save(_on_cpu(tensors))
+        try:
+            with atomic_path(self.file) as temporary:
+                temporary.write_bytes(b"\n".join([self._digest(record, content), record, content]))
+        except OSError as error:
+            if not self._complained:
+                note(f"{self.kind}: no checkpoint in {self.file.parent} ({error.strerror}).")
+                self._complained = True
+
+    def discard(self) -> None:
+        """Remove the checkpoint and what killed writers of it left."""
+        with suppress(OSError):
+            self.file.unlink(missing_ok=True)
+            remove_abandoned(self.file)
+
+    def _digest(self, record: bytes, content: bytes) -> bytes:
+        digest = hashlib.sha256(b"\n".join([self.file.name.encode(), record, b""]))
+        digest.update(content)
+        return digest.hexdigest().encode()
 
 
 @dataclass
@@ -302,7 +279,7 @@ class Training:
     optimisers: Sequence[torch.optim.Optimizer]
     generator: torch.Generator
     curve: list[dict[str, Any]] = field(default_factory=list)
-    best_state: dict[str, Tensor] = field(default_factory=dict)
+    best_state: Tensors = field(default_factory=dict)
 
     def epochs(
         self,
@@ -358,55 +335,54 @@ class Training:
 
     def save(self, checkpoint: Checkpoint, after: str, processes: Processes = SINGLE) -> None:
         """Write everything to the checkpoint; `after` says what is done, e.g. "epoch 23"."""
-        tensors = _prefixed("module", self.module.state_dict())
-        tensors |= _prefixed("best", self.best_state)
-        for number, optimiser in enumerate(self.optimisers):
-            for row, values in optimiser.state_dict()["state"].items():
-                tensors |= _prefixed(f"optimiser.{number}.{row}", values)
-        tensors["generator"] = self.generator.get_state()
-        tensors |= {name: processes.stack(s) for name, s in self._dropout_streams().items()}
+        streams = processes.merge({processes.number: self._dropout_streams()})
+        tree = {
+            "module": self.module.state_dict(),
+            "best": self.best_state,
+            "optimisers": [optimiser.state_dict()["state"] for optimiser in self.optimisers],
+            "generator": self.generator.get_state(),
+            "dropout": streams,
+        }
         if processes.is_main:
-            checkpoint.save(tensors, {"curve": self.curve}, after=after)
+            checkpoint.save(_flat(tree), {"curve": self.curve}, after=after)
 
     def resume(self, checkpoint: Checkpoint, processes: Processes = SINGLE) -> None:
         """Take up the state in the checkpoint; without one, nothing changes.
 
         With another number of processes, or on another kind of device, dropout is drawn afresh.
         """
+        import torch
+
         found = processes.broadcast(checkpoint.load() if processes.is_main else None)
         if found is None:
             return
         tensors, facts = found
+        tree = _nested(tensors)
         self.curve[:] = facts["curve"]
-        self.module.load_state_dict(_without_prefix("module", tensors))
-        self.best_state = _without_prefix("best", tensors)
+        self.module.load_state_dict(tree["module"])
+        self.best_state = tree.get("best", {})
         for number, optimiser in enumerate(self.optimisers):
-            state: dict[int, dict[str, Tensor]] = {}
-            for name, tensor in _without_prefix(f"optimiser.{number}", tensors).items():
-                row, _, quantity = name.partition(".")
-                state.setdefault(int(row), {})[quantity] = tensor
+            saved = tree.get("optimisers", {}).get(str(number), {})
+            state = {int(row): quantities for row, quantities in saved.items()}
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-        self.generator.set_state(tensors["generator"])
-        for name, present in self._dropout_streams().items():
-            states = tensors.get(name, present.new_empty(0)).reshape(-1, present.numel())
-            if len(states) != processes.count:
-                continue
-            # a copy: PyTorch reads a state from the beginning of its storage
-            own = states[processes.number].clone()
-            if name == "cuda_generator":
-                torch.cuda.set_rng_state(own, self._device)
-            else:
-                torch.set_rng_state(own)
+        self.generator.set_state(tree["generator"])
+        if len(tree["dropout"]) == processes.count:
+            streams = tree["dropout"][str(processes.number)]
+            torch.set_rng_state(streams["cpu"])
+            if "cuda" in streams and self._device.type == "cuda":
+                torch.cuda.set_rng_state(streams["cuda"], self._device)
 
     @property
     def _device(self) -> torch.device:
         return next(self.module.parameters()).device
 
-    def _dropout_streams(self) -> dict[str, Tensor]:
+    def _dropout_streams(self) -> Tensors:
         """States of the global random streams that the module draws from, uint8 vectors."""
-        streams = {"global_generator": torch.get_rng_state()}
+        import torch
+
+        streams = {"cpu": torch.get_rng_state()}
         if self._device.type == "cuda":
-            streams["cuda_generator"] = torch.cuda.get_rng_state(self._device)
+            streams["cuda"] = torch.cuda.get_rng_state(self._device)
         return streams
 
 
@@ -415,14 +391,18 @@ def epochs_since_best(values: Sequence[float]) -> int:
     return len(values) - 1 - max(range(len(values)), key=values.__getitem__)
 
 
-def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+def _flat(tree: Any, path: str = "") -> Tensors:
+    """Name every tensor of nested dicts and lists by its path: "module/layer.weight"."""
+    if not isinstance(tree, dict | list):
+        return {path.removeprefix("/"): tree}
+    branches = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    return {k: t for name, branch in branches for k, t in _flat(branch, f"{path}/{name}").items()}
 
 
-def _without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    start = prefix + "."
-    return {
-        name.removeprefix(start): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(start)
-    }
+def _nested(tensors: Tensors) -> dict[str, Any]:
+    """Undo `_flat`; the places in a list are the keys "0", "1", …"""
+    tree: dict[str, Any] = {}
+    for path, tensor in tensors.items():
+        *branches, leaf = path.split("/")
+        reduce(lambda branch, name: branch.setdefault(name, {}), branches, tree)[leaf] = tensor
+    return tree

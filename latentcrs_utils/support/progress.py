@@ -14,24 +14,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-Item = TypeVar("Item")
+T = TypeVar("T")
 
 logger = logging.getLogger("latentcrs_utils")
 
 
 def enabled(progress: bool | None = None) -> bool:
     """Tell whether progress is shown: the argument if given, else the environment."""
-    if progress is not None:
-        return progress
-    return os.environ.get("LATENTCRS_PROGRESS", "1") != "0"
+    return os.environ.get("LATENTCRS_PROGRESS", "1") != "0" if progress is None else progress
 
 
 def track(
-    iterable: Iterable[Item],
+    iterable: Iterable[T],
     description: str,
     total: int | None = None,
     progress: bool | None = None,
-) -> Iterator[Item]:
+) -> Iterator[T]:
     """Iterate with a progress bar on stderr.
 
     Args:
@@ -40,32 +38,19 @@ def track(
         total: number of steps, when ``len(iterable)`` is unknown.
         progress: ``True``/``False`` to force it; ``None`` follows ``LATENTCRS_PROGRESS``.
     """
-    from tqdm import tqdm
-
-    yield from tqdm(
-        iterable,
-        desc=description,
-        total=total,
-        disable=not enabled(progress),
-        file=sys.stderr,
-        leave=False,
-        dynamic_ncols=True,
-    )
+    yield from _bar(description, progress, iterable=iterable, total=total, dynamic_ncols=True)
 
 
 def bytes_bar(description: str, size: int) -> tqdm[Any]:
     """Return a bar on stderr for ``size`` bytes on their way; its user updates and closes it."""
+    return _bar(description, None, total=size, unit="B", unit_scale=True)
+
+
+def _bar(description: str, progress: bool | None, **options: Any) -> tqdm[Any]:
     from tqdm import tqdm
 
-    return tqdm(
-        total=size,
-        desc=description,
-        unit="B",
-        unit_scale=True,
-        disable=not enabled(),
-        file=sys.stderr,
-        leave=False,
-    )
+    shown = enabled(progress)
+    return tqdm(desc=description, disable=not shown, file=sys.stderr, leave=False, **options)
 
 
 def note(message: str, progress: bool | None = None) -> None:

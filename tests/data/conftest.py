@@ -1,4 +1,4 @@
-"""The providers' own files, where this machine has them."""
+"""The providers' own files, where this machine has them, and a plain view of what was read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from latentcrs_utils.data.sequences import Dataset
 from tests.provider_files import folder_with
 
 
@@ -26,3 +27,10 @@ def amazon_2018() -> Path:
     if folder is None:
         pytest.skip("no slices of Amazon's 2018 edition beside this checkout")
     return folder
+
+
+def raw_sequences(data: Dataset) -> dict[str, list[str]]:
+    """The provider's user ids, and of each the provider's item ids, oldest first."""
+    raw = ["", *data.items["raw_item"]]
+    users = data.users["raw_user"]
+    return {u: [raw[i] for i in row] for u, row in zip(users, data.interactions, strict=True)}

@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 
 import latentcrs_utils as lc
-from latentcrs_utils.config import preset
 from latentcrs_utils.data import amazon
-from latentcrs_utils.data.preprocess import official_filter
-from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import AssetError, DataError
+from tests.data.conftest import raw_sequences
 
 NAMES = {"amazon-video-games": "Video_Games", "amazon-cds": "CDs_and_Vinyl"}
 
@@ -87,14 +84,6 @@ def everyone_likes(users: str, items: str) -> list[dict]:
     return [review(u, i, time) for u in users for time, i in enumerate(items)]
 
 
-def sequences(data: Dataset) -> dict[str, list[str]]:
-    raw = ["", *data.items["raw_item"]]
-    return {
-        user: [raw[item] for item in sequence]
-        for user, sequence in zip(data.users["raw_user"], data.interactions, strict=True)
-    }
-
-
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_every_oddity_of_the_metadata(put, suffix: str) -> None:
     items = [
@@ -138,10 +127,11 @@ def test_albums(put) -> None:
     ]  # fmt: skip
     put(everyone_likes("uvw", "abc"), items, "amazon-cds")
     data = lc.load_dataset("amazon-cds", k_core=3)
+    assert "platform" not in data.items.columns
     assert data.items.drop("item").rows() == [
-        ("a", "Abbey Road", 1969, ["Rock", "Classic Rock"], "The Beatles", None, 21.0),
-        ("b", "Title of b", None, [], None, None, None),
-        ("c", "Title of c", None, [], "Bach", None, None),
+        ("a", "Abbey Road", 1969, ["Rock", "Classic Rock"], "The Beatles", 21.0),
+        ("b", "Title of b", None, [], None, None),
+        ("c", "Title of c", None, [], "Bach", None),
     ]
 
 
@@ -150,8 +140,8 @@ def test_time_orders_and_ties_stay_in_file_order(put) -> None:
     rows += everyone_likes("vw", "edcba")
     put(rows, [metadata(i) for i in "abcde"])
     data = lc.load_dataset("amazon-video-games", k_core=3)
-    assert sequences(data)["u"] == list("ebcda")
-    assert sequences(data)["v"] == list("edcba")
+    assert raw_sequences(data)["u"] == list("ebcda")
+    assert raw_sequences(data)["v"] == list("edcba")
 
 
 def test_of_repeated_reviews_the_earliest_counts(put) -> None:
@@ -164,7 +154,7 @@ def test_of_repeated_reviews_the_earliest_counts(put) -> None:
     ]  # fmt: skip
     put(rows, [metadata(i) for i in "abcde"])
     data = lc.load_dataset("amazon-video-games", k_core=3)
-    assert sequences(data)["u"] == list("abc")
+    assert raw_sequences(data)["u"] == list("abc")
     assert data.counts["ratings"] == 16 and data.counts["repeated"] == 3
     assert data.counts["positives"] == 11
 
@@ -196,15 +186,6 @@ def test_the_official_loop_stops_after_ten_passes(put) -> None:
     assert official.counts["passes"] == fixed.counts["passes"][:11]
     assert official.n_users > fixed.n_users == 3
     assert fixed.counts["passes"][-1] == fixed.counts["passes"][-2]
-
-
-def test_the_official_filter_by_number_of_passes() -> None:
-    ratings = pl.DataFrame({"user": list("aaabbbc"), "item": list("xyzxyzx")})
-    kept, passes = official_filter(ratings, 3)
-    assert (len(kept), [p.actions for p in passes]) == (6, [7, 6])
-    kept, passes = official_filter(ratings, 3, passes=10)
-    # after the first pass x alone is left, with too few users
-    assert (len(kept), [p.actions for p in passes]) == (0, [7, 2, 0, 0])
 
 
 def test_absent_files_are_named_with_the_way_to_get_them(
@@ -252,15 +233,7 @@ def test_blocks_of_reviews_share_their_numbers(put, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(amazon, "read_json_lines", lambda *a, **k: small(*a, **k, block=500))
     by_block = lc.load_dataset("amazon-video-games", k_core=3)
     assert by_block.fingerprint == at_once.fingerprint
-    assert sequences(by_block) == {u: list("abcde") for u in "uvw"}
-
-
-def test_the_presets() -> None:
-    games, cds = preset("amazon-video-games"), preset("amazon-cds")
-    assert (games.anchors.K, cds.anchors.K) == (256, 128)
-    assert (games.backbone.n_layers, cds.backbone.n_layers) == (3, 2)
-    assert (games.em.alpha_M, games.em.infonce_weight) == (1, 1)
-    assert cds.backbone.loss == "sampled" and cds.backbone.max_length == 50
+    assert raw_sequences(by_block) == {u: list("abcde") for u in "uvw"}
 
 
 def test_real_sequences_of_video_games_come_back(amazon_2018: Path, put) -> None:
@@ -284,7 +257,7 @@ def test_real_sequences_of_video_games_come_back(amazon_2018: Path, put) -> None
     data = lc.load_dataset("amazon-video-games")
     counts = (data.n_users, data.n_items, len(data.interactions.flat))
     assert counts == (50_546, 16_859, 452_989)
-    assert sequences(data) == truth
+    assert raw_sequences(data) == truth
     read = dict(zip(data.items["raw_item"], data.items["title"], strict=True))
     # entities (Pok&eacute;mon) are resolved, runs of spaces are one
     expected = {item: " ".join(html.unescape(title).split()) for item, title in titles.items()}
@@ -320,9 +293,175 @@ def test_real_events_of_cds_come_back(amazon_2018: Path, put) -> None:
         when.setdefault((u, i), int(time))
         first.setdefault((u, i), float(rating))
     liked = {(u, i) for (u, i), rating in first.items() if rating >= 4 and titles.get(i)}
-    found = sequences(data)
+    found = raw_sequences(data)
     assert {(u, i) for u, own in found.items() for i in own} == three_core(liked)
     assert data.counts["ratings"] == 26_000 and data.counts["repeated"] == 26_000 - len(when)
     for user, own in found.items():
         times = [when[user, item] for item in own]
         assert times == sorted(times)
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("  Pok&eacute;mon   Sword &amp; Shield\n", "Pokémon Sword & Shield"),
+        ("N", "N"),
+        (None, None),
+        ("", None),
+        (" None ", None),
+        ("N/A", None),
+    ],
+)
+def test_title(text: str | None, title: str | None) -> None:
+    assert amazon.title(text) == title
+
+
+@pytest.mark.parametrize(
+    ("store", "artist"),
+    [
+        ("SWV   Format: Audio CD", "SWV"),
+        ("Shrimp City Slim  (Artist)    Format: Audio CD", "Shrimp City Slim"),
+        ("John Barry  (Composer),     Barry, John  (Composer)    Format: Audio CD", "John Barry"),
+        ("Earth, Wind & Fire  (Artist)   Format: Vinyl", "Earth, Wind & Fire"),
+        ("Prince (and the Revolution)   Format: Audio CD", "Prince (and the Revolution)"),
+        ("Sigur Rós", "Sigur Rós"),
+        ("Various Artists  (Artist)   Format: Audio CD", None),
+        ("Rated: Unrated   Format: Audio CD", None),
+        ("Format: Audio CD", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_artist(store: str | None, artist: str | None) -> None:
+    assert amazon.artist(store) == artist
+
+
+@pytest.mark.parametrize(
+    ("store", "details", "brand"),
+    [
+        ("Nintendo", {}, "Nintendo"),
+        ("by\n    Sony", {}, "Sony"),
+        ("Visit the Logitech G Store", {}, "Logitech G"),
+        ("Brand: HORI", {}, "HORI"),
+        ("None", {"Manufacturer": "Sega"}, "Sega"),
+        (None, {"Brand": "unknown", "Manufacturer": "Atari, "}, "Atari"),
+        ("Generic", {}, None),
+        (None, {}, None),
+    ],
+)
+def test_brand(store: str | None, details: dict, brand: str | None) -> None:
+    assert amazon.brand(store, details) == brand
+
+
+@pytest.mark.parametrize(
+    ("text", "price"),
+    [
+        ("19.99", 19.99),
+        ("$1,299.00", 1299.0),
+        ("from 14.99", 14.99),
+        ("7", 7.0),
+        ("0.0", None),
+        ("None", None),
+        ("—", None),
+        ("12.99 - 20.00", None),
+        ("1,2", None),
+        ("-5", None),
+        (None, None),
+    ],
+)
+def test_price(text: str | None, price: float | None) -> None:
+    assert amazon.price(text) == price
+
+
+@pytest.mark.parametrize(
+    ("details", "listed", "year"),
+    [
+        ({"Release date": "October 2, 2001", "Date First Available": "May 1, 2009"}, True, 2001),
+        ({"Original Release Date": "1967", "Release Date": "June 3, 2009"}, False, 1967),
+        ({"Date First Available": "May 1, 2009"}, True, 2009),
+        ({"Date First Available": "May 1, 2009"}, False, None),
+        ({"Release date": "soon", "Release Date": "2019-11-15"}, False, 2019),
+        ({"Release date": "January 1, 2047"}, True, None),
+        ({"Release date": "ASIN 120010"}, True, None),
+        ({"Release date": None}, True, None),
+        ({}, True, None),
+    ],
+)
+def test_year(details: dict, listed: bool, year: int | None) -> None:
+    assert amazon.year(details, or_listed=listed) == year
+
+
+LEGACY = ["Video Games", "Legacy Systems"]
+
+
+@pytest.mark.parametrize(
+    ("categories", "platform", "genres"),
+    [
+        (["Video Games", "PlayStation 4", "Games"], "PlayStation 4", ["Games"]),
+        (
+            [*LEGACY, "PlayStation Systems", "Sony PSP", "Accessories", "Batteries"],
+            "PSP",
+            ["Accessories", "Batteries"],
+        ),
+        ([*LEGACY, "PlayStation Systems", "PlayStation", "Games"], "PlayStation", ["Games"]),
+        ([*LEGACY, "Xbox Systems", "Xbox", "Games"], "Xbox", ["Games"]),
+        ([*LEGACY, "Nintendo Systems", "Nintendo 3DS & 2DS"], "Nintendo 3DS", []),
+        (
+            [*LEGACY, "Nintendo Systems", "Game Boy Systems", "Game Boy Color", "Games"],
+            "Game Boy Color",
+            ["Games"],
+        ),
+        (["Video Games", "Accessories", "Controllers", "Controllers"], None,
+         ["Accessories", "Controllers"]),
+        (["Video Games"], None, []),
+        ([], None, []),
+        (["CDs & Vinyl", "Today's Deals in Music", "Rock", None, "Rock &amp; Roll"], None,
+         ["Rock", "Rock & Roll"]),
+    ],
+)  # fmt: skip
+def test_platform_and_genres(categories: list, platform: str | None, genres: list[str]) -> None:
+    assert amazon.platform(categories, "A title") == platform
+    assert amazon.genres(categories) == genres
+
+
+@pytest.mark.parametrize(
+    ("title", "platform"),
+    [
+        ("Halo 3 - Xbox 360", "Xbox 360"),
+        ("Super Mario 3D World - Nintendo Wii U", "Wii U"),
+        ("Halo 2 (Xbox)", "Xbox"),
+        ("Crash Bandicoot - PlayStation", "PlayStation"),
+        ("$20 PlayStation Network Card", None),
+        ("Headset for PS4, Xbox One and PC", None),
+        ("KVM switch", None),
+        ("Anno 2070", None),
+    ],
+)
+def test_a_title_names_the_platform_where_the_path_does_not(
+    title: str, platform: str | None
+) -> None:
+    assert amazon.platform(["Video Games"], title) == platform
+    assert amazon.platform(["Video Games", "Mac", "Games"], title) == "Mac"
+
+
+def test_platforms_in_real_titles(amazon_2018: Path) -> None:
+    """Where both name one, title and catalogue agree; the catalogue knows fewer platforms."""
+    path = amazon_2018 / "video-games-2018" / "platform_by_title.tsv"
+    with path.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    found = [(amazon.platform([], row["title"]), row["platform"]) for row in rows]
+    both = [(ours, theirs) for ours, theirs in found if ours and theirs]
+    agree = sum(ours == theirs for ours, theirs in both)
+    assert len(rows) == 16_882
+    assert len(both) > 9_000
+    assert agree / len(both) > 0.97
+
+
+def test_real_categories_of_albums(amazon_2018: Path) -> None:
+    with (amazon_2018 / "cds-2018" / "CDs.item").open(encoding="utf-8") as file:
+        next(file)
+        for line in file:
+            levels = line.rstrip("\n").split("\t")[2].split("; ")
+            assert amazon.genres(["CDs & Vinyl", *levels]) == list(
+                dict.fromkeys(filter(None, levels))
+            )

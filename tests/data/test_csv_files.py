@@ -11,7 +11,8 @@ import pytest
 import latentcrs_utils as lc
 from latentcrs_utils.data.csv_files import read_csv_pair
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.errors import ConfigError, DataError
+from latentcrs_utils.errors import DataError
+from tests.data.conftest import raw_sequences
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "data" / "example"
 INTERACTIONS = (EXAMPLE / "interactions.csv").read_text(encoding="utf-8")
@@ -32,19 +33,13 @@ def load(tmp_path: Path) -> Load:
     return load
 
 
-def raw(data: Dataset) -> dict[str, list[str]]:
-    ids = ["", *data.items["raw_item"]]
-    users = data.users["raw_user"]
-    return {u: [ids[i] for i in s] for u, s in zip(users, data.interactions, strict=True)}
-
-
 def test_the_example(load: Load) -> None:
     data = load()
     assert repr(data) == "Dataset(own: 6 users, 10 items, 30 actions)"
     # oldest first; m03 was rated 2 and is no positive
-    assert raw(data)["ada"] == ["m01", "m02", "m05", "m06", "m08"]
+    assert raw_sequences(data)["ada"] == ["m01", "m02", "m05", "m06", "m08"]
     # two ratings at the same time stay in the order of the file
-    assert raw(data)["dora"][:2] == ["m02", "m04"]
+    assert raw_sequences(data)["dora"][:2] == ["m02", "m04"]
     comma = data.item(data.item_index("m03"))
     assert comma["title"] == "Night Train, No Driver"
     assert comma["genres"] == ["Horror", "Thriller"]
@@ -67,7 +62,7 @@ def without(column: str, text: str = INTERACTIONS) -> str:
 def test_without_ratings_everything_is_positive(load: Load) -> None:
     data = load(without("rating"))
     assert len(data.interactions.flat) == data.counts["ratings"] == 33
-    assert raw(data)["ada"] == ["m01", "m02", "m05", "m06", "m03", "m08"]
+    assert raw_sequences(data)["ada"] == ["m01", "m02", "m05", "m06", "m03", "m08"]
 
 
 def reordered(text: str) -> str:
@@ -153,7 +148,7 @@ def test_a_mistake_in_interactions_is_named_with_its_line(load: Load, mistake: s
 
 
 ITEM_MISTAKES: dict[str, tuple[str, str, str]] = {
-    "twice": ("m06,", "m02,", r"line 7, column 'item': 'm02' stands on line 3 already; keep one"),
+    "twice": ("m06,", "m02,", r"line 7, column 'item': 'm02' is on line 3 already; keep one"),
     "year": ("1994", "around 94", r"line 3, column 'year': 'around 94' is not a whole number"),
     "half a year": ("1994", "1994.5", r"line 3, column 'year': '1994\.5' is not a whole number"),
     "no title": ("Paper Umbrellas", "", r"line 3, column 'title': the cell is empty"),
@@ -205,9 +200,9 @@ def test_of_repeated_pairs_the_latest_counts(
     # ada first liked m03, then (already in the file, later) did not; ben now likes m01
     again = "ada,m03,5,1600000000\nben,m01,5,1800000000\nben,m01,4,1800000000\n"
     data = load(INTERACTIONS + again)
-    assert "m03" not in raw(data)["ada"]
-    assert raw(data)["ben"][-1] == "m01"
-    assert raw(data)["ben"].count("m01") == 1
+    assert "m03" not in raw_sequences(data)["ada"]
+    assert raw_sequences(data)["ben"][-1] == "m01"
+    assert raw_sequences(data)["ben"].count("m01") == 1
     assert data.counts["ratings"] == 33
     assert "3 earlier rows of the same user and item were left out" in capsys.readouterr().err
 
@@ -226,8 +221,3 @@ def test_whole_years_written_as_decimals_and_repeated_genres(load: Load) -> None
     data = load(items=ITEMS.replace("1994,Comedy|Romance", "1994.0, Comedy || Romance|Comedy"))
     film = data.item(data.item_index("m02"))
     assert (film["year"], film["genres"]) == (1994, ["Comedy", "Romance"])
-
-
-def test_the_name_of_a_built_in_data_set_is_taken() -> None:
-    with pytest.raises(ConfigError, match="'ml-1m' is taken"):
-        lc.load_csv(EXAMPLE / "interactions.csv", EXAMPLE / "items.csv", name="ml-1m")

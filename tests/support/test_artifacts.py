@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -69,52 +68,32 @@ def test_any_changed_part_trains_anew(empty_cache: Path, other: dict) -> None:
     assert not loaded
 
 
-def cut_tensors(tensor_file: Path, fact_file: Path) -> None:
-    tensor_file.write_bytes(tensor_file.read_bytes()[:-3])
+def flipped(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
 
 
-def flip_a_bit(tensor_file: Path, fact_file: Path) -> None:
-    content = bytearray(tensor_file.read_bytes())
-    content[-1] ^= 1
-    tensor_file.write_bytes(content)
+# which file of the pair, and what becomes of its bytes (None: it is lost)
+DAMAGES: dict[str, tuple[int, Callable[[bytes], bytes | None]]] = {
+    "cut tensors": (0, lambda content: content[:-3]),
+    "a bit of the tensors": (0, flipped),
+    "no tensors": (0, lambda content: None),
+    "no facts": (1, lambda content: None),
+    "cut facts": (1, lambda content: content[:20]),
+    "strange facts": (1, lambda content: b'["not", "a", "record"]'),
+    "undecodable facts": (1, lambda content: b"\xff\xfe\x00broken"),
+}
 
 
-def lose_tensors(tensor_file: Path, fact_file: Path) -> None:
-    tensor_file.unlink()
-
-
-def lose_facts(tensor_file: Path, fact_file: Path) -> None:
-    fact_file.unlink()
-
-
-def cut_facts(tensor_file: Path, fact_file: Path) -> None:
-    fact_file.write_bytes(fact_file.read_bytes()[:20])
-
-
-def strange_facts(tensor_file: Path, fact_file: Path) -> None:
-    fact_file.write_text(json.dumps(["not", "a", "record"]), encoding="utf-8")
-
-
-def undecodable_facts(tensor_file: Path, fact_file: Path) -> None:
-    fact_file.write_bytes(b"\xff\xfe\x00broken")
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        cut_tensors,
-        flip_a_bit,
-        lose_tensors,
-        lose_facts,
-        cut_facts,
-        strange_facts,
-        undecodable_facts,
-    ],
-)
-def test_damaged_pair_is_made_again(empty_cache: Path, damage: Callable) -> None:
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_pair_is_made_again(empty_cache: Path, damage: str) -> None:
     train = Trainer()
     expected, _, _ = artifacts.train_or_load("demo", PARTS, train)
-    damage(*pair(empty_cache))
+    which, change = DAMAGES[damage]
+    file = pair(empty_cache)[which]
+    if (content := change(file.read_bytes())) is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
     tensors, _, loaded = artifacts.train_or_load("demo", PARTS, train)
     assert not loaded
     assert torch.equal(tensors["W"], expected["W"])
@@ -124,7 +103,7 @@ def test_damaged_pair_is_made_again(empty_cache: Path, damage: Callable) -> None
 KILLED_RUN = """
 import os, signal, sys
 import torch
-from latentcrs_utils import artifacts
+from latentcrs_utils.support import artifacts
 
 whole = artifacts.atomic_path
 calls = 0
@@ -249,27 +228,17 @@ def test_a_checkpoint_under_another_name_is_not_used(empty_cache: Path) -> None:
     assert train.found is None
 
 
-def cut(content: bytes) -> bytes:
-    return content[:-2]
-
-
-def flip_a_value(content: bytes) -> bytes:
-    return content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]
-
-
-def flip_a_fact(content: bytes) -> bytes:
-    return content.replace(b"epoch 23", b"epoch 24")
-
-
-def empty(content: bytes) -> bytes:
-    return b""
-
-
-def another_program(content: bytes) -> bytes:
-    return safetensors.torch.save({"W": torch.ones(3)})
-
-
-@pytest.mark.parametrize("damage", [cut, flip_a_value, flip_a_fact, empty, another_program])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-2],
+        flipped,
+        lambda content: content.replace(b"epoch 23", b"epoch 24"),
+        lambda content: b"",
+        lambda content: safetensors.torch.save({"W": torch.ones(3)}),
+    ],
+    ids=["cut", "a value", "a fact", "empty", "another program's"],
+)
 def test_a_damaged_checkpoint_is_not_used(
     empty_cache: Path,
     damage: Callable[[bytes], bytes],
@@ -294,7 +263,7 @@ def test_a_checkpoint_left_beside_its_result_goes_at_the_next_call(empty_cache: 
         file.unlink()
     checkpoint = stopped(empty_cache)
     abandoned = checkpoint.with_name(f".{checkpoint.name}.x1.part")
-    abandoned.write_bytes(b"half")
+    abandoned.mkdir()
     for file, content in result.items():
         file.write_bytes(content)
     assert artifacts.train_or_load("demo", PARTS, Trainer())[2]
@@ -303,7 +272,7 @@ def test_a_checkpoint_left_beside_its_result_goes_at_the_next_call(empty_cache: 
 
 FULL_DISK = """
 import resource, torch
-from latentcrs_utils import artifacts
+from latentcrs_utils.support import artifacts
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 
 def train(checkpoint):
@@ -356,19 +325,19 @@ def test_key_tells_apart_what_differs() -> None:
         n_init: int = 10
         max_iterations: int = 300
 
-    parts = [
-        {"a": 1},
-        {"a": 1.5},
-        {"a": "1"},
-        {"a": True},
-        {"a": None},
-        {"a": [1]},
-        {"b": 1},
-        {"a": AnchorConfig()},
-        {"a": AnchorConfig(K=65)},
-        {"a": Lookalike()},
-        {"a": {"K": 1}},
-    ]
+    values = (
+        1,
+        1.5,
+        "1",
+        True,
+        None,
+        [1],
+        AnchorConfig(),
+        AnchorConfig(K=65),
+        Lookalike(),
+        {"K": 1},
+    )
+    parts = [{"b": 1}, *({"a": value} for value in values)]
     assert len({artifacts.key(**part) for part in parts}) == len(parts)
     assert artifacts.key(a=np.int64(1)) == artifacts.key(a=1)
 

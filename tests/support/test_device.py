@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
 
@@ -89,17 +87,3 @@ def test_the_peak_of_memory_rises_with_what_is_held() -> None:
     assert before > 2**24
     assert device.peak_memory(cpu) > before + 2**23
     del held
-
-
-@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
-def test_compilation_keeps_the_object_its_names_and_its_values() -> None:
-    module = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.GELU())
-    names, x = list(module.state_dict()), torch.randn(4, 3)
-    plain = module(x)
-    assert device.compiled(module, False) is module
-    assert module._compiled_call_impl is None
-    assert device.compiled(module, True) is module
-    assert module._compiled_call_impl is not None
-    assert list(module.state_dict()) == names
-    torch.compiler.reset()
-    torch.testing.assert_close(module(x), plain)

@@ -37,9 +37,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, options: dict) -> dict
 
 
 def left(cache: Path) -> set[str]:
-    """Suffixes of the files in a cache, hashes of model folders aside."""
-    files = [file for file in cache.rglob("*") if file.is_file()]
-    return {file.suffix for file in files if not file.name.endswith(".sha256.json")}
+    """Suffixes of what is in the folders of a cache, hashes of model folders aside."""
+    found = cache.glob("*/*")
+    return {path.suffix for path in found if not path.name.endswith(".sha256.json")}
 
 
 def same(one: Outcome, other: Outcome) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from latentcrs_utils.data.preprocess import k_core
-from latentcrs_utils.data.loading import Statistics
+from latentcrs_utils.data.source import Statistics
 from course.exercises.marking import mark
 
 Pairs = list[tuple[str, str]]

@@ -1,4 +1,4 @@
-"""CSR sequences against plain Python lists."""
+"""CSR sequences against plain Python lists, and the data set that holds them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentcrs_utils.data.sequences import Sequences
+from latentcrs_utils.data.preprocess import leave_one_out
+from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.data.source import Statistics
 from latentcrs_utils.errors import DataError
 
 rows = st.lists(st.lists(st.integers(1, 99), max_size=6), max_size=8)
@@ -17,19 +19,13 @@ def as_lists(sequences: Sequences) -> list[list[int]]:
     return [sequence.tolist() for sequence in sequences]
 
 
-@given(rows)
-def test_round_trip(lists: list[list[int]]) -> None:
+@given(rows, st.integers(0, 7))
+def test_as_plain_lists(lists: list[list[int]], n: int) -> None:
     sequences = Sequences.from_lists(lists)
     assert as_lists(sequences) == lists
     assert sequences.lengths.tolist() == [len(row) for row in lists]
-    assert sequences.offsets.dtype == np.int64
-    assert sequences.flat.dtype == np.int32
+    assert (sequences.offsets.dtype, sequences.flat.dtype) == (np.int64, np.int32)
     assert sequences.rows().tolist() == [i for i, row in enumerate(lists) for _ in row]
-
-
-@given(rows, st.integers(0, 7))
-def test_last_and_without_last_split_a_sequence(lists: list[list[int]], n: int) -> None:
-    sequences = Sequences.from_lists(lists)
     assert as_lists(sequences.last(n)) == [row[-n:] if n else [] for row in lists]
     assert as_lists(sequences.without_last(n)) == [row[: max(len(row) - n, 0)] for row in lists]
 
@@ -37,8 +33,7 @@ def test_last_and_without_last_split_a_sequence(lists: list[list[int]], n: int) 
 @given(rows, st.integers(1, 7))
 def test_pad_is_left_padding_of_the_newest_items(lists: list[list[int]], length: int) -> None:
     padded = Sequences.from_lists(lists).pad(length)
-    assert padded.shape == (len(lists), length)
-    assert padded.dtype == np.int64
+    assert padded.shape == (len(lists), length) and padded.dtype == np.int64
     for row, sequence in zip(lists, padded.tolist(), strict=True):
         kept = row[-length:]
         assert sequence == [0] * (length - len(kept)) + kept
@@ -69,3 +64,31 @@ def test_indexing_is_a_view_and_knows_its_bounds() -> None:
     for index in (2, -3):
         with pytest.raises(IndexError):
             _ = sequences[index]
+
+
+def test_histories_and_targets_fit_together(data: Dataset) -> None:
+    train, valid, test = leave_one_out(data.interactions)
+    assert np.array_equal(data.targets("valid"), valid)
+    assert np.array_equal(data.targets("test"), test)
+    for split in ("train", "valid"):
+        assert np.array_equal(data.histories(split).flat, train.flat)
+    assert data.targets("train").tolist() == [part[-1] for part in train]
+    for history, target in zip(data.histories("test"), data.targets("test"), strict=True):
+        assert target not in history
+    assert [history[-1] for history in data.histories("test")] == valid.tolist()
+    for wrong in (data.targets, data.histories):
+        with pytest.raises(DataError, match="'dev'"):
+            wrong("dev")
+
+
+def test_user_and_item_lookup(data: Dataset) -> None:
+    assert data.statistics == Statistics(938, 1_008, 54_413)
+    assert data.users["raw_user"][data.user_index(42)] == "42"
+    assert data.user_index("42") == data.user_index(42)
+    with pytest.raises(DataError, match=r"no user '99999' in ml-100k.*938 users.*from 1 to 943"):
+        data.user_index(99999)
+    with pytest.raises(DataError, match="no item 'Toy Story' in ml-100k"):
+        data.item_index("Toy Story")
+    for item in (0, 1009, -1):
+        with pytest.raises(DataError, match="item ids go from 1 to 1008"):
+            data.title(item)

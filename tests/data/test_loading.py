@@ -1,0 +1,80 @@
+"""From a name to a prepared data set: numbering, order, counts, and what a wrong request says."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+import latentcrs_utils as lc
+from latentcrs_utils.config import DataConfig
+from latentcrs_utils.data.loading import DATASETS, prepare
+from latentcrs_utils.data.source import Source
+from latentcrs_utils.errors import ConfigError, DataError
+
+
+def toy_source() -> Source:
+    """Users and items whose numbers sort otherwise as text; 10 and 7 tie at time 1."""
+    rows = [
+        (user, item, 5.0, time)
+        for user in ("10", "9", "100")
+        for item, time in (("2", 3), ("10", 1), ("7", 1), ("1", 2))
+    ]
+    rows += [("9", "no metadata", 5.0, 0), ("9", "3", 2.0, 0)]
+    ratings = pl.DataFrame(rows, schema=["user", "item", "rating", "timestamp"], orient="row")
+    names = ("1", "2", "3", "7", "10", "never rated")
+    items = [(name, f"Film {name}", 1990, ["Drama"]) for name in names]
+    columns = ["raw_item", "title", "year", "genres"]
+    return Source(ratings, pl.DataFrame(items, schema=columns, orient="row"))
+
+
+def test_prepare_numbers_orders_and_counts() -> None:
+    data = prepare("toy", toy_source(), DataConfig(k_core=3))
+    assert data.users["raw_user"].to_list() == ["9", "10", "100"]
+    assert data.items["raw_item"].to_list() == ["1", "2", "7", "10"]
+    assert data.items["item"].to_list() == [1, 2, 3, 4]
+    assert [sequence.tolist() for sequence in data.interactions] == [[4, 3, 1, 2]] * 3
+    counts = {name: data.counts[name] for name in ("ratings", "positives", "with_metadata")}
+    assert counts == {"ratings": 14, "positives": 13, "with_metadata": 12}
+
+
+def test_prepare_says_when_nothing_is_left_or_ratings_are_absent() -> None:
+    with pytest.raises(DataError, match="Nothing of toy is left"):
+        prepare("toy", toy_source(), DataConfig(k_core=3, min_rating=6))
+    source = Source(toy_source().ratings, toy_source().items, complete_from=4)
+    with pytest.raises(DataError, match=r"lacks some ratings below 4.*use min_rating=4"):
+        prepare("toy", source, DataConfig(k_core=3, min_rating=3))
+
+
+def test_fingerprint_follows_the_content() -> None:
+    source, config = toy_source(), DataConfig(k_core=3, filter="official")
+    other_titles = source.items.with_columns(title=pl.col("title") + "!")
+    other_order = source.ratings.with_columns(timestamp=-pl.col("timestamp"))
+    sources = [source, Source(source.ratings, other_titles), Source(other_order, source.items)]
+    assert len({prepare("toy", one, config).fingerprint for one in sources}) == 3
+    assert prepare("toy", source, config).fingerprint == prepare("a", source, config).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("ml100k", "; did you mean 'ml-100k'?"),
+        ("ML-100K", "; did you mean 'ml-100k'?"),
+        ("ml-latest", "; did you mean 'ml-latest-small'?"),
+        ("ml-1M", "; did you mean 'ml-1m'?"),
+        ("netflix", "."),
+    ],
+)
+def test_an_unknown_name_is_answered_with_what_exists(name: str, answer: str) -> None:
+    with pytest.raises(DataError) as caught:
+        lc.load_dataset(name)
+    known = f"Known: {', '.join(DATASETS)}."
+    assert str(caught.value) == f"There is no data set {name!r}{answer} {known}"
+
+
+def test_senseless_options_are_refused() -> None:
+    with pytest.raises(ConfigError, match="at least 3"):
+        lc.load_dataset("ml-100k", k_core=0)
+    with pytest.raises(ConfigError, match="filter"):
+        lc.load_dataset("ml-100k", filter="none")
+    with pytest.raises(ConfigError, match="'ml-1m' is taken"):
+        lc.load_csv("a.csv", "b.csv", name="ml-1m")

@@ -1,0 +1,208 @@
+"""MovieLens, the real files: counts, order, titles, and every place they are read from."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import latentcrs_utils as lc
+from latentcrs_utils.data import movielens
+from latentcrs_utils.data.movielens import read_movielens_100k
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.errors import AssetError, DataError
+from latentcrs_utils.support.assets import ML_100K, MOVIELENS_100K, fetch
+from latentcrs_utils.support.downloads import Asset
+from tests.data.conftest import raw_sequences
+
+# sha256 of the 938 held-out items as little-endian int64; it moves if the order of ties moves
+HELD_OUT = {
+    "test": "05f6af64b93aa641e0277f83b7da88031b346bbb46834d9321698f89729aae20",
+    "valid": "1889009caeb9e9baa61348302c774e4849c8376568def59bead83da238e29e46",
+}
+
+
+def counts(data: Dataset) -> tuple[int, int, int]:
+    return data.n_users, data.n_items, len(data.interactions.flat)
+
+
+def test_the_five_core_has_the_known_counts(data: Dataset) -> None:
+    assert repr(data) == "Dataset(ml-100k: 938 users, 1,008 items, 54,413 actions)"
+    assert (data.counts["ratings"], data.counts["positives"]) == (100_000, 55_375)
+    assert data.counts["passes"][-1] == data.statistics
+    per_item = np.bincount(data.interactions.flat, minlength=data.n_items + 1)
+    assert per_item[0] == 0
+    assert min(per_item[1:].min(), data.interactions.lengths.min()) >= 5
+    assert all(len(set(row.tolist())) == len(row) for row in data.interactions)
+    for split, digest in HELD_OUT.items():
+        assert hashlib.sha256(data.targets(split).astype("<i8").tobytes()).hexdigest() == digest
+    assert lc.load_dataset("ml-100k").fingerprint == data.fingerprint
+
+
+def test_the_other_ways_to_filter() -> None:
+    assert counts(lc.load_dataset("ml-100k", min_rating=0)) == (943, 1349, 99_287)
+    official = lc.load_dataset("ml-100k", filter="official")
+    per_item = np.bincount(official.interactions.flat, minlength=official.n_items + 1)[1:]
+    assert official.interactions.lengths.min() >= 5
+    assert per_item.min() == 1
+
+
+def test_the_order_is_by_time_in_the_providers_file(data: Dataset) -> None:
+    ratings = read_movielens_100k().ratings
+    times = {(user, item): time for user, item, _, time in ratings.iter_rows()}
+    for user, sequence in raw_sequences(data).items():
+        own = [times[user, item] for item in sequence]
+        assert own == sorted(own)
+
+
+@pytest.mark.parametrize(
+    ("raw", "title", "year", "genres"),
+    [
+        ("12", "The Usual Suspects", 1995, ["Crime", "Thriller"]),
+        ("1", "Toy Story", 1995, ["Animation", "Children's", "Comedy"]),
+        ("267", "Unknown title", None, []),
+    ],
+)
+def test_items_have_titles_years_genres(
+    data: Dataset, raw: str, title: str, year: int | None, genres: list[str]
+) -> None:
+    item = data.item_index(raw)
+    found = data.item(item)
+    assert (found["title"], found["year"], found["genres"]) == (title, year, genres)
+    assert data.title(item) == data.titles[item] == title
+
+
+def test_the_item_table_is_complete(data: Dataset) -> None:
+    assert data.items["item"].to_list() == list(range(1, data.n_items + 1))
+    assert (data.titles[0], len(data.titles)) == ("", data.n_items + 1)
+    assert data.items.schema["year"] == pl.Int32
+    assert data.items["year"].null_count() == 1
+    assert data.items["year"].drop_nulls().is_between(1920, 1998).all()
+    genres = set(data.items["genres"].explode().drop_nulls())
+    assert len(genres) == 18 and "unknown" not in genres
+
+
+def test_the_official_filter_gives_the_papers_sequences(provider_data: Path) -> None:
+    official = lc.load_dataset("ml-1m", filter="official")
+    published = (provider_data / "ml-1m" / "sequences.tsv").read_text(encoding="utf-8")
+    lines = [f"{user}\t{' '.join(items)}" for user, items in raw_sequences(official).items()]
+    assert lines == published.splitlines()
+    assert counts(official) == (6034, 3533, 575_272)
+    for raw, title, year in (
+        ("73", "Les Misérables", 1995),
+        ("1", "Toy Story", 1995),
+        ("260", "Star Wars: Episode IV - A New Hope", 1977),
+    ):
+        found = official.item(official.item_index(raw))
+        assert (found["title"], found["year"]) == (title, year)
+    assert official.item(official.item_index("73"))["genres"] == ["Drama", "Musical"]
+    assert len(set(official.items["genres"].explode().drop_nulls())) == 18
+
+
+def test_the_five_core_of_ml_1m(provider_data: Path) -> None:
+    data = lc.load_dataset("ml-1m")
+    assert counts(data) == (6034, 3125, 574_376)
+    assert data.counts["positives"] == data.counts["with_metadata"] == 575_281
+
+
+def test_low_thresholds_need_the_whole_file(provider_data: Path) -> None:
+    if any(provider_data.glob("ml-1m/ratings.dat")):
+        pytest.skip("the whole MovieLens-1M is here, so every threshold can be served")
+    with pytest.raises(DataError, match=r"lacks some ratings below 4.*use min_rating=4"):
+        lc.load_dataset("ml-1m", min_rating=3)
+
+
+@pytest.mark.parametrize("options", [{}, {"min_rating": 0}, {"filter": "official"}])
+def test_ml_100k_is_the_same_from_both_sources(
+    provider_data: Path, monkeypatch: pytest.MonkeyPatch, options: dict
+) -> None:
+    raw = lc.load_dataset("ml-100k", **options)
+    monkeypatch.delenv("LATENTCRS_DATA")
+    embedded = lc.load_dataset("ml-100k", **options)
+    assert raw.fingerprint == embedded.fingerprint
+    assert raw.users.equals(embedded.users)
+    assert raw.counts == embedded.counts
+
+
+def test_ml_latest_small(provider_data: Path) -> None:
+    data = lc.load_dataset("ml-latest-small")
+    assert counts(data) == (601, 1955, 41_227)
+    assert data.counts["ratings"] == 100_836
+    films = lc.load_dataset("ml-latest-small", filter="official")
+    for raw, title, year in (("11", "The American President", 1995), ("162414", "Moonlight", None)):
+        found = films.item(films.item_index(raw))
+        assert (found["title"], found["year"]) == (title, year)
+    genres = set(films.items["genres"].explode().drop_nulls())
+    assert "Children's" in genres
+    assert not genres & {"Children", "(no genres listed)"}
+
+
+def copy_of(folder: Path, names: tuple[str, ...], to: Path) -> None:
+    for name in names:
+        shutil.copy(folder / name, to / name)
+        (to / name).chmod(0o644)
+
+
+def test_a_damaged_file_of_a_fixed_set_is_named(
+    provider_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_of(provider_data / "ml-100k", ("u.data", "u.item", "u.genre"), tmp_path)
+    (tmp_path / "u.data").write_bytes((tmp_path / "u.data").read_bytes()[:-1000])
+    monkeypatch.setenv("LATENTCRS_DATA", str(tmp_path))
+    with pytest.raises(AssetError, match=r"u\.data is damaged .* get ml-100k\.zip .*grouplens"):
+        lc.load_dataset("ml-100k")
+
+
+def test_another_edition_of_a_changing_set_is_read_and_named(
+    provider_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    copy_of(provider_data / "ml-latest-small", ("movies.csv", "ratings.csv"), tmp_path)
+    with (tmp_path / "ratings.csv").open("a", encoding="utf-8") as file:
+        file.write("610,1,4.0,1600000000\n")
+    monkeypatch.setenv("LATENTCRS_DATA", str(tmp_path))
+    monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
+    assert lc.load_dataset("ml-latest-small").counts["ratings"] == 100_837
+    assert "ratings.csv is not of MovieLens latest-small" in capsys.readouterr().err
+
+
+def test_the_provider_is_the_second_source_of_ml_100k(
+    provider_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LATENTCRS_DATA")
+    embedded = lc.load_dataset("ml-100k")
+
+    def provider(asset: Asset) -> dict[str, Path]:
+        if asset is not ML_100K:
+            raise AssetError("The package index is away.")
+        return {member.name: provider_data / member.path for member in asset.members}
+
+    monkeypatch.setattr(movielens, "fetch", provider)
+    assert lc.load_dataset("ml-100k").fingerprint == embedded.fingerprint
+
+
+def test_ml_100k_from_nowhere_names_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(asset: Asset) -> dict[str, Path]:
+        raise AssetError(f"{asset.archive} is away.")
+
+    monkeypatch.delenv("LATENTCRS_DATA", raising=False)
+    monkeypatch.setattr(movielens, "fetch", away)
+    with pytest.raises(AssetError, match=r"^recbole.*whl is away. Or: ml-100k.zip is away"):
+        lc.load_dataset("ml-100k")
+
+
+def test_a_file_that_is_no_table_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the provider's own files, where the reader has them, come before the embedded ones
+    monkeypatch.delenv("LATENTCRS_DATA", raising=False)
+    wrong = tmp_path / "ml-100k.inter"
+    wrong.write_text("user_id:token\titem_id:token\n1\t2\n")
+    files = {**fetch(MOVIELENS_100K), "ml-100k.inter": wrong}
+    monkeypatch.setattr(movielens, "fetch", lambda asset: files)
+    with pytest.raises(DataError, match=r"ml-100k\.inter, line 1: there is no column 'rating'"):
+        lc.load_dataset("ml-100k")
