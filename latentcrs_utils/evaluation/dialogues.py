@@ -16,7 +16,7 @@ import polars as pl
 
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.errors import DataError, MessageError
-from latentcrs_utils.language.chat_model import Message, Reply, Usage
+from latentcrs_utils.language.chat_model import ChatModel, Message, Reply, Usage
 from latentcrs_utils.support.progress import note
 
 Purpose = Literal["embedding", "extraction", "re-ranking", "scoring", "wording", "user"]
@@ -239,7 +239,7 @@ def read_dialogues(path: Path) -> list[Dialogue]:
     return [Dialogue.from_dict(entry) for entry in read_log(path, Dialogue.from_dict)[0]]
 
 
-class Answers:
+class Answers(ChatModel):
     """A chat model that is asked every question once; its answers, and its failures, are kept.
 
     So all ways to use an answer are measured on the same answer, and a measurement that was killed

@@ -1,6 +1,6 @@
-"""What every language model that writes can do, whatever is behind it.
+"""What holds for every language model that writes, whatever is behind it.
 
-It is a model on this machine (`local_chat_model`), one that answers at an address
+Behind it is a model on this machine (`local_chat_model`), one that answers at an address
 (`endpoint_chat_model`), or a list of prepared replies (`ScriptedChatModel`). It is kept apart from
 the Embedder: changing the ChatModel needs no training.
 """
@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from latentcrs_utils.errors import ConfigError, MessageError
 from latentcrs_utils.language.structured_output import check_schema, require_valid
@@ -29,8 +29,7 @@ class Reply:
 
     Attributes:
         text: the reply; what was streamed adds up to it.
-        prompt_tokens: tokens read.
-        completion_tokens: tokens written, the closing one included.
+        prompt_tokens, completion_tokens: tokens read, and written with the closing one.
         seconds: wall-clock time.
         model: who wrote it.
         finish: ``"end"`` (said all), ``"length"`` (cut at the limit), ``"stopped"`` (asked to
@@ -78,21 +77,34 @@ class Usage:
 _adding = threading.Lock()
 
 
-class ChatModel(Protocol):
+@dataclass(frozen=True)
+class ChatRequest:
+    """What `ChatModel.generate` was asked for; its arguments, under their names."""
+
+    messages: Sequence[Message]
+    schema: Mapping[str, Any] | None
+    max_new_tokens: int
+    stream: Callable[[str], None] | None
+    stop: threading.Event | None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the reply is asked to end where it is."""
+        return self.stop is not None and self.stop.is_set()
+
+
+class ChatModel:
     """Anything that can continue a chat.
 
     Attributes:
         name: the model, as shown on screen.
         usage: the tokens so far.
+        score: tells how likely given words are; None where the back end cannot.
     """
 
     name: str
     usage: Usage
-
-    @property
-    def score(self) -> Score | None:
-        """Tells how likely given words are, where the back end can; else None."""
-        ...
+    score: Score | None = None
 
     def generate(
         self,
@@ -120,7 +132,19 @@ class ChatModel(Protocol):
             ConfigError: the schema is none, or one that the back end cannot keep to.
             MessageError: malformed messages, or more than the model can read.
         """
-        ...
+        check_chat(messages)
+        if schema is None:
+            return self._reply(ChatRequest(messages, None, max_new_tokens, stream, stop))
+        check_schema(schema)
+        reply = self._reply(ChatRequest(messages, schema, max_new_tokens, None, stop))
+        require_valid(reply.text, schema, self.name, reply.finish)
+        if stream is not None:
+            stream(reply.text)
+        return reply
+
+    def _reply(self, request: ChatRequest) -> Reply:
+        """Write a reply, whether it fits the schema or not, and count its tokens."""
+        raise NotImplementedError
 
 
 def check_chat(messages: Sequence[Message]) -> None:
@@ -135,7 +159,7 @@ def check_chat(messages: Sequence[Message]) -> None:
         raise MessageError("A chat is a list of messages with 'role' and 'content'.")
 
 
-class ScriptedChatModel:
+class ScriptedChatModel(ChatModel):
     """Says prepared replies in turn, over and over; for tests and for lessons without a model.
 
     Args:
@@ -148,7 +172,6 @@ class ScriptedChatModel:
     """
 
     name = "scripted"
-    score = None
 
     def __init__(self, replies: Sequence[str | Exception]):
         if not replies:
@@ -158,41 +181,26 @@ class ScriptedChatModel:
         self.schemas: list[Mapping[str, Any] | None] = []
         self.usage = Usage()
 
-    def generate(
-        self,
-        messages: Sequence[Message],
-        *,
-        schema: Mapping[str, Any] | None = None,
-        max_new_tokens: int = 80,
-        stream: Callable[[str], None] | None = None,
-        stop: threading.Event | None = None,
-    ) -> Reply:
-        """Say the next prepared reply, word by word; see `ChatModel.generate`."""
+    def _reply(self, request: ChatRequest) -> Reply:
+        """Say the next prepared reply, word by word."""
         reply = self.replies[len(self.asked) % len(self.replies)]
-        self.asked.append(list(messages))
-        self.schemas.append(schema)
-        if schema is not None:
-            check_schema(schema)
+        self.asked.append(list(request.messages))
+        self.schemas.append(request.schema)
         if isinstance(reply, Exception):
             raise reply
-        words = [word if place == 0 else f" {word}" for place, word in enumerate(reply.split(" "))]
-        finish: Finish = "end" if len(words) <= max_new_tokens else "length"
-        said = []
-        for word in words[:max_new_tokens]:
-            if stop is not None and stop.is_set():
+        words = reply.split(" ")
+        finish: Finish = "end" if len(words) <= request.max_new_tokens else "length"
+        said: list[str] = []
+        for word in words[: request.max_new_tokens]:
+            if request.stopped:
                 finish = "stopped"
                 break
-            said.append(word)
-            if stream is not None and schema is None:
-                stream(word)
-        text = "".join(said)
-        n_read = sum(len(str(m.get("content", "")).split()) for m in messages)
+            said.append(f" {word}" if said else word)
+            if request.stream is not None:
+                request.stream(said[-1])
+        n_read = sum(len(str(m["content"]).split()) for m in request.messages)
         self.usage.add(n_read, len(said), 0.0)
-        if schema is not None:
-            require_valid(text, schema, self.name, finish)
-            if stream is not None:
-                stream(text)
-        return Reply(text, n_read, len(said), 0.0, self.name, finish)
+        return Reply("".join(said), n_read, len(said), 0.0, self.name, finish)
 
 
 # A stop ends a sentence when a capital or nothing follows: "Airplane! is", "Dr. No", "L.A. Story"

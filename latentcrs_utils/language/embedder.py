@@ -241,7 +241,7 @@ def last_hidden_states(language_model: LanguageModel, batch: Sequence[list[int]]
         ids[row, longest - len(sequence) :] = torch.tensor(sequence)
         mask[row, longest - len(sequence) :] = 1
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    device = language_model.device
+    device = language_model.model.device
     with torch.inference_mode():
         hidden = language_model.model.base_model(
             input_ids=ids.to(device),

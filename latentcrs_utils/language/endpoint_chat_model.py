@@ -7,21 +7,28 @@ that is checked against its schema, whatever the endpoint made of it.
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from latentcrs_utils.errors import ConfigError, EndpointError, ReplyError
-from latentcrs_utils.language.chat_model import Finish, Message, Reply, Usage, check_chat
-from latentcrs_utils.language.structured_output import check_schema, complaint
+from latentcrs_utils.language.chat_model import (
+    ChatModel,
+    ChatRequest,
+    Finish,
+    Message,
+    Reply,
+    Usage,
+)
+from latentcrs_utils.language.structured_output import complaint
 
-_OPENAI = "https://api.openai.com/v1"
+_OPENAI, _EXAMPLE = "https://api.openai.com/v1", "http://127.0.0.1:8000/v1"
 # a server that is there at all accepts a connection quickly, however long its model then thinks
 _LONGEST_CONNECT = 10.0
 # how soon a stop is noticed, in seconds
@@ -29,22 +36,23 @@ _GLANCE = 0.05
 _LONGEST_QUOTE = 200
 _FINISHES: dict[str | None, Finish] = {"length": "length", "content_filter": "cut", None: "cut"}
 # what an endpoint that refuses a request may name -> what is then left out or asked for otherwise
-_COMPLAINTS = {"max_completion_tokens": "max_tokens"} | {
-    name: name for name in ("stream_options", "response_format", "temperature")
+_COMPLAINTS = {
+    "max_completion_tokens": "max_tokens",
+    "stream_options": "stream_options",
+    "response_format": "response_format",
+    "temperature": "temperature",
 }
 _IS_IT_ONE = "check that this is an OpenAI-compatible address (most end in /v1)"
 
 
-class EndpointChatModel:
+class EndpointChatModel(ChatModel):
     """A language model behind an OpenAI-compatible address.
 
     The key is read from the environment for each request and kept nowhere; without one, none is
-    sent, which suits servers on this machine. A request that meets a limit (429), a failing server
-    (5xx), a time-out or a broken connection is sent again by the client, after 0.5, 1, 2, ..., at
-    most 8 seconds or after what the server asks for in ``Retry-After``; a reply that breaks off
-    before its first word is asked for once more. A reply that breaks off later is kept: its text is
-    what had arrived and its ``finish`` is ``"cut"``. There is no ``score``: endpoints do not tell
-    how likely given words are.
+    sent, which suits servers on this machine. The client sends a request again that meets a limit
+    (429), a failing server (5xx), a time-out or a broken connection, after 0.5, 1, 2, ..., at most
+    8 seconds or what the server asks for in ``Retry-After``. A reply that breaks off before its
+    first word is asked for once more; one that breaks off later is kept, its ``finish`` is "cut".
 
     Args:
         model: as the endpoint calls it.
@@ -63,8 +71,6 @@ class EndpointChatModel:
         ConfigError: an address that is none, or holds a password; a senseless number.
     """
 
-    score = None
-
     def __init__(
         self,
         model: str,
@@ -76,9 +82,7 @@ class EndpointChatModel:
         temperature: float | None = 0.0,
     ):
         if not model:
-            raise ConfigError(
-                "An EndpointChatModel needs the model's name, as the endpoint calls it."
-            )
+            raise ConfigError("An EndpointChatModel needs the name that the endpoint knows.")
         if timeout <= 0 or retries < 0 or (temperature is not None and temperature < 0):
             raise ConfigError(
                 f"timeout={timeout}, retries={retries}, temperature={temperature}: the first must "
@@ -92,108 +96,83 @@ class EndpointChatModel:
         self.retries = retries
         self.temperature = temperature
         self.usage = Usage()
-        # what this endpoint does not understand, learnt from its complaints
-        self._refused: set[str] = set()
+        self._refused: set[str] = set()  # what this endpoint was found not to understand
 
-    def __repr__(self) -> str:
-        return f"EndpointChatModel({self.model!r}, {self.base_url!r})"
+    def _reply(self, request: ChatRequest) -> Reply:
+        """Ask for a reply; what is not JSON of the schema is sent back once with what is wrong.
 
-    def generate(
-        self,
-        messages: Sequence[Message],
-        *,
-        schema: Mapping[str, Any] | None = None,
-        max_new_tokens: int = 80,
-        stream: Callable[[str], None] | None = None,
-        stop: threading.Event | None = None,
-    ) -> Reply:
-        """Write the next message of a chat; see `ChatModel.generate`.
-
-        A stop returns at once, wherever the request is. With a schema, a reply that does not fit it
-        is sent back once with what is wrong; the tokens of both are those of the reply.
+        A stop returns at once, wherever the request is. The tokens of both tries are the reply's.
 
         Raises:
             EndpointError: the endpoint cannot be reached, refuses, or answers with something else.
             ReplyError: neither reply is JSON that fits the schema.
-            MessageError: malformed messages.
-            ConfigError: the schema is none, or the key cannot be one.
+            ConfigError: the key cannot be one.
         """
-        check_chat(messages)
-        chat = [{"role": m["role"], "content": str(m["content"])} for m in messages]
-        request: dict[str, Any] = {"model": self.model, "messages": chat}
-        request |= {"max_tokens": max_new_tokens, "temperature": self.temperature}
-        if schema is None:
-            return self._ask(request, stream, stop)
-        wanted = check_schema(schema)
-        form = {"name": "reply", "strict": True, "schema": dict(schema)}
-        request["response_format"] = {"type": "json_schema", "json_schema": form}
-        reply = self._ask(request, None, stop)
-        wrong = complaint(reply.text, schema)
-        if wrong is not None:
-            demand = (
-                f"That does not do: {wrong}. Reply with JSON alone, without a word or a mark "
-                f"around it, that is valid against this schema: {wanted}"
-            )
-            # some endpoints refuse an empty message
-            chat.append({"role": "assistant", "content": reply.text or "(nothing)"})
-            chat.append({"role": "user", "content": demand})
-            first, reply = reply, self._ask(request, None, stop)
-            reply = replace(
-                reply,
-                prompt_tokens=first.prompt_tokens + reply.prompt_tokens,
-                completion_tokens=first.completion_tokens + reply.completion_tokens,
-                seconds=first.seconds + reply.seconds,
-                counted=first.counted and reply.counted,
-            )
-            wrong = complaint(reply.text, schema)
-        if wrong is not None and reply.finish == "stopped":
-            raise ReplyError(f"{self.name} was stopped before its JSON was whole: ask again.")
-        if wrong is not None:
+        chat = [{"role": m["role"], "content": str(m["content"])} for m in request.messages]
+        reply = self._ask(chat, request)
+        schema = request.schema
+        wrong = None if schema is None else complaint(reply.text, schema)
+        if wrong is None or request.stopped:
+            return reply
+        demand = (
+            f"That does not do: {wrong}. Reply with JSON alone, without a word or a mark around "
+            f"it, that is valid against this schema: {json.dumps(schema)}"
+        )
+        # some endpoints refuse an empty message
+        chat.append({"role": "assistant", "content": reply.text or "(nothing)"})
+        chat.append({"role": "user", "content": demand})
+        second = self._ask(chat, request)
+        wrong = complaint(second.text, schema or {})
+        if wrong is not None and not request.stopped:
             raise ReplyError(
                 f"{self.name} at {self.base_url} was asked twice and did not reply with JSON of "
                 f"the schema ({wrong}): this endpoint may ignore response_format, so choose one "
                 "that supports JSON schemas, another model, or a higher max_new_tokens."
             )
-        if stream is not None:
-            stream(reply.text)
-        return reply
+        return replace(
+            second,
+            prompt_tokens=reply.prompt_tokens + second.prompt_tokens,
+            completion_tokens=reply.completion_tokens + second.completion_tokens,
+            seconds=reply.seconds + second.seconds,
+            counted=reply.counted and second.counted,
+        )
 
-    def _ask(
-        self,
-        request: Mapping[str, Any],
-        stream: Callable[[str], None] | None,
-        stop: threading.Event | None,
-    ) -> Reply:
-        """Return one reply, whether it fits a schema or not, and count its tokens."""
-        if stop is not None and stop.is_set():
+    def _ask(self, chat: list[Message], request: ChatRequest) -> Reply:
+        """Return one reply, whatever it is, and count its tokens."""
+        if request.stopped:
             return Reply("", 0, 0, 0.0, self.name, "stopped")
         started = time.perf_counter()
         # a key that cannot be one is refused here, not in the thread
         self._key()
-        if stream is not None or stop is not None:
-            # only what is to be seen or stopped on its way: that has more ways to fail
-            request = {**request, "stream": True, "stream_options": {"include_usage": True}}
-        heard, failure = stream_completion(self._parts(request), stream, stop)
-        stopped = failure is heard.finish is None and stop is not None and stop.is_set()
-        if not heard.text and not stopped:
+        heard, failure = stream_completion(self._parts(self._body(chat, request)), request)
+        finish = _FINISHES.get(heard.finish, "end")
+        if request.stopped and failure is heard.finish is None:
+            finish = "stopped"
+        elif not heard.text:
             if heard.finish == "content_filter":
                 failure = f"withheld the reply of {self.name!r} (content filter): ask otherwise."
             elif failure is heard.finish is None:
                 failure = f"answered without a reply: {_IS_IT_ONE}."
             if failure is not None:
                 raise EndpointError(f"{self.base_url} {failure}")
-        reply = Reply(
-            heard.text,
-            *(heard.tokens or (0, 0)),
-            time.perf_counter() - started,
-            self.name,
-            "stopped" if stopped else _FINISHES.get(heard.finish, "end"),
-            counted=heard.tokens is not None,
-        )
-        self.usage.add(reply.prompt_tokens, reply.completion_tokens, reply.seconds, reply.counted)
-        return reply
+        counted, seconds = heard.tokens is not None, time.perf_counter() - started
+        n_read, n_written = heard.tokens or (0, 0)
+        self.usage.add(n_read, n_written, seconds, counted)
+        return Reply(heard.text, n_read, n_written, seconds, self.name, finish, counted)
 
-    def _parts(self, request: Mapping[str, Any]) -> Iterator[PartialReply | str]:
+    def _body(self, chat: list[Message], request: ChatRequest) -> dict[str, Any]:
+        """Return what is to be sent."""
+        body: dict[str, Any] = {"model": self.model, "messages": chat}
+        body |= {"max_tokens": request.max_new_tokens, "temperature": self.temperature}
+        if request.schema is not None:
+            form = {"name": "reply", "strict": True, "schema": dict(request.schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        if request.stream is not None or request.stop is not None:
+            # only what is to be seen or stopped on its way: that has more ways to fail
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return body
+
+    def _parts(self, body: Mapping[str, Any]) -> Iterator[PartialReply | str]:
         """Yield the parts of a reply, and what went wrong if anything did.
 
         Only text leaves here: what the client raises holds the headers, and so the key.
@@ -202,10 +181,16 @@ class EndpointChatModel:
 
         key, again = self._key(), False
         headers = {"Authorization": f"Bearer {key}" if key else openai.Omit()}
+        client = openai.OpenAI(
+            api_key="in the headers",
+            base_url=self.base_url,
+            timeout=openai.Timeout(self.timeout, connect=min(self.timeout, _LONGEST_CONNECT)),
+            max_retries=self.retries,
+        )
         while True:
-            sent, silent = self._understood(request), False
+            sent, silent = self._understood(body), False
             try:
-                answer = self._client.chat.completions.create(**sent, extra_headers=headers)
+                answer = client.chat.completions.create(**sent, extra_headers=headers)
                 if not isinstance(answer, openai.Stream):
                     yield _part(answer, "message")
                     return
@@ -224,13 +209,13 @@ class EndpointChatModel:
                     yield error_message(error, self, key, again)
                     return
 
-    def _understood(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _understood(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return a request without what this endpoint was found not to understand."""
-        sent = {k: v for k, v in request.items() if v is not None and k not in self._refused}
+        sent = {k: v for k, v in body.items() if v is not None and k not in self._refused}
         if "max_tokens" in self._refused:
-            sent["max_completion_tokens"] = request["max_tokens"]
-        if "response_format" in request and "response_format" in self._refused:
-            form = {**request["response_format"]["json_schema"], "strict": False}
+            sent["max_completion_tokens"] = body["max_tokens"]
+        if "response_format" in body and "response_format" in self._refused:
+            form = {**body["response_format"]["json_schema"], "strict": False}
             sent["response_format"] = {"type": "json_schema", "json_schema": form}
         return sent
 
@@ -259,18 +244,6 @@ class EndpointChatModel:
             "special characters in it: set it to the key alone."
         )
 
-    @cached_property
-    def _client(self) -> Any:
-        """The client, made at first use and shared; it never holds the key."""
-        from openai import OpenAI, Timeout
-
-        return OpenAI(
-            api_key="sent-with-each-request",
-            base_url=self.base_url,
-            timeout=Timeout(self.timeout, connect=min(self.timeout, _LONGEST_CONNECT)),
-            max_retries=self.retries,
-        )
-
 
 @dataclass
 class PartialReply:
@@ -278,8 +251,8 @@ class PartialReply:
 
     Attributes:
         text: so far.
-        finish: why it ended, in the endpoint's words; None where it did not say.
-        tokens: read and written, by the endpoint's count; None where it did not say.
+        finish, tokens: why it ended, and how many were read and written, by the endpoint's own
+            words; None where it did not say.
     """
 
     text: str = ""
@@ -288,16 +261,14 @@ class PartialReply:
 
 
 def stream_completion(
-    parts: Iterator[PartialReply | str],
-    stream: Callable[[str], None] | None,
-    stop: threading.Event | None,
+    parts: Iterator[PartialReply | str], request: ChatRequest
 ) -> tuple[PartialReply, str | None]:
     """Take the parts of a reply in a thread of its own, until it ends or is stopped.
 
     Args:
         parts: of the reply, and what went wrong if anything did.
-        stream: called, in the caller's thread, with each new piece of text.
-        stop: set to end it at once; what the endpoint still sends is thrown away.
+        request: its ``stream`` is called, in the caller's thread, with each new piece of text; its
+            ``stop`` ends it at once, and what the endpoint still sends is thrown away.
 
     Returns:
         What has arrived, and what went wrong or None.
@@ -306,15 +277,17 @@ def stream_completion(
     arrived: queue.SimpleQueue[PartialReply | str | None] = queue.SimpleQueue()
 
     def take() -> None:
-        for part in parts:
-            arrived.put(part)
-            if left.is_set():
-                return
-        arrived.put(None)
+        try:
+            for part in parts:
+                arrived.put(part)
+                if left.is_set():
+                    return
+        finally:
+            arrived.put(None)
 
     threading.Thread(target=take, name="endpoint call", daemon=True).start()
     try:
-        while stop is None or not stop.is_set():
+        while not request.stopped:
             try:
                 part = arrived.get(timeout=_GLANCE)
             except queue.Empty:
@@ -323,8 +296,8 @@ def stream_completion(
                 return heard, part
             heard.finish, heard.tokens = part.finish or heard.finish, part.tokens or heard.tokens
             heard.text += part.text
-            if part.text and stream is not None:
-                stream(part.text)
+            if part.text and request.stream is not None:
+                request.stream(part.text)
         return heard, None
     finally:
         left.set()
@@ -345,7 +318,7 @@ def _part(answer: Any, speaker: Literal["message", "delta"]) -> PartialReply:
 
 
 def error_message(error: Exception, model: EndpointChatModel, key: str, again: bool = False) -> str:
-    """Say in the rest of a sentence that begins with the address why there is no reply.
+    """Say why there is no reply, in the rest of a sentence that begins with the address.
 
     Args:
         error: what the client, or reading what it received, raised.
@@ -358,23 +331,18 @@ def error_message(error: Exception, model: EndpointChatModel, key: str, again: b
     # the client counts in a header how often it has sent a request again
     sent = getattr(getattr(error, "request", None), "headers", {})
     n = 1 + again + int(sent.get("x-stainless-retry-count", 0))
-    asked = f"asked { ({1: 'once', 2: 'twice'}.get(n, f'{n} times')) }"
+    asked = f"asked {['once', 'twice'][n - 1] if n < 3 else f'{n} times'}"
     if isinstance(error, openai.APITimeoutError):
-        return (
-            f"was silent for {model.timeout:g} s, {asked}: see whether it is busy, or give a "
-            "longer timeout."
-        )
+        silence = f"was silent for {model.timeout:g} s, {asked}"
+        return f"{silence}: see whether it is busy, or give a longer timeout."
     if isinstance(error, openai.APIConnectionError):
-        return (
-            f"cannot be reached or breaks off, {asked}: see whether the server runs and the "
-            "address is right."
-        )
+        broken = f"cannot be reached or breaks off, {asked}"
+        return f"{broken}: see whether the server runs and the address is right."
     if not isinstance(error, openai.APIError):
         return f"sent what is no reply ({type(error).__name__}): {_IS_IT_ONE}."
-    quote = _quote(error, key)
     if not isinstance(error, openai.APIStatusError):
-        return f"failed while it replied{quote}: look into its log."
-    status = error.status_code
+        return f"failed while it replied{_quote(error, key)}: look into its log."
+    status, answer = error.status_code, f"(HTTP {error.status_code}{_quote(error, key)})"
     if status in (401, 403):
         # such an answer may repeat a part of the key, so it is not quoted
         if model.key_variable is None:
@@ -383,7 +351,6 @@ def error_message(error: Exception, model: EndpointChatModel, key: str, again: b
             f"{'refuses the' if key else 'asks for a'} key (HTTP {status}): set the environment "
             f"variable {model.key_variable} to one that is valid there and may use {model.name!r}."
         )
-    answer = f"(HTTP {status}{quote})"
     if status == 404:
         return (
             f"has no model {model.name!r}, or is no such endpoint {answer}: check the model's "
@@ -410,20 +377,14 @@ def _quote(error: Any, key: str) -> str:
 
 
 def _address(url: str) -> str:
-    """Return the address, once it is one and gives nothing away.
-
-    Raises:
-        ConfigError: no http address, or one with a password in it.
-    """
+    """Return the address, once it is one and gives nothing away."""
     try:
         parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         sound = False
     if not sound:
-        raise ConfigError(
-            f"base_url={url!r} is no address: give one such as 'http://127.0.0.1:8000/v1'."
-        )
+        raise ConfigError(f"base_url={url!r} is no address: give one such as {_EXAMPLE!r}.")
     if parts.username or parts.password or parts.query:
         raise ConfigError(
             "base_url holds a user, a password or a query, which would be shown: give the bare "

@@ -7,9 +7,9 @@ is how a reply ends, how it keeps to a JSON schema, and how likely given words a
 from __future__ import annotations
 
 import copy
-import threading
+import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,15 @@ import torch
 from transformers import DynamicCache, LogitsProcessor, StoppingCriteria
 
 from latentcrs_utils.errors import ConfigError, MessageError
-from latentcrs_utils.language.chat_model import Finish, Message, Reply, Usage, check_chat
+from latentcrs_utils.language.chat_model import (
+    ChatModel,
+    ChatRequest,
+    Finish,
+    Message,
+    Reply,
+    Usage,
+    check_chat,
+)
 from latentcrs_utils.language.models import (
     DEFAULT_MODEL,
     DTypeName,
@@ -26,7 +34,7 @@ from latentcrs_utils.language.models import (
     find_model,
     load_language_model,
 )
-from latentcrs_utils.language.structured_output import SchemaGuide, check_schema, require_valid
+from latentcrs_utils.language.structured_output import SchemaGuide
 
 # a long prompt is read in pieces, so that a stop is noticed between them
 _PIECE = 256
@@ -34,7 +42,7 @@ _LONGEST_PERIOD = 24
 _SCORED_AT_ONCE = 8
 
 
-class LocalChatModel:
+class LocalChatModel(ChatModel):
     """A causal language model on this machine; greedy, so equal prompts get equal replies.
 
     Args:
@@ -69,45 +77,49 @@ class LocalChatModel:
         self.seed = seed
         self.usage = Usage()
 
-    def generate(
-        self,
-        messages: Sequence[Message],
-        *,
-        schema: Mapping[str, Any] | None = None,
-        max_new_tokens: int = 80,
-        stream: Callable[[str], None] | None = None,
-        stop: threading.Event | None = None,
-    ) -> Reply:
-        """Write the next message of a chat; see `ChatModel.generate`.
-
-        With a schema only tokens that keep to it are chosen (`SchemaGuide` says what it enforces);
-        the model is not told the schema, so say in the messages what is wanted.
+    def _reply(self, request: ChatRequest) -> Reply:
+        """Write a reply; with a schema, only of tokens that keep to it (see `SchemaGuide`).
 
         Raises:
-            ReplyError: the reply is no JSON that fits the schema.
-            MessageError: malformed messages, or more than the model can read.
+            MessageError: more than the model can read.
             ConfigError: the model has no chat template, or the schema cannot be enforced.
         """
         started = time.perf_counter()
-        language_model, prompt = self._language_model(), self._chat_ids(messages)
-        if len(prompt) + max_new_tokens > language_model.context_length:
+        language_model, prompt = self._language_model(), self._chat_ids(request.messages)
+        if len(prompt) + request.max_new_tokens > language_model.context_length:
             raise MessageError(
                 f"The chat has {len(prompt):,} tokens and {self.name} reads and writes at most "
                 f"{language_model.context_length:,}: send less of it."
             )
-        guide, early = None, stream
-        if schema is not None:
-            guide, early = SchemaGuide(self._source, self.dtype, check_schema(schema)), None
-        written = _Written(language_model, len(prompt), max_new_tokens, guide, early, stop)
-        self._write(language_model, prompt, max_new_tokens, guide, written)
+        guide = None
+        if request.schema is not None:
+            guide = SchemaGuide(self._source, self.dtype, json.dumps(request.schema))
+        written = _Written(language_model, len(prompt), guide, request)
+        self._write(language_model.model, prompt, written)
         seconds, n_written = time.perf_counter() - started, len(written.tokens)
         self.usage.add(len(prompt), n_written, seconds)
         finish = written.finish or "stopped"
-        if schema is not None:
-            require_valid(written.text, schema, self.name, finish)
-            if stream is not None:
-                stream(written.text)
         return Reply(written.text, len(prompt), n_written, seconds, self.name, finish)
+
+    @torch.inference_mode()
+    def _write(self, model: Any, prompt: list[int], written: _Written) -> None:
+        """Read the prompt in pieces, then let transformers write until the reply is finished."""
+        ids, cache = torch.tensor([prompt], device=model.device), DynamicCache(config=model.config)
+        *pieces, _ = ids.split(_PIECE, dim=1)
+        for piece in pieces:
+            if not written.request.stopped:
+                model.base_model(input_ids=piece, past_key_values=cache, use_cache=True)
+        if not written.request.stopped:
+            model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                past_key_values=cache,
+                max_new_tokens=written.request.max_new_tokens,
+                do_sample=False,
+                pad_token_id=0,
+                logits_processor=[_Choice(written.guide, self.temperature, self.seed)],
+                stopping_criteria=[written],
+            )
 
     def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> list[float]:
         """Log-likelihood of each continuation of one prompt: the sum over its tokens, in nats.
@@ -157,47 +169,20 @@ class LocalChatModel:
         text = tokenizer.apply_chat_template(clean, tokenize=False, add_generation_prompt=True)
         return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
-    @torch.inference_mode()
-    def _write(
-        self,
-        language_model: LanguageModel,
-        prompt: list[int],
-        max_new_tokens: int,
-        guide: SchemaGuide | None,
-        written: _Written,
-    ) -> None:
-        """Read the prompt in pieces, then let transformers write until the reply is finished."""
-        model = language_model.model
-        ids, cache = torch.tensor([prompt], device=model.device), DynamicCache(config=model.config)
-        *pieces, _ = ids.split(_PIECE, dim=1)
-        for piece in pieces:
-            if not written.stopped():
-                model.base_model(input_ids=piece, past_key_values=cache, use_cache=True)
-        if written.stopped():
-            return
-        generator = torch.Generator(model.device).manual_seed(self.seed)
-        model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            past_key_values=cache,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            pad_token_id=0,
-            logits_processor=[_Choice(guide, self.temperature, generator)],
-            stopping_criteria=[written],
-        )
-
 
 class _Choice(LogitsProcessor):
     """Leaves the tokens that keep to the schema, and of them the sample if one is drawn."""
 
-    def __init__(self, guide: SchemaGuide | None, temperature: float, generator: torch.Generator):
-        self.guide, self.temperature, self.generator = guide, temperature, generator
+    def __init__(self, guide: SchemaGuide | None, temperature: float, seed: int):
+        self.guide, self.temperature, self.seed = guide, temperature, seed
+        self.generator: torch.Generator | None = None
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Return the logits ``[1, V]`` of the tokens that may be chosen, else minus infinity."""
+        """Return logits ``[1, V]``, minus infinity for the tokens that are not to be chosen."""
         logits = scores[0] if self.guide is None else self.guide.restrict(scores[0])
         if self.temperature > 0:
+            # a generator of its own: the draws of the rest of the program stay as they are
+            self.generator = self.generator or torch.Generator(logits.device).manual_seed(self.seed)
             probabilities = torch.softmax(logits / self.temperature, dim=-1)
             token = torch.multinomial(probabilities, 1, generator=self.generator)
             logits = torch.full_like(logits, -torch.inf).index_fill(0, token, 0.0)
@@ -209,25 +194,17 @@ class _Written(StoppingCriteria):
 
     Transformers asks for the end before it calls a streamer, so the text is streamed from here: a
     stop then ends the reply after the token in hand.
-
-    Attributes:
-        tokens: the token ids, the closing one included.
-        text: what they say.
-        finish: see `Reply`; None while the reply goes on.
     """
 
     def __init__(
         self,
         language_model: LanguageModel,
         n_prompt: int,
-        max_new_tokens: int,
         guide: SchemaGuide | None,
-        stream: Callable[[str], None] | None,
-        stop: threading.Event | None,
+        request: ChatRequest,
     ):
         self.tokenizer, self.ends = language_model.tokenizer, language_model.end_tokens
-        self.n_prompt, self.max_new_tokens, self.guide = n_prompt, max_new_tokens, guide
-        self.stream, self.stop = stream, stop
+        self.n_prompt, self.guide, self.request = n_prompt, guide, request
         self.tokens: list[int] = []
         self.text = ""
         self.finish: Finish | None = None
@@ -239,17 +216,12 @@ class _Written(StoppingCriteria):
             self.finish = self._finish()
         return torch.tensor([self.finish is not None], device=input_ids.device)
 
-    def stopped(self) -> bool:
-        """Whether the reply is asked to stop."""
-        return self.stop is not None and self.stop.is_set()
-
     def _finish(self) -> Finish | None:
         if self.tokens[-1] in self.ends:
             return "end"
-        text = _readable(self.tokenizer, self.tokens)
-        if self.stream is not None and len(text) > len(self.text):
-            self.stream(text[len(self.text) :])
-        self.text = text
+        before, self.text = self.text, _readable(self.tokenizer, self.tokens)
+        if self.request.stream is not None and len(self.text) > len(before):
+            self.request.stream(self.text[len(before) :])
         if self.guide is not None:
             self.guide.advance(self.tokens[-1])
             if self.guide.complete:
@@ -257,9 +229,9 @@ class _Written(StoppingCriteria):
         # JSON may say the same thing many times, and rightly so
         elif goes_in_circles(self.tokens):
             return "repetition"
-        if len(self.tokens) == self.max_new_tokens:
+        if len(self.tokens) == self.request.max_new_tokens:
             return "length"
-        return "stopped" if self.stopped() else None
+        return "stopped" if self.request.stopped else None
 
 
 def goes_in_circles(tokens: Sequence[int]) -> bool:

@@ -7,14 +7,13 @@ embeddings are found in milliseconds; `load_language_model` loads them, once for
 
 from __future__ import annotations
 
-import difflib
 import functools
 import io
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, suppress
+from collections.abc import Callable
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -56,11 +55,6 @@ class LanguageModel:
 
     model: Any
     tokenizer: Any
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.model.device
 
     @property
     def hidden_size(self) -> int:
@@ -124,15 +118,12 @@ def load_language_model(
 ) -> LanguageModel:
     """Load weights and tokenizer, or return those already loaded in this process.
 
-    A GGUF file is dequantised once to float32 and kept in the cache as safetensors (SmolLM2:
-    517 MB, about 15 s once, then under a second).
+    They go to the device of `device.choose_device`: a GPU where there is one. A GGUF file is
+    dequantised once to float32 and kept in the cache as safetensors (SmolLM2: 517 MB, about 15 s).
 
     Args:
         model: see `find_model`.
         dtype: see `choose_dtype`.
-
-    Returns:
-        The model on the device of `device.choose_device`: a GPU where there is one.
 
     Raises:
         ConfigError: an unknown model, dtype or device, or files that are no causal language model.
@@ -171,13 +162,15 @@ _loading = threading.Lock()
 def _load(source: ModelSource, dtype: str, device: torch.device) -> LanguageModel:
     """Read the weights of ``source`` in ``dtype`` onto the device."""
     from transformers import GenerationConfig
+    from transformers.utils import logging
 
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     place = source.place()
-    with _quiet():
-        if isinstance(place, Path) and place.suffix == ".gguf":
-            model, tokenizer = _from_gguf(place, source, dtype)
-        else:
-            model, tokenizer = _from_files(place, dtype, source.revision)
+    if isinstance(place, Path) and place.suffix == ".gguf":
+        model, tokenizer = _from_gguf(place, source, dtype)
+    else:
+        model, tokenizer = _from_files(place, dtype, source.revision)
     model.eval().requires_grad_(False).to(device)
     # the penalties and temperatures that some models come with are left out: greedy means greedy
     model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
@@ -308,11 +301,9 @@ def _find_on_hub(name: str) -> ModelSource:
             "HF_TOKEN, or choose another model."
         ) from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-        hint = difflib.get_close_matches(name.lower(), [DEFAULT_MODEL], n=1, cutoff=0.5)
-        ask = f" Did you mean {hint[0]!r}?" if hint else ""
         raise ConfigError(
-            f"There is no language model {name!r}.{ask} Give {DEFAULT_MODEL!r}, a folder, a .gguf "
-            "file or a Hugging Face id such as 'HuggingFaceTB/SmolLM2-360M-Instruct'."
+            f"There is no language model {name!r}. Give {DEFAULT_MODEL!r}, a folder, a .gguf file "
+            "or a Hugging Face id such as 'HuggingFaceTB/SmolLM2-360M-Instruct'."
         ) from error
     except OSError as error:
         raise AssetError(
@@ -322,22 +313,6 @@ def _find_on_hub(name: str) -> ModelSource:
     # the copy lies in .../snapshots/<commit>/config.json
     commit = Path(config).parent.name
     return ModelSource(name.rpartition("/")[2], f"{name}@{commit}", lambda: name, commit)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from printing bars and notices while a model loads, then restore it."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _first_line(error: Exception) -> str:

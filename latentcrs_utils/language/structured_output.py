@@ -24,7 +24,7 @@ _ADVICE = {
     "stopped": "it was stopped before its end",
     "cut": "it broke off before its end: ask again",
 }
-_LONGEST_COMPLAINT = 240
+_HALF_A_COMPLAINT = 120
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -35,10 +35,11 @@ def check_schema(schema: Mapping[str, Any]) -> str:
         ConfigError: it is no JSON schema.
     """
     from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import validator_for
 
     try:
         text = json.dumps(schema)
-        _validator(schema).check_schema(schema)
+        validator_for(schema).check_schema(schema)
     except SchemaError as error:
         raise ConfigError(f"The schema is no JSON schema: {_short(error.message)}.") from error
     except (TypeError, ValueError) as error:
@@ -49,6 +50,7 @@ def check_schema(schema: Mapping[str, Any]) -> str:
 def complaint(text: str, schema: Mapping[str, Any]) -> str | None:
     """Say in a few words why a text is not JSON of a schema; None where it is."""
     from jsonschema.exceptions import best_match
+    from jsonschema.validators import validator_for
 
     if not text.strip():
         return "it is empty"
@@ -57,34 +59,20 @@ def complaint(text: str, schema: Mapping[str, Any]) -> str | None:
         value = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         return f"it is no JSON: {_short(str(error))}"
-    worst = best_match(_validator(schema)(schema).iter_errors(value))
+    worst = best_match(validator_for(schema)(schema).iter_errors(value))
     return None if worst is None else f"at {worst.json_path}: {_short(worst.message)}"
 
 
 def require_valid(text: str, schema: Mapping[str, Any], model: str, finish: str = "end") -> None:
-    """Refuse a reply that is not JSON of its schema.
-
-    Args:
-        text: the reply.
-        schema: what it was asked to fit.
-        model: who wrote it.
-        finish: how it ended, as in ``Reply.finish``; the advice depends on it.
+    """Refuse the reply of a model that is not JSON of its schema.
 
     Raises:
-        ReplyError: the text does not fit.
+        ReplyError: the text does not fit; the advice depends on how it ended (``Reply.finish``).
     """
     wrong = complaint(text, schema)
     if wrong is not None:
         advice = _ADVICE.get(finish, "ask in other words, or choose a more capable model")
         raise ReplyError(f"{model} did not reply with JSON of the schema ({wrong}): {advice}.")
-
-
-def _validator(schema: Mapping[str, Any]) -> Any:
-    """Return the validator class of the draft that the schema names, else of 2020-12."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import validator_for
-
-    return validator_for(schema, default=Draft202012Validator)
 
 
 def _refuse(word: str) -> NoReturn:
@@ -93,7 +81,7 @@ def _refuse(word: str) -> NoReturn:
 
 def _short(message: str) -> str:
     """Cut a message to one short line: it may quote a whole vocabulary."""
-    line, half = " ".join(message.split()), _LONGEST_COMPLAINT // 2
+    line, half = " ".join(message.split()), _HALF_A_COMPLAINT
     return line if len(line) <= 2 * half else f"{line[:half]} ... {line[-half:]}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -50,14 +51,6 @@ def test_scripted_replies_are_held_to_the_schema():
 
 def test_a_bill_adds_up_from_several_threads():
     usage = Usage()
-
-    def many() -> None:
-        for _ in range(2000):
-            usage.add(3, 2, 0.5, counted=False)
-
-    threads = [threading.Thread(target=many) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: usage.add(3, 2, 0.5, counted=False), range(8000)))
     assert usage == Usage(8000, 24000, 16000, 4000.0, 8000)

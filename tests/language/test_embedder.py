@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -103,11 +103,6 @@ def test_another_setting_never_reuses_a_vector(tiny, tiny_embedder, passes, chan
         assert not torch.equal(other, tiny_embedder.embed(["funny"]))
 
 
-def test_a_copied_model_folder_is_the_same_model(tiny, tiny_embedder, tmp_path):
-    copied = make_tiny_model(tmp_path / "copy")
-    assert Embedder(copied, dtype="float32").identity == tiny_embedder.identity
-
-
 def test_a_long_text_keeps_its_end_and_the_whole_prompt(tiny, empty_cache):
     embedder = Embedder(tiny, dtype="float32", max_tokens=100)
     ids = embedder.token_ids("first words " + "and so on " * 200 + "last words")
@@ -115,17 +110,17 @@ def test_a_long_text_keeps_its_end_and_the_whole_prompt(tiny, empty_cache):
     assert len(ids) == 100
     assert text.startswith('This sentence: "') and "first" not in text
     assert text.endswith('and so on last words" means in one word: "')
-
-
-def test_a_message_of_2000_characters_is_embedded_by_its_latest_words(tiny, tiny_embedder):
+    # so the latest words of a long message decide
     long = "a quiet drama, " * 133
-    vectors = tiny_embedder.embed([long + "alone", "x" + long[1:] + "alone", long + "abcde"])
+    vectors = embedder.embed([long + "alone", "x" + long[1:] + "alone", long + "abcde"])
     assert torch.equal(vectors[0], vectors[1])
     assert not torch.allclose(vectors[0], vectors[2], atol=1e-2)
 
 
-def test_control_words_in_a_text_are_plain_letters(tiny, tiny_embedder):
+def test_control_words_and_braces_in_a_text_are_plain_letters(tiny, tiny_embedder):
     assert len(tiny_embedder.token_ids("<|end|>")) == len(PROMPT.format(text="<|end|>"))
+    vectors = tiny_embedder.embed(["{text} {0}"])
+    torch.testing.assert_close(vectors[0], direct(tiny, "{text} {0}"), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("bad", ["", " \n", None, "half \ud83d"])
@@ -137,9 +132,6 @@ def test_a_text_that_cannot_be_embedded_is_named_by_its_place(tiny_embedder, bad
 def test_a_single_string_is_not_taken_for_a_list_of_letters(tiny_embedder):
     with pytest.raises(MessageError, match="list"):
         tiny_embedder.embed("funny")
-
-
-def test_no_texts_give_an_empty_matrix(tiny_embedder):
     assert tiny_embedder.embed([]).shape == (0, 16)
 
 
@@ -150,11 +142,6 @@ def test_bad_settings_are_refused(tiny, empty_cache):
         Embedder(tiny, batch_size=0)
     with pytest.raises(ConfigError, match="float16x"):
         Embedder(tiny, dtype="float16x")
-
-
-def test_braces_in_a_text_stand_verbatim(tiny, tiny_embedder):
-    vectors = tiny_embedder.embed(["{text} {0}"])
-    torch.testing.assert_close(vectors[0], direct(tiny, "{text} {0}"), atol=1e-5, rtol=1e-5)
 
 
 def test_without_reuse_nothing_is_read_or_kept(tiny, empty_cache, passes):
@@ -171,11 +158,8 @@ def test_threads_share_one_embedder(tiny_embedder):
     def work(number: int) -> None:
         results[number] = tiny_embedder.embed(groups[number])
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
     assert tiny_embedder.tokens.texts == 24
     for number, group in enumerate(groups):
         assert torch.equal(results[number], tiny_embedder.embed(group))
@@ -220,3 +204,28 @@ def test_a_cache_that_cannot_be_written_is_done_without(tiny, tiny_embedder, emp
     vectors = tiny_embedder.embed(["funny"])
     torch.testing.assert_close(vectors[0], direct(tiny, "funny"), atol=1e-5, rtol=1e-5)
     assert passes == [1]
+
+
+PAIRS = [
+    ("A comedy, please", "Something that makes me laugh"),
+    ("I want to be scared tonight", "a horror film"),
+    ("A film for my children", "something for the whole family and the little ones"),
+    ("A sad love story", "a tearful romance"),
+]
+
+
+def test_smollm2_puts_like_meanings_near_once_centred(model_dir):
+    def centred(vectors: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.normalize(vectors - vectors.mean(dim=0), dim=1)
+
+    texts = [text for pair in PAIRS for text in pair]
+    vectors = Embedder(dtype="float32", reuse=False).embed(texts)
+    raw = torch.nn.functional.normalize(vectors, dim=1)
+    assert vectors.shape == (8, 576)
+    assert (raw @ raw.T).min() > 0.6  # nearly parallel: why the course standardises them
+    x = centred(vectors)
+    similarity = x[0::2] @ x[1::2].T
+    assert (similarity.argmax(dim=1) == torch.arange(len(PAIRS))).float().mean() >= 0.75
+    # bfloat16 says the same
+    other = centred(Embedder(dtype="bfloat16", reuse=False).embed(texts))
+    assert (x * other).sum(dim=1).min() > 0.98

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -21,15 +21,8 @@ def test_the_default_is_known_without_its_file(empty_cache, monkeypatch):
 
 
 def test_weights_are_loaded_once_for_all(tiny, empty_cache):
-    found = []
-    threads = [
-        threading.Thread(target=lambda: found.append(load_language_model(tiny, "float32")))
-        for _ in range(3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: load_language_model(tiny, "float32"), range(3)))
     assert found[0] is found[1] is found[2] is load_language_model(tiny, "float32")
     assert load_language_model(tiny, "bfloat16") is not found[0]
     assert found[0].hidden_size == 16 and found[0].context_length == 512
@@ -53,12 +46,9 @@ def test_dtype_auto_follows_the_processor(monkeypatch):
         choose_dtype("float64")
 
 
-def test_an_unknown_hub_model_offline_is_one_clear_sentence(empty_cache):
+def test_names_that_nothing_has(empty_cache):
     with pytest.raises(AssetError, match="'owner/no-such-model' is not on this machine"):
         find_model("owner/no-such-model")
-
-
-def test_a_name_that_no_model_can_have_is_refused(empty_cache):
     with pytest.raises(ConfigError, match=r"There is no language model 'smol lm2'.*'smollm2'"):
         find_model("smol lm2")
 
@@ -73,15 +63,12 @@ def test_paths_that_hold_no_model(empty_cache, tmp_path):
         find_model(tmp_path)
 
 
-def test_damaged_weights_are_named(empty_cache, tmp_path):
+def test_damaged_files_are_named(empty_cache, tmp_path):
     folder = make_tiny_model(tmp_path / "model", seed=4)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(AssetError, match="damaged"):
         load_language_model(folder, "float32")
-
-
-def test_a_file_that_is_no_gguf_is_named(empty_cache, tmp_path):
     file = tmp_path / "model.gguf"
     file.write_bytes(b"GGUF but not really" * 50)
     with pytest.raises(AssetError, match=r"model\.gguf"):

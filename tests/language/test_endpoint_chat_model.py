@@ -1,0 +1,421 @@
+"""The ChatModel at an address: chat, streaming, usage, JSON; what it overcomes, says and hides."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from latentcrs_utils.errors import ConfigError, EndpointError, MessageError, ReplyError
+from latentcrs_utils.language.chat_model import Usage
+from latentcrs_utils.language.endpoint_chat_model import EndpointChatModel
+from latentcrs_utils.language.local_chat_model import LocalChatModel
+
+from . import chat_server as does
+from .chat_server import CHAT, KEY, MODEL, chat_model_for, chat_server
+
+GENRE = {
+    "type": "object",
+    "properties": {
+        "genre": {"enum": ["Comedy", "Drama"]},
+        "years": {"type": "array", "items": {"enum": [1980]}, "minItems": 1, "maxItems": 2},
+    },
+    "required": ["genre", "years"],
+    "additionalProperties": False,
+}
+FITS = '{"genre": "Comedy", "years": [1980]}'
+BOTH_WAYS = pytest.mark.parametrize("stream", [None, str], ids=["whole", "streamed"])
+
+
+def stopping_after(n: int, stop: threading.Event, pieces: list[str]):
+    """Take pieces, and set the event with the n-th."""
+
+    def take(piece: str) -> None:
+        pieces.append(piece)
+        if len(pieces) == n:
+            stop.set()
+
+    return take
+
+
+def test_a_reply_its_usage_and_what_was_sent(server):
+    chat_model = chat_model_for(server, temperature=0.7)
+    reply = chat_model.generate(CHAT, max_new_tokens=30)
+    assert (reply.text, reply.finish, reply.model) == (server.says, "end", MODEL)
+    assert (reply.prompt_tokens, reply.completion_tokens, reply.counted) == (4, 7, True)
+    assert server.asked == [
+        {"model": MODEL, "messages": CHAT, "max_tokens": 30, "temperature": 0.7}
+    ]
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+    assert chat_model.generate(CHAT, max_new_tokens=2).finish == "length"
+    assert chat_model.usage == Usage(2, 8, 9, chat_model.usage.seconds)
+    assert reply.seconds > 0 and chat_model.score is None
+
+
+def test_pieces_add_up_and_the_last_one_brings_the_usage(server):
+    pieces: list[str] = []
+    reply = chat_model_for(server).generate(CHAT, stream=pieces.append)
+    assert pieces == ["A", " quiet", " film", " for", " a", " long", " evening."]
+    assert reply.text == "".join(pieces) and reply.finish == "end"
+    assert (reply.prompt_tokens, reply.completion_tokens, reply.counted) == (4, 7, True)
+    # it may come with any piece
+    piece = json.loads(does.delta("Hi")) | {"usage": {"prompt_tokens": 9, "completion_tokens": 1}}
+    server.plan[:] = [does.stream_of(json.dumps(piece), does.delta(None, "stop"))]
+    reply = chat_model_for(server).generate(CHAT, stream=str)
+    assert (reply.text, reply.finish, reply.prompt_tokens) == ("Hi", "end", 9)
+
+
+@BOTH_WAYS
+def test_what_is_not_reported_is_not_guessed(server, stream):
+    server.plan[:] = [does.well(usage=False)]
+    chat_model = chat_model_for(server)
+    reply = chat_model.generate(CHAT, stream=stream)
+    assert (reply.prompt_tokens, reply.completion_tokens, reply.counted) == (0, 0, False)
+    chat_model.generate(CHAT)
+    usage = chat_model.usage
+    assert (usage.calls, usage.uncounted, usage.prompt_tokens) == (2, 1, 4)
+
+
+def test_a_stop_between_pieces(server):
+    server.plan[:] = [does.well("one two three four " * 50, pause=0.02)]
+    stop, pieces = threading.Event(), []
+    chat_model, third = chat_model_for(server), stopping_after(3, stop, pieces)
+    reply = chat_model.generate(CHAT, max_new_tokens=200, stream=third, stop=stop)
+    assert (reply.text, reply.finish, reply.counted) == ("one two three", "stopped", False)
+    assert chat_model.usage.uncounted == 1
+    # what is stopped before it begins is not sent
+    assert chat_model.generate(CHAT, stop=stop).finish == "stopped" and len(server.asked) == 1
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_a_stop_waits_neither_for_a_silent_endpoint_nor_for_the_next_try(server, retries):
+    server.plan[:] = [does.status(503, Retry_After="60") if retries else does.silent(3)]
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    started = time.monotonic()
+    reply = chat_model_for(server, retries=retries).generate(CHAT, stop=stop)
+    assert (reply.text, reply.finish) == ("", "stopped") and time.monotonic() - started < 2
+
+
+def test_a_schema_is_sent_and_the_reply_comes_in_one_piece(server):
+    pieces: list[str] = []
+    reply = chat_model_for(server).generate(CHAT, schema=GENRE, stream=pieces.append)
+    assert pieces == [reply.text] == [FITS]
+    asked = server.asked[0]["response_format"]
+    assert asked["type"] == "json_schema" and asked["json_schema"]["strict"] is True
+    assert asked["json_schema"]["schema"] == GENRE
+
+
+@pytest.mark.parametrize(
+    ("first", "wrong"),
+    [
+        (does.well(heed=False), "it is no JSON"),
+        (does.well(heed=False, usage=False), "it is no JSON"),
+        (does.well('{"genre": "Western", "years": [1980]}'), "'Western' is not one of"),
+        (does.well(""), "it is empty"),
+    ],
+)
+def test_what_does_not_fit_is_sent_back_once_with_what_is_wrong(server, first, wrong):
+    server.plan[:] = [first]
+    chat_model = chat_model_for(server)
+    reply = chat_model.generate(CHAT, schema=GENRE)
+    assert reply.text == FITS and len(server.asked) == 2
+    *before, said, complaint = server.asked[1]["messages"]
+    assert before == CHAT and said["role"] == "assistant" and complaint["role"] == "user"
+    assert wrong in complaint["content"] and json.dumps(GENRE) in complaint["content"]
+    # some endpoints refuse an empty message
+    assert said["content"]
+    usage = chat_model.usage
+    assert (usage.calls, usage.prompt_tokens) == (2, reply.prompt_tokens)
+    assert usage.completion_tokens == reply.completion_tokens
+    assert reply.counted == (usage.uncounted == 0)
+
+
+def test_an_endpoint_that_ignores_the_schema_is_told_of(server):
+    server.plan[:] = [does.well(heed=False)] * 2
+    pieces: list[str] = []
+    with pytest.raises(ReplyError, match=r"asked twice .* may ignore response_format"):
+        chat_model_for(server).generate(CHAT, schema=GENRE, stream=pieces.append)
+    assert len(server.asked) == 2 and pieces == []
+
+
+def test_a_stopped_json_is_not_asked_for_again(server):
+    server.plan[:] = [does.well(pause=0.3)]
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    with pytest.raises(ReplyError, match="stopped before its end"):
+        chat_model_for(server).generate(CHAT, schema=GENRE, stop=stop)
+    assert len(server.asked) == 1
+
+
+def test_a_schema_or_chat_that_is_none_is_not_sent(server):
+    with pytest.raises(ConfigError, match="no JSON schema"):
+        chat_model_for(server).generate(CHAT, schema={"type": "words"})
+    with pytest.raises(MessageError, match="'role' and 'content'"):
+        chat_model_for(server).generate([{"role": "user"}])
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1:8000/v1", "ftp://host/v1", "http://", "http://host:port/v1", "not an address"],
+)
+def test_addresses_that_are_none(address):
+    with pytest.raises(ConfigError, match="is no address"):
+        EndpointChatModel("m", address)
+
+
+@pytest.mark.parametrize("address", ["http://me:secret@host/v1", "https://host/v1?key=secret"])
+def test_addresses_that_would_give_something_away(address):
+    with pytest.raises(ConfigError) as caught:
+        EndpointChatModel("m", address)
+    assert "secret" not in str(caught.value)
+
+
+def test_other_settings_that_make_no_sense():
+    for wrong in ({"timeout": 0}, {"retries": -1}, {"temperature": -0.1}):
+        with pytest.raises(ConfigError, match="must be above 0"):
+            EndpointChatModel("m", **wrong)
+    with pytest.raises(ConfigError, match="needs the name"):
+        EndpointChatModel("")
+
+
+def test_where_it_goes_when_no_address_is_given(monkeypatch):
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    assert EndpointChatModel("m").base_url == "https://api.openai.com/v1"
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/")
+    assert EndpointChatModel("m").base_url == "http://127.0.0.1:9/v1"
+    assert EndpointChatModel("maker/model-7b").name == "model-7b"
+
+
+def test_nothing_is_loaded_before_the_first_request():
+    code = "import sys, latentcrs_utils as lc; lc.EndpointChatModel('m', 'http://127.0.0.1:9/v1'); "
+    code += "print(sorted({'openai', 'torch', 'jsonschema', 'outlines_core'} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_several_conversations_at_once(server):
+    server.plan[:] = [does.well(f"reply {i}", pause=0.05) for i in range(8)]
+    chat_model = chat_model_for(server)
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: chat_model.generate(CHAT, stream=str), range(8)))
+    assert sorted(reply.text for reply in replies) == [f"reply {i}" for i in range(8)]
+    assert chat_model.usage.calls == 8 and chat_model.usage.completion_tokens == 16
+
+
+def failure(server, *plan, stream=None, **more) -> str:
+    """What is said when the server does this."""
+    server.plan[:] = plan
+    with pytest.raises(EndpointError) as caught:
+        chat_model_for(server, **more).generate(CHAT, stream=stream)
+    said = str(caught.value)
+    assert said.startswith(server.url) and "\n" not in said and said.endswith(".")
+    return said
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize(
+    "fault",
+    [does.status(429), does.status(503), does.silent(0), does.silent(2.5)],
+    ids=["429", "503", "no answer", "time-out"],
+)
+def test_a_fault_that_passes_is_overcome(server, fault, stream):
+    server.plan[:] = [fault]
+    chat_model = chat_model_for(server, timeout=1)
+    reply = chat_model.generate(CHAT, stream=stream)
+    assert reply.text == server.says and reply.counted and len(server.asked) == 2
+    assert chat_model.usage.calls == 1
+
+
+def test_pauses_grow_and_follow_what_the_server_asks_for(server):
+    server.plan[:] = [does.status(500), does.status(500), does.status(429, Retry_After="1")]
+    assert chat_model_for(server, retries=3).generate(CHAT).text == server.says
+    first, second, third = (b - a for a, b in zip(server.times, server.times[1:], strict=False))
+    # 0.05 and 0.1 s, each up to a quarter less by chance; then what was asked for
+    assert first > 0.037 and second > 0.074 and third >= 1
+
+
+@pytest.mark.parametrize("before", [does.cut(), does.cut(silence=2.5)], ids=["cut", "silence"])
+def test_a_stream_that_breaks_before_its_first_word_is_asked_for_again(server, before):
+    server.plan[:] = [before]
+    pieces: list[str] = []
+    reply = chat_model_for(server, timeout=1).generate(CHAT, stream=pieces.append)
+    assert reply.text == server.says == "".join(pieces) and len(server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("refusal", "dropped"),
+    [
+        (does.status(400, "Unsupported: 'max_tokens'. Use 'max_completion_tokens'"), "max_tokens"),
+        (does.status(422, "Unexpected fields: {'stream_options'}"), "stream_options"),
+        (does.status(400, "temperature does not support 0 with this model"), "temperature"),
+    ],
+)
+def test_what_an_endpoint_does_not_understand_is_left_out_from_then_on(server, refusal, dropped):
+    server.plan[:] = [refusal]
+    chat_model = chat_model_for(server)
+    for _ in range(2):
+        assert chat_model.generate(CHAT, max_new_tokens=3, stream=str).text == "A quiet film"
+    assert [dropped in asked for asked in server.asked] == [True, False, False]
+
+
+def test_a_schema_beyond_the_strict_kind_is_asked_for_loosely(server):
+    server.plan[:] = [does.status(400, "Invalid schema for response_format: uniqueItems")]
+    assert chat_model_for(server).generate(CHAT, schema=GENRE).text == FITS
+    assert server.asked[1]["response_format"]["json_schema"]["strict"] is False
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize(
+    ("fault", "said", "n_asked"),
+    [
+        (does.status(429, "slow down"), "(HTTP 429: slow down), asked twice", 2),
+        (does.status(429, Retry_After="500"), "asked once: ask again in 500 s", 1),
+        (does.status(500, "boom"), "(HTTP 500: boom), asked twice", 2),
+        (does.silent(2.5), "was silent for 1 s, asked twice", 2),
+        (does.silent(0), "cannot be reached or breaks off, asked twice", 2),
+        (does.status(404, "no small-1"), "has no model 'small-1'", 1),
+        (does.status(400, "too long"), "refuses the request (HTTP 400: too long)", 1),
+        (does.status(403, "not you"), "refuses the key (HTTP 403)", 1),
+        (does.raw("<html>Welcome</html>", "text/html"), "OpenAI-compatible", 1),
+        (does.raw('{"choices": ['), "OpenAI-compatible", 1),
+        (does.raw('{"choices": [{"message": 3}]}'), "without a reply", 1),
+        (does.raw('{"choices": {"first": 1}}'), "without a reply", 1),
+        (does.raw("[1, 2]"), "without a reply", 1),
+        (does.well("", finish="content_filter"), "withheld the reply of 'small-1'", 1),
+    ],
+)
+def test_a_fault_that_stays_is_one_sentence(server, fault, said, n_asked, stream):
+    assert said in failure(server, fault, fault, stream=stream, timeout=1)
+    assert len(server.asked) == n_asked
+
+
+def test_a_stream_that_never_begins_is_one_sentence(server):
+    assert "breaks off, asked twice" in failure(server, does.cut(), does.cut(), stream=str)
+    assert "no reply (JSONDecodeError)" in failure(server, does.stream_of("{bad"), stream=str)
+    broken = does.stream_of(json.dumps({"error": {"message": "out of memory"}}))
+    assert "failed while it replied: out of memory" in failure(server, broken, stream=str)
+    assert "without a reply" in failure(server, does.cut(clean=True), stream=str)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        does.cut("A", " quiet"),
+        does.cut("A", " quiet", clean=True),
+        does.cut("A", " quiet", silence=2.5),
+        does.stream_of(does.delta("A"), does.delta(" quiet"), "{bad"),
+        does.stream_of(does.delta("A"), does.delta(" quiet"), '{"error": "out of memory"}'),
+        does.stream_of(does.delta("A quiet"), does.delta(None, "content_filter")),
+    ],
+    ids=["cut", "closed", "silent", "malformed", "error", "filtered"],
+)
+def test_what_was_said_before_a_cut_is_kept(server, fault):
+    server.plan[:] = [fault]
+    chat_model, pieces = chat_model_for(server, timeout=1), []
+    reply = chat_model.generate(CHAT, stream=pieces.append)
+    assert reply.text == "A quiet" == "".join(pieces)
+    assert (reply.finish, reply.counted, len(server.asked)) == ("cut", False, 1)
+    assert chat_model.usage.uncounted == 1
+
+
+def test_nobody_at_the_address_or_a_wrong_path(server, monkeypatch):
+    with chat_server() as gone:
+        pass
+    assert "asked twice" in failure(gone)
+    assert "asked once" in failure(gone, retries=0, stream=str)
+    monkeypatch.setattr(server, "url", server.url.removesuffix("/v1"))
+    assert "the address (most end in /v1)" in failure(server)
+
+
+def verbose_traceback(error: BaseException) -> str:
+    """What the most talkative traceback shows: all locals of every frame but the test's own."""
+    below = error.__traceback__.tb_next
+    shown = traceback.TracebackException(type(error), error, below, capture_locals=True)
+    return "".join(shown.format())
+
+
+# what the endpoint does, and whether the reply is streamed
+LEAKS = {
+    "refused": (does.echo_key, str),
+    "refused, not streamed": (does.echo_key, None),
+    "error": (does.status(500, f"could not use {KEY} here"), None),
+    "error in the stream": (does.stream_of(json.dumps({"error": {"message": KEY}})), str),
+    "cut": (does.cut(), str),
+    "nonsense": (does.raw("{"), None),
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_the_key_is_nowhere(server, caplog, leak):
+    caplog.set_level(logging.DEBUG)
+    fault, stream = LEAKS[leak]
+    server.plan[:] = [fault] * 2
+    chat_model = chat_model_for(server)
+    with pytest.raises(EndpointError) as caught:
+        chat_model.generate(CHAT, stream=stream)
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+    error = caught.value
+    assert error.__context__ is None and error.__cause__ is None
+    told = verbose_traceback(error)
+    assert "failure = " in told and "Sending HTTP Request" in caplog.text
+    places = [str(error), repr(error), told, caplog.text, repr(chat_model), str(vars(chat_model))]
+    assert not [place for place in places if KEY[:12] in place]
+
+
+def test_a_missing_key_is_not_sent_and_asked_for(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-endpoint")
+    refusal = does.status(401, "who are you?")
+    for variable, advice in ((None, "key_variable"), ("NO_SUCH_KEY", "variable NO_SUCH_KEY")):
+        assert chat_model_for(server, key_variable=variable).generate(CHAT).text == server.says
+        assert advice in failure(server, refusal, key_variable=variable)
+    assert not [1 for headers in server.headers if "authorization" in headers]
+
+
+def test_the_key_is_read_afresh_and_trimmed(server, monkeypatch):
+    chat_model = chat_model_for(server)
+    chat_model.generate(CHAT)
+    monkeypatch.setenv("TEST_KEY", " sk-new\n")
+    chat_model.generate(CHAT)
+    assert server.headers[1]["authorization"] == "Bearer sk-new"
+
+
+@pytest.mark.parametrize("key", ["sk secret word", "sk-sécret", "sk-\x07secret"])
+def test_what_cannot_be_a_key_is_not_shown_either(server, monkeypatch, key):
+    monkeypatch.setenv("TEST_KEY", key)
+    with pytest.raises(ConfigError, match="TEST_KEY holds no key") as caught:
+        chat_model_for(server).generate(CHAT)
+    told = verbose_traceback(caught.value)
+    assert "TEST_KEY" in told and "cret" not in told and server.asked == []
+
+
+def test_transformers_serve_says_what_the_model_says_here(served_smollm2):
+    model, url = served_smollm2
+    chat_model = EndpointChatModel(model, url, key_variable=None, retries=0)
+    france = [{"role": "user", "content": "What is the capital of France?"}]
+    here = LocalChatModel(dtype="float32").generate(france, max_new_tokens=12)
+    for stream in (None, str):
+        there = chat_model.generate(france, max_new_tokens=12, stream=stream)
+        assert "Paris" in there.text == here.text and there.finish == "end" and there.counted
+        assert there.prompt_tokens == here.prompt_tokens
+        assert there.completion_tokens == here.completion_tokens
+    cut = chat_model.generate(france, max_new_tokens=3)
+    assert (cut.finish, cut.completion_tokens) == ("length", 3)
+    stop, pieces = threading.Event(), []
+    third = stopping_after(3, stop, pieces)
+    reply = chat_model.generate(france, max_new_tokens=200, stream=third, stop=stop)
+    assert reply.finish == "stopped" and reply.text == "".join(pieces[:3]) and not reply.counted
+    # this server ignores schemas
+    with pytest.raises(ReplyError, match=r"asked twice .* may ignore response_format"):
+        chat_model.generate(france, schema={"enum": ["Paris", "Rome"]}, max_new_tokens=6)
+    other = EndpointChatModel("other-model", url, key_variable=None, retries=0)
+    with pytest.raises(EndpointError, match=r"HTTP 400: .*other-model"):
+        other.generate(france)
