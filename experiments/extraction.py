@@ -6,8 +6,6 @@ python -m experiments.extraction --data ml-100k --n 200 \
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import LatentCRSError
 from latentcrs_utils.evaluation.dialogues import Answers
-from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
+from latentcrs_utils.evaluation.recording import PACKAGES, Command
 from latentcrs_utils.language.local_chat_model import LocalChatModel
 from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
 from latentcrs_utils.support.progress import track
@@ -155,60 +153,42 @@ def main(arguments: Sequence[str] | None = None, chat_model: Any = None) -> None
         arguments: of the command line.
         chat_model: the language model, instead of the one that is named there.
     """
-    parser = argparse.ArgumentParser(prog="python -m experiments.extraction", description=__doc__)
-    parser.add_argument("--data", default="ml-100k", help="data set (default: ml-100k)")
-    parser.add_argument("--split", default="test", help='"valid", "test" or "test_turns"')
-    parser.add_argument("--n", type=int, default=200, help="users (default: 200)")
-    parser.add_argument("--seed", type=int, default=0, help="of utterances and users")
-    parser.add_argument(
-        "--chat-model", default="smollm2", help='model, or "none" for lexicons alone'
-    )
-    parser.add_argument("--answers", type=Path, help="file in which the model's answers are kept")
-    parser.add_argument("--record", type=Path, required=True, help="JSON file to write")
-    options = parser.parse_args(arguments)
+    command = Command("experiments.extraction", __doc__)
+    add = command.parser.add_argument
+    add("--split", default="test", help='"valid", "test" or "test_turns"')
+    add("--n", type=int, default=200, help="users (default: 200)")
+    add("--seed", type=int, default=0, help="of utterances and users")
+    add("--chat-model", default="smollm2", help='model, or "none" for lexicons alone')
+    add("--answers", type=Path, help="file in which the model's answers are kept")
+    options = command.read(arguments)
     data = load_dataset(options.data)
     utterances = simulate_utterances(data, seed=options.seed)
     chosen = sample(data, utterances, options.split, options.n, options.seed)
     if chat_model is None and options.chat_model != "none":
         chat_model = LocalChatModel(options.chat_model)
     answers = None if chat_model is None else Answers(chat_model, options.answers)
-    begun, tables = time.perf_counter(), []
+    tables = []
     for name, reader in readers(data, answers).items():
-        print(f"[{time.perf_counter() - begun:5.0f} s] {name}", flush=True)
+        command.say(name)
         report = extraction_report(chosen, reader, say=lambda text: print(text, flush=True))
         tables.append(report.select(pl.lit(name).alias("reader"), pl.all()))
     table = pl.concat(tables, how="vertical_relaxed")
-    write_record(options.record, _record(options, answers, table))
-    shown = table.select("reader", "level", "phrasing", "utterances", "precision", "recall")
-    with pl.Config(tbl_rows=-1, tbl_width_chars=100, float_precision=3):
-        print(shown)
-
-
-def _record(
-    options: argparse.Namespace, answers: Answers | None, table: pl.DataFrame
-) -> dict[str, Any]:
-    """What is recorded: how it was made, the model's part in it, and the rows."""
-    model = "none" if answers is None else answers.name
-    command = (
-        f"python -m experiments.extraction --data {options.data} --split "
-        f"{options.split} --n {options.n} --seed {options.seed} --chat-model {options.chat_model} "
-        + (f"--answers {options.answers.as_posix()} " if options.answers else "")
-        + f"--record {options.record.as_posix()}"
-    )
-    content: dict[str, Any] = {
-        **provenance(command, ("torch", "transformers", "polars", "numpy", "rapidfuzz")),
+    content = {
         "data": options.data,
         "split": options.split,
-        "model": model,
-        "rows": rounded(table.to_dicts()),
+        "model": "none" if answers is None else answers.name,
+        "rows": table.to_dicts(),
     }
     if answers is not None:
         content["model_answers"] = {
             "asked": answers.n_asked,
             "failed": answers.n_failed,
-            "seconds_each": round(answers.seconds / max(answers.n_asked, 1), 2),
+            "seconds_each": answers.seconds / max(answers.n_asked, 1),
         }
-    return content
+    command.record(options.record, content, (*PACKAGES, "rapidfuzz"))
+    shown = table.select("reader", "level", "phrasing", "utterances", "precision", "recall")
+    with pl.Config(tbl_rows=-1, tbl_width_chars=100, float_precision=3):
+        print(shown)
 
 
 if __name__ == "__main__":

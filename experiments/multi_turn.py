@@ -8,10 +8,7 @@ stopped goes on where it was.
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -41,7 +38,7 @@ from latentcrs_utils.evaluation.multi_turn import (
     template_users,
 )
 from latentcrs_utils.evaluation.one_turn import fit_all
-from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
+from latentcrs_utils.evaluation.recording import Command, sizes
 from latentcrs_utils.language.encoding import embed
 from latentcrs_utils.language.local_chat_model import LocalChatModel
 from latentcrs_utils.language.models import DEFAULT_MODEL
@@ -52,7 +49,6 @@ from latentcrs_utils.simulation.prompted_user import PromptedUser
 from latentcrs_utils.simulation.users import HELD_OUT, TemplateUser
 from latentcrs_utils.simulation.utterances import simulate_utterances
 
-PACKAGES = ("torch", "transformers", "scikit-learn", "polars", "numpy")
 REFERENCE = "LatentCRS+"
 METRICS = ("S@3", "S@5", "AT")
 ALL = "all"
@@ -185,9 +181,9 @@ def log_folder(options: argparse.Namespace) -> Path | None:
     return options.logs / "prompted" if options.logs and options.prompted else options.logs
 
 
-def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
+def run(options: argparse.Namespace, command: Command) -> None:
     """Fit, talk and record: every difficulty, level and history length that was asked for."""
-    data = load_dataset(options.data)
+    data, say = load_dataset(options.data), command.say
     say("Utterances and their embeddings")
     language = embed(simulate_utterances(data, seed=0))
     users = sample_users(data, options.users, split=options.split)
@@ -229,14 +225,14 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
         results.append(
             {
                 "difficulty": difficulty, "level": level, "known": length,
-                "systems": rounded(table.to_dicts()), "ledger": rounded(usage.to_dicts()),
+                "systems": table.to_dicts(), "ledger": usage.to_dicts(),
                 "outcomes": {
                     name: [outcomes(of_seed[name]) for of_seed in by_seed] for name in by_seed[0]
                 },
             }
         )  # fmt: skip
         if options.record:
-            record(options, data, models, len(users), results)
+            command.record(options.record, content(options, data, models, len(users), results))
 
 
 def chosen(systems: dict[str, System], names: Sequence[str] | None) -> dict[str, System]:
@@ -257,27 +253,20 @@ def history_length(text: str) -> int | None:
     return None if text == ALL else int(text)
 
 
-def record(
+def content(
     options: argparse.Namespace,
     data: Dataset,
     models: Mapping[str, Any],
     n_users: int,
     results: list[dict[str, Any]],
-) -> None:
-    """Write what there is so far, with what made it."""
-    command = f"python -m experiments.multi_turn {options.given}"
-    write_record(
-        options.record,
-        {
-            **provenance(command, PACKAGES),
-            "data": {"name": data.name, "users": data.n_users, "items": data.n_items},
-            **models,
-            "simulator": f"prompt, {options.prompted}" if options.prompted else "template",
-            "split": options.split, "phrasing": options.split, "turns": Setting().n_turns,
-            "items": Setting().n_items, "users": n_users, "seeds": options.seeds,
-            "results": results,
-        },
-    )  # fmt: skip
+) -> dict[str, Any]:
+    """What there is so far, as it is recorded."""
+    return {
+        "data": sizes(data), **models,
+        "simulator": f"prompt, {options.prompted}" if options.prompted else "template",
+        "split": options.split, "phrasing": options.split, "turns": Setting().n_turns,
+        "items": Setting().n_items, "users": n_users, "seeds": options.seeds, "results": results,
+    }  # fmt: skip
 
 
 def print_summary(table: pl.DataFrame) -> None:
@@ -290,36 +279,41 @@ def print_summary(table: pl.DataFrame) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; see `--help`."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.multi_turn", description=__doc__)
-    parser.add_argument("--data", default="ml-100k", help="default: ml-100k")
-    parser.add_argument("--users", type=int, help="users to draw; default: all")
-    parser.add_argument(
-        "--split", choices=HELD_OUT, default="test",
+    command = Command("experiments.multi_turn", __doc__, seeds=True, record=False)
+    add = command.parser.add_argument
+    add("--users", type=int, help="users to draw; default: all")
+    add(
+        "--split",
+        choices=HELD_OUT,
+        default="test",
         help="whose last item: of the test, or of validation, to choose between systems",
-    )  # fmt: skip
-    parser.add_argument("--difficulty", nargs="+", choices=DIFFICULTIES, default=["normal"])
-    parser.add_argument("--level", nargs="+", choices=LEVELS, default=["paraphrased"])
-    parser.add_argument(
-        "--known", nargs="+", type=history_length, default=[None], metavar="N",
+    )
+    add("--difficulty", nargs="+", choices=DIFFICULTIES, default=["normal"])
+    add("--level", nargs="+", choices=LEVELS, default=["paraphrased"])
+    add(
+        "--known",
+        nargs="+",
+        type=history_length,
+        default=[None],
+        metavar="N",
         help=f"cold start, items known of each history: {' '.join(map(str, LENGTHS))} {ALL}",
-    )  # fmt: skip
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
-    parser.add_argument(
-        "--systems", nargs="+", metavar="NAME",
+    )
+    add(
+        "--systems",
+        nargs="+",
+        metavar="NAME",
         help=f"default: all but those that ask a language model ({', '.join(ON_REQUEST)})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--chat-model", default=DEFAULT_MODEL, metavar="MODEL",
+    )
+    add(
+        "--chat-model",
+        default=DEFAULT_MODEL,
+        metavar="MODEL",
         help=f"the language model of {' and '.join(ON_REQUEST)} (default: smollm2)",
-    )  # fmt: skip
-    parser.add_argument("--prompted", metavar="MODEL", help="a language model plays the users")
-    parser.add_argument("--batch", type=int, default=Setting().batch_size, help="dialogues at once")
-    parser.add_argument("--record", type=Path, help="write the results to this JSON file")
-    parser.add_argument("--logs", type=Path, help="keep the dialogues in this folder")
-    options = parser.parse_args(arguments)
-    options.given = shlex.join(sys.argv[1:] if arguments is None else arguments)
-    begun = time.perf_counter()
-    run(options, lambda text: print(f"[{time.perf_counter() - begun:5.0f} s] {text}", flush=True))
+    )
+    add("--prompted", metavar="MODEL", help="a language model plays the users")
+    add("--batch", type=int, default=Setting().batch_size, help="dialogues at once")
+    add("--logs", type=Path, help="keep the dialogues in this folder")
+    run(command.read(arguments), command)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +16,8 @@ from latentcrs_utils.config import BackboneConfig, preset
 from latentcrs_utils.data.loading import load_csv, load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.evaluation.recording import sizes, write_record
 from latentcrs_utils.support.device import choose_device
-from latentcrs_utils.support.files import atomic_path
 from latentcrs_utils.support.processes import Processes, run_command
 
 
@@ -46,14 +45,13 @@ def changed(config: BackboneConfig, changes: Sequence[str]) -> BackboneConfig:
 def record(backbone: Backbone, data: Dataset, seed: int, file: Path) -> None:
     """Write the learning curve, the configuration and how it was trained as JSON."""
     content = {
-        "data": {"name": data.name, "users": data.n_users, "items": data.n_items},
+        "data": sizes(data),
         "config": dataclasses.asdict(backbone.config),
         "seed": seed,
         "facts": backbone.facts,
         "curve": backbone.curve,
     }
-    with atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_record(file, content)
 
 
 def run(options: argparse.Namespace, processes: Processes) -> None:

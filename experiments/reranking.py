@@ -11,8 +11,6 @@ where it was.
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,7 +44,7 @@ from latentcrs_utils.evaluation.one_turn import (
     one_turn_cases,
     scorers,
 )
-from latentcrs_utils.evaluation.recording import provenance, rounded, write_record
+from latentcrs_utils.evaluation.recording import Command
 from latentcrs_utils.language.encoding import embed
 from latentcrs_utils.language.local_chat_model import LocalChatModel
 from latentcrs_utils.simulation.utterances import simulate_utterances
@@ -56,7 +54,6 @@ METRICS = ("Recall@5", "NDCG@5", "NDCG@20")
 CHOSEN_BY = "NDCG@20"
 N_CANDIDATES = RerankConfig().n_candidates
 WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
-PACKAGES = ("torch", "transformers", "scikit-learn", "polars", "numpy")
 _SAY_EVERY = 25
 Say = Callable[[str], None]
 
@@ -228,17 +225,19 @@ def _rows(cases: EvalSet, rows: np.ndarray) -> EvalSet:
                  cases.frame[rows])  # fmt: skip
 
 
-def run(options: argparse.Namespace, chat_model: Answers, say: Say) -> None:
+def run(options: argparse.Namespace, chat_model: Answers, command: Command) -> None:
     """Test F, weigh V on validation users and test it; record after each part."""
-    data = load_dataset(options.data)
+    data, say = load_dataset(options.data), command.say
     say("Utterances and their embeddings")
     fitted = fit_all(data, embed(simulate_utterances(data, seed=0)), seed=options.seed, say=say)
-    content = _head(options, chat_model.name)
+    content: dict[str, Any] = {
+        "data": options.data, "model": chat_model.name, "seed": options.seed, "phrasing": UNSEEN,
+    }  # fmt: skip
 
     def keep(part: str, found: Any) -> None:
         content[part] = found
         content["seconds_a_question"] = chat_model.seconds / max(1, chat_model.n_asked)
-        write_record(options.record, rounded(content))
+        command.record(options.record, content)
 
     say("F on all test users")
     prior: dict[str, float] = {}
@@ -283,12 +282,6 @@ def _shown(row: dict[str, float]) -> str:
     )
 
 
-def _head(options: argparse.Namespace, model: str) -> dict[str, Any]:
-    command = f"python -m experiments.reranking {options.given}"
-    return {**provenance(command, PACKAGES), "data": options.data, "model": model,
-            "seed": options.seed, "phrasing": UNSEEN}  # fmt: skip
-
-
 def main(arguments: list[str] | None = None, chat_model: Any = None) -> None:
     """Run the command; see `--help`.
 
@@ -296,23 +289,25 @@ def main(arguments: list[str] | None = None, chat_model: Any = None) -> None:
         arguments: of the command line.
         chat_model: the language model, instead of the one that is named there.
     """
-    parser = argparse.ArgumentParser(prog="python -m experiments.reranking", description=__doc__)
-    parser.add_argument("--data", default="ml-100k", help="default: ml-100k")
-    parser.add_argument("--users", type=int, default=100, help="validation users (default: 100)")
-    parser.add_argument("--level", nargs="+", choices=LEVELS, default=["plain", "paraphrased"],
-                        help="of the validation users")  # fmt: skip
-    parser.add_argument("--weights", nargs="+", type=float, default=list(WEIGHTS))
-    parser.add_argument("--test-users", type=int, default=100, help="each at all levels")
-    parser.add_argument("--seed", type=int, default=0, help="of the fit and the users")
-    parser.add_argument("--chat-model", default="smollm2", metavar="MODEL")
-    parser.add_argument("--answers", type=Path, help="file in which likelihoods are kept")
-    parser.add_argument("--record", type=Path, required=True, help="JSON file to write")
-    options = parser.parse_args(arguments)
-    options.given = shlex.join(sys.argv[1:] if arguments is None else arguments)
-    chat_model = Answers(chat_model or LocalChatModel(options.chat_model), options.answers)
-    begun = time.perf_counter()
-    say = lambda text: print(f"[{time.perf_counter() - begun:5.0f} s] {text}", flush=True)  # noqa: E731
-    run(options, chat_model, say)
+    command = Command("experiments.reranking", __doc__)
+    add = command.parser.add_argument
+    add("--users", type=int, default=100, help="validation users (default: 100)")
+    add(
+        "--level",
+        nargs="+",
+        choices=LEVELS,
+        default=["plain", "paraphrased"],
+        help="of the validation users",
+    )
+    add("--weights", nargs="+", type=float, default=list(WEIGHTS))
+    add("--test-users", type=int, default=100, help="each at all levels")
+    add("--seed", type=int, default=0, help="of the fit and the users")
+    add("--chat-model", default="smollm2", metavar="MODEL")
+    add("--answers", type=Path, help="file in which likelihoods are kept")
+    options = command.read(arguments)
+    run(
+        options, Answers(chat_model or LocalChatModel(options.chat_model), options.answers), command
+    )
 
 
 if __name__ == "__main__":
