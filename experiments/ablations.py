@@ -9,13 +9,13 @@ after each group, and `--only` renews one group and leaves the others.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments import intent_diagnostics as worth
+from experiments import intent_diagnostics as diagnostics
 from experiments.intent_recovery import recovery
 from experiments.variants import (
     BEHAVIOR,
@@ -37,13 +37,14 @@ from experiments.variants import (
 from latentcrs_utils.config import preset
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.em.instances import instances_of, rows_of
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, metric_values
+from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, metric_values, one_turn_cases
 from latentcrs_utils.evaluation.recording import Command, rounded, sizes
 from latentcrs_utils.language.encoding import Language, embed
 from latentcrs_utils.simulation.utterances import simulate_utterances
 
+Values = dict[str, list[Any]]
+COMPARED = (BEHAVIOR, FUSION, PAPER, PLUS)
 Say = Callable[[str], None]
 MEASURES = ("cold start", "calibration", "diversity", "wishes", "synthetic")
 
@@ -63,22 +64,21 @@ class Bench:
 
     def valid_cases(self, backbone: Any) -> EvalSet:
         """The validation cases, one sentence a user."""
-        rows = rows_of(self.language, "valid")
-        frame = self.language.utterances.frame[rows]
-        instances = instances_of(self.data, backbone, self.language, rows)
-        return EvalSet(
-            instances, frame["text"].to_list(), frame.select("user", "level", "phrasing")
-        )
+        return one_turn_cases(self.data, backbone, self.language, "valid")
 
     def seeds_of(self, variant: Variant) -> list[int]:
         """The first seed, or all of them."""
         return self.seeds[:1] if variant.one_seed else self.seeds
 
-    def fitted(self, names: Sequence[str], seed: int) -> tuple[Any, dict[str, Any]]:
-        """Backbone and models of some lines of the group "parts", fitted from one seed."""
-        chosen = [v for v in parts(preset(self.data.name, self.data.n_users)) if v.name in names]
-        fits = {v.name: fit_variant(v, self.data, self.language, seed) for v in chosen}
-        return next(iter(fits.values())).backbone, {n: fits[n].model for n in names}
+    def fits(self, what: str) -> Iterator[tuple[Any, EvalSet, dict[str, Any]]]:
+        """Yield backbone, unseen cases and the models of `COMPARED`, fitted from each seed."""
+        plan = parts(preset(self.data.name, self.data.n_users))
+        chosen = [variant for variant in plan if variant.name in COMPARED]
+        for seed in self.seeds:
+            fits = {v.name: fit_variant(v, self.data, self.language, seed) for v in chosen}
+            backbone = next(iter(fits.values())).backbone
+            yield backbone, self.cases(backbone), {name: fits[name].model for name in COMPARED}
+            self.say(f"{what}, seed {seed}")
 
 
 def run_variants(variants: Sequence[Variant], bench: Bench) -> list[dict[str, Any]]:
@@ -111,14 +111,16 @@ def run_variants(variants: Sequence[Variant], bench: Bench) -> list[dict[str, An
     return rows
 
 
-def _compared(
-    name: str, values: dict[str, list[np.ndarray]], reference: str, **more: Any
-) -> dict[str, Any]:
-    """Mean and interval over users of one system's values, and the gap to the reference."""
+def _nothing() -> Values:
+    return {name: [] for name in COMPARED}
+
+
+def _compared(name: str, values: Values, **more: Any) -> dict[str, Any]:
+    """Mean and interval over users of one system's values, and the gap to the fusion."""
     mine = np.mean(values[name], axis=0)
     row = {"system": name, **more, **mean_and_interval(mine)}
-    if name != reference:
-        row["difference"] = mean_and_interval(mine - np.mean(values[reference], axis=0))
+    if name != FUSION:
+        row["difference"] = mean_and_interval(mine - np.mean(values[FUSION], axis=0))
     return row
 
 
@@ -129,25 +131,17 @@ def by_user(values: np.ndarray) -> np.ndarray:
 
 def run_cold_start(bench: Bench) -> dict[str, Any]:
     """NDCG@20 when only the last few items of a history are known."""
-    names = (BEHAVIOR, FUSION, PAPER, PLUS)
-    values: dict[int, dict[str, list[np.ndarray]]] = {
-        n: {name: [] for name in names} for n in worth.LENGTHS
-    }
-    for seed in bench.seeds:
-        backbone, models = bench.fitted(names, seed)
-        found = worth.cold_start(bench.cases(backbone), backbone, models)
-        for name, by_length in found.items():
+    values: dict[int, Values] = {length: _nothing() for length in diagnostics.LENGTHS}
+    for backbone, cases, models in bench.fits("cold start"):
+        for name, by_length in diagnostics.cold_start(cases, backbone, models).items():
             for length, ranks in by_length.items():
                 values[length][name].append(metric_values(ranks, METRIC).mean(0))
-        bench.say(f"cold start, seed {seed}")
-    return {
-        "reference": FUSION,
-        "rows": [
-            _compared(name, values[length], FUSION, known_items=length)
-            for length in worth.LENGTHS
-            for name in names
-        ],
-    }
+    rows = [
+        _compared(name, of_length, known_items=length)
+        for length, of_length in values.items()
+        for name in COMPARED
+    ]
+    return {"reference": FUSION, "rows": rows}
 
 
 def run_calibration(bench: Bench) -> dict[str, Any]:
@@ -155,72 +149,51 @@ def run_calibration(bench: Bench) -> dict[str, Any]:
 
     The temperature is chosen on the validation cases.
     """
-    names = (BEHAVIOR, FUSION, PAPER, PLUS)
-    values: dict[str, dict[str, list[np.ndarray]]] = {
-        "raw": {n: [] for n in names}, "tempered": {n: [] for n in names},
-    }  # fmt: skip
+    values: dict[str, Values] = {"raw": _nothing(), "tempered": _nothing()}
     facts: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for seed in bench.seeds:
-        backbone, models = bench.fitted(names, seed)
-        cases, valid = bench.cases(backbone), bench.valid_cases(backbone)
+    for backbone, cases, models in bench.fits("calibration"):
+        valid = bench.valid_cases(backbone)
         for name, model in models.items():
             scores = scores_of(model, cases)
-            temperature = worth.best_temperature(scores_of(model, valid), valid)
+            temperature = diagnostics.best_temperature(scores_of(model, valid), valid)
             for way, divisor in (("raw", 1.0), ("tempered", temperature)):
-                found = worth.calibration(scores / divisor, cases)
+                found = diagnostics.calibration(scores / divisor, cases)
                 values[way][name].append(by_user(found["log_likelihood"]))
-                error = worth.expected_calibration_error(found["promised"], found["kept"])
-                facts.setdefault((way, name), []).append(
-                    {
-                        "calibration_error": error,
-                        "promised": float(found["promised"].mean()),
-                        "kept": float(found["kept"].mean()),
-                        "temperature": divisor,
-                    }
-                )
-        bench.say(f"calibration, seed {seed}")
+                error = diagnostics.expected_calibration_error(found["promised"], found["kept"])
+                means = {key: float(found[key].mean()) for key in ("promised", "kept")}
+                fact = {"calibration_error": error, **means, "temperature": divisor}
+                facts.setdefault((way, name), []).append(fact)
     rows = []
     for (way, name), of_seeds in facts.items():
         means = {key: float(np.mean([fact[key] for fact in of_seeds])) for key in of_seeds[0]}
-        rows.append(_compared(name, values[way], FUSION, way=way, **means))
+        rows.append(_compared(name, values[way], way=way, **means))
     return {"reference": FUSION, "quantity": "log-likelihood of the target, nats", "rows": rows}
 
 
 def run_diversity(bench: Bench) -> dict[str, Any]:
     """How varied the lists of 20 are, and how much of the catalogue they reach."""
-    names = (BEHAVIOR, FUSION, PAPER, PLUS)
-    values: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    coverage: dict[str, list[float]] = {name: [] for name in names}
-    for seed in bench.seeds:
-        backbone, models = bench.fitted(names, seed)
-        cases = bench.cases(backbone)
+    values, coverage = _nothing(), _nothing()
+    for _, cases, models in bench.fits("diversity"):
         for name, model in models.items():
-            found = worth.diversity(scores_of(model, cases), cases, bench.data)
+            found = diagnostics.diversity(scores_of(model, cases), cases, bench.data)
             values[name].append(by_user(found["distance"]))
             coverage[name].append(found["coverage"])
-        bench.say(f"diversity, seed {seed}")
-    rows = [
-        _compared(name, values, FUSION, coverage=float(np.mean(coverage[name]))) for name in names
-    ]
+    rows = [_compared(n, values, coverage=float(np.mean(coverage[n]))) for n in COMPARED]
     return {"reference": FUSION, "quantity": "mean genre distance within a list", "rows": rows}
 
 
 def run_wishes(bench: Bench) -> dict[str, Any]:
     """Who knows the genre that was asked for, by its probabilities alone."""
-    names = (BEHAVIOR, FUSION, PAPER, PLUS)
-    values: dict[str, dict[str, list[np.ndarray]]] = {}
-    for seed in bench.seeds:
-        backbone, models = bench.fitted(names, seed)
+    values: dict[str, Values] = {}
+    for _, cases, models in bench.fits("wishes"):
         intents = {name: models[name] for name in (PAPER, PLUS)}
-        found = worth.wishes(bench.cases(backbone), bench.data, models, intents)
-        for level, hits_of in found.items():
+        for level, hits_of in diagnostics.wishes(cases, bench.data, models, intents).items():
             for name, hits in hits_of.items():
                 values.setdefault(level, {}).setdefault(name, []).append(hits)
-        bench.say(f"wishes, seed {seed}")
     rows = []
     for level, of_level in values.items():
         n = len(next(iter(of_level.values()))[0])
-        rows += [_compared(name, of_level, FUSION, level=level, n=n) for name in of_level]
+        rows += [_compared(name, of_level, level=level, n=n) for name in of_level]
     return {
         "reference": FUSION,
         "quantity": "how surely the wished genre is told (0.5: not)",

@@ -18,7 +18,7 @@ from torch import Tensor
 from latentcrs_utils.baselines.direct import fit_fusion, fit_text_alone
 from latentcrs_utils.behavior.pretraining import Backbone, pretrain
 from latentcrs_utils.config import ICLREC_AS_PUBLISHED, BackboneConfig, EMConfig, Preset, preset
-from latentcrs_utils.em.instances import instances_of, rows_of
+from latentcrs_utils.em.instances import rows_of
 from latentcrs_utils.em.model import fit_em
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.metrics import bootstrap_interval
@@ -307,13 +307,7 @@ def unseen_cases(data: Dataset, backbone: Backbone, language: Language) -> EvalS
     frame = language.utterances.frame[rows].with_row_index("case")
     frame = frame.filter(frame["phrasing"] == UNSEEN)
     order = np.concatenate([frame.filter(level=level).sort("user")["case"] for level in LEVELS])
-    rows = rows[order]
-    frame = language.utterances.frame[rows]
-    return EvalSet(
-        instances_of(data, backbone, language, rows),
-        frame["text"].to_list(),
-        frame.select("user", "level", "phrasing", "conditions"),
-    )
+    return EvalSet.of_rows(data, backbone, language, rows[order], "level", "conditions")
 
 
 def ranks_by_level(cases: EvalSet, scores: Tensor, *, masked: bool = True) -> np.ndarray:

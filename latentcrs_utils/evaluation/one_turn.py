@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,10 +23,6 @@ from latentcrs_utils.evaluation.metrics import bootstrap_interval
 from latentcrs_utils.intents import Anchors, find_anchors
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.ranking import MEMORY, ndcg, ranks_in_chunks, recall
-
-if TYPE_CHECKING:
-    pass
-
 
 METRICS = ("Recall@5", "NDCG@5", "Recall@20", "NDCG@20")
 LEVELS = ("plain", "paraphrased", "by example", "vague")
@@ -47,6 +43,16 @@ class EvalSet:
     texts: list[str]
     frame: pl.DataFrame
 
+    @classmethod
+    def of_rows(
+        cls, data: Dataset, backbone: Backbone, language: Language, rows: np.ndarray, *columns: Any
+    ) -> EvalSet:
+        """The utterances of some rows, with further columns of their table in `frame`."""
+        frame = language.utterances.frame[rows]
+        instances = instances_of(data, backbone, language, rows)
+        columns = columns or ("level",)
+        return cls(instances, frame["text"].to_list(), frame.select("user", "phrasing", *columns))
+
     def __len__(self) -> int:
         return len(self.texts)
 
@@ -66,13 +72,7 @@ def one_turn_cases(
 
     Of the split "valid" each user is at one level, with the phrasing of that split.
     """
-    rows = rows_of(language, split)
-    frame = language.utterances.frame[rows]
-    return EvalSet(
-        instances_of(data, backbone, language, rows),
-        frame["text"].to_list(),
-        frame.select("user", "level", "phrasing"),
-    )
+    return EvalSet.of_rows(data, backbone, language, rows_of(language, split))
 
 
 def dialogue_cases(data: Dataset, backbone: Backbone, language: Language) -> EvalSet:
@@ -83,12 +83,8 @@ def dialogue_cases(data: Dataset, backbone: Backbone, language: Language) -> Eva
     rows = rows_of(language, "test_turns")
     n_turns = language.utterances.frame[rows]["turns"].list.len().to_numpy()
     rows = rows[np.argsort(n_turns, kind="stable")]
-    frame = language.utterances.frame[rows]
-    return EvalSet(
-        instances_of(data, backbone, language, rows),
-        frame["text"].to_list(),
-        frame.select("user", pl.col("turns").list.len().cast(pl.String).alias("level"), "phrasing"),
-    )
+    level = pl.col("turns").list.len().cast(pl.String).alias("level")
+    return EvalSet.of_rows(data, backbone, language, rows, level)
 
 
 def evaluate(
