@@ -184,9 +184,7 @@ class ChatApp:
     def pick(self, items: Sequence[int]) -> bool:
         """Make these items, oldest first, your history; after the first message "Like" does."""
         if self.view.turns:
-            return not self.view.say(
-                "The conversation has begun: use Like, or Build a history anew."
-            )
+            return not self.view.say("The conversation has begun: Like adds to your history now.")
         self._start = (None, list(items))
         self.view.conversation = self._fresh(*self._start, self.conversation.policy)
         self.view.update()
@@ -377,9 +375,9 @@ class ChatApp:
 
     def _apply_clicks(self) -> None:
         """Tell the conversation of the likes and refusals that it does not know yet."""
-        for choice, item in self._clicks:
+        clicks, self._clicks = self._clicks, []
+        for choice, item in clicks:
             (self.conversation.accept if choice == "accept" else self.conversation.reject)(item)
-        self._clicks.clear()
 
     def _new_turn(self, message: str, who: str = "You") -> TurnView:
         return TurnView(message, self.conversation.n_items, self.click, who)
