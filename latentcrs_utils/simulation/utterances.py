@@ -42,9 +42,9 @@ from latentcrs_utils.simulation.realization import UnsayableError, Voice, word_d
 # Plans for one dialogue, at most; the second or third one can nearly always be worded.
 _PLANS = 20
 _SCHEMA = pl.Schema({
-    "instance": pl.Int64(), "split": pl.String(), "user": pl.Int64(), "cut": pl.Int64(),
-    "target": pl.Int64(), "level": pl.String(), "phrasing": pl.String(),
-    "turns": pl.List(pl.String), "text": pl.String(), "conditions": pl.List(pl.String),
+    "split": pl.String(), "user": pl.Int64(), "cut": pl.Int64(), "target": pl.Int64(),
+    "level": pl.String(), "phrasing": pl.String(), "turns": pl.List(pl.String),
+    "text": pl.String(), "conditions": pl.List(pl.String),
 })  # fmt: skip
 
 
@@ -136,12 +136,11 @@ def simulate_utterances(
     """
     config = config or preset(data.name, data.n_users).simulator
     simulation = _Simulation(data, seed, config)
-    columns = {name: dtype for name, dtype in _SCHEMA.items() if name != "instance"}
-    train = pl.DataFrame(list(simulation.train()), schema=columns)
-    held_out = pl.DataFrame(list(simulation.held_out()), schema=columns)
+    train = pl.DataFrame(list(simulation.train()), schema=_SCHEMA)
+    held_out = pl.DataFrame(list(simulation.held_out()), schema=_SCHEMA)
     reused = _reused_rows(data, train, config.n_reused_cuts, seed, simulation.catalogue)
     frame = pl.concat([train, reused, held_out]).with_row_index("instance")
-    return Utterances(frame.cast({"instance": _SCHEMA["instance"]}))
+    return Utterances(frame.cast({"instance": pl.Int64}))
 
 
 class _Simulation:
@@ -187,48 +186,34 @@ class _Simulation:
     ) -> list[dict[str, Any]]:
         """Return rows about one target (without their numbers), one for each way of speaking.
 
+        What is said depends neither on the phrasing nor, for plain and paraphrased, on the level.
         Some constraints cannot be worded without the title (who could refuse war without a word
         of "Star Wars"?); then all of them are drawn anew, so that every way says the same. If no
         plan can be worded, the user says nothing in particular.
         """
-        items = self.data.interactions[user]
+        items, where = self.data.interactions[user], (split, user, cut)
         case = TestCase(self.catalogue, self.catalogue[int(items[cut])], items[:cut])
-        levels = dict.fromkeys(level for level, _ in ways)
-        for attempt in range(_PLANS):
-            plans = {level: self._plan(split, user, case, level, n_turns, attempt)
-                     for level in levels}  # fmt: skip
+
+        def plan(level: Level, again: Sequence[int]) -> list[DialogueAct]:
+            content = "attributes" if level in ("plain", "paraphrased") else level
+            rng = generator(self.seed, "what", *where, content, *again)
+            return UserGoal(case, level, self.config).plan(rng, n_turns)
+
+        def row(level: Level, phrasing: Pool, acts: Sequence[DialogueAct]) -> dict[str, Any]:
+            rng = generator(self.seed, "how", *where, level, phrasing)
+            said = word_dialogue(Voice(rng, phrasing, self.catalogue, level), acts, case.target)
+            return {
+                "split": split, "user": user, "cut": cut, "target": case.target.item,
+                "level": level, "phrasing": phrasing, "turns": said, "text": " ".join(said),
+                "conditions": [str(constraint) for act in acts for constraint in act.constraints],
+            }  # fmt: skip
+
+        for again in ([], *([attempt] for attempt in range(1, _PLANS))):
+            plans = {level: plan(level, again) for level in dict.fromkeys(lv for lv, _ in ways)}
             with suppress(UnsayableError):
-                return [self._row(split, user, case, *way, plans[way[0]]) for way in ways]
+                return [row(level, phrasing, plans[level]) for level, phrasing in ways]
         nothing = [DialogueAct("first"), *[NOTHING] * (n_turns - 1)]
-        return [self._row(split, user, case, *way, nothing) for way in ways]
-
-    def _plan(
-        self, split: str, user: int, case: TestCase, level: Level, n_turns: int, attempt: int
-    ) -> list[DialogueAct]:
-        """Choose what is said; the same draws for every phrasing, and for plain and paraphrased."""
-        content = "attributes" if level in ("plain", "paraphrased") else level
-        again = [attempt] if attempt else []
-        rng = generator(self.seed, "what", split, user, len(case.history), content, *again)
-        return UserGoal(case, level, self.config).plan(rng, n_turns)
-
-    def _row(
-        self,
-        split: str,
-        user: int,
-        case: TestCase,
-        level: Level,
-        phrasing: Pool,
-        plan: Sequence[DialogueAct],
-    ) -> dict[str, Any]:
-        """Word a planned dialogue."""
-        cut = len(case.history)
-        rng = generator(self.seed, "how", split, user, cut, level, phrasing)
-        said = word_dialogue(Voice(rng, phrasing, self.catalogue, level), plan, case.target)
-        return {
-            "split": split, "user": user, "cut": cut, "target": case.target.item, "level": level,
-            "phrasing": phrasing, "turns": said, "text": " ".join(said),
-            "conditions": [str(constraint) for act in plan for constraint in act.constraints],
-        }  # fmt: skip
+        return [row(level, phrasing, nothing) for level, phrasing in ways]
 
 
 def _reused_rows(
