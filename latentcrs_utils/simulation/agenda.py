@@ -107,8 +107,26 @@ class Agenda:
     goal: UserGoal
     profile: UserProfile
 
-    def opening(self, rng: np.random.Generator) -> tuple[DialogueAct, DialogueState]:
-        """Choose the first message, and the state after it."""
+    def message(
+        self, rng: np.random.Generator, number: int, state: DialogueState, offered: Sequence[Item]
+    ) -> tuple[list[DialogueAct], DialogueState]:
+        """Choose a message, the target not being on offer.
+
+        Args:
+            rng: of every choice.
+            number: of the message, from 1.
+            state: what was said so far.
+            offered: the items on offer, best first.
+
+        Returns:
+            What is said, and the state after it.
+        """
+        if number == 1:
+            return self._opening(rng)
+        acts = self._answer(rng, number, state, offered)
+        return acts, state.after(acts)
+
+    def _opening(self, rng: np.random.Generator) -> tuple[list[DialogueAct], DialogueState]:
         constraints = self.goal.first(rng)
         # an earlier item that has nothing in common with the target would mislead alone
         if not any(c.slot == "liked" for c in constraints):
@@ -119,23 +137,11 @@ class Agenda:
             constraints = (mistaken, *(extra if rng.random() < _EXTRA_SHARE else []))
         changes_at = int(rng.integers(2, LATEST_CHANGE + 1))
         state = DialogueState(constraints, mistaken, changes_at)
-        return DialogueAct("first", constraints), state
+        return [DialogueAct("first", constraints)], state
 
-    def answer(
-        self,
-        rng: np.random.Generator,
-        number: int,
-        state: DialogueState,
-        offered: Sequence[Item],
+    def _answer(
+        self, rng: np.random.Generator, number: int, state: DialogueState, offered: Sequence[Item]
     ) -> list[DialogueAct]:
-        """Choose a later message, the target not being on offer.
-
-        Args:
-            rng: of every choice.
-            number: of the message, from 2.
-            state: what was said so far.
-            offered: the items on offer, best first.
-        """
         if state.mistaken is not None and number >= state.changes_at:
             return [self._change(rng, state, state.mistaken)]
         profile = self.profile
@@ -160,8 +166,15 @@ class Agenda:
     def _reasons(
         self, rng: np.random.Generator, state: DialogueState, offered: Sequence[Item]
     ) -> list[DialogueAct]:
-        """Draw reasons to refuse, each true of an item on offer, no item twice."""
-        new, old = self._new_reasons(rng, state, offered), self._old_reasons(state, offered)
+        """Draw reasons to refuse, new ones or wishes told before, no item on offer twice."""
+        new = self._new_reasons(rng, state, offered)
+        repeated = (c for c in state.known if c.hard or c.slot in ("like", "mood"))
+        old = [
+            DialogueAct(use_of(c), restated=c, kind="repeat", place=place)
+            for c in repeated
+            if c != state.mistaken
+            for place in self._guilty(c, offered)
+        ]
         chosen: list[DialogueAct] = []
         while len(chosen) < self.profile.reasons and (new or old):
             first, other = (new, old) if rng.random() < self.profile.new_reason else (old, new)
@@ -188,15 +201,6 @@ class Agenda:
             DialogueAct(use_of(c), (c,), kind="refuse", place=place)
             for c in self.goal.expressible(constraints)
             if c not in state.known and c != denied
-            for place in self._guilty(c, offered)
-        ]
-
-    def _old_reasons(self, state: DialogueState, offered: Sequence[Item]) -> list[DialogueAct]:
-        """Return the wishes told before that an item on offer does not fulfil."""
-        return [
-            DialogueAct(use_of(c), restated=c, kind="repeat", place=place)
-            for c in state.known
-            if c != state.mistaken and (c.hard or c.slot in ("like", "mood"))
             for place in self._guilty(c, offered)
         ]
 

@@ -6,11 +6,10 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from latentcrs_utils.simulation.phrasings import Domain, phrase_book
 
-SPOKEN_WORDS = 8  # nobody says more of "2x Analog Thumbsticks Joysticks for ..."
 _COMMON = frozenset(phrase_book("films")["items"]["common_words"].split())
 _WORD = re.compile(r"[a-z0-9]+")
 _TAGS = re.compile(r"<[^>]*>?")
@@ -18,7 +17,7 @@ _BRACKETS = re.compile(r"\s*(?:\[[^\]]*\]?|\([^)]*\)?)")
 _TAIL = re.compile(r"\s+[-–—/|]+\s+.*$")
 _FITTING = re.compile(r"(?:,|\s+(?:for|with|compatible|works|w)\b).*$", re.I)
 _ARTICLE_LAST = re.compile(r"^(.+), (The|A|An)$")
-_LONG_TITLE = 6
+_LONG_TITLE, _SPOKEN_WORDS = 6, 8  # nobody says more of "2x Analog Thumbsticks Joysticks for ..."
 
 
 @lru_cache(maxsize=1 << 14)
@@ -49,13 +48,8 @@ def shop_title(title: str, *, cut_fitting: bool = False) -> str:
     said = _TAIL.sub("", _ARTICLE_LAST.sub(r"\2 \1", said))
     if cut_fitting and len(said.split()) > _LONG_TITLE:
         said = _FITTING.sub("", said)
-    said = " ".join(said.split()[:SPOKEN_WORDS]).strip(" -–—/|,:")
+    said = " ".join(said.split()[:_SPOKEN_WORDS]).strip(" -–—/|,:")
     return said or plain or title
-
-
-@cache
-def _generic_words(domain: Domain) -> frozenset[str]:
-    return frozenset(phrase_book(domain)["items"].get("generic_title_words", "").split())
 
 
 def title_and_keywords(title: str, domain: Domain) -> tuple[str, str | None]:
@@ -65,11 +59,11 @@ def title_and_keywords(title: str, domain: Domain) -> tuple[str, str | None]:
     for machines, packaging or the kind of thing give nothing away. Else it is said as it is, and
     all of it counts (None).
     """
-    generic = _generic_words(domain)
-    if not generic:
+    book = phrase_book(domain)["items"]
+    if "generic_title_words" not in book:
         return title, None
-    cut_fitting = phrase_book(domain)["items"].get("cut_fitting", False)
-    said = shop_title(title, cut_fitting=cut_fitting)
+    generic = book["generic_title_words"].split()
+    said = shop_title(title, cut_fitting=book.get("cut_fitting", False))
     return said, " ".join(word for word in tokens(said) if word not in generic)
 
 

@@ -1,6 +1,6 @@
 """Simulated users for whole dialogues: they know what they want, refuse, and accept only that.
 
-:mod:`.simulator` writes what users might say in advance; here a user answers what is really on
+:mod:`.utterances` writes what users might say in advance; here a user answers what is really on
 offer. The rules are those of the paper's prompt (Appendix D): lead to the target, refuse anything
 else and tell why or what is wanted, at most two new constraints a message, never the title.
 """
@@ -176,21 +176,14 @@ class TemplateUser:
     def _plans(
         self, offered: Sequence[int]
     ) -> Iterator[tuple[list[DialogueAct], DialogueState, bool]]:
-        """Yield what might be said next, the most wanted first, the state after it, and whether
-        it may be said in words that were used before.
-        """
-        number, agenda = len(self.messages) + 1, self._agenda
+        """Yield what might be said next, the state after it, and whether old words will do."""
+        number = len(self.messages) + 1
         # plain and paraphrased users begin with the same wish
         content = "attributes" if self.level in ("plain", "paraphrased") else self.level
         items = [self.test_case.catalogue[item] for item in offered]
         for attempt in range(_PLANS):
             rng = generator(self._seed, "agenda", *self._who, content, number, attempt)
-            if number == 1:
-                act, state = agenda.opening(rng)
-                yield [act], state, False
-            else:
-                acts = agenda.answer(rng, number, self.state, items)
-                yield acts, self.state.after(acts), False
+            yield *self._agenda.message(rng, number, self.state, items), False
         acts = [least(number, self.state)]
         for again in (False, True):
             yield acts, self.state.after(acts), again
