@@ -220,7 +220,9 @@ class UserGoal:
         if self.level == "by example":
             return self._first_example(rng)
         if self.level == "vague":
-            return self._first_mood(rng)
+            moods = self.test_case.moods
+            nothing = not moods or rng.random() < self.config.empty_vague_share
+            return () if nothing else (one(rng, moods),)
         return self._first_attributes(rng)
 
     def _first_attributes(self, rng: np.random.Generator) -> tuple[Constraint, ...]:
@@ -275,13 +277,6 @@ class UserGoal:
             if true := [*compared, *gained, *lost]:
                 return like, one(rng, true)
         return (like,)
-
-    def _first_mood(self, rng: np.random.Generator) -> tuple[Constraint, ...]:
-        """Choose one mood that is true of the target, or none at all."""
-        moods = self.test_case.moods
-        if not moods or rng.random() < self.config.empty_vague_share:
-            return ()
-        return (one(rng, moods),)
 
     def later(
         self, rng: np.random.Generator, known: Sequence[Constraint]
