@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from latentcrs_utils.config import EMConfig
 from latentcrs_utils.em import attribution
 from latentcrs_utils.em.model import LatentCRS
-from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
+from latentcrs_utils.em.networks import InferenceModel
 
-N_INTENTS, N_ITEMS, WIDTH, TEXT = 5, 7, 4, 6
+from .small_world import WIDTH, random_instances, random_model
+
+N_ITEMS = 7
 ITEMS = list(range(1, N_ITEMS + 1))
 FORMS = ("mixture", "logit", "product")
 systems = st.tuples(st.sampled_from(FORMS), st.booleans(), st.integers(0, 2**16))
@@ -24,25 +26,16 @@ number = st.floats(-50, 50)
 
 def fitted(form="mixture", residual=True, seed=0) -> LatentCRS:
     """A model as `fit_em` returns it, of random weights, whose residual speaks loudly."""
-    generator = torch.Generator().manual_seed(seed)
-    v = torch.randn(N_ITEMS + 1, WIDTH, generator=generator)
-    c = torch.cat([v, torch.randn(N_ITEMS + 1, 3, generator=generator)], dim=1)
-    anchors = torch.randn(N_INTENTS, WIDTH, generator=generator)
-    model = GenerativeModel(anchors, v, c, TEXT, form=form, residual=residual, text_hidden=8)
-    for parameter in model.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator)
-    model = model.eval().requires_grad_(False).double()
-    config = EMConfig(form=form, residual=residual)
-    nothing = SimpleNamespace()
-    return LatentCRS(
-        nothing, nothing, nothing, nothing, config, model, InferenceModel(WIDTH).double(), []
-    )
+    noise, model = torch.Generator().manual_seed(seed), random_model(form, residual, seed)
+    for parameter in model.requires_grad_(False).parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=noise))
+    config, stages = EMConfig(form=form, residual=residual), [SimpleNamespace()] * 4
+    return LatentCRS(*stages, config, model, InferenceModel(WIDTH).double(), [])
 
 
 def instance(seed=1) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    draw = [torch.randn(1, w, generator=generator).double() for w in (WIDTH, TEXT)]
-    return draw[0], draw[1]
+    one = random_instances(n=1, seed=seed)
+    return one.S, one.x
 
 
 @st.composite

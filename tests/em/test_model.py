@@ -24,13 +24,9 @@ from latentcrs_utils.ranking import rank_of_target
 from .small_world import N_ITEMS, N_USERS, Language, anchors, backbone, dataset
 
 QUICK = EMConfig(
-    learning_rate=1e-2,
-    dropout=0.1,
-    batch_size=32,
-    n_epochs_q=2,
-    n_epochs_generative=20,
+    learning_rate=1e-2, dropout=0.1, batch_size=32, n_epochs_q=2, n_epochs_generative=20,
     n_epochs_alternate=4,
-)
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

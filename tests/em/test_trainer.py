@@ -6,44 +6,35 @@ import pytest
 import torch
 
 from latentcrs_utils.config import EMConfig
-from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.em import losses
-from latentcrs_utils.em.instances import Instances
 from latentcrs_utils.em.model import fit_em
-from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
+from latentcrs_utils.em.networks import InferenceModel
 from latentcrs_utils.em.trainer import EMTrainer, train_em
 from latentcrs_utils.errors import ConfigError
 
 from . import small_world
 from .small_world import WIDTH, random_instances, random_model
 
-B, K, D, N_ITEMS, TEXT = 6, 4, 8, 9, 5
 
-
-def instances():
-    noise = torch.Generator().manual_seed(1)
-    return Instances(
-        S=torch.randn(B, D, generator=noise),
-        x=torch.randn(B, TEXT, generator=noise),
-        targets=torch.tensor([1, 3, 9, 4, 4, 7]),
-        histories=Sequences.from_lists([[2], [1, 2], [3, 4], [], [5], [6, 8]]),
-    )
+def random_trainer(config):
+    model, inference = random_model(config.form, config.residual), InferenceModel(WIDTH).double()
+    return EMTrainer(model, inference, config, random_instances(n=12))
 
 
 def trainer(**config):
+    """With matrices that are no identity, so that no factor may be left out."""
+    one = random_trainer(EMConfig(**config))
+    model, inference = one.generative, one.inference
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        v = torch.randn(N_ITEMS + 1, D)
-        generative = GenerativeModel(torch.randn(K, D), v, v, TEXT, dropout=0.0)
-        inference = InferenceModel(D)
-        for matrix in (generative.f.W_m, generative.g.W_j, inference.W_q, inference.W_e):
+        for matrix in (model.f.W_m, model.g.W_j, inference.W_q, inference.W_e):
             torch.nn.init.normal_(matrix.weight)
-    return EMTrainer(generative, inference, EMConfig(dropout=0.0, **config), instances())
+    return one
 
 
 @pytest.fixture
 def batch():
-    return instances()
+    return random_instances(seed=2)
 
 
 def parts(trainer, batch):
@@ -59,7 +50,7 @@ def recommendation_by_q(trainer, batch):
     model, q = trainer.generative, trainer.inference
     r = q(batch.S, model.anchors).exp() @ model.anchors
     logits = r @ (model.v[1:] @ q.W_e.weight.T).T
-    picked = logits[torch.arange(B), batch.targets - 1]
+    picked = logits[torch.arange(len(batch)), batch.targets - 1]
     return (logits.logsumexp(dim=1) - picked).mean()
 
 
@@ -146,11 +137,6 @@ def test_one_stage_as_long_as_two_and_both_models_learn(monkeypatch, tmp_path, r
     assert not torch.equal(model.generative.f.W_m.weight, identity)
 
 
-def random_trainer(config):
-    model, inference = random_model(config.form, config.residual), InferenceModel(WIDTH).double()
-    return EMTrainer(model, inference, config, random_instances(n=12))
-
-
 def test_product_form_needs_sampled_candidates():
     with pytest.raises(ConfigError, match="n_negatives"):
         random_trainer(EMConfig(form="product"))
@@ -170,14 +156,9 @@ def test_product_form_needs_sampled_candidates():
 )
 def test_algorithm_1_raises_the_likelihood_of_its_training_instances(config):
     config = replace(
-        config,
-        learning_rate=1e-2,
-        dropout=0.0,
-        n_epochs_q=3,
-        n_epochs_generative=15,
-        n_epochs_alternate=10,
+        config, learning_rate=1e-2, n_epochs_q=3, n_epochs_generative=15, n_epochs_alternate=10,
         batch_size=4,
-    )
+    )  # fmt: skip
     trainer = random_trainer(config)
     model, instances = trainer.generative, trainer.instances
 
