@@ -20,7 +20,7 @@ from latentcrs_utils.constraints.extraction import (
     LexiconExtractor,
     ModelExtractor,
 )
-from latentcrs_utils.constraints.lexicon import FILM_LEXICON, Lexicon, extract, lexicon_for
+from latentcrs_utils.constraints.lexicon import Lexicon, extract, lexicon_for
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
@@ -37,7 +37,7 @@ _N_RESAMPLES = 1_000
 _SAY_EVERY = 50
 
 
-def literally(lexicon: Lexicon = FILM_LEXICON) -> Reader:
+def literally(lexicon: Lexicon | None = None) -> Reader:
     """Return the baseline: the lexicon on all messages joined, as `lexicon_filter` reads them."""
     return lambda messages: extract(" ".join(messages), lexicon).constraints
 
@@ -130,12 +130,11 @@ def readers(data: Dataset, answers: Answers | None) -> dict[str, Reader]:
     found = {"lexicon filter": literally(lexicon_for(data)), "lexicon": message_by_message(lexicon)}
     if answers is None:
         return found
-    known = ModelExtractor(answers, vocabulary)
+    checked = ModelExtractor(answers, vocabulary)
     return found | {
-        "model": message_by_message(ModelExtractor(answers, vocabulary, check="none")),
-        "model, quoted": message_by_message(ModelExtractor(answers, vocabulary, check="quoted")),
-        "model, evidence": message_by_message(known),
-        "both": message_by_message(CombinedExtractor(lexicon, known)),
+        "model": message_by_message(ModelExtractor(answers, vocabulary, checked=False)),
+        "model, quoted": message_by_message(checked),
+        "both": message_by_message(CombinedExtractor(lexicon, checked)),
     }
 
 

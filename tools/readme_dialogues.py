@@ -9,7 +9,7 @@ import polars as pl
 from tools.readme_tables import interval, made, named, strong, table
 
 RIVAL = "fusion without intents"
-READERS = ("lexicon", "model, evidence", "both", "model")
+READERS = ("lexicon", "model, quoted", "both", "model")
 
 
 def dialogues_part(

@@ -112,20 +112,21 @@ class Constraint:
     def label(self) -> str:
         """Words for a hard constraint: "Comedy", "no Horror", "the 1980s", "under $20"."""
         words = {
-            "decade": f"the {self.value}s", "platform": f"for {self.value}",
-            "creator": f"by {self.value}", "price": f"under ${self.value}",
-        }.get(self.slot, self.value)  # fmt: skip
+            "decade": "the {}s", "platform": "for {}", "creator": "by {}", "price": "under ${}",
+        }.get(self.slot, "{}").format(self.value)  # fmt: skip
         if self.slot == "era":
-            first, last = self.years
-            if self.value in ERA_PARTS:
-                words = f"the {ERA_PARTS[self.value]} 1990s"
-            elif first == FIRST_YEAR:
-                words = f"before {last + 1}"
-            elif last == LAST_YEAR:
-                words = f"{first} or later"
-            else:
-                words = str(first) if first == last else f"{first} to {last}"
+            words = self._span_label()
         return f"no {words}" if self.negated else words
+
+    def _span_label(self) -> str:
+        first, last = self.years
+        if self.value in ERA_PARTS:
+            return f"the {ERA_PARTS[self.value]} 1990s"
+        if first == FIRST_YEAR:
+            return f"before {last + 1}"
+        if last == LAST_YEAR:
+            return f"{first} or later"
+        return str(first) if first == last else f"{first} to {last}"
 
     def satisfies(self, item: Item, items: Sequence[Item] = ()) -> bool:
         """Say whether the constraint is true of an item.
@@ -188,9 +189,6 @@ class Requirements:
     """
 
     found: tuple[Requirement, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.found)
 
     def __len__(self) -> int:
         return len(self.found)
@@ -306,7 +304,7 @@ class Matcher:
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self.items = np.arange(len(catalogue.items)) > 0
-        self._groups: dict[str, tuple[list[int], np.ndarray]] = {}
+        self._groups: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._known: dict[Constraint, np.ndarray] = {}
 
     def satisfying(self, constraint: Constraint) -> np.ndarray:
@@ -325,17 +323,14 @@ class Matcher:
             self._known[constraint] = self.items & np.array(true)[group]
         return self._known[constraint]
 
-    def _grouped(self, slot: str) -> tuple[list[int], np.ndarray]:
-        """First item of each group that is alike to a slot, and the group of every item [V + 1]."""
+    def _grouped(self, slot: str) -> tuple[np.ndarray, np.ndarray]:
+        """First item of each group of equal items, and the group of every item, [V + 1]."""
         column = _COLUMN.get(slot, slot if slot in ATTRIBUTES else "item")
         if column not in self._groups:
-            first: dict[object, int] = {}
             values = [getattr(film, column) for film in self.catalogue.items]
-            for item, value in enumerate(values):
-                first.setdefault(value, item)
-            number = {value: i for i, value in enumerate(first)}
+            number = {value: i for i, value in enumerate(dict.fromkeys(values))}
             group = np.array([number[value] for value in values])
-            self._groups[column] = list(first.values()), group
+            self._groups[column] = np.unique(group, return_index=True)[1], group
         return self._groups[column]
 
     def all_of(self, constraints: Iterable[Constraint]) -> np.ndarray:

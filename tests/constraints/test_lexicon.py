@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from latentcrs_utils.constraints.lexicon import FILM_LEXICON, GENRE_WORDS, extract, mentions
+from latentcrs_utils.constraints.lexicon import extract, lexicon_of, mentions
 from latentcrs_utils.simulation.phrasings import DECADE_WORDS, POOLS, pool
-from tests.constraints.test_requirements import written
+from tests.constraints.test_constraint import written
 
 
-@pytest.mark.parametrize("genre", list(GENRE_WORDS))
+@pytest.mark.parametrize("genre", list(lexicon_of("films").genres))
 def test_the_catalogues_own_words_are_found(genre: str) -> None:
     for name in POOLS:
         for film in pool(name, "plain", genre, "film"):
@@ -124,7 +124,7 @@ def test_open_spans_and_refused_times(text: str, years: tuple[tuple[int, int], .
 
 
 def test_years_of_this_century_are_known_where_the_catalogue_has_them() -> None:
-    later = replace(FILM_LEXICON, years=(1902, 2018), recent=(2016, 2018))
+    later = replace(lexicon_of("films"), years=(1902, 2018), recent=(2016, 2018))
     assert extract("from 2005, or something recent", later).years == ((2005, 2005), (2016, 2018))
     assert extract("from 2019", later).years == extract("from 2005").years == ()
 

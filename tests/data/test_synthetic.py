@@ -10,7 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 
 import latentcrs_utils as lc
 from latentcrs_utils.config import DataConfig, SyntheticConfig
-from latentcrs_utils.constraints.lexicon import GENRE_WORDS
+from latentcrs_utils.constraints.lexicon import lexicon_of
 from latentcrs_utils.data.loading import prepare
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.synthetic import TASTES, SyntheticWorld, synthetic_world
@@ -68,13 +68,13 @@ def test_items_look_like_films(made: Dataset) -> None:
     assert made.items["year"].null_count() == 0
     assert made.items["year"].is_between(1930, 1998).all()
     genres = set(made.items["genres"].explode())
-    assert genres <= set(GENRE_WORDS)
+    assert genres <= set(lexicon_of("films").genres)
     assert len(genres) >= 12
 
 
 def test_every_taste_is_of_the_real_vocabulary() -> None:
     assert len({taste for taste in TASTES}) == len(TASTES)
-    assert {genre for genres, _, _ in TASTES for genre in genres} == set(GENRE_WORDS)
+    assert {genre for genres, _, _ in TASTES for genre in genres} == set(lexicon_of("films").genres)
 
 
 def test_an_item_has_the_genres_and_the_time_of_its_intent(

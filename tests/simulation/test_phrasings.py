@@ -9,7 +9,7 @@ from string import Formatter
 import pytest
 from rapidfuzz import fuzz
 
-from latentcrs_utils.constraints.lexicon import PLATFORM_WORDS, extract, lexicon_of
+from latentcrs_utils.constraints.lexicon import extract, lexicon_of
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.items import ERAS, MOODS_OF, PRICE_STEPS, RELATIONS, Item, suits
@@ -146,8 +146,10 @@ def test_the_book_and_the_code_know_the_same(domain: Domain) -> None:
 
 def test_every_platform_has_names_and_nicknames() -> None:
     book = phrase_book("games")
-    assert set(book["platforms"]) == set(book["platform_names"]) == set(PLATFORM_WORDS)
-    assert set(book["items"]["names"]["platforms"].values()) <= set(PLATFORM_WORDS)
+    assert (
+        set(book["platforms"]) == set(book["platform_names"]) == set(lexicon_of("games").platforms)
+    )
+    assert set(book["items"]["names"]["platforms"].values()) <= set(lexicon_of("games").platforms)
     assert set(book["items"]["names"]["creators"].values()) <= set(book["creators"])
     assert set(book["items"]["moods"]["attic"]["platforms"]) <= set(PLATFORM_WORDS)
 

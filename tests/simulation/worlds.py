@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 
 from latentcrs_utils.config import SimulatorConfig
-from latentcrs_utils.constraints.lexicon import PLATFORM_WORDS, lexicon_of
+from latentcrs_utils.constraints.lexicon import lexicon_of
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.simulation.items import Catalogue
@@ -205,7 +205,7 @@ def invented(
     genres_of = [sorted({known[_draw(t, len(known))], known[_draw(f"2{t}", 12)]}) for t in titles]
     rest = rest.with_columns(pl.Series("genres", genres_of))
     if domain == "games":
-        platforms = list(PLATFORM_WORDS)
+        platforms = list(lexicon_of("games").platforms)
         drawn = [platforms[_draw(f"m{t}", len(platforms))] for t in titles]
         rest = rest.with_columns(pl.Series("platform", drawn))
     if bare:

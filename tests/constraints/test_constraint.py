@@ -1,17 +1,26 @@
-"""Hard requirements: their words, and what holds when a dialogue goes on."""
+"""Constraints: their written form, what satisfies them, and what holds as a dialogue goes on."""
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from latentcrs_utils.constraints import constraint as constraints
 from latentcrs_utils.constraints.constraint import (
     Constraint,
+    Matcher,
     Requirement,
     Requirements,
     Source,
     combined,
+    matcher_for,
 )
 from latentcrs_utils.constraints.lexicon import extract
+from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.errors import DataError
+from latentcrs_utils.simulation.items import Catalogue
 
 
 def requirement(text: str, evidence: str = "", source: Source = "lexicon") -> Requirement:
@@ -50,12 +59,26 @@ def test_a_requirement_in_words(condition: str, words: str) -> None:
     assert Constraint.parse(condition).label == words
 
 
+SLOTS = ["genre", "decade", "era", "mood", "platform", "creator", "like", "liked", "same creator"]
+
+
+@given(st.sampled_from(SLOTS), st.text(), st.booleans())
+def test_the_written_form_comes_back(slot: str, value: str, negated: bool) -> None:
+    constraint = Constraint(slot, value, negated)
+    assert Constraint.parse(str(constraint)) == constraint
+    assert constraint.opposite != constraint == constraint.opposite.opposite
+
+
+@pytest.mark.parametrize("text", ["length=90", "Horror", "", "not =x", "not not genre=War"])
+def test_an_unknown_slot_is_an_error(text: str) -> None:
+    with pytest.raises(DataError, match="There is no constraint on"):
+        Constraint.parse(text)
+
+
 def test_moods_and_likenesses_are_not_hard() -> None:
-    conditions = ["genre=War", "mood=light", "like=3", "older=3", "not genre=Drama", "price=5"]
-    parsed = [Constraint.parse(written) for written in conditions]
-    assert [*map(str, parsed)] == conditions
-    hard = {str(c) for c in parsed if c.hard}
-    assert hard == {"genre=War", "not genre=Drama", "price=5"}
+    texts = ["genre=War", "mood=light", "like=3", "older=3", "not genre=Drama", "price=5"]
+    hard = [text for text in texts if Constraint.parse(text).hard]
+    assert hard == ["genre=War", "not genre=Drama", "price=5"]
 
 
 @pytest.mark.parametrize(
@@ -143,3 +166,73 @@ def test_two_readers_together_the_lexicon_prevails_on_genres() -> None:
         "genre=Drama": "model",
         "decade=1980": "model",
     }
+
+
+def shop() -> Dataset:
+    """Six games; of the last one nothing is known."""
+    items = pl.DataFrame(
+        {
+            "item": range(1, 7),
+            "raw_item": list("abcdef"),
+            "title": [f"Game {i}" for i in range(1, 7)],
+            "year": [1985, 1999, 2004, 2010, 2011, None],
+            "genres": [["Puzzle"], ["Puzzle", "Horror"], ["Racing"], ["Horror"], ["Racing"], []],
+            "creator": ["Sega", "Sony", "Sega", "Nintendo", "Nintendo", None],
+            "platform": ["NES", "PlayStation", "Wii", "Wii", None, None],
+            "price": [5.0, 19.99, 20.0, None, 60.0, None],
+        },
+        schema_overrides={"item": pl.Int32, "year": pl.Int32},
+    )
+    users = pl.DataFrame({"user": [0], "raw_user": ["u"]}, schema_overrides={"user": pl.Int32})
+    interactions = Sequences.from_lists([[1, 2, 3, 4, 5]])
+    return Dataset("amazon-video-games-small", items, users, interactions, {}, "six games")
+
+
+def met(matcher: Matcher, *conditions: str, any_of: bool = False) -> list[int]:
+    combine = matcher.any_of if any_of else matcher.all_of
+    return combine(map(Constraint.parse, conditions)).nonzero()[0].tolist()
+
+
+def test_what_is_not_known_meets_no_wish_and_every_refusal() -> None:
+    matcher = Matcher(Catalogue(shop()))
+    assert met(matcher) == met(matcher, any_of=True) == [1, 2, 3, 4, 5, 6]
+    assert met(matcher, "genre=Puzzle") == [1, 2]
+    assert met(matcher, "not genre=Horror") == [1, 3, 5, 6]
+    assert met(matcher, "price=20") == [1, 2]
+    assert met(matcher, "era=0-2003") == [1, 2]
+    assert met(matcher, "platform=Wii", "creator=Nintendo") == [4]
+    assert met(matcher, "platform=Wii", "creator=Nintendo", any_of=True) == [3, 4, 5]
+    assert met(matcher, "genre=Western") == met(matcher, "creator=Nobody") == []
+
+
+def test_masks_of_what_users_type_do_not_pile_up(monkeypatch) -> None:
+    monkeypatch.setattr(constraints, "_N_KEPT", 3)
+    matcher = Matcher(Catalogue(shop()))
+    for price in range(1, 50):
+        assert met(matcher, f"price={price}") == [
+            i for i, p in ((1, 5), (2, 19.99), (3, 20)) if p < price
+        ]
+        assert len(matcher._known) <= 3
+
+
+@pytest.mark.parametrize("text", [
+    "genre=Racing", "decade=2010", "era=1990-2003", "mood=adrenaline", "platform=Wii", "price=20",
+    "creator=Sega", "like=2", "liked=2", "older=4", "newer=1", "lighter=4", "darker=1", "similar=5",
+    "cheaper=5", "same creator=4",
+])  # fmt: skip
+def test_all_items_at_once_as_one_by_one(text: str) -> None:
+    catalogue = Catalogue(shop())
+    matcher, constraint = Matcher(catalogue), Constraint.parse(text)
+    for asked in (constraint, constraint.opposite):
+        true = [f.item > 0 and asked.satisfies(f, catalogue.items) for f in catalogue.items]
+        assert matcher.satisfying(asked).tolist() == true
+
+
+def test_an_unknown_mood_is_an_error() -> None:
+    with pytest.raises(DataError, match="There is no mood 'grumpy'"):
+        Matcher(Catalogue(shop())).satisfying(Constraint("mood", "grumpy"))
+
+
+def test_one_matcher_serves_all_conversations_about_a_data_set() -> None:
+    data = shop()
+    assert matcher_for(data) is matcher_for(data)

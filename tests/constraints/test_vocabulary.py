@@ -1,0 +1,81 @@
+"""The values of a catalogue as a form that keeps its bounds."""
+
+from __future__ import annotations
+
+from latentcrs_utils.constraints import vocabulary
+from latentcrs_utils.constraints.constraint import Constraint
+from latentcrs_utils.constraints.extraction import MAX_NEW_TOKENS
+from latentcrs_utils.constraints.vocabulary import (
+    LONGEST_QUOTATION,
+    MOST_ENTRIES,
+    MOST_VALUES,
+    Vocabulary,
+    vocabulary_for,
+)
+from tests.conversation.fakes import fake_dataset
+from tests.simulation import worlds
+
+DATA = fake_dataset()
+
+
+def test_the_form_is_bounded_and_its_values_are_the_catalogue_s() -> None:
+    for data in (DATA, worlds.invented("amazon-video-games"), worlds.invented("amazon-cds")):
+        fields, schema = Vocabulary(data).fields, Vocabulary(data).schema
+        assert schema["required"] == list(schema["properties"]) == list(fields)
+        assert schema["additionalProperties"] is False
+        for name, entries in schema["properties"].items():
+            assert entries["maxItems"] == MOST_ENTRIES
+            entry = entries["items"]["properties"]
+            # the words stand first: a model that copies them knows what it is to classify
+            assert list(entry) == ["words", "value"] == entries["items"]["required"]
+            assert entry["words"]["maxLength"] == LONGEST_QUOTATION
+            assert entry["value"]["enum"] == list(fields[name])
+            assert 1 <= len(entry["value"]["enum"]) <= MOST_VALUES
+            assert all(constraint.hard for constraint in fields[name].values())
+        # the longest answer fits
+        longest = MOST_ENTRIES * LONGEST_QUOTATION * 3 / 4
+        assert longest < MAX_NEW_TOKENS
+
+
+def test_of_many_values_the_commonest_are_in_the_form(monkeypatch) -> None:
+    monkeypatch.setattr(vocabulary, "MOST_VALUES", 2)
+    # 40 films: ten of each genre, but the sixth has none (Horror), so Horror is the rarest
+    genres = set(Vocabulary(DATA).fields["genres"])
+    assert len(genres) == 2 and "Horror" not in genres
+
+
+def test_the_values_of_a_film_catalogue() -> None:
+    fields = vocabulary_for(DATA).fields
+    assert list(fields) == ["genres", "not_genres", "years"]
+    assert list(fields["genres"]) == ["Comedy", "Drama", "Horror", "Western"]
+    assert fields["not_genres"]["Drama"] == Constraint("genre", "Drama", negated=True)
+    # films from 1951 to 1990
+    assert {value: str(constraint) for value, constraint in fields["years"].items()} == {
+        "1950s": "decade=1950", "1960s": "decade=1960", "1970s": "decade=1970",
+        "1980s": "decade=1980", "1990s": "decade=1990", "early 1990s": "era=1990-1993",
+    }  # fmt: skip
+    games = Vocabulary(worlds.invented("amazon-video-games")).fields
+    assert {"platforms", "creators", "prices"} <= set(games)
+    assert games["prices"]["20"] == Constraint("price", "20")
+
+
+def test_a_catalogue_without_years_and_prices_asks_for_none() -> None:
+    data = worlds.invented("amazon-cds", bare=True)
+    assert set(Vocabulary(data).fields) == {"genres", "not_genres"}
+
+
+def test_recent_means_the_catalogue_s_last_years() -> None:
+    assert vocabulary_for(DATA).lexicon.recent == (1988, 1990)
+
+
+def test_the_examples_fit_the_form_and_support_themselves() -> None:
+    for data in (worlds.invented("amazon-video-games"), worlds.invented("amazon-cds"), DATA):
+        fields, examples = Vocabulary(data).fields, Vocabulary(data).examples
+        assert len(examples) >= 5
+        # a small model repeats the last one
+        assert not any(examples[-1][1].values())
+        for message, filled in examples:
+            assert list(filled) == list(fields)
+            for name, entries in filled.items():
+                for entry in entries:
+                    assert entry["words"] in message and entry["value"] in fields[name]
