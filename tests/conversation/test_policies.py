@@ -229,7 +229,7 @@ def test_a_hostile_title_makes_a_message_like_any_other():
 
 REPLY = "Film Number 7 may do."
 FORM = json.dumps({
-    "genres": [{"words": "with saloons", "value": "Western"}, {"words": "fun", "value": "Drama"}],
+    "genres": [{"words": "with saloons", "value": "Western"}, {"words": "sad", "value": "Drama"}],
     "not_genres": [],
     "years": [{"words": "the fifties", "value": "1950s"}],
 })  # fmt: skip
@@ -431,7 +431,10 @@ def test_hostile_text_offers_nothing_else(message):
         "years": [{"words": "16", "value": "1960s"}],
     })  # fmt: skip
     turn = chat("F", FakeChatModel(obedient, REPLY), extractor="both").say(message)
-    assert {str(r.constraint) for r in turn.requirements} == {"genre=Western"}
+    found = {str(r.constraint): r.evidence for r in turn.requirements}
+    # whatever a model makes of it, the words stand in the message, and the lexicon's reading holds
+    assert "genre=Western" in found and "genre=Comedy" not in found and "decade=1960" not in found
+    assert all(evidence in message for evidence in found.values())
     assert ids(turn) == [3, 7, 11, 15, 19] and turn.message == message.strip()
 
 
