@@ -151,7 +151,7 @@ def test_every_platform_has_names_and_nicknames() -> None:
     )
     assert set(book["items"]["names"]["platforms"].values()) <= set(lexicon_of("games").platforms)
     assert set(book["items"]["names"]["creators"].values()) <= set(book["creators"])
-    assert set(book["items"]["moods"]["attic"]["platforms"]) <= set(PLATFORM_WORDS)
+    assert set(book["items"]["moods"]["attic"]["platforms"]) <= set(lexicon_of("games").platforms)
 
 
 def test_a_mood_belongs_to_one_domain_and_suits_by_its_rule() -> None:
