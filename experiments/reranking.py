@@ -25,7 +25,7 @@ from torch import Tensor
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Requirements, matcher_for
 from latentcrs_utils.conversation.policies import FilterPolicy, Policy, Request, relax
-from latentcrs_utils.conversation.reranking import RerankContext, fused_order, log_ratios
+from latentcrs_utils.conversation.reranking import Prior, RerankContext, fused_order, log_ratios
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
@@ -81,7 +81,7 @@ def ask_about(
     scorer: Scorer,
     chat_model: Any,
     *,
-    prior: dict[str, float] | None = None,
+    prior: Prior | None = None,
     say: Say = lambda _: None,
 ) -> list[Asked]:
     """Let a language model read the best items of every case; items of the history are left out.
@@ -240,7 +240,7 @@ def run(options: argparse.Namespace, chat_model: Answers, command: Command) -> N
         command.record(options.record, content)
 
     say("F on all test users")
-    prior: dict[str, float] = {}
+    prior: Prior = {}
     keep("filter", filter_table(fitted, cases_to_test(fitted, None, options.seed)))
     scorer = scorers(fitted)[REFERENCE]
     valid = validation_cases(fitted, options.level, options.users, options.seed)

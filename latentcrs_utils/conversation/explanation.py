@@ -2,8 +2,8 @@
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -172,10 +172,6 @@ class Explanation:
     nearest: tuple[NearText, ...]
     items: tuple[ItemReasons, ...]
     offered: ListReasons
-
-    def to_dict(self) -> dict[str, Any]:
-        """The explanation as JSON types."""
-        return asdict(self)
 
     def describe(self) -> str:
         """The explanation in a few lines of text: titles and names of intents, no numbers of them.

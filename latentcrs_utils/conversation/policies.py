@@ -28,11 +28,10 @@ from latentcrs_utils.constraints.extraction import (
     make_extractor,
 )
 from latentcrs_utils.conversation.reply import thing
-from latentcrs_utils.conversation.reranking import RerankContext, method_for, rerank
+from latentcrs_utils.conversation.reranking import Prior, RerankContext, method_for, rerank
 from latentcrs_utils.conversation.turn import PolicyName, Recommendation, describe
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import UNKNOWN_TITLE
-from latentcrs_utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import ChatModel
@@ -236,7 +235,7 @@ class RerankPolicy(Policy):
         super().__init__(data)
         self.config = config or RerankConfig()
         self._chat_model = chat_model
-        self._prior: dict[str, float] = {}
+        self._prior: Prior = {}
 
     def _choose(self, scores: Tensor, request: Request) -> Slate:
         n = request.n_items
@@ -271,27 +270,6 @@ class RerankPolicy(Policy):
 
 def _kept(reason: str) -> str:
     return f"The order is the recommender's own, because {reason}."
-
-
-def make_policy(
-    name: PolicyName,
-    data: Dataset,
-    chat_model: GetChatModel,
-    extractor: Extractor | How,
-    rerank_config: RerankConfig | None,
-) -> Policy:
-    """Return a policy by its name.
-
-    Raises:
-        ConfigError: there is no such policy or extractor.
-    """
-    if name == "B":
-        return Policy(data)
-    if name == "F":
-        return FilterPolicy(data, chat_model, extractor)
-    if name == "V":
-        return RerankPolicy(data, chat_model, rerank_config)
-    raise ConfigError(f"There is no policy {name!r}: choose 'B', 'F' or 'V'.")
 
 
 # Constraint relaxation of policy F

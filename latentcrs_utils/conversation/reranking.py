@@ -80,13 +80,17 @@ class Reranked:
     counted: bool = True
 
 
+Prior = MutableMapping[tuple[str, str], float]
+"""log p(item | empty context) by what an item is called and by its words."""
+
+
 def rerank(
     chat_model: Any,
     candidates: Sequence[Recommendation],
     context: RerankContext,
     config: RerankConfig,
     *,
-    prior: MutableMapping[str, float] | None = None,
+    prior: Prior | None = None,
     stop: threading.Event | None = None,
 ) -> Reranked:
     """Re-rank by the method of the configuration, or by the one that suits the model.
@@ -115,7 +119,13 @@ def rerank(
             max_new_tokens=_TOKENS_PER_NUMBER * (len(candidates) + 4),
             stop=stop,
         )
-        places = permutation(_numbers(reply.text), len(candidates))
+        try:
+            answer = json.loads(reply.text)
+        except ValueError as error:
+            told = f"The language model wrote no JSON: {reply.text[:60]!r}."
+            raise MessageError(told) from error
+        numbers = answer.get("order") if isinstance(answer, Mapping) else answer
+        places = permutation(numbers, len(candidates))
         order = tuple(candidates[place].item for place in places)
         tokens = reply.prompt_tokens, reply.completion_tokens
         return Reranked(order, "listwise", (), *tokens, counted=reply.counted)
@@ -151,48 +161,36 @@ def method_for(chat_model: Any, method: str = "auto") -> Literal["likelihood", "
 
 
 def log_ratios(
-    chat_model: Any,
-    candidates: Sequence[Recommendation],
-    context: RerankContext,
-    prior: MutableMapping[str, float],
+    chat_model: Any, candidates: Sequence[Recommendation], context: RerankContext, prior: Prior
 ) -> list[float]:
     """log p(item | context) - log p(item | empty context) of each candidate, in nats.
 
     The difference keeps long titles from losing and common ones from winning: it says how much
-    likelier the words for the item become by what the user did and said.
-
-    Args:
-        chat_model, candidates, context: as of `rerank`.
-        prior: filled by `cache_prior` where it does not hold a candidate.
-
-    Raises:
-        MessageError: a score is no number.
-        LatentCRSError: the model failed.
+    likelier the words for the item become by what the user did and said. See `rerank`.
     """
     cache_prior(chat_model, candidates, context.noun, prior)
-    ask, texts = _ask(context.noun), [_words_for(item) for item in candidates]
-    told = _checked(chat_model.score(f"{context}\n{ask}", texts), len(texts))
-    return [score - prior[ask + text] for score, text in zip(told, texts, strict=True)]
+    texts = [_words_for(item) for item in candidates]
+    told = _log_likelihoods(chat_model, context, texts)
+    return [score - prior[context.noun, text] for score, text in zip(told, texts, strict=True)]
 
 
 def cache_prior(
-    chat_model: Any,
-    candidates: Sequence[Recommendation],
-    noun: str,
-    prior: MutableMapping[str, float],
+    chat_model: Any, candidates: Sequence[Recommendation], noun: str, prior: Prior
 ) -> None:
-    """Add log p(item | empty context) to `prior` where it is missing; no user enters into it.
-
-    Raises:
-        MessageError: a score is no number.
-        LatentCRSError: the model failed.
-    """
-    ask, nothing = _ask(noun), str(RerankContext([], [NOTHING], noun))
+    """Add log p(item | empty context) to `prior` where it is missing; no user enters into it."""
     texts = dict.fromkeys(map(_words_for, candidates))
-    missing = [text for text in texts if ask + text not in prior]
+    missing = [text for text in texts if (noun, text) not in prior]
     if missing:
-        scores = _checked(chat_model.score(f"{nothing}\n{ask}", missing), len(missing))
-        prior.update(zip([ask + text for text in missing], scores, strict=True))
+        scores = _log_likelihoods(chat_model, RerankContext([], [NOTHING], noun), missing)
+        prior.update(zip([(noun, text) for text in missing], scores, strict=True))
+
+
+def _log_likelihoods(chat_model: Any, context: RerankContext, texts: list[str]) -> list[float]:
+    prompt = f"{context}\nThe {context.noun} that the shop recommends:"
+    scores = [float(score) for score in chat_model.score(prompt, texts)]
+    if len(scores) != len(texts) or not np.isfinite(scores).all():
+        raise MessageError(f"The language model gave no {len(texts)} finite scores.")
+    return scores
 
 
 def fused_order(
@@ -203,21 +201,10 @@ def fused_order(
     return np.argsort(-np.array(fused), kind="stable").tolist()
 
 
-def _ask(noun: str) -> str:
-    return f"The {noun} that the shop recommends:"
-
-
 def _words_for(item: Recommendation) -> str:
     """What the model scores: title, year and genres, behind the space that parts them."""
     known = ", ".join([*([str(item.year)] if item.year else []), *item.genres])
     return f" {spoken_title(item.title)}" + (f" ({known})" if known else "")
-
-
-def _checked(scores: Sequence[float], n: int) -> list[float]:
-    values = [float(score) for score in scores]
-    if len(values) != n or not np.isfinite(values).all():
-        raise MessageError(f"The language model gave no {n} finite scores.")
-    return values
 
 
 def _tokens_read(chat_model: Any) -> int:
@@ -251,24 +238,16 @@ def order_schema(n: int) -> dict[str, Any]:
     }
 
 
-def permutation(numbers: Sequence[Any], n: int) -> list[int]:
-    """Make a permutation of 0..n-1 out of numbers from 1 to n.
+def permutation(numbers: Any, n: int) -> list[int]:
+    """Make a permutation of 0..n-1 out of a list of numbers from 1 to n.
 
     Doubles and what is no such number are dropped; what is missing follows in its old order.
 
     Raises:
         MessageError: there is no number from 1 to n at all.
     """
-    named = [x - 1 for x in numbers if type(x) is int and 1 <= x <= n]
+    listed = numbers if isinstance(numbers, list) else []
+    named = [x - 1 for x in listed if type(x) is int and 1 <= x <= n]
     if not named:
         raise MessageError(f"The language model named none of the {n} items.")
     return list(dict.fromkeys([*named, *range(n)]))
-
-
-def _numbers(text: str) -> list[Any]:
-    try:
-        answer = json.loads(text)
-    except ValueError as error:
-        raise MessageError(f"The language model wrote no JSON: {text[:60]!r}.") from error
-    order = answer.get("order") if isinstance(answer, Mapping) else answer
-    return order if isinstance(order, list) else []

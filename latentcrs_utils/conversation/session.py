@@ -13,7 +13,14 @@ from latentcrs_utils.constraints.extraction import Extractor, How
 from latentcrs_utils.conversation import explanation, transcript
 from latentcrs_utils.conversation.belief import Belief, Beliefs, read_text
 from latentcrs_utils.conversation.guards import ReplyGuard, clean_message
-from latentcrs_utils.conversation.policies import Parsed, Policy, Request, Slate, make_policy
+from latentcrs_utils.conversation.policies import (
+    FilterPolicy,
+    Parsed,
+    Policy,
+    Request,
+    RerankPolicy,
+    Slate,
+)
 from latentcrs_utils.conversation.reply import notes_on, word_reply
 from latentcrs_utils.conversation.turn import (
     Event,
@@ -145,9 +152,15 @@ class Conversation:
             ConfigError: there is no such policy or extractor; the old one stays.
         """
         if policy not in self._policies:
-            self._policies[policy] = make_policy(
-                policy, self.model.data, lambda: self.chat_model, self._extractor, self._rerank
-            )
+            data, chat_model = self.model.data, lambda: self.chat_model
+            makers: dict[str, Callable[[], Policy]] = {
+                "B": lambda: Policy(data),
+                "F": lambda: FilterPolicy(data, chat_model, self._extractor),
+                "V": lambda: RerankPolicy(data, chat_model, self._rerank),
+            }
+            if policy not in makers:
+                raise ConfigError(f"There is no policy {policy!r}: choose 'B', 'F' or 'V'.")
+            self._policies[policy] = makers[policy]()
         self._policy = self._policies[policy]
 
     @property
@@ -186,27 +199,19 @@ class Conversation:
             StoppedError: `stop` was set before items were chosen.
         """
         message, state, policy = clean_message(text), self.state, self._policy
-        said = [*state.messages, message]
+        history, said = state.history, [*state.messages, message]
         times = [time.perf_counter()]
         watch("reading", None)
-        before = self.beliefs(state.history, state.messages)
-        belief = self.beliefs(state.history, said)
+        before, belief = self.beliefs(history, state.messages), self.beliefs(history, said)
         parsed = policy.parse(message, state.requirements, stop)
         times.append(time.perf_counter())
         _check_stop(stop)
         watch("choosing", None)
+        scores, wanted = belief.scores[0], parsed.requirements
         slate = policy.select(
-            Request(
-                belief.scores[0],
-                state.barred,
-                self.n_items,
-                parsed.requirements,
-                state.history,
-                said,
-                stop,
-            )
+            Request(scores, state.barred, self.n_items, wanted, history, said, stop)
         )
-        chosen = self._turn(message, before, belief, policy, parsed, slate)
+        chosen = self._turn(said, belief.shift_from(before), policy, parsed, slate)
         times.append(time.perf_counter())
         _check_stop(stop)
         watch("writing", chosen)
@@ -216,7 +221,7 @@ class Conversation:
             self.chat_model,
             self._guard,
             noun=policy.noun,
-            has_history=bool(state.history),
+            has_history=bool(history),
             previous=[turn.reply for turn in state.turns],
             stream=stream,
             stop=stop,
@@ -229,9 +234,8 @@ class Conversation:
 
     def _turn(
         self,
-        message: str,
-        before: Belief,
-        belief: Belief,
+        said: list[str],
+        shift: tuple[dict[str, float], dict[str, float]],
         policy: Policy,
         parsed: Parsed,
         slate: Slate,
@@ -243,21 +247,20 @@ class Conversation:
                 f"Nothing is left to offer: every item of {data.name} is in the history or was "
                 "offered. Undo a turn or start a new conversation."
             )
-        was, now = belief.shift_from(before)
         notes = notes_on(
             policy.noun,
             cold=not state.history,
             n_chosen=len(slate.items),
             n_items=self.n_items,
             refusals=bool(parsed.requirements.not_genres),
-            n_dropped=read_text([*state.messages, message])[1],
+            n_dropped=read_text(said)[1],
         )
         return Turn(
             number=len(state.turns) + 1,
-            message=message,
+            message=said[-1],
             items=slate.items,
-            intents_before=was,
-            intents_after=now,
+            intents_before=shift[0],
+            intents_after=shift[1],
             note=" ".join(filter(None, [parsed.note, slate.note, *notes])),
             policy=policy.name,
             requirements=parsed.requirements.found,

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import polars as pl
 import pytest
@@ -227,7 +227,7 @@ def test_the_longer_the_dialogue_the_fewer_its_spans(model, n_words, n_spans):
 
 def test_it_survives_json(model):
     found = explain(model, [12], ["scary", "<b>sad</b> 🎃 مرحبا"], HORRORS)
-    stored = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    stored = json.loads(json.dumps(asdict(found), allow_nan=False))
     assert stored["items"][0]["contributions"][1]["player"] == "words"
     assert stored["words"][1]["text"] == "<b>sad</b>"
     assert stored["intents"][0]["name"] == found.intents[0].name

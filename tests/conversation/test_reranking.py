@@ -186,7 +186,7 @@ def test_the_method_suits_the_model_unless_the_user_says_which():
     [
         ({"method": "best"}, "not one of auto, likelihood, listwise"),
         ({"n_candidates": 1}, "at least 2"),
-        ({"weight": -1.0}, "negative"),
+        ({"weight": -1.0}, "at least 0"),
     ],
 )
 def test_senseless_settings_are_refused(change, message):

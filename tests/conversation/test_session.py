@@ -10,7 +10,8 @@ import torch
 from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.conversation.turn import Feedback
 from latentcrs_utils.errors import ConfigError, DataError, MessageError
-from tests.conversation.fakes import GENRES, N_ITEMS, FakeChatModel, FakeModel
+from tests.conversation.fakes import GENRES, N_ITEMS, FakeChatModel, FakeModel, FakeScorer
+from tests.conversation.known_world import known_model
 
 REPLY = "Film Number 7 may do."
 WISH = "a western from the seventies"
@@ -68,6 +69,48 @@ def test_all_messages_so_far_are_read_together(model):
     conversation.say("or a drama")
     assert model.language.read == ["a western", "a western or a drama"]
     assert conversation.messages == ["a western", "or a drama"]
+
+
+class Counted:
+    """What an encoder or an embedder was asked for."""
+
+    def __init__(self, encode):
+        self.encode, self.calls = encode, 0
+
+    def __call__(self, *asked, **options):
+        self.calls += 1
+        return self.encode(*asked, **options)
+
+
+@pytest.mark.parametrize("policy", ["B", "F", "V"])
+def test_a_turn_encodes_and_embeds_once(policy):
+    model = known_model()
+    encode, embed = Counted(model.backbone.encode), Counted(model.language.encode)
+    model.backbone.encode, model.language.encode = encode, embed
+    conversation = Conversation(
+        model, 42, chat_model=FakeScorer(*["..."] * 9), policy=policy, extractor="lexicon"
+    )
+
+    def look(turn):
+        """What the view does after a turn or a click."""
+        conversation.intents()
+        conversation.why(turn)
+        conversation.markdown()
+        return encode.calls, embed.calls
+
+    conversation.intents()
+    assert (encode.calls, embed.calls) == (1, 0)
+    first = conversation.say("a funny film")
+    assert look(first) == (1, 1)
+    second = conversation.say("and scary")
+    assert look(second) == (1, 2)
+    conversation.retry()
+    conversation.use("B")
+    assert look(conversation.retry()) == (1, 2)
+    # a click changes the history, not the words
+    conversation.accept(conversation.turns[-1].items[0].item)
+    assert look(first) == (2, 2)
+    assert look(conversation.say("sad")) == (2, 3)
 
 
 def test_history_and_offered_items_are_not_offered_again(model):
