@@ -96,10 +96,7 @@ class Belief:
         leaders = {j for p in (was, now) for j in p.topk(min(_N_LEADERS, len(p))).indices.tolist()}
         order = sorted(leaders, key=lambda j: (-float(now[j]), j))
         names = self.model.anchors.names
-        return (
-            {names[j]: float(was[j]) for j in order},
-            {names[j]: float(now[j]) for j in order},
-        )
+        return ({names[j]: float(was[j]) for j in order}, {names[j]: float(now[j]) for j in order})
 
 
 class Beliefs:

@@ -211,8 +211,7 @@ class FilterPolicy(Policy):
         best = best_items(relax(scores, matcher, wanted), request.n_items)
         items = tuple(
             replace(
-                describe(self.data, item, float(scores[item])),
-                misses=missed(matcher, wanted, item),
+                describe(self.data, item, float(scores[item])), misses=missed(matcher, wanted, item)
             )
             for item in best
         )

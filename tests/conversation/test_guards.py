@@ -4,12 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentcrs_utils.conversation.guards import (
-    MESSAGE_LIMIT,
-    ReplyGuard,
-    clean_message,
-    words,
-)
+from latentcrs_utils.conversation.guards import MESSAGE_LIMIT, ReplyGuard, clean_message, words
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import MessageError
 from latentcrs_utils.language.chat_model import sentences, tidy_reply

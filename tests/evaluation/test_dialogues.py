@@ -29,11 +29,7 @@ from latentcrs_utils.evaluation.published import DATA_SETS, dialogue_rows, token
 
 COMEDY = Constraint("genre", "Comedy")
 AMOUNTS = st.builds(
-    TokenUsage,
-    st.sampled_from(PURPOSES),
-    st.integers(0, 900),
-    st.integers(0, 90),
-    st.floats(0, 9),
+    TokenUsage, st.sampled_from(PURPOSES), st.integers(0, 900), st.integers(0, 90), st.floats(0, 9)
 )
 EXCHANGES = st.builds(
     Exchange,
