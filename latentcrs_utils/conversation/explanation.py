@@ -20,7 +20,6 @@ from latentcrs_utils.em.attribution import HISTORY, RESIDUAL, WORDS
 from latentcrs_utils.simulation.titles import spoken_title
 
 if TYPE_CHECKING:
-    from latentcrs_utils.data.sequences import Dataset
     from latentcrs_utils.em.model import LatentCRS
 
 _WIDTH = 96
@@ -139,14 +138,11 @@ class ListReasons:
     Attributes:
         n_items: how many were offered.
         kept_without_words, kept_without_history: how many of them would have been offered anyway.
-        without_words, without_history: title and year of what would have been offered, best first.
     """
 
     n_items: int
     kept_without_words: int
     kept_without_history: int
-    without_words: tuple[str, ...]
-    without_history: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -302,7 +298,7 @@ def explain(
     shortened = [[*history[:place], *history[place + 1 :]] for place in places]
     S = model.backbone.encode(Sequences.from_lists(shortened)) if shortened else belief.S[:0]
     effects = _left_out(belief, items, reported, x, S)
-    scores = attribution.coalition_scores(model, belief.S, belief.x)
+    reasons, offered = item_reasons(belief, items, excluded)
     return Explanation(
         noun=thing(model.data.name),
         nats=float(losses.kl(log_after, log_before)),
@@ -316,8 +312,8 @@ def explain(
             for place, effect in zip(places, effects[len(pieces) :], strict=True)
         ),
         nearest=_nearest_texts(belief),
-        items=item_reasons(belief, items, excluded=excluded, scores=scores),
-        offered=_list_reasons(model, _views(model, scores, items, excluded), items),
+        items=reasons,
+        offered=offered,
     )
 
 
@@ -362,51 +358,41 @@ def _nearest_texts(belief: Belief) -> tuple[NearText, ...]:
     )
 
 
-def _views(
-    model: "LatentCRS", scores: Tensor, items: Iterable[int], excluded: Iterable[int]
-) -> dict[str, Tensor]:
-    """Scores [V + 1] by what the model knows, minus infinity for what could not be offered."""
+@torch.no_grad()
+def item_reasons(
+    belief: Belief, items: Sequence[int], excluded: Iterable[int] = ()
+) -> tuple[tuple[ItemReasons, ...], ListReasons]:
+    """Why each of some items was offered, and what the list owes to the words and the history.
+
+    Args:
+        belief: of one instance.
+        items, excluded: as of `explain`; the shares do not depend on what is excluded.
+    """
+    model, names = belief.model, belief.model.anchors.names
+    scores = attribution.coalition_scores(model, belief.S, belief.x)
     rows = {
         "both": len(scores) - 1,
         "history": attribution.without(model, WORDS),
         "words": attribution.without(model, HISTORY),
     }
-    views = {name: scores[row].clone() for name, row in rows.items()}
-    for view in views.values():
-        view[[0, *set(excluded).difference(items)]] = -torch.inf
-    return views
-
-
-@torch.no_grad()
-def item_reasons(
-    belief: Belief,
-    items: Sequence[int],
-    *,
-    excluded: Iterable[int] = (),
-    scores: Tensor | None = None,
-) -> tuple[ItemReasons, ...]:
-    """Why each of some items was offered: shares, ranks and intents.
-
-    Args:
-        belief: of one instance.
-        items, excluded: as of `explain`; the ranks alone depend on what is excluded.
-        scores: of `attribution.coalition_scores`, where they are at hand.
-    """
-    if not items:
-        return ()
-    model, names = belief.model, belief.model.anchors.names
-    if scores is None:
-        scores = attribution.coalition_scores(model, belief.S, belief.x)
-    views = _views(model, scores, items, excluded)
-    worths = scores[:, list(items)].double()
+    worths = scores[:, items].double()
     parts = attribution.shapley_values(worths).T
     sizes = parts.abs().sum(1, keepdim=True)
     shares = torch.where(sizes > 0, parts / sizes, 0.0)
+    views = {name: scores[row].clone() for name, row in rows.items()}
+    for view in views.values():
+        view[[0, *set(excluded).difference(items)]] = -torch.inf
+    alone = {name: views[name].topk(len(items)).indices.tolist() for name in ("history", "words")}
+    offered = ListReasons(
+        len(items), *(len({*alone[name]} & {*items}) for name in ("history", "words"))
+    )
+    if not items:
+        return (), offered
     S, x = (part.expand(len(items), -1) for part in (belief.S, belief.x))
     posteriors = model.item_posterior(torch.tensor(items), S, x)
     best, leaders = posteriors.topk(min(_N_OF_ITEM, len(names)))
     players = attribution.players(model)
-    return tuple(
+    reasons = tuple(
         ItemReasons(
             item=item,
             label=describe(model.data, item).label,
@@ -414,28 +400,13 @@ def item_reasons(
             baseline=float(worths[0, i]),
             contributions=tuple(map(Contribution, players, parts[i].tolist(), shares[i].tolist())),
             ranks={name: 1 + int((v > v[item]).sum()) for name, v in views.items()},
-            intents=dict(
-                zip((names[j] for j in leaders[i].tolist()), best[i].tolist(), strict=True)
-            ),
+            intents={
+                names[j]: p for j, p in zip(leaders[i].tolist(), best[i].tolist(), strict=True)
+            },
         )
         for i, item in enumerate(items)
     )
-
-
-def _list_reasons(
-    model: "LatentCRS", views: Mapping[str, Tensor], items: Sequence[int]
-) -> ListReasons:
-    """The list compared with those of a model that knows the history alone, or the words alone."""
-    of_history, of_words = (
-        views[name].topk(len(items)).indices.tolist() for name in ("history", "words")
-    )
-    return ListReasons(
-        n_items=len(items),
-        kept_without_words=len(set(of_history) & set(items)),
-        kept_without_history=len(set(of_words) & set(items)),
-        without_words=tuple(describe(model.data, item).label for item in of_history),
-        without_history=tuple(describe(model.data, item).label for item in of_words),
-    )
+    return reasons, offered
 
 
 # Who speaks for an item, and what is left out where there is no room for it.
@@ -470,33 +441,24 @@ def why(turn: Turn, state: State, belief: Belief) -> tuple[str, ...]:
         One sentence an item, in the order of `turn.items`.
     """
     data, items = belief.model.data, [item.item for item in turn.items]
-    asked = _asked(data, turn, [*state.messages, turn.message])
+    messages, satisfying = [*state.messages, turn.message], matcher_for(data).satisfying
+    required = turn.policy == "F"
+    asked = Requirements(turn.requirements)
+    if not required:
+        read = make_extractor(data, "lexicon")
+        for message in messages[read_text(messages)[1] :]:
+            asked = asked.then(read(message).requirements, message)
+        # nearly every item meets a refusal: where nothing is filtered, that explains nothing
+        asked = Requirements(tuple(r for r in asked if not r.constraint.negated))
     nearest = _nearest(belief.model, state.history, items)
     sentences = []
-    for place, because in enumerate(item_reasons(belief, items)):
-        met = _met(data, asked, items[place])
+    for place, because in enumerate(item_reasons(belief, items)[0]):
+        met = [r.constraint for r in asked if satisfying(r.constraint)[items[place]]]
+        has = ", ".join(map(_label, met[:_N_NAMED]))
         facts = [*_missed(turn.items[place]), *_raised(turn, place)]
-        sources = _sources(because, met, nearest[place], turn.policy == "F")
+        sources = _sources(because, has, nearest[place], required)
         sentences.append(_sentence(facts, sources, next(iter(because.intents))))
     return tuple(sentences)
-
-
-def _asked(data: "Dataset", turn: Turn, messages: Sequence[str]) -> Requirements:
-    """What the words ask for: what F held the items to, else what the lexicon reads."""
-    if turn.policy == "F":
-        return Requirements(turn.requirements)
-    asked, read = Requirements(), make_extractor(data, "lexicon")
-    for message in messages[read_text(messages)[1] :]:
-        asked = asked.then(read(message).requirements, message)
-    # nearly every item meets a refusal: where nothing is filtered, that explains nothing
-    return Requirements(tuple(r for r in asked if not r.constraint.negated))
-
-
-def _met(data: "Dataset", asked: Requirements, item: int) -> str:
-    """What an item has of what was asked for: "comedy, the 1980s"; "" for nothing."""
-    satisfying = matcher_for(data).satisfying
-    met = [r.constraint for r in asked if satisfying(r.constraint)[item]]
-    return ", ".join(map(_label, met[:_N_NAMED]))
 
 
 def _label(constraint: Constraint) -> str:
@@ -505,14 +467,13 @@ def _label(constraint: Constraint) -> str:
 
 def _missed(item: Recommendation) -> list[str]:
     """What an item lacks of what is required: "no comedy, not the 1980s"."""
-    words = [_lack(missed) for missed in item.misses[:_N_NAMED]]
+    words = [
+        f"{missed.value.lower()} after all"
+        if missed.negated
+        else f"{'no' if missed.slot == 'genre' else 'not'} {_label(missed)}"
+        for missed in item.misses[:_N_NAMED]
+    ]
     return [f"{', '.join(words)} (nothing else left meets all)"] if words else []
-
-
-def _lack(missed: Constraint) -> str:
-    if missed.negated:
-        return f"{missed.value.lower()} after all"
-    return f"{'no' if missed.slot == 'genre' else 'not'} {_label(missed)}"
 
 
 def _raised(turn: Turn, place: int) -> list[str]:
@@ -542,15 +503,17 @@ def _sources(because: ItemReasons, met: str, near: str | None, required: bool) -
     # where the filter decided more than the words' score, what it held the item to comes first
     held = required and bool(met) and (told[:1] != [WORDS] or share[WORDS] < _LEADS)
     details = {WORDS: f": {met}" if met and not held else "", HISTORY: f" (nearest: {near})"}
-    sources = [(f"{_how_much(share[who])} {_NOUNS[who]}", details.get(who, "")) for who in told]
+    sources = [
+        (
+            f"{'mostly' if share[who] > 0.5 else f'{100 * share[who]:.0f} % from'} {_NOUNS[who]}",
+            details.get(who, ""),
+        )
+        for who in told
+    ]
     may_object = (HISTORY,) if held else (WORDS, HISTORY)
     against = [_NOUNS[who] for who in may_object if share[who] <= _AGAINST]
     sources[1:1] = [(f"despite {' and '.join(against)}", "")] if against else []
     return [(f"{met} as required", ""), *sources] if held else sources
-
-
-def _how_much(share: float) -> str:
-    return "mostly" if share > 0.5 else f"{100 * share:.0f} % from"
 
 
 def _sentence(facts: Sequence[str], sources: Sequence[_Source], intent: str) -> str:

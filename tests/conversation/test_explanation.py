@@ -168,8 +168,6 @@ def test_ranks_are_among_what_could_be_offered(model):
 def test_the_list_without_the_words_and_without_the_history(model):
     found = explain(model, [12, 16], ["scary"], [2, 6, 4], excluded=[12, 16]).offered
     assert (found.n_items, found.kept_without_words, found.kept_without_history) == (3, 1, 2)
-    assert found.without_words == ("Heat (1954)", "Film Number 8 (1958)", "Film Number 20 (1970)")
-    assert found.without_history[0] == "Night of the Moth (1952)"
     everything = list(range(1, N_ITEMS + 1))
     assert explain(model, [], ["sad"], everything).offered.kept_without_words == N_ITEMS
 
