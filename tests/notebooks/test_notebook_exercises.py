@@ -2,32 +2,28 @@
 
 import ast
 import contextlib
-import importlib.util
 import io
+import itertools
 import re
+import textwrap
+import tomllib
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from .conftest import NOTEBOOKS
+from .conftest import NOTEBOOKS, imports_of
 
 SOLUTION = re.compile(r"<summary>Solution</summary>.*?```python\n(?P<code>.*?)```", re.DOTALL)
 WRONG = Path(__file__).parent / "wrong_answers"
 
 
 def exercises_of(path):
-    """Yield (stub cell, text up to the next code cell) of every exercise of a notebook."""
+    """Yield (stub, the text below it) of every exercise of a notebook."""
     cells = nbformat.read(path, as_version=4).cells
-    for position, cell in enumerate(cells):
+    for cell, below in itertools.pairwise(cells):
         if "exercise" in cell.metadata.get("tags", []):
-            after = []
-            for following in cells[position + 1 :]:
-                if following.cell_type == "code":
-                    break
-                after.append(following.source)
-            before = cells[position - 1].source
-            yield before, cell, "\n\n".join(after)
+            yield cell.source, below.source
 
 
 EXERCISES = [
@@ -35,17 +31,6 @@ EXERCISES = [
     for path in NOTEBOOKS
     for number, _ in enumerate(exercises_of(path), start=1)
 ]
-
-
-def imports_of(path):
-    """The notebook's setup: its import statements, in one text."""
-    sources = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
-    lines = []
-    for source in sources:
-        for node in ast.parse(source).body:
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                lines.append(ast.unparse(node))
-    return "\n".join(lines)
 
 
 def verdict(path, stub, code):
@@ -57,45 +42,31 @@ def verdict(path, stub, code):
     ]
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        exec("\n".join([imports_of(path), code, *calls]), {})
+        exec("\n".join([imports_of(path.stem), code, *calls]), {})
     return said.getvalue().strip()
 
 
-def wrong_answers(path):
-    """``WRONG[number]``: sources of answers to exercise ``number`` that are nearly right."""
-    file = WRONG / f"wrong_{path.stem}.py"
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.WRONG
-
-
-@pytest.mark.parametrize(("path", "number"), EXERCISES)
-def test_an_exercise_is_complete(path, number):
-    before, stub, after = list(exercises_of(path))[number - 1]
-    assert re.search(rf"### Exercise {number} · .+ \((easy|medium|hard), \d+ minutes\)", before)
-    assert "<summary>Hint</summary>" in after and "<summary>Solution</summary>" in after
-    text = "".join(output.get("text", "") for output in stub.outputs).strip()
-    assert text == f"Exercise {number}: not answered yet."
-
-
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if any(exercises_of(path))],
-                         ids=lambda path: path.stem)  # fmt: skip
-def test_each_exercise_has_its_wrong_answers(path):
-    assert list(wrong_answers(path)) == [n for n, _ in enumerate(exercises_of(path), start=1)]
+def wrong_answers(path, number, stub):
+    """Yield (what is wrong, source) of the answers to one exercise that are nearly right."""
+    (function,) = (n for n in ast.parse(stub).body if isinstance(n, ast.FunctionDef))
+    head = f"def {function.name}({ast.unparse(function.args)}):"
+    text = (WRONG / f"{path.stem}.toml").read_text(encoding="utf-8")
+    for reason, body in tomllib.loads(text)[str(number)].items():
+        yield reason, f"{head}\n{textwrap.indent(body, '    ')}"
 
 
 @pytest.mark.parametrize(("path", "number"), EXERCISES)
 def test_its_solution_is_right(path, number):
-    _, stub, after = list(exercises_of(path))[number - 1]
+    stub, after = list(exercises_of(path))[number - 1]
     solution = SOLUTION.search(after)["code"]
-    assert verdict(path, stub.source, solution) == f"Exercise {number}: right."
+    assert verdict(path, stub, solution) == f"Exercise {number}: right."
 
 
 @pytest.mark.parametrize(("path", "number"), EXERCISES)
 def test_nearly_right_answers_are_refused(path, number):
-    _, stub, _ = list(exercises_of(path))[number - 1]
-    wrong = wrong_answers(path)[number]
+    stub, _ = list(exercises_of(path))[number - 1]
+    wrong = list(wrong_answers(path, number, stub))
     assert len(wrong) >= 2
-    for code in wrong:
-        assert verdict(path, stub.source, code).startswith(f"Exercise {number}: not yet."), code
+    for reason, code in wrong:
+        found = verdict(path, stub, code)
+        assert found.startswith(f"Exercise {number}: not yet."), reason

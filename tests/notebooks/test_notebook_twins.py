@@ -4,7 +4,6 @@ import ast
 from pathlib import Path
 from types import SimpleNamespace
 
-import nbformat
 import pytest
 import torch
 
@@ -12,31 +11,12 @@ from latentcrs_utils.em import losses
 from latentcrs_utils.em.networks import InferenceModel, IntentPrior, ItemAffinity
 from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.language.models import load_language_model
-from latentcrs_utils.language.embedder import PROMPT
 
-from .conftest import ROOT
+from .conftest import NOTEBOOKS, twins_of
+
+STEMS = ("04_language_meets_intent", "05_em_training")
 
 B, K, N, D = 7, 5, 3, 8
-
-
-def functions_of(stem):
-    """The functions that a notebook's cells tagged ``twin`` define, by name."""
-    notebook = nbformat.read(ROOT / "notebooks" / f"{stem}.ipynb", as_version=4)
-    cells = [c.source for c in notebook.cells if "twin" in c.metadata.get("tags", [])]
-    definitions = [
-        node for node in ast.parse("\n".join(cells)).body if isinstance(node, ast.FunctionDef)
-    ]
-    namespace = {"torch": torch, "PROMPT": PROMPT}
-    exec(compile(ast.Module(definitions, []), stem, "exec"), namespace)
-    return {node.name: namespace[node.name] for node in definitions}
-
-
-@pytest.fixture(scope="module")
-def by_hand():
-    """Every twin of the course."""
-    return SimpleNamespace(
-        **functions_of("04_language_meets_intent"), **functions_of("05_em_training")
-    )
 
 
 @pytest.fixture(params=range(3))
@@ -133,7 +113,14 @@ def test_prompt_eol(by_hand, model_dir):
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
-def test_no_twin_is_left_out(by_hand):
-    source = ast.parse(Path(__file__).read_text(encoding="utf-8"))
-    used = {node.attr for node in ast.walk(source) if isinstance(node, ast.Attribute)}
-    assert set(vars(by_hand)) <= used
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_twin_is_left_out(path):
+    tests = [file.read_text(encoding="utf-8") for file in Path(__file__).parent.glob("*twins*.py")]
+    used = {
+        node.attr
+        for test in tests
+        if f'"{path.stem}"' in test
+        for node in ast.walk(ast.parse(test))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "by_hand"
+    }
+    assert set(twins_of(path.stem)) <= used

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import ast
 from types import SimpleNamespace
 
-import nbformat
 import numpy as np
 import pytest
 import torch
 
-from tests.conversation.fakes import N_ITEMS, FakeScorer, fake_dataset
 from latentcrs_utils.config import RerankConfig
+from latentcrs_utils.constraints.constraint import (
+    Constraint,
+    Requirement,
+    Requirements,
+    matcher_for,
+)
 from latentcrs_utils.conversation.policies import FilterPolicy, Policy, Request, RerankPolicy
-from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements, matcher_for
+from tests.conversation.fakes import N_ITEMS, FakeScorer, fake_dataset
 
-from .conftest import ROOT
+from .conftest import twins_of
 
 
 @pytest.fixture(scope="module")
 def by_hand():
     """The twins of notebook 10, and the helper that they call."""
-    notebook = nbformat.read(ROOT / "notebooks" / "10_chat_demo.ipynb", as_version=4)
-    cells = [c.source for c in notebook.cells if c.cell_type == "code"]
     names = {"first", "policy_b", "policy_f", "policy_v"}
-    definitions = [
-        node
-        for cell in cells
-        for node in ast.parse(cell).body
-        if isinstance(node, ast.FunctionDef) and node.name in names
-    ]
-    namespace: dict = {}
-    exec(compile(ast.Module(definitions, []), "10_chat_demo", "exec"), namespace)
-    assert names <= set(namespace)
-    return SimpleNamespace(**{name: namespace[name] for name in names})
+    return SimpleNamespace(**twins_of("10_chat_demo", names))
 
 
 @pytest.fixture(params=range(4))

@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-import ast
 import json
-from itertools import permutations
-from math import factorial
-from pathlib import Path
 from types import SimpleNamespace
 
-import nbformat
 import numpy as np
 import pytest
 import torch
 
-from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.conversation.policies import relaxations
+from latentcrs_utils.constraints.constraint import Constraint, Matcher, Requirement, Requirements
 from latentcrs_utils.conversation.belief import spans
+from latentcrs_utils.conversation.policies import relaxations
 from latentcrs_utils.conversation.reranking import NOTHING, RerankContext, rerank
+from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.em import attribution, losses
 from latentcrs_utils.em.networks import IntentPrior
-from latentcrs_utils.language.structured_output import SchemaGuide
 from latentcrs_utils.language.models import find_model, load_language_model
-from latentcrs_utils.constraints.constraint import Constraint, Matcher, Requirement, Requirements
-from latentcrs_utils.language.structured_output import check_schema
+from latentcrs_utils.language.structured_output import SchemaGuide, check_schema
 from latentcrs_utils.simulation.items import Catalogue
 
-from .conftest import ROOT
+STEMS = ("07_conversation",)
 
 FIELDS = ("genre=Comedy", "genre=Western", "genre=Drama", "not genre=Horror", "not genre=War",
           "decade=1950", "decade=1980", "era=1990-1993")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def by_hand():
-    """The twins of notebook 07; they call each other, so they share one namespace."""
-    notebook = nbformat.read(ROOT / "notebooks" / "07_conversation.ipynb", as_version=4)
-    cells = [c.source for c in notebook.cells if "twin" in c.metadata.get("tags", [])]
-    definitions = [
-        node for node in ast.parse("\n".join(cells)).body if isinstance(node, ast.FunctionDef)
-    ]
-    namespace = {"np": np, "torch": torch, "permutations": permutations, "factorial": factorial}
-    exec(compile(ast.Module(definitions, []), "07_conversation", "exec"), namespace)
-    return SimpleNamespace(**{node.name: namespace[node.name] for node in definitions})
 
 
 @pytest.fixture(params=range(4))
@@ -107,8 +88,14 @@ def test_mask(by_hand, model_dir):
     tokenizer = load_language_model(source, "float32").tokenizer
     special = {n for n, token in tokenizer.added_tokens_decoder.items() if token.special}
     tokens = {n: tokenizer.decode([n]) for n in range(len(tokenizer)) if n not in special}
-    valid = {f'{a}"sure"{b}:{c}"{value}"{d}' for value in ("yes", "no", "nobody knows")
-             for a in ("{", "{ ") for b in ("", " ") for c in ("", " ") for d in ("}", " }")}  # fmt: skip
+    valid = {
+        f'{a}"sure"{b}:{c}"{value}"{d}'
+        for value in ("yes", "no", "nobody knows")
+        for a in ("{", "{ ")
+        for b in ("", " ")
+        for c in ("", " ")
+        for d in ("}", " }")
+    }
     guide = SchemaGuide(source, "float32", check_schema(form))
     text = ""
     while text not in valid:
@@ -127,8 +114,10 @@ def test_gains(by_hand):
     def score(prompt, texts):
         return [float(sum(letter in prompt for letter in text)) for text in texts]
 
-    items = [Recommendation(n, title, year, ("Comedy",), -n / 7)
-             for n, (title, year) in enumerate([("Quiz Zoo", 1991), ("Big", 1988), ("Jazz", 1951)])]  # fmt: skip
+    items = [
+        Recommendation(n, title, year, ("Comedy",), -n / 7)
+        for n, (title, year) in enumerate([("Quiz Zoo", 1991), ("Big", 1988), ("Jazz", 1951)])
+    ]
     told = RerankContext(["Jaws"], ["something with a quiz"])
     theirs = rerank(SimpleNamespace(score=score), items, told, RerankConfig(weight=0.1))
     ask = "\nThe film that the shop recommends:"
@@ -136,9 +125,3 @@ def test_gains(by_hand):
     ours = by_hand.gains(score, f"{told}{ask}", f"{RerankContext([], [NOTHING])}{ask}", texts)
     assert ours == pytest.approx(theirs.log_ratios)
     assert len(set(ours)) > 1
-
-
-def test_no_twin_is_left_out(by_hand):
-    source = ast.parse(Path(__file__).read_text(encoding="utf-8"))
-    used = {node.attr for node in ast.walk(source) if isinstance(node, ast.Attribute)}
-    assert set(vars(by_hand)) <= used

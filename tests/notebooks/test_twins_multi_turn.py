@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-import ast
 import itertools
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 
-import nbformat
 import numpy as np
 import pytest
-import torch
-from tests.evaluation.dialogue_world import dataset, noise, reader
 
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.data.source import UNKNOWN_TITLE
-from latentcrs_utils.constraints.constraint import Requirements
-from latentcrs_utils.conversation.policies import Request
 from latentcrs_utils.evaluation import published as bounds
-from latentcrs_utils.evaluation.multi_turn import Setting, converse, template_users
-from latentcrs_utils.evaluation.dialogues import (Dialogue, Exchange, success_by, turns_taken)
-from latentcrs_utils.evaluation.dialogues import TokenUsage, usage_table
+from latentcrs_utils.evaluation.dialogues import (
+    Dialogue,
+    Exchange,
+    TokenUsage,
+    success_by,
+    turns_taken,
+    usage_table,
+)
 from latentcrs_utils.evaluation.metrics import paired_difference
+from latentcrs_utils.evaluation.multi_turn import Setting, converse, template_users
 from latentcrs_utils.simulation.agenda import MOST_NEW
 from latentcrs_utils.simulation.items import Item
-from latentcrs_utils.simulation.users import Accept
+from tests.evaluation.dialogue_world import dataset, noise, reader
 
-from .conftest import ROOT
-
-
-@pytest.fixture(scope="module")
-def by_hand():
-    """The twins of notebook 08; they call each other, so they share one namespace."""
-    notebook = nbformat.read(ROOT / "notebooks" / "08_multi_turn.ipynb", as_version=4)
-    cells = [c.source for c in notebook.cells if "twin" in c.metadata.get("tags", [])]
-    definitions = [
-        node for node in ast.parse("\n".join(cells)).body if isinstance(node, ast.FunctionDef)
-    ]
-    namespace = {
-        "np": np, "torch": torch, "Accept": Accept, "Request": Request, "Requirements": Requirements,
-        "paired_difference": paired_difference,
-    }  # fmt: skip
-    exec(compile(ast.Module(definitions, []), "08_multi_turn", "exec"), namespace)
-    return SimpleNamespace(**{node.name: namespace[node.name] for node in definitions})
+STEMS = ("08_multi_turn",)
 
 
 @pytest.fixture(params=range(4))
@@ -140,9 +122,3 @@ def test_tokens_of_a_dialogue(by_hand):
     (dialogue,) = held([3])
     usage = usage_table([replace(dialogue, exchanges=exchanges)]).filter(purpose="recommending")
     assert by_hand.tokens_read(messages, count) == usage["prompt_tokens_a_dialogue"].item() == 35
-
-
-def test_no_twin_is_left_out(by_hand):
-    source = ast.parse(Path(__file__).read_text(encoding="utf-8"))
-    used = {node.attr for node in ast.walk(source) if isinstance(node, ast.Attribute)}
-    assert set(vars(by_hand)) <= used

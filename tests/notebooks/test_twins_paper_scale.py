@@ -5,44 +5,29 @@ from __future__ import annotations
 import ast
 import gzip
 import json
-import math
 import subprocess
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 
-import nbformat
 import polars as pl
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from latentcrs_utils.behavior.sasrec import SASRec
+from experiments.cost_model import Case, terms_of
 from latentcrs_utils.behavior.losses import draw_sample, next_item_sampled
 from latentcrs_utils.behavior.pretraining import encode_last
+from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig
-from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.data.json_lines import read_json_lines
+from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.em import losses
 from latentcrs_utils.em.networks import GenerativeModel
-from experiments.cost_model import Case, terms_of
 from latentcrs_utils.ranking import rank_of_target
 
-from .conftest import ROOT
-from .test_notebook_twins import close, functions_of
+from .conftest import code_of, twins_of
+from .test_notebook_twins import close
 
-STEM = "11_paper_scale"
+STEMS = ("11_paper_scale",)
 N, V, D, K = 37, 23, 8, 5
-
-
-@pytest.fixture(scope="module")
-def by_hand():
-    """The twins of notebook 11; they use what its cells import."""
-    functions = functions_of(STEM)
-    imported = {"gzip": gzip, "json": json, "math": math, "pl": pl, "encode_last": encode_last}
-    next(iter(functions.values())).__globals__.update(imported)
-    return SimpleNamespace(**functions)
 
 
 @pytest.fixture(params=range(3))
@@ -67,12 +52,9 @@ def test_array_bytes(by_hand, sides):
 
 
 def test_largest_sees_what_is_made_and_not_what_is_there():
-    notebook = nbformat.read(ROOT / "notebooks" / f"{STEM}.ipynb", as_version=4)
-    source = next(c.source for c in notebook.cells if "class Largest" in c.source)
-    names = {"torch": torch, "TorchDispatchMode": TorchDispatchMode, "tree_leaves": tree_leaves}
-    exec(source, names)
+    Largest = twins_of(STEMS[0], {"Largest"})["Largest"]
     big, left, right = torch.zeros(1000, 1000), torch.ones(20, 3), torch.ones(3, 50)
-    with names["Largest"]() as watched:
+    with Largest() as watched:
         (left @ right).sum()
         big.T.add_(1)  # a view, and in place
         big[0].expand(500, 1000)
@@ -173,9 +155,14 @@ def test_train_together(by_hand, tmp_path):
     S, targets = torch.randn(130, D, generator=noise), torch.arange(130) % V + 1
     torch.save((S, targets), tmp_path / "task.pt")
     # batches of 101 and 29 rows: neither is shared out evenly
+    (source,) = (
+        ast.unparse(node)
+        for node in code_of(STEMS[0], "twin")
+        if getattr(node, "name", "") == by_hand.train_together.__name__
+    )
     lines = (
         "import json, pathlib, torch",
-        source_of(by_hand.train_together),
+        source,
         "S, targets = torch.load('task.pt')",
         f"train_together(S, targets, {V}, 3, pathlib.Path('curve.json'))",
     )
@@ -187,15 +174,6 @@ def test_train_together(by_hand, tmp_path):
     found = json.loads((tmp_path / "curve.json").read_text(encoding="utf-8"))
     assert found["processes"] == 2
     assert found["curve"] == pytest.approx(trained_alone(S, targets, V, 3), rel=1e-4)
-
-
-def source_of(function):
-    """The source of one function of the notebook."""
-    notebook = nbformat.read(ROOT / "notebooks" / f"{STEM}.ipynb", as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and f"def {function.__name__}(" in cell.source:
-            return cell.source
-    raise LookupError(function.__name__)
 
 
 def test_coarse_top(by_hand, noise):
@@ -218,9 +196,3 @@ def test_value_of_law(by_hand):
     coefficients = [0.5, 1e-3, 2e-7, 0.03]
     ours = by_hand.value_of_law(case.sizes(), terms, coefficients)
     assert ours == pytest.approx(terms_of(case, terms) @ coefficients)
-
-
-def test_no_twin_is_left_out(by_hand):
-    source = ast.parse(Path(__file__).read_text(encoding="utf-8"))
-    used = {node.attr for node in ast.walk(source) if isinstance(node, ast.Attribute)}
-    assert set(vars(by_hand)) <= used
