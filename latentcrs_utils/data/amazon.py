@@ -123,11 +123,8 @@ def platform(categories: Sequence[str | None], name: str) -> str | None:
     for level in reversed(categories):
         if (found := PLATFORMS.get(words(level))) is not None:
             return found
-    named = {
-        list(_IN_TITLE)[match.lastindex - 1]
-        for match in _TITLE_PLATFORM.finditer(name)
-        if match.lastindex
-    }
+    matches = _TITLE_PLATFORM.finditer(name)
+    named = {list(_IN_TITLE)[match.lastindex - 1] for match in matches if match.lastindex}
     return named.pop() if len(named) == 1 else None
 
 
@@ -237,11 +234,8 @@ def _earliest(ratings: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     user, item = (ratings[name].to_physical().cast(pl.UInt64) for name in ("user", "item"))
     again = (user * (1 << 32) + item).is_duplicated()
     numbered = ratings.with_row_index("row")
-    first = (
-        numbered.filter(again)
-        .sort("timestamp", "row")
-        .unique(["user", "item"], keep="first", maintain_order=True)
-    )
+    earliest = pl.col("row").sort_by("timestamp", "row").first().over("user", "item")
+    first = numbered.filter(again).filter(pl.col("row") == earliest)
     kept = pl.concat([numbered.filter(~again), first]).sort("row").drop("row")
     return kept, len(ratings) - len(kept)
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -39,6 +40,105 @@ class TableLayout:
     quoted: bool = True
     advice: str = "correct the file"
 
+    def records(self, text: str) -> Iterator[tuple[int, list[str]]]:
+        """Give the rows of a text that are not empty, each with the line on which it begins."""
+        if not self.quoted:
+            rows = (line.split(self.separator) for line in text.split("\n"))
+            yield from ((number, cells) for number, cells in enumerate(rows, 1) if any(cells))
+            return
+        reader, begin = csv.reader(io.StringIO(text), delimiter=self.separator), 1
+        for cells in reader:
+            if any(cells):
+                yield begin, cells
+            begin = reader.line_num + 1
+
+
+def read_table(path: Path, layout: TableLayout, columns: tuple[str, ...]) -> Table:
+    """Read a file as text cells.
+
+    Args:
+        path: the file.
+        layout: how it is written.
+        columns: the columns that it must have; without a header, all of them in order.
+
+    Raises:
+        DataError: absent, unreadable, empty, in another encoding, without one of ``columns``,
+            or with rows of other lengths.
+    """
+    text = _decoded(path, layout.encoding)
+    if not text.strip():
+        raise DataError(f"{path} is empty; {layout.advice}.")
+    separator, source = layout.separator, text
+    if len(separator) > 1:
+        # polars separates by one byte only
+        separator, source = "\t", text.replace(separator, "\t")
+    quote = '"' if layout.quoted else None
+    options: dict[str, Any] = {
+        "separator": separator,
+        "quote_char": quote,
+        "has_header": layout.header,
+    }
+    try:
+        frame = pl.read_csv(source.encode(), infer_schema=False, **options)
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(path, layout, text, str(error)) from None
+    if layout.header:
+        frame.columns = _names(path, layout, frame.columns, columns)
+    elif frame.width == len(columns):
+        frame.columns = list(columns)
+    else:
+        expected = f"{len(columns)} ({', '.join(columns)})"
+        raise DataError(f"{path} has {frame.width} columns, not {expected}; {layout.advice}.")
+    # an empty line comes as a row without any cell
+    frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
+    if frame.is_empty():
+        raise DataError(f"{path} has a header and no rows; {layout.advice}.")
+    return Table(path, layout, text, frame)
+
+
+def _decoded(path: Path, encoding: str) -> str:
+    """Return the text of a file, or say which line is not in the encoding."""
+    try:
+        raw = path.read_bytes()
+        return raw.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{path} cannot be read ({reason}); check the name of the file.") from None
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}, line {line}: the text is not UTF-8; save the file again as UTF-8 "
+            f'(spreadsheets call it "CSV UTF-8").'
+        ) from None
+
+
+def _names(
+    path: Path, layout: TableLayout, given: list[str], columns: tuple[str, ...]
+) -> list[str]:
+    """Trim the names of the columns (``" Item_ID:token"`` -> ``"item_id"``) and check them."""
+    # polars marks the second of two equal names itself
+    names = [re.split(r":|_duplicated_\d+$", name)[0].strip().lower() for name in given]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}, line 1: two columns are called {twice!r}; {layout.advice}.")
+    absent = next((name for name in columns if name not in names), None)
+    if absent is not None:
+        raise DataError(
+            f"{path}, line 1: there is no column {absent!r} among {', '.join(names)}; "
+            f"the first line must name {', '.join(columns)}, {_BETWEEN[layout.separator]}."
+        )
+    return names
+
+
+def _unreadable(path: Path, layout: TableLayout, text: str, reason: str) -> DataError:
+    """Say which row is longer than the first one, or what polars said."""
+    (_, first), *others = layout.records(text)
+    for line, cells in others:
+        if len(cells) > len(first):
+            widths = f"{len(cells)} cells where the first line has {len(first)}"
+            return DataError(f"{path}, line {line}: {widths}; {layout.advice}.")
+    return DataError(f"{path} is no table ({reason.splitlines()[0]}); {layout.advice}.")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -51,7 +151,7 @@ class Table:
 
     def line(self, row: int) -> int:
         """Return the line of the file, from 1, on which data row ``row`` (from 0) begins."""
-        records = _records(self.text, self.layout)
+        records = self.layout.records(self.text)
         return next(itertools.islice(records, row + self.layout.header, None))[0]
 
     def refuse(self, wrong: pl.Series, column: str, problem: Callable[[int], str]) -> None:
@@ -100,115 +200,6 @@ class Table:
                 "timestamp": self.numbers(timestamp, pl.Float64, "a number of seconds since 1970"),
             }
         )
-
-
-def read_table(path: Path, layout: TableLayout, columns: tuple[str, ...]) -> Table:
-    """Read a file as text cells.
-
-    Args:
-        path: the file.
-        layout: how it is written.
-        columns: the columns that it must have; without a header, all of them in order.
-
-    Raises:
-        DataError: absent, unreadable, empty, in another encoding, without one of ``columns``,
-            or with rows of other lengths.
-    """
-    text = _decoded(path, layout)
-    if not text.strip():
-        raise DataError(f"{path} is empty; {layout.advice}.")
-    separator, source = layout.separator, text
-    if len(separator) > 1:
-        # polars separates by one byte only
-        separator, source = "\t", text.replace(separator, "\t")
-    try:
-        frame = pl.read_csv(
-            source.encode(),
-            separator=separator,
-            quote_char='"' if layout.quoted else None,
-            has_header=layout.header,
-            infer_schema=False,
-        )
-    except pl.exceptions.PolarsError as error:
-        raise _unreadable(path, layout, text, str(error)) from None
-    if layout.header:
-        frame = _named(path, layout, frame, columns)
-    elif frame.width != len(columns):
-        raise DataError(
-            f"{path} has {frame.width} columns, not {len(columns)} ({', '.join(columns)}); "
-            f"{layout.advice}."
-        )
-    else:
-        frame.columns = list(columns)
-    # an empty line comes as a row without any cell
-    frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
-    if frame.is_empty():
-        raise DataError(f"{path} has a header and no rows; {layout.advice}.")
-    return Table(path, layout, text, frame)
-
-
-def _decoded(path: Path, layout: TableLayout) -> str:
-    """Return the text of a file, or say which line is not in the encoding."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror or error}); check the name of the file."
-        ) from None
-    try:
-        text = raw.decode(layout.encoding)
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}, line {line}: the text is not UTF-8; save the file again as UTF-8 "
-            f'(spreadsheets call it "CSV UTF-8").'
-        ) from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _named(
-    path: Path, layout: TableLayout, frame: pl.DataFrame, columns: tuple[str, ...]
-) -> pl.DataFrame:
-    """Trim the names of the columns (``" Item_ID:token"`` -> ``"item_id"``) and check them."""
-    # polars marks the second of two equal names itself
-    names = [re.split(r":|_duplicated_\d+$", name)[0].strip().lower() for name in frame.columns]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{path}, line 1: two columns are called {twice!r}; {layout.advice}.")
-    for column in columns:
-        if column not in names:
-            raise DataError(
-                f"{path}, line 1: there is no column {column!r} among {', '.join(names)}; "
-                f"the first line must name {', '.join(columns)}, {_BETWEEN[layout.separator]}."
-            )
-    frame.columns = names
-    return frame
-
-
-def _records(text: str, layout: TableLayout) -> Iterator[tuple[int, list[str]]]:
-    """Give the rows that are not empty, each with the line on which it begins."""
-    if not layout.quoted:
-        rows = (line.split(layout.separator) for line in text.split("\n"))
-        yield from ((number, cells) for number, cells in enumerate(rows, 1) if any(cells))
-        return
-    reader, begin = csv.reader(io.StringIO(text), delimiter=layout.separator), 1
-    for cells in reader:
-        if any(cells):
-            yield begin, cells
-        begin = reader.line_num + 1
-
-
-def _unreadable(path: Path, layout: TableLayout, text: str, reason: str) -> DataError:
-    """Say which row is longer than the first one, or what polars said."""
-    records = _records(text, layout)
-    _, first = next(records)
-    for line, cells in records:
-        if len(cells) > len(first):
-            return DataError(
-                f"{path}, line {line}: {len(cells)} cells where the first line has {len(first)}; "
-                f"{layout.advice}."
-            )
-    return DataError(f"{path} is no table ({reason.splitlines()[0]}); {layout.advice}.")
 
 
 def read_csv_pair(interactions: str | Path, items: str | Path) -> Source:

@@ -1,8 +1,8 @@
-"""Reading JSON-lines files of any length in bounded memory: one object a line, plain or gzip.
+"""JSON-lines files of any length in bounded memory: one object a line, plain or gzip.
 
-A file is read in blocks of whole lines, and only the columns named are kept of each; while one
-block is parsed, the next is read and decompressed. ``polars.scan_ndjson`` takes more memory, which
-grows with the file (results/amazon_scale.json has both), and it cannot say which line is damaged.
+A file is read in blocks of whole lines; while one is parsed, the next is read and decompressed.
+``polars.scan_ndjson`` takes memory that grows with the file (results/amazon_scale.json has both),
+and it cannot say which line is damaged.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A generated world whose intents are known, so that one may ask whether EM found them.
 
-Each of the K true intents is a taste: one or two genres and a time of making. Every item
-belongs to one intent. A user has a home intent and wanders: at each step the user stays with
-the current intent or leaves it, mostly for the home intent, else for a neighbour, and then
-takes an item of that intent (or, by noise, any item), popular ones more often, none twice.
+Each of the K true intents is a taste: one or two genres and a range of years. Every item belongs
+to one intent. A user has a home intent and wanders: at each step the user stays with the current
+intent or leaves it, mostly for the home intent, else for a neighbour, and then takes an item of
+that intent (or, by noise, any item), popular ones more often, none twice.
 """
 
 from __future__ import annotations
@@ -55,6 +55,9 @@ _SECOND = (
     "Sundial", "Teapot", "Thimble", "Tunnel", "Umbrella", "Valley", "Veranda", "Window",
 )  # fmt: skip
 _FORMS = ("The {}", "Beyond the {}", "Return to the {}")
+_STEP = dict(
+    user=pl.String, item=pl.String, rating=pl.Float64, timestamp=pl.Float64, intent=pl.Int64
+)
 _DAY = 86_400
 _BEGINNING = 1_700_000_000  # seconds since 1970
 
@@ -101,12 +104,6 @@ class SyntheticWorld:
         found = steps.join(self.steps, on=["user", "item"], how="left", maintain_order="left")
         return _complete(found, data)
 
-    def intents_of_users(self, data: Dataset) -> np.ndarray:
-        """The intent that each user had most often, int64 [U]; of equals the smaller number."""
-        counts = np.zeros((data.n_users, self.config.n_intents), dtype=np.int64)
-        np.add.at(counts, (data.interactions.rows(), self.intents_of_steps(data)), 1)
-        return counts.argmax(1)
-
 
 def _complete(found: pl.DataFrame, data: Dataset) -> np.ndarray:
     if found["intent"].null_count():
@@ -132,14 +129,7 @@ def synthetic_world(config: SyntheticConfig | None = None, seed: int = 0) -> Syn
     rng = np.random.default_rng(seed)
     walk = _Walk(config, rng)
     rows = [row for user in range(config.n_users) for row in walk.user(user)]
-    schema = {
-        "user": pl.String,
-        "item": pl.String,
-        "rating": pl.Float64,
-        "timestamp": pl.Float64,
-        "intent": pl.Int64,
-    }
-    ratings = pl.DataFrame(rows, schema=schema, orient="row")
+    ratings = pl.DataFrame(rows, schema=_STEP, orient="row")
     items = _items(config, walk.item_intent, rng)
     return SyntheticWorld(
         config,

@@ -187,15 +187,14 @@ def _reason(error: Exception, timeout: float) -> str:
 
     if isinstance(error, exceptions.HTTPError) and error.response is not None:
         return f"it answers HTTP {error.response.status_code}"
-    if isinstance(error, exceptions.SSLError):
-        return "its certificate is not valid"
-    if isinstance(error, exceptions.Timeout):
-        return f"no answer within {timeout:g} s"
-    if isinstance(error, exceptions.ChunkedEncodingError):
-        return "the connection broke before the end of the file"
-    if isinstance(error, exceptions.RequestException):
-        return "no connection"
-    return "it sent another file (its sha256 differs)" if "hash" in str(error) else str(error)
+    known = {
+        exceptions.SSLError: "its certificate is not valid",
+        exceptions.Timeout: f"no answer within {timeout:g} s",
+        exceptions.ChunkedEncodingError: "the connection broke before the end of the file",
+        exceptions.RequestException: "no connection",
+    }
+    reason = next((said for kind, said in known.items() if isinstance(error, kind)), str(error))
+    return "it sent another file (its sha256 differs)" if "does not match" in reason else reason
 
 
 @dataclass

@@ -34,12 +34,22 @@ def small(seed: int = 0, **changes: float) -> tuple[SyntheticWorld, Dataset]:
     return world, prepare("synthetic", world.source, DataConfig())
 
 
-def item_vectors(data: Dataset, width: int) -> np.ndarray:
-    """Directions of the items' co-occurrence within users, float [V, width]."""
+def homes(world: SyntheticWorld, data: Dataset) -> np.ndarray:
+    """The intent that each user had most often, [U]."""
+    steps = np.split(world.intents_of_steps(data), data.interactions.offsets[1:-1])
+    return np.array([np.bincount(own).argmax() for own in steps])
+
+
+def seen(data: Dataset) -> csr_matrix:
+    """1 where a user has an item, [U, V]."""
     ones = np.ones(len(data.interactions.flat))
     places = (data.interactions.rows(), data.interactions.flat - 1)
-    seen = csr_matrix((ones, places), shape=(data.n_users, data.n_items))
-    together = (seen.T @ seen).toarray()
+    return csr_matrix((ones, places), shape=(data.n_users, data.n_items))
+
+
+def item_vectors(data: Dataset, width: int) -> np.ndarray:
+    """Directions of the items' co-occurrence within users, float [V, width]."""
+    together = (seen(data).T @ seen(data)).toarray()
     np.fill_diagonal(together, 0)
     degree = np.maximum(together.sum(0), 1)
     left, values, _ = np.linalg.svd(together / np.sqrt(np.outer(degree, degree)))
@@ -115,12 +125,7 @@ def test_users_stay_with_an_intent_and_have_a_home(world: SyntheticWorld, made: 
     within = np.diff(made.interactions.rows()) == 0
     stays = np.mean(np.diff(steps)[within] == 0)
     assert world.config.stay - 0.03 < stays < 1
-    home = world.intents_of_users(made)
-    assert np.mean(home[made.interactions.rows()] == steps) > 0.5
-    by_hand = [
-        np.bincount(part).argmax() for part in np.split(steps, made.interactions.offsets[1:-1])
-    ]
-    assert home.tolist() == by_hand
+    assert np.mean(homes(world, made)[made.interactions.rows()] == steps) > 0.5
 
 
 def test_disliked_items_are_no_positives(world: SyntheticWorld) -> None:
@@ -140,17 +145,10 @@ def test_k_means_finds_the_intents_in_co_occurrence(world: SyntheticWorld, made:
     shuffled = np.random.default_rng(0).permutation(truth)
     assert abs(adjusted_rand_score(shuffled, found)) < 0.05
 
-    users = csr_matrix(
-        (
-            np.ones(len(made.interactions.flat)),
-            (made.interactions.rows(), made.interactions.flat - 1),
-        ),
-        shape=(made.n_users, made.n_items),
-    )
-    mixed = users @ vectors
+    mixed = seen(made) @ vectors
     mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
-    homes = KMeans(K, n_init=10, random_state=0).fit_predict(mixed)
-    assert adjusted_rand_score(world.intents_of_users(made), homes) > 0.6
+    found = KMeans(K, n_init=10, random_state=0).fit_predict(mixed)
+    assert adjusted_rand_score(homes(world, made), found) > 0.6
 
 
 def test_where_everything_is_noise_nothing_is_found() -> None:
