@@ -63,11 +63,7 @@ class Sequences:
         return self._cut(self.offsets[:-1][chosen], self.lengths[chosen])
 
     def prefixes(self, indices: Any, cuts: Any) -> Sequences:
-        """Return the first ``cuts[j]`` items of sequence ``indices[j]``, for every j.
-
-        Raises:
-            DataError: a cut is negative or beyond the end of its sequence.
-        """
+        """Return the first ``cuts[j]`` (0 to its length) items of sequence ``indices[j]``."""
         indices, cuts = (np.asarray(given, dtype=np.int64) for given in (indices, cuts))
         if np.any(cuts < 0) or np.any(cuts > self.lengths[indices]):
             raise DataError("A cut lies outside its sequence; cuts go from 0 to the length.")
@@ -168,20 +164,15 @@ class Dataset:
     def _valid_item(self, item: int) -> int:
         if 1 <= int(item) <= self.n_items:
             return int(item)
-        raise DataError(
-            f"There is no item {item} in {self.name}: item ids go from 1 to {self.n_items}."
-        )
+        known = f"item ids go from 1 to {self.n_items}"
+        raise DataError(f"There is no item {item} in {self.name}: {known}.")
 
     def user_index(self, raw_user: str | int) -> int:
-        """Return the user index (0..U-1) of a user id of the provider.
-
-        Raises:
-            DataError: that id is not among the users kept; the message names what exists.
-        """
+        """Return the user index (0..U-1) of a provider's id (``DataError`` names what exists)."""
         return self._place("user", self.users["raw_user"], raw_user)
 
     def item_index(self, raw_item: str | int) -> int:
-        """Return the item id (1..V) of an item id of the provider (``DataError`` if unknown)."""
+        """Return the item id (1..V) of a provider's id (``DataError`` names what exists)."""
         return self._place("item", self.items["raw_item"], raw_item) + 1
 
     def _place(self, kind: str, ids: pl.Series, raw: str | int) -> int:
