@@ -51,9 +51,7 @@ class Autopilot:
     ):
         if max_turns < 1:
             raise ConfigError(f"A simulated user needs at least one turn, not {max_turns}.")
-        self.conversation = conversation
-        self.user = user
-        self.max_turns = max_turns
+        self.conversation, self.user, self.max_turns = conversation, user, max_turns
         self.n_turns = 0
         self.outcome: str | None = None
         self.goal = conversation.label(user.target)
@@ -125,9 +123,7 @@ def make_autopilot(
     Args:
         conversation: its user looks for the item that is kept aside for testing; a stranger, or
             somebody with a history of their own, for an item drawn by the seed.
-        difficulty: how forthcoming the user is.
-        level: of the language.
-        seed: of all that is said, and of a stranger's item.
+        difficulty, level, seed: as of `TemplateUser`.
         max_turns: messages after which the user gives up.
 
     Raises:

@@ -186,11 +186,12 @@ class _GuardedWriter:
         stream: Callable[[str], None] | None,
         stop: threading.Event | None,
     ):
-        self.turn, self.guard, self.previous = turn, guard, previous
+        fixed_words = " ".join(message["content"] for message in prompt(turn, noun)[:-1])
+        self.check = lambda text: guard.objection(
+            text, turn.items, message=turn.message, instructions=fixed_words, previous=previous
+        )
         self.stream = stream or (lambda text: None)
-        self.stopped = stop or threading.Event()
-        self.fixed_words = " ".join(message["content"] for message in prompt(turn, noun)[:-1])
-        self.enough = threading.Event()
+        self.stopped, self.enough = stop or threading.Event(), threading.Event()
         self.draft = self.shown = ""
         self.objection: str | None = None
 
@@ -218,13 +219,7 @@ class _GuardedWriter:
         candidate = " ".join(complete[:_N_SENTENCES])
         if len(candidate) <= len(self.shown) or self.objection:
             return
-        self.objection = self.guard.objection(
-            candidate,
-            self.turn.items,
-            message=self.turn.message,
-            instructions=self.fixed_words,
-            previous=self.previous,
-        )
+        self.objection = self.check(candidate)
         if self.objection is None:
             self.stream(candidate[len(self.shown) :])
             self.shown = candidate

@@ -34,10 +34,8 @@ def write(model: str, data: "Dataset", state: State, setting: Mapping[str, Any])
     """Everything that happened in a conversation, as dicts, lists, strings and numbers.
 
     Args:
-        model: its name.
-        data: the catalogue.
+        model: its name; data: the catalogue; setting: user, n_items and policy.
         state: all that happened.
-        setting: user, n_items and policy.
     """
 
     def noted(event: Event) -> dict[str, Any]:
@@ -60,10 +58,6 @@ def write(model: str, data: "Dataset", state: State, setting: Mapping[str, Any])
 
 def read(data: "Dataset", values: Mapping[str, Any]) -> tuple[dict[str, Any], State]:
     """The setting (user, n_items, policy) and the state that `write` noted.
-
-    Args:
-        data: the catalogue to go on with.
-        values: a transcript.
 
     Raises:
         DataError: a field is missing or wrong, or the transcript is of another catalogue.
@@ -123,9 +117,7 @@ def markdown(
     Foreign text is escaped, so that it is shown and does nothing.
 
     Args:
-        model: its name.
-        data: the catalogue.
-        user: who talked; None for a stranger.
+        model: its name; data: the catalogue; user: who talked, None for a stranger.
         state: all that happened.
         why: a sentence for each item of a turn.
     """

@@ -137,8 +137,6 @@ class Turn:
         return f"at least {read:,} tokens read, {written:,} written: nobody reported the others"
 
     def __str__(self) -> str:
-        """The exchange as a reader of a transcript wants it."""
-
         def wrapped(lead: str, text: str) -> str:
             return textwrap.fill(text, 96, initial_indent=lead, subsequent_indent=" " * 8)
 
@@ -226,10 +224,7 @@ class State:
         return State(self.start, (*self.events, event))
 
     def before(self, turn: Turn) -> "State":
-        """The state in which the message of a turn was said.
-
-        Args:
-            turn: one of the turns, with its reply or without; or the one that is being answered.
+        """The state in which the message of a turn was said, be it the one being answered.
 
         Raises:
             DataError: the turn is none of this conversation.
