@@ -12,6 +12,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.language.chat_model import Reply
 
@@ -146,3 +147,11 @@ class FakeScorer(FakeChatModel):
             return [-float(len(text)) for text in continuations]
         gains = [sum(word in text for word in self.words) for text in continuations]
         return [self.nats * n - len(text) for n, text in zip(gains, continuations, strict=True)]
+
+
+def chat(policy="B", chat_model=None, user=None, **more) -> Conversation:
+    return Conversation(FakeModel(), user, chat_model=chat_model, policy=policy, **more)
+
+
+def ids(turn) -> list[int]:
+    return [item.item for item in turn.items]

@@ -5,12 +5,12 @@ import threading
 import pytest
 
 from latentcrs_utils.conversation.autopilot import Autopilot, make_autopilot
-from latentcrs_utils.conversation.session import Conversation, StoppedError
+from latentcrs_utils.conversation.session import StoppedError
 from latentcrs_utils.errors import ConfigError, DataError, EndpointError
 from latentcrs_utils.simulation.agenda import DIFFICULTIES
 from latentcrs_utils.simulation.planner import LEVELS
 from latentcrs_utils.simulation.users import Accept, UserMessage
-from tests.conversation.fakes import FakeChatModel, FakeModel
+from tests.conversation.fakes import FakeChatModel, chat, ids
 
 
 class Scripted:
@@ -30,14 +30,6 @@ class Scripted:
         if isinstance(message, Exception):
             raise message
         return UserMessage(message)
-
-
-def chat(user=None, chat_model=None, **more) -> Conversation:
-    return Conversation(FakeModel(), user, chat_model=chat_model, **more)
-
-
-def ids(turn) -> list[int]:
-    return [item.item for item in turn.items]
 
 
 def test_it_likes_what_it_looks_for_and_the_drive_is_over():
@@ -151,7 +143,7 @@ def test_every_kind_of_template_user_drives_to_an_end(setting, level, difficulty
 
 
 def test_a_known_user_looks_for_the_item_kept_aside():
-    pilot = make_autopilot(chat(42))
+    pilot = make_autopilot(chat(user=42))
     assert pilot.user.target == 32 and pilot.goal == "Film Number 32 (1982)"
     assert list(pilot.user.test_case.history) == [12, 16, 20, 24, 28]
 
@@ -167,7 +159,7 @@ def test_a_stranger_looks_for_what_the_seed_says_and_can_still_be_offered():
 
 
 def test_what_cannot_be_offered_any_more_cannot_be_looked_for():
-    conversation = chat(42, n_items=30)
+    conversation = chat(user=42, n_items=30)
     conversation.say("comedy")
     assert 32 in conversation.offered
     with pytest.raises(DataError, match="can no longer be offered"):
@@ -180,6 +172,6 @@ def test_what_cannot_be_offered_any_more_cannot_be_looked_for():
 
 def test_unknown_settings_are_named():
     with pytest.raises(ConfigError, match="no difficulty 'hard'"):
-        make_autopilot(chat(42), difficulty="hard")
+        make_autopilot(chat(user=42), difficulty="hard")
     with pytest.raises(ConfigError, match="no level 'rude'"):
-        make_autopilot(chat(42), level="rude")
+        make_autopilot(chat(user=42), level="rude")

@@ -33,7 +33,7 @@ from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.conversation.turn import Recommendation, Withdrawal, more_like
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError, EndpointError, MessageError
-from tests.conversation.fakes import FakeChatModel, FakeModel, FakeScorer
+from tests.conversation.fakes import FakeChatModel, FakeModel, FakeScorer, chat, ids
 
 ROWS = (
     # title, year, genres, creator, platform, price
@@ -71,10 +71,6 @@ def selected(games: Dataset, conditions, n: int, barred=()):
     scores = torch.arange(len(ROWS) + 1, dtype=torch.float32) - 10
     scores[0] = 99.0
     return FilterPolicy(games).select(Request(scores, barred, n, wanted(*conditions)))
-
-
-def ids(turn) -> list[int]:
-    return [item.item for item in turn.items]
 
 
 ALL = ("genre=Puzzle", "decade=1980", "creator=Sega", "platform=Wii", "price=20")
@@ -241,10 +237,6 @@ def constraints(*written: str) -> tuple[Constraint, ...]:
 
 def requirement(written: str, evidence: str, source: Source = "lexicon") -> Requirement:
     return Requirement(Constraint.parse(written), evidence, source)
-
-
-def chat(policy, chat_model=None, user=None, **more) -> Conversation:
-    return Conversation(FakeModel(), user, chat_model=chat_model, policy=policy, **more)
 
 
 # Policy F

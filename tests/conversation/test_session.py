@@ -10,7 +10,7 @@ import torch
 from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.conversation.turn import Feedback
 from latentcrs_utils.errors import ConfigError, DataError, MessageError
-from tests.conversation.fakes import GENRES, N_ITEMS, FakeChatModel, FakeModel, FakeScorer
+from tests.conversation.fakes import GENRES, N_ITEMS, FakeChatModel, FakeModel, FakeScorer, ids
 from tests.conversation.known_world import known_model
 
 REPLY = "Film Number 7 may do."
@@ -24,10 +24,6 @@ def model() -> FakeModel:
 
 def chat(model: FakeModel, user=42, chat_model=None, **more) -> Conversation:
     return Conversation(model, user, chat_model=chat_model, **more)
-
-
-def ids(turn) -> list[int]:
-    return [item.item for item in turn.items]
 
 
 def test_a_turn_offers_the_best_items_of_the_wanted_genre(model):

@@ -13,7 +13,7 @@ from latentcrs_utils.constraints.constraint import Constraint, Requirement
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.transcript import in_markdown, quoted
 from latentcrs_utils.errors import ConfigError, DataError
-from tests.conversation.fakes import FakeChatModel, FakeModel, FakeScorer
+from tests.conversation.fakes import FakeChatModel, FakeModel, FakeScorer, chat
 from tests.conversation.known_world import known_model
 
 REPLY = "Film Number 7 may do."
@@ -26,10 +26,6 @@ HOSTILE = (
     "---", "===", "| a | b |", "&lt;b&gt; &amp; &#60;", "    indented code",
     "🎃👨‍👩‍👧 مرحبا", "1984", "3.14 and sci-fi", "a [^1] and [x]: y",
 )  # fmt: skip
-
-
-def chat(policy, chat_model=None, user=None, **more) -> Conversation:
-    return Conversation(FakeModel(), user, chat_model=chat_model, policy=policy, **more)
 
 
 def told(policy) -> Conversation:
