@@ -108,11 +108,11 @@ def test_a_dialogue_has_the_same_items_in_the_chat_and_in_the_evaluation(
     data = dataclasses.replace(model.data, items=model.data.items.with_columns(title=titles))
     model = dataclasses.replace(model, data=data)
     config = RerankConfig(n_candidates=8, weight=1.0)
-    chat_model = FakeScorer(*["..."] * 9, words=("Number 1", "(1960"), nats=0.4)
-    chat = Conversation(
-        model, 42, chat_model=chat_model, n_items=n_items, policy=name, rerank=config
+    asked, told = (
+        FakeScorer(*["..."] * 9, words=("Number 1", "(1960"), nats=0.4) for _ in range(2)
     )
-    v = RerankPolicy(data, lambda: chat_model, config)
+    chat = Conversation(model, 42, chat_model=asked, n_items=n_items, policy=name, rerank=config)
+    v = RerankPolicy(data, lambda: told, config)
     policy = {"B": Policy(data), "F": FilterPolicy(data), "V": v}[name]
     start = System(
         lambda cases: model.scores(cases.instances.S, cases.instances.x),
@@ -128,6 +128,8 @@ def test_a_dialogue_has_the_same_items_in_the_chat_and_in_the_evaluation(
     for text, exchange in zip(wishes, dialogue.exchanges, strict=True):
         turn = chat.say(text)
         assert [item.item for item in turn.items] == list(exchange.offered), text
+    # a language model reads the same, too
+    assert asked.scored == told.scored and bool(told.scored) == (name == "V")
     refused = {r for turn in chat.turns for r in turn.requirements if r.constraint.negated}
     assert len(refused) >= 2 * (name == "F")
 
