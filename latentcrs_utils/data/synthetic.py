@@ -104,6 +104,12 @@ class SyntheticWorld:
         found = steps.join(self.steps, on=["user", "item"], how="left", maintain_order="left")
         return _complete(found, data)
 
+    def intents_of_users(self, data: Dataset) -> np.ndarray:
+        """The intent that each user had most often, int64 [U]; of equals the smaller number."""
+        counts = np.zeros((data.n_users, self.config.n_intents), dtype=np.int64)
+        np.add.at(counts, (data.interactions.rows(), self.intents_of_steps(data)), 1)
+        return counts.argmax(1)
+
 
 def _complete(found: pl.DataFrame, data: Dataset) -> np.ndarray:
     if found["intent"].null_count():
