@@ -64,11 +64,11 @@ def train_em(
         for row in stage("joint", config.n_epochs_generative + config.n_epochs_alternate):
             row["loss_m"] = trainer.joint_pass()
     else:
-        for row in stage("q", config.n_epochs_q):
+        for row in stage("q", config.n_epochs_q):  # stage 1
             row["loss_e"] = trainer.e_pass(warm_up=True)
-        for row in stage("generative", config.n_epochs_generative):
+        for row in stage("generative", config.n_epochs_generative):  # stage 2
             row["loss_m"] = trainer.m_pass()
-        for row in stage("alternate", config.n_epochs_alternate):
+        for row in stage("alternate", config.n_epochs_alternate):  # stage 3
             row["loss_e"] = trainer.e_pass()
             row["loss_m"] = trainer.m_pass()
     if training.best_state:
@@ -127,24 +127,24 @@ class EMTrainer:
 
     def e_loss(self, batch: Instances, catalogue: Catalogue) -> Tensor:
         """L^E of a batch (Equation 14); the generative model is fixed, and with it `catalogue`."""
-        log_q = self.log_q(batch)
-        recommendation = self.recommendation_loss_e(batch, log_q)
+        log_q = self.log_q(batch)  # Equation 10
+        recommendation = self.recommendation_loss_e(batch, log_q)  # Equations 12 and 13
         with torch.no_grad():
-            context = self.context(batch)
-            log_item = self.log_item(context, batch, catalogue)
+            context = self.context(batch)  # Equation 5
+            log_item = self.log_item(context, batch, catalogue)  # Equation 6
         elbo_loss = losses.e_step_elbo_loss(log_q, context.log_prior, log_item)  # Equation 11
         return losses.e_step_loss(elbo_loss, recommendation, alpha_E=self.config.alpha_E)
 
     def m_loss(self, batch: Instances) -> Tensor:
         """L^M of a batch (Equation 9), with q fixed: the amortised one, or the exact posterior."""
         config = self.config
-        context = self.context(batch)
-        log_item, recommendation = self.m_terms(context, batch)
+        context = self.context(batch)  # Equation 5
+        log_item, recommendation = self.m_terms(context, batch)  # Equations 6 and 8
         if config.e_step == "exact":
             log_q = losses.exact_posterior(context.log_prior, log_item).detach()
         else:
             with torch.no_grad():
-                log_q = self.log_q(batch)
+                log_q = self.log_q(batch)  # Equation 10
         return losses.m_step_loss(
             losses.infonce(log_q.exp(), log_item),  # Equation 7
             log_q,
