@@ -144,7 +144,7 @@ class EndpointChatModel(ChatModel):
         started = time.perf_counter()
         # a key that cannot be one is refused here, not in the thread
         self._key()
-        heard, failure = stream_completion(self._parts(self._body(chat, request)), request)
+        heard, failure = stream_completion(self._parts(chat, request), request)
         finish = _FINISHES.get(heard.finish, "end")
         if request.stopped and failure is heard.finish is None:
             finish = "stopped"
@@ -161,18 +161,21 @@ class EndpointChatModel(ChatModel):
         return Reply(heard.text, n_read, n_written, seconds, self.name, finish, counted)
 
     def _body(self, chat: list[Message], request: ChatRequest) -> dict[str, Any]:
-        """Return what is to be sent."""
+        """Return what is to be sent, without what this endpoint was found not to understand."""
+        limit = "max_completion_tokens" if "max_tokens" in self._refused else "max_tokens"
         body: dict[str, Any] = {"model": self.model, "messages": chat}
-        body |= {"max_tokens": request.max_new_tokens, "temperature": self.temperature}
-        if request.schema is not None:
-            form = {"name": "reply", "strict": True, "schema": dict(request.schema)}
-            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        body |= {limit: request.max_new_tokens, "temperature": self.temperature}
         if request.stream is not None or request.stop is not None:
             # only what is to be seen or stopped on its way: that has more ways to fail
             body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body = {k: v for k, v in body.items() if v is not None and k not in self._refused}
+        if request.schema is not None:
+            strict = "response_format" not in self._refused
+            form = {"name": "reply", "strict": strict, "schema": dict(request.schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
         return body
 
-    def _parts(self, body: Mapping[str, Any]) -> Iterator[PartialReply | str]:
+    def _parts(self, chat: list[Message], request: ChatRequest) -> Iterator[PartialReply | str]:
         """Yield the parts of a reply, and what went wrong if anything did.
 
         Only text leaves here: what the client raises holds the headers, and so the key.
@@ -188,7 +191,7 @@ class EndpointChatModel(ChatModel):
             max_retries=self.retries,
         )
         while True:
-            sent, silent = self._understood(body), False
+            sent, silent = self._body(chat, request), False
             try:
                 answer = client.chat.completions.create(**sent, extra_headers=headers)
                 if not isinstance(answer, openai.Stream):
@@ -208,16 +211,6 @@ class EndpointChatModel(ChatModel):
                 elif not self._learns(error, sent):
                     yield error_message(error, self, key, again)
                     return
-
-    def _understood(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a request without what this endpoint was found not to understand."""
-        sent = {k: v for k, v in body.items() if v is not None and k not in self._refused}
-        if "max_tokens" in self._refused:
-            sent["max_completion_tokens"] = body["max_tokens"]
-        if "response_format" in body and "response_format" in self._refused:
-            form = {**body["response_format"]["json_schema"], "strict": False}
-            sent["response_format"] = {"type": "json_schema", "json_schema": form}
-        return sent
 
     def _learns(self, error: Exception, sent: Mapping[str, Any]) -> bool:
         """Learn from a refusal what to leave out; whether there is something new to try."""

@@ -95,31 +95,27 @@ class LocalChatModel(ChatModel):
         if request.schema is not None:
             guide = SchemaGuide(self._source, self.dtype, json.dumps(request.schema))
         written = _Written(language_model, len(prompt), guide, request)
-        self._write(language_model.model, prompt, written)
-        seconds, n_written = time.perf_counter() - started, len(written.tokens)
-        self.usage.add(len(prompt), n_written, seconds)
-        finish = written.finish or "stopped"
-        return Reply(written.text, len(prompt), n_written, seconds, self.name, finish)
-
-    @torch.inference_mode()
-    def _write(self, model: Any, prompt: list[int], written: _Written) -> None:
-        """Read the prompt in pieces, then let transformers write until the reply is finished."""
+        model = language_model.model
         ids, cache = torch.tensor([prompt], device=model.device), DynamicCache(config=model.config)
         *pieces, _ = ids.split(_PIECE, dim=1)
         for piece in pieces:
-            if not written.request.stopped:
+            if not request.stopped:
                 model.base_model(input_ids=piece, past_key_values=cache, use_cache=True)
-        if not written.request.stopped:
+        if not request.stopped:
             model.generate(
                 ids,
                 attention_mask=torch.ones_like(ids),
                 past_key_values=cache,
-                max_new_tokens=written.request.max_new_tokens,
+                max_new_tokens=request.max_new_tokens,
                 do_sample=False,
                 pad_token_id=0,
-                logits_processor=[_Choice(written.guide, self.temperature, self.seed)],
+                logits_processor=[_Choice(guide, self.temperature, self.seed)],
                 stopping_criteria=[written],
             )
+        seconds, n_written = time.perf_counter() - started, len(written.tokens)
+        self.usage.add(len(prompt), n_written, seconds)
+        finish = written.finish or "stopped"
+        return Reply(written.text, len(prompt), n_written, seconds, self.name, finish)
 
     def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> list[float]:
         """Log-likelihood of each continuation of one prompt: the sum over its tokens, in nats.

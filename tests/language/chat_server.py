@@ -21,22 +21,13 @@ Behaviour = Callable[["_Handler", dict[str, Any]], None]
 
 @dataclass
 class ChatServer:
-    """A running server.
-
-    Attributes:
-        url: its address, with /v1.
-        plan: what it does with the next requests, one after the other; then it is well again.
-        asked: the bodies of the requests so far.
-        headers: their headers, by name in small letters.
-        times: when they came, in seconds.
-        says: what it replies where no schema is given.
-    """
+    """A running server: does what `plan` says with the next requests, then it is well again."""
 
     url: str = ""
     plan: list[Behaviour] = field(default_factory=list)
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)  # the bodies of the requests
+    headers: list[dict[str, str]] = field(default_factory=list)  # by name in small letters
+    times: list[float] = field(default_factory=list)  # when they came, in seconds
     says: str = "A quiet film for a long evening."
 
 
@@ -98,25 +89,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def open_stream(self, chunked: bool = True) -> None:
+    def stream(self, *events: str, pause: float = 0.0, chunked: bool = True) -> None:
+        """Send events; the stream is left open."""
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
-        if chunked:
-            self.send_header("Transfer-Encoding", "chunked")
-        else:
-            self.send_header("Connection", "close")
+        self.send_header(
+            *(("Transfer-Encoding", "chunked") if chunked else ("Connection", "close"))
+        )
         self.end_headers()
-        self.chunked = chunked
-
-    def event(self, data: str) -> None:
-        line = f"data: {data}\n\n".encode()
-        self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line) if self.chunked else line)
-        self.wfile.flush()
+        for event in events:
+            time.sleep(pause)
+            line = f"data: {event}\n\n".encode()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line) if chunked else line)
+            self.wfile.flush()
 
     def end_stream(self) -> None:
-        self.event("[DONE]")
-        if self.chunked:
-            self.wfile.write(b"0\r\n\r\n")
+        line = b"data: [DONE]\n\n"
+        self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(line), line))
 
     def break_off(self) -> None:
         self.close_connection = True
@@ -131,7 +120,7 @@ def well(
     heed: bool = True,
     pause: float = 0.0,
 ) -> Behaviour:
-    """Reply: with the schema's first possible JSON where one is given, else with words.
+    """Reply: with the schema's first possible JSON where one is given and heeded, else with words.
 
     Args:
         text: say this, whatever is asked.
@@ -150,20 +139,17 @@ def well(
         pieces = [w if i == 0 else f" {w}" for i, w in enumerate(words[:limit])]
         ending = "length" if len(pieces) < len(words) else finish
         n_read = sum(len(m["content"].split()) for m in body["messages"])
-        bill = {"prompt_tokens": n_read, "completion_tokens": len(pieces), "total_tokens": 0}
+        tokens = {"usage": {"prompt_tokens": n_read, "completion_tokens": len(pieces)}}
         if not body.get("stream"):
             message = {"role": "assistant", "content": "".join(pieces)}
             choice = {"index": 0, "message": message, "finish_reason": ending}
-            answer = _answer([choice]) | ({"usage": bill} if usage else {})
+            answer = _answer([choice]) | (tokens if usage else {})
             handler.send(200, json.dumps(answer).encode())
             return
-        handler.open_stream()
-        for piece in pieces:
-            time.sleep(pause)
-            handler.event(delta(piece))
-        handler.event(delta(None, ending))
+        events = [*map(delta, pieces), delta(None, ending)]
         if usage and body.get("stream_options", {}).get("include_usage"):
-            handler.event(json.dumps(_answer([]) | {"usage": bill}))
+            events.append(json.dumps(_answer([]) | tokens))
+        handler.stream(*events, pause=pause)
         handler.end_stream()
 
     return behave
@@ -209,9 +195,7 @@ def cut(*pieces: str, clean: bool = False, silence: float = 0.0) -> Behaviour:
     """Stream these pieces and end without an ending: the connection breaks, or just closes."""
 
     def behave(handler: _Handler, _: dict[str, Any]) -> None:
-        handler.open_stream(chunked=not clean)
-        for piece in pieces:
-            handler.event(delta(piece))
+        handler.stream(*map(delta, pieces), chunked=not clean)
         time.sleep(silence)
         handler.break_off()
 
@@ -220,14 +204,7 @@ def cut(*pieces: str, clean: bool = False, silence: float = 0.0) -> Behaviour:
 
 def stream_of(*events: str) -> Behaviour:
     """Stream these events, whatever they hold."""
-
-    def behave(handler: _Handler, _: dict[str, Any]) -> None:
-        handler.open_stream()
-        for event in events:
-            handler.event(event)
-        handler.end_stream()
-
-    return behave
+    return lambda handler, _: (handler.stream(*events), handler.end_stream())[0]
 
 
 def first_value(schema: dict[str, Any]) -> Any:
