@@ -1,1 +1,1 @@
-"""Language: user simulators, the Embedder (PromptEOL) and the Talkers."""
+"""Language: the Embedder (PromptEOL), the encoder of utterances, and the ChatModels."""
