@@ -136,29 +136,18 @@ def test_canonical_order_ignores_the_labels(seed: int) -> None:
     assert torch.equal(again[numbers], centroids[assignments])
 
 
-def test_states_are_the_training_parts_and_cuts_of_them(data: Dataset) -> None:
-    states = training_states(data, 2, seed=0)
-    histories = data.histories("train")
-    assert len(states) > 3 * data.n_users
-    assert all(np.array_equal(states[user], histories[user]) for user in range(0, data.n_users, 50))
-    beginnings = {tuple(row[:2].tolist()) for row in histories if len(row) > 1}
-    for number in range(data.n_users, len(states), 97):
-        assert len(states[number]) >= 1
-        if len(states[number]) > 1:
-            assert tuple(states[number][:2].tolist()) in beginnings
-    assert len(training_states(data, 0, seed=0)) == data.n_users
-
-
-def test_cuts_name_the_user_of_every_state(data: Dataset) -> None:
+def test_states_are_the_training_parts_and_earlier_moments_of_them(data: Dataset) -> None:
     users, cuts = training_cuts(data, 2, seed=0)
-    states = training_states(data, 2, seed=0)
-    assert users[: data.n_users].tolist() == list(range(data.n_users))
-    assert (states.lengths == cuts).all()
-    assert (cuts[data.n_users :] < data.histories("train").lengths[users[data.n_users :]]).all()
-    assert cuts.min() >= 1
-    for number in range(0, len(states), 211):
+    states, lengths = training_states(data, 2, seed=0), data.histories("train").lengths
+    U = data.n_users
+    assert len(states) > 3 * U
+    assert users[:U].tolist() == list(range(U))
+    assert (cuts[:U] == lengths).all() and (cuts[U:] < lengths[users[U:]]).all()
+    assert (states.lengths == cuts).all() and cuts.min() >= 1
+    for number in range(0, len(states), 97):
         whole = data.interactions[int(users[number])]
         assert np.array_equal(states[number], whole[: cuts[number]])
+    assert len(training_states(data, 0, seed=0)) == U
 
 
 def test_k_means_is_at_a_fixed_point_in_canonical_order() -> None:

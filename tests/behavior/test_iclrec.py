@@ -39,6 +39,11 @@ def kept(row: torch.Tensor) -> list[int]:
     return [item for item in row.tolist() if item]
 
 
+def term(own: float, *others: float) -> float:
+    """-log softmax of the first of some logits."""
+    return -math.log(math.exp(own) / sum(map(math.exp, (own, *others))))
+
+
 def test_crop_keeps_one_contiguous_part(sequences: torch.Tensor) -> None:
     views = crop(sequences, 0.4, generator())
     starts = set()
@@ -95,24 +100,16 @@ def test_info_nce_by_hand() -> None:
     negatives = torch.tensor([[1.0, 5.0], [0.0, 1.0], [9.0, 0.0]])
     allowed = torch.tensor([[True, True, False]])
     loss = info_nce(queries, positives, negatives, allowed, temperature=0.5)
-    expected = -math.log(math.exp(4) / (math.exp(4) + math.exp(2) + math.exp(0)))
-    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert loss.item() == pytest.approx(term(4.0, 2.0, 0.0), rel=1e-5)
 
 
 def test_instance_contrast_by_hand() -> None:
     one = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
     two = torch.tensor([[3.0, 1.0], [1.0, 1.0]])
 
-    def term(query: int, key: int, own: list[float], others: list[float]) -> float:
-        return -math.log(math.exp(own[0]) / (math.exp(own[0]) + sum(map(math.exp, others))))
-
-    expected = (
-        # one[0]: two[0] against one[1] and two[1]; and so on for the other three.
-        term(0, 0, [3.0], [0.0, 1.0])
-        + term(1, 1, [2.0], [0.0, 2.0])
-        + term(0, 0, [3.0], [2.0, 4.0])
-        + term(1, 1, [2.0], [1.0, 4.0])
-    ) / 4
+    # one[0]: two[0] against one[1] and two[1]; and so on for the other three
+    terms = (3.0, 0.0, 1.0), (2.0, 0.0, 2.0), (3.0, 2.0, 4.0), (2.0, 1.0, 4.0)
+    expected = sum(term(*logits) for logits in terms) / 4
     assert instance_contrast(one, two).item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -131,11 +128,8 @@ def test_false_negatives_are_left_out() -> None:
     views = torch.tensor([[2.0, 0.0], [0.0, 3.0], [4.0, 1.0]])
     loss = intent_contrast([views], prototypes, torch.tensor([0, 1, 0]))
 
-    def term(own: float, others: list[float]) -> float:
-        return -math.log(math.exp(own) / (math.exp(own) + sum(map(math.exp, others))))
-
-    # Row 1 has two true negatives with one prototype; rows 0 and 2 have one each.
-    expected = (term(2.0, [0.0]) + term(3.0, [0.0, 0.0]) + term(4.0, [1.0])) / 3
+    # row 1 has two true negatives with one prototype; rows 0 and 2 have one each
+    expected = (term(2.0, 0.0) + term(3.0, 0.0, 0.0) + term(4.0, 1.0)) / 3
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 

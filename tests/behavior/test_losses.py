@@ -156,15 +156,10 @@ def test_the_sum_of_the_softmax_is_right_on_average() -> None:
     n = 4
     with torch.no_grad():
         exact = losses.next_item_ce(state, target, vectors).exp()
-        drawn = torch.stack(
-            [
-                losses.next_item_sampled(
-                    state, target, losses.draw_sample(V, n, generator), vectors
-                ).exp()
-                for generator in [seeded(5)]
-                for _ in range(4000)
-            ]
-        )
+        generator = seeded(5)
+        samples = [losses.draw_sample(V, n, generator) for _ in range(4000)]
+        drawn = [losses.next_item_sampled(state, target, s, vectors).exp() for s in samples]
+        drawn = torch.stack(drawn)
     error = drawn.std() / len(drawn) ** 0.5
     assert abs(drawn.mean() - exact) < 4 * error < 0.1 * (exact - 1)
     assert (drawn.mean() - 1) * n / (V - 1) < 0.5 * (exact - 1)
