@@ -8,7 +8,6 @@ whose peak memory is that of the stage, its data and the libraries.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -39,7 +38,7 @@ from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel, Residual
 from latentcrs_utils.em.trainer import EMTrainer
 from latentcrs_utils.evaluation.one_turn import EvalSet, Scorer, evaluate
-from latentcrs_utils.evaluation.recording import provenance, write_record
+from latentcrs_utils.evaluation.recording import Command, provenance, write_record
 from latentcrs_utils.intents import Anchors, count_items, describe_anchor, k_means, name_anchors
 from latentcrs_utils.ranking import rank_by_factors
 from latentcrs_utils.support.device import peak_memory
@@ -47,20 +46,13 @@ from latentcrs_utils.support.device import peak_memory
 from .training import backbone_epoch
 from .worlds import generated_data
 
-OUTPUT = Path(__file__).resolve().parent.parent / "results" / "catalogue_scale.json"
+RECORD = Path(__file__).resolve().parent.parent / "results" / "catalogue_scale.json"
 N_USERS, N_ITEMS, MEAN_LENGTH = 104_544, 76_616, 12.0
 WIDTH, TEXT_WIDTH, K = 64, 576, 128
 # the systems are asked for so many users; their time grows with the number, their memory does not
 N_CASES = 4_096
 N_BATCHES, N_NEGATIVES, N_TURNS = 20, 10, 20
 TEXTS = ("something funny from the eighties", "a tense thriller", "no horror please", "anything")
-
-
-def measured(function: Callable[[], Any]) -> tuple[float, float, Any]:
-    """Seconds on the clock, seconds of the processor, and the value of a call."""
-    clock, processor = time.perf_counter(), time.process_time()
-    value = function()
-    return time.perf_counter() - clock, time.process_time() - processor, value
 
 
 def _random(*shape: int, seed: int = 0, scale: float = 0.3) -> torch.Tensor:
@@ -73,17 +65,6 @@ def _backbone(data: Dataset) -> Backbone:
     return Backbone(config, encoder, [], data.n_items)
 
 
-def _anchors(n_users: int, n_items: int) -> Anchors:
-    return Anchors(
-        centroids=_random(K, WIDTH, seed=1),
-        sizes=torch.ones(K, dtype=torch.int64),
-        names=tuple(f"intent {number}" for number in range(K)),
-        assignments=torch.zeros(n_users, dtype=torch.int64),
-        item_counts=torch.zeros(1, n_items + 1, dtype=torch.int64),
-        inertia=0.0,
-    )
-
-
 def random_model(data: Dataset, *, residual: bool, config: EMConfig | None = None) -> LatentCRS:
     """An unfitted `LatentCRS` (or `LatentCRS+`) of the sizes above, to be timed and nothing else.
 
@@ -91,7 +72,15 @@ def random_model(data: Dataset, *, residual: bool, config: EMConfig | None = Non
     model.
     """
     config = config or EMConfig(residual=residual)
-    backbone, anchors = _backbone(data), _anchors(data.n_users, data.n_items)
+    anchors = Anchors(
+        centroids=_random(K, WIDTH, seed=1),
+        sizes=torch.ones(K, dtype=torch.int64),
+        names=tuple(f"intent {number}" for number in range(K)),
+        assignments=torch.zeros(data.n_users, dtype=torch.int64),
+        item_counts=torch.zeros(1, data.n_items + 1, dtype=torch.int64),
+        inertia=0.0,
+    )
+    backbone = _backbone(data)
     v = backbone.item_embeddings
     generative = GenerativeModel(
         anchors.centroids, v, item_vectors(v, data), TEXT_WIDTH, residual=residual
@@ -122,13 +111,13 @@ def turn_seconds(model: LatentCRS, n_turns: int = N_TURNS) -> dict[str, float]:
     """
     chat = Conversation(model, user=model.data.users["raw_user"][0], chat_model=None)
     messages = [f"{TEXTS[number % len(TEXTS)]} ({number})" for number in range(n_turns + 1)]
-    times = [measured(partial(chat.say, message))[:2] for message in messages]
-    first, clock = times[0][0], np.array([times[number][0] for number in range(1, n_turns + 1)])
+    (first, _), *times = [seconds_of(partial(chat.say, message)) for message in messages]
+    clock, processor = np.array(times).T
     return {
         "first": first,
         "median": float(np.median(clock)),
         "slowest": float(clock.max()),
-        "processor": float(np.median([processor for _, processor in times[1:]])),
+        "processor": float(np.median(processor)),
     }
 
 
@@ -172,24 +161,35 @@ SYSTEMS = (
 )  # fmt: skip
 
 
+def seconds_of(function: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds on the clock and seconds of the processor of one call."""
+    clock, processor = time.perf_counter(), time.process_time()
+    function()
+    return time.perf_counter() - clock, time.process_time() - processor
+
+
+def timed(n: int, function: Callable[[], Any]) -> dict[str, Any]:
+    """What a stage that handled ``n`` users or turns took."""
+    clock, processor = seconds_of(function)
+    return {"seconds": clock, "processor_seconds": processor, "n": n}
+
+
 def ranking(data: Dataset) -> dict[str, Any]:
     """Rank all items for all users by two factors, history masked."""
     S, items = _random(data.n_users, WIDTH), _random(data.n_items + 1, WIDTH, seed=1)
     targets, seen = data.targets("test"), data.histories("test")
-    clock, processor, _ = measured(lambda: rank_by_factors(S, items, targets, seen))
+    found = timed(len(S), lambda: rank_by_factors(S, items, targets, seen))
     # the product of some users, the whole would take 32 GB
     some = S[:2048]
-    product = measured(lambda: some @ items.T)[1] * len(S) / len(some)
-    return {"seconds": clock, "processor_seconds": processor, "n": len(S),
-            "times_its_product": processor / product}  # fmt: skip
+    product = seconds_of(lambda: some @ items.T)[1] * len(S) / len(some)
+    return {**found, "times_its_product": found["processor_seconds"] / product}
 
 
 def one_turn(data: Dataset, name: str) -> dict[str, Any]:
     """Evaluate one system on some users, as the one-turn table does."""
     n = min(N_CASES, data.n_users)
     cases, scorer = _cases(data, n), _systems(data, name)
-    clock, processor, _ = measured(lambda: evaluate(cases, {name: scorer}))
-    return {"seconds": clock, "processor_seconds": processor, "n": n}
+    return timed(n, lambda: evaluate(cases, {name: scorer}))
 
 
 def em(data: Dataset, n_negatives: int | None) -> dict[str, Any]:
@@ -200,21 +200,14 @@ def em(data: Dataset, n_negatives: int | None) -> dict[str, Any]:
         module.requires_grad_(True)
     n = min(data.n_users, config.batch_size * (N_BATCHES if n_negatives else 2))
     trainer = EMTrainer(model.generative, model.inference, config, _cases(data, n).instances)
-
-    def epoch() -> None:
-        trainer.e_pass()
-        trainer.m_pass()
-
-    clock, processor, _ = measured(epoch)
-    return {"seconds": clock, "processor_seconds": processor, "n": n}
+    return timed(n, lambda: (trainer.e_pass(), trainer.m_pass()))
 
 
 def pretraining(data: Dataset) -> dict[str, Any]:
     """An epoch of the backbone with the sampled softmax of the preset of Amazon CDs."""
     config = preset("amazon-cds").backbone
     config = replace(config, n_negatives=min(config.n_negatives, data.n_items // 2))
-    clock, processor, _ = measured(backbone_epoch(data, config))
-    return {"seconds": clock, "processor_seconds": processor, "n": data.n_users}
+    return timed(data.n_users, backbone_epoch(data, config))
 
 
 def clustering(data: Dataset) -> dict[str, Any]:
@@ -230,8 +223,7 @@ def clustering(data: Dataset) -> dict[str, Any]:
         anchors = Anchors(centroids, sizes, names, assignments, counts, inertia)
         describe_anchor(anchors, data, 0)
 
-    clock, processor, _ = measured(cluster)
-    return {"seconds": clock, "processor_seconds": processor, "n": len(S)}
+    return timed(len(S), cluster)
 
 
 def turn(data: Dataset) -> dict[str, Any]:
@@ -264,37 +256,36 @@ def in_a_process(stage: str, n_users: int, n_items: int) -> dict[str, Any]:
     """`run_stage` in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "stage.json"
-        sizes = ["--users", str(n_users), "--items", str(n_items)]
-        command = [sys.executable, "-m", "benchmarks.catalogue_scale", "--stage", stage, *sizes]
-        subprocess.run([*command, "--output", str(file)], check=True)
+        command = [sys.executable, "-m", "benchmarks.catalogue_scale", "--stage", stage]
+        command += ["--users", str(n_users), "--items", str(n_items), "--record", str(file)]
+        subprocess.run(command, check=True)
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return found
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run all stages, print a table, write the record; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.catalogue_scale")
-    parser.add_argument("--users", type=int, default=N_USERS)
-    parser.add_argument("--items", type=int, default=N_ITEMS)
-    parser.add_argument("--stage", choices=list(STAGES), help="one stage alone, in this process")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
-    options = parser.parse_args(arguments)
+def main(arguments: list[str] | None = None) -> None:
+    """Run all stages, print a table, write the record."""
+    command = Command("benchmarks.catalogue_scale", __doc__, data=None, record=False)
+    command.parser.set_defaults(record=RECORD)
+    command.parser.add_argument("--users", type=int, default=N_USERS)
+    command.parser.add_argument("--items", type=int, default=N_ITEMS)
+    command.parser.add_argument("--stage", choices=list(STAGES), help="one alone, in this process")
+    options = command.read(arguments)
     if options.stage:
-        write_record(options.output, run_stage(options.stage, options.users, options.items))
-        return 0
+        write_record(options.record, run_stage(options.stage, options.users, options.items))
+        return
     results = {}
     print(f"{options.users:,} users, {options.items:,} items: generated data, random vectors")
     for stage in STAGES:
         results[stage] = found = in_a_process(stage, options.users, options.items)
         print(
             f"{stage:36} {found['seconds']:9.3f} s ({found['processor_seconds']:.3f} s of the "
-            f"processor) for {found['n']:>7,}"
-            f"   peak {found['peak_bytes'] / 2**30:5.2f} GiB"
+            f"processor) for {found['n']:>7,}   peak {found['peak_bytes'] / 2**30:5.2f} GiB"
             f" (data and libraries {found['bytes_before'] / 2**30:.2f})",
             flush=True,
         )
     content = {
-        "provenance": provenance("python -m benchmarks.catalogue_scale", ["torch", "numpy"]),
+        "provenance": provenance(command.line, ["torch", "numpy"]),
         "generated": True,
         "users": options.users,
         "items": options.items,
@@ -304,9 +295,8 @@ def main(arguments: list[str] | None = None) -> int:
         "threads": torch.get_num_threads(),
         "stages": results,
     }
-    write_record(options.output, content)
-    return 0
+    write_record(options.record, content)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,23 +1,22 @@
 """Files in the layout of Amazon Reviews 2023, as large as the real ones, from a seed.
 
-    python -m benchmarks.generated_amazon FOLDER --kind cds --reviews 4800000
-
 The counts follow what is published of the release (Video Games: 4.6 million reviews of 137
 thousand items by 2.8 million users, 72 % of whom wrote one; CDs and Vinyl: 4.8 million of 702
 thousand by 1.8 million). Users and items are drawn by power laws; every text is invented. No two
 users are alike in taste, so these files are for measuring time and memory, not for training.
+``python -m benchmarks.amazon_scale --keep FOLDER`` leaves a pair of them.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import gzip
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -82,6 +81,13 @@ class Written:
     sizes: dict[str, int] = field(default_factory=dict)
 
 
+def scaled(kind: Kind, n_reviews: int) -> AmazonSize:
+    """Return the size of ``kind`` with ``n_reviews`` reviews, and as many items as belong to it."""
+    full = SIZES[kind]
+    n_items = max(1, full.n_items * n_reviews // full.n_reviews)
+    return AmazonSize(kind, n_reviews, n_items, full.activity, full.most, full.popularity)
+
+
 def write(folder: Path, size: AmazonSize, seed: int = 0, *, compressed: bool = True) -> Written:
     """Write both files of one category; equal arguments give equal lines.
 
@@ -98,18 +104,18 @@ def write(folder: Path, size: AmazonSize, seed: int = 0, *, compressed: bool = T
     reviews, metadata = (
         folder / f"{prefix}{_CATEGORY[size.kind]}{suffix}" for prefix in ("", "meta_")
     )
-    with _opened(reviews) as file:
+    opened = (
+        partial(gzip.open, mode="wb", compresslevel=3) if compressed else partial(open, mode="wb")
+    )
+    with opened(reviews) as file:
         n_users = _write_reviews(file, size, asins, rng)
-    with _opened(metadata) as file:
-        _write_metadata(file, size, asins, rng)
+    texts = [_words(rng, 40) for _ in range(512)]
+    with opened(metadata) as file:
+        for start in range(0, len(asins), 10_000):
+            lines = _metadata(size.kind, asins[start : start + 10_000], texts, rng)
+            file.write("".join(lines).encode())
     sizes = {path.name: path.stat().st_size for path in (reviews, metadata)}
     return Written(reviews, metadata, n_users, sizes)
-
-
-def _opened(path: Path) -> BinaryIO:
-    if path.suffix == ".gz":
-        return cast(BinaryIO, gzip.open(path, "wb", compresslevel=3))
-    return path.open("wb")
 
 
 def _write_reviews(
@@ -126,7 +132,10 @@ def _write_reviews(
             per_user = np.array([size.n_reviews - written])
         n = int(per_user.sum())
         ids = rng.bytes(17 * len(per_user))
-        names = [_user_id(ids[17 * i : 17 * i + 17]) for i in range(len(per_user))]
+        names = [
+            "A" + base64.b32encode(ids[place : place + 17])[:27].decode()
+            for place in range(0, len(ids), 17)
+        ]
         items = cumulative.searchsorted(rng.random(n)).tolist()
         ratings = rng.choice([5, 4, 3, 2, 1], n, p=[0.62, 0.16, 0.08, 0.05, 0.09]).tolist()
         times = rng.integers(_FIRST, _LAST, n).tolist()
@@ -143,10 +152,6 @@ def _write_reviews(
         file.write("".join(lines).encode())
         written, users = written + n, users + len(per_user)
     return users
-
-
-def _user_id(noise: bytes) -> str:
-    return "A" + base64.b32encode(noise)[:27].decode()
 
 
 def _words(rng: np.random.Generator, n: int) -> str:
@@ -168,25 +173,21 @@ def _body(rng: np.random.Generator) -> str:
     return json.dumps(body)[1:-1]
 
 
-def _write_metadata(
-    file: BinaryIO, size: AmazonSize, asins: Sequence[str], rng: np.random.Generator
-) -> None:
-    texts = [_words(rng, 40) for _ in range(512)]
-    for start in range(0, len(asins), 10_000):
-        lines = _metadata(size.kind, asins[start : start + 10_000], texts, rng)
-        file.write("".join(lines).encode())
-
-
 def _metadata(
     kind: Kind, asins: Sequence[str], texts: Sequence[str], rng: np.random.Generator
 ) -> Iterator[str]:
     root, paths = ("Video Games", _GAME_PATHS) if kind == "games" else ("CDs & Vinyl", _ALBUM_PATHS)
+    released = "Release date" if kind == "games" else "Original Release Date"
     for asin in asins:
         draw = rng.random(6)
         number = int(draw[0] * 1e9)
-        maker = f"{texts[number % 331].split()[0].title()}"
+        price: float | str | None = None if draw[2] < 0.55 else "from 9.99"
+        if draw[2] >= 0.56:
+            price = round(number % 9999 / 100 + 0.99, 2)
+        maker = texts[number % 331].split()[0].title()
         text = texts[number % len(texts)]
         address = f"https://m.media-amazon.com/images/I/{number}"
+        date = f"October {number % 28 + 1}, {1990 + number % 33}"
         line: dict[str, Any] = {
             "main_category": root,
             "title": None if draw[1] < 0.003 else f"{text[:30].title()} {number % 9973}",
@@ -194,61 +195,20 @@ def _metadata(
             "rating_number": int(1 / (draw[3] + 1e-4)),
             "features": [text, text[::-1]] if draw[4] < 0.7 else [],
             "description": [text, text] if draw[5] < 0.6 else [],
-            "price": _price(draw[2], number),
+            "price": price,
             "images": [{"thumb": f"{address}.t.jpg", "large": f"{address}.l.jpg",
                         "variant": "MAIN", "hi_res": None}] * 3,
             "videos": [],
             "store": maker if kind == "games" else f"{maker}  (Artist)    Format: Audio CD",
             "categories": [root, *paths[number % len(paths)]],
-            "details": _details(kind, maker, number),
+            "details": {
+                "Best Sellers Rank": {"Video Games": number % 99_999, "Games": number % 999},
+                released: date,
+                "Package Dimensions": "7.5 x 5.3 x 0.6 inches; 5 Ounces",
+                "Manufacturer": maker,
+                "Date First Available": date,
+            },
             "parent_asin": asin,
             "bought_together": None,
         }  # fmt: skip
         yield json.dumps(line) + "\n"
-
-
-def _price(draw: float, number: int) -> float | str | None:
-    if draw < 0.55:
-        return None
-    return "from 9.99" if draw < 0.56 else round(number % 9999 / 100 + 0.99, 2)
-
-
-def _details(kind: Kind, maker: str, number: int) -> dict[str, Any]:
-    date = f"October {number % 28 + 1}, {1990 + number % 33}"
-    released = "Release date" if kind == "games" else "Original Release Date"
-    return {
-        "Best Sellers Rank": {"Video Games": number % 99_999, "Games": number % 999},
-        released: date,
-        "Package Dimensions": "7.5 x 5.3 x 0.6 inches; 5 Ounces",
-        "Manufacturer": maker,
-        "Date First Available": date,
-    }
-
-
-def main() -> None:
-    """Write the files and say what they are."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.generated_amazon", description=__doc__
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--kind", choices=list(SIZES), default="games")
-    parser.add_argument("--reviews", type=int, default=4_800_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--plain", action="store_true", help="not compressed")
-    options = parser.parse_args()
-    size = scaled(options.kind, options.reviews)
-    written = write(options.folder, size, options.seed, compressed=not options.plain)
-    print(f"{size.n_reviews:,} reviews by {written.n_users:,} users of {size.n_items:,} items")
-    for name, n_bytes in written.sizes.items():
-        print(f"{name}: {n_bytes / 1e6:,.0f} MB")
-
-
-def scaled(kind: Kind, n_reviews: int) -> AmazonSize:
-    """Return the size of ``kind`` with ``n_reviews`` reviews, and as many items as belong to it."""
-    full = SIZES[kind]
-    n_items = max(1, full.n_items * n_reviews // full.n_reviews)
-    return AmazonSize(kind, n_reviews, n_items, full.activity, full.most, full.popularity)
-
-
-if __name__ == "__main__":
-    main()

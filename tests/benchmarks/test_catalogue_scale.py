@@ -41,6 +41,6 @@ def test_a_turn_is_timed_without_the_language_model_and_offers_new_items() -> No
 def test_one_stage_is_written_by_a_process_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "stage.json"
     sizes = ["--users", "200", "--items", "150"]
-    stage = ["--stage", "ranking by factors", "--output", str(file)]
-    assert catalogue_scale.main([*stage, *sizes]) == 0
+    stage = ["--stage", "ranking by factors", "--record", str(file)]
+    catalogue_scale.main([*stage, *sizes])
     assert json.loads(file.read_text(encoding="utf-8"))["n"] == 200

@@ -40,7 +40,7 @@ def test_the_layout_and_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     items = [json.loads(line) for line in again.metadata.read_bytes().splitlines()]
     assert len(items) == 40 and all(set(row) == METADATA for row in items)
     monkeypatch.setenv("LATENTCRS_DATA", str(tmp_path / "a"))
-    found = amazon_scale.read_whole("amazon-cds")
+    found = amazon_scale.measured(lambda: amazon_scale.read_whole("amazon-cds"))
     assert found["reviews"] == 3_000 and found["users"] <= once.n_users
     assert found["seconds"] >= 0 and found["peak_megabytes"] >= found["megabytes_before"]
     assert amazon_scale.scan(again.reviews)["reviews"] == 3_000
