@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure every stage and the rivals, print a table, write JSON.
+"""Measure every stage and the rivals, print a table, write JSON.
 
 ``make bench`` writes ``results/bench.json``, from which the README and the notebooks take their
 numbers. ``--quick`` measures what is small, once, into ``build/``.
@@ -6,7 +6,6 @@ numbers. ``--quick`` measures what is small, once, into ``build/``.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -19,25 +18,16 @@ import torch
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import LatentCRSError
-from latentcrs_utils.evaluation.recording import provenance, write_record
+from latentcrs_utils.evaluation.recording import Command, provenance, write_record
 
-from .against_naive import against_naive_em
 from .against_recbole import UnavailableError, against_recbole
 from .measure import Measurement, clock
+from .naive_em import against_naive_em
 from .stages import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD, QUICK_RECORD = ROOT / "results" / "bench.json", ROOT / "build" / "bench.json"
 PACKAGES = ("torch", "numpy", "polars", "transformers")
-
-
-def as_record(measurement: Measurement) -> dict[str, Any]:
-    """A measurement as JSON has it: its fields, rounded, and both ratios."""
-    row = dataclasses.asdict(measurement) | {
-        "ratio": measurement.ratio,
-        "ratio_at_best_rate": measurement.ratio_at_best_rate,
-    }
-    return rounded(row)
 
 
 def rounded(row: dict[str, Any]) -> dict[str, Any]:
@@ -50,28 +40,23 @@ def rounded(row: dict[str, Any]) -> dict[str, Any]:
 
 def line(measurement: Measurement) -> str:
     """Put one measurement into a line of the table."""
-    best = measurement.ratio_at_best_rate
+    best, peak = measurement.ratio_at_best_rate, measurement.peak_bytes
     return (
         f"{measurement.stage:21} {measurement.scale:14} {measurement.seconds * 1e3:10.2f} ms "
         f"{measurement.ratio:6.2f} x {f'{best:6.2f} x' if best else '      - ':8} "
-        f"{megabytes(measurement.peak_bytes):>6}  {measurement.floor} ({measurement.note})"
+        f"{'-' if peak is None else f'{peak / 1e6:.0f} MB':>6}  {measurement.floor} "
+        f"({measurement.note})"
     )
 
 
-def megabytes(peak: int | None) -> str:
-    """Bytes as whole megabytes, or a dash."""
-    return "-" if peak is None else f"{peak / 1e6:.0f} MB"
-
-
 def against_naive(data: Dataset, quick: bool) -> Iterator[dict[str, Any]]:
-    """Both systems beside the naive EM loop."""
-    sizes = {"batch_size": 24} if quick else {}
+    """Both systems compared with the naive EM loop."""
     for residual in (False, True):
-        yield against_naive_em(data, residual=residual, **sizes)
+        yield against_naive_em(data, residual=residual, batch_size=24 if quick else 480)
 
 
 def against_library(data: Dataset, quick: bool) -> Iterator[dict[str, Any]]:
-    """The backbone beside RecBole's, where RecBole's environment can be had."""
+    """The backbone compared with RecBole's, where RecBole's environment can be had."""
     try:
         if not quick:
             yield from against_recbole(data, build=True)
@@ -80,14 +65,17 @@ def against_library(data: Dataset, quick: bool) -> Iterator[dict[str, Any]]:
 
 
 RIVALS = {"naive": against_naive, "recbole": against_library}
+PARTS = (*STAGES, *RIVALS)
 
 
 def rows_of_part(part: str, data: Dataset, quick: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     """Measure one part, printing each line; under which name each row is kept, and the row."""
     if part in STAGES:
-        for measurement in STAGES[part](data, quick):
-            print(line(measurement), flush=True)
-            yield "measurements", {"part": part, **as_record(measurement)}
+        for found in STAGES[part](data, quick):
+            print(line(found), flush=True)
+            ratios = {"ratio": found.ratio, "ratio_at_best_rate": found.ratio_at_best_rate}
+            row = {"part": part, **rounded(dataclasses.asdict(found) | ratios)}
+            yield "measurements", row
         return
     for row in RIVALS[part](data, quick):
         print(
@@ -98,19 +86,9 @@ def rows_of_part(part: str, data: Dataset, quick: bool) -> Iterator[tuple[str, d
         yield "against", {"part": part, **rounded(row)}
 
 
-def kept_rows(output: Path, part: str) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the record as it is, without those of one part."""
-    earlier = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
-    return {
-        name: [row for row in earlier.get(name, []) if row["part"] != part]
-        for name in ("measurements", "against")
-    }
-
-
 def measure(output: Path, parts: Sequence[str], *, quick: bool) -> None:
-    """Measure some parts; after each one the record holds what is known."""
-    command = "python -m benchmarks" + (" --quick" if quick else "")
-    described = provenance(command, PACKAGES) | {
+    """Measure some parts; after each one the record holds what is known, the other parts kept."""
+    described = provenance("python -m benchmarks" + " --quick" * quick, PACKAGES) | {
         "processor": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "clock": clock()[0],
@@ -119,35 +97,27 @@ def measure(output: Path, parts: Sequence[str], *, quick: bool) -> None:
     print(
         f"{'stage':21} {'at':14} {'one call':>13} {'ratio':>8} {'strict':>8} {'memory':>6}  floor"
     )
-    data, order = load_dataset("ml-100k"), list(PARTS)
+    data = load_dataset("ml-100k")
     for part in parts:
         measured = list(rows_of_part(part, data, quick))
-        rows = kept_rows(output, part)
-        for name, row in measured:
-            rows[name].append(row)
-        for of_name in rows.values():
-            of_name.sort(key=lambda row: order.index(row["part"]))
+        earlier = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
+        rows = {}
+        for name in ("measurements", "against"):
+            kept = [row for row in earlier.get(name, []) if row["part"] != part]
+            kept += [row for of, row in measured if of == name]
+            rows[name] = sorted(kept, key=lambda row: PARTS.index(row["part"]))
         write_record(output, described | rows)
-
-
-PARTS = (*STAGES, *RIVALS)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmarks; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small shapes, once, no RecBole")
-    parser.add_argument("--output", type=Path, help="where the JSON goes")
-    parser.add_argument(
-        "--parts",
-        nargs="+",
-        choices=PARTS,
-        default=PARTS,
-        metavar="PART",
-        help=f"measure these anew and keep the others of the record: {', '.join(PARTS)}",
-    )
-    options = parser.parse_args(arguments)
-    output = options.output or (QUICK_RECORD if options.quick else RECORD)
+    command = Command("benchmarks", __doc__, data=None, record=False)
+    add = command.parser.add_argument
+    add("--quick", action="store_true", help="small shapes, once, no RecBole")
+    words = f"measure these anew and keep the others of the record: {', '.join(PARTS)}"
+    add("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=words)
+    options = command.read(arguments)
+    output = options.record or (QUICK_RECORD if options.quick else RECORD)
     try:
         measure(output, options.parts, quick=options.quick)
     except LatentCRSError as error:

@@ -136,7 +136,7 @@ def against_matrix_products(
     products: list[Product] = []
     peak = peak_bytes(lambda: products.extend(products_of(function)))
     flops = sum(product.flops for product in products)
-    dtype = max(products, key=lambda product: product.flops).dtype
+    dtype = max(products, key=lambda product: product.flops).left.dtype
     square, flops_of_square = matrix_product(dtype)
     floor = replay(products)
     floor()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 import torch
@@ -30,46 +29,32 @@ _FUSED = {
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Shape and strides of an operand: a transposed one is another product."""
-
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> Layout:
-        """The layout of a tensor."""
-        return cls(tuple(tensor.shape), tuple(tensor.stride()))
-
-    @classmethod
-    def plain(cls, *shape: int) -> Layout:
-        """The layout of a contiguous tensor."""
-        return cls(shape, tuple(prod(shape[i + 1 :]) for i in range(len(shape))))
-
-    @property
-    def extent(self) -> int:
-        """How many numbers of memory the operand reaches over."""
-        steps = zip(self.shape, self.stride, strict=True)
-        return 1 + sum((length - 1) * step for length, step in steps)
-
-
-@dataclass(frozen=True)
 class Product:
-    """One product [.., m, k] x [.., k, n]."""
+    """One product [.., m, k] x [.., k, n] of operands with these shapes and strides.
 
-    left: Layout
-    right: Layout
-    dtype: torch.dtype
+    The operands hold no numbers (device "meta"); a transposed one is another product.
+    """
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the result."""
-        return (*self.left.shape[:-1], self.right.shape[-1])
+    left: Tensor
+    right: Tensor
+
+    @classmethod
+    def of(cls, left: Tensor, right: Tensor) -> Product:
+        """The product of two tensors."""
+        return cls(*(
+            torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta")
+            for x in (left, right)
+        ))  # fmt: skip
 
     @property
     def flops(self) -> int:
         """Multiplications and additions."""
-        return 2 * prod(self.left.shape) * self.right.shape[-1]
+        return 2 * self.left.numel() * self.right.shape[-1]
+
+
+def extent(x: Tensor) -> int:
+    """How many numbers of memory an operand reaches over."""
+    return 1 + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
 
 
 @dataclass
@@ -93,7 +78,7 @@ class Recorder(TorchDispatchMode):
         packet = func._overloadpacket
         name = packet.__name__
         if packet in _PLAIN:
-            self._note(*args[_PLAIN[packet] : _PLAIN[packet] + 2])
+            self.products.append(Product.of(*args[_PLAIN[packet] : _PLAIN[packet] + 2]))
         elif name in _FUSED:
             self._note_attention(*args[_FUSED[name] : _FUSED[name] + 2], "backward" in name)
         elif packet is not torch.ops.prim.device:
@@ -104,17 +89,12 @@ class Recorder(TorchDispatchMode):
                 return result
         return func(*args, **kwargs)
 
-    def _note(self, left: Tensor, right: Tensor) -> None:
-        self.products.append(Product(Layout.of(left), Layout.of(right), left.dtype))
-
     def _note_attention(self, query: Tensor, key: Tensor, backward: bool) -> None:
         """Q K^T and P V; backward, the two that each of these asks for."""
-        B, heads, length, width = query.shape
-        n = B * heads
-        wide = Layout.plain(n, length, width), Layout.plain(n, width, key.shape[2])
-        square = Layout.plain(n, length, key.shape[2]), Layout.plain(n, key.shape[2], width)
-        for _ in range(2 if backward else 1):
-            self.products += [Product(*wide, query.dtype), Product(*square, query.dtype)]
+        n, (length, width), keys = query.shape[0] * query.shape[1], query.shape[2:], key.shape[2]
+        sides = (n, length, width), (n, width, keys), (n, length, keys), (n, keys, width)
+        q, k, weights, values = (query.new_empty(side, device="meta") for side in sides)
+        self.products += [Product(q, k), Product(weights, values)] * (2 if backward else 1)
 
 
 def products_of(function: Callable[[], Any]) -> list[Product]:
@@ -130,26 +110,26 @@ def replay(products: list[Product]) -> Callable[[], None]:
     All left operands lie in one piece of memory, all right ones in another and all results in a
     third, so that thousands of products of many shapes need no more than the largest three.
     """
-    sizes: dict[tuple[str, torch.dtype], int] = {}
-    for product in products:
-        result = Layout.plain(*product.shape)
-        for place, layout in (("left", product.left), ("right", product.right), ("out", result)):
-            key = (place, product.dtype)
-            sizes[key] = max(sizes.get(key, 0), layout.extent)
     generator = torch.Generator().manual_seed(0)
+    operands = [
+        (p.left, p.right, p.left.new_empty(*p.left.shape[:-1], p.right.shape[-1])) for p in products
+    ]
+    sizes: dict[tuple[int, torch.dtype], int] = {}
+    for row in operands:
+        for place, operand in enumerate(row):
+            key = place, operand.dtype
+            sizes[key] = max(sizes.get(key, 0), extent(operand))
     memory = {key: torch.randn(size, generator=generator).to(key[1]) for key, size in sizes.items()}
     jobs = []
-    for product in products:
-        left, right = (
-            memory[place, product.dtype].as_strided(layout.shape, layout.stride)
-            for place, layout in (("left", product.left), ("right", product.right))
+    for row in operands:
+        left, right, out = (
+            memory[place, operand.dtype].as_strided(operand.shape, operand.stride())
+            for place, operand in enumerate(row)
         )
-        out = Layout.plain(*product.shape)
-        result = memory["out", product.dtype].as_strided(out.shape, out.stride)
-        jobs.append((torch.bmm if left.ndim == 3 else torch.mm, left, right, result))
+        jobs.append((torch.bmm if left.ndim == 3 else torch.mm, left, right, out))
 
     def run() -> None:
-        for multiply, left, right, result in jobs:
-            multiply(left, right, out=result)
+        for multiply, left, right, out in jobs:
+            multiply(left, right, out=out)
 
     return run
