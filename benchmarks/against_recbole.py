@@ -83,29 +83,19 @@ def run_recbole(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_atomic_file(data, folder)
-        settings = {
-            "folder": name,
+        names = ("max_length", "hidden", "n_layers", "n_heads", "dropout")
+        settings = {name: getattr(config, name) for name in names} | {
+            "folder": str(folder),
             "output": str(folder / "measured.json"),
-            "length": config.max_length,
-            "hidden": config.hidden,
-            "n_layers": config.n_layers,
-            "n_heads": config.n_heads,
-            "dropout": config.dropout,
-            "batch_sizes": list(BATCH_SIZES),
             "n_batches": BATCH_SIZES,
             "repeats": repeats,
             "threads": threads,
         }
         path = folder / "settings.json"
         path.write_text(json.dumps(settings), encoding="utf-8")
-        done = subprocess.run(
-            [str(python), str(SCRIPT), str(path)],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=name,
-            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-        )
+        command = [str(python), str(SCRIPT), str(path)]
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        done = subprocess.run(command, capture_output=True, text=True, cwd=name, env=environment)
         if done.returncode:
             reason = "".join(done.stderr.strip().splitlines()[-1:])
             raise UnavailableError(f"RecBole's SASRec failed: {reason}")

@@ -18,16 +18,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
 import torch
 
 from latentcrs_utils.baselines.direct import DirectModel, TextScorer
-from latentcrs_utils.baselines.item_knn import ItemKNNConfig, item_knn
-from latentcrs_utils.baselines.lexicon_filter import lexicon_mask
-from latentcrs_utils.baselines.popularity import popularity
 from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig, EMConfig, preset
@@ -37,7 +34,7 @@ from latentcrs_utils.em.instances import Instances, item_vectors
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel, Residual
 from latentcrs_utils.em.trainer import EMTrainer
-from latentcrs_utils.evaluation.one_turn import EvalSet, Scorer, evaluate
+from latentcrs_utils.evaluation.one_turn import EvalSet, Fitted, Scorer, evaluate, scorers
 from latentcrs_utils.evaluation.recording import Command, provenance, write_record
 from latentcrs_utils.intents import Anchors, count_items, describe_anchor, k_means, name_anchors
 from latentcrs_utils.ranking import rank_by_factors
@@ -129,30 +126,19 @@ def _cases(data: Dataset, n: int) -> EvalSet:
     return EvalSet(instances, [TEXTS[row % len(TEXTS)] for row in range(n)], frame)
 
 
-def _systems(data: Dataset, name: str) -> Scorer:
+def _scorer(data: Dataset, name: str) -> Scorer:
     """The scorer of one row of the one-turn table, unfitted."""
-    if name.startswith("LatentCRS"):
-        model = random_model(data, residual=name == "LatentCRS+")
-        return lambda cases: model.scores(cases.instances.S, cases.instances.x)
-    if name == "popularity":
-        popular = popularity(data)
-        return lambda cases: popular.expand(len(cases), -1)
-    if name == "item-kNN":
-        config = ItemKNNConfig()
-        return lambda cases: item_knn(data, cases.instances.histories, config)
-    backbone = _backbone(data)
-    if name == "backbone alone":
-        return lambda cases: backbone.scores(cases.instances.S)
-    if name == "backbone + lexicon filter":
-        return lambda cases: backbone.scores(cases.instances.S).masked_fill_(
-            ~torch.as_tensor(lexicon_mask(data, cases.texts)), -1e9
-        )
+    backbone, nothing = _backbone(data), cast(Any, None)
     v = backbone.item_embeddings
     c = item_vectors(v, data)
-    kind = TextScorer if name == "text alone" else Residual
-    scorer = kind(TEXT_WIDTH, WIDTH, c.shape[1], 256, 0.5).eval().requires_grad_(False)
-    direct = DirectModel(name, scorer, v, c, [])
-    return lambda cases: direct.scores(cases.instances.S, cases.instances.x)
+
+    def direct(kind: type[TextScorer] | type[Residual]) -> DirectModel:
+        scorer = kind(TEXT_WIDTH, WIDTH, c.shape[1], 256, 0.5).eval().requires_grad_(False)
+        return DirectModel(name, scorer, v, c, [])
+
+    models = (random_model(data, residual=residual) for residual in (False, True))
+    parts = (backbone, nothing, direct(TextScorer), direct(Residual), *models)
+    return scorers(Fitted(data, nothing, *parts))[name]
 
 
 SYSTEMS = (
@@ -188,7 +174,7 @@ def ranking(data: Dataset) -> dict[str, Any]:
 def one_turn(data: Dataset, name: str) -> dict[str, Any]:
     """Evaluate one system on some users, as the one-turn table does."""
     n = min(N_CASES, data.n_users)
-    cases, scorer = _cases(data, n), _systems(data, name)
+    cases, scorer = _cases(data, n), _scorer(data, name)
     return timed(n, lambda: evaluate(cases, {name: scorer}))
 
 

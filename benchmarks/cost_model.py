@@ -7,10 +7,8 @@ theory suggests, fitted with the largest point left out, which then tests it. Wr
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,7 @@ import torch
 from experiments.cost_model import RECORD, Case, fit_law, relative_error, terms_of
 from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.data.preprocess import k_core
-from latentcrs_utils.evaluation.recording import provenance, write_record
+from latentcrs_utils.evaluation.recording import PACKAGES, Command, provenance, write_record
 from latentcrs_utils.intents import k_means
 from latentcrs_utils.ranking import rank_by_factors
 
@@ -96,55 +94,30 @@ def embedding(n_texts: int) -> tuple[Case, Callable[[], Any]]:
 
 
 STAGES = (
-    Stage(
-        "data filtering",
-        filtering,
-        ((2000, 1000), (6000, 1000), (20_000, 4000), (40_000, 10_000)),
-        ("1", "actions"),
-        ("1", "actions"),
-        "the 5-core to its fixed point",
-    ),
-    Stage(
-        "backbone epoch",
-        backbone,
-        ((200, 500), (200, 5000), (800, 500), (800, 5000), (1200, 2500)),
-        ("1", "actions", "actions*items"),
-        ("1", "batch positions", "items"),
-        "all windows of 50, full softmax, batch 128, without validation",
-    ),
-    Stage(
-        "EM epoch",
-        em,
-        ((160, 500, 64), (160, 500, 512), (160, 5000, 64), (160, 5000, 512), (640, 500, 64),
-         (640, 500, 512), (480, 2500, 256)),
-        ("1", "instances", "instances*items", "instances*K*items"),
-        ("1", "instances", "batch instances*items", "K*items"),
-        "E-pass and M-pass of LatentCRS+, batch 480, all items as candidates",
-    ),
-    Stage(
-        "ranking",
-        ranking,
-        ((500, 1000), (500, 20_000), (4000, 1000), (1000, 40_000), (2000, 10_000)),
-        ("1", "users", "users*items"),
-        ("1", "users", "items"),
-        "all items for every user, history masked",
-    ),
-    Stage(
-        "k-means",
-        clustering,
-        ((300, 32), (300, 256), (2000, 32), (2000, 256), (1000, 128)),
-        ("1", "users", "users*K"),
-        ("1", "users", "users*K"),
-        f"{STATES_A_USER} states a user, one start, {K_MEANS_ROUNDS} rounds at most",
-    ),
-    Stage(
-        "embedding",
-        embedding,
-        ((8,), (32,), (96,), (64,)),
-        ("1", "texts"),
-        ("1", "batch texts"),
-        "PromptEOL with the default model, batch 32, nothing cached",
-    ),
+    Stage("data filtering", filtering,
+          ((2000, 1000), (6000, 1000), (20_000, 4000), (40_000, 10_000)),
+          ("1", "actions"), ("1", "actions"), "the 5-core to its fixed point"),
+    Stage("backbone epoch", backbone,
+          ((200, 500), (200, 5000), (800, 500), (800, 5000), (1200, 2500)),
+          ("1", "actions", "actions*items"), ("1", "batch positions", "items"),
+          "all windows of 50, full softmax, batch 128, without validation"),
+    Stage("EM epoch", em,
+          ((160, 500, 64), (160, 500, 512), (160, 5000, 64), (160, 5000, 512), (640, 500, 64),
+           (640, 500, 512), (480, 2500, 256)),
+          ("1", "instances", "instances*items", "instances*K*items"),
+          ("1", "instances", "batch instances*items", "K*items"),
+          "E-pass and M-pass of LatentCRS+, batch 480, all items as candidates"),
+    Stage("ranking", ranking,
+          ((500, 1000), (500, 20_000), (4000, 1000), (1000, 40_000), (2000, 10_000)),
+          ("1", "users", "users*items"), ("1", "users", "items"),
+          "all items for every user, history masked"),
+    Stage("k-means", clustering,
+          ((300, 32), (300, 256), (2000, 32), (2000, 256), (1000, 128)),
+          ("1", "users", "users*K"), ("1", "users", "users*K"),
+          f"{STATES_A_USER} states a user, one start, {K_MEANS_ROUNDS} rounds at most"),
+    Stage("embedding", embedding, ((8,), (32,), (96,), (64,)),
+          ("1", "texts"), ("1", "batch texts"),
+          "PromptEOL with the default model, batch 32, nothing cached"),
 )  # fmt: skip
 
 
@@ -153,68 +126,58 @@ def measure_point(stage: Stage, sizes: Sequence[int]) -> dict[str, Any]:
     case, function = stage.call(*sizes)
     peak = peak_bytes(function)
     (seconds,) = compare(function, repeats=1, warm=True)
-    if seconds < _CHEAP:
-        (seconds,) = compare(function, repeats=9, warm=True)
-    elif seconds < 20 * _CHEAP:
-        (seconds,) = compare(function, repeats=3, warm=True)
+    if seconds < 20 * _CHEAP:
+        repeats = 9 if seconds < _CHEAP else 3
+        (seconds,) = compare(function, repeats=repeats, warm=True)
+    memory = f"{(peak or 0) / 1e6:.0f} MB"
+    print(f"{stage.name:15} {sizes!s:18} {seconds:8.3f} s {memory:>8}", flush=True)
     return {"case": case, "seconds": seconds, "bytes": peak}
 
 
-def law(stage: Stage, points: Sequence[dict[str, Any]], n_processes_adds: float | None) -> dict:
-    """Fit both laws of a stage to all points but the last, and test them on the last."""
-    *fitted, held_out = points
-    row: dict[str, Any] = {"note": stage.note, "efficiency": n_processes_adds}
+def law(stage: Stage, points: Sequence[dict[str, Any]], efficiency: float | None) -> dict:
+    """Fit both laws of a stage to all points but the last, and test them on the last.
+
+    ``efficiency`` is what a second process adds, where that was measured.
+    """
+    cases = [point["case"] for point in points]
+    row: dict[str, Any] = {"note": stage.note, "efficiency": efficiency}
     for what, names in (("seconds", stage.seconds), ("bytes", stage.memory)):
-        values = [max(point[what], 1) if what == "bytes" else point[what] for point in fitted]
-        coefficients = fit_law([point["case"] for point in fitted], values, names)
-
-        def error(
-            point: dict[str, Any], names=names, coefficients=coefficients, what=what
-        ) -> float:
-            predicted = terms_of(point["case"], names) @ np.array(coefficients)
-            return round(relative_error(predicted, max(point[what], 1e-9)), 3)
-
+        least = 1 if what == "bytes" else 1e-9
+        values = [max(point[what], least) for point in points]
+        coefficients = fit_law(cases[:-1], values[:-1], names)
+        predicted = [terms_of(case, names) @ np.array(coefficients) for case in cases]
+        *fitted, held_out = (
+            round(relative_error(*pair), 3) for pair in zip(predicted, values, strict=True)
+        )
         row[what] = {
             "terms": list(names),
             "coefficients": [float(f"{value:.4g}") for value in coefficients],
-            "worst_fitted_error": max(map(error, fitted)),
-            "held_out_error": error(held_out),
+            "worst_fitted_error": max(fitted),
+            "held_out_error": held_out,
         }
     return row
 
 
-def measure(stages: Sequence[Stage]) -> Iterator[tuple[Stage, list[dict[str, Any]]]]:
-    """Measure the grid of every stage, printing each point."""
-    for stage in stages:
-        points = []
-        for sizes in stage.grid:
-            point = measure_point(stage, sizes)
-            points.append(point)
-            memory = f"{(point['bytes'] or 0) / 1e6:.0f} MB"
-            print(f"{stage.name:15} {sizes!s:18} {point['seconds']:8.3f} s {memory:>8}", flush=True)
-        yield stage, points
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Measure, fit, test and write."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost_model", description=__doc__)
-    parser.add_argument("--output", type=Path, default=RECORD, help="where the JSON goes")
-    options = parser.parse_args(arguments)
+    """Measure the grid of every stage, fit, test and write."""
+    command = Command("benchmarks.cost_model", __doc__, data=None, record=False)
+    command.parser.set_defaults(record=RECORD)
+    options = command.read(arguments)
     two = efficiency_of_two()
     laws, measured = {}, []
-    for stage, points in measure(STAGES):
+    for stage in STAGES:
+        points = [measure_point(stage, sizes) for sizes in stage.grid]
         adds = two["efficiency"] if two and stage.name == "backbone epoch" else None
         laws[stage.name] = law(stage, points, adds)
         measured += [{"stage": stage.name, **asdict(p.pop("case")), **p} for p in points]
-    packages = ("torch", "numpy", "polars", "scikit-learn", "transformers")
-    record = provenance("python -m benchmarks.cost_model", packages) | {
+    record = provenance(command.line, PACKAGES) | {
         "threads": torch.get_num_threads(),
         "clock": clock()[0],
         "laws": laws,
         "two_processes": two,
         "measured": measured,
     }
-    write_record(options.output, record)
+    write_record(options.record, record)
     for name, row in laws.items():
         off = row["seconds"]["held_out_error"]
         print(f"{name:15} the point left out is predicted within {off:.0%}")

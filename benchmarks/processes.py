@@ -15,12 +15,11 @@ from typing import Any
 
 import torch
 
-from latentcrs_utils.behavior.pretraining import train_epoch
-from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.support.processes import expect, join
 
 from .measure import compare
+from .training import backbone_epoch
 from .worlds import generated_data
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,11 +31,10 @@ def efficiency_of_two() -> dict[str, Any] | None:
 
     ``efficiency`` is what the second process adds, in processes: 1 halves the time, 0 is no gain.
     """
-    seconds = [seconds_of_epoch(n) for n in (1, 2)]
-    if None in seconds:
+    one, two = (seconds_of_epoch(n) for n in (1, 2))
+    if one is None or two is None:
         print("Two processes are left out: torchrun failed.")
         return None
-    one, two = seconds
     return {
         "what": f"one backbone epoch, {USERS} users, {ITEMS:,} items, one thread a process",
         "cores": os.cpu_count(),
@@ -52,18 +50,14 @@ def seconds_of_epoch(n_processes: int) -> float | None:
         output = Path(folder) / "seconds.json"
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command += ["--nproc_per_node", str(n_processes), "-m", "benchmarks.processes"]
-        done = subprocess.run(
-            [*command, str(output), str(n_processes)],
-            cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "LATENTCRS_DEVICE": "cpu"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command += [str(output), str(n_processes)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "LATENTCRS_DEVICE": "cpu"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         if done.returncode:
             print(done.stderr.strip()[-500:], file=sys.stderr)
             return None
-        return json.loads(output.read_text(encoding="utf-8"))
+        seconds: float = json.loads(output.read_text(encoding="utf-8"))
+        return seconds
 
 
 def main() -> None:
@@ -71,16 +65,7 @@ def main() -> None:
     processes = join(torch.device("cpu"))
     expect(processes, int(sys.argv[2]))
     data = generated_data("processes", USERS, ITEMS, LENGTH)
-    config = BackboneConfig()
-    encoder = SASRec(data.n_items, config)
-    optimizer = torch.optim.Adam(encoder.parameters(), lr=config.learning_rate, fused=True)
-    generator = torch.Generator()
-
-    def epoch() -> None:
-        generator.manual_seed(0)
-        train_epoch(encoder, optimizer, data, config, 0, generator, processes)
-
-    (seconds,) = compare(epoch, repeats=3)
+    (seconds,) = compare(backbone_epoch(data, BackboneConfig(), processes), repeats=3)
     if processes.is_main:
         Path(sys.argv[1]).write_text(json.dumps(seconds), encoding="utf-8")
     if processes.accelerator is not None:

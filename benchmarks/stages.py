@@ -14,13 +14,7 @@ from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.ranking import rank_by_factors
 
-from .measure import (
-    Measurement,
-    against_matrix_products,
-    compare,
-    matrix_product,
-    peak_bytes,
-)
+from .measure import Measurement, against_matrix_products, compare, matrix_product, peak_bytes
 from .training import measure_backbone, measure_em
 from .worlds import ml_1m_shaped
 
@@ -34,52 +28,6 @@ _SENTENCES = (
 _CDS_USERS, _CDS_ITEMS = 2048, 76_616
 # a third of ML-1M's users: an epoch is in proportion, and the catalogue is whole
 _ML_1M_USERS = 2000
-
-
-def of_data(data: Dataset, quick: bool) -> Iterator[Measurement]:
-    """Filtering and padding."""
-    yield five_core()
-    yield padding(data)
-
-
-def of_ranking(data: Dataset, quick: bool) -> Iterator[Measurement]:
-    """Full ranking, at three sizes of the catalogue."""
-    yield full_ranking(data.name, *ranking_of(data), repeats=30)
-    if not quick:
-        yield full_ranking("ML-1M shapes", *random_ranking(6034, 3125, 95), repeats=5)
-        yield full_ranking("CDs shapes", *random_ranking(_CDS_USERS, _CDS_ITEMS, 12), repeats=3)
-
-
-def of_backbone(data: Dataset, quick: bool) -> Iterator[Measurement]:
-    """Pretraining by whole epochs."""
-    yield measure_backbone(data, repeats=1 if quick else 3)
-    if not quick:
-        yield measure_backbone(ml_1m_shaped(_ML_1M_USERS), repeats=1)
-
-
-def of_em(data: Dataset, quick: bool) -> Iterator[Measurement]:
-    """EM by whole epochs."""
-    n_batches = 4 if quick else None
-    for residual in (False, True):
-        yield measure_em(data, 256, 1 if quick else 3, residual=residual, n_batches=n_batches)
-    if not quick:
-        large = ml_1m_shaped(_ML_1M_USERS)
-        for residual in (False, True):
-            yield measure_em(large, 512, 1, residual=residual)
-
-
-def of_embedding(data: Dataset, quick: bool) -> Iterator[Measurement]:
-    """PromptEOL."""
-    yield embedding(repeats=1 if quick else 2)
-
-
-STAGES = {
-    "data": of_data,
-    "ranking": of_ranking,
-    "backbone": of_backbone,
-    "em": of_em,
-    "embedding": of_embedding,
-}
 
 
 def five_core() -> Measurement:
@@ -104,11 +52,6 @@ def padding(data: Dataset, length: int = 50) -> Measurement:
     seconds, floor_seconds = compare(lambda: histories.pad(length), padded.copy, repeats=50)
     note = f"{len(histories)} histories to [{len(histories)}, {length}]"
     return Measurement("padding", data.name, seconds, "copying the result", floor_seconds, note)
-
-
-def ranking_of(data: Dataset) -> tuple[int, np.ndarray, Sequences]:
-    """What `full_ranking` needs, of the test items of real data."""
-    return data.n_items, data.targets("test"), data.histories("test")
 
 
 def random_ranking(n_users: int, n_items: int, length: int) -> tuple[int, np.ndarray, Sequences]:
@@ -177,3 +120,42 @@ def embedding(n_texts: int = 32, repeats: int = 3) -> Measurement:
         aim=1.5,
         repeats=repeats,
     )
+
+
+def of_data(data: Dataset, quick: bool) -> Iterator[Measurement]:
+    """Filtering and padding."""
+    yield from (five_core(), padding(data))
+
+
+def of_ranking(data: Dataset, quick: bool) -> Iterator[Measurement]:
+    """Full ranking, at three sizes of the catalogue."""
+    own = data.n_items, data.targets("test"), data.histories("test")
+    yield full_ranking(data.name, *own, repeats=30)
+    if not quick:
+        yield full_ranking("ML-1M shapes", *random_ranking(6034, 3125, 95), repeats=5)
+        yield full_ranking("CDs shapes", *random_ranking(_CDS_USERS, _CDS_ITEMS, 12), repeats=3)
+
+
+def of_backbone(data: Dataset, quick: bool) -> Iterator[Measurement]:
+    """Pretraining by whole epochs."""
+    yield measure_backbone(data, repeats=1 if quick else 3)
+    if not quick:
+        yield measure_backbone(ml_1m_shaped(_ML_1M_USERS), repeats=1)
+
+
+def of_em(data: Dataset, quick: bool) -> Iterator[Measurement]:
+    """EM by whole epochs."""
+    for residual in (False, True):
+        n_batches = 4 if quick else None
+        yield measure_em(data, 256, 1 if quick else 3, residual=residual, n_batches=n_batches)
+    for residual in () if quick else (False, True):
+        yield measure_em(ml_1m_shaped(_ML_1M_USERS), 512, 1, residual=residual)
+
+
+STAGES = {
+    "data": of_data,
+    "ranking": of_ranking,
+    "backbone": of_backbone,
+    "em": of_em,
+    "embedding": lambda data, quick: iter([embedding(repeats=1 if quick else 2)]),
+}

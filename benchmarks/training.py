@@ -15,6 +15,7 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import Instances, item_vectors
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
 from latentcrs_utils.em.trainer import EMTrainer
+from latentcrs_utils.support.processes import SINGLE, Processes
 
 from .measure import Measurement, against_matrix_products
 
@@ -23,7 +24,9 @@ WIDTH, TEXT_WIDTH = 64, 576
 CUTS = {"ml-100k": 15, "ML-1M shapes": 5}
 
 
-def backbone_epoch(data: Dataset, config: BackboneConfig) -> Callable[[], float]:
+def backbone_epoch(
+    data: Dataset, config: BackboneConfig, processes: Processes = SINGLE
+) -> Callable[[], float]:
     """Return a function that trains for one epoch, all windows, without validation."""
     encoder = SASRec(data.n_items, config)
     optimizer = torch.optim.Adam(encoder.parameters(), lr=config.learning_rate, fused=True)
@@ -32,7 +35,7 @@ def backbone_epoch(data: Dataset, config: BackboneConfig) -> Callable[[], float]
     def epoch() -> float:
         # the same windows and batches each time, so that the floor's products are this call's
         generator.manual_seed(0)
-        return train_epoch(encoder, optimizer, data, config, 0, generator)
+        return train_epoch(encoder, optimizer, data, config, 0, generator, processes)
 
     return epoch
 

@@ -43,33 +43,23 @@ def generated_data(name: str, n_users: int, n_items: int, mean_length: float) ->
     kept = kept[number < wanted[users[kept]]]
     counts = np.bincount(users[kept], minlength=n_users)
     offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
-    sequences = Sequences(offsets, items[kept].astype(np.int32))
+    number = np.arange(1, n_items + 1, dtype=np.int32)
+    pairs = rng.integers(len(GENRES), size=(2, n_items)).T
+    columns = {
+        "item": number,
+        "raw_item": number.astype(str),
+        "title": [f"Item {i}" for i in number],
+        "year": rng.integers(1920, 2001, n_items).astype(np.int32),
+        "genres": [sorted({GENRES[one], GENRES[two]}) for one, two in pairs],
+    }
+    people = np.arange(n_users, dtype=np.int32)
     return Dataset(
         name,
-        _items(n_items, rng),
-        pl.DataFrame({"user": np.arange(n_users, dtype=np.int32)}).with_columns(
-            pl.col("user").cast(pl.String).alias("raw_user")
-        ),
-        sequences,
+        pl.DataFrame(columns),
+        pl.DataFrame({"user": people, "raw_user": people.astype(str)}),
+        Sequences(offsets, items[kept].astype(np.int32)),
         {},
         f"{name}-{n_users}-{n_items}-{mean_length}",
-    )
-
-
-def _items(n_items: int, rng: np.random.Generator) -> pl.DataFrame:
-    number = np.arange(1, n_items + 1, dtype=np.int32)
-    first = rng.integers(len(GENRES), size=n_items)
-    second = rng.integers(len(GENRES), size=n_items)
-    return pl.DataFrame(
-        {
-            "item": number,
-            "raw_item": [str(i) for i in number],
-            "title": [f"Item {i}" for i in number],
-            "year": rng.integers(1920, 2001, n_items).astype(np.int32),
-            "genres": [
-                sorted({GENRES[one], GENRES[two]}) for one, two in zip(first, second, strict=True)
-            ],
-        }
     )
 
 

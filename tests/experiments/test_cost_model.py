@@ -106,7 +106,7 @@ def test_the_command_writes_laws_and_measurements(tmp_path: Path, monkeypatch, c
     monkeypatch.setattr(command, "STAGES", (stage,))
     monkeypatch.setattr(command, "efficiency_of_two", lambda: None)
     output = tmp_path / "cost.json"
-    command.main(["--output", str(output)])
+    command.main(["--record", str(output)])
     record = json.loads(output.read_text())
     assert [row["n_users"] for row in record["measured"]] == [20, 40, 20, 40]
     assert record["two_processes"] is None
