@@ -51,7 +51,7 @@ class EvalSet:
         frame = language.utterances.frame[rows]
         instances = instances_of(data, backbone, language, rows)
         columns = columns or ("level",)
-        return cls(instances, frame["text"].to_list(), frame.select("user", "phrasing", *columns))
+        return cls(instances, frame["text"].to_list(), frame.select("user", *columns, "phrasing"))
 
     def __len__(self) -> int:
         return len(self.texts)
