@@ -158,7 +158,9 @@ def test_a_mood_belongs_to_one_domain_and_suits_by_its_rule() -> None:
     assert len(set().union(*MOODS_OF.values())) == sum(map(len, MOODS_OF.values()))
     drama, old = Item(1, "", 1996, frozenset({"Drama"})), Item(2, "", 1969, frozenset())
     undated = Item(3, "", None, frozenset({"Drama", "Comedy"}))
-    suited = {m: [i.item for i in (drama, old, undated) if suits(m, i)] for m in MOODS_OF["films"]}
+    between = Item(4, "", 1970, frozenset()), Item(5, "", 1995, frozenset())
+    items = (drama, old, undated, *between)
+    suited = {mood: [i.item for i in items if suits(mood, i)] for mood in MOODS_OF["films"]}
     assert {mood: items for mood, items in suited.items() if items} == {
         "light": [3], "heavy": [1], "nostalgia": [2], "fresh": [1],
     }  # fmt: skip

@@ -16,8 +16,10 @@ from latentcrs_utils.constraints.lexicon import extract
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.agenda import DIFFICULTIES, USER_PROFILES
+from latentcrs_utils.simulation.items import Item
 from latentcrs_utils.simulation.phrasings import POOLS, Pool, all_pools
 from latentcrs_utils.simulation.planner import LEVELS, Level, TestCase
+from latentcrs_utils.simulation.realization import UnsayableError, first_clean
 from latentcrs_utils.simulation.titles import spoken_title
 from latentcrs_utils.simulation.users import Accept, TemplateUser, UserMessage, make_test_cases
 from tests.simulation.worlds import COMMON, bare_dataset, invented, words
@@ -280,6 +282,15 @@ def test_a_user_who_cannot_say_why_takes_the_mistake_back_all_the_same() -> None
         assert all(true(c, case) for c in user.state.known)
         taken_back += sum(bool(m.withdrawn) for m in said)
     assert taken_back > 0
+
+
+def test_a_title_in_two_messages_is_a_title_all_the_same() -> None:
+    target, said = Item(1, "See You Now", None, frozenset()), ["I want to see."]
+    drawn = iter(["You now know it.", "Something scary."])
+    assert first_clean(lambda: next(drawn), said, target) == "Something scary."
+    for again in (False, True):
+        with pytest.raises(UnsayableError, match="'See You Now' without a word of its title"):
+            first_clean(lambda: "You now know it.", said, target, again=again)
 
 
 def test_nobody_runs_out_of_words() -> None:
