@@ -141,6 +141,20 @@ def test_other_replies_may_not(reply, reason):
         raise AssertionError(objection(reply))
 
 
+@pytest.mark.parametrize(
+    ("reply", "foreign"),
+    [
+        ("Alien is a fine choice. Heat is better.", "Heat"),
+        ("Alien is fine. The Quiet Harbour too. The Game is for later.", "The Game"),
+        ("Alien is as dark as heat, or as good as it gets.", "As Good As It Gets"),
+        ("The Quiet Harbour, Alien and Heat are for you.", "Heat"),
+    ],
+)
+def test_a_title_that_was_not_chosen_is_found_after_one_that_was(reply, foreign):
+    assert objection(reply) == f"it named a film that was not chosen ({foreign})"
+    assert GUARD.foreign_title(reply, [item.title for item in OFFERED]) == foreign
+
+
 def test_the_prompt_must_not_be_recited_but_titles_may():
     told = "Answer in one or two short, warm sentences about The Quiet Harbour."
     recited = "Answer in one or two short, warm sentences."
