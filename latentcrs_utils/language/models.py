@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import shutil
 import threading
 from collections.abc import Callable
-from contextlib import redirect_stderr, suppress
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from latentcrs_utils.errors import AssetError, ConfigError
 from latentcrs_utils.support import assets
-from latentcrs_utils.support.artifacts import cache_dir, key, sha256
+from latentcrs_utils.support.artifacts import cache_dir, key, known_sha256
 from latentcrs_utils.support.device import choose_device
-from latentcrs_utils.support.files import atomic_folder, atomic_path
+from latentcrs_utils.support.files import atomic_folder
 from latentcrs_utils.support.progress import note
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def find_model(model: str | Path = DEFAULT_MODEL) -> ModelSource:
         return ModelSource(assets.SMOLLM2.title, weights.sha256, assets.smollm2_gguf)
     path = Path(model).expanduser()
     if path.is_file() and path.suffix == ".gguf":
-        return ModelSource(path.stem, _known_sha256(path), lambda: path)
+        return ModelSource(path.stem, known_sha256(path), lambda: path)
     if path.is_dir():
         return ModelSource(path.resolve().name, _folder_identity(path), lambda: path)
     if isinstance(model, Path) or path.exists() or path.is_absolute():
@@ -259,22 +258,6 @@ def _dequantise(file: Path) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _known_sha256(file: Path) -> str:
-    """Return the sha256 of a file, remembered with its size and modification time."""
-    status = file.stat()
-    record = cache_dir() / "models" / f"{key(file=str(file.resolve()))}.sha256.json"
-    stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        known = json.loads(record.read_text(encoding="utf-8"))
-        if {name: known[name] for name in stamp} == stamp:
-            return known["sha256"]
-    digest = sha256(file)
-    # a read-only cache works too, the file is only hashed each time
-    with suppress(OSError), atomic_path(record) as temporary:
-        temporary.write_text(json.dumps({**stamp, "sha256": digest}), encoding="utf-8")
-    return digest
-
-
 def _folder_identity(folder: Path) -> str:
     """Name a model folder by the content of everything that decides its hidden states."""
     if not (folder / "config.json").is_file():
@@ -283,7 +266,7 @@ def _folder_identity(folder: Path) -> str:
     if not weights:
         raise ConfigError(f"{folder} holds no *.safetensors; other weight formats are not read.")
     decisive = [*weights, *sorted(folder.glob("*.json"))]
-    return key(files=[(file.name, _known_sha256(file)) for file in decisive])
+    return key(files=[(file.name, known_sha256(file)) for file in decisive])
 
 
 def _find_on_hub(name: str) -> ModelSource:

@@ -60,6 +60,22 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def known_sha256(path: Path) -> str:
+    """Return `sha256`, remembered in the cache with the file's size and modification time."""
+    status = path.stat()
+    stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    record = cache_dir() / "hashes" / f"{key(file=str(path.resolve()))}.sha256.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(record.read_text(encoding="utf-8"))
+        if {name: known[name] for name in stamp} == stamp:
+            return known["sha256"]
+    digest = sha256(path)
+    # a read-only cache works too, the file is only hashed each time
+    with suppress(OSError), atomic_path(record) as temporary:
+        temporary.write_text(json.dumps({**stamp, "sha256": digest}), encoding="utf-8")
+    return digest
+
+
 def key(**parts: Any) -> str:
     """Return 16 hex digits naming ``parts`` (dataclasses, strings, numbers, lists, dicts).
 

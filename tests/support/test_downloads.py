@@ -50,54 +50,65 @@ def test_the_first_source_is_enough_and_the_second_time_nothing_is_asked(
     assert "range" not in headers and headers["accept-encoding"] == "identity"
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
-        fail(500),
-        fail(404),
-        send(ARCHIVE[: len(ARCHIVE) // 2], announced=len(ARCHIVE)),
-        send(ARCHIVE[: len(ARCHIVE) // 2]),
-        send(ARCHIVE[:-1] + b"X"),
-        send(b"<html>Please log in</html>"),
-        send(b""),
-        lambda handler: handler.connection.close(),
-    ],
-    ids=["500", "404", "cut", "short", "wrong bytes", "a page", "nothing", "hangs up"],
-)
-def test_a_source_that_recovers_is_asked_again(
-    site: Site, empty_cache: Path, pauses: list[float], failure: Answer
+def hang_up(handler: BaseHTTPRequestHandler) -> None:
+    handler.connection.close()
+
+
+# what a source does wrong, and what the reader is told about it
+FAILURES: dict[str, tuple[Answer, str]] = {
+    "500": (fail(500), "it answers HTTP 500"),
+    "404": (fail(404), "it answers HTTP 404"),
+    "cut": (send(ARCHIVE[:-9], announced=len(ARCHIVE)), "the connection broke before the end"),
+    "short": (send(ARCHIVE[: len(ARCHIVE) // 2]), "it sent another file"),
+    "wrong bytes": (send(ARCHIVE[:-1] + b"X"), "it sent another file"),
+    "longer": (send(ARCHIVE + b"X"), "it sends more than"),
+    "a page": (send(b"<html>Please log in</html>"), "it sent another file"),
+    "nothing": (send(b""), "it sent another file"),
+    "hangs up": (hang_up, "no connection"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_source_that_fails_is_asked_again_then_the_next_one(
+    site: Site, empty_cache: Path, pauses: list[float], failure: str
 ) -> None:
-    asset = site.asset(first=[failure, failure, send(ARCHIVE)], second=[fail(404)])
-    assert contents(fetch(asset)) == EXPECTED
-    assert site.asked() == ["first"] * 3
+    answer, reason = FAILURES[failure]
+    recovering = site.asset(recovering=[answer, answer, send(ARCHIVE)], unused=[fail(404)])
+    assert contents(fetch(recovering)) == EXPECTED
+    assert site.asked() == ["recovering"] * 3
     # it waits longer before the second retry
     assert pauses == [1, 2]
-    assert left_in(empty_cache) == WHOLE
-
-
-@pytest.mark.parametrize(
-    ("failure", "reason"),
-    [
-        (fail(500), "it answers HTTP 500"),
-        (fail(404), "it answers HTTP 404"),
-        (send(ARCHIVE[:-9], announced=len(ARCHIVE)), "the connection broke before the end"),
-        (send(ARCHIVE[:-1] + b"X"), "it sent another file"),
-        (send(ARCHIVE + b"X"), "it sends more than"),
-        (lambda handler: handler.connection.close(), "no connection"),
-    ],
-    ids=["500", "404", "cut", "wrong bytes", "longer", "hangs up"],
-)
-def test_the_second_source_serves_when_the_first_does_not(
-    site: Site, empty_cache: Path, failure: Answer, reason: str
-) -> None:
-    asset = site.asset(first=[failure], second=[send(ARCHIVE)])
+    asset = dataclasses.replace(
+        site.asset(first=[answer], second=[send(ARCHIVE)]), folder="of the second"
+    )
     assert contents(fetch(asset)) == EXPECTED
-    assert site.asked() == ["first"] * 3 + ["second"]
-    assert left_in(empty_cache) == WHOLE
+    assert site.asked()[3:] == ["first"] * 3 + ["second"]
     alone = dataclasses.replace(asset, folder="alone", sources=asset.sources[:1])
     with pytest.raises(AssetError, match=rf"\(127\.0\.0\.1: {reason}.*Or: .*from example.org"):
         fetch(alone)
     assert left_in(empty_cache) == WHOLE
+    assert not list((empty_cache / "assets" / "alone").iterdir())
+
+
+def test_an_archive_of_the_same_size_is_refused_by_its_hash(
+    site: Site, empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # one bit of the time in its first header: every member in it is still as known
+    other = bytearray(ARCHIVE)
+    other[10] ^= 1
+    (tmp_path / "demo.zip").write_bytes(other)
+    extract(tmp_path / "demo.zip", describe().members, tmp_path / "unpacked")
+    assert contents({name: tmp_path / "unpacked" / name for name in EXPECTED}) == EXPECTED
+    asset = site.asset(first=[send(bytes(other))])
+    with pytest.raises(AssetError, match="it sent another file"):
+        fetch(asset)
+    # nor is it taken from the reader's own folder
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "demo.zip").rename(tmp_path / "mine" / "demo.zip")
+    monkeypatch.setenv("LATENTCRS_DATA", str(tmp_path / "mine"))
+    with pytest.raises(AssetError, match=r"demo\.zip is damaged or not the expected"):
+        fetch(asset)
+    assert left_in(empty_cache) == set()
 
 
 def test_all_that_failed_is_one_sentence_with_the_manual_route(site: Site) -> None:
