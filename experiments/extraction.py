@@ -14,14 +14,8 @@ import numpy as np
 import polars as pl
 
 from latentcrs_utils.constraints.constraint import Constraint, Requirements
-from latentcrs_utils.constraints.extraction import (
-    CombinedExtractor,
-    Extractor,
-    LexiconExtractor,
-    ModelExtractor,
-)
+from latentcrs_utils.constraints.extraction import Extractor, make_extractor
 from latentcrs_utils.constraints.lexicon import Lexicon, extract, lexicon_for
-from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import LatentCRSError
@@ -125,16 +119,16 @@ def _summary(counts: np.ndarray) -> dict[str, Any]:
 
 def readers(data: Dataset, answers: Answers | None) -> dict[str, Reader]:
     """Return who is compared, by name; without a model the lexicons alone."""
-    vocabulary = vocabulary_for(data)
-    lexicon = LexiconExtractor(vocabulary)
-    found = {"lexicon filter": literally(lexicon_for(data)), "lexicon": message_by_message(lexicon)}
+    found = {
+        "lexicon filter": literally(lexicon_for(data)),
+        "lexicon": message_by_message(make_extractor(data)),
+    }
     if answers is None:
         return found
-    checked = ModelExtractor(answers, vocabulary)
     return found | {
-        "model": message_by_message(ModelExtractor(answers, vocabulary, checked=False)),
-        "model, quoted": message_by_message(checked),
-        "both": message_by_message(CombinedExtractor(lexicon, checked)),
+        "model": message_by_message(make_extractor(data, "model", answers, checked=False)),
+        "model, quoted": message_by_message(make_extractor(data, "model", answers)),
+        "both": message_by_message(make_extractor(data, "both", answers)),
     }
 
 

@@ -22,7 +22,7 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError, LatentCRSError, MessageError
 
 if TYPE_CHECKING:
-    from latentcrs_utils.language.chat_model import ChatModel, Message
+    from latentcrs_utils.language.chat_model import Message
 
 How = Literal["lexicon", "model", "both"]
 MAX_NEW_TOKENS = 260
@@ -68,111 +68,70 @@ class Extractor(Protocol):
             stop: set it, from any thread, to end a model's answer; what it wrote is then no use.
 
         Raises:
-            LatentCRSError: a language model alone was to read, and failed.
+            LatentCRSError: a language model alone was to read, and failed or wrote no form.
         """
         ...
 
 
-class LexiconExtractor:
-    """The lexicon alone: literal and free.
-
-    Titles of the catalogue are no wishes ("like Star Wars" asks for no war film).
-
-    Args:
-        vocabulary: of the catalogue.
-    """
-
-    def __init__(self, vocabulary: Vocabulary):
-        self.vocabulary = vocabulary
-
-    def __call__(self, message: str, *, stop: threading.Event | None = None) -> Extraction:
-        """Read one message; see `Extractor`."""
-        found = extract(self.vocabulary.plain_words(message), self.vocabulary.lexicon)
-        return Extraction(found)
-
-
-class ModelExtractor:
-    """A language model alone, its values checked against the user's words.
-
-    Args:
-        chat_model: a `ChatModel` that writes JSON to fit a schema; only `generate` is used.
-        vocabulary: of the catalogue.
-        checked: False: whatever the model gives counts, to measure what the check is worth.
-    """
-
-    def __init__(self, chat_model: Any, vocabulary: Vocabulary, *, checked: bool = True):
-        self.chat_model = chat_model
-        self.vocabulary = vocabulary
-        self.checked = checked
-
-    def __call__(self, message: str, *, stop: threading.Event | None = None) -> Extraction:
-        """Read one message; see `Extractor`.
-
-        Raises:
-            LatentCRSError: the model failed, or wrote something else than the form.
-        """
-        reply = self.chat_model.generate(
-            prompt(message, self.vocabulary),
-            schema=self.vocabulary.schema,
-            max_new_tokens=MAX_NEW_TOKENS,
-            stop=stop,
-        )
-        found: dict[Constraint, Requirement] = {}
-        unsupported = []
-        for proposed in read_form(reply.text, self.vocabulary):
-            read = supported(message, proposed, self.vocabulary) if self.checked else proposed
-            if read is None:
-                unsupported.append(proposed.constraint)
-            else:
-                found.setdefault(read.constraint, read)
-        return Extraction(
-            Requirements(tuple(found.values())),
-            tuple(dict.fromkeys(unsupported)),
-            prompt_tokens=reply.prompt_tokens,
-            completion_tokens=reply.completion_tokens,
-            counted=reply.counted,
-        )
-
-
-class CombinedExtractor:
-    """The lexicon and a language model; the lexicon alone where the model fails.
-
-    Args:
-        lexicon: is always read.
-        model: is read as well.
-    """
-
-    def __init__(self, lexicon: LexiconExtractor, model: ModelExtractor):
-        self.lexicon = lexicon
-        self.model = model
-
-    def __call__(self, message: str, *, stop: threading.Event | None = None) -> Extraction:
-        """Read one message; see `Extractor`. A model's failure is told, never raised."""
-        literal = self.lexicon(message).requirements
-        try:
-            read = self.model(message, stop=stop)
-        except Exception as error:  # whatever a model raises, the lexicon has read the message
-            return Extraction(literal, failure=failure(error), counted=False)
-        return replace(read, requirements=combined(literal, read.requirements))
-
-
 def make_extractor(
-    data: Dataset, how: How = "lexicon", chat_model: ChatModel | None = None
+    data: Dataset, how: How = "lexicon", chat_model: Any = None, *, checked: bool = True
 ) -> Extractor:
-    """Return an extractor for a catalogue; the lexicon alone needs no language model.
+    """Return who reads a catalogue's requirements.
+
+    Args:
+        data: the catalogue. Its titles are no wishes ("like Star Wars" asks for no war film).
+        how: the "lexicon" alone, literal and free; the "model" alone; or "both", which is the
+            lexicon alone where the model fails.
+        chat_model: a `ChatModel` that writes JSON to fit a schema; the lexicon needs none.
+        checked: False: whatever the model gives counts, to measure what the check is worth.
 
     Raises:
         ConfigError: an unknown way, or no chat model where one is needed.
     """
     check_how(how)
-    vocabulary = vocabulary_for(data)
-    lexicon = LexiconExtractor(vocabulary)
-    if how == "lexicon":
-        return lexicon
-    if chat_model is None:
+    if how != "lexicon" and chat_model is None:
         raise ConfigError(f"{how!r} needs a language model: give a chat model, or take 'lexicon'.")
-    model = ModelExtractor(chat_model, vocabulary)
-    return model if how == "model" else CombinedExtractor(lexicon, model)
+    vocabulary = vocabulary_for(data)
+
+    def read(message: str, *, stop: threading.Event | None = None) -> Extraction:
+        literal = extract(vocabulary.plain_words(message), vocabulary.lexicon)
+        if how == "lexicon":
+            return Extraction(literal)
+        try:
+            found = _read(message, vocabulary, chat_model, checked, stop)
+        except Exception as error:  # whatever a model raises, the lexicon has read the message
+            if how == "model":
+                raise
+            return Extraction(literal, failure=failure(error), counted=False)
+        if how == "model":
+            return found
+        return replace(found, requirements=combined(literal, found.requirements))
+
+    return read
+
+
+def _read(
+    message: str,
+    vocabulary: Vocabulary,
+    chat_model: Any,
+    checked: bool,
+    stop: threading.Event | None,
+) -> Extraction:
+    """Let a language model fill in the form, and keep what the user's words support."""
+    asked = prompt(message, vocabulary)
+    limits = {"schema": vocabulary.schema, "max_new_tokens": MAX_NEW_TOKENS, "stop": stop}
+    reply = chat_model.generate(asked, **limits)
+    found: dict[Constraint, Requirement] = {}
+    unsupported = []
+    for proposed in read_form(reply.text, vocabulary):
+        kept = supported(message, proposed, vocabulary) if checked else proposed
+        if kept is None:
+            unsupported.append(proposed.constraint)
+        else:
+            found.setdefault(kept.constraint, kept)
+    usage = reply.prompt_tokens, reply.completion_tokens, reply.counted
+    requirements = Requirements(tuple(found.values()))
+    return Extraction(requirements, tuple(dict.fromkeys(unsupported)), None, *usage)
 
 
 def check_how(how: str) -> None:

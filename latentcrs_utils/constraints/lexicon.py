@@ -75,10 +75,9 @@ class Lexicon:
 def lexicon_of(domain: Domain) -> Lexicon:
     """Return the lexicon of a kind of item, whatever the catalogue."""
     known = {**words("any"), **words(domain)}
-    (recent,) = _patterns({"recent": known["recent"]}).values()
     return Lexicon(
         _patterns(known["genres"]),
-        recent,
+        _patterns({"recent": known["recent"]})["recent"],
         _patterns(known.get("platforms", {})),
         prices=known.get("prices", False),
         years=tuple(known["years"]) or None,
@@ -93,18 +92,14 @@ def lexicon_for(data: Dataset) -> Lexicon:
     item decides what "recent" means; prices are read where some are known.
     """
     known, items = lexicon_of(domain_of(data.name)), matcher_for(data).catalogue.items[1:]
-
-    def named(slot: str, names: Iterable[str]) -> dict[str, re.Pattern[str]]:
-        patterns: Mapping[str, re.Pattern[str]] = getattr(known, slot)
-        new = sorted(set(names) - patterns.keys())
-        return {**patterns, **_patterns({name: [re.escape(name)] for name in new})}
-
+    genres = {genre for item in items for genre in item.genres} - known.genres.keys()
+    platforms = {item.platform for item in items if item.platform} - known.platforms.keys()
     creators = sorted({item.creator for item in items if item.creator})
     years = [item.year for item in items if item.year is not None]
     return replace(
         known,
-        genres=named("genres", (genre for item in items for genre in item.genres)),
-        platforms=named("platforms", (item.platform for item in items if item.platform)),
+        genres={**known.genres, **_patterns({g: [re.escape(g)] for g in sorted(genres)})},
+        platforms={**known.platforms, **_patterns({p: [re.escape(p)] for p in sorted(platforms)})},
         creators={name.lower(): name for name in creators if len(name) > 1},
         prices=any(item.price is not None for item in items),
         years=known.years and (min([*years, known.years[0]]), max(years, default=known.years[1])),

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from latentcrs_utils.constraints.extraction import (
-    ModelExtractor,
     locate,
     make_extractor,
     prompt,
@@ -80,7 +79,7 @@ def test_what_the_words_do_not_support_does_not_count() -> None:
 
 
 def test_without_the_check_noise_counts() -> None:
-    unchecked = ModelExtractor(FakeChatModel(NOISE), vocabulary_for(DATA), checked=False)
+    unchecked = make_extractor(DATA, "model", FakeChatModel(NOISE), checked=False)
     assert written(unchecked(MESSAGE).requirements) == ("genre=Comedy", "genre=Drama")
 
 
