@@ -1,13 +1,11 @@
 """What a user may ask of an item, as a value, and whether an item satisfies it (Section 4.3).
 
-A constraint is written ``slot=value``: ``genre=Comedy``, ``not genre=Horror``, ``decade=1980``,
-``era=1996-1998`` (a span of years), ``mood=light``, ``creator=Nintendo``,
-``platform=PlayStation 4``, ``price=20`` (less than 20 dollars); and, about an item of the user's
-own history, ``like=12``, ``older=12``, ``newer=12``, ``lighter=12``, ``darker=12``, ``similar=12``,
-``cheaper=12``, ``same creator=12`` (the value is an item id). ``liked=12`` names an item that the
-user liked but that has nothing in common with the target. Logs, tables and JSON files hold this
-form. A simulated user says constraints; the hard ones among them are what a filter can require
-of an item.
+A constraint is written ``slot=value``, in logs, tables and JSON files too: ``genre=Comedy``,
+``not genre=Horror``, ``decade=1980``, ``era=1996-1998`` (a span of years), ``mood=light``,
+``creator=Nintendo``, ``platform=PlayStation 4``, ``price=20`` (less than 20 dollars); and, with
+the id of an item of the user's own history, ``like=12``, ``older=12`` and the other `RELATIONS`,
+and ``liked=12`` for an item that has nothing in common with the target. A simulated user says
+constraints; the hard ones among them are what a filter can require of an item.
 """
 
 from __future__ import annotations
@@ -129,15 +127,13 @@ class Constraint:
         return str(first) if first == last else f"{first} to {last}"
 
     def satisfies(self, item: Item, items: Sequence[Item] = ()) -> bool:
-        """Say whether the constraint is true of an item.
+        """Say whether the constraint is true of an item; the one place that decides it.
 
-        An attribute that is not known (no year, no price) has no value, so it is false that the
-        item has the one asked for. ``like`` asks for something in common
-        (:func:`.items.shares_attribute`); ``liked`` says nothing about the item: always true.
+        An item without a year or a price has none of the values asked for, and so satisfies every
+        refusal. ``like`` asks for a shared attribute; ``liked`` asks for nothing.
 
         Args:
-            item: of the catalogue.
-            items: the catalogue by id, for constraints that name an item.
+            item: of the catalogue; items: all, by id, for constraints that name an item.
 
         Raises:
             DataError: there is no such mood.
@@ -237,9 +233,8 @@ class Requirements:
             later: what was found in the message.
             message: its words.
         """
-        kept = {
-            r.constraint: r for r in self.found if not _overridden(r.constraint, later, message)
-        }
+        stays = [r for r in self.found if not _overridden(r.constraint, later, message)]
+        kept = {r.constraint: r for r in stays}
         for new in later:
             old = kept.get(new.constraint)
             both = old is not None and old.source != new.source
@@ -324,7 +319,7 @@ class Matcher:
         return self._known[constraint]
 
     def _grouped(self, slot: str) -> tuple[np.ndarray, np.ndarray]:
-        """First item of each group of equal items, and the group of every item, [V + 1]."""
+        """First item with each value of a slot, and which value every item has, [V + 1]."""
         column = _COLUMN.get(slot, slot if slot in ATTRIBUTES else "item")
         if column not in self._groups:
             values = [getattr(film, column) for film in self.catalogue.items]
@@ -334,12 +329,12 @@ class Matcher:
         return self._groups[column]
 
     def all_of(self, constraints: Iterable[Constraint]) -> np.ndarray:
-        """Items of which every constraint is true, bool [V + 1]; all items if there are none."""
+        """Items that satisfy every constraint, bool [V + 1]; all items if there are none."""
         masks = [self.satisfying(constraint) for constraint in constraints]
         return np.logical_and.reduce(masks) if masks else self.items
 
     def any_of(self, constraints: Iterable[Constraint]) -> np.ndarray:
-        """Items of which some constraint is true, bool [V + 1]; all items if there are none."""
+        """Items that satisfy some constraint, bool [V + 1]; all items if there are none."""
         masks = [self.satisfying(constraint) for constraint in constraints]
         return np.logical_or.reduce(masks) if masks else self.items
 

@@ -231,25 +231,15 @@ def supported(message: str, proposed: Requirement, vocabulary: Vocabulary) -> Re
 
 
 def locate(message: str, quoted: str) -> tuple[int, int] | None:
-    """Return the characters of a message that a quotation means: start and end of whole words.
+    """Return the characters of a message that a quotation means, start and end.
 
-    Case, white space and the form of apostrophes do not matter. None if it is not there, or has
-    hardly any letters.
+    Case, white space and the form of apostrophes do not matter. None if the message does not hold
+    these words, or they have hardly any letters.
     """
-    pattern, said = r"\s+".join(map(re.escape, _straight(quoted).split())), _straight(message)
-    found = re.search(pattern, said, re.I) if _speaks(quoted) else None
-    if found is None:
-        return None
-    start, end = found.span()
-    while start > 0 and said[start - 1].isalnum() and said[start].isalnum():
-        start -= 1
-    while end < len(said) and said[end - 1].isalnum() and said[end].isalnum():
-        end += 1
-    return start, end
-
-
-def _straight(text: str) -> str:
-    return text.replace("’", "'")
+    parts = r"\s+".join(map(re.escape, quoted.replace("’", "'").split()))
+    pattern = rf"(?<!\w){parts}(?!\w)"
+    found = re.search(pattern, message.replace("’", "'"), re.I) if _speaks(quoted) else None
+    return found and found.span()
 
 
 def _speaks(text: str) -> bool:

@@ -65,23 +65,21 @@ class Vocabulary:
         quotation = {"type": "string", "maxLength": LONGEST_QUOTATION}
         lists = {}
         for name, values in self.fields.items():
-            entry = {"words": quotation, "value": {"type": "string", "enum": [*values]}}
-            lists[name] = {"type": "array", "maxItems": MOST_ENTRIES, "items": _closed(entry)}
-        return _closed(lists)
+            entry = _closed(words=quotation, value={"type": "string", "enum": [*values]})
+            lists[name] = {"type": "array", "maxItems": MOST_ENTRIES, "items": entry}
+        return _closed(**lists)
 
     @cached_property
     def examples(self) -> list[tuple[str, dict[str, list[dict[str, str]]]]]:
         """Messages with the form filled in, to show a model what is meant."""
         shown = []
         for example in words(self.domain)["examples"]:
-            form = {
-                field: [
-                    {"words": said, "value": value}
-                    for said, value in example.get(field, {}).items()
-                    if value in values
+            form = {}
+            for field, known in self.fields.items():
+                filled = example.get(field, {}).items()
+                form[field] = [
+                    {"words": w, "value": value} for w, value in filled if value in known
                 ]
-                for field, values in self.fields.items()
-            }
             shown.append((example["message"], form))
         return shown
 
@@ -92,14 +90,10 @@ def vocabulary_for(data: Dataset) -> Vocabulary:
     return Vocabulary(data)
 
 
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+def _closed(**properties: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of an object that has exactly these properties."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": [*properties],
-        "additionalProperties": False,
-    }
+    closed = {"required": [*properties], "additionalProperties": False}
+    return {"type": "object", "properties": properties, **closed}
 
 
 def _commonest(values: Iterable[str]) -> list[str]:
