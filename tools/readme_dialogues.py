@@ -20,12 +20,12 @@ def dialogues_part(
     extraction: dict[str, Any],
     reranking: dict[str, Any],
 ) -> str:
-    """Success by level and seed, the variants, cold start, what F reads, and what a turn costs.
+    """Success by level and seed, the policies, cold start, what F reads, and what a turn costs.
 
     Args:
         multi_turn, seeds, variants, cold_start: what the command
             `python -m experiments.multi_turn` wrote: all users at all levels; one
-            level with several seeds; fewer users with the variant that asks a language model; one
+            level with several seeds; fewer users with the policy that asks a language model; one
             level with the histories cut.
         extraction: what `python -m experiments.extraction` wrote.
         reranking: what `python -m experiments.reranking` wrote.
@@ -33,7 +33,7 @@ def dialogues_part(
     parts = (
         levels_part(multi_turn),
         seeds_part(seeds),
-        variants_part(variants),
+        policies_part(variants),
         one_turn_part(reranking),
         cold_part(cold_start),
         extraction_part(extraction),
@@ -91,8 +91,8 @@ def seeds_part(recorded: dict[str, Any]) -> list[str]:
     ]
 
 
-def variants_part(recorded: dict[str, Any]) -> list[str]:
-    """S@3, S@5 and AT of few users, with the variant that asks a language model in every turn."""
+def policies_part(recorded: dict[str, Any]) -> list[str]:
+    """S@3, S@5 and AT of few users, with the policy that asks a language model in every turn."""
     rows = (
         [
             f"{result['difficulty']}, {result['level']}",
@@ -115,7 +115,7 @@ def variants_part(recorded: dict[str, Any]) -> list[str]:
 
 
 def one_turn_part(recorded: dict[str, Any]) -> list[str]:
-    """Variants F and V in one turn: NDCG@20 beside B and the plain filter."""
+    """Policy F and V in one turn: NDCG@20 beside B and the lexicon filter."""
     rival, tested, best = "backbone + lexicon filter", recorded["test"], recorded["validation"]
     rows = []
     for row, v in zip(recorded["filter"], tested["rows"], strict=True):
@@ -123,13 +123,13 @@ def one_turn_part(recorded: dict[str, Any]) -> list[str]:
         cells = [f"{value['NDCG@20']:.3f}" for value in values]
         rows.append([row["level"], *cells, gap(row[f"to {rival}"], "NDCG@20"), gap(v, "NDCG@20")])
     return [
-        f"The variants in one turn, NDCG@20: F beside B and the plain filter on all "
+        f"The policies in one turn, NDCG@20: F beside B and the lexicon filter on all "
         f"{recorded['filter'][0]['n']} test users, V minus B on {tested['rows'][0]['n']} of them "
         f"(weight {tested['weight']} and {tested['n_candidates']} candidates, the best of "
         f"{len(best['rows'])} choices on {best['n']} validation users, where it is "
         f"{best['best']['NDCG@20_gap']:+.4f} from B):",
         "",
-        *table(["", "B", "F", "plain filter", "F minus plain filter", "V minus B"], rows),
+        *table(["", "B", "F", "lexicon filter", "F minus lexicon filter", "V minus B"], rows),
         "",
         made(recorded),
     ]
@@ -169,7 +169,7 @@ def extraction_part(recorded: dict[str, Any]) -> list[str]:
         for reader in READERS
     )
     return [
-        "What variant F reads out of single messages whose truth is known: precision / recall of "
+        "What policy F reads out of single messages whose truth is known: precision / recall of "
         f"hard requirements in unseen phrasings (model: {recorded['model']}; – where nothing was "
         "read, or nothing was to be read):",
         "",

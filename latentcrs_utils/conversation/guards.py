@@ -190,7 +190,7 @@ def _written_as_title(tokens: list[re.Match[str]]) -> bool:
 
 
 def _shares_run(one: list[str], other: list[str], length: int) -> bool:
-    """Whether two word lists have `length` words in a row in common."""
+    """Whether two texts have `length` words in a row in common."""
     runs = {tuple(other[i : i + length]) for i in range(len(other) - length + 1)}
     return any(tuple(one[i : i + length]) in runs for i in range(len(one) - length + 1))
 
