@@ -95,12 +95,8 @@ def is_tidy(name: str, content: bytes) -> list[str]:
 
 
 POLICIES: tuple[Policy, ...] = (
-    is_no_foreign_data,
-    is_written_by_hand,
-    is_small,
-    is_of_no_machine,
-    is_tidy,
-)
+    is_no_foreign_data, is_written_by_hand, is_small, is_of_no_machine, is_tidy,
+)  # fmt: skip
 
 
 def problems(name: str, content: bytes) -> list[str]:

@@ -32,11 +32,8 @@ MEMORY_BYTES = 4_000_000_000
 OPTIONAL = ("dev",)
 # where the name of the module is not that of the package
 MODULES = {
-    "ipython": "IPython",
-    "pytest-xdist": "xdist",
-    "pyyaml": "yaml",
-    "scikit-learn": "sklearn",
-}
+    "ipython": "IPython", "pytest-xdist": "xdist", "pyyaml": "yaml", "scikit-learn": "sklearn",
+}  # fmt: skip
 # run in a process of its own: a broken library may end the process that imports it
 IMPORT_ALL = """
 import importlib, json, sys
@@ -80,11 +77,9 @@ def pinned(pyproject: Path) -> dict[str, str]:
 
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     extras = project.get("optional-dependencies", {})
-    lists = [
-        project["dependencies"],
-        *(lines for name, lines in extras.items() if name not in OPTIONAL),
-    ]
-    pins = [re.fullmatch(r"([\w.-]+)==([\w.]+)", line) for lines in lists for line in lines]
+    needed = [*project["dependencies"]]
+    needed += [line for name in extras if name not in OPTIONAL for line in extras[name]]
+    pins = [re.fullmatch(r"([\w.-]+)==([\w.]+)", line) for line in needed]
     return {match[1]: match[2] for match in pins if match}
 
 
@@ -178,12 +173,8 @@ def check_memory(needed: int = MEMORY_BYTES) -> Iterator[Check]:
         size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return
-    subject = f"{size / 1e9:.1f} GB of memory"
-    if size >= needed:
-        yield Check(True, subject)
-    else:
-        advice = "notebook 04 takes 2.3 GB: close other programs, and run one notebook at a time"
-        yield Check(None, subject, advice)
+    advice = "notebook 04 takes 2.3 GB: close other programs, and run one notebook at a time"
+    yield Check(True if size >= needed else None, f"{size / 1e9:.1f} GB of memory", advice)
 
 
 def check_network(seconds: float = 30) -> Check:
@@ -196,10 +187,8 @@ def check_network(seconds: float = 30) -> Check:
         reached = False
     if reached:
         return Check(True, "pip reaches its package index")
-    remedy = (
-        "check the network and pip's proxy or mirror; or fetch the files on another machine and "
-        "set LATENTCRS_DATA to their folder (data/README.md)"
-    )
+    remedy = "check the network and pip's proxy or mirror; or fetch the files on another machine "
+    remedy += "and set LATENTCRS_DATA to their folder (data/README.md)"
     # with files of one's own at hand, there may be no need of a network
     passed = None if os.environ.get("LATENTCRS_DATA") else False
     return Check(passed, "pip does not reach its package index", remedy)
@@ -225,10 +214,9 @@ def check_assets() -> Iterator[Check]:
 
 def check_chromium() -> Check:
     """Debian's Chromium, which the browser tests drive."""
-    if shutil.which("chromium"):
-        return Check(True, "Chromium, for the browser tests")
+    found = True if shutil.which("chromium") else None
     remedy = "only the tests in a browser are skipped; on Debian: apt-get install chromium"
-    return Check(None, "there is no Chromium", remedy)
+    return Check(found, f"{'' if found else 'no '}Chromium, for the browser tests", remedy)
 
 
 def check_package() -> Check:

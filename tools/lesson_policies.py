@@ -14,13 +14,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from course.chapters import (
-    CHAPTERS,
-    PAPER_EQUATIONS,
-    Chapter,
-    mentioned_equations,
-    strip_of_the_series,
-)
+from course.chapters import CHAPTERS, PAPER_EQUATIONS, mentioned_equations, strip_of_the_series
 from tools.recorded_policies import code_cells, compared_text, tags
 
 MEDIAN_LINES, MOST_LINES, WIDEST_LINE = 8, 40, 92
@@ -72,14 +66,9 @@ def blocks(notebook: NotebookNode) -> dict[str, list[NotebookNode]]:
     return found
 
 
-def chapter_of(path: Path) -> Chapter | None:
-    """The chapter that a file is, if it is one."""
-    return next((chapter for chapter in CHAPTERS if chapter.stem == path.stem), None)
-
-
 def opens_as_the_series(notebook: NotebookNode, path: Path) -> list[str]:
     """First cell: number and title, the chapter's question, the strip of all chapters."""
-    chapter = chapter_of(path)
+    chapter = next((chapter for chapter in CHAPTERS if chapter.stem == path.stem), None)
     if chapter is None:
         return [f"{path.name} is no chapter of notebooks/course/chapters.py"]
     first = notebook.cells[0].source
@@ -241,15 +230,13 @@ def names_known_equations(notebook: NotebookNode, path: Path) -> list[str]:
     return [f"Equation {number} is not in the map" for number in sorted(named - {*PAPER_EQUATIONS})]
 
 
-def anchors_of(cells: list[NotebookNode]) -> set[str]:
-    """The names that a link to a heading may use: its words, joined by hyphens."""
-    texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
-    return {words.replace(" ", "-") for text in texts for _, words in headings(text)}
-
-
 def links_to_what_exists(notebook: NotebookNode, path: Path) -> list[str]:
-    """Relative links lead to files, and those within the page to headings."""
+    """Relative links lead to files, and those within the page to headings.
+
+    The name of a heading in a link is its words, joined by hyphens.
+    """
     found = []
+    anchors = {words.replace(" ", "-") for text in prose(notebook) for _, words in headings(text)}
     for text in prose(notebook):
         for target in (a or b for a, b in LINK.findall(FENCE.sub("", text))):
             file, _, anchor = target.partition("#")
@@ -257,7 +244,7 @@ def links_to_what_exists(notebook: NotebookNode, path: Path) -> list[str]:
                 continue
             if file and not (path.parent / file).exists():
                 found.append(f"it links to {target}, which does not exist")
-            if not file and anchor not in anchors_of(notebook.cells):
+            if not file and anchor not in anchors:
                 found.append(f"it links to {target}, and has no such heading")
     return found
 
@@ -275,7 +262,7 @@ def has_complete_exercises(notebook: NotebookNode, path: Path) -> list[str]:
         if TASK.findall(before)[-1:] != [str(number)]:
             found.append(f"exercise {number} has no title with difficulty and minutes before it")
         names = [node.name for node in ast.parse(stub.source).body
-                 if isinstance(node, ast.FunctionDef) and not is_answered(node)]  # fmt: skip
+                 if isinstance(node, ast.FunctionDef) and is_stub(node)]  # fmt: skip
         if len(names) != 1:
             found.append(f"exercise {number} has no stub whose body is '...'")
         if not HINT.search(after):
@@ -296,32 +283,20 @@ def exercises_are_unanswered(notebook: NotebookNode, path: Path) -> list[str]:
     ]
 
 
-def is_answered(function: ast.FunctionDef) -> bool:
-    """Whether a stub's body holds more than a docstring and an ellipsis."""
-    return any(
-        not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-        for node in function.body
-    )
+def is_stub(function: ast.FunctionDef) -> bool:
+    """Whether a function's body is a docstring and an ellipsis, and nothing else."""
+    return all(isinstance(getattr(node, "value", None), ast.Constant) and
+               isinstance(node, ast.Expr) for node in function.body)  # fmt: skip
 
 
 # What can be told from the text alone, before an execution of minutes.
 SOURCE_POLICIES: tuple[LessonPolicy, ...] = (
-    opens_as_the_series,
-    has_a_card,
-    is_configured_in_one_cell,
-    has_short_cells,
-    is_read_in_one_sitting,
-    has_five_to_nine_blocks,
-    says_why_in_few_words,
-    has_the_parts_of_a_lesson,
-    has_headings_in_order,
-    names_known_equations,
-    links_to_what_exists,
-    has_complete_exercises,
-)
+    opens_as_the_series, has_a_card, is_configured_in_one_cell, has_short_cells,
+    is_read_in_one_sitting, has_five_to_nine_blocks, says_why_in_few_words,
+    has_the_parts_of_a_lesson, has_headings_in_order, names_known_equations,
+    links_to_what_exists, has_complete_exercises,
+)  # fmt: skip
 OUTPUT_POLICIES: tuple[LessonPolicy, ...] = (
-    shows_its_measured_cost,
-    keeps_the_digest_of_its_code,
-    reads_and_checks_each_block,
+    shows_its_measured_cost, keeps_the_digest_of_its_code, reads_and_checks_each_block,
     exercises_are_unanswered,
-)
+)  # fmt: skip

@@ -22,7 +22,6 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import nbformat
 from nbformat import NotebookNode
@@ -34,15 +33,14 @@ from tools.notebook_environment import notebook_environment
 from tools.notebook_html import render
 from tools.recorded_policies import (
     CHAPTER_POLICIES,
+    KERNEL,
+    LANGUAGE,
     POLICIES,
     RANDOM_ID,
     WIDGET_VIEW,
     code_digest,
     folder_problems,
 )
-
-if TYPE_CHECKING:
-    from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -141,19 +139,15 @@ def execute(notebook: NotebookNode, folder: Path) -> Measurement:
             try:
                 client.execute_cell(cell, index)
             except CellExecutionError as error:
-                raise NotebookError(f"{place} failed with {failure(error)}") from None
+                where = ANSI.sub("", error.traceback).strip()
+                said = f"{place} failed with {error.ename}: {error.evalue}\n{where}"
+                raise NotebookError(said) from None
             except CellTimeoutError:
                 raise NotebookError(f"{place} took longer than {CELL_TIMEOUT} s.") from None
             except DeadKernelError:
                 raise NotebookError(f"{place} ended the kernel; was the memory full?") from None
         peak = run_sync(peak_memory)()
     return Measurement(time.perf_counter() - started, peak)
-
-
-def failure(error: CellExecutionError) -> str:
-    """What a cell raised, in a sentence, and below it where."""
-    traceback = ANSI.sub("", error.traceback).strip()
-    return f"{error.ename}: {error.evalue}\n{traceback}"
 
 
 def clean_output(output: NotebookNode) -> None:
@@ -190,11 +184,7 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
     notebook = copy.deepcopy(notebook)
     own = notebook.metadata.get("latentcrs", {})
     notebook.metadata = nbformat.from_dict(
-        {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python", "file_extension": ".py"},
-            "latentcrs": own,
-        }
+        {"kernelspec": KERNEL, "language_info": LANGUAGE, "latentcrs": own}
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     count, seen = 0, set()
@@ -217,16 +207,11 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def is_chapter(path: Path) -> bool:
-    """Whether a file is one of the course's notebooks, not a scratch file elsewhere."""
-    return path.resolve().parent == NOTEBOOKS
-
-
 def source_problems(notebook: NotebookNode, path: Path) -> list[str]:
     """Say what a chapter lacks that can be told before it is executed."""
-    if not is_chapter(path):
-        return []
-    return [found for policy in SOURCE_POLICIES for found in policy(notebook, path)]
+    is_chapter = path.resolve().parent == NOTEBOOKS
+    policies = SOURCE_POLICIES if is_chapter else ()
+    return [found for policy in policies for found in policy(notebook, path)]
 
 
 def problems(notebook: NotebookNode, path: Path) -> list[str]:
@@ -235,7 +220,7 @@ def problems(notebook: NotebookNode, path: Path) -> list[str]:
     A chapter of the course must satisfy all policies, any other notebook those about its outputs.
     """
     found = [sentence for policy in POLICIES for sentence in policy(notebook)]
-    if is_chapter(path):
+    if path.resolve().parent == NOTEBOOKS:
         found += [sentence for policy in CHAPTER_POLICIES for sentence in policy(notebook)]
         found += source_problems(notebook, path)
         found += [sentence for policy in OUTPUT_POLICIES for sentence in policy(notebook, path)]
@@ -338,12 +323,9 @@ def renew_strips(folder: Path) -> None:
 
 def lint(paths: list[Path]) -> int:
     """Check the policies alone, nothing is executed; return an exit code."""
-    found = [
-        f"{path.name}: {sentence}" for path in paths for sentence in problems(read(path), path)
-    ]
+    found = [f"{p.name}: {sentence}" for p in paths for sentence in problems(read(p), p)]
     found += folder_problems(committed_names())
-    if found:
-        print("\n".join(found), file=sys.stderr)
+    print("".join(f"{sentence}\n" for sentence in found), end="", file=sys.stderr)
     return int(bool(found))
 
 
@@ -370,19 +352,6 @@ def strict_nbval(paths: list[Path], *, extra: list[str] | None = None) -> int:
     return subprocess.run(command, cwd=ROOT, env=notebook_environment(), check=False).returncode
 
 
-def render_all(paths: list[Path], folder: Path, *, execute_first: bool) -> None:
-    """Render notebooks one after another, executed before or as they are.
-
-    Raises:
-        NotebookError: a cell failed.
-    """
-    for path in paths:
-        print(f"{path.stem:<28} ", end="", flush=True)
-        notebook, cost = run(path) if execute_first else (read(path), "not run")
-        page = render(notebook, path.stem, folder)
-        print(f"{cost}   {os.path.relpath(page, ROOT)}", flush=True)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -400,7 +369,10 @@ def main(arguments: list[str] | None = None) -> int:
         if options.check:
             return check(paths, extra=extra)
         if options.html:
-            render_all(paths, options.output, execute_first=not options.no_run)
+            for path in paths:
+                notebook, cost = (read(path), "not run") if options.no_run else run(path)
+                page = render(notebook, path.stem, options.output)
+                print(f"{path.stem:<28} {cost}   {os.path.relpath(page, ROOT)}", flush=True)
             return 0
         failed = record_all(paths)
         print("".join(f"\n{text}" for text in failed), file=sys.stderr)

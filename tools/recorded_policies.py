@@ -244,19 +244,10 @@ def squeezed(text: str) -> str:
 
 
 POLICIES: tuple[Policy, ...] = (
-    ran_in_order,
-    has_its_outputs,
-    is_of_its_code,
-    raises_nothing,
-    has_no_stderr,
-    has_no_refuted_claim,
-    has_no_machine_path,
-    has_no_widget_state,
-    is_small,
-    has_plain_metadata,
-    has_stable_ids,
-    figures_have_words,
-)
+    ran_in_order, has_its_outputs, is_of_its_code, raises_nothing, has_no_stderr,
+    has_no_refuted_claim, has_no_machine_path, has_no_widget_state, is_small, has_plain_metadata,
+    has_stable_ids, figures_have_words,
+)  # fmt: skip
 # Voilà reads its configuration from the folder that it serves.
 BESIDE = {"voila.json"}
 # Not for a scratch notebook, but for a chapter of the course.

@@ -1,27 +1,27 @@
-"""The verdicts that notebooks print."""
+"""What notebooks print: verdicts on their claims, the environment, and marks of answers."""
 
 import numpy as np
 import pytest
 import torch
 
 from course import checks
+from course.exercises.marking import mark
 from latentcrs_utils.errors import AssetError
 
 
-def said(capsys):
-    return capsys.readouterr().out
-
-
-@pytest.mark.parametrize("condition", [True, torch.tensor([True, True]), np.bool_(True)])
-def test_holds_says_ok(capsys, condition):
+@pytest.mark.parametrize(
+    ("condition", "verdict"),
+    [
+        (True, "ok"),
+        (torch.tensor([True, True]), "ok"),
+        (np.bool_(True), "ok"),
+        (False, "NO"),
+        (torch.tensor([True, False]), "NO"),
+    ],
+)
+def test_holds(capsys, condition, verdict):
     checks.holds("it rains", condition)
-    assert said(capsys) == "it rains: ok\n"
-
-
-@pytest.mark.parametrize("condition", [False, torch.tensor([True, False])])
-def test_holds_says_no(capsys, condition):
-    checks.holds("it rains", condition)
-    assert said(capsys) == "it rains: NO\n"
+    assert capsys.readouterr().out == f"it rains: {verdict}\n"
 
 
 def test_equal_accepts_small_and_names_large_differences(capsys):
@@ -30,7 +30,7 @@ def test_equal_accepts_small_and_names_large_differences(capsys):
     checks.equal("same", torch.ones(2), torch.ones(1, 2))
     checks.equal("same", float("nan"), float("nan"))
     checks.equal("same", -torch.inf, -torch.inf)
-    first, second, third, fourth, fifth = said(capsys).splitlines()
+    first, second, third, fourth, fifth = capsys.readouterr().out.splitlines()
     assert first == fifth == "same: ok"
     assert second == "same: NO (they differ by up to 0.5)"
     assert third.startswith("same: NO (shapes (2,) and (1, 2)")
@@ -40,7 +40,7 @@ def test_equal_accepts_small_and_names_large_differences(capsys):
 def test_within_shows_the_number_only_when_it_is_out(capsys):
     checks.within("NDCG", 0.11, 0.1, 0.12)
     checks.within("NDCG", 0.13, 0.1, 0.12)
-    assert said(capsys) == "NDCG within 0.1 to 0.12: ok\nNDCG within 0.1 to 0.12: NO (it is 0.13)\n"
+    assert capsys.readouterr().out == "NDCG within 0.1 to 0.12: ok\nNDCG within 0.1 to 0.12: NO (it is 0.13)\n"
 
 
 def test_environment_is_well_here(model_dir):
@@ -60,3 +60,61 @@ def test_environment_says_what_to_do(monkeypatch, tmp_path):
 
 def _no_network(asset):
     raise AssetError("There is no network.")
+
+
+def marked(capsys, answer, reference, *cases, **options):
+    mark("Exercise 1", answer, reference, cases, **options)
+    return capsys.readouterr().out.strip()
+
+
+def raising(n):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("stub", [lambda n: None, lambda n: ..., raising])
+def test_a_stub_is_not_answered_yet(capsys, stub):
+    assert marked(capsys, stub, abs, (1,)) == "Exercise 1: not answered yet."
+
+
+def test_one_wrong_case_is_enough_and_is_shown(capsys):
+    assert marked(capsys, lambda n: max(n, -n), abs, (1,), (-2,)) == "Exercise 1: right."
+    text = marked(capsys, lambda n: n, abs, (1,), (-2,), advice="Mind the sign.")
+    assert text == "Exercise 1: not yet. For (-2) it gave -2, expected 2. Mind the sign."
+    text = marked(capsys, lambda n: 1 / 0, abs, (3,))
+    assert text.startswith("Exercise 1: not yet. For (3)") and "ZeroDivisionError" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "verdict"),
+    [
+        (torch.tensor([0.5, 0.25]), np.array([0.5, 0.25]), "right"),
+        ([0.5, 0.25001], [0.5, 0.25], "right"),
+        ([[0.5, 0.25]], [0.5, 0.25], "not yet"),
+        ([0.5, float("nan")], [0.5, float("nan")], "right"),
+        ({1, 2}, {2, 1}, "right"),
+        ([1, 2], {1, 2}, "not yet"),
+        ({"a": 1.0}, {"a": 1.0}, "right"),
+        ({"a": 1.0, "b": 2.0}, {"a": 1.0}, "not yet"),
+        ("comedy", "comedy", "right"),
+        ("Comedy", "comedy", "not yet"),
+        (1, True, "not yet"),
+        (["a", "b"], ["a", "b"], "right"),
+        (["a"], ["a", "b"], "not yet"),
+        ("12", 12.5, "not yet"),
+    ],
+)
+def test_what_counts_as_the_same(capsys, given, expected, verdict):
+    text = marked(capsys, lambda: given, lambda: expected, ())
+    assert text.startswith(f"Exercise 1: {verdict}")
+
+
+def test_a_long_value_is_cut(capsys):
+    text = marked(capsys, lambda n: "x" * 10_000, lambda n: "y", (1,))
+    assert len(text) < 700 and "…" in text
+
+
+def test_an_answer_that_changes_its_argument_does_not_change_the_question(capsys):
+    def in_place(x):
+        return x.sub_(1)
+
+    assert "right" in marked(capsys, in_place, lambda x: x - 1, (torch.tensor([2.0]),))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import os
 import re
 import subprocess
@@ -13,19 +12,12 @@ from pathlib import Path
 import pytest
 
 from latentcrs_utils.support import assets
+from tools import doctor
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def doctor():
-    specification = importlib.util.spec_from_file_location("doctor", ROOT / "tools" / "doctor.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-def test_a_healthy_installation(doctor, data, model_dir, capsys: pytest.CaptureFixture) -> None:
+def test_a_healthy_installation(data, model_dir, capsys: pytest.CaptureFixture) -> None:
     assert doctor.main() == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("[OK]   torch 2.13.0") for line in lines)
@@ -35,7 +27,7 @@ def test_a_healthy_installation(doctor, data, model_dir, capsys: pytest.CaptureF
 
 
 def test_an_empty_cache_is_no_failure_while_it_can_be_filled(
-    doctor, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "check_network", lambda: doctor.Check(True, "reached"))
     found = list(doctor.checks_of_cache())
@@ -46,12 +38,7 @@ def test_an_empty_cache_is_no_failure_while_it_can_be_filled(
 
 @pytest.mark.parametrize(("own_files", "passed"), [(False, False), (True, None)])
 def test_an_empty_cache_without_a_network(
-    doctor,
-    empty_cache: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    own_files: bool,
-    passed: bool | None,
+    empty_cache: Path, tmp_path: Path, monkeypatch, own_files: bool, passed: bool | None
 ) -> None:
     """Pip itself finds no index: nothing listens there, and no configuration names another."""
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -61,20 +48,19 @@ def test_an_empty_cache_without_a_network(
     if own_files:
         monkeypatch.setenv("LATENTCRS_DATA", str(tmp_path))
     *_, network = doctor.checks_of_cache()
-    assert "does not reach its package index" in network.subject
+    assert "package index" in network.subject and "LATENTCRS_DATA" in network.remedy
     assert network.passed is passed
-    assert "LATENTCRS_DATA" in network.remedy
 
 
 def test_a_folder_of_own_files_that_is_not_there(
-    doctor, empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LATENTCRS_DATA", str(tmp_path / "nowhere"))
     first = next(doctor.checks_of_cache())
     assert str(first).startswith("[FAIL] LATENTCRS_DATA=")
 
 
-def test_a_damaged_asset_is_not_taken_for_one(doctor, empty_cache: Path) -> None:
+def test_a_damaged_asset_is_not_taken_for_one(empty_cache: Path) -> None:
     folder = empty_cache / "assets" / assets.MOVIELENS_100K.folder
     folder.mkdir(parents=True)
     for member in assets.MOVIELENS_100K.members:
@@ -84,23 +70,24 @@ def test_a_damaged_asset_is_not_taken_for_one(doctor, empty_cache: Path) -> None
     assert "not in the cache" in first.subject
 
 
-def test_an_old_python(doctor) -> None:
+def test_an_old_python() -> None:
     assert not doctor.check_python((3, 10, 4)).passed
     assert doctor.check_python((3, 12, 0)).passed
-    assert "install Python 3.11" in str(doctor.check_python((3, 9, 1)))
+    assert "3.11" in doctor.check_python((3, 9, 1)).remedy
 
 
-def test_missing_and_other_versions(doctor) -> None:
-    pins = {"pytest": "0.0.1", "no-such-package-here": "1.0"}
-    missing, other = doctor.check_packages(pins)
-    assert str(missing).startswith("[FAIL] no-such-package-here is not installed")
+def test_missing_and_other_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing, other = doctor.check_packages({"pytest": "0.0.1", "no-such-package-here": "1.0"})
+    assert missing.passed is False and "no-such-package-here" in missing.subject
     assert re.match(r"\[FAIL\] pytest [\d.]+ instead of 0\.0\.1", str(other))
-    assert "pins pytest==0.0.1" in other.remedy
-
-
-def test_no_environment_at_all_is_one_line(doctor) -> None:
+    assert "pytest==0.0.1" in other.remedy
+    # no environment at all is one line
     (check,) = doctor.check_packages({"no-such-package-here": "1.0", "nor-this-one": "2.0"})
-    assert str(check).startswith("[FAIL] none of the 2 pinned packages is installed")
+    assert check.passed is False and "2 pinned" in check.subject
+    # a build's suffix is no other version
+    monkeypatch.setattr(doctor.importlib.metadata, "version", lambda name: "2.13.0+cpu")
+    (check,) = doctor.check_packages({"torch": "2.13.0"})
+    assert check.passed
 
 
 BROKEN = {
@@ -112,7 +99,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_package_of_the_right_version_that_does_not_work(
-    doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     source, expected = BROKEN[case]
     (tmp_path / "rapidfuzz.py").write_text(source, encoding="utf-8")
@@ -124,12 +111,12 @@ def test_a_package_of_the_right_version_that_does_not_work(
     assert "pip install --force-reinstall --no-deps rapidfuzz==" in check.remedy
 
 
-def test_packages_that_work(doctor) -> None:
+def test_packages_that_work() -> None:
     (check,) = doctor.check_imports(["pyyaml", "rapidfuzz", "ipython"])
     assert str(check) == "[OK]   all 3 packages can be imported"
 
 
-def test_imports_that_never_end(doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_imports_that_never_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "rapidfuzz.py").write_text("import time; time.sleep(60)", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (check,) = doctor.check_imports(["rapidfuzz"], seconds=2)
@@ -148,13 +135,7 @@ def test_a_broken_library_does_not_end_the_doctor(tmp_path: Path) -> None:
     assert run.stdout.endswith("1 to mend, see the arrows above.\n")
 
 
-def test_a_build_suffix_is_no_other_version(doctor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.importlib.metadata, "version", lambda name: "2.13.0+cpu")
-    (check,) = doctor.check_packages({"torch": "2.13.0"})
-    assert check.passed
-
-
-def test_a_cache_that_cannot_be_written_and_a_full_disk(doctor, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_and_a_full_disk(tmp_path: Path) -> None:
     in_the_way = tmp_path / "file"
     in_the_way.write_text("", encoding="utf-8")
     check = doctor.check_writable(in_the_way / "cache")
@@ -167,22 +148,16 @@ def test_a_cache_that_cannot_be_written_and_a_full_disk(doctor, tmp_path: Path) 
     assert not folder.exists()
 
 
-def test_little_memory_is_a_word_of_advice(doctor) -> None:
-    (check,) = doctor.check_memory(needed=10**18)
-    assert str(check).startswith("[--]   ")
-    assert "notebook 04" in check.remedy
-
-
-def test_a_missing_chromium_stops_nothing(
-    doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_little_memory_and_a_missing_chromium_stop_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (memory,) = doctor.check_memory(needed=10**18)
     monkeypatch.setenv("PATH", str(tmp_path))
-    check = doctor.check_chromium()
-    assert check.passed is None
-    assert "apt-get install chromium" in check.remedy
+    for check in (memory, doctor.check_chromium()):
+        assert check.passed is None and str(check).startswith("[--]   ") and check.remedy
 
 
-def test_the_package_of_another_checkout(doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_package_of_another_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.check_package().passed
     monkeypatch.setattr(doctor, "ROOT", ROOT / "elsewhere")
     assert "this checkout is" in doctor.check_package().remedy

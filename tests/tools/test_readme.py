@@ -1,5 +1,6 @@
 """The numbers of the README are the recorded ones."""
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -41,8 +42,6 @@ def test_results_part_prints_the_record_and_marks_the_best():
 
 
 def test_results_cover_every_system_level_and_user():
-    import json
-
     recorded = json.loads((readme.RESULTS / "one_turn_ml-100k.json").read_text(encoding="utf-8"))
     masked = pl.DataFrame(recorded["masked"])
     assert set(masked["level"]) == set(LEVELS)
