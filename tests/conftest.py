@@ -43,3 +43,40 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("LATENTCRS_CACHE", str(folder))
     return folder
+
+
+def folder_with(*names: str) -> Path | None:
+    """Return the folder that holds all these subfolders, or None.
+
+    ``LATENTCRS_DATA`` if set, else ``../shared/data`` beside the checkout. Nobody may put these
+    files into the repository, so on most machines the tests that need them are skipped.
+    """
+    chosen = os.environ.get("LATENTCRS_DATA")
+    folder = Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "shared" / "data"
+    return folder if all((folder / name).is_dir() for name in names) else None
+
+
+@pytest.fixture
+def provider_data(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of original MovieLens files, named to the package as a reader would name it."""
+    folder = folder_with("ml-100k", "ml-1m", "ml-latest-small")
+    if folder is None:
+        pytest.skip("no original MovieLens files: set LATENTCRS_DATA to a folder that holds them")
+    monkeypatch.setenv("LATENTCRS_DATA", str(folder))
+    return folder
+
+
+@pytest.fixture
+def amazon_2018() -> Path:
+    """A folder with slices of Amazon's 2018 edition: real titles, users and sequences."""
+    folder = folder_with("video-games-2018", "cds-2018")
+    if folder is None:
+        pytest.skip("no slices of Amazon's 2018 edition beside this checkout")
+    return folder
+
+
+def raw_sequences(data: Dataset) -> dict[str, list[str]]:
+    """The provider's user ids, and of each the provider's item ids, oldest first."""
+    raw = ["", *data.items["raw_item"]]
+    users = data.users["raw_user"]
+    return {u: [raw[i] for i in row] for u, row in zip(users, data.interactions, strict=True)}

@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "latentcrs_utils": {"dependencies"},
     "notebooks": {"dependencies"},
     "benchmarks": {"dependencies"},
+    "experiments": {"dependencies"},
     "tools": {"dependencies", "test"},
     "tests": {"dependencies", "chat", "test"},
 }
@@ -137,16 +138,13 @@ def pin_problems(root: Path) -> list[str]:
     problems = [f"{name} is not pinned exactly" for name, (pin, _) in pins.items() if not pin]
     _, listed = conda(root)
     expected = {f"{name}=={pin}" for name, (pin, group) in pins.items() if group != "dev"}
-    found = {normal(line) if "==" not in line else _normal_pin(line) for line in listed[:-1]}
+    found = {
+        normal(name) + sign + pin for name, sign, pin in (n.partition("==") for n in listed[:-1])
+    }
     if listed[-1] != "--editable .":
         problems.append("environment.yml must end with the course's own package, --editable .")
     problems += [f"environment.yml lacks {pin}" for pin in sorted(expected - found)]
     return problems + [f"environment.yml has {pin} in vain" for pin in sorted(found - expected)]
-
-
-def _normal_pin(line: str) -> str:
-    name, _, version = line.partition("==")
-    return f"{normal(name)}=={version}"
 
 
 def version_problems(root: Path) -> list[str]:
@@ -200,78 +198,48 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def _bump(text: str) -> str:
-    return text.replace("numpy==2.4.6", "numpy==2.4.5")
-
-
-def _in_notebook(text: str) -> str:
-    content = json.loads(text)
-    next(c for c in content["cells"] if c["cell_type"] == "code")["source"] += ["\nimport pandas"]
-    return json.dumps(content)
-
-
-BOTH = ("pyproject.toml", "environment.yml")
+BOTH = "pyproject.toml environment.yml"
+PROGRESS = "latentcrs_utils/support/progress.py"
+PIN_OF_CONDA, PACKAGE_OF_CONDA = "      - polars==2.1.0\n", "      - --editable .\n"
+# What is changed in which files, and the problem that must be named. An empty text: at the end;
+# \x00 stands for a new line in the style of each list.
 MUTATIONS = {
-    "another pin for conda": (("environment.yml",), _bump, "lacks numpy==2.4.6"),
-    "another pin for pip": (("pyproject.toml",), _bump, "has numpy==2.4.6 in vain"),
-    "another pin in both": (BOTH, _bump, "2.4.6 is installed, 2.4.5 is pinned"),
+    "another pin for conda": (
+        "environment.yml", "numpy==2.4.6", "numpy==2.4.5", "lacks numpy==2.4.6"),
+    "another pin for pip": (
+        "pyproject.toml", "numpy==2.4.6", "numpy==2.4.5", "has numpy==2.4.6 in vain"),
+    "another pin in both": (
+        BOTH, "numpy==2.4.6", "numpy==2.4.5", "2.4.6 is installed, 2.4.5 is pinned"),
     "a package forgotten for conda": (
-        ("environment.yml",),
-        lambda text: text.replace("      - polars==2.1.0\n", ""),
-        "lacks polars==2.1.0",
-    ),
+        "environment.yml", PIN_OF_CONDA, "", "lacks polars==2.1.0"),
     "a range instead of a pin": (
-        ("pyproject.toml",),
-        lambda text: text.replace("scipy==", "scipy>="),
-        "is not pinned exactly",
-    ),
+        "pyproject.toml", "scipy==", "scipy>=", "is not pinned exactly"),
     "a package that nothing imports": (
-        BOTH,
-        lambda text: text.replace("tqdm==", "six==1.17.0\x00tqdm=="),
-        "six is declared, but nothing imports it",
-    ),
+        BOTH, "tqdm==", "six==1.17.0\x00tqdm==", "six is declared, but nothing imports it"),
     "an undeclared import inside a function": (
-        ("latentcrs_utils/support/progress.py",),
-        lambda text: text + "\ndef f():\n    import pandas.io\n",
-        "progress.py imports pandas",
-    ),
+        PROGRESS, "", "\ndef f():\n    import pandas.io\n", "progress.py imports pandas"),
     "a test's package in the library": (
-        ("latentcrs_utils/support/progress.py",),
-        lambda text: text + "\nfrom hypothesis import given\n",
-        "progress.py imports hypothesis",
-    ),
+        PROGRESS, "", "\nfrom hypothesis import given\n", "progress.py imports hypothesis"),
     "a module that nobody provides": (
-        ("tests/conftest.py",),
-        lambda text: text + "\nimport no_such_module\n",
-        "conftest.py imports no_such_module",
-    ),
+        "tests/conftest.py", "", "\nimport no_such_module\n", "conftest.py imports no_such_module"),
     "an undeclared import in a notebook": (
-        ("notebooks/00_start_here.ipynb",),
-        _in_notebook,
-        "00_start_here.ipynb imports pandas",
-    ),
+        "notebooks/00_start_here.ipynb", "import latentcrs_utils as lc",
+        "import pandas, latentcrs_utils as lc", "00_start_here.ipynb imports pandas"),
     "another Python for conda": (
-        ("environment.yml",),
-        lambda text: text.replace("python=3.11", "python=3.10"),
-        "environment.yml names Python 3.10",
-    ),
+        "environment.yml", "python=3.11", "python=3.10", "environment.yml names Python 3.10"),
     "the package itself forgotten for conda": (
-        ("environment.yml",),
-        lambda text: text.replace("      - --editable .\n", ""),
-        "must end with the course's own package",
-    ),
-}
+        "environment.yml", PACKAGE_OF_CONDA, "", "must end with the course's own package"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_a_disagreement_is_found(original: Path, mutation: str) -> None:
-    files, mutate, expected = MUTATIONS[mutation]
-    before = {name: (original / name).read_text(encoding="utf-8") for name in files}
+    names, old, new, expected = MUTATIONS[mutation]
+    before = {name: (original / name).read_text(encoding="utf-8") for name in names.split()}
     try:
         for name, text in before.items():
-            # \x00 stands for a new line in the list's own style
             style = '",\n    "' if name == "pyproject.toml" else "\n      - "
-            changed = mutate(text).replace("\x00", style)
+            changed = (text.replace(old, new) if old else text + new).replace("\x00", style)
             assert changed != text
             (original / name).write_text(changed, encoding="utf-8")
         found = [problem for check in ALL for problem in check(original)]

@@ -16,7 +16,7 @@ import pytest
 import latentcrs_utils as lc
 from latentcrs_utils.data import amazon
 from latentcrs_utils.errors import AssetError, DataError
-from tests.data.conftest import raw_sequences
+from tests.conftest import raw_sequences
 
 NAMES = {"amazon-video-games": "Video_Games", "amazon-cds": "CDs_and_Vinyl"}
 

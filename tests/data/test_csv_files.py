@@ -12,7 +12,7 @@ import latentcrs_utils as lc
 from latentcrs_utils.data.csv_files import read_csv_pair
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
-from tests.data.conftest import raw_sequences
+from tests.conftest import raw_sequences
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "data" / "example"
 INTERACTIONS = (EXAMPLE / "interactions.csv").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import AssetError, DataError
 from latentcrs_utils.support.assets import ML_100K, MOVIELENS_100K, fetch
 from latentcrs_utils.support.downloads import Asset
-from tests.data.conftest import raw_sequences
+from tests.conftest import raw_sequences
 
 # sha256 of the 938 held-out items as little-endian int64; it moves if the order of ties moves
 HELD_OUT = {

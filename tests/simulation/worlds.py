@@ -24,7 +24,7 @@ from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.simulation.items import Catalogue
 from latentcrs_utils.simulation.phrasings import Domain, domain_of
 from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
-from tests.provider_files import folder_with
+from tests.conftest import folder_with
 
 PUBLISHERS = (
     "Nintendo", "Sony", "EA", "Capcom", "Ubisoft", "Tiny Studio", "Sega", "Various Artists",
