@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import socket
@@ -21,7 +20,6 @@ from unittest.mock import patch
 
 import numpy as np
 import polars as pl
-import torch
 
 from experiments import pretrain as command
 from latentcrs_utils.behavior import pretraining
@@ -29,6 +27,8 @@ from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.support.processes import join, leave
+from tests.em.small_world import dataset
+from tests.support.resume_jobs import digest, without_seconds
 
 BASE = BackboneConfig(
     hidden=16, n_layers=1, max_length=6, batch_size=15, n_epochs=3, dropout=0.0, learning_rate=1e-2,
@@ -46,41 +46,24 @@ TEXTS = [f"{'a quiet film ' * (n % 7)}about number {n}" for n in range(23)]
 
 
 def world() -> Dataset:
-    """61 users on a circle of 40 items, with some noise."""
+    """61 users on a circle of the 24 items of the small world, with some noise."""
     rng = np.random.default_rng(0)
+    starts, lengths = rng.integers(24, size=61), rng.integers(4, 20, size=61)
     rows = [
-        ((rng.integers(40) + np.arange(n) + (rng.random(n) < 0.2) * rng.integers(40, size=n)) % 40)
-        + 1
-        for n in rng.integers(4, 20, size=61)
+        (start + np.arange(n) + (rng.random(n) < 0.2) * rng.integers(24, size=n)) % 24 + 1
+        for start, n in zip(starts, lengths, strict=True)
     ]
-    items = pl.DataFrame(
-        {
-            "item": pl.Series(range(1, 41), dtype=pl.Int32),
-            "raw_item": [str(i) for i in range(1, 41)],
-            "title": [f"Film {i}" for i in range(1, 41)],
-            "year": [1960 + i for i in range(40)],
-            "genres": [["Drama"]] * 40,
-        }
-    )
     users = pl.DataFrame(
         {"user": pl.Series(range(61), dtype=pl.Int32), "raw_user": [str(u) for u in range(61)]}
     )
-    return Dataset("world", items, users, Sequences.from_lists(rows), {}, "world-of-61")
-
-
-def digest(state: dict[str, torch.Tensor]) -> str:
-    """Sha256 over the bits of all tensors."""
-    together = hashlib.sha256()
-    for name in sorted(state):
-        together.update(state[name].numpy().tobytes())
-    return together.hexdigest()
+    return Dataset("world", dataset().items, users, Sequences.from_lists(rows), {}, "world-of-61")
 
 
 def train(config: BackboneConfig, *, reuse: bool = False) -> dict[str, Any]:
     """Pretrain; the curve without times, the bits of the weights, and by how many."""
     backbone = pretraining.pretrain(world(), config, reuse=reuse)
-    curve = [{k: v for k, v in row.items() if k != "seconds"} for row in backbone.curve]
     state = digest(backbone.encoder.state_dict())
+    curve = without_seconds(backbone.curve)
     return {"curve": curve, "digest": state, "processes": backbone.facts["processes"]}
 
 
@@ -115,27 +98,22 @@ def all_jobs(model: str) -> dict[str, Any]:
     processes = join()
     results: dict[str, Any] = {name: train(config) for name, config in TRAININGS.items()}
     results["interrupted"] = interrupted(TRAININGS["dropout"])
-    for name, reuse in (
-        ("embedding", True),
-        ("from the cache", True),
-        ("afresh", False),
-    ):
+    for name, reuse in {"embedding": True, "from the cache": True, "afresh": False}.items():
         embedder = Embedder(model, dtype="float32", batch_size=4, reuse=reuse)
         vectors = embedder.embed(TEXTS)
         # the same in every process
         everywhere = processes.merge({processes.number: digest({"vectors": vectors})})
         results[name] = sorted(set(everywhere.values()))
-    results["processes"] = processes.count
-    results["numbers"] = sorted(processes.merge({processes.number: os.getpid()}))
-    results["pids"] = len(set(processes.merge({processes.number: os.getpid()}).values()))
+    pids = processes.merge({processes.number: os.getpid()})
+    results |= {"processes": processes.count, "numbers": sorted(pids)}
+    results["pids"] = len(set(pids.values()))
     return results
 
 
 def run_command(expected: int) -> dict[str, Any]:
-    """The command line on the generated world, two epochs, and what it says."""
+    """The command line on the generated world, one epoch, and what it says."""
     arguments = ["--data", "synthetic", "--set", "n_epochs=1", "hidden=8", "n_layers=1"]
-    printed = StringIO()
-    with redirect_stdout(printed):
+    with redirect_stdout(StringIO()) as printed:
         status = command.main([*arguments, "--expect-processes", str(expected)])
     return {"status": status, "printed": printed.getvalue()}
 
@@ -143,10 +121,9 @@ def run_command(expected: int) -> dict[str, Any]:
 def job(out: str, model: str, expected: int | None = None) -> None:
     """Do everything; the main process writes what came out."""
     results = all_jobs(model)
-    main = join().is_main
     if expected is not None:
         results["command"] = run_command(expected)
-    if main:
+    if join().is_main:
         Path(out).write_text(json.dumps(results), encoding="utf-8")
     leave(wait=True)
 
