@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from latentcrs_utils.evaluation.published import gain
 from course.exercises.marking import mark
+from latentcrs_utils.evaluation.published import gain
 
 
 def standard_error(answer: Callable[..., Any]) -> None:
@@ -23,17 +23,13 @@ def standard_error(answer: Callable[..., Any]) -> None:
         return float(gaps.std(ddof=1) / np.sqrt(len(gaps)))
 
     rng = np.random.default_rng(0)
-    mark(
-        "Exercise 1",
-        answer,
-        reference,
-        [
-            (np.array([0.4, 0.0, 0.9]), np.array([0.3, 0.1, 0.5])),
-            (np.array([1.0, 0.5]), np.array([0.5, 0.0])),
-            (rng.random(7).round(2), rng.random(7).round(2)),
-        ],
-        advice="The spread of the differences (n - 1 in the denominator), over the root of n.",
-    )
+    cases = [
+        (np.array([0.4, 0.0, 0.9]), np.array([0.3, 0.1, 0.5])),
+        (np.array([1.0, 0.5]), np.array([0.5, 0.0])),
+        (rng.random(7).round(2), rng.random(7).round(2)),
+    ]
+    advice = "The spread of the differences (n - 1 in the denominator), over the root of n."
+    mark("Exercise 1", answer, reference, cases, advice=advice)
 
 
 def at_least_one(answer: Callable[..., Any]) -> None:
@@ -46,13 +42,9 @@ def at_least_one(answer: Callable[..., Any]) -> None:
     def reference(n: int, alpha: float) -> float:
         return float(1 - (1 - alpha) ** n)
 
-    mark(
-        "Exercise 2",
-        answer,
-        reference,
-        [(1, 0.05), (20, 0.05), (3, 0.5), (100, 0.01)],
-        advice="One minus the chance that none does.",
-    )
+    cases = [(1, 0.05), (20, 0.05), (3, 0.5), (100, 0.01)]
+    advice = "One minus the chance that none does."
+    mark("Exercise 2", answer, reference, cases, advice=advice)
 
 
 def holm(answer: Callable[..., Any]) -> None:
@@ -71,18 +63,14 @@ def holm(answer: Callable[..., Any]) -> None:
             stands[index] = True
         return stands
 
-    mark(
-        "Exercise 3",
-        answer,
-        reference,
-        [
-            ([0.001, 0.02, 0.04], 0.05),
-            ([0.03, 0.04, 0.01], 0.05),
-            ([0.04, 0.001, 0.024, 0.017], 0.05),
-            ([0.2], 0.25),
-        ],
-        advice="Smallest first: p against alpha / (how many are left); at the first failure, stop.",
-    )
+    cases = [
+        ([0.001, 0.02, 0.04], 0.05),
+        ([0.03, 0.04, 0.01], 0.05),
+        ([0.04, 0.001, 0.024, 0.017], 0.05),
+        ([0.2], 0.25),
+    ]
+    advice = "Smallest first: p against alpha / (how many are left); at the first failure, stop."
+    mark("Exercise 3", answer, reference, cases, advice=advice)
 
 
 def honest_choice(answer: Callable[..., Any]) -> None:
@@ -96,17 +84,13 @@ def honest_choice(answer: Callable[..., Any]) -> None:
         honest = test[int(np.argmax(valid))]
         return honest, max(test) - honest
 
-    mark(
-        "Exercise 4",
-        answer,
-        reference,
-        [
-            ([0.20, 0.25, 0.22], [0.30, 0.21, 0.24]),
-            ([0.5, 0.1], [0.4, 0.6]),
-            ([0.1, 0.3], [0.2, 0.9]),
-        ],
-        advice="The place of the best validation value, read off the test values.",
-    )
+    cases = [
+        ([0.20, 0.25, 0.22], [0.30, 0.21, 0.24]),
+        ([0.5, 0.1], [0.4, 0.6]),
+        ([0.1, 0.3], [0.2, 0.9]),
+    ]
+    advice = "The place of the best validation value, read off the test values."
+    mark("Exercise 4", answer, reference, cases, advice=advice)
 
 
 def possible(answer: Callable[..., Any]) -> None:
@@ -119,10 +103,6 @@ def possible(answer: Callable[..., Any]) -> None:
     def reference(recall: float, ndcg: float) -> bool:
         return bool(recall * gain(5) <= ndcg <= recall)
 
-    mark(
-        "Exercise 5",
-        answer,
-        reference,
-        [(0.1468, 0.0918), (0.0698, 0.0755), (0.2, 0.05), (0.1, 0.038), (0.1, 0.04), (0.0, 0.0)],
-        advice="A hit adds 1 to Recall@5, and to NDCG@5 between its value at rank 5 and 1.",
-    )
+    cases = [(0.1468, 0.0918), (0.0698, 0.0755), (0.2, 0.05), (0.1, 0.038), (0.1, 0.04), (0.0, 0.0)]
+    advice = "A hit adds 1 to Recall@5, and to NDCG@5 between its value at rank 5 and 1."
+    mark("Exercise 5", answer, reference, cases, advice=advice)

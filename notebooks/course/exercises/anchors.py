@@ -32,13 +32,9 @@ def margin(answer: Callable[..., Any]) -> None:
         return near[:, 1] - near[:, 0]
 
     line = torch.tensor([[0.0], [5.0], [9.0]]), torch.tensor([[0.0], [10.0], [4.0]])
-    mark(
-        "Exercise 1",
-        answer,
-        reference,
-        [line, _points(0, 4, 3), _points(1, 5, 6)],
-        advice="Distances, not their squares; second nearest minus nearest, never negative.",
-    )
+    cases = [line, _points(0, 4, 3), _points(1, 5, 6)]
+    advice = "Distances, not their squares; second nearest minus nearest, never negative."
+    mark("Exercise 1", answer, reference, cases, advice=advice)
 
 
 def drop_of_an_update(answer: Callable[..., Any]) -> None:
@@ -60,13 +56,8 @@ def drop_of_an_update(answer: Callable[..., Any]) -> None:
     for seed, n, K in ((2, 6, 2), (3, 7, 5)):
         S, centroids = _points(seed, n, K)
         cases.append((S, torch.cdist(S, centroids).argmin(1), centroids))
-    mark(
-        "Exercise 2",
-        answer,
-        reference,
-        cases,
-        advice="Sum of squared distances before minus after; a cluster without points rests.",
-    )
+    advice = "Sum of squared distances before minus after; a cluster without points rests."
+    mark("Exercise 2", answer, reference, cases, advice=advice)
 
 
 def shrunk_lift(answer: Callable[..., Any]) -> None:
@@ -83,14 +74,9 @@ def shrunk_lift(answer: Callable[..., Any]) -> None:
         counts = np.array([[holders], [overall * (rest + size) - holders]])
         return float(lifts(counts, np.array([size, rest]))[1][0, 0])
 
-    mark(
-        "Exercise 3",
-        answer,
-        reference,
-        [(1, 1, 0.01), (30, 100, 0.1), (0, 5, 0.2), (0, 0, 0.3)],
-        advice="Add ten states that hold the item as often as everybody does, then divide.",
-        tolerance=1e-5,
-    )
+    cases = [(1, 1, 0.01), (30, 100, 0.1), (0, 5, 0.2), (0, 0, 0.3)]
+    advice = "Add ten states that hold the item as often as everybody does, then divide."
+    mark("Exercise 3", answer, reference, cases, advice=advice, tolerance=1e-5)
 
 
 def agreement_of_table(answer: Callable[..., Any]) -> None:
@@ -107,13 +93,9 @@ def agreement_of_table(answer: Callable[..., Any]) -> None:
         return float(adjusted_rand_score(np.repeat(one, times), np.repeat(other, times)))
 
     tables = ([[3, 0], [0, 5]], [[3, 1], [1, 3]], [[2, 2], [2, 2]], [[4, 1, 0], [0, 2, 2]])
-    mark(
-        "Exercise 4",
-        answer,
-        reference,
-        [(np.array(table),) for table in tables],
-        advice="Count pairs, n(n - 1)/2, in the cells, the rows, the columns and in all.",
-    )
+    cases = [(np.array(table),) for table in tables]
+    advice = "Count pairs, n(n - 1)/2, in the cells, the rows, the columns and in all."
+    mark("Exercise 4", answer, reference, cases, advice=advice)
 
 
 def canonical_labels(answer: Callable[..., Any]) -> None:
@@ -128,14 +110,10 @@ def canonical_labels(answer: Callable[..., Any]) -> None:
         renumbered = canonical_order(torch.tensor(centroids), torch.tensor(assignments))[1]
         return renumbered.tolist()
 
-    mark(
-        "Exercise 5",
-        answer,
-        reference,
-        [
-            ([0, 1, 1], [(2.0, 0.0), (1.0, 0.0)]),
-            ([2, 2, 2, 0, 1, 1], [(5.0, 1.0), (0.0, 0.0), (3.0, 3.0)]),
-            ([1, 2, 0, 0, 3, 3, 3], [(1.0, 1.0), (4.0, 2.0), (4.0, 1.0), (9.0, 9.0)]),
-        ],
-        advice="Sort the clusters first; what a cluster is now called is its place in that order.",
-    )
+    cases = [
+        ([0, 1, 1], [(2.0, 0.0), (1.0, 0.0)]),
+        ([2, 2, 2, 0, 1, 1], [(5.0, 1.0), (0.0, 0.0), (3.0, 3.0)]),
+        ([1, 2, 0, 0, 3, 3, 3], [(1.0, 1.0), (4.0, 2.0), (4.0, 1.0), (9.0, 9.0)]),
+    ]
+    advice = "Sort the clusters first; what a cluster is now called is its place in that order."
+    mark("Exercise 5", answer, reference, cases, advice=advice)

@@ -17,20 +17,16 @@ def as_text(answer: Callable[..., Any]) -> None:
     Args:
         answer: ``(text) -> str``.
     """
-    mark(
-        "Exercise 1",
-        answer,
-        html.escape,
-        [
-            ("<b>bold</b> & brave",),
-            ("Dust & Thunder",),
-            ("&lt; is how one writes <",),
-            ('x" onload="alert(1)',),
-            ("it's",),
-            ("🍿 and nothing else",),
-        ],
-        advice="All five characters, and what one replacement wrote must not be replaced again.",
-    )
+    cases = [
+        ("<b>bold</b> & brave",),
+        ("Dust & Thunder",),
+        ("&lt; is how one writes <",),
+        ('x" onload="alert(1)',),
+        ("it's",),
+        ("🍿 and nothing else",),
+    ]
+    advice = "All five characters, and what one replacement wrote must not be replaced again."
+    mark("Exercise 1", answer, html.escape, cases, advice=advice)
 
 
 def liked_at_the_end(answer: Callable[..., Any]) -> None:
@@ -52,20 +48,16 @@ def liked_at_the_end(answer: Callable[..., Any]) -> None:
         return {film for film, word in last.items() if word == "like"}
 
     like, say, undo = ("like", "Heat"), ("say", "funny"), ("undo",)
-    mark(
-        "Exercise 2",
-        answer,
-        reference,
-        [
-            ([like, say, ("like", "Big")],),
-            ([like, ("refuse", "Heat")],),
-            ([like, ("refuse", "Heat"), undo],),
-            ([like, say, undo],),
-            ([undo, like, ("refuse", "Big"), undo, undo, undo, ("like", "Big")],),
-            ([("refuse", "Heat"), like],),
-        ],
-        advice="Undo takes back the last event, also a message, and then the one before it holds.",
-    )
+    cases = [
+        ([like, say, ("like", "Big")],),
+        ([like, ("refuse", "Heat")],),
+        ([like, ("refuse", "Heat"), undo],),
+        ([like, say, undo],),
+        ([undo, like, ("refuse", "Big"), undo, undo, undo, ("like", "Big")],),
+        ([("refuse", "Heat"), like],),
+    ]
+    advice = "Undo takes back the last event, also a message, and then the one before it holds."
+    mark("Exercise 2", answer, reference, cases, advice=advice)
 
 
 def streamed(answer: Callable[..., Any]) -> None:
@@ -84,19 +76,15 @@ def streamed(answer: Callable[..., Any]) -> None:
             shown.append(f"{sentence}.")
         return "".join(shown)
 
-    mark(
-        "Exercise 3",
-        answer,
-        reference,
-        [
-            (["See Big. And He", "athers too."], {"Titanic"}),
-            (["See Big. Or Tita", "nic. Or Heat."], {"Titanic"}),
-            (["See Big. Or Hea"], set()),
-            (["Titanic is", " long. See Big."], {"Titanic"}),
-            (["One. Two. Thr", "ee. Fo"], {"Four"}),
-        ],
-        advice="A word may be cut in two, and after the first forbidden one nothing more is shown.",
-    )
+    cases = [
+        (["See Big. And He", "athers too."], {"Titanic"}),
+        (["See Big. Or Tita", "nic. Or Heat."], {"Titanic"}),
+        (["See Big. Or Hea"], set()),
+        (["Titanic is", " long. See Big."], {"Titanic"}),
+        (["One. Two. Thr", "ee. Fo"], {"Four"}),
+    ]
+    advice = "A word may be cut in two, and after the first forbidden one nothing more is shown."
+    mark("Exercise 3", answer, reference, cases, advice=advice)
 
 
 def updates(answer: Callable[..., Any]) -> None:
@@ -113,16 +101,12 @@ def updates(answer: Callable[..., Any]) -> None:
                 shown.append(time)
         return [*shown, *times[-1:]]
 
-    mark(
-        "Exercise 4",
-        answer,
-        reference,
-        [
-            ([0.0, 0.5, 1.0, 1.5, 2.0], 1.0),
-            ([0.0, 0.25, 0.5, 0.75, 1.0, 1.25], 0.5),
-            ([3.0], 1.0),
-            ([0.0, 4.0, 4.5, 9.0], 2.0),
-            ([], 1.0),
-        ],
-        advice="The distance counts from the last update, and the last piece is always shown.",
-    )
+    cases = [
+        ([0.0, 0.5, 1.0, 1.5, 2.0], 1.0),
+        ([0.0, 0.25, 0.5, 0.75, 1.0, 1.25], 0.5),
+        ([3.0], 1.0),
+        ([0.0, 4.0, 4.5, 9.0], 2.0),
+        ([], 1.0),
+    ]
+    advice = "The distance counts from the last update, and the last piece is always shown."
+    mark("Exercise 4", answer, reference, cases, advice=advice)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from latentcrs_utils.conversation.reranking import permutation
-from latentcrs_utils.em.attribution import shapley_values
 from course.exercises.marking import mark
 from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements
+from latentcrs_utils.conversation.reranking import permutation
+from latentcrs_utils.em.attribution import shapley_values
 
 
 def beliefs(answer: Callable[..., Any]) -> None:
@@ -28,17 +28,13 @@ def beliefs(answer: Callable[..., Any]) -> None:
             found.append(weight / weight.sum())
         return np.stack(found)
 
-    mark(
-        "Exercise 1",
-        answer,
-        reference,
-        [
-            (np.array([0.6, 0.1, 0.3]), np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]])),
-            (np.array([0.5, 0.5]), np.array([[0.9, 0.3], [0.9, 0.3], [0.2, 0.4]])),
-            (np.array([0.2, 0.8]), np.empty((0, 2))),
-        ],
-        advice="Start each turn from the belief after the one before, and let every row sum to 1.",
-    )
+    cases = [
+        (np.array([0.6, 0.1, 0.3]), np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]])),
+        (np.array([0.5, 0.5]), np.array([[0.9, 0.3], [0.9, 0.3], [0.2, 0.4]])),
+        (np.array([0.2, 0.8]), np.empty((0, 2))),
+    ]
+    advice = "Start each turn from the belief after the one before, and let every row sum to 1."
+    mark("Exercise 1", answer, reference, cases, advice=advice)
 
 
 def shares(answer: Callable[..., Any]) -> None:
@@ -58,17 +54,13 @@ def shares(answer: Callable[..., Any]) -> None:
         worths = torch.tensor([worth[c] for c in coalitions], dtype=torch.float64)
         return dict(zip(players, shapley_values(worths).tolist(), strict=True))
 
-    mark(
-        "Exercise 2",
-        answer,
-        reference,
-        [
-            (_game("hw", [0.0, 1.0, 2.0, 5.0]),),
-            (_game("hwr", [0.0, -1.0, 4.0, 2.5, 0.5, 0.0, 6.0, 5.0]),),
-            (_game("abcd", [0.0, 1, 1, 4, 0, 2, 2, 6, 1, 2, 5, 7, 1, 3, 6, 9.5]),),
-        ],
-        advice="Exactly c of n players stand before a newcomer in c! (n - c - 1)! orders.",
-    )
+    cases = [
+        (_game("hw", [0.0, 1.0, 2.0, 5.0]),),
+        (_game("hwr", [0.0, -1.0, 4.0, 2.5, 0.5, 0.0, 6.0, 5.0]),),
+        (_game("abcd", [0.0, 1, 1, 4, 0, 2, 2, 6, 1, 2, 5, 7, 1, 3, 6, 9.5]),),
+    ]
+    advice = "Exactly c of n players stand before a newcomer in c! (n - c - 1)! orders."
+    mark("Exercise 2", answer, reference, cases, advice=advice)
 
 
 def _game(players: str, worths: Sequence[float]) -> dict[frozenset[str], float]:
@@ -98,18 +90,14 @@ def then(answer: Callable[..., Any]) -> None:
         after = of(asked, refused).then(of(asked_now, refused_now), "said")
         return set(after.genres), set(after.not_genres)
 
-    mark(
-        "Exercise 3",
-        answer,
-        reference,
-        [
-            ({"Comedy"}, set(), {"War"}, set()),
-            ({"Comedy", "War"}, {"Horror"}, set(), {"War"}),
-            ({"Comedy"}, {"Horror", "Musical"}, {"Horror"}, {"Drama"}),
-            ({"Comedy"}, {"Horror"}, set(), set()),
-        ],
-        advice="Wishes add up, and of two that contradict each other the later one holds.",
-    )
+    cases = [
+        ({"Comedy"}, set(), {"War"}, set()),
+        ({"Comedy", "War"}, {"Horror"}, set(), {"War"}),
+        ({"Comedy"}, {"Horror", "Musical"}, {"Horror"}, {"Drama"}),
+        ({"Comedy"}, {"Horror"}, set(), set()),
+    ]
+    advice = "Wishes add up, and of two that contradict each other the later one holds."
+    mark("Exercise 3", answer, reference, cases, advice=advice)
 
 
 def order_of(answer: Callable[..., Any]) -> None:
@@ -119,13 +107,9 @@ def order_of(answer: Callable[..., Any]) -> None:
         answer: ``(numbers, n) -> list``; numbers from 1 to n, perhaps doubled, missing or wrong,
             become the n places 0..n-1, each once.
     """
-    mark(
-        "Exercise 4",
-        answer,
-        permutation,
-        [([2, 4, 1, 3], 4), ([3, 3, 1], 4), ([7, 2, 0, -1], 3), ([4, "2", 2.0, 1], 4)],
-        advice="Keep the first mention of each place, then add what is missing in its old order.",
-    )
+    cases = [([2, 4, 1, 3], 4), ([3, 3, 1], 4), ([7, 2, 0, -1], 3), ([4, "2", 2.0, 1], 4)]
+    advice = "Keep the first mention of each place, then add what is missing in its old order."
+    mark("Exercise 4", answer, permutation, cases, advice=advice)
 
 
 def precision_recall(answer: Callable[..., Any]) -> None:
@@ -139,15 +123,11 @@ def precision_recall(answer: Callable[..., Any]) -> None:
         hits = sum(len(f & t) for f, t in zip(found, true, strict=True))
         return hits / sum(map(len, found)), hits / sum(map(len, true))
 
-    mark(
-        "Exercise 5",
-        answer,
-        reference,
-        [
-            ([{"a"}, {"b", "c"}, set()], [{"a"}, {"b"}, {"d", "e"}]),
-            # nothing was asked in the second one, and something was found
-            ([{"a", "b"}, {"c"}], [{"a", "b", "d"}, set()]),
-            ([{"a"}, set(), {"b", "c", "d"}], [{"a"}, {"a"}, {"b"}]),
-        ],
-        advice="Add up over all utterances, those without any wish included, and divide once.",
-    )
+    cases = [
+        ([{"a"}, {"b", "c"}, set()], [{"a"}, {"b"}, {"d", "e"}]),
+        # nothing was asked in the second one, and something was found
+        ([{"a", "b"}, {"c"}], [{"a", "b", "d"}, set()]),
+        ([{"a"}, set(), {"b", "c", "d"}], [{"a"}, {"a"}, {"b"}]),
+    ]
+    advice = "Add up over all utterances, those without any wish included, and divide once."
+    mark("Exercise 5", answer, reference, cases, advice=advice)

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentcrs_utils.em import losses
 from course.exercises.marking import mark
+from latentcrs_utils.em import losses
 
 _PRIOR = torch.tensor([0.5, 0.2, 0.3])
 _FIRST = torch.tensor([0.25, 0.10, 0.30])
@@ -33,13 +33,9 @@ def after_two_films(answer: Callable[..., Any]) -> None:
     Args:
         answer: ``(prior, first, second) -> [K]``.
     """
-    mark(
-        "Exercise 1",
-        answer,
-        _posterior,
-        [(_PRIOR, _FIRST, _SECOND), (_WIDE, _RARE, _WIDE.flip(0))],
-        advice="The prior counts once, however many films were chosen, and beliefs sum to one.",
-    )
+    cases = [(_PRIOR, _FIRST, _SECOND), (_WIDE, _RARE, _WIDE.flip(0))]
+    advice = "The prior counts once, however many films were chosen, and beliefs sum to one."
+    mark("Exercise 1", answer, _posterior, cases, advice=advice)
 
 
 def softmax_input(answer: Callable[..., Any]) -> None:
@@ -56,13 +52,9 @@ def softmax_input(answer: Callable[..., Any]) -> None:
         empty = numbers is None or numbers is ...
         return numbers if empty else torch.softmax(torch.as_tensor(numbers), dim=-1)
 
-    mark(
-        "Exercise 2",
-        belief,
-        _posterior,
-        [(_PRIOR, _FIRST), (_WIDE, _RARE)],
-        advice="What is compared is the softmax of your numbers; it exponentiates all of them.",
-    )
+    cases = [(_PRIOR, _FIRST), (_WIDE, _RARE)]
+    advice = "What is compared is the softmax of your numbers; it exponentiates all of them."
+    mark("Exercise 2", belief, _posterior, cases, advice=advice)
 
 
 def gap(answer: Callable[..., Any]) -> None:
@@ -76,14 +68,13 @@ def gap(answer: Callable[..., Any]) -> None:
         exact = losses.exact_posterior(prior.log()[None], evidence.log()[None])
         return losses.kl(q.log()[None], exact).item()
 
-    mark(
-        "Exercise 3",
-        answer,
-        reference,
-        [(_PRIOR.flip(0), _PRIOR, _FIRST), (_WIDE.flip(0), _WIDE, _RARE),
-         (_posterior(_PRIOR, _SECOND), _PRIOR, _SECOND)],
-        advice="It is a KL divergence: the mean is under q, and the other side is normalised.",
-    )  # fmt: skip
+    cases = [
+        (_PRIOR.flip(0), _PRIOR, _FIRST),
+        (_WIDE.flip(0), _WIDE, _RARE),
+        (_posterior(_PRIOR, _SECOND), _PRIOR, _SECOND),
+    ]
+    advice = "It is a KL divergence: the mean is under q, and the other side is normalised."
+    mark("Exercise 3", answer, reference, cases, advice=advice)
 
 
 def best_table(answer: Callable[..., Any]) -> None:
@@ -99,13 +90,9 @@ def best_table(answer: Callable[..., Any]) -> None:
 
     q = torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3]])
     choices = torch.tensor([[6.0, 0.0, 1.0, 3.0], [1.0, 20.0, 3.0, 1.0]])
-    mark(
-        "Exercise 4",
-        answer,
-        reference,
-        [(q, choices), (q[:, :2] / q[:, :2].sum(1, keepdim=True), choices[:, :3])],
-        advice="Each choice counts once, shared out by q; each intent's row sums to one.",
-    )
+    cases = [(q, choices), (q[:, :2] / q[:, :2].sum(1, keepdim=True), choices[:, :3])]
+    advice = "Each choice counts once, shared out by q; each intent's row sums to one."
+    mark("Exercise 4", answer, reference, cases, advice=advice)
 
 
 def best_q(answer: Callable[..., Any]) -> None:
@@ -119,10 +106,6 @@ def best_q(answer: Callable[..., Any]) -> None:
         return torch.softmax((times / times.sum()) @ posteriors.log(), dim=0)
 
     evenings = torch.tensor([[0.5, 0.2, 0.3], [0.05, 0.90, 0.05], [0.1, 0.1, 0.8]])
-    mark(
-        "Exercise 5",
-        answer,
-        reference,
-        [(evenings, torch.tensor([6.0, 3.0, 1.0])), (evenings[:2], torch.tensor([1.0, 1.0]))],
-        advice="Weigh each evening by its share of all evenings, average logarithms, normalise.",
-    )
+    cases = [(evenings, torch.tensor([6.0, 3.0, 1.0])), (evenings[:2], torch.tensor([1.0, 1.0]))]
+    advice = "Weigh each evening by its share of all evenings, average logarithms, normalise."
+    mark("Exercise 5", answer, reference, cases, advice=advice)

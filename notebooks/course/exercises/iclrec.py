@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from course.exercises.marking import mark
 from latentcrs_utils.behavior.iclrec import crop, different_intents, info_nce
 from latentcrs_utils.behavior.sasrec import visible_keys
-from course.exercises.marking import mark
 from latentcrs_utils.ranking import ndcg
 
 _SIMILARITY = torch.tensor([[2.0, 0.0, 1.0], [0.5, 3.0, -1.0], [1.0, 4.0, 0.0]])
@@ -29,13 +29,9 @@ def ndcg_of_rank(answer: Callable[..., Any]) -> None:
     def reference(rank: int, k: int) -> float:
         return ndcg(torch.tensor([rank]), k).item()
 
-    mark(
-        "Exercise 1",
-        answer,
-        reference,
-        [(1, 5), (2, 5), (5, 5), (6, 5), (20, 20), (300, 20)],
-        advice="Rank 1 is worth 1, rank 3 is worth one half, and beyond k there is nothing.",
-    )
+    cases = [(1, 5), (2, 5), (5, 5), (6, 5), (20, 20), (300, 20)]
+    advice = "Rank 1 is worth 1, rank 3 is worth one half, and beyond k there is nothing."
+    mark("Exercise 1", answer, reference, cases, advice=advice)
 
 
 def may_look(answer: Callable[..., Any]) -> None:
@@ -48,13 +44,9 @@ def may_look(answer: Callable[..., Any]) -> None:
     def reference(items: Tensor) -> Tensor:
         return visible_keys(items[None] > 0)[0, 0]
 
-    mark(
-        "Exercise 2",
-        answer,
-        reference,
-        [(torch.tensor([7, 3, 9]),), (torch.tensor([0, 0, 4, 2]),), (torch.tensor([0, 5]),)],
-        advice="No look ahead, no look at padding, and every position may look at itself.",
-    )
+    cases = [(torch.tensor([7, 3, 9]),), (torch.tensor([0, 0, 4, 2]),), (torch.tensor([0, 5]),)]
+    advice = "No look ahead, no look at padding, and every position may look at itself."
+    mark("Exercise 2", answer, reference, cases, advice=advice)
 
 
 def crop_at(answer: Callable[..., Any]) -> None:
@@ -72,13 +64,9 @@ def crop_at(answer: Callable[..., Any]) -> None:
         # the ids rise within a history, so views in order are views by their start
         return [item for item in views.unique(dim=0)[start].tolist() if item]
 
-    mark(
-        "Exercise 3",
-        answer,
-        reference,
-        [([3, 5, 6, 8, 9], 0.6, 1), ([2, 4, 5, 7, 8, 9], 0.2, 4), ([4, 6, 7], 0.2, 2)],
-        advice="floor(ratio x n) neighbours stay, and at least one.",
-    )
+    cases = [([3, 5, 6, 8, 9], 0.6, 1), ([2, 4, 5, 7, 8, 9], 0.2, 4), ([4, 6, 7], 0.2, 2)]
+    advice = "floor(ratio x n) neighbours stay, and at least one."
+    mark("Exercise 3", answer, reference, cases, advice=advice)
 
 
 def _info_nce(similarity: Tensor, temperature: float, allowed: Tensor) -> float:
@@ -98,13 +86,9 @@ def instance_loss(answer: Callable[..., Any]) -> None:
         others = ~torch.eye(len(similarity), dtype=torch.bool)
         return _info_nce(similarity, temperature, others)
 
-    mark(
-        "Exercise 4",
-        answer,
-        reference,
-        [(_SIMILARITY, 1.0), (_SIMILARITY, 0.5), (_LARGER, 2.0)],
-        advice="Divide by the temperature first; the positive stands below the line, too.",
-    )
+    cases = [(_SIMILARITY, 1.0), (_SIMILARITY, 0.5), (_LARGER, 2.0)]
+    advice = "Divide by the temperature first; the positive stands below the line, too."
+    mark("Exercise 4", answer, reference, cases, advice=advice)
 
 
 def intent_loss(answer: Callable[..., Any]) -> None:
@@ -120,10 +104,6 @@ def intent_loss(answer: Callable[..., Any]) -> None:
 
     # sequences of one intent share a prototype, so their columns are equal
     three, four = torch.tensor([0, 1, 0]), torch.tensor([2, 0, 2, 1])
-    mark(
-        "Exercise 5",
-        answer,
-        reference,
-        [(_SIMILARITY[:, three], three), (_LARGER[:, [0, 1, 0, 3]], four)],
-        advice="A prototype of the view's own intent counts once, as the positive.",
-    )
+    cases = [(_SIMILARITY[:, three], three), (_LARGER[:, [0, 1, 0, 3]], four)]
+    advice = "A prototype of the view's own intent counts once, as the positive."
+    mark("Exercise 5", answer, reference, cases, advice=advice)

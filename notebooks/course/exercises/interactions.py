@@ -10,9 +10,9 @@ from typing import Any
 
 import polars as pl
 
+from course.exercises.marking import mark
 from latentcrs_utils.data.preprocess import k_core
 from latentcrs_utils.data.source import Statistics
-from course.exercises.marking import mark
 
 Pairs = list[tuple[str, str]]
 
@@ -45,13 +45,9 @@ def sparsity_from_length(answer: Callable[..., Any]) -> None:
         users = 1_000
         return 100 * Statistics(users, items, round(average_length * users)).sparsity
 
-    mark(
-        "Exercise 1",
-        answer,
-        from_counts,
-        [(1.5, 5), (58.01, 1_008), (12.0, 76_616), (3.0, 3)],
-        advice="Write actions as users times average length; what cancels?",
-    )
+    cases = [(1.5, 5), (58.01, 1_008), (12.0, 76_616), (3.0, 3)]
+    advice = "Write actions as users times average length; what cancels?"
+    mark("Exercise 1", answer, from_counts, cases, advice=advice)
 
 
 def left_too_early(answer: Callable[..., Any]) -> None:
@@ -65,19 +61,15 @@ def left_too_early(answer: Callable[..., Any]) -> None:
         _, passes = k_core(_frame(pairs), k)
         return passes[min(n, len(passes) - 1)].users - passes[-1].users
 
-    mark(
-        "Exercise 2",
-        answer,
-        standing,
-        [
-            (_NOTHING_IS_RARE, 2, 1),
-            (_SPREADS, 2, 1),
-            (_CHAIN, 3, 3),
-            (_CHAIN, 3, 10),
-            (_CHAIN, 4, 1),
-        ],
-        advice="Count everyone who leaves after pass n, not only those who leave next.",
-    )
+    cases = [
+        (_NOTHING_IS_RARE, 2, 1),
+        (_SPREADS, 2, 1),
+        (_CHAIN, 3, 3),
+        (_CHAIN, 3, 10),
+        (_CHAIN, 4, 1),
+    ]
+    advice = "Count everyone who leaves after pass n, not only those who leave next."
+    mark("Exercise 2", answer, standing, cases, advice=advice)
 
 
 def undecided(answer: Callable[..., Any]) -> None:
@@ -90,17 +82,13 @@ def undecided(answer: Callable[..., Any]) -> None:
     def ties_at_the_end(times: list[list[int]]) -> int:
         return sum(own.count(max(own)) > 1 for own in times)
 
-    mark(
-        "Exercise 3",
-        answer,
-        ties_at_the_end,
-        [
-            ([[1, 2, 3], [1, 2, 2]],),
-            # a tie in the middle is harmless, and the file is not in order of time
-            ([[5, 5, 9], [9, 1, 9], [4, 7, 4], [2, 2, 2], [3, 8, 1, 2]],),
-        ],
-        advice="Only a tie for the latest time matters, and rows need not come in order of time.",
-    )
+    cases = [
+        ([[1, 2, 3], [1, 2, 2]],),
+        # a tie in the middle is harmless, and the file is not in order of time
+        ([[5, 5, 9], [9, 1, 9], [4, 7, 4], [2, 2, 2], [3, 8, 1, 2]],),
+    ]
+    advice = "Only a tie for the latest time matters, and rows need not come in order of time."
+    mark("Exercise 3", answer, ties_at_the_end, cases, advice=advice)
 
 
 def leaking_users(answer: Callable[..., Any]) -> None:
@@ -119,16 +107,12 @@ def leaking_users(answer: Callable[..., Any]) -> None:
     clean = [(0, [1, 2], 3), (1, [4], 5), (1, [4, 5], 1)]
     # user 0 in a history, user 1 in a target, user 2 only with the validation item, 3 not at all
     dirty = [(0, [1, 9], 3), (1, [4], 7), (2, [6, 1], 2), (2, [3], 8), (3, [9, 7], 6), (3, [8], 1)]
-    mark(
-        "Exercise 4",
-        answer,
-        leaks,
-        [
-            (clean, {0: (4, 5), 1: (2, 3)}),
-            (dirty, {0: (5, 9), 1: (7, 4_000), 2: (8, 5), 3: (2, 4)}),
-        ],
-        advice="Look at histories and targets, at both held-out items, and only at one's own.",
-    )
+    cases = [
+        (clean, {0: (4, 5), 1: (2, 3)}),
+        (dirty, {0: (5, 9), 1: (7, 4_000), 2: (8, 5), 3: (2, 4)}),
+    ]
+    advice = "Look at histories and targets, at both held-out items, and only at one's own."
+    mark("Exercise 4", answer, leaks, cases, advice=advice)
 
 
 def core_numbers(answer: Callable[..., Any]) -> None:
@@ -148,10 +132,6 @@ def core_numbers(answer: Callable[..., Any]) -> None:
             frame, _ = k_core(frame, k)
         return found
 
-    mark(
-        "Exercise 5",
-        answer,
-        numbers,
-        [(_NOTHING_IS_RARE,), (_SPREADS,), (_CHAIN,), (_LAYERS,)],
-        advice="The number of films that a user has is only a bound; the core may be lower.",
-    )
+    cases = [(_NOTHING_IS_RARE,), (_SPREADS,), (_CHAIN,), (_LAYERS,)]
+    advice = "The number of films that a user has is only a bound; the core may be lower."
+    mark("Exercise 5", answer, numbers, cases, advice=advice)

@@ -26,13 +26,9 @@ def prompt_of(answer: Callable[..., Any]) -> None:
         return PROMPT.format(text=" ".join(messages))
 
     dialogue = ["something funny", "but not too silly, please"]
-    mark(
-        "Exercise 1",
-        answer,
-        reference,
-        [(["a western"],), (dialogue,), (["like {that}, you know"],)],
-        advice="All messages, joined by a space; and every quote of the prompt matters.",
-    )
+    cases = [(["a western"],), (dialogue,), (["like {that}, you know"],)]
+    advice = "All messages, joined by a space; and every quote of the prompt matters."
+    mark("Exercise 1", answer, reference, cases, advice=advice)
 
 
 def last_token(answer: Callable[..., Any]) -> None:
@@ -47,13 +43,9 @@ def last_token(answer: Callable[..., Any]) -> None:
 
     left = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
     right = left.flip(1)
-    mark(
-        "Exercise 2",
-        answer,
-        reference,
-        [(left,), (right,), (torch.cat([left, right, torch.eye(5, dtype=torch.long)]),)],
-        advice="Padding may stand on the left, on the right, or on both sides.",
-    )
+    cases = [(left,), (right,), (torch.cat([left, right, torch.eye(5, dtype=torch.long)]),)]
+    advice = "Padding may stand on the left, on the right, or on both sides."
+    mark("Exercise 2", answer, reference, cases, advice=advice)
 
 
 def standardised(answer: Callable[..., Any]) -> None:
@@ -73,13 +65,9 @@ def standardised(answer: Callable[..., Any]) -> None:
     texts = ["a comedy", "a comedy", "a comedy", "a drama", "a western", "aliens", "a rose"]
     raw = distinct[[0, 0, 0, 1, 2, 3, 4]]
     splits = ["train"] * 5 + ["valid", "test"]
-    mark(
-        "Exercise 3",
-        answer,
-        reference,
-        [(raw[2:], texts[2:], splits[2:]), (raw, texts, splits)],
-        advice="Mean and scale know neither validation nor test, and count no text twice.",
-    )
+    cases = [(raw[2:], texts[2:], splits[2:]), (raw, texts, splits)]
+    advice = "Mean and scale know neither validation nor test, and count no text twice."
+    mark("Exercise 3", answer, reference, cases, advice=advice)
 
 
 def token_bill(answer: Callable[..., Any]) -> None:
@@ -95,10 +83,10 @@ def token_bill(answer: Callable[..., Any]) -> None:
 
     words = {"a comedy": 2, "a drama": 2, "something to cry to": 5}
     texts = ["a comedy", "something to cry to", "a comedy", "a drama"]
-    mark(
-        "Exercise 4",
-        answer,
-        reference,
-        [(texts[:2], words, 10, set()), (texts, words, 10, set()), (texts, words, 7, {"a drama"})],
-        advice="Equal texts get equal vectors, so each is read once or, from the cache, never.",
-    )
+    cases = [
+        (texts[:2], words, 10, set()),
+        (texts, words, 10, set()),
+        (texts, words, 7, {"a drama"}),
+    ]
+    advice = "Equal texts get equal vectors, so each is read once or, from the cache, never."
+    mark("Exercise 4", answer, reference, cases, advice=advice)

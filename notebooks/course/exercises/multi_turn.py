@@ -20,13 +20,9 @@ def turns_of_the_content(answer: Callable[..., Any]) -> None:
     def reference(at: float, s5: float) -> float:
         return (at - 5 * (1 - s5)) / s5
 
-    mark(
-        "Exercise 1",
-        answer,
-        reference,
-        [(3.6, 0.8), (2.0, 1.0), (4.9, 0.05)],
-        advice="Take away what the failures add to AT, then divide by those who are left.",
-    )
+    cases = [(3.6, 0.8), (2.0, 1.0), (4.9, 0.05)]
+    advice = "Take away what the failures add to AT, then divide by those who are left."
+    mark("Exercise 1", answer, reference, cases, advice=advice)
 
 
 def reason_to_refuse(answer: Callable[..., Any]) -> None:
@@ -44,18 +40,14 @@ def reason_to_refuse(answer: Callable[..., Any]) -> None:
         sayable = [genre for genre in counts if genre not in {*wanted, *told}]
         return min(sayable, key=lambda genre: (-counts[genre], genre)) if sayable else ""
 
-    mark(
-        "Exercise 2",
-        answer,
-        reference,
-        [
-            ({"Drama"}, [{"War", "Drama"}, {"Action", "War"}, {"Drama"}], []),
-            ({"Drama"}, [{"War", "Drama"}, {"Action", "War"}, {"Drama"}], ["War"]),
-            ({"Comedy"}, [{"Romance", "Comedy"}, {"Action"}, {"Comedy"}], ["Crime"]),
-            ({"Comedy"}, [{"Comedy"}, {"Action"}], ["Action"]),
-        ],
-        advice="It must be false of the target, not said before, and hit most of the list.",
-    )
+    cases = [
+        ({"Drama"}, [{"War", "Drama"}, {"Action", "War"}, {"Drama"}], []),
+        ({"Drama"}, [{"War", "Drama"}, {"Action", "War"}, {"Drama"}], ["War"]),
+        ({"Comedy"}, [{"Romance", "Comedy"}, {"Action"}, {"Comedy"}], ["Crime"]),
+        ({"Comedy"}, [{"Comedy"}, {"Action"}], ["Action"]),
+    ]
+    advice = "It must be false of the target, not said before, and hit most of the list."
+    mark("Exercise 2", answer, reference, cases, advice=advice)
 
 
 def gives_away(answer: Callable[..., Any]) -> None:
@@ -71,19 +63,15 @@ def gives_away(answer: Callable[..., Any]) -> None:
     def reference(message: str, title: str) -> bool:
         return bool(words(message) & words(title))
 
-    mark(
-        "Exercise 3",
-        answer,
-        reference,
-        [
-            ("The one with the falcon, please.", "The Maltese Falcon"),
-            ("We met in the theatre.", "Heat"),
-            ("the HEAT of the night", "Heat"),
-            ("For all of us, and for you.", "The Good, The Bad and The Ugly"),
-            ("A drama from the nineties.", "Dante's Peak"),
-        ],
-        advice="Compare whole words, without their commas, and in one case.",
-    )
+    cases = [
+        ("The one with the falcon, please.", "The Maltese Falcon"),
+        ("We met in the theatre.", "Heat"),
+        ("the HEAT of the night", "Heat"),
+        ("For all of us, and for you.", "The Good, The Bad and The Ugly"),
+        ("A drama from the nineties.", "Dante's Peak"),
+    ]
+    advice = "Compare whole words, without their commas, and in one case."
+    mark("Exercise 3", answer, reference, cases, advice=advice)
 
 
 def by_luck(answer: Callable[..., Any]) -> None:
@@ -97,13 +85,9 @@ def by_luck(answer: Callable[..., Any]) -> None:
         success = [min(1.0, k * n_items / n_candidates) for k in range(1, n_turns + 1)]
         return success[-1], 1 + sum(1 - share for share in success[:-1])
 
-    mark(
-        "Exercise 4",
-        answer,
-        reference,
-        [(950, 5, 5), (20, 5, 5), (10, 3, 3)],
-        advice="What was shown is not shown again; a failure counts as the last turn.",
-    )
+    cases = [(950, 5, 5), (20, 5, 5), (10, 3, 3)]
+    advice = "What was shown is not shown again; a failure counts as the last turn."
+    mark("Exercise 4", answer, reference, cases, advice=advice)
 
 
 def content_bounds(answer: Callable[..., Any]) -> None:
@@ -117,10 +101,6 @@ def content_bounds(answer: Callable[..., Any]) -> None:
         late = s5 - s3
         return (s3 + 4 * late) / s5, (3 * s3 + 5 * late) / s5
 
-    mark(
-        "Exercise 5",
-        answer,
-        reference,
-        [(0.188, 0.540), (0.0, 0.258), (0.5, 0.5)],
-        advice="Two groups of successes, each as early and as late as it can be.",
-    )
+    cases = [(0.188, 0.540), (0.0, 0.258), (0.5, 0.5)]
+    advice = "Two groups of successes, each as early and as late as it can be."
+    mark("Exercise 5", answer, reference, cases, advice=advice)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from latentcrs_utils.evaluation.published import gain
 from course.exercises.marking import mark
+from latentcrs_utils.evaluation.published import gain
 
 
 def shared_ties(answer: Callable[..., Any]) -> None:
@@ -25,13 +25,13 @@ def shared_ties(answer: Callable[..., Any]) -> None:
         places = range(above + 1, above + equal + 1)
         return sum(gain(rank) for rank in places if rank <= k) / equal
 
-    mark(
-        "Exercise 1",
-        answer,
-        reference,
-        [([3.0, 2.0, 2.0, 1.0], 2, 5), ([1.0] * 8, 3, 5), ([5.0, 4.0, 4.0, 4.0, 4.0, 0.0], 1, 3)],
-        advice="Each place among the equals is as likely; average the gain, not the rank.",
-    )
+    cases = [
+        ([3.0, 2.0, 2.0, 1.0], 2, 5),
+        ([1.0] * 8, 3, 5),
+        ([5.0, 4.0, 4.0, 4.0, 4.0, 0.0], 1, 3),
+    ]
+    advice = "Each place among the equals is as likely; average the gain, not the rank."
+    mark("Exercise 1", answer, reference, cases, advice=advice)
 
 
 def rank_after_masking(answer: Callable[..., Any]) -> None:
@@ -44,13 +44,9 @@ def rank_after_masking(answer: Callable[..., Any]) -> None:
     def reference(rank: int, seen_ranks: Sequence[int]) -> int:
         return rank - len({other for other in seen_ranks if other < rank})
 
-    mark(
-        "Exercise 2",
-        answer,
-        reference,
-        [(7, [1, 3, 9, 40]), (5, [2, 2, 4]), (1, [2, 3]), (6, [6, 1])],
-        advice="Only films above the target make room, each once, and the target itself stays.",
-    )
+    cases = [(7, [1, 3, 9, 40]), (5, [2, 2, 4]), (1, [2, 3]), (6, [6, 1])]
+    advice = "Only films above the target make room, each once, and the target itself stays."
+    mark("Exercise 2", answer, reference, cases, advice=advice)
 
 
 def standard_error(answer: Callable[..., Any]) -> None:
@@ -68,16 +64,12 @@ def standard_error(answer: Callable[..., Any]) -> None:
     rng = np.random.default_rng(0)
     users = np.array([3, 1, 2, 1, 3, 2, 4, 4, 3, 1, 2, 4])
     base = rng.random(5)[users]  # some users are easy for both systems
-    mark(
-        "Exercise 3",
-        answer,
-        reference,
-        [
-            (base + 0.3 * rng.random(12), base, users),
-            (np.array([1.0, 0.5, 0.0]), np.array([0.5, 0.5, 0.1]), np.array([7, 8, 9])),
-        ],
-        advice="Subtract first, then one mean a user; users are what is drawn by chance.",
-    )
+    cases = [
+        (base + 0.3 * rng.random(12), base, users),
+        (np.array([1.0, 0.5, 0.0]), np.array([0.5, 0.5, 0.1]), np.array([7, 8, 9])),
+    ]
+    advice = "Subtract first, then one mean a user; users are what is drawn by chance."
+    mark("Exercise 3", answer, reference, cases, advice=advice)
 
 
 def least_recall(answer: Callable[..., Any]) -> None:
@@ -90,13 +82,9 @@ def least_recall(answer: Callable[..., Any]) -> None:
     def reference(recall_5: float, ndcg_5: float, ndcg_20: float) -> float:
         return recall_5 + (ndcg_20 - ndcg_5) / gain(6)
 
-    mark(
-        "Exercise 4",
-        answer,
-        reference,
-        [(0.086, 0.0546, 0.0950), (0.5, 0.3, 0.3), (0.0, 0.0, 0.12)],
-        advice="The fewest users are needed if each adds as much as a late place can add.",
-    )
+    cases = [(0.086, 0.0546, 0.0950), (0.5, 0.3, 0.3), (0.0, 0.0, 0.12)]
+    advice = "The fewest users are needed if each adds as much as a late place can add."
+    mark("Exercise 4", answer, reference, cases, advice=advice)
 
 
 def least_half_width(answer: Callable[..., Any]) -> None:
@@ -109,11 +97,6 @@ def least_half_width(answer: Callable[..., Any]) -> None:
     def reference(recall: float, ndcg: float, n: int) -> float:
         return 1.96 * math.sqrt((ndcg**2 / recall - ndcg**2) / n)
 
-    mark(
-        "Exercise 5",
-        answer,
-        reference,
-        [(0.34, 0.1426, 500), (1.0, 0.6, 100), (0.2, 0.1, 50)],
-        advice="Users without a hit have gain 0; the spread is least if all hits gain the same.",
-        tolerance=1e-3,
-    )
+    cases = [(0.34, 0.1426, 500), (1.0, 0.6, 100), (0.2, 0.1, 50)]
+    advice = "Users without a hit have gain 0; the spread is least if all hits gain the same."
+    mark("Exercise 5", answer, reference, cases, advice=advice, tolerance=1e-3)

@@ -24,15 +24,13 @@ def rows_that_fit(answer: Callable[..., Any]) -> None:
     def reference(memory: int, n_items: int, n_copies: int) -> int:
         return max(1, memory // (4 * n_copies * (n_items + 1)))
 
-    mark(
-        "Exercise 1",
-        answer,
-        reference,
-        # 7 rows of 999 numbers held twice, and a byte: with the padding column only 6 fit
-        [(2 * 10**9, 76_616, 3), (55_945, 999, 2), (1_000, 76_616, 1), (16_000, 999, 1)],
-        advice="A row has a padding column, is held n_copies times, 4 bytes a number; a part of a "
-        "row is of no use, and without any row nothing is ever ranked.",
+    # 7 rows of 999 numbers held twice, and a byte: with the padding column only 6 fit
+    cases = [(2 * 10**9, 76_616, 3), (55_945, 999, 2), (1_000, 76_616, 1), (16_000, 999, 1)]
+    advice = (
+        "A row has a padding column, is held n_copies times, 4 bytes a number; a part of a "
+        "row is of no use, and without any row nothing is ever ranked."
     )
+    mark("Exercise 1", answer, reference, cases, advice=advice)
 
 
 def corrected(answer: Callable[..., Any]) -> None:
@@ -46,15 +44,15 @@ def corrected(answer: Callable[..., Any]) -> None:
     def reference(logits: Tensor, share: Tensor) -> Tensor:
         return logits - (len(logits) * share).log()
 
-    mark(
-        "Exercise 2",
-        answer,
-        reference,
-        [(torch.tensor([1.0, 0.2, -0.5]), torch.tensor([0.5, 0.1, 0.1])),
-         (torch.tensor([2.0, 2.0]), torch.tensor([0.25, 0.01]))],
-        advice="An item that is expected c times among the n draws stands for 1 / c items: its "
-        "exponentiated logit is divided by c.",
-    )  # fmt: skip
+    cases = [
+        (torch.tensor([1.0, 0.2, -0.5]), torch.tensor([0.5, 0.1, 0.1])),
+        (torch.tensor([2.0, 2.0]), torch.tensor([0.25, 0.01])),
+    ]
+    advice = (
+        "An item that is expected c times among the n draws stands for 1 / c items: its "
+        "exponentiated logit is divided by c."
+    )
+    mark("Exercise 2", answer, reference, cases, advice=advice)
 
 
 def loss_factor(answer: Callable[..., Any]) -> None:
@@ -67,14 +65,12 @@ def loss_factor(answer: Callable[..., Any]) -> None:
     def reference(counts: Tensor) -> Tensor:
         return len(counts) * counts / counts.sum()
 
-    mark(
-        "Exercise 3",
-        answer,
-        reference,
-        [(torch.tensor([3.0, 1.0]),), (torch.tensor([5.0, 5.0, 2.0]),)],
-        advice="After the average over P processes each row of the whole batch must count 1 / N; "
-        "where all have equally many rows, nothing changes.",
+    cases = [(torch.tensor([3.0, 1.0]),), (torch.tensor([5.0, 5.0, 2.0]),)]
+    advice = (
+        "After the average over P processes each row of the whole batch must count 1 / N; "
+        "where all have equally many rows, nothing changes."
     )
+    mark("Exercise 3", answer, reference, cases, advice=advice)
 
 
 def processes_needed(answer: Callable[..., Any]) -> None:
@@ -87,14 +83,12 @@ def processes_needed(answer: Callable[..., Any]) -> None:
     def reference(serial: float, parallel: float, limit: float) -> int:
         return math.ceil(parallel / (limit - serial)) if limit > serial else 0
 
-    mark(
-        "Exercise 4",
-        answer,
-        reference,
-        [(40.0, 120.0, 50.0), (10.0, 100.0, 45.0), (30.0, 120.0, 25.0), (0.0, 30.0, 60.0)],
-        advice="Only the parallel part is divided; the time that is left for it is the limit less "
-        "the serial part.",
+    cases = [(40.0, 120.0, 50.0), (10.0, 100.0, 45.0), (30.0, 120.0, 25.0), (0.0, 30.0, 60.0)]
+    advice = (
+        "Only the parallel part is divided; the time that is left for it is the limit less "
+        "the serial part."
     )
+    mark("Exercise 4", answer, reference, cases, advice=advice)
 
 
 def best_n_lists(answer: Callable[..., Any]) -> None:
@@ -107,11 +101,9 @@ def best_n_lists(answer: Callable[..., Any]) -> None:
     def reference(n_items: int, n_probes: int) -> float:
         return math.sqrt(n_probes * n_items)
 
-    mark(
-        "Exercise 5",
-        answer,
-        reference,
-        [(10_000, 1), (76_616, 8), (1_000_000, 16)],
-        advice="Write down the products with the centroids plus those in the probed lists; at the "
-        "minimum, one more list saves as much as it costs.",
+    cases = [(10_000, 1), (76_616, 8), (1_000_000, 16)]
+    advice = (
+        "Write down the products with the centroids plus those in the probed lists; at the "
+        "minimum, one more list saves as much as it costs."
     )
+    mark("Exercise 5", answer, reference, cases, advice=advice)
