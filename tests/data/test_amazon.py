@@ -23,51 +23,28 @@ NAMES = {"amazon-video-games": "Video_Games", "amazon-cds": "CDs_and_Vinyl"}
 
 def review(user: str, item: str, time: int, rating: float = 5.0, **more: Any) -> dict[str, Any]:
     return {
-        "rating": rating,
-        "title": "Très bien 😀",
-        "text": 'Said "yes"\nand\\again',
-        "images": [{"small_image_url": "https://example.org/1.jpg"}],
-        "asin": f"{item}x",
-        "parent_asin": item,
-        "user_id": user,
-        "timestamp": 1_500_000_000_000 + time,
-        "helpful_vote": 0,
-        "verified_purchase": True,
-        **more,
-    }
+        "rating": rating, "title": "Très bien 😀", "text": 'Said "yes"\nand\\again',
+        "images": [{"small_image_url": "https://example.org/1.jpg"}], "asin": f"{item}x",
+        "parent_asin": item, "user_id": user, "timestamp": 1_500_000_000_000 + time,
+        "helpful_vote": 0, "verified_purchase": True, **more,
+    }  # fmt: skip
 
 
 def metadata(item: str, **more: Any) -> dict[str, Any]:
     return {
-        "main_category": "Video Games",
-        "title": f"Title of {item}",
-        "average_rating": 4.5,
-        "rating_number": 10,
-        "features": ["one", "two"],
-        "description": [],
-        "price": None,
-        "images": [{"thumb": "https://example.org/t.jpg", "hi_res": None}],
-        "videos": [],
-        "store": None,
-        "categories": [],
-        "details": {},
-        "parent_asin": item,
-        "bought_together": None,
-        **more,
-    }
+        "main_category": "Video Games", "title": f"Title of {item}", "average_rating": 4.5,
+        "rating_number": 10, "features": ["one", "two"], "description": [], "price": None,
+        "images": [{"thumb": "https://example.org/t.jpg", "hi_res": None}], "videos": [],
+        "store": None, "categories": [], "details": {}, "parent_asin": item,
+        "bought_together": None, **more,
+    }  # fmt: skip
 
 
 @pytest.fixture
 def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Write the two files of a data set where the reader looks for them."""
 
-    def write(
-        reviews: list[dict],
-        items: list[dict],
-        name: str = "amazon-video-games",
-        *,
-        suffix: str = ".gz",
-    ) -> Path:
+    def write(reviews: list, items: list, name="amazon-video-games", *, suffix=".gz") -> Path:
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         for prefix, rows in (("", reviews), ("meta_", items)):
@@ -167,19 +144,14 @@ def test_a_low_rating_is_no_interaction(put) -> None:
 
 def chain(length: int) -> list[dict]:
     """Users and items in a chain: each pass of the 3-core takes the two ends away."""
-    rows = []
-    for user in range(length):
-        rows += [review(f"u{user:03}", f"i{user + step:03}", step) for step in range(3)]
-    return rows
+    return [review(f"u{u:03}", f"i{u + n:03}", n) for u in range(length) for n in range(3)]
 
 
 def test_the_official_loop_stops_after_ten_passes(put) -> None:
     """A chain unravels from both ends, so ten passes are not enough."""
     block = [review(f"b{u}", f"j{i}", i) for u in range(3) for i in range(3)]
-    put(
-        chain(60) + block,
-        [metadata(f"i{i:03}") for i in range(62)] + [metadata(f"j{i}") for i in range(3)],
-    )
+    items = [*(f"i{i:03}" for i in range(62)), *(f"j{i}" for i in range(3))]
+    put(chain(60) + block, [metadata(item) for item in items])
     official = lc.load_dataset("amazon-video-games", k_core=3, filter="official")
     fixed = lc.load_dataset("amazon-video-games", k_core=3)
     assert len(official.counts["passes"]) == 11
@@ -287,11 +259,10 @@ def test_real_events_of_cds_come_back(amazon_2018: Path, put) -> None:
              for item, title in titles.items()]  # fmt: skip
     put(rows, items, "amazon-cds", suffix="")
     data = lc.load_dataset("amazon-cds", k_core=3)
-    when: dict[tuple[str, str], int] = {}
-    first: dict[tuple[str, str], float] = {}
-    for u, i, rating, time in sorted(events, key=lambda event: int(event[3])):
-        when.setdefault((u, i), int(time))
-        first.setdefault((u, i), float(rating))
+    # a later key would replace an earlier one, so the events go backwards
+    backwards = sorted(events, key=lambda event: int(event[3]))[::-1]
+    when = {(u, i): int(time) for u, i, _, time in backwards}
+    first = {(u, i): float(rating) for u, i, rating, _ in backwards}
     liked = {(u, i) for (u, i), rating in first.items() if rating >= 4 and titles.get(i)}
     found = raw_sequences(data)
     assert {(u, i) for u, own in found.items() for i in own} == three_core(liked)
@@ -301,39 +272,32 @@ def test_real_events_of_cds_come_back(amazon_2018: Path, put) -> None:
         assert times == sorted(times)
 
 
-@pytest.mark.parametrize(
-    ("text", "title"),
-    [
-        ("  Pok&eacute;mon   Sword &amp; Shield\n", "Pokémon Sword & Shield"),
-        ("N", "N"),
-        (None, None),
-        ("", None),
-        (" None ", None),
-        ("N/A", None),
-    ],
-)
-def test_title(text: str | None, title: str | None) -> None:
-    assert amazon.title(text) == title
+# what a text of the provider is read as
+READINGS: dict[Any, dict[str | None, Any]] = {
+    amazon.title: {
+        "  Pok&eacute;mon   Sword &amp; Shield\n": "Pokémon Sword & Shield",
+        "N": "N", None: None, "": None, " None ": None, "N/A": None,
+    },
+    amazon.artist: {
+        "SWV   Format: Audio CD": "SWV",
+        "Shrimp City Slim  (Artist)    Format: Audio CD": "Shrimp City Slim",
+        "John Barry  (Composer),     Barry, John  (Composer)    Format: Audio CD": "John Barry",
+        "Earth, Wind & Fire  (Artist)   Format: Vinyl": "Earth, Wind & Fire",
+        "Prince (and the Revolution)   Format: Audio CD": "Prince (and the Revolution)",
+        "Sigur Rós": "Sigur Rós", "Various Artists  (Artist)   Format: Audio CD": None,
+        "Rated: Unrated   Format: Audio CD": None, "Format: Audio CD": None, "": None, None: None,
+    },
+    amazon.price: {
+        "19.99": 19.99, "$1,299.00": 1299.0, "from 14.99": 14.99, "7": 7.0, "0.0": None,
+        "None": None, "—": None, "12.99 - 20.00": None, "1,2": None, "-5": None, None: None,
+    },
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("store", "artist"),
-    [
-        ("SWV   Format: Audio CD", "SWV"),
-        ("Shrimp City Slim  (Artist)    Format: Audio CD", "Shrimp City Slim"),
-        ("John Barry  (Composer),     Barry, John  (Composer)    Format: Audio CD", "John Barry"),
-        ("Earth, Wind & Fire  (Artist)   Format: Vinyl", "Earth, Wind & Fire"),
-        ("Prince (and the Revolution)   Format: Audio CD", "Prince (and the Revolution)"),
-        ("Sigur Rós", "Sigur Rós"),
-        ("Various Artists  (Artist)   Format: Audio CD", None),
-        ("Rated: Unrated   Format: Audio CD", None),
-        ("Format: Audio CD", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_artist(store: str | None, artist: str | None) -> None:
-    assert amazon.artist(store) == artist
+@pytest.mark.parametrize("read", READINGS)
+def test_texts_of_the_provider(read: Any) -> None:
+    expected = READINGS[read]
+    assert {text: read(text) for text in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -354,26 +318,6 @@ def test_brand(store: str | None, details: dict, brand: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "price"),
-    [
-        ("19.99", 19.99),
-        ("$1,299.00", 1299.0),
-        ("from 14.99", 14.99),
-        ("7", 7.0),
-        ("0.0", None),
-        ("None", None),
-        ("—", None),
-        ("12.99 - 20.00", None),
-        ("1,2", None),
-        ("-5", None),
-        (None, None),
-    ],
-)
-def test_price(text: str | None, price: float | None) -> None:
-    assert amazon.price(text) == price
-
-
-@pytest.mark.parametrize(
     ("details", "listed", "year"),
     [
         ({"Release date": "October 2, 2001", "Date First Available": "May 1, 2009"}, True, 2001),
@@ -391,34 +335,31 @@ def test_year(details: dict, listed: bool, year: int | None) -> None:
     assert amazon.year(details, or_listed=listed) == year
 
 
-LEGACY = ["Video Games", "Legacy Systems"]
+GAMES, LEGACY = "Video Games", ["Video Games", "Legacy Systems"]
+GEAR = ["Accessories", "Controllers"]
+SONY, NINTENDO = [*LEGACY, "PlayStation Systems"], [*LEGACY, "Nintendo Systems"]
+MUSIC = ["CDs & Vinyl", "Today's Deals in Music", "Rock", None, "Rock &amp; Roll"]
 
 
 @pytest.mark.parametrize(
     ("categories", "platform", "genres"),
     [
-        (["Video Games", "PlayStation 4", "Games"], "PlayStation 4", ["Games"]),
-        (
-            [*LEGACY, "PlayStation Systems", "Sony PSP", "Accessories", "Batteries"],
-            "PSP",
-            ["Accessories", "Batteries"],
-        ),
-        ([*LEGACY, "PlayStation Systems", "PlayStation", "Games"], "PlayStation", ["Games"]),
+        ([GAMES, "PlayStation 4", "Games"], "PlayStation 4", ["Games"]),
+        ([*SONY, "Sony PSP", "Accessories", "Batteries"], "PSP", ["Accessories", "Batteries"]),
+        ([*SONY, "PlayStation", "Games"], "PlayStation", ["Games"]),
         ([*LEGACY, "Xbox Systems", "Xbox", "Games"], "Xbox", ["Games"]),
-        ([*LEGACY, "Nintendo Systems", "Nintendo 3DS & 2DS"], "Nintendo 3DS", []),
+        ([*NINTENDO, "Nintendo 3DS & 2DS"], "Nintendo 3DS", []),
+        ([*NINTENDO, "Game Boy Systems", "Game Boy Color", "Games"], "Game Boy Color", ["Games"]),
         (
-            [*LEGACY, "Nintendo Systems", "Game Boy Systems", "Game Boy Color", "Games"],
-            "Game Boy Color",
-            ["Games"],
+            [GAMES, "Accessories", "Controllers", "Controllers"],
+            None,
+            ["Accessories", "Controllers"],
         ),
-        (["Video Games", "Accessories", "Controllers", "Controllers"], None,
-         ["Accessories", "Controllers"]),
-        (["Video Games"], None, []),
+        ([GAMES], None, []),
         ([], None, []),
-        (["CDs & Vinyl", "Today's Deals in Music", "Rock", None, "Rock &amp; Roll"], None,
-         ["Rock", "Rock & Roll"]),
+        (MUSIC, None, ["Rock", "Rock & Roll"]),
     ],
-)  # fmt: skip
+)
 def test_platform_and_genres(categories: list, platform: str | None, genres: list[str]) -> None:
     assert amazon.platform(categories, "A title") == platform
     assert amazon.genres(categories) == genres
@@ -437,9 +378,7 @@ def test_platform_and_genres(categories: list, platform: str | None, genres: lis
         ("Anno 2070", None),
     ],
 )
-def test_a_title_names_the_platform_where_the_path_does_not(
-    title: str, platform: str | None
-) -> None:
+def test_a_title_names_the_platform_where_the_path_does_not(title: str, platform: str) -> None:
     assert amazon.platform(["Video Games"], title) == platform
     assert amazon.platform(["Video Games", "Mac", "Games"], title) == "Mac"
 
@@ -453,8 +392,7 @@ def test_platforms_in_real_titles(amazon_2018: Path) -> None:
     both = [(ours, theirs) for ours, theirs in found if ours and theirs]
     agree = sum(ours == theirs for ours, theirs in both)
     assert len(rows) == 16_882
-    assert len(both) > 9_000
-    assert agree / len(both) > 0.97
+    assert len(both) > 9_000 and agree / len(both) > 0.97
 
 
 def test_real_categories_of_albums(amazon_2018: Path) -> None:

@@ -107,66 +107,53 @@ def test_a_missing_column_of_items(load: Load, missing: str) -> None:
         load(items=header)
 
 
-MISTAKES: dict[str, tuple[str, str, str]] = {
-    "rating": ("m06,4", "m06,four", r"line 5, column 'rating': 'four' is not a number; correct"),
-    "date": (
-        "1700176400\nada,m03",
-        "2023-11-16\nada,m03",
-        r"line 5, column 'timestamp': '2023-11-",
-    ),
-    "no time": ("1700176400\nada,m03", "nan\nada,m03", r"line 5, column 'timestamp': 'nan' is not"),
-    "endless": ("m06,4", "m06,inf", r"line 5, column 'rating': 'inf' is not a number"),
-    "no item": (
-        "ada,m06",
-        "ada,",
-        r"line 5, column 'item': the cell is empty; correct the file\.$",
-    ),
-    "no user": ("\nada,m06", "\n ,m06", r"line 5, column 'user': the cell is empty"),
+# file, what is written in it, what instead, and what the reader is told
+MISTAKES: dict[str, tuple[str, str, str, str]] = {
+    "rating": (
+        "mine", "m06,4", "m06,four", "line 5, column 'rating': 'four' is not a number; correct"),
+    "date": ("mine", "1700176400\nada,m03", "2023-11-16\nada,m03",
+             "line 5, column 'timestamp': '2023-11-"),
+    "no time": ("mine", "1700176400\nada,m03", "nan\nada,m03",
+                "line 5, column 'timestamp': 'nan' is not"),
+    "endless": ("mine", "m06,4", "m06,inf", "line 5, column 'rating': 'inf' is not a number"),
+    "no item": ("mine", "ada,m06", "ada,",
+                r"line 5, column 'item': the cell is empty; correct the file\.$"),
+    "no user": ("mine", "\nada,m06", "\n ,m06", "line 5, column 'user': the cell is empty"),
     "unknown": (
-        "m06,4",
-        "m66,4",
-        r"line 5, column 'item': 'm66' is not among the items of .*films",
-    ),
-    "long row": ("ada,m06", "ada,x,m06", r"line 5: 5 cells where the first line has 4; correct"),
-    "short row": (
-        ",1700176400\nada,m03",
-        "\nada,m03",
-        r"line 5, column 'timestamp': the cell is e",
-    ),
-    "semicolons": (",", ";", r"line 1: there is no column 'user' among user;item;rating;timestamp"),
-    "twice": ("user,item,rating", "user,item,item", r"line 1: two columns are called 'item'"),
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_in_interactions_is_named_with_its_line(load: Load, mistake: str) -> None:
-    old, new, message = MISTAKES[mistake]
-    with pytest.raises(DataError, match=message) as caught:
-        load(INTERACTIONS.replace(old, new))
-    assert "mine.csv, line" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-ITEM_MISTAKES: dict[str, tuple[str, str, str]] = {
-    "twice": ("m06,", "m02,", r"line 7, column 'item': 'm02' is on line 3 already; keep one"),
-    "year": ("1994", "around 94", r"line 3, column 'year': 'around 94' is not a whole number"),
-    "half a year": ("1994", "1994.5", r"line 3, column 'year': '1994\.5' is not a whole number"),
-    "no title": ("Paper Umbrellas", "", r"line 3, column 'title': the cell is empty"),
-    "unquoted comma": ('"Night Train, No Driver"', "Night Train, No Driver", r"line 4: 5 cells"),
+        "mine", "m06,4", "m66,4", "line 5, column 'item': 'm66' is not among the items of .*films"),
+    "long row": (
+        "mine", "ada,m06", "ada,x,m06", "line 5: 5 cells where the first line has 4; correct"),
+    "short row": ("mine", ",1700176400\nada,m03", "\nada,m03",
+                  "line 5, column 'timestamp': the cell is e"),
+    "semicolons": (
+        "mine", ",", ";", "line 1: there is no column 'user' among user;item;rating;timestamp"),
+    "two columns": ("mine", "user,item,rating", "user,item,item",
+                    "line 1: two columns are called 'item'"),
+    "twice": (
+        "films", "m06,", "m02,", "line 7, column 'item': 'm02' is on line 3 already; keep one"),
+    "year": (
+        "films", "1994", "around 94", "line 3, column 'year': 'around 94' is not a whole number"),
+    "half a year": (
+        "films", "1994", "1994.5", r"line 3, column 'year': '1994\.5' is not a whole number"),
+    "no title": ("films", "Paper Umbrellas", "", "line 3, column 'title': the cell is empty"),
+    "unquoted comma": (
+        "films", '"Night Train, No Driver"', "Night Train, No Driver", "line 4: 5 cells"),
     # a title over two lines: the lines after it are still counted right
-    "two lines": ('Train, No Driver",1979,Horror|Thriller\nm04,The Ninth Cellar,1982',
+    "two lines": ("films", 'Train, No Driver",1979,Horror|Thriller\nm04,The Ninth Cellar,1982',
                   'Train,\nNo Driver",1979,Horror|Thriller\nm04,The Ninth Cellar,x',
-                  r"line 6, column 'year': 'x'"),
+                  "line 6, column 'year': 'x'"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", ITEM_MISTAKES)
-def test_a_mistake_in_items_is_named_with_its_line(load: Load, mistake: str) -> None:
-    old, new, message = ITEM_MISTAKES[mistake]
-    assert old in ITEMS
-    with pytest.raises(DataError, match=message) as caught:
-        load(items=ITEMS.replace(old, new))
-    assert "films.csv, line" in str(caught.value)
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_named_with_its_line(load: Load, mistake: str) -> None:
+    name, old, new, message = MISTAKES[mistake]
+    texts = {"mine": INTERACTIONS, "films": ITEMS}
+    assert old in texts[name]
+    texts[name] = texts[name].replace(old, new)
+    with pytest.raises(DataError, match=rf"{name}\.csv, {message}") as caught:
+        load(texts["mine"], texts["films"])
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("encoding", "line"), [("latin-1", 11), ("utf-16", 1)])
