@@ -40,7 +40,10 @@ def test_equal_accepts_small_and_names_large_differences(capsys):
 def test_within_shows_the_number_only_when_it_is_out(capsys):
     checks.within("NDCG", 0.11, 0.1, 0.12)
     checks.within("NDCG", 0.13, 0.1, 0.12)
-    assert capsys.readouterr().out == "NDCG within 0.1 to 0.12: ok\nNDCG within 0.1 to 0.12: NO (it is 0.13)\n"
+    assert (
+        capsys.readouterr().out
+        == "NDCG within 0.1 to 0.12: ok\nNDCG within 0.1 to 0.12: NO (it is 0.13)\n"
+    )
 
 
 def test_environment_is_well_here(model_dir):

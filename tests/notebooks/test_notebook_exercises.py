@@ -70,3 +70,6 @@ def test_nearly_right_answers_are_refused(path, number):
     for reason, code in wrong:
         found = verdict(path, stub, code)
         assert found.startswith(f"Exercise {number}: not yet."), reason
+        assert "NameError" not in found, (
+            f"{reason}: refused for what it lacks, not for what it says"
+        )
