@@ -1,8 +1,10 @@
-"""A small model with the interface of a fitted one, whose numbers can be worked out by hand.
+"""Two models over forty films and four intents (one a genre) whose numbers are known by hand.
 
-Forty films, four intents (one a genre). A message moves an intent up when it holds the genre's
-name; a history does so when its films are of that genre. Item v has genre v mod 4, and within a
-genre the smaller id scores higher.
+`FakeModel` has the interface of a fitted one: a message moves an intent up when it holds the
+genre's name; a history does so when its films are of that genre. Item v has genre v mod 4, and
+within a genre the smaller id scores higher. `known_model()` has the real networks, few weights of
+which are set by hand: x is the sum of the vectors of a text's words, p(m | S, x) =
+softmax(2 (S + x)).
 """
 
 from types import SimpleNamespace
@@ -10,15 +12,21 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from latentcrs_utils.config import EMConfig
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.em.model import LatentCRS
+from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
 from latentcrs_utils.language.chat_model import Reply
+from latentcrs_utils.simulation.utterances import Utterances
 
 GENRES = ("Comedy", "Drama", "Horror", "Western")
 N_ITEMS = 40
 TITLES = {1: "The Quiet Harbour", 2: "Night of the Moth", 3: "Dust & Thunder", 4: "Heat"}
+WORDS = {"funny": (0, 1.0), "hilarious": (0, 2.0), "sad": (1, 1.0), "scary": (2, 1.5)}
+TRAINING = ("a funny film", "a sad film", "something scary please", "a funny film")
 
 
 def fake_dataset(n_items: int = N_ITEMS) -> Dataset:
@@ -91,6 +99,61 @@ class FakeModel:
 
     def scores(self, S: Tensor, x: Tensor) -> Tensor:
         return self.log_probability(self.context(S, x), None)
+
+
+class SummedWords(FakeLanguage):
+    """x is the sum of the vectors of the known words; `read` has a list for each call."""
+
+    def __init__(self):
+        super().__init__()
+        frame = {"split": ["train"] * 4 + ["test"], "text": [*TRAINING, "a scary film"]}
+        self.utterances = Utterances(pl.DataFrame(frame))
+        self.x = self._sum(frame["text"])
+
+    def encode(self, texts: list[str], progress: bool | None = None) -> Tensor:
+        assert all(text.strip() for text in texts)
+        self.read.append(list(texts))
+        return self._sum(texts)
+
+    def _sum(self, texts: list[str]) -> Tensor:
+        rows = torch.zeros(len(texts), len(GENRES))
+        for row, text in zip(rows, texts, strict=True):
+            for word in text.lower().split():
+                genre, size = WORDS.get(word.strip(".,!"), (0, 0.0))
+                row[genre] += size
+        return rows
+
+
+class Sum(nn.Module):
+    """Logits of the prior: 2 (S + x) for anchors on the axes."""
+
+    def forward(self, S: Tensor, x: Tensor, anchors: Tensor) -> Tensor:
+        return (S + x) @ anchors.T
+
+
+class Words(nn.Module):
+    """Of [S; x], x."""
+
+    def forward(self, both: Tensor) -> Tensor:
+        return both[:, len(GENRES) :]
+
+
+def known_model(residual: bool = True) -> LatentCRS:
+    """The model; its residual adds S . v / 2 and x . v to the score of film v."""
+    data, n, films = fake_dataset(), len(GENRES), torch.arange(N_ITEMS + 1)
+    # [V + 1, 4]: a smaller id is a little more of its genre
+    v = nn.functional.one_hot(films % 4, n).float() * (1 - films[:, None] / 100)
+    v[0] = 0
+    generative = GenerativeModel(2 * torch.eye(n), v, v, n, residual=residual)
+    generative.f = Sum()
+    if generative.residual is not None:
+        generative.residual.a.data.fill_(0.5)
+        generative.residual.T = Words()
+        generative.residual.U.weight.data.copy_(torch.eye(n))
+    generative.eval().requires_grad_(False)
+    anchors = SimpleNamespace(names=tuple(f"{genre} lovers" for genre in GENRES))
+    fitted = EMConfig(residual=residual), generative, InferenceModel(n).eval(), []
+    return LatentCRS(data, FakeBackbone(), anchors, SummedWords(), *fitted)
 
 
 class FakeChatModel:

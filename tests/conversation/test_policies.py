@@ -308,16 +308,10 @@ def test_a_requirement_can_be_taken_back_and_that_too():
     turn = conversation.say("western western")
     assert turn.requirements == (requirement("genre=Western", "western"),)
     assert conversation.undo() is turn and not conversation.requirements
-
-
-def test_undo_takes_the_message_s_requirements_with_it():
-    conversation = chat("F")
     conversation.say("a western")
     conversation.say("no horror")
     conversation.undo()
     assert conversation.requirements.constraints == constraints("genre=Western")
-    conversation.undo()
-    assert not conversation.requirements
 
 
 def test_a_language_model_reads_beside_the_lexicon():
@@ -371,30 +365,30 @@ def test_a_model_that_cannot_be_loaded_is_a_failure_too(policy, note, monkeypatc
     assert note in turn.note and ids(turn) == [3, 7, 11, 15, 19]
 
 
-def test_the_lexicon_alone_asks_no_model():
-    chat_model = FakeChatModel(REPLY)
-    chat("F", chat_model, extractor="lexicon").say("a western")
-    assert chat_model.schemas == [None]
-
-
 def test_an_extractor_of_one_s_own():
-    class Always:
-        def __call__(self, message, *, stop=None):
-            return Extraction(Requirements((requirement("genre=Drama", message),)))
+    def always(message, *, stop=None):
+        return Extraction(Requirements((requirement("genre=Drama", message),)))
 
-    turn = chat("F", extractor=Always()).say("western")
+    turn = chat("F", extractor=always).say("western")
     assert {genre for item in turn.items for genre in item.genres} == {"Drama"}
-    quoted = make_extractor(FakeModel().data, "lexicon")
-    assert chat("F", extractor=quoted).say("western").requirements[0].constraint.value == "Western"
+    lexicon = make_extractor(FakeModel().data, "lexicon")
+    for extractor in (lexicon, "lexicon"):
+        chat_model = FakeChatModel(REPLY)
+        turn = chat("F", chat_model, extractor=extractor).say("western")
+        assert turn.requirements[0].constraint.value == "Western" and chat_model.schemas == [None]
 
 
-def test_stopping_while_the_model_reads_drops_the_message():
+@pytest.mark.parametrize(
+    ("policy", "written", "seen"),
+    [("F", FORM, ["reading"]), ("V", '{"order": [2, 1]}', ["reading", "choosing"])],
+)
+def test_stopping_while_the_model_reads_or_orders_drops_the_message(policy, written, seen):
     stop = threading.Event()
-    chat_model = FakeChatModel(FORM, FORM, REPLY, before_piece=stop.set)
-    conversation, stages = chat("F", chat_model, extractor="both"), []
+    chat_model = FakeChatModel(written, written, REPLY, before_piece=stop.set)
+    conversation, stages = chat(policy, chat_model, extractor="both"), []
     with pytest.raises(StoppedError):
         conversation.say("with saloons", stop=stop, watch=lambda stage, turn: stages.append(stage))
-    assert stages == ["reading"]
+    assert stages == seen and conversation.offered == []
     assert conversation.turns == [] and not conversation.requirements
     stop.clear()
     chat_model.before_piece = lambda: None
@@ -513,19 +507,3 @@ def test_what_a_model_cannot_do_is_a_wrong_setting_and_changes_nothing():
     with pytest.raises(ConfigError, match="cannot score"):
         conversation.say("a western")
     assert conversation.turns == []
-
-
-def test_stopping_while_the_model_orders_drops_the_message():
-    stop = threading.Event()
-    chat_model = FakeChatModel('{"order": [2, 1]}', before_piece=stop.set)
-    conversation = chat("V", chat_model, user=42)
-    with pytest.raises(StoppedError):
-        conversation.say("a western", stop=stop)
-    assert conversation.turns == [] and conversation.offered == []
-
-
-def test_senseless_settings_are_refused():
-    with pytest.raises(ConfigError, match="no policy 'X': choose 'B', 'F' or 'V'"):
-        chat("X")
-    with pytest.raises(ConfigError, match="'regex' is not one of lexicon, model, both"):
-        chat("F", extractor="regex")

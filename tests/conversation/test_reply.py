@@ -1,14 +1,12 @@
 """The reply: a language model's where it behaves, a plain template's elsewhere."""
 
 import json
-import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 from latentcrs_utils.conversation.session import Conversation
-from latentcrs_utils.language.endpoint_chat_model import EndpointChatModel
 from tests.conversation.fakes import FakeChatModel, FakeModel
 from tests.language import chat_server as does
 from tests.language.chat_server import KEY, ChatServer, chat_model_for, chat_server
@@ -22,12 +20,14 @@ def say(*replies, message="horror", user=None, **more):
     return conversation.say(message, **more), chat_model
 
 
-def test_a_good_reply_is_shown_and_billed():
+@pytest.mark.parametrize("more", ["", " And a second one. And a third one."])
+def test_one_good_sentence_is_shown_and_billed(more):
     shown = []
-    turn, _ = say(GOOD, stream=shown.append)
+    turn, _ = say(GOOD + more, stream=shown.append)
     assert (turn.reply, turn.reply_source, turn.why_template) == (GOOD, "model", None)
     assert turn.chat_model == "Scripted" and turn.prompt_tokens == 50 and turn.completion_tokens > 5
-    assert shown == [GOOD]
+    assert shown == [GOOD] and "Usage" not in str(turn)
+    assert turn.counted and turn.usage == f"50 tokens read, {turn.completion_tokens} written"
 
 
 def test_the_model_is_told_the_wish_and_the_first_three_items():
@@ -40,11 +40,6 @@ def test_the_model_is_told_the_wish_and_the_first_three_items():
         "List: Night of the Moth (1952, Horror), Film Number 6 (1956), "
         "Film Number 10 (1960, Horror)"
     )
-
-
-def test_only_one_sentence_is_taken():
-    turn, _ = say(f"{GOOD} And a second one. And a third one.")
-    assert turn.reply == GOOD
 
 
 @pytest.mark.parametrize(
@@ -79,17 +74,17 @@ def test_a_bad_sentence_stops_the_model_and_is_never_shown():
     assert len(turn.draft) < 100
 
 
-def test_a_failing_model_loses_nothing():
-    turn, _ = say(RuntimeError("out of memory"))
-    assert turn.reply_source == "template" and len(turn.items) == 5
-    assert turn.why_template == "the language model failed (RuntimeError)"
-
-
-def test_stopping_falls_back_to_the_template():
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (RuntimeError("out of memory"), "the language model failed (RuntimeError)"),
+        (GOOD, "you stopped it"),
+    ],
+)
+def test_a_model_that_fails_or_is_stopped_loses_no_items(reply, reason):
     stop = threading.Event()
-    turn, _ = say(GOOD, before_piece=stop.set, stop=stop)
-    assert turn.reply_source == "template" and turn.why_template == "you stopped it"
-    assert len(turn.items) == 5
+    turn, _ = say(reply, before_piece=stop.set, stop=stop)
+    assert (turn.reply_source, turn.why_template, len(turn.items)) == ("template", reason, 5)
 
 
 def test_stopping_after_the_sentence_keeps_it():
@@ -109,31 +104,21 @@ def test_the_same_reply_twice_is_not_shown_twice():
     assert "repeated" in conversation.say("horror").why_template
 
 
-def test_without_a_talker_the_template_speaks_of_the_intent_that_rose():
-    conversation = Conversation(FakeModel(), 42, chat_model=None)
-    turn = conversation.say("horror")
-    assert turn.reply == (
-        "Have a look at Night of the Moth (1952), or else at Film Number 6 (1956) and "
-        "Film Number 10 (1960). Your words moved me towards “Horror lovers”."
-    )
-    assert turn.chat_model is None
-    assert "lean on what you liked before" in conversation.say("hello").reply
-
-
-def test_the_template_knows_when_little_is_known_and_little_is_left():
-    assert (
-        Conversation(FakeModel(), None, chat_model=None)
-        .say("hello")
-        .reply.endswith("Tell me more, and I can aim better.")
-    )
-    one = Conversation(FakeModel(), None, chat_model=None, n_items=1).say("horror")
-    assert one.reply.startswith("One is left that I can suggest: Night of the Moth (1952).")
-
-
-def test_a_counted_bill_is_told_in_tokens():
-    turn, _ = say(GOOD)
-    assert turn.counted and turn.usage == f"50 tokens read, {turn.completion_tokens} written"
-    assert "Usage" not in str(turn)
+@pytest.mark.parametrize(
+    ("user", "message", "n_items", "told"),
+    [
+        (42, "horror", 5, "towards “Horror lovers”"),
+        (42, "hello", 5, "lean on what you liked before"),
+        (None, "hello", 5, "Tell me more"),
+        (None, "horror", 1, "One is left that I can suggest: Night of the Moth (1952)."),
+    ],
+)
+def test_the_template_names_the_first_three_items_and_what_the_words_did(
+    user, message, n_items, told
+):
+    turn = Conversation(FakeModel(), user, chat_model=None, n_items=n_items).say(message)
+    assert told in turn.reply and turn.chat_model is None
+    assert [item.label in turn.reply for item in turn.items] == [i < 3 for i in range(n_items)]
 
 
 def test_tokens_that_nobody_reported_are_no_zero():
@@ -171,14 +156,6 @@ def test_a_failure_or_silence_while_items_are_chosen_is_not_counted_either(polic
     turn = conversation.say("horror")
     assert not turn.counted and turn.choosing_tokens == (0, 0) and turn.prompt_tokens == 50
     assert turn.usage.startswith("at least 50 tokens read")
-
-
-def test_a_transcript_from_before_bills_said_whether_they_are_complete_is_read():
-    conversation = Conversation(FakeModel(), 42, chat_model=None)
-    conversation.say("horror")
-    stored = conversation.transcript()
-    del stored["events"][0]["say"]["counted"]
-    assert Conversation.from_transcript(FakeModel(), stored, chat_model=None).turns[0].counted
 
 
 # Words from an address
@@ -237,15 +214,3 @@ def test_a_key_in_an_error_page_is_cut_out(server):
     server.plan[:] = [does.status(500, f"could not use {KEY} here")]
     turn = talk(server).say("a western")
     assert "could not use (the key) here" in turn.why_template and KEY not in repr(turn)
-
-
-def test_an_address_where_nobody_listens_says_so():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    chat_model = EndpointChatModel("small-1", url, key_variable=None, retries=0)
-    turn = Conversation(FakeModel(), 42, chat_model=chat_model).say("a western")
-    assert turn.why_template == (
-        f"the language model failed: {url} cannot be reached or breaks off, asked once: see "
-        "whether the server runs and the address is right"
-    )

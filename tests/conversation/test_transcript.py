@@ -13,8 +13,7 @@ from latentcrs_utils.constraints.constraint import Constraint, Requirement
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.transcript import in_markdown, quoted
 from latentcrs_utils.errors import ConfigError, DataError
-from tests.conversation.fakes import FakeChatModel, FakeModel, FakeScorer, chat
-from tests.conversation.known_world import known_model
+from tests.conversation.fakes import FakeChatModel, FakeModel, FakeScorer, chat, known_model
 
 REPLY = "Film Number 7 may do."
 HOSTILE = (
@@ -90,27 +89,6 @@ def test_a_conversation_may_go_on_as_another_policy():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"requirements": [{"condition": "genre=Drama", "colour": "red"}]}, "damaged"),
-        ({"requirements": ["genre=Drama"]}, "damaged"),
-        ({"candidates": [10_000]}, "damaged.*There is no item 10000"),
-        ({"reranked": None}, "damaged"),
-    ],
-)
-def test_a_damaged_turn_is_refused(change, reason):
-    stored = json.loads(json.dumps(told("F").transcript()))
-    stored["events"][0]["say"].update(change)
-    with pytest.raises(DataError, match=reason):
-        Conversation.from_transcript(FakeModel(), stored)
-
-
-def test_a_transcript_of_an_unknown_variant_is_refused():
-    with pytest.raises(ConfigError, match="no policy 'Q'"):
-        Conversation.from_transcript(FakeModel(), {**told("B").transcript(), "policy": "Q"})
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
         ({"format": 99}, "not a transcript of format 1"),
         ({"catalogue": "other"}, "made with another catalogue"),
         ({"history": None}, "damaged"),
@@ -120,15 +98,22 @@ def test_a_transcript_of_an_unknown_variant_is_refused():
         ({"events": [{"say": {"message": "x"}}]}, "damaged"),
         ({"events": [{}]}, "damaged"),
         ({"events": None}, "damaged"),
+        ({"policy": "Q"}, "no policy 'Q'"),
+        # in a turn
+        ({"requirements": [{"condition": "genre=Drama", "colour": "red"}]}, "damaged"),
+        ({"requirements": ["genre=Drama"]}, "damaged"),
+        ({"candidates": [10_000]}, "damaged.*There is no item 10000"),
+        ({"reranked": None}, "damaged"),
     ],
 )
 def test_a_damaged_transcript_is_refused_in_one_sentence(change, reason):
-    model = FakeModel()
-    stored = {**Conversation(model, 42, chat_model=None).transcript(), **change}
-    with pytest.raises(DataError, match=reason):
-        Conversation.from_transcript(model, stored)
+    stored = json.loads(json.dumps(told("F").transcript()))
+    turn = stored["events"][0]["say"]
+    (stored if {*change} <= {*stored} else turn).update(change)
+    with pytest.raises(ConfigError if "policy" in change else DataError, match=reason):
+        Conversation.from_transcript(FakeModel(), stored)
     with pytest.raises(DataError, match="not a transcript"):
-        Conversation.from_transcript(model, "nonsense")
+        Conversation.from_transcript(FakeModel(), "nonsense")
 
 
 # As Markdown
@@ -171,19 +156,21 @@ def test_foreign_text_is_rendered_as_its_own_characters(text):
     assert page.tags == {"ol", "li", "strong"} and one_line(text) in page.text
 
 
-def test_what_has_no_form_of_its_own_is_left_out():
-    assert in_markdown("a\u202eb\u202c\u2066c\u2069\x07\ud800d") == "abcd"
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("a\u202eb\u202c\u2066c\u2069\x07\ud800d", "abcd"),
+        *[("Mostly your words: comedy (1996), sci-fi; 20 % from what you liked.",) * 2],
+    ],
+)
+def test_plain_words_stay_readable_and_what_has_no_form_is_left_out(text, plain):
+    assert in_markdown(text) == plain
 
 
 def test_lines_stay_lines_of_one_quotation():
     page = rendered(quoted("one\n\n# two\n    three\n\n"))
     assert page.tags <= {"blockquote", "p", "br"}
     assert page.text.split() == ["one", "#", "two", "three"]
-
-
-def test_plain_words_stay_readable():
-    text = "Mostly your words: comedy (1996), sci-fi; 20 % from what you liked."
-    assert in_markdown(text) == text
 
 
 def test_the_page_has_all_that_happened():
@@ -235,17 +222,12 @@ def test_hostile_words_and_titles_do_nothing_on_the_page():
     items = model.data.items.with_columns(column.alias("title"))
     object.__setattr__(model.data, "items", items)
     conversation = Conversation(model, history=[7], chat_model=None, policy="F")
-    for text in HOSTILE[:6]:
+    for text in (*HOSTILE[:5], "# heading\n- item\n<script>\n```\n| a |\n|---|"):
         conversation.say(text)
     conversation.accept(3)
-    page = rendered(conversation.markdown())
+    markdown = conversation.markdown()
+    assert not re.search(r"^(?:# heading|- item|<script>|```|\|)", markdown, re.MULTILINE)
+    page = rendered(markdown)
     assert page.tags <= {"h1", "h2", "p", "blockquote", "br", "ol", "ul", "li", "strong", "em"}
     assert title in page.text
-    assert all(one_line(turn.message) in page.text for turn in conversation.turns)
-
-
-def test_no_line_of_the_page_is_foreign_markup():
-    conversation = Conversation(known_model(), chat_model=None)
-    conversation.say("# heading\n- item\n<script>\n```\n| a |\n|---|")
-    page = conversation.markdown()
-    assert not re.search(r"^(?:# heading|- item|<script>|```|\|)", page, re.MULTILINE)
+    assert all(one_line(turn.message) in one_line(page.text) for turn in conversation.turns)

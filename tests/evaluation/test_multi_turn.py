@@ -64,8 +64,7 @@ from latentcrs_utils.simulation.agenda import DIFFICULTIES
 from latentcrs_utils.simulation.planner import LEVELS
 from latentcrs_utils.simulation.users import Accept, UserMessage
 from latentcrs_utils.support.artifacts import key
-from tests.conversation.fakes import FakeChatModel, FakeModel, FakeScorer
-from tests.conversation.known_world import known_model
+from tests.conversation.fakes import FakeChatModel, FakeModel, FakeScorer, known_model
 
 USERS = range(N_USERS)
 EMPTY = json.dumps({"genres": [], "not_genres": [], "years": []})
@@ -94,6 +93,22 @@ def fitted(world: Dataset) -> SimpleNamespace:
 
 def with_policy(policy: Policy, start: System) -> System:
     return dataclasses.replace(start, policy=policy)
+
+
+def watching(start: System) -> tuple[System, list[EvalSet]]:
+    """The same system, and what its scorer is asked for, batch by batch and turn by turn."""
+    seen: list[EvalSet] = []
+
+    def watch(cases: EvalSet) -> torch.Tensor:
+        seen.append(cases)
+        return start.scorer(cases)
+
+    return dataclasses.replace(start, scorer=watch), seen
+
+
+def wishing(target: int, message: str) -> SimpleNamespace:
+    """A user who says the same thing again and again."""
+    return SimpleNamespace(target=target, say=lambda offered=(): UserMessage(message))
 
 
 @pytest.mark.parametrize("wishes", [WISHES, WISHES[::-1]])
@@ -165,18 +180,14 @@ def test_the_protocol(
     assert (s3 <= s5).all() and (at >= 1).all() and (at <= n_turns).all()
 
 
-@pytest.mark.parametrize("turn", [1, 3, 5])
-def test_success_is_counted_by_its_turn(world: Dataset, turn: int) -> None:
+@pytest.mark.parametrize("turn", [1, 3, 5, 6])
+def test_success_is_counted_by_its_turn_and_a_failure_as_all(world: Dataset, turn: int) -> None:
     dialogues = converse(world, "oracle", oracle(world, turn), USERS)
-    assert {d.success for d in dialogues} == {turn}
+    assert {d.success for d in dialogues} == {turn if turn <= 5 else None}
+    assert {len(d.exchanges) for d in dialogues} == {min(turn, 5)}
     assert success_by(dialogues, 3).mean() == (turn <= 3)
-    assert success_by(dialogues, 5).mean() == 1 and turns_taken(dialogues).mean() == turn
-
-
-def test_a_failure_counts_all_turns(world: Dataset) -> None:
-    dialogues = converse(world, "oracle", oracle(world, 6), USERS)
-    assert {d.success for d in dialogues} == {None} and {len(d.exchanges) for d in dialogues} == {5}
-    assert success_by(dialogues, 5).sum() == 0 and (turns_taken(dialogues) == 5).all()
+    assert success_by(dialogues, 5).mean() == (turn <= 5)
+    assert (turns_taken(dialogues) == min(turn, 5)).all()
 
 
 def test_all_systems_hear_the_same_first_words(world: Dataset) -> None:
@@ -202,16 +213,10 @@ def test_who_listens_is_faster(world: Dataset) -> None:
 
 
 def test_the_whole_history_stays_barred_when_little_of_it_is_known(world: Dataset) -> None:
-    seen: list[EvalSet] = []
-
-    def watch(cases: EvalSet) -> torch.Tensor:
-        seen.append(cases)
-        return oracle(world, 6).scorer(cases)
-
     past = world.histories("test")
     for known in (0, 2, None):
-        seen.clear()
-        dialogues = converse(world, "watch", system(watch), USERS, Setting(known=known))
+        watched, seen = watching(oracle(world, 6))
+        dialogues = converse(world, "watch", watched, USERS, Setting(known=known))
         histories = [row.tolist() for row in seen[0].instances.histories]
         lengths = {len(row) for row in histories}
         assert lengths == {11 if known is None else known}
@@ -223,15 +228,10 @@ def test_the_whole_history_stays_barred_when_little_of_it_is_known(world: Datase
 
 
 def test_validation_users_want_their_last_but_one_item(world: Dataset) -> None:
-    seen: list[EvalSet] = []
-
-    def watch(cases: EvalSet) -> torch.Tensor:
-        seen.append(cases)
-        return noise(1).scorer(cases)
-
+    watched, seen = watching(noise(1))
     setting = Setting(phrasing="valid", split="valid")
     users = sample_users(world, split="valid")
-    dialogues = converse(world, "watch", system(watch), users, setting)
+    dialogues = converse(world, "watch", watched, users, setting)
     assert [d.target for d in dialogues] == world.targets("valid").tolist()
     past = world.histories("valid")
     assert [r.tolist() for r in seen[0].instances.histories] == [r.tolist() for r in past]
@@ -277,15 +277,10 @@ def test_killed_while_writing_it_does_the_batch_again_in_the_same_company(
     whole = converse(world, "noise", noise(1), USERS, SMALL_BATCHES, log=log)
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join(lines[:11]) + lines[11][:100])
-    batches: list[list[int]] = []
-
-    def watch(cases: EvalSet) -> torch.Tensor:
-        batches.append(cases.frame["user"].to_list())
-        return noise(1).scorer(cases)
-
-    again = converse(world, "noise", system(watch), USERS, SMALL_BATCHES, log=log)
+    watched, seen = watching(noise(1))
+    again = converse(world, "noise", watched, USERS, SMALL_BATCHES, log=log)
     assert without_seconds(again) == without_seconds(whole)
-    assert batches[0] == list(range(8, 16))
+    assert seen[0].frame["user"].to_list() == list(range(8, 16))
     assert sorted(d.user for d in read_dialogues(log)) == list(USERS)
 
 
@@ -430,18 +425,13 @@ def test_what_the_user_has_seen_keeps_no_requirement_from_being_relaxed(world: D
     comedies = {row["item"] for row in rows if "Comedy" in row["genres"]}
     eighties = {row["item"] for row in rows if 1980 <= (row["year"] or 0) <= 1989}
 
-    class Wishes:
-        target = min(set(range(1, N_ITEMS)) - comedies - eighties)
-
-        def say(self, offered=()):
-            return UserMessage("a comedy from the 1980s")
-
-    history = [*sorted(comedies), Wishes.target]
+    user = wishing(min({*range(1, N_ITEMS)} - comedies - eighties), "a comedy from the 1980s")
+    history = [*sorted(comedies), user.target]
     data = dataclasses.replace(world, interactions=Sequences.from_lists([history] * N_USERS))
     filtered = with_policy(FilterPolicy(data), system(falling, data))
     for known in (None, 0):
         setting = Setting(known=known, n_turns=1)
-        (dialogue,) = converse(data, "F", filtered, [0], setting, make_users=lambda _: [Wishes()])
+        (dialogue,) = converse(data, "F", filtered, [0], setting, make_users=lambda _: [user])
         # no comedy is left, so giving up the years would not help: the genre is relaxed
         assert dialogue.offered == sorted(eighties - comedies)[:5]
 
@@ -522,12 +512,6 @@ def test_f_reads_each_message_once_and_a_restart_asks_no_more(
         "genres": [{"words": "scary", "value": "Horror"}], "not_genres": [], "years": [],
     })  # fmt: skip
 
-    class Wishes:
-        target = 1
-
-        def say(self, offered=()):
-            return UserMessage("scary, from the seventies")
-
     setting = Setting(n_turns=1)
     chat_model = FakeChatModel(form, *[EMPTY] * 200)
     held = []
@@ -537,7 +521,7 @@ def test_f_reads_each_message_once_and_a_restart_asks_no_more(
         held.append(
             converse(
                 world, "F", systems[FILTERED_BY_MODEL], [3, 4], setting,
-                make_users=lambda users: [Wishes() for _ in users],
+                make_users=lambda users: [wishing(1, "scary, from the seventies") for _ in users],
             )
         )  # fmt: skip
     horror = {v for v in range(1, N_ITEMS + 1) if v % 4 == 2 and 1970 <= 1950 + v <= 1979}

@@ -10,8 +10,7 @@ from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import Recommendation, Turn
 from latentcrs_utils.widgets import html as render
 from latentcrs_utils.widgets.app import ChatApp
-from tests.conversation.fakes import FakeModel
-from tests.conversation.known_world import known_model
+from tests.conversation.fakes import FakeModel, known_model
 
 from .hands import app_with, ask, buttons, html, press
 
