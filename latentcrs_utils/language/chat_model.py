@@ -148,11 +148,7 @@ class ChatModel:
 
 
 def check_chat(messages: Sequence[Message]) -> None:
-    """Refuse what is no chat.
-
-    Raises:
-        MessageError: no messages, or one without role or content.
-    """
+    """Raise MessageError where there are no messages, or one without role or content."""
     if not messages or not all(
         isinstance(m, dict) and isinstance(m.get("role"), str) and "content" in m for m in messages
     ):
@@ -203,8 +199,7 @@ class ScriptedChatModel(ChatModel):
         return Reply("".join(said), n_read, len(said), 0.0, self.name, finish)
 
 
-# A stop ends a sentence when a capital or nothing follows: "Airplane! is", "Dr. No", "L.A. Story"
-# go on.
+# a stop ends a sentence when a capital or nothing follows, not in "Airplane! is" or "Dr. No"
 _SENTENCE = re.compile(
     r"""\S.*?(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bSt)(?<!\.[A-Z])[.!?…]+["'”’)]*"""
     r"""(?=\s+["'“‘(]?[A-Z\d]|\s*$)"""
@@ -212,14 +207,7 @@ _SENTENCE = re.compile(
 
 
 def tidy_reply(text: str) -> str:
-    """One plain paragraph of a model's output: no markup, no role prefix, no half sentence.
-
-    Args:
-        text: raw output, possibly cut at the token limit.
-
-    Returns:
-        Its complete sentences; an empty string when there is none.
-    """
+    """The complete sentences of a model's output, "" if none: no markup, no role prefix."""
     text = re.sub(r"[*_`#]+", "", text)
     text = re.sub(r"\s+", " ", text).strip().strip('"“”').strip()
     text = re.sub(r"^(?:assistant|reply|answer)\s*:\s*", "", text, flags=re.IGNORECASE)

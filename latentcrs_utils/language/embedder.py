@@ -62,7 +62,7 @@ class EmbeddingUsage:
     seconds: float = 0.0
 
     def add(self, other: EmbeddingUsage) -> None:
-        """Add the tokens of another call."""
+        """Add another call."""
         for name, amount in vars(other).items():
             setattr(self, name, getattr(self, name) + amount)
 
@@ -195,9 +195,8 @@ class Embedder:
     ) -> dict[bytes, tuple[int, np.ndarray]]:
         """Embed texts batch by batch, longest first, storing each batch as it is done.
 
-        The order depends on nothing but the list of texts, so a killed run leaves whole batches
-        to do, and the next one computes each text in the company that it would have had. Several
-        processes do as many batches at a time, and none is composed otherwise.
+        The order depends on nothing but the list of texts: after a kill, and in several processes,
+        each text is computed in the same company.
         """
         language_model = processes.main_first(self._language_model)
         ids = {name: self.token_ids(text) for name, text in missing.items()}
@@ -234,21 +233,18 @@ def last_hidden_states(language_model: LanguageModel, batch: Sequence[list[int]]
     Returns:
         Float32 ``[B, d]``.
     """
-    longest = max(map(len, batch))
-    ids = torch.zeros(len(batch), longest, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, sequence in enumerate(batch):
-        ids[row, longest - len(sequence) :] = torch.tensor(sequence)
-        mask[row, longest - len(sequence) :] = 1
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    device = language_model.model.device
+    model, longest = language_model.model, max(map(len, batch))
+    gaps = [longest - len(sequence) for sequence in batch]
+    ids = torch.tensor([[0] * gap + list(s) for gap, s in zip(gaps, batch, strict=True)])
+    mask = (torch.arange(longest) >= torch.tensor(gaps)[:, None]).long()
+    inputs = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
+    }
+    inputs = {name: values.to(model.device) for name, values in inputs.items()}
     with torch.inference_mode():
-        hidden = language_model.model.base_model(
-            input_ids=ids.to(device),
-            attention_mask=mask.to(device),
-            position_ids=positions.to(device),
-            use_cache=False,
-        ).last_hidden_state[:, -1]
+        hidden = model.base_model(**inputs, use_cache=False).last_hidden_state[:, -1]
         return hidden.float().cpu().numpy()
 
 
@@ -293,10 +289,10 @@ class VectorStore:
         try:
             try:
                 return self._attempt(action)
-            except sqlite3.OperationalError:
+            except sqlite3.DatabaseError as error:
                 # locked, full, read-only: not a damaged file, so it stays where it is
-                raise
-            except sqlite3.DatabaseError:
+                if isinstance(error, sqlite3.OperationalError):
+                    raise
                 note(f"{self.file} is damaged: set aside as {self.file.name}.damaged, begun anew.")
                 for suffix in ("-wal", "-shm"):
                     self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)

@@ -1,8 +1,7 @@
 """A ChatModel at an address: any OpenAI-compatible endpoint (vLLM, Ollama, llama.cpp, a vendor).
 
 The `openai` client sends, waits and retries; here is what it leaves open: one sentence for every
-failure, a stop that never waits for the network, usage that says what was not counted, and a reply
-that is checked against its schema, whatever the endpoint made of it.
+failure, a stop that never waits for the network, and a reply that is checked against its schema.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -36,12 +35,8 @@ _GLANCE = 0.05
 _LONGEST_QUOTE = 200
 _FINISHES: dict[str | None, Finish] = {"length": "length", "content_filter": "cut", None: "cut"}
 # what an endpoint that refuses a request may name -> what is then left out or asked for otherwise
-_COMPLAINTS = {
-    "max_completion_tokens": "max_tokens",
-    "stream_options": "stream_options",
-    "response_format": "response_format",
-    "temperature": "temperature",
-}
+_COMPLAINTS = {"max_completion_tokens": "max_tokens"}
+_COMPLAINTS |= {name: name for name in ("stream_options", "response_format", "temperature")}
 _IS_IT_ONE = "check that this is an OpenAI-compatible address (most end in /v1)"
 
 
@@ -56,7 +51,7 @@ class EndpointChatModel(ChatModel):
 
     Args:
         model: as the endpoint calls it.
-        base_url: where the endpoint is, up to and with ``/v1``; None takes the environment variable
+        base_url: where the endpoint is, with ``/v1``; None takes the environment variable
             OPENAI_BASE_URL, and without it OpenAI's own.
         key_variable: environment variable that holds the key; None sends none.
         timeout: longest silence of the endpoint, in seconds.
@@ -109,10 +104,9 @@ class EndpointChatModel(ChatModel):
             ConfigError: the key cannot be one.
         """
         chat = [{"role": m["role"], "content": str(m["content"])} for m in request.messages]
-        reply = self._ask(chat, request)
-        schema = request.schema
+        reply, schema = self._ask(chat, request), request.schema
         wrong = None if schema is None else complaint(reply.text, schema)
-        if wrong is None or request.stopped:
+        if schema is None or wrong is None or request.stopped:
             return reply
         demand = (
             f"That does not do: {wrong}. Reply with JSON alone, without a word or a mark around "
@@ -122,7 +116,7 @@ class EndpointChatModel(ChatModel):
         chat.append({"role": "assistant", "content": reply.text or "(nothing)"})
         chat.append({"role": "user", "content": demand})
         second = self._ask(chat, request)
-        wrong = complaint(second.text, schema or {})
+        wrong = complaint(second.text, schema)
         if wrong is not None and not request.stopped:
             raise ReplyError(
                 f"{self.name} at {self.base_url} was asked twice and did not reply with JSON of "
@@ -205,28 +199,23 @@ class EndpointChatModel(ChatModel):
                         yield part
                 return
             except Exception as error:
+                refused = getattr(error, "status_code", None) in (400, 422)
+                news = [
+                    name
+                    for word, name in _COMPLAINTS.items()
+                    if refused and word in str(error) and name in sent and name not in self._refused
+                ]
                 lost = silent and isinstance(error, openai.APIConnectionError)
                 if lost and self.retries and not again:
                     again = True
-                elif not self._learns(error, sent):
+                elif news:
+                    self._refused.add(news[0])
+                else:
                     yield error_message(error, self, key, again)
                     return
 
-    def _learns(self, error: Exception, sent: Mapping[str, Any]) -> bool:
-        """Learn from a refusal what to leave out; whether there is something new to try."""
-        if getattr(error, "status_code", None) in (400, 422):
-            for word, name in _COMPLAINTS.items():
-                if word in str(error) and name in sent and name not in self._refused:
-                    self._refused.add(name)
-                    return True
-        return False
-
     def _key(self) -> str:
-        """Return the key, or an empty text where there is none.
-
-        Raises:
-            ConfigError: it has characters that no header can carry.
-        """
+        """Return the key, empty where there is none; one that no header can carry is refused."""
         key = os.environ.get(self.key_variable, "").strip() if self.key_variable else ""
         if key.isascii() and key.isprintable() and " " not in key:
             return key
@@ -240,13 +229,7 @@ class EndpointChatModel(ChatModel):
 
 @dataclass
 class PartialReply:
-    """What has arrived of a reply.
-
-    Attributes:
-        text: so far.
-        finish, tokens: why it ended, and how many were read and written, by the endpoint's own
-            words; None where it did not say.
-    """
+    """What has arrived of a reply; why it ended, and tokens read and written, where it said so."""
 
     text: str = ""
     finish: str | None = None
@@ -258,10 +241,8 @@ def stream_completion(
 ) -> tuple[PartialReply, str | None]:
     """Take the parts of a reply in a thread of its own, until it ends or is stopped.
 
-    Args:
-        parts: of the reply, and what went wrong if anything did.
-        request: its ``stream`` is called, in the caller's thread, with each new piece of text; its
-            ``stop`` ends it at once, and what the endpoint still sends is thrown away.
+    The request's ``stream`` is called in the caller's thread; what the endpoint still sends after
+    a ``stop`` is thrown away.
 
     Returns:
         What has arrived, and what went wrong or None.

@@ -133,14 +133,13 @@ class LocalChatModel(ChatModel):
         """
         started = time.perf_counter()
         language_model = self._language_model()
-        if isinstance(prompt, str):
-            ids = language_model.token_ids(_checked(prompt, "The prompt"))
-        else:
-            ids = self._chat_ids(prompt)
-        endings = [
-            language_model.token_ids(_checked(text, f"Continuation {place}"), opening=False)
-            for place, text in enumerate(continuations)
-        ]
+        names = ["The prompt", *(f"Continuation {place}" for place in range(len(continuations)))]
+        for what, text in zip(names, [prompt, *continuations], strict=True):
+            if text == "" or (what != "The prompt" and not isinstance(text, str)):
+                raise MessageError(f"{what} is empty: there is nothing to score.")
+        read = language_model.token_ids if isinstance(prompt, str) else self._chat_ids
+        ids = read(prompt)  # type: ignore[arg-type]
+        endings = [language_model.token_ids(text, opening=False) for text in continuations]
         if len(ids) + max(map(len, endings), default=0) > language_model.context_length:
             raise MessageError(f"The prompt has {len(ids):,} tokens: too many for {self.name}.")
         scores = _log_likelihoods(language_model.model, ids, endings) if endings else []
@@ -193,13 +192,9 @@ class _Written(StoppingCriteria):
     """
 
     def __init__(
-        self,
-        language_model: LanguageModel,
-        n_prompt: int,
-        guide: SchemaGuide | None,
-        request: ChatRequest,
+        self, model: LanguageModel, n_prompt: int, guide: SchemaGuide | None, request: ChatRequest
     ):
-        self.tokenizer, self.ends = language_model.tokenizer, language_model.end_tokens
+        self.tokenizer, self.ends = model.tokenizer, model.end_tokens
         self.n_prompt, self.guide, self.request = n_prompt, guide, request
         self.tokens: list[int] = []
         self.text = ""
@@ -215,7 +210,10 @@ class _Written(StoppingCriteria):
     def _finish(self) -> Finish | None:
         if self.tokens[-1] in self.ends:
             return "end"
-        before, self.text = self.text, _readable(self.tokenizer, self.tokens)
+        decode = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        text = self.tokenizer.decode(self.tokens, **decode)
+        # without half characters and white space at the end: the text only grows
+        before, self.text = self.text, text.strip().rstrip("\ufffd").rstrip()
         if self.request.stream is not None and len(self.text) > len(before):
             self.request.stream(self.text[len(before) :])
         if self.guide is not None:
@@ -265,21 +263,9 @@ def _log_likelihoods(model: Any, prompt: list[int], endings: list[list[int]]) ->
     return [scores[place] for place in range(len(endings))]
 
 
-def _readable(tokenizer: Any, tokens: list[int]) -> str:
-    """The text so far, without half characters and white space at the end: it only grows."""
-    text = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return text.strip().rstrip("\ufffd").rstrip()
-
-
 def _without_control_words(tokenizer: Any, text: str) -> str:
     """Text in which nobody can open a turn of their own: no control word of the model is left."""
     while found := [word for word in tokenizer.all_special_tokens if word in text]:
         for word in found:
             text = text.replace(word, "")
-    return text
-
-
-def _checked(text: str, what: str) -> str:
-    if not isinstance(text, str) or not text:
-        raise MessageError(f"{what} is empty: there is nothing to score.")
     return text

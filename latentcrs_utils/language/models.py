@@ -1,8 +1,7 @@
 """Language models on this machine: which one is meant, and its weights, loaded once.
 
-A model is named by a word (``"smollm2"``, the embedded default), a folder, a ``.gguf`` file or a
-Hugging Face id. `find_model` only says which one that is, without its weights, so that cached
-embeddings are found in milliseconds; `load_language_model` loads them, once for all who ask.
+`find_model` only says which one it is, without its weights, so that cached embeddings are found in
+milliseconds; `load_language_model` loads them, once for all who ask.
 """
 
 from __future__ import annotations
@@ -159,7 +158,6 @@ _loading = threading.Lock()
 
 @functools.lru_cache(maxsize=2)
 def _load(source: ModelSource, dtype: str, device: torch.device) -> LanguageModel:
-    """Read the weights of ``source`` in ``dtype`` onto the device."""
     from transformers import GenerationConfig
     from transformers.utils import logging
 
@@ -173,20 +171,16 @@ def _load(source: ModelSource, dtype: str, device: torch.device) -> LanguageMode
     model.eval().requires_grad_(False).to(device)
     # the penalties and temperatures that some models come with are left out: greedy means greedy
     model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
-    model.base_model.forward = _one_at_a_time(model.base_model.forward)
-    return LanguageModel(model, tokenizer)
-
-
-def _one_at_a_time(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Make threads wait for each other, for one pass and never for a whole reply."""
-    lock = threading.Lock()
+    # threads wait for each other, for one pass and never for a whole reply
+    forward, lock = model.base_model.forward, threading.Lock()
 
     @functools.wraps(forward)
     def locked(*args: Any, **options: Any) -> Any:
         with lock:
             return forward(*args, **options)
 
-    return locked
+    model.base_model.forward = locked
+    return LanguageModel(model, tokenizer)
 
 
 def _from_files(place: Path | str, dtype: str, revision: str | None = None) -> tuple[Any, Any]:

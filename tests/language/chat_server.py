@@ -1,4 +1,4 @@
-"""A small OpenAI-shaped chat server for the tests: keeps to JSON schemas, fails on demand."""
+"""A small OpenAI-shaped chat server for the tests that fails on demand."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ from latentcrs_utils.language.endpoint_chat_model import EndpointChatModel
 MODEL = "small-1"
 KEY = "sk-secret-0123456789"
 CHAT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Something funny"}]
+GENRE = {
+    "type": "object",
+    "properties": {
+        "genre": {"enum": ["Comedy", "Drama"]},
+        "years": {"type": "array", "items": {"enum": [1980]}, "minItems": 1, "maxItems": 2},
+    },
+    "required": ["genre", "years"],
+    "additionalProperties": False,
+}
+FITS = '{"genre": "Comedy", "years": [1980]}'
 Behaviour = Callable[["_Handler", dict[str, Any]], None]
 
 
@@ -89,25 +99,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def stream(self, *events: str, pause: float = 0.0, chunked: bool = True) -> None:
-        """Send events; the stream is left open."""
+    def stream(self, *events: str, pause: float = 0.0, close: bool = True) -> None:
+        """Send events, and close the stream or leave it open."""
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
-        self.send_header(
-            *(("Transfer-Encoding", "chunked") if chunked else ("Connection", "close"))
-        )
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for event in events:
             time.sleep(pause)
             line = f"data: {event}\n\n".encode()
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line) if chunked else line)
-            self.wfile.flush()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        if close:
+            self.wfile.write(b"0\r\n\r\n")
 
-    def end_stream(self) -> None:
-        line = b"data: [DONE]\n\n"
-        self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(line), line))
-
-    def break_off(self) -> None:
+    def break_off(self, silence: float) -> None:
+        time.sleep(silence)
         self.close_connection = True
         self.connection.close()
 
@@ -120,21 +126,14 @@ def well(
     heed: bool = True,
     pause: float = 0.0,
 ) -> Behaviour:
-    """Reply: with the schema's first possible JSON where one is given and heeded, else with words.
+    """Reply with `text`, with `FITS` where a schema is given and heeded, or with what it says.
 
-    Args:
-        text: say this, whatever is asked.
-        finish: why it ended.
-        usage: report tokens (a word is one).
-        heed: keep to the schema.
-        pause: seconds before each streamed piece.
+    `usage`: report tokens (a word is one); `pause`: seconds before each streamed piece.
     """
 
     def behave(handler: _Handler, body: dict[str, Any]) -> None:
-        said = handler.state.says if text is None else text
-        if text is None and heed and "response_format" in body:
-            said = json.dumps(first_value(body["response_format"]["json_schema"]["schema"]))
-        words = said.split(" ")
+        usual = FITS if heed and "response_format" in body else handler.state.says
+        words = (usual if text is None else text).split(" ")
         limit = body.get("max_tokens") or body.get("max_completion_tokens")
         pieces = [w if i == 0 else f" {w}" for i, w in enumerate(words[:limit])]
         ending = "length" if len(pieces) < len(words) else finish
@@ -149,8 +148,7 @@ def well(
         events = [*map(delta, pieces), delta(None, ending)]
         if usage and body.get("stream_options", {}).get("include_usage"):
             events.append(json.dumps(_answer([]) | tokens))
-        handler.stream(*events, pause=pause)
-        handler.end_stream()
+        handler.stream(*events, "[DONE]", pause=pause)
 
     return behave
 
@@ -183,38 +181,30 @@ def raw(body: str, kind: str = "application/json") -> Behaviour:
 
 def silent(seconds: float) -> Behaviour:
     """Say nothing for a while, then end."""
-
-    def behave(handler: _Handler, _: dict[str, Any]) -> None:
-        time.sleep(seconds)
-        handler.break_off()
-
-    return behave
+    return lambda handler, _: handler.break_off(seconds)
 
 
 def cut(*pieces: str, clean: bool = False, silence: float = 0.0) -> Behaviour:
     """Stream these pieces and end without an ending: the connection breaks, or just closes."""
 
     def behave(handler: _Handler, _: dict[str, Any]) -> None:
-        handler.stream(*map(delta, pieces), chunked=not clean)
-        time.sleep(silence)
-        handler.break_off()
+        handler.stream(*map(delta, pieces), close=clean)
+        handler.break_off(silence)
 
     return behave
 
 
 def stream_of(*events: str) -> Behaviour:
     """Stream these events, whatever they hold."""
-    return lambda handler, _: (handler.stream(*events), handler.end_stream())[0]
+    return lambda handler, _: handler.stream(*events, "[DONE]")
 
 
-def first_value(schema: dict[str, Any]) -> Any:
-    """The first value that a schema of the simple kind allows."""
-    if "enum" in schema:
-        return schema["enum"][0]
-    if schema["type"] == "object":
-        return {name: first_value(part) for name, part in schema["properties"].items()}
-    if schema["type"] == "array":
-        return [first_value(schema["items"])] * schema.get("minItems", 0)
-    return {"string": "text", "integer": 1, "number": 0.5, "boolean": True, "null": None}[
-        schema["type"]
-    ]
+def stopping_after(n: int, stop: threading.Event, pieces: list[str]) -> Callable[[str], None]:
+    """Take pieces of a reply, and set the event with the n-th."""
+
+    def take(piece: str) -> None:
+        pieces.append(piece)
+        if len(pieces) == n:
+            stop.set()
+
+    return take

@@ -10,12 +10,7 @@ import pytest
 from latentcrs_utils.errors import ConfigError, ReplyError
 from latentcrs_utils.language.chat_model import ScriptedChatModel, Usage
 
-CHAT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Something funny"}]
-GENRE = {
-    "type": "object",
-    "properties": {"genre": {"enum": ["Comedy", "Drama"]}},
-    "required": ["genre"],
-}
+from .chat_server import CHAT, FITS, GENRE
 
 
 def test_it_says_its_lines():
@@ -35,9 +30,9 @@ def test_it_says_its_lines():
 
 
 def test_scripted_replies_are_held_to_the_schema():
-    scripted, pieces = ScriptedChatModel(['{"genre": "Comedy"}', '{"genre": "Western"}']), []
+    scripted, pieces = ScriptedChatModel([FITS, FITS.replace("Comedy", "Western")]), []
     reply = scripted.generate(CHAT, schema=GENRE, stream=pieces.append)
-    assert pieces == [reply.text] == ['{"genre": "Comedy"}']
+    assert pieces == [reply.text] == [FITS]
     with pytest.raises(ReplyError, match=r"scripted did not .* \$\.genre: 'Western' is not one of"):
         scripted.generate(CHAT, schema=GENRE, stream=pieces.append)
     assert len(pieces) == 1 and scripted.schemas == [GENRE, GENRE]

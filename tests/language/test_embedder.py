@@ -85,22 +85,21 @@ def test_known_texts_need_no_weights(tiny, tiny_embedder, monkeypatch):
         Embedder(tiny, dtype="float32").embed(["unknown"])
 
 
-@pytest.mark.parametrize("change", ["prompt", "dtype", "max_tokens", "model"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": 'The word for "{text}" is "'},
+        {"dtype": "bfloat16"},
+        {"max_tokens": 60},
+        {"model": 1},
+    ],
+)
 def test_another_setting_never_reuses_a_vector(tiny, tiny_embedder, passes, change, tmp_path):
-    tiny_embedder.embed(["funny"])
-    model, setting = tiny, {"dtype": "float32"}
-    if change == "prompt":
-        setting["prompt"] = 'The word for "{text}" is "'
-    elif change == "dtype":
-        setting["dtype"] = "bfloat16"
-    elif change == "max_tokens":
-        setting["max_tokens"] = 60
-    else:
-        model = make_tiny_model(tmp_path / "other", seed=1)
-    other = Embedder(model, **setting).embed(["funny"])
-    assert len(passes) == 2
-    if change != "max_tokens":
-        assert not torch.equal(other, tiny_embedder.embed(["funny"]))
+    before = tiny_embedder.embed(["funny"])
+    if "model" in change:
+        change = {"model": make_tiny_model(tmp_path / "other", seed=1)}
+    other = Embedder(**{"model": tiny, "dtype": "float32"} | change).embed(["funny"])
+    assert len(passes) == 2 and torch.equal(other, before) == ("max_tokens" in change)
 
 
 def test_a_long_text_keeps_its_end_and_the_whole_prompt(tiny, empty_cache):
@@ -135,13 +134,12 @@ def test_a_single_string_is_not_taken_for_a_list_of_letters(tiny_embedder):
     assert tiny_embedder.embed([]).shape == (0, 16)
 
 
-def test_bad_settings_are_refused(tiny, empty_cache):
-    with pytest.raises(ConfigError, match="exactly once"):
-        Embedder(tiny, prompt="no place for it")
-    with pytest.raises(ConfigError, match="batch_size"):
-        Embedder(tiny, batch_size=0)
-    with pytest.raises(ConfigError, match="float16x"):
-        Embedder(tiny, dtype="float16x")
+@pytest.mark.parametrize(
+    "setting", [{"prompt": "no place"}, {"batch_size": 0}, {"dtype": "float16x"}]
+)
+def test_bad_settings_are_refused(tiny, empty_cache, setting):
+    with pytest.raises(ConfigError, match=next(iter(setting))):
+        Embedder(tiny, **setting)
 
 
 def test_without_reuse_nothing_is_read_or_kept(tiny, empty_cache, passes):
@@ -153,29 +151,20 @@ def test_without_reuse_nothing_is_read_or_kept(tiny, empty_cache, passes):
 
 def test_threads_share_one_embedder(tiny_embedder):
     groups = [[f"text {i} of {thread}" for i in range(6)] for thread in range(4)]
-    results: dict[int, torch.Tensor] = {}
-
-    def work(number: int) -> None:
-        results[number] = tiny_embedder.embed(groups[number])
-
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(work, range(4)))
+        results = list(pool.map(tiny_embedder.embed, groups))
     assert tiny_embedder.tokens.texts == 24
-    for number, group in enumerate(groups):
-        assert torch.equal(results[number], tiny_embedder.embed(group))
+    for result, group in zip(results, groups, strict=True):
+        assert torch.equal(result, tiny_embedder.embed(group))
 
 
 KILLED = """
 import os, sys
 from latentcrs_utils.language import embedder as module
-real, count = module.last_hidden_states, 0
-def dying(language_model, batch):
-    global count
-    count += 1
-    if count == 4:
-        os.kill(os.getpid(), 9)
-    return real(language_model, batch)
-module.last_hidden_states = dying
+real, left = module.last_hidden_states, iter(range(3))
+module.last_hidden_states = lambda *given: (
+    real(*given) if next(left, None) is not None else os.kill(os.getpid(), 9)
+)
 texts = [f"text number {i}" for i in range(20)]
 module.Embedder(sys.argv[1], dtype="float32", batch_size=2).embed(texts)
 """

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import pytest
 
@@ -19,30 +20,9 @@ from latentcrs_utils.language.endpoint_chat_model import EndpointChatModel
 from latentcrs_utils.language.local_chat_model import LocalChatModel
 
 from . import chat_server as does
-from .chat_server import CHAT, KEY, MODEL, chat_model_for, chat_server
+from .chat_server import CHAT, FITS, GENRE, KEY, MODEL, chat_model_for, chat_server, stopping_after
 
-GENRE = {
-    "type": "object",
-    "properties": {
-        "genre": {"enum": ["Comedy", "Drama"]},
-        "years": {"type": "array", "items": {"enum": [1980]}, "minItems": 1, "maxItems": 2},
-    },
-    "required": ["genre", "years"],
-    "additionalProperties": False,
-}
-FITS = '{"genre": "Comedy", "years": [1980]}'
 BOTH_WAYS = pytest.mark.parametrize("stream", [None, str], ids=["whole", "streamed"])
-
-
-def stopping_after(n: int, stop: threading.Event, pieces: list[str]):
-    """Take pieces, and set the event with the n-th."""
-
-    def take(piece: str) -> None:
-        pieces.append(piece)
-        if len(pieces) == n:
-            stop.set()
-
-    return take
 
 
 def test_a_reply_its_usage_and_what_was_sent(server):
@@ -138,21 +118,17 @@ def test_what_does_not_fit_is_sent_back_once_with_what_is_wrong(server, first, w
     assert reply.counted == (usage.uncounted == 0)
 
 
-def test_an_endpoint_that_ignores_the_schema_is_told_of(server):
-    server.plan[:] = [does.well(heed=False)] * 2
+def test_json_that_is_refused_twice_or_stopped_is_not_asked_for_again(server):
+    server.plan[:] = [does.well(heed=False), does.well(heed=False), does.well(pause=0.3)]
     pieces: list[str] = []
     with pytest.raises(ReplyError, match=r"asked twice .* may ignore response_format"):
         chat_model_for(server).generate(CHAT, schema=GENRE, stream=pieces.append)
     assert len(server.asked) == 2 and pieces == []
-
-
-def test_a_stopped_json_is_not_asked_for_again(server):
-    server.plan[:] = [does.well(pause=0.3)]
     stop = threading.Event()
     threading.Timer(0.2, stop.set).start()
     with pytest.raises(ReplyError, match="stopped before its end"):
         chat_model_for(server).generate(CHAT, schema=GENRE, stop=stop)
-    assert len(server.asked) == 1
+    assert len(server.asked) == 3
 
 
 def test_a_schema_or_chat_that_is_none_is_not_sent(server):
@@ -164,27 +140,24 @@ def test_a_schema_or_chat_that_is_none_is_not_sent(server):
 
 
 @pytest.mark.parametrize(
-    "address",
-    ["127.0.0.1:8000/v1", "ftp://host/v1", "http://", "http://host:port/v1", "not an address"],
+    ("wrong", "said"),
+    [
+        *(
+            ({"base_url": url}, "is no address")
+            for url in ("127.0.0.1:8/v1", "ftp://host/v1", "http://", "http://host:port/v1", "none")
+        ),
+        ({"base_url": "http://me:secret@host/v1"}, "would be shown"),
+        ({"base_url": "https://host/v1?key=secret"}, "would be shown"),
+        ({"timeout": 0}, "must be above 0"),
+        ({"retries": -1}, "must be above 0"),
+        ({"temperature": -0.1}, "must be above 0"),
+        ({"model": ""}, "needs the name"),
+    ],
 )
-def test_addresses_that_are_none(address):
-    with pytest.raises(ConfigError, match="is no address"):
-        EndpointChatModel("m", address)
-
-
-@pytest.mark.parametrize("address", ["http://me:secret@host/v1", "https://host/v1?key=secret"])
-def test_addresses_that_would_give_something_away(address):
-    with pytest.raises(ConfigError) as caught:
-        EndpointChatModel("m", address)
+def test_settings_that_make_no_sense(wrong, said):
+    with pytest.raises(ConfigError, match=said) as caught:
+        EndpointChatModel(**{"model": "m"} | wrong)
     assert "secret" not in str(caught.value)
-
-
-def test_other_settings_that_make_no_sense():
-    for wrong in ({"timeout": 0}, {"retries": -1}, {"temperature": -0.1}):
-        with pytest.raises(ConfigError, match="must be above 0"):
-            EndpointChatModel("m", **wrong)
-    with pytest.raises(ConfigError, match="needs the name"):
-        EndpointChatModel("")
 
 
 def test_where_it_goes_when_no_address_is_given(monkeypatch):
@@ -221,18 +194,21 @@ def failure(server, *plan, stream=None, **more) -> str:
     return said
 
 
-@BOTH_WAYS
 @pytest.mark.parametrize(
-    "fault",
-    [does.status(429), does.status(503), does.silent(0), does.silent(2.5)],
-    ids=["429", "503", "no answer", "time-out"],
+    ("fault", "streamed"),
+    [
+        *product([does.status(429), does.status(503), does.silent(0), does.silent(2.5)], [0, 1]),
+        # a stream that breaks before its first word
+        (does.cut(), True),
+        (does.cut(silence=2.5), True),
+    ],
 )
-def test_a_fault_that_passes_is_overcome(server, fault, stream):
+def test_a_fault_that_passes_is_overcome(server, fault, streamed):
     server.plan[:] = [fault]
-    chat_model = chat_model_for(server, timeout=1)
-    reply = chat_model.generate(CHAT, stream=stream)
+    chat_model, pieces = chat_model_for(server, timeout=1), []
+    reply = chat_model.generate(CHAT, stream=pieces.append if streamed else None)
     assert reply.text == server.says and reply.counted and len(server.asked) == 2
-    assert chat_model.usage.calls == 1
+    assert "".join(pieces) == (reply.text if streamed else "") and chat_model.usage.calls == 1
 
 
 def test_pauses_grow_and_follow_what_the_server_asks_for(server):
@@ -241,14 +217,6 @@ def test_pauses_grow_and_follow_what_the_server_asks_for(server):
     first, second, third = (b - a for a, b in zip(server.times, server.times[1:], strict=False))
     # 0.05 and 0.1 s, each up to a quarter less by chance; then what was asked for
     assert first > 0.037 and second > 0.074 and third >= 1
-
-
-@pytest.mark.parametrize("before", [does.cut(), does.cut(silence=2.5)], ids=["cut", "silence"])
-def test_a_stream_that_breaks_before_its_first_word_is_asked_for_again(server, before):
-    server.plan[:] = [before]
-    pieces: list[str] = []
-    reply = chat_model_for(server, timeout=1).generate(CHAT, stream=pieces.append)
-    assert reply.text == server.says == "".join(pieces) and len(server.asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -265,12 +233,10 @@ def test_what_an_endpoint_does_not_understand_is_left_out_from_then_on(server, r
     for _ in range(2):
         assert chat_model.generate(CHAT, max_new_tokens=3, stream=str).text == "A quiet film"
     assert [dropped in asked for asked in server.asked] == [True, False, False]
-
-
-def test_a_schema_beyond_the_strict_kind_is_asked_for_loosely(server):
+    # a schema beyond the strict kind is asked for loosely
     server.plan[:] = [does.status(400, "Invalid schema for response_format: uniqueItems")]
-    assert chat_model_for(server).generate(CHAT, schema=GENRE).text == FITS
-    assert server.asked[1]["response_format"]["json_schema"]["strict"] is False
+    assert chat_model.generate(CHAT, schema=GENRE).text == FITS
+    assert server.asked[-1]["response_format"]["json_schema"]["strict"] is False
 
 
 @BOTH_WAYS
@@ -343,21 +309,19 @@ def verbose_traceback(error: BaseException) -> str:
     return "".join(shown.format())
 
 
-# what the endpoint does, and whether the reply is streamed
-LEAKS = {
-    "refused": (does.echo_key, str),
-    "refused, not streamed": (does.echo_key, None),
-    "error": (does.status(500, f"could not use {KEY} here"), None),
-    "error in the stream": (does.stream_of(json.dumps({"error": {"message": KEY}})), str),
-    "cut": (does.cut(), str),
-    "nonsense": (does.raw("{"), None),
-}
-
-
-@pytest.mark.parametrize("leak", LEAKS)
-def test_the_key_is_nowhere(server, caplog, leak):
+@pytest.mark.parametrize(
+    ("fault", "stream"),
+    [
+        (does.echo_key, str),
+        (does.echo_key, None),
+        (does.status(500, f"could not use {KEY} here"), None),
+        (does.stream_of(json.dumps({"error": {"message": KEY}})), str),
+        (does.cut(), str),
+        (does.raw("{"), None),
+    ],
+)
+def test_the_key_is_nowhere(server, caplog, fault, stream):
     caplog.set_level(logging.DEBUG)
-    fault, stream = LEAKS[leak]
     server.plan[:] = [fault] * 2
     chat_model = chat_model_for(server)
     with pytest.raises(EndpointError) as caught:

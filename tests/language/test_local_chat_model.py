@@ -15,9 +15,9 @@ from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.language.local_chat_model import LocalChatModel, goes_in_circles
 from latentcrs_utils.language.models import load_language_model
 
+from .chat_server import CHAT, stopping_after
 from .tiny_model import make_tiny_model
 
-CHAT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Something funny"}]
 PROMPT = "<|system|>Be kind.<|end|><|user|>Something funny<|end|><|assistant|>"
 
 
@@ -36,19 +36,6 @@ def log_likelihood(loaded, ids: list[int], n: int) -> float:
     with torch.no_grad():
         log_p = loaded.model(torch.tensor([ids])).logits[0].log_softmax(dim=-1)
     return sum(float(log_p[t - 1, ids[t]]) for t in range(len(ids) - n, len(ids)))
-
-
-@pytest.fixture
-def choose(monkeypatch):
-    """Make every choice this token."""
-
-    def always(token: int) -> None:
-        def mask(self, ids, scores):
-            return torch.full_like(scores, -1.0).index_fill(1, torch.tensor([token]), 1.0)
-
-        monkeypatch.setattr(local_chat_model._Choice, "__call__", mask)
-
-    return always
 
 
 @pytest.mark.parametrize("piece", [256, 16])
@@ -83,15 +70,9 @@ def test_what_a_model_recommends_for_sampling_does_not_change_greedy_replies(
 
 
 def test_a_stop_ends_the_reply_after_the_token_in_hand(chat_model):
-    stop = threading.Event()
-    pieces: list[str] = []
-
-    def third_piece_is_enough(piece: str) -> None:
-        pieces.append(piece)
-        if len(pieces) == 3:
-            stop.set()
-
-    reply = chat_model.generate(CHAT, max_new_tokens=50, stream=third_piece_is_enough, stop=stop)
+    stop, pieces = threading.Event(), []
+    third = stopping_after(3, stop, pieces)
+    reply = chat_model.generate(CHAT, max_new_tokens=50, stream=third, stop=stop)
     assert len(pieces) == 3 and reply.finish == "stopped" and reply.text == "".join(pieces)
     silent = chat_model.generate(CHAT, stop=stop)
     assert (silent.text, silent.completion_tokens, silent.finish) == ("", 0, "stopped")
@@ -149,23 +130,24 @@ def test_others_wait_for_a_pass_and_not_for_a_reply(chat_model, loaded):
     assert any(seen[:-1])
 
 
-def test_endings_are_told_apart(chat_model, choose):
+@pytest.mark.parametrize(("token", "finish", "n"), [(0, "end", 1), (70, "repetition", 12)])
+def test_endings_are_told_apart(chat_model, monkeypatch, token, finish, n):
     assert chat_model.generate(CHAT, max_new_tokens=2).finish == "length"
-    choose(0)
-    reply = chat_model.generate(CHAT, max_new_tokens=9)
-    assert (reply.finish, reply.text, reply.completion_tokens) == ("end", "", 1)
-    choose(70)
+
+    def always(self, ids, scores):
+        return torch.full_like(scores, -1.0).index_fill(1, torch.tensor([token]), 1.0)
+
+    monkeypatch.setattr(local_chat_model._Choice, "__call__", always)
     reply = chat_model.generate(CHAT, max_new_tokens=200)
-    assert reply.finish == "repetition" and reply.completion_tokens == 12
+    assert (reply.finish, reply.completion_tokens) == (finish, n)
+    assert (reply.text == "") == (finish == "end")
 
 
 def test_circles():
-    assert goes_in_circles([5, 1, 2, 3, 4] + [1, 2, 3, 4] * 2)
-    assert goes_in_circles(list(range(24)) * 3)
-    assert not goes_in_circles([1, 2, 3, 4] * 2)
-    assert not goes_in_circles([7] * 11)
-    assert not goes_in_circles([1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 5])
-    assert not goes_in_circles([])
+    for circling in ([5, 1, 2, 3, 4] + [1, 2, 3, 4] * 2, list(range(24)) * 3):
+        assert goes_in_circles(circling)
+    for fine in ([1, 2, 3, 4] * 2, [7] * 11, [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 5], []):
+        assert not goes_in_circles(fine)
 
 
 def test_sampling_is_decided_by_the_seed_alone(tiny, empty_cache):
@@ -209,13 +191,10 @@ def test_a_prompt_is_read_once_for_all_continuations(chat_model, widths, monkeyp
     assert chat_model.score("prompt", ["x"]) and widths == [(1, 6)]
 
 
-@pytest.mark.parametrize("chat", [[], [{"role": "user"}], ["hello"]])
-def test_malformed_chats_are_refused(chat_model, chat):
-    with pytest.raises(MessageError, match="'role' and 'content'"):
-        chat_model.generate(chat)
-
-
-def test_what_exceeds_the_model_is_refused(chat_model):
+def test_what_is_malformed_or_exceeds_the_model_is_refused(chat_model):
+    for chat in ([], [{"role": "user"}], ["hello"]):
+        with pytest.raises(MessageError, match="'role' and 'content'"):
+            chat_model.generate(chat)
     with pytest.raises(MessageError, match="512"):
         chat_model.generate([{"role": "user", "content": "long " * 120}])
     with pytest.raises(MessageError, match="too many"):
@@ -265,9 +244,12 @@ def test_even_a_random_model_keeps_to_a_schema(tiny, empty_cache, seed):
     assert chat_model.usage.completion_tokens == reply.completion_tokens > 40
 
 
+def sevens(n: int) -> dict:
+    return {"type": "array", "items": {"enum": [7]}, "minItems": n, "maxItems": n}
+
+
 def test_a_list_may_say_the_same_thing_many_times(chat_model):
-    schema = {"type": "array", "items": {"enum": [7]}, "minItems": 20, "maxItems": 20}
-    reply = chat_model.generate(CHAT, schema=schema, max_new_tokens=80)
+    reply = chat_model.generate(CHAT, schema=sevens(20), max_new_tokens=80)
     assert json.loads(reply.text) == [7] * 20
 
 
@@ -280,9 +262,8 @@ def test_what_is_not_whole_or_not_valid_is_no_reply(chat_model):
         chat_model.generate(CHAT, schema=WISH, stop=stop)
     assert chat_model.usage.calls == 2
     # what cannot be enforced is still checked
-    bounded = {"type": "array", "items": {"enum": [7]}, "minItems": 2, "maxItems": 2}
     with pytest.raises(ReplyError, match="non-unique"):
-        chat_model.generate(CHAT, schema={**bounded, "uniqueItems": True})
+        chat_model.generate(CHAT, schema={**sevens(2), "uniqueItems": True})
 
 
 def test_a_schema_that_is_none_is_refused_before_anything_is_written(chat_model):

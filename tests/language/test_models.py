@@ -46,14 +46,11 @@ def test_dtype_auto_follows_the_processor(monkeypatch):
         choose_dtype("float64")
 
 
-def test_names_that_nothing_has(empty_cache):
+def test_names_and_paths_that_hold_no_model(empty_cache, tmp_path):
     with pytest.raises(AssetError, match="'owner/no-such-model' is not on this machine"):
         find_model("owner/no-such-model")
     with pytest.raises(ConfigError, match=r"There is no language model 'smol lm2'.*'smollm2'"):
         find_model("smol lm2")
-
-
-def test_paths_that_hold_no_model(empty_cache, tmp_path):
     with pytest.raises(ConfigError, match="is no language model"):
         find_model(tmp_path / "absent")
     with pytest.raises(ConfigError, match=r"no config\.json"):
@@ -75,47 +72,34 @@ def test_damaged_files_are_named(empty_cache, tmp_path):
         load_language_model(file, "float32")
 
 
-def test_dequantised_weights_are_kept_and_mended(tiny, empty_cache, tmp_path, monkeypatch):
-    file = tmp_path / "tiny.gguf"
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_dequantised_weights_are_kept_and_mended_and_compute_the_same(
+    tiny, empty_cache, tmp_path, monkeypatch, dtype
+):
+    file, unpacked = tmp_path / "tiny.gguf", []
     file.write_bytes(b"stands for quantised weights")
-    unpacked = []
 
     def dequantise(path):
         unpacked.append(path)
         return models._from_files(tiny, "float32")
 
+    def load():
+        models._load.cache_clear()
+        return load_language_model(file, dtype)
+
     monkeypatch.setattr(models, "_dequantise", dequantise)
-    first = load_language_model(file, "float32")
-    models._load.cache_clear()
-    second = load_language_model(file, "float32")
+    first, second = load(), load()
     assert len(unpacked) == 1 and second is not first
-    for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
-        assert torch.equal(one, other)
+    assert first.model.dtype == getattr(torch, dtype)
+    one, other = (
+        dict(m.model.named_parameters()) | dict(m.model.named_buffers()) for m in (first, second)
+    )
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert tensor.dtype == other[name].dtype and torch.equal(tensor, other[name]), name
+    batch = [list(range(4, 4 + n)) for n in (40, 7)]
+    assert (last_hidden_states(first, batch) == last_hidden_states(second, batch)).all()
     (weights,) = (empty_cache / "models").glob("tiny-*/model.safetensors")
     weights.write_bytes(weights.read_bytes()[:-100])
-    models._load.cache_clear()
-    load_language_model(file, "float32")
+    load()
     assert len(unpacked) == 2
-
-
-def test_the_process_that_unpacks_computes_what_later_ones_compute(
-    tiny, empty_cache, tmp_path, monkeypatch
-):
-    file = tmp_path / "tiny.gguf"
-    file.write_bytes(b"stands for other quantised weights")
-    monkeypatch.setattr(models, "_dequantise", lambda _: models._from_files(tiny, "float32"))
-    first = load_language_model(file, "bfloat16")
-    models._load.cache_clear()
-    second = load_language_model(file, "bfloat16")
-    assert second is not first
-    tensors = [
-        dict(m.model.named_parameters()) | dict(m.model.named_buffers()) for m in (first, second)
-    ]
-    assert tensors[0].keys() == tensors[1].keys()
-    for name, tensor in tensors[0].items():
-        assert tensor.dtype == tensors[1][name].dtype, name
-        assert torch.equal(tensor, tensors[1][name]), name
-    assert first.model.dtype == torch.bfloat16
-    batch = [list(range(4, 4 + n)) for n in (40, 7)]
-    one, other = (last_hidden_states(m, batch) for m in (first, second))
-    assert (one == other).all()
