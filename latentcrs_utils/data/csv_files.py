@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -72,14 +71,14 @@ def read_table(path: Path, layout: TableLayout, columns: tuple[str, ...]) -> Tab
     if len(separator) > 1:
         # polars separates by one byte only
         separator, source = "\t", text.replace(separator, "\t")
-    quote = '"' if layout.quoted else None
-    options: dict[str, Any] = {
-        "separator": separator,
-        "quote_char": quote,
-        "has_header": layout.header,
-    }
     try:
-        frame = pl.read_csv(source.encode(), infer_schema=False, **options)
+        frame = pl.read_csv(
+            source.encode(),
+            separator=separator,
+            quote_char='"' if layout.quoted else None,
+            has_header=layout.header,
+            infer_schema=False,
+        )
     except pl.exceptions.PolarsError as error:
         raise _unreadable(path, layout, text, str(error)) from None
     if layout.header:

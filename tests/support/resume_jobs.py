@@ -7,6 +7,7 @@ of which step it dies, however fast the machine is.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import signal
 import time
@@ -31,17 +32,11 @@ from tests.em.small_world import Language, anchors, backbone, dataset
 
 context = get_context("forkserver")
 # imported once, so that a process is there in no time
-context.set_forkserver_preload(
-    [
-        "pytest",
-        "latentcrs_utils.baselines.direct",
-        "latentcrs_utils.language.embedder",
-        "sklearn.cluster",
-        "transformers.models.llama.modeling_llama",
-        "transformers.models.auto.modeling_auto",
-        "transformers.models.auto.tokenization_auto",
-    ]
-)
+context.set_forkserver_preload([
+    "pytest", "latentcrs_utils.baselines.direct", "latentcrs_utils.language.embedder",
+    "sklearn.cluster", "transformers.models.llama.modeling_llama",
+    "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
+])  # fmt: skip
 
 BACKBONE = BackboneConfig(
     hidden=8, n_layers=1, n_heads=1, max_length=8, batch_size=16, n_epochs=9, patience=4,
@@ -64,9 +59,9 @@ def _fit(**changes: Any) -> tuple[dict, list]:
     encoder = backbone(data)
     points = anchors(encoder.encode(data.histories("train")))
     model = fit_em(data, encoder, points, Language(data), replace(EM, **changes), seed=5)
-    state = {f"generative.{name}": t for name, t in model.generative.state_dict().items()}
-    state |= {f"inference.{name}": t for name, t in model.inference.state_dict().items()}
-    return state, model.curve
+    networks = {"generative": model.generative, "inference": model.inference}
+    states = {part: network.state_dict() for part, network in networks.items()}
+    return {f"{part}.{k}": t for part in states for k, t in states[part].items()}, model.curve
 
 
 def _fuse() -> tuple[dict, list]:
@@ -152,12 +147,11 @@ def _work(
     notes: list[str] = []
     progress.logger.setLevel("INFO")
     progress.logger.addFilter(lambda record: notes.append(record.getMessage()) or False)
-    n_steps = 0
+    steps: list[int] = []
 
     def step(*_: object) -> None:
-        nonlocal n_steps
-        n_steps += 1
-        line.send(n_steps)
+        steps.append(len(steps) + 1)
+        line.send(steps[-1])
         line.recv()
 
     register_optimizer_step_post_hook(step)
@@ -166,7 +160,7 @@ def _work(
     if die_at is not None:
         _die_while_writing(*die_at)
     state, curve = JOBS[job](**options)
-    line.send(Outcome(digest(state), without_seconds(curve), notes, n_steps))
+    line.send(Outcome(digest(state), without_seconds(curve), notes, len(steps)))
 
 
 def digest(state: dict[str, torch.Tensor]) -> str:
@@ -185,25 +179,20 @@ def without_seconds(curve: list[dict]) -> list[dict]:
 
 def _die_while_writing(suffix: str, number: int) -> None:
     """Make this process kill itself at the given moment."""
-    left = number
+    moments = itertools.count(1)
     whole, discard = artifacts.atomic_path, artifacts.Checkpoint.discard
-
-    def count() -> bool:
-        nonlocal left
-        left -= 1
-        return left == 0
 
     @contextmanager
     def dying_path(target: Path) -> Iterator[Path]:
         with whole(target) as temporary:
             yield temporary
-            if target.suffix == suffix and count():
+            if target.suffix == suffix and next(moments) == number:
                 content = temporary.read_bytes()
                 temporary.write_bytes(content[: len(content) // 2])
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def dying_discard(checkpoint: artifacts.Checkpoint) -> None:
-        if suffix == "discard" and count():
+        if suffix == "discard" and next(moments) == number:
             os.kill(os.getpid(), signal.SIGKILL)
         discard(checkpoint)
 

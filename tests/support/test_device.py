@@ -27,19 +27,12 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
-def test_a_gpu_is_taken_where_there_is_one(two_gpus: None) -> None:
+def test_a_gpu_is_taken_unless_the_caller_or_the_environment_says_otherwise(
+    two_gpus: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert device.choose_device() == torch.device("cuda", 0)
     assert device.choose_device("cpu") == torch.device("cpu")
     assert device.choose_device("cuda:1") == torch.device("cuda", 1)
-
-
-def test_without_a_gpu_it_is_the_cpu(no_gpu: None) -> None:
-    assert device.choose_device() == torch.device("cpu")
-
-
-def test_the_environment_decides_unless_asked(
-    two_gpus: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setenv("LATENTCRS_DEVICE", "cpu")
     assert device.choose_device() == torch.device("cpu")
     assert device.choose_device("cuda") == torch.device("cuda", 0)
@@ -53,7 +46,8 @@ def test_each_process_has_a_gpu_of_its_own(two_gpus: None, monkeypatch: pytest.M
         device.choose_device()
 
 
-def test_an_absent_gpu_is_one_clear_sentence(no_gpu: None) -> None:
+def test_without_a_gpu_it_is_the_cpu(no_gpu: None) -> None:
+    assert device.choose_device() == torch.device("cpu")
     with pytest.raises(ConfigError, match=r"device='cuda' asks for GPU 0.*sees none.*'cpu'"):
         device.choose_device("cuda")
 

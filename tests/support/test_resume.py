@@ -65,18 +65,13 @@ def test_killed_at_random_until_it_ends_with_the_same_result(
     assert left(tmp_path) == ({".sqlite"} if job == "embedding" else {".safetensors", ".json"})
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        (".checkpoint", 1),
-        (".checkpoint", 7),
-        (".safetensors", 1),
-        (".safetensors", 2),
-        (".json", 2),
-        ("discard", 2),
-    ],
-    ids=lambda moment: "{}-{}".format(*moment),
-)
+MOMENTS = [
+    (".checkpoint", 1), (".checkpoint", 7), (".safetensors", 1), (".safetensors", 2), (".json", 2),
+    ("discard", 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: "{}-{}".format(*moment))
 def test_killed_in_the_midst_of_writing(
     moment: tuple[str, int], undisturbed: dict, tmp_path: Path
 ) -> None:
