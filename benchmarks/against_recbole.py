@@ -1,4 +1,4 @@
-"""Training throughput beside what a reader would pick instead: RecBole's SASRec.
+"""Training throughput compared with what a reader would pick instead: RecBole's SASRec.
 
 Same data and targets, width, layers, heads, length, full softmax, dropout and number of threads.
 RecBole makes of every prefix of a history a sample of its own, with one prediction; the course
@@ -105,7 +105,7 @@ def run_recbole(
 def comparison(
     ours_seconds: float, n_predictions: int, run: dict[str, Any], batch_size: int
 ) -> dict[str, Any]:
-    """One row: RecBole's epoch beside ours.
+    """One row: RecBole's epoch and ours.
 
     Args:
         ours_seconds: of our epoch.

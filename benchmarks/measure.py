@@ -23,7 +23,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Measurement:
-    """One stage beside its floor.
+    """One stage compared with its floor.
 
     Attributes:
         stage: what was timed.

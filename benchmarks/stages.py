@@ -31,7 +31,7 @@ _ML_1M_USERS = 2000
 
 
 def five_core() -> Measurement:
-    """The k-core to its fixed point, beside counting each user and item once."""
+    """The k-core to its fixed point, compared with counting each user and item once."""
     liked = positives(read_movielens_100k().ratings)
 
     def count_once() -> None:
@@ -46,7 +46,7 @@ def five_core() -> Measurement:
 
 
 def padding(data: Dataset, length: int = 50) -> Measurement:
-    """CSR to a padded batch of all users, beside copying an array of that size."""
+    """CSR to a padded batch of all users, compared with copying an array of that size."""
     histories = data.histories("test")
     padded = histories.pad(length)
     seconds, floor_seconds = compare(lambda: histories.pad(length), padded.copy, repeats=50)
@@ -72,9 +72,9 @@ def ranking_factors(n_users: int, n_items: int, hidden: int = 64) -> tuple[Tenso
 def full_ranking(
     scale: str, n_items: int, targets: np.ndarray, seen: Sequences, *, repeats: int
 ) -> Measurement:
-    """Ranking every item for every user, history masked, beside the matrix product of scores.
+    """Ranking every item for every user, history masked, compared with its matrix product.
 
-    The product stands in one piece and in memory that is there already, at its own shape; the
+    The product is done in one piece and in memory that is there already, at its own shape; the
     ranking needs no more than a few blocks of it at a time.
     """
     S, V = ranking_factors(len(targets), n_items)
@@ -110,7 +110,7 @@ def embedder_and_texts(n_texts: int) -> tuple[Embedder, list[str]]:
 
 
 def embedding(n_texts: int = 32, repeats: int = 3) -> Measurement:
-    """PromptEOL of one batch with the language model, beside its own matrix products."""
+    """PromptEOL of one batch with the language model, compared with its own matrix products."""
     embedder, texts = embedder_and_texts(n_texts)
     return against_matrix_products(
         "embedding",

@@ -63,7 +63,7 @@ def em_instances(data: Dataset, n_cuts: int) -> Instances:
 
     Args:
         data: the data set.
-        n_cuts: random cuts a user beside the last training item.
+        n_cuts: random cuts a user besides the last training item.
     """
     users, cuts = random_cuts(data, n_cuts, seed=0)
     generator = torch.Generator().manual_seed(0)

@@ -118,7 +118,7 @@ def full_size_part(recorded: dict[str, Any], from_nothing: dict[str, Any]) -> st
         "",
         f"95 % bootstrap intervals over users reach at most ±{widest(summary):.3f}. The paper "
         "prints one row for MovieLens-1M, with utterances of another simulator (a large language "
-        "model that is told the film), so the rows below stand beside each other and are no race:",
+        "model that is told the film), so the rows below are no race:",
         "",
         *table(
             ["", "words", *METRICS],
@@ -157,7 +157,7 @@ def time_sentence(recorded: dict[str, Any]) -> str:
 
 
 def bench_part(recorded: dict[str, Any]) -> str:
-    """Two tables: every stage beside its floor, and beside what a reader would pick instead.
+    """Two tables: every stage compared with its floor, and with what a reader would pick instead.
 
     Args:
         recorded: what `python -m benchmarks` wrote.
@@ -187,7 +187,7 @@ def bench_part(recorded: dict[str, Any]) -> str:
     ]
     lines = [
         *table(
-            ["stage", "measured on", "one call", "memory", "beside its floor", "aim"],
+            ["stage", "measured on", "one call", "memory", "ratio to its floor", "aim"],
             stages,
             left=2,
         ),
@@ -205,7 +205,7 @@ def bench_part(recorded: dict[str, Any]) -> str:
             "RecBole makes a sample of every prefix of a history, with one prediction; the course "
             "predicts at every position of a window at once. Both meet the same targets once an "
             "epoch; width, layers, heads, length, loss, dropout and threads are alike, and "
-            "RecBole's default batch is measured beside ours.",
+            "RecBole's default batch is measured as well.",
             "",
         ]
     threads = "1 thread" if recorded["threads"] == 1 else f"{recorded['threads']} threads"

@@ -115,7 +115,7 @@ def policies_part(recorded: dict[str, Any]) -> list[str]:
 
 
 def one_turn_part(recorded: dict[str, Any]) -> list[str]:
-    """Policy F and V in one turn: NDCG@20 beside B and the lexicon filter."""
+    """Policy F and V in one turn: NDCG@20 of F, B and the lexicon filter."""
     rival, tested, best = "backbone + lexicon filter", recorded["test"], recorded["validation"]
     rows = []
     for row, v in zip(recorded["filter"], tested["rows"], strict=True):
@@ -123,7 +123,7 @@ def one_turn_part(recorded: dict[str, Any]) -> list[str]:
         cells = [f"{value['NDCG@20']:.3f}" for value in values]
         rows.append([row["level"], *cells, gap(row[f"to {rival}"], "NDCG@20"), gap(v, "NDCG@20")])
     return [
-        f"The policies in one turn, NDCG@20: F beside B and the lexicon filter on all "
+        f"The policies in one turn, NDCG@20: F, B and the lexicon filter on all "
         f"{recorded['filter'][0]['n']} test users, V minus B on {tested['rows'][0]['n']} of them "
         f"(weight {tested['weight']} and {tested['n_candidates']} candidates, the best of "
         f"{len(best['rows'])} choices on {best['n']} validation users, where it is "
