@@ -71,13 +71,14 @@ def smollm2_gguf() -> Path:
 def cached(asset: Asset) -> dict[str, Path] | None:
     """Return the asset's verified files in the cache, by name; ``None`` unless all are there."""
     files = _files(asset)
-    for member in asset.members:
-        file = files[member.name]
-        if not file.is_file() or file.stat().st_size != member.size:
-            return None
-        if known_sha256(file) != member.sha256:
-            return None
-    return files
+    pairs = ((files[member.name], member) for member in asset.members)
+    whole = all(
+        file.is_file()
+        and file.stat().st_size == member.size
+        and known_sha256(file) == member.sha256
+        for file, member in pairs
+    )
+    return files if whole else None
 
 
 def _folder(asset: Asset) -> Path:

@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -143,7 +144,7 @@ def download(asset: Asset, folder: Path, *, timeout: float = 30.0) -> Path:
             urls={asset.archive: source},
             retry_if_failed=_RETRIES,
         )
-        get = _Pip(asset) if source.startswith(_PIP) else _Http(asset, timeout)
+        get = _Pip(asset) if source.startswith(_PIP) else partial(_http, asset, timeout)
         try:
             return Path(store.fetch(asset.archive, downloader=get))
         except (RequestException, ValueError, AssetError) as error:
@@ -171,28 +172,22 @@ def _reason(error: Exception, timeout: float) -> str:
     return "it sent another file (its sha256 differs)" if "does not match" in reason else reason
 
 
-@dataclass
-class _Http:
-    """Downloads over HTTP, with a bar; a body longer than the archive is not read to its end."""
+def _http(asset: Asset, timeout: float, source: str, target: str, _: object) -> None:
+    """Download over HTTP, with a bar; a body longer than the archive is not read to its end."""
+    import requests
 
-    asset: Asset
-    timeout: float
-
-    def __call__(self, source: str, target: str, _: object) -> None:
-        import requests
-
-        options: dict[str, Any] = {"headers": {"Accept-Encoding": "identity"}, "stream": True}
-        with (
-            requests.get(source, timeout=self.timeout, **options) as response,
-            bytes_bar(self.asset.title, self.asset.size) as bar,
-            Path(target).open("wb") as file,
-        ):
-            response.raise_for_status()
-            for chunk in response.iter_content(1 << 16):
-                file.write(chunk)
-                bar.update(len(chunk))
-                if file.tell() > self.asset.size:
-                    raise ValueError(f"it sends more than the expected {self.asset.size:,} bytes")
+    options: dict[str, Any] = {"headers": {"Accept-Encoding": "identity"}, "stream": True}
+    with (
+        requests.get(source, timeout=timeout, **options) as response,
+        bytes_bar(asset.title, asset.size) as bar,
+        Path(target).open("wb") as file,
+    ):
+        response.raise_for_status()
+        for chunk in response.iter_content(1 << 16):
+            file.write(chunk)
+            bar.update(len(chunk))
+            if file.tell() > asset.size:
+                raise ValueError(f"it sends more than the expected {asset.size:,} bytes")
 
 
 @dataclass
