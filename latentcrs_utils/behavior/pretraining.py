@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from latentcrs_utils.behavior.iclrec import contrast_loss, find_prototypes, mean_state
-from latentcrs_utils.behavior.losses import next_item_loss
+from latentcrs_utils.behavior.next_item import next_item_loss
 from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.behavior.windows import batches, epoch_windows, trim
 from latentcrs_utils.config import BackboneConfig, preset

@@ -12,7 +12,7 @@ from latentcrs_utils.config import EMConfig, preset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em import losses
 from latentcrs_utils.em.instances import instances_of, item_vectors, rows_of
-from latentcrs_utils.em.networks import Catalogue, Context, GenerativeModel, InferenceModel
+from latentcrs_utils.em.networks import Context, GenerativeModel, InferenceModel, ItemTables
 from latentcrs_utils.em.trainer import EMTrainer, train_em
 from latentcrs_utils.intents import Anchors
 from latentcrs_utils.language.encoding import Language
@@ -129,7 +129,7 @@ class LatentCRS:
         return "LatentCRS+" if self.config.residual else "LatentCRS"
 
     @cached_property
-    def catalogue(self) -> Catalogue:
+    def catalogue(self) -> ItemTables:
         """The items' side of the generative model, computed at first use: the model is fixed."""
         with torch.inference_mode(False), torch.no_grad():
             return self.generative.catalogue()

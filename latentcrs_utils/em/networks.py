@@ -33,7 +33,7 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class ItemTables:
     """What the generative model computes once for all instances (`GenerativeModel.catalogue`).
 
     Attributes:
@@ -163,12 +163,12 @@ class GenerativeModel(nn.Module):
             query = self.residual.query(S, x)
         return Context(torch.log_softmax(affinity, dim=-1), affinity, query)
 
-    def catalogue(self) -> Catalogue:
+    def catalogue(self) -> ItemTables:
         """Everything about the items that does not depend on the instance.
 
         In an M-step it changes with every batch; while the model is fixed, one serves all.
         """
-        return Catalogue(
+        return ItemTables(
             intents=full_precision(self.g.W_j(self.anchors)),
             items=full_precision(self.g.W_v(self.v)),
             residual=None if self.residual is None else self.residual.items(self.v, self.c),
@@ -178,7 +178,7 @@ class GenerativeModel(nn.Module):
         """(W_j m_j) (W_v v)^T for all intents and items, [K, V + 1]; padding is minus infinity."""
         return _padded(self.g(self.anchors, self.v)[:, 1:])
 
-    def log_item(self, context: Context, targets: Tensor, catalogue: Catalogue) -> Tensor:
+    def log_item(self, context: Context, targets: Tensor, catalogue: ItemTables) -> Tensor:
         """log p(v | m_j, S, x) of one item [B] per instance, all items as candidates, [B, K].
 
         Forms `mixture` and `logit` only; g of the form `product` has a factor of its own for each
@@ -187,7 +187,7 @@ class GenerativeModel(nn.Module):
         return self.log_items([context], targets, catalogue)[0]
 
     def log_items(
-        self, contexts: Sequence[Context], targets: Tensor, catalogue: Catalogue
+        self, contexts: Sequence[Context], targets: Tensor, catalogue: ItemTables
     ) -> list[Tensor]:
         """`log_item` under several contexts of the same instances: with the residual, without."""
         # computed anew for these few: the gradient of a chosen column would fill a whole table
@@ -218,7 +218,7 @@ class GenerativeModel(nn.Module):
             logits = logits + (vectors @ context.residual_query.unsqueeze(-1)).transpose(1, 2)
         return logits
 
-    def log_probability(self, context: Context, catalogue: Catalogue) -> Tensor:
+    def log_probability(self, context: Context, catalogue: ItemTables) -> Tensor:
         """log p(v | S, x) of every item, [B, V + 1]; column 0 (padding) is minus infinity.
 
         - `mixture` (Appendix E.1): log sum_j p(m_j | S, x) softmax_v(g), a mixture of softmaxes;

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from latentcrs_utils.config import EMConfig
 from latentcrs_utils.em import losses
 from latentcrs_utils.em.instances import Instances, sample_candidates
-from latentcrs_utils.em.networks import Catalogue, Context, GenerativeModel, InferenceModel
+from latentcrs_utils.em.networks import Context, GenerativeModel, InferenceModel, ItemTables
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.ranking import ndcg, rank_by_factors, ranks_in_chunks
 from latentcrs_utils.support.artifacts import Checkpoint, Training
@@ -125,7 +125,7 @@ class EMTrainer:
 
     # The two steps, on a batch.
 
-    def e_loss(self, batch: Instances, catalogue: Catalogue) -> Tensor:
+    def e_loss(self, batch: Instances, catalogue: ItemTables) -> Tensor:
         """L^E of a batch (Equation 14); the generative model is fixed, and with it `catalogue`."""
         log_q = self.log_q(batch)  # Equation 10
         recommendation = self.recommendation_loss_e(batch, log_q)  # Equations 12 and 13
@@ -184,7 +184,7 @@ class EMTrainer:
         logits = self.inference.item_logits(r, model.v[1:])
         return losses.recommendation_loss_e(logits, batch.targets - 1)
 
-    def log_item(self, context: Context, batch: Instances, catalogue: Catalogue) -> Tensor:
+    def log_item(self, context: Context, batch: Instances, catalogue: ItemTables) -> Tensor:
         """log p(v | m_j, S, x) of the observed items, [B, K]: g (Equation 6), normalised.
 
         It is normalised over all items, or with `n_negatives` over the observed item and a sample.

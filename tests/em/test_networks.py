@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from latentcrs_utils.behavior.losses import next_item_bce
+from latentcrs_utils.behavior.next_item import next_item_bce
 from latentcrs_utils.em import losses
-from latentcrs_utils.em.networks import Catalogue, Context, GenerativeModel, InferenceModel
+from latentcrs_utils.em.networks import Context, GenerativeModel, InferenceModel, ItemTables
 
 from .small_world import N_INTENTS, TEXT, WIDTH, random_instances, random_model
 
@@ -110,7 +110,7 @@ def test_normaliser_and_mixture_survive_extreme_scores():
     # with the identity as the instances' side, the vectors are the scores themselves
     table = torch.tensor([[0.0, 80.0, -80.0, 0.0], [0.0, -60.0, 60.0, 0.0]])
     residual = torch.tensor([[0.0, 40.0, -40.0, 5.0]])
-    catalogue = Catalogue(torch.eye(2), table.T.contiguous(), residual.T.contiguous())
+    catalogue = ItemTables(torch.eye(2), table.T.contiguous(), residual.T.contiguous())
     users = torch.ones(1, 1)
     direct = torch.logsumexp(table[None, :, 1:] + residual[:, None, 1:], dim=-1)
     torch.testing.assert_close(catalogue.log_normaliser(catalogue.residual_scores(users)), direct)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from latentcrs_utils.behavior import iclrec, losses, sasrec
+from latentcrs_utils.behavior import iclrec, next_item, sasrec
 from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig
 
@@ -61,9 +61,9 @@ def test_losses(by_hand, world):
     states, vectors = world.x[0], world.p["item_embedding.weight"]
     targets, negatives = torch.randint(1, N_ITEMS + 1, (2, 7), generator=world.noise)
     ours = by_hand.next_item_ce(states, targets, vectors)
-    close(ours, losses.next_item_ce(states, targets, vectors))
+    close(ours, next_item.next_item_ce(states, targets, vectors))
     ours = by_hand.next_item_bce(states, targets, negatives, vectors)
-    close(ours, losses.next_item_bce(states, targets, negatives, vectors))
+    close(ours, next_item.next_item_bce(states, targets, negatives, vectors))
 
 
 def test_contrasts(by_hand, world):

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from experiments.cost_model import Case, terms_of
-from latentcrs_utils.behavior.losses import draw_sample, next_item_sampled
+from latentcrs_utils.behavior.next_item import draw_sample, next_item_sampled
 from latentcrs_utils.behavior.pretraining import encode_last
 from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig

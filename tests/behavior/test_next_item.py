@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from latentcrs_utils.behavior import losses
+from latentcrs_utils.behavior import next_item
 from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.support import fused_softmax
@@ -24,14 +24,14 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def test_ce_by_hand() -> None:
-    loss = losses.next_item_ce(torch.tensor([[2.0, 1.0]]), torch.tensor([3]), ITEMS)
+    loss = next_item.next_item_ce(torch.tensor([[2.0, 1.0]]), torch.tensor([3]), ITEMS)
     expected = -math.log(math.exp(3) / (math.exp(2) + math.exp(1) + math.exp(3)))
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_bce_by_hand() -> None:
     states = torch.tensor([[2.0, 1.0], [0.0, -1.0]])
-    loss = losses.next_item_bce(states, torch.tensor([3, 1]), torch.tensor([2, 3]), ITEMS)
+    loss = next_item.next_item_bce(states, torch.tensor([3, 1]), torch.tensor([2, 3]), ITEMS)
 
     def sigmoid(x: float) -> float:
         return 1 / (1 + math.exp(-x))
@@ -44,7 +44,7 @@ def test_bce_by_hand() -> None:
 def test_negatives_are_not_in_the_row() -> None:
     inputs = torch.tensor([[1, 2, 3, 4], [0, 0, 0, 5]])
     drawn = torch.cat(
-        [losses.sample_negatives(inputs, 6, seeded(seed)) for seed in range(50)], dim=1
+        [next_item.sample_negatives(inputs, 6, seeded(seed)) for seed in range(50)], dim=1
     )
     assert set(drawn[0].tolist()) == {5, 6}
     assert set(drawn[1].tolist()) == {1, 2, 3, 4, 6}
@@ -75,7 +75,7 @@ def with_gradients(loss: Tensor, *leaves: Tensor) -> list[Tensor]:
 
 def test_the_full_softmax_is_that_of_pytorch(chunks: None) -> None:
     states, targets, vectors = world()
-    ours = with_gradients(3 * losses.next_item_ce(states, targets, vectors), states, vectors)
+    ours = with_gradients(3 * next_item.next_item_ce(states, targets, vectors), states, vectors)
     theirs = with_gradients(3 * plain_ce(states, targets, vectors), states, vectors)
     torch.testing.assert_close(ours, theirs)
     assert torch.equal(ours[2][0], torch.zeros(H, dtype=torch.float64))
@@ -83,16 +83,16 @@ def test_the_full_softmax_is_that_of_pytorch(chunks: None) -> None:
 
 def test_gradients_are_those_of_finite_differences(chunks: None) -> None:
     states, targets, vectors = world()
-    assert torch.autograd.gradcheck(losses.next_item_ce, (states[:20], targets[:20], vectors))
-    sample = losses.draw_sample(V, 5, seeded(1))
+    assert torch.autograd.gradcheck(next_item.next_item_ce, (states[:20], targets[:20], vectors))
+    sample = next_item.draw_sample(V, 5, seeded(1))
     assert torch.autograd.gradcheck(
-        lambda s, v: losses.next_item_sampled(s, targets[:20], sample, v), (states[:20], vectors)
+        lambda s, v: next_item.next_item_sampled(s, targets[:20], sample, v), (states[:20], vectors)
     )
 
 
 def test_an_improbable_target_has_a_finite_loss(chunks: None) -> None:
     states, targets, vectors = world(torch.float32, scale=200.0)
-    ours = with_gradients(losses.next_item_ce(states, targets, vectors), states, vectors)
+    ours = with_gradients(next_item.next_item_ce(states, targets, vectors), states, vectors)
     assert plain_ce(states, targets, vectors) > 150
     torch.testing.assert_close(
         ours, with_gradients(plain_ce(states, targets, vectors), states, vectors)
@@ -102,16 +102,16 @@ def test_an_improbable_target_has_a_finite_loss(chunks: None) -> None:
 def test_without_gradients_it_is_the_same_loss() -> None:
     states, targets, vectors = world()
     with torch.no_grad():
-        loss = losses.next_item_ce(states, targets, vectors)
+        loss = next_item.next_item_ce(states, targets, vectors)
     assert not loss.requires_grad
-    assert loss == losses.next_item_ce(states, targets, vectors)
+    assert loss == next_item.next_item_ce(states, targets, vectors)
 
 
 def test_bfloat16_comes_close(chunks: None) -> None:
     states, targets, vectors = world(torch.float32)
-    full = with_gradients(losses.next_item_ce(states, targets, vectors), states, vectors)
+    full = with_gradients(next_item.next_item_ce(states, targets, vectors), states, vectors)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = losses.next_item_ce(states, targets, vectors)
+        loss = next_item.next_item_ce(states, targets, vectors)
     half = with_gradients(loss, states, vectors)
     assert {x.dtype for x in half} == {torch.float32}
     assert not torch.equal(full[1], half[1])
@@ -130,21 +130,21 @@ def by_hand(state: Tensor, target: int, sample: list[int], vectors: Tensor) -> f
 
 def test_the_sampled_softmax_by_hand(chunks: None) -> None:
     states, targets, vectors = world()
-    sample = losses.draw_sample(V, 7, seeded(3))
+    sample = next_item.draw_sample(V, 7, seeded(3))
     hits = torch.isin(targets, sample)
     assert hits.any() and not hits.all()
     expected = [
         by_hand(s, int(t), sample.tolist(), vectors) for s, t in zip(states, targets, strict=True)
     ]
-    ours = losses.next_item_sampled(states, targets, sample, vectors)
+    ours = next_item.next_item_sampled(states, targets, sample, vectors)
     assert ours.item() == pytest.approx(sum(expected) / P)
 
 
 @pytest.mark.parametrize("n", [V - 1, V, 10 * V])
 def test_with_all_negatives_it_is_the_full_softmax(chunks: None, n: int) -> None:
     states, targets, vectors = world()
-    sample = losses.draw_sample(V, n, seeded(1))
-    sampled = losses.next_item_sampled(states, targets, sample, vectors)
+    sample = next_item.draw_sample(V, n, seeded(1))
+    sampled = next_item.next_item_sampled(states, targets, sample, vectors)
     full = with_gradients(plain_ce(states, targets, vectors), states, vectors)
     torch.testing.assert_close(with_gradients(sampled, states, vectors), full)
 
@@ -155,10 +155,10 @@ def test_the_sum_of_the_softmax_is_right_on_average() -> None:
     state, target = states[:1].detach(), targets[:1]
     n = 4
     with torch.no_grad():
-        exact = losses.next_item_ce(state, target, vectors).exp()
+        exact = next_item.next_item_ce(state, target, vectors).exp()
         generator = seeded(5)
-        samples = [losses.draw_sample(V, n, generator) for _ in range(4000)]
-        drawn = [losses.next_item_sampled(state, target, s, vectors).exp() for s in samples]
+        samples = [next_item.draw_sample(V, n, generator) for _ in range(4000)]
+        drawn = [next_item.next_item_sampled(state, target, s, vectors).exp() for s in samples]
         drawn = torch.stack(drawn)
     error = drawn.std() / len(drawn) ** 0.5
     assert abs(drawn.mean() - exact) < 4 * error < 0.1 * (exact - 1)
@@ -182,7 +182,7 @@ def test_a_batch_of_a_large_catalogue_holds_no_matrix_of_scores() -> None:
     generator = seeded(0)
     inputs = torch.randint(1, n_items + 1, (n_positions // 50, 50), generator=generator)
     with Watch():
-        loss = losses.next_item_loss(
+        loss = next_item.next_item_loss(
             encoder, inputs, inputs.roll(1, 0), "sampled", generator, n_negatives=512
         )
         loss.backward()
