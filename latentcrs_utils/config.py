@@ -12,16 +12,10 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 from latentcrs_utils.errors import ConfigError
 
-BackboneLoss = Literal["ce", "bce", "sampled"]
-Contrast = Literal["Hybrid", "InstanceCL", "IntentCL", "none"]
 Windows = Literal["last", "all"]
 Filter = Literal["k-core", "official"]
 Form = Literal["mixture", "logit", "product"]
-EStep = Literal["amortised", "exact"]
-Schedule = Literal["em", "joint"]
 Precision = Literal["float32", "bfloat16"]
-RerankMethod = Literal["auto", "likelihood", "listwise"]
-
 
 # the least value of these fields, in whatever class, and the fields that are shares
 _LEAST = {
@@ -50,7 +44,6 @@ class _Checked:
                 self._require(0 <= value < 1, f"{name}={value} is not in [0, 1).")
 
     def _require(self, condition: bool, message: str) -> None:
-        """Raise ``ConfigError`` naming the configuration class unless ``condition`` holds."""
         if not condition:
             raise ConfigError(f"{type(self).__name__}: {message}")
 
@@ -111,7 +104,7 @@ class BackboneConfig(_Checked):
     n_heads: int = 2
     dropout: float = 0.3
     max_length: int = 50
-    loss: BackboneLoss = "ce"
+    loss: Literal["ce", "bce", "sampled"] = "ce"
     n_negatives: int = 1024
     precision: Precision = "float32"
     windows: Windows = "all"
@@ -120,7 +113,7 @@ class BackboneConfig(_Checked):
     batch_size: int = 128
     n_epochs: int = 60
     patience: int = 10
-    contrast: Contrast = "none"
+    contrast: Literal["Hybrid", "InstanceCL", "IntentCL", "none"] = "none"
     cf_weight: float = 0.1
     intent_cf_weight: float = 0.1
     n_intent_prototypes: int = 256
@@ -204,8 +197,8 @@ class EMConfig(_Checked):
 
     form: Form = "mixture"
     residual: bool = False
-    e_step: EStep = "amortised"
-    schedule: Schedule = "em"
+    e_step: Literal["amortised", "exact"] = "amortised"
+    schedule: Literal["em", "joint"] = "em"
     precision: Precision = "float32"
     n_negatives: int | None = None
     lambda_: float = 1.0
@@ -250,7 +243,7 @@ class RerankConfig(_Checked):
     while every weight from 0.03 on fell below it. Choose again for a larger language model.
     """
 
-    method: RerankMethod = "auto"
+    method: Literal["auto", "likelihood", "listwise"] = "auto"
     n_candidates: int = 20
     weight: float = 0.01
 
@@ -332,8 +325,7 @@ def preset(name: str = "ml-100k", n_users: int | None = None) -> Preset:
             with one intent for every four users, 2 to 256.
 
     Raises:
-        ConfigError: there is no preset of that name and ``n_users`` is not given; the message
-            lists those that exist.
+        ConfigError: there is no preset of that name, and ``n_users`` is not given.
     """
     if name in _PRESETS:
         return _PRESETS[name]

@@ -101,12 +101,7 @@ def find_anchors(
 
 
 def training_cuts(data: Dataset, n_cuts: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the moments that are clustered: each user's training part, then parts of it.
-
-    Args:
-        data: the data set.
-        n_cuts: random cuts a user; 0 leaves the training parts alone.
-        seed: seed of the cuts.
+    """Draw the moments that are clustered: each user's training part, then ``n_cuts`` parts of it.
 
     Returns:
         user int64 [N] and number of items int64 [N]: first the U users in order with their whole
@@ -162,10 +157,8 @@ def _cluster(
     backbone: Backbone, data: Dataset, K: int, config: AnchorConfig, seed: int
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     states = training_states(data, config.n_cuts, seed)
-    S, rounds = backbone.encode(states), config.max_iterations
-    centroids, assignments, inertia = k_means(
-        S, K, n_init=config.n_init, max_iterations=rounds, seed=seed
-    )
+    options = {"n_init": config.n_init, "max_iterations": config.max_iterations, "seed": seed}
+    centroids, assignments, inertia = k_means(backbone.encode(states), K, **options)
     sizes = torch.bincount(assignments, minlength=K)
     item_counts = count_items(states.last(config.n_recent), assignments, K, data.n_items)
     tensors = {
@@ -207,13 +200,7 @@ def count_items(histories: Sequences, assignments: Tensor, K: int, n_items: int)
 
 
 def describe_anchor(anchors: Anchors, data: Dataset, anchor: int, n: int = 8) -> pl.DataFrame:
-    """List the items that users near an anchor had just chosen unusually often.
-
-    Args:
-        anchors: the anchors.
-        data: the data set.
-        anchor: which one, 0..K-1.
-        n: number of items.
+    """List the n items that users near an anchor, 0..K-1, had just chosen unusually often.
 
     Returns:
         n rows, the most typical first: `item`, `title`, `year`, `genres`, `share` of the
@@ -262,9 +249,6 @@ def name_anchors(data: Dataset, item_counts: Tensor, sizes: Tensor) -> tuple[str
         data: the data set; only titles, years and genres are read.
         item_counts: [K, V+1] as from `count_items`.
         sizes: [K] cases of each cluster.
-
-    Returns:
-        K different names.
     """
     labels, fits = _labels(data, item_counts.numpy())
     share, lift = lifts(item_counts.numpy(), sizes.numpy())

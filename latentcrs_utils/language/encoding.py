@@ -19,14 +19,11 @@ _SMALLEST_SCALE = 1e-3
 
 
 class UtteranceTable(Protocol):
-    """A table of texts, one row an utterance history x^u; what the simulator makes is one.
-
-    Its ``frame`` has the columns split, user, cut, target and text.
-    """
+    """A table of texts, one row an utterance history x^u; what the simulator makes is one."""
 
     @property
     def frame(self) -> pl.DataFrame:
-        """The table."""
+        """The columns split, user, cut, target and text."""
         ...
 
 

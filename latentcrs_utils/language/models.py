@@ -75,9 +75,7 @@ class LanguageModel:
     def token_ids(self, text: str, *, opening: bool = True) -> list[int]:
         """Return the token ids of plain text; control words of the model in it are only letters.
 
-        Args:
-            text: any text.
-            opening: whether a begin-of-text token is put in front, where the model has one.
+        ``opening`` puts a begin-of-text token in front, where the model has one.
         """
         return self.tokenizer(
             text, add_special_tokens=opening, split_special_tokens=True, verbose=False
@@ -88,8 +86,8 @@ def find_model(model: str | Path = DEFAULT_MODEL) -> ModelSource:
     """Say which model is meant, without loading weights.
 
     Args:
-        model: ``"smollm2"``, a folder written by ``save_pretrained``, a ``.gguf`` file, or a
-            Hugging Face id ("owner/name").
+        model: ``"smollm2"`` (the embedded default), a folder written by ``save_pretrained``, a
+            ``.gguf`` file, or a Hugging Face id ("owner/name").
 
     Raises:
         ConfigError: nothing of that name exists.

@@ -22,21 +22,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("tiny-llama"))
 
 
-@pytest.fixture(scope="module")
-def running_server() -> Iterator[ChatServer]:
-    """The tests' own chat server."""
-    with chat_server() as server:
-        yield server
-
-
 @pytest.fixture
-def server(running_server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> ChatServer:
-    """That server, well and without memories; pauses are a tenth of the real ones."""
-    for memory in ("plan", "asked", "headers", "times"):
-        getattr(running_server, memory).clear()
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
+    """A chat server of the test's own; pauses are a tenth of the real ones."""
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.05)
     monkeypatch.setenv("TEST_KEY", KEY)
-    return running_server
+    with chat_server() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
