@@ -1,4 +1,4 @@
-"""The ablations of notebook 09: Table 5, Figure 3, the parts, and where intents earn their place.
+"""The ablations of notebook 09: Table 5, Figure 3, the parts, and where intents are useful.
 
 Choices are made on the validation users; the test users are ranked once for each variant, with
 phrasings that training never saw, and every difference is taken user by user. What is fitted is
@@ -20,7 +20,6 @@ from experiments.intent_recovery import recovery
 from experiments.variants import (
     BEHAVIOR,
     FUSION,
-    METRIC,
     PAPER,
     PLUS,
     Variant,
@@ -28,7 +27,6 @@ from experiments.variants import (
     difference,
     fit_variant,
     groups,
-    mean_and_interval,
     parts,
     ranks_by_level,
     scores_of,
@@ -38,7 +36,8 @@ from latentcrs_utils.config import preset
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, metric_values, one_turn_cases
+from latentcrs_utils.evaluation.metrics import METRIC, mean_and_interval, metric_values
+from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, one_turn_cases
 from latentcrs_utils.evaluation.recording import Command, rounded, sizes
 from latentcrs_utils.language.encoding import Language, embed
 from latentcrs_utils.simulation.utterances import simulate_utterances
@@ -46,7 +45,6 @@ from latentcrs_utils.simulation.utterances import simulate_utterances
 Values = dict[str, list[Any]]
 COMPARED = (BEHAVIOR, FUSION, PAPER, PLUS)
 Say = Callable[[str], None]
-MEASURES = ("cold start", "calibration", "diversity", "wishes", "synthetic")
 
 
 class Bench:
@@ -61,14 +59,6 @@ class Bench:
         if id(backbone) not in self._cases:
             self._cases[id(backbone)] = unseen_cases(self.data, backbone, self.language)
         return self._cases[id(backbone)]
-
-    def valid_cases(self, backbone: Any) -> EvalSet:
-        """The validation cases, one sentence a user."""
-        return one_turn_cases(self.data, backbone, self.language, "valid")
-
-    def seeds_of(self, variant: Variant) -> list[int]:
-        """The first seed, or all of them."""
-        return self.seeds[:1] if variant.one_seed else self.seeds
 
     def fits(self, what: str) -> Iterator[tuple[Any, EvalSet, dict[str, Any]]]:
         """Yield backbone, unseen cases and the models of `COMPARED`, fitted from each seed."""
@@ -86,28 +76,31 @@ def run_variants(variants: Sequence[Variant], bench: Bench) -> list[dict[str, An
     ranks: dict[str, dict[int, np.ndarray]] = {}
     rows = []
     for variant in variants:
-        row: dict[str, Any] = {"variant": variant.name, "value": variant.value}
-        valid: list[float] = []
-        epochs, unmasked = [], []
-        ranks[variant.name] = {}
-        for seed in bench.seeds_of(variant):
+        mine = ranks[variant.name] = {}
+        unmasked, fits = [], []
+        for seed in bench.seeds[:1] if variant.one_seed else bench.seeds:
             fitted = fit_variant(variant, bench.data, bench.language, seed)
             cases = bench.cases(fitted.backbone)
             scores = scores_of(fitted.model, cases)
-            ranks[variant.name][seed] = ranks_by_level(cases, scores)
+            mine[seed] = ranks_by_level(cases, scores)
             unmasked.append(metric_values(ranks_by_level(cases, scores, masked=False), METRIC))
-            valid += [] if fitted.valid is None else [fitted.valid]
-            epochs.append(fitted.epochs)
-        row |= describe(ranks[variant.name])
-        row["unmasked"] = float(np.mean(unmasked))
-        row["valid_ndcg10"] = float(np.mean(valid)) if valid else None
-        row["epochs"] = epochs
-        rows.append(row)
-        bench.say(f"{variant.name}: NDCG@20 {row[METRIC]:.4f}, seeds {row['seeds']}")
-    for variant, row in zip(variants, rows, strict=True):
-        row["reference"] = variant.reference
-        if variant.reference:
-            row["difference"] = difference(ranks[variant.name], ranks[variant.reference])
+            fits.append(fitted)
+        valid = [fitted.valid for fitted in fits if fitted.valid is not None]
+        rows.append(
+            {
+                "variant": variant.name,
+                "value": variant.value,
+                **describe(mine),
+                "unmasked": float(np.mean(unmasked)),
+                "valid_ndcg10": float(np.mean(valid)) if valid else None,
+                "epochs": [fitted.epochs for fitted in fits],
+                "reference": variant.reference,
+            }
+        )
+        bench.say(f"{variant.name}: NDCG@20 {rows[-1][METRIC]:.4f}, seeds {list(mine)}")
+    for row in rows:
+        if row["reference"]:
+            row["difference"] = difference(ranks[row["variant"]], ranks[row["reference"]])
     return rows
 
 
@@ -125,7 +118,7 @@ def _compared(name: str, values: Values, **more: Any) -> dict[str, Any]:
 
 
 def by_user(values: np.ndarray) -> np.ndarray:
-    """Mean over the levels, [4 U] -> [U]: a user's four sentences are no four witnesses."""
+    """Mean over the levels, [4 U] -> [U]: a user's four sentences are not independent."""
     return values.reshape(len(LEVELS), -1).mean(0)
 
 
@@ -152,7 +145,7 @@ def run_calibration(bench: Bench) -> dict[str, Any]:
     values: dict[str, Values] = {"raw": _nothing(), "tempered": _nothing()}
     facts: dict[tuple[str, str], list[dict[str, float]]] = {}
     for backbone, cases, models in bench.fits("calibration"):
-        valid = bench.valid_cases(backbone)
+        valid = one_turn_cases(bench.data, backbone, bench.language, "valid")
         for name, model in models.items():
             scores = scores_of(model, cases)
             temperature = diagnostics.best_temperature(scores_of(model, valid), valid)
@@ -194,32 +187,27 @@ def run_wishes(bench: Bench) -> dict[str, Any]:
     for level, of_level in values.items():
         n = len(next(iter(of_level.values()))[0])
         rows += [_compared(name, of_level, level=level, n=n) for name in of_level]
-    return {
-        "reference": FUSION,
-        "quantity": "how surely the wished genre is told (0.5: not)",
-        "rows": rows,
-    }
+    quantity = "how surely the wished genre is told (0.5: not)"
+    return {"reference": FUSION, "quantity": quantity, "rows": rows}
+
+
+MEASURES: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "cold start": run_cold_start,
+    "calibration": run_calibration,
+    "diversity": run_diversity,
+    "wishes": run_wishes,
+    "synthetic": lambda bench: recovery(bench.seeds),
+}
 
 
 def run_group(name: str, bench: Bench) -> dict[str, Any]:
-    """The content of one group of the record.
-
-    Raises:
-        ConfigError: there is no group of that name.
-    """
+    """The content of one group of the record; ConfigError: there is no group of that name."""
     plan = groups(bench.data)
     if name in plan:
         return {"rows": run_variants(plan[name], bench)}
-    measured: dict[str, Callable[[], dict[str, Any]]] = {
-        "cold start": lambda: run_cold_start(bench),
-        "calibration": lambda: run_calibration(bench),
-        "diversity": lambda: run_diversity(bench),
-        "wishes": lambda: run_wishes(bench),
-        "synthetic": lambda: recovery(bench.seeds),
-    }
-    if name not in measured:
-        raise ConfigError(f"There is no group {name!r}. Known: {', '.join([*plan, *measured])}.")
-    return measured[name]()
+    if name not in MEASURES:
+        raise ConfigError(f"There is no group {name!r}. Known: {', '.join([*plan, *MEASURES])}.")
+    return MEASURES[name](bench)
 
 
 def content(path: Path, bench: Bench, done: dict[str, Any]) -> dict[str, Any]:
@@ -241,7 +229,7 @@ def content(path: Path, bench: Bench, done: dict[str, Any]) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     """Run all groups, or those named, and record each when it is done."""
     command = Command("experiments.ablations", __doc__, seeds=True)
-    command.parser.add_argument("--only", nargs="+", metavar="GROUP", help="run these groups alone")
+    command.parser.add_argument("--only", nargs="+", metavar="GROUP", help="run only these groups")
     options = command.read(arguments)
     if options.only:  # the record holds all groups, so its command is that of all
         seeds = " ".join(map(str, options.seeds))

@@ -1,4 +1,4 @@
-"""What behavior alone can do: popularity, item-kNN, SASRec and ICLRec on the same test items.
+"""Behavior without words: popularity, item-kNN, SASRec and ICLRec on the same test items.
 
 Every row ranks all items for all test users with the history masked. The validation items choose
 the epoch of what is trained; the test items are looked at once, here.
@@ -7,21 +7,22 @@ the epoch of what is trained; the test items are looked at once, here.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from experiments.variants import mean_gaps
 from latentcrs_utils.baselines.item_knn import item_knn
 from latentcrs_utils.baselines.popularity import popularity
 from latentcrs_utils.behavior.pretraining import Backbone, pretrain
 from latentcrs_utils.config import ICLREC_AS_PUBLISHED, BackboneConfig, preset
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.evaluation.metrics import bootstrap_interval
-from latentcrs_utils.evaluation.one_turn import METRICS, metric_values
+from latentcrs_utils.evaluation.metrics import describe_ranks, mean_and_interval
 from latentcrs_utils.evaluation.recording import Command, rounded, sizes
 from latentcrs_utils.ranking import rank_of_target
 
@@ -76,13 +77,10 @@ def run_trained(data: Dataset, config: BackboneConfig, seed: int) -> Run:
 
 
 def counted_runs(data: Dataset) -> dict[str, dict[int, Run]]:
-    """The two systems that need no training, in the form of trained ones with the one seed 0."""
-    histories = data.histories("test")
-    scores = {
-        "popularity": popularity(data).expand(data.n_users, -1),
-        "item-kNN": item_knn(data, histories),
-    }
-    return {name: {0: Run(ranks_on_test(scores[name], data))} for name in COUNTED}
+    """The two systems that need no training, as if trained from seed 0."""
+    scores = (popularity(data).expand(data.n_users, -1), item_knn(data, data.histories("test")))
+    runs = [{0: Run(ranks_on_test(of_system, data))} for of_system in scores]
+    return dict(zip(COUNTED, runs, strict=True))
 
 
 def cpu_seconds_per_epoch(data: Dataset, config: BackboneConfig) -> float:
@@ -99,39 +97,25 @@ def summarise_runs(runs: Mapping[str, Mapping[int, Run]]) -> list[dict[str, Any]
         runs: system -> seed -> run; all on the same users.
 
     Returns:
-        Rows with n_seeds, the four metrics, low and high (95 % bootstrap interval over users of
-        NDCG@20, seeds averaged), seed_spread (largest minus smallest NDCG@20 of a seed), the
-        epochs chosen and run, and, beside the reference, the mean difference in NDCG@20 on the
-        same users and seeds with its interval.
+        Rows with n_seeds, what `describe_ranks` says, the epochs chosen and run, and, where the
+        reference shares a seed, the mean difference in NDCG@20 to it with its interval.
     """
     rows = []
+    reference = {seed: run.ranks for seed, run in runs.get(REFERENCE, {}).items()}
     for system, by_seed in runs.items():
-        ranks = np.stack([run.ranks for run in by_seed.values()])
-        values = metric_values(ranks, "NDCG@20")
-        row: dict[str, Any] = {"system": system, "n_seeds": len(by_seed)}
-        row |= {metric: float(metric_values(ranks, metric).mean()) for metric in METRICS}
-        row["low"], row["high"] = bootstrap_interval(values.mean(0))
-        row["seed_spread"] = float(np.ptp(values.mean(1)))
+        ranks = {seed: run.ranks for seed, run in by_seed.items()}
+        row: dict[str, Any] = {"system": system, "n_seeds": len(ranks)}
+        row |= describe_ranks([*ranks.values()])
         row["best_epochs"] = [run.best_epoch for run in by_seed.values()]
         row["epochs"] = [len(run.curve) for run in by_seed.values()]
-        row |= _difference(system, by_seed, runs.get(REFERENCE, {}))
+        if system in COUNTED:  # the same from every seed
+            ranks = dict.fromkeys(reference, ranks[0])
+        gaps = None if system == REFERENCE else mean_gaps(ranks, reference)
+        if gaps is not None:
+            names = ("difference", "difference_low", "difference_high")
+            row |= zip(names, mean_and_interval(gaps).values(), strict=True)
         rows.append(row)
     return rows
-
-
-def _difference(
-    system: str, by_seed: Mapping[int, Run], reference: Mapping[int, Run]
-) -> dict[str, float]:
-    """NDCG@20 minus that of the reference, user by user, on the seeds that both have."""
-    counted = system in COUNTED
-    seeds = [seed for seed in reference if counted or seed in by_seed]
-    if system == REFERENCE or not seeds:
-        return {}
-    ours = np.stack([by_seed[0 if counted else seed].ranks for seed in seeds])
-    theirs = np.stack([reference[seed].ranks for seed in seeds])
-    gaps = metric_values(ours, "NDCG@20").mean(0) - metric_values(theirs, "NDCG@20").mean(0)
-    low, high = bootstrap_interval(gaps)
-    return {"difference": float(gaps.mean()), "difference_low": low, "difference_high": high}
 
 
 def content(
@@ -163,20 +147,16 @@ def content(
     }
 
 
-def _jobs(systems: Sequence[str], seeds: Sequence[int]) -> Iterator[tuple[str, int]]:
-    """The first seed of every system, then the other seeds, so that a record soon has all rows."""
-    yield from ((system, seeds[0]) for system in systems)
-    yield from ((system, seed) for system in systems for seed in seeds[1:])
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Train, test and record every system; after each run the record holds what is known."""
-    command = Command("experiments.backbones", __doc__, data=None, seeds=True)
+    command = Command("experiments.backbones", __doc__, data=False, seeds=True)
     options = command.read(arguments)
     data = load_dataset("ml-100k")
     systems = trained_systems(data.name)
     runs, seconds = counted_runs(data), {}
-    for system, seed in _jobs(list(systems), options.seeds):
+    # the first seed of every system comes first, so that the record soon has all rows
+    first, others = options.seeds[:1], options.seeds[1:]
+    for system, seed in [*product(systems, first), *product(systems, others)]:
         if system not in seconds:
             seconds[system] = cpu_seconds_per_epoch(data, systems[system])
         runs.setdefault(system, {})[seed] = run_trained(data, systems[system], seed)

@@ -43,29 +43,22 @@ class Case:
     def sizes(self) -> dict[str, float]:
         """Every size by the name that the laws use.
 
-        Time grows with the whole, memory with what a batch holds: 128 windows of 50 positions,
-        480 instances, 32 texts.
+        Time grows with the whole, memory with a batch: 128 windows of 50 positions, 480 instances,
+        32 texts.
         """
         actions = 95 * self.n_users if self.actions is None else self.actions
         instances = 6 * self.n_users if self.instances is None else self.instances
         texts = instances if self.texts is None else self.texts
-        return {
-            "1": 1.0,
-            "users": self.n_users,
-            "items": self.n_items,
-            "K": self.K,
-            "actions": actions,
-            "instances": instances,
-            "texts": texts,
-            "batch positions": min(actions, 128 * 50),
-            "batch instances": min(instances, 480),
-            "batch texts": min(texts, 32),
-        }
+        whole = {"1": 1.0, "users": self.n_users, "items": self.n_items, "K": self.K}
+        whole |= {"actions": actions, "instances": instances, "texts": texts}
+        batch = {"positions": (actions, 128 * 50), "instances": (instances, 480)}
+        batch["texts"] = texts, 32
+        return whole | {f"batch {name}": min(sizes) for name, sizes in batch.items()}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """A prediction: wall-clock seconds, and bytes of memory of each process at its highest."""
+    """A prediction: wall-clock seconds, and bytes of memory of each process at its peak."""
 
     seconds: float
     bytes: float
@@ -115,15 +108,10 @@ class CostModel:
 
     @classmethod
     def read(cls, path: Path = RECORD) -> CostModel:
-        """Read a record.
-
-        Raises:
-            ConfigError: there is none.
-        """
+        """Read a record; ConfigError: there is none."""
         if not path.exists():
-            raise ConfigError(
-                f"There is no {path.name}: `python -m benchmarks.cost_model` makes it."
-            )
+            command = "`python -m benchmarks.cost_model`"
+            raise ConfigError(f"There is no {path.name}: {command} makes it.")
         return cls(json.loads(path.read_text(encoding="utf-8"))["laws"])
 
     def predict(self, stage: str, case: Case, n_processes: int = 1) -> Cost:
@@ -151,10 +139,3 @@ class CostModel:
             for what in ("seconds", "bytes")
         )
         return Cost(seconds / speed, memory)
-
-
-def predict(
-    stage: str, n_users: int, n_items: int, K: int = 256, n_processes: int = 1, **sizes: int
-) -> Cost:
-    """Predict with the repository's own record; ``sizes`` are the other fields of `Case`."""
-    return CostModel.read().predict(stage, Case(n_users, n_items, K, **sizes), n_processes)

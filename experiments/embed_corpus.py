@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from latentcrs_utils.data.loading import load_dataset
+from latentcrs_utils.evaluation.recording import Command
 from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.language.models import DEFAULT_MODEL
 from latentcrs_utils.simulation.utterances import simulate_utterances
@@ -38,19 +39,14 @@ def run(options: argparse.Namespace, processes: Processes) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.embed_corpus",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--data", default="ml-100k", help="name of a data set; default: ml-100k")
+    command = Command("experiments.embed_corpus", __doc__, record=None)
+    add = command.parser.add_argument
     add("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
     add("--dtype", default="auto", help="auto, float32 or bfloat16; default: auto")
     add("--batch-size", type=int, default=32, help="texts a pass; default: 32")
     add("--seed", type=int, default=0, help="of the utterances; default: 0")
     add("--expect-processes", type=int, metavar="N", help="stop unless there are N")
-    options = parser.parse_args(arguments)
+    options = command.read(arguments)
     return run_command(lambda processes: run(options, processes), expected=options.expect_processes)
 
 

@@ -1,8 +1,4 @@
-"""How well requirements are read out of utterances whose truth the simulator recorded (variant F).
-
-python -m experiments.extraction --data ml-100k --n 200 \
-    --record results/extraction_ml-100k.json
-"""
+"""How well requirements are read out of utterances whose truth is recorded (policy F)."""
 
 from __future__ import annotations
 
@@ -28,7 +24,6 @@ from latentcrs_utils.support.progress import track
 Reader = Callable[[Sequence[str]], Iterable[Constraint]]
 """From the messages of a dialogue to the hard constraints that hold after the last one."""
 _N_RESAMPLES = 1_000
-_SAY_EVERY = 50
 
 
 def literally(lexicon: Lexicon | None = None) -> Reader:
@@ -89,7 +84,7 @@ def extraction_report(
         found = read[messages]
         counts = {"n_true": len(truth), "n_found": len(found), "n_hit": len(truth & found)}
         rows.append({**{name: row[name] for name in by}, **counts})
-        if len(rows) % _SAY_EVERY == 0:
+        if len(rows) % 50 == 0:
             say(f"  {len(rows)} of {len(utterances)} utterances")
     table = []
     for group, of_group in pl.DataFrame(rows).group_by(by, maintain_order=True):

@@ -1,4 +1,4 @@
-"""Where intents may earn their place: new users, honest probabilities, varied lists, wishes told.
+"""Where intents may be useful: new users, calibrated probabilities, varied lists, known wishes.
 
 Every measure takes fitted systems and the same test cases, and trains nothing.
 """
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from experiments.variants import ranks_by_level, scores_of
-from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet
+from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, genre_table
 
 if TYPE_CHECKING:
     from latentcrs_utils.behavior.pretraining import Backbone
@@ -104,25 +104,14 @@ def calibration(scores: Tensor, cases: EvalSet) -> dict[str, np.ndarray]:
     }
 
 
-def genre_table(data: Dataset) -> tuple[Tensor, list[str]]:
-    """Indicators of the genres of every item [V + 1, G], and the G names."""
-    genres = data.items["genres"].to_list()
-    names = sorted({genre for of_item in genres for genre in of_item})
-    table = torch.zeros(data.n_items + 1, len(names))
-    for item, of_item in enumerate(genres, start=1):
-        for genre in of_item:
-            table[item, names.index(genre)] = 1.0
-    return table, names
-
-
 def diversity(scores: Tensor, cases: EvalSet, data: Dataset) -> dict[str, Any]:
     """How varied the lists of 20 are.
 
     Returns:
-        distance: mean Jaccard distance of the genres of two films of a list, [N]; and coverage:
-        share of the catalogue that stands in the list of at least one case.
+        distance: mean Jaccard distance of the genres of two items of a list, [N]; and coverage:
+        share of the catalogue that is in the list of at least one case.
     """
-    table, _ = genre_table(data)
+    table = torch.from_numpy(genre_table(data)[0]).float()
     top = candidate_log_probability(scores, cases).topk(LIST, dim=1).indices
     pairs = torch.triu(torch.ones(LIST, LIST, dtype=torch.bool), 1)
     distances = []
@@ -150,7 +139,7 @@ def genre_mass(belief: Tensor, model: LatentCRS, table: Tensor) -> Tensor:
     Args:
         belief: [B, K], each row sums to one.
         model: its table p(v | m_j) says what the intents like (residual left out).
-        table: as from `genre_table`.
+        table: [V + 1, G], 1 where an item has a genre.
     """
     likes = torch.softmax(model.generative.item_table(), dim=1) @ table  # [K, G]
     return belief @ likes
@@ -181,7 +170,7 @@ def tells_the_genre(mass: Tensor, asked: Sequence[Sequence[int]]) -> np.ndarray:
 def wishes(
     cases: EvalSet, data: Dataset, models: Mapping[str, Any], intents: Mapping[str, LatentCRS]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Does a system know which genre was asked for, before it names a single film?
+    """Does a system know which genre was asked for, before it names a single item?
 
     Args:
         cases: as from `unseen_cases`; those that ask for a genre count.
@@ -192,7 +181,8 @@ def wishes(
     Returns:
         level -> name -> [n] as from `tells_the_genre`, n cases that ask for a genre.
     """
-    table, names = genre_table(data)
+    has, names = genre_table(data)
+    table = torch.from_numpy(has).float()
     asked = asked_genres(cases.frame["conditions"].to_list(), names)
     S, x = cases.instances.S, cases.instances.x
     masses = {
@@ -204,11 +194,7 @@ def wishes(
         masses[f"q(m|S) of {name}"] = genre_mass(model.inferred_intents(S), model, table)
     found: dict[str, dict[str, np.ndarray]] = {}
     for level in ("plain", "paraphrased"):
-        chosen = np.flatnonzero((cases.frame["level"] == level).to_numpy())
-        chosen = np.array([case for case in chosen if asked[case]])
+        chosen = [i for i, at in enumerate(cases.frame["level"]) if at == level and asked[i]]
         of_level = [asked[case] for case in chosen]
-        found[level] = {
-            name: tells_the_genre(mass[torch.from_numpy(chosen)], of_level)
-            for name, mass in masses.items()
-        }
+        found[level] = {n: tells_the_genre(mass[chosen], of_level) for n, mass in masses.items()}
     return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,23 +15,20 @@ from latentcrs_utils.baselines.direct import fit_fusion
 from latentcrs_utils.behavior.pretraining import pretrain
 from latentcrs_utils.config import SimulatorConfig, preset
 from latentcrs_utils.data.loading import load_dataset
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.synthetic import synthetic_world
 from latentcrs_utils.em.instances import instances_of, rows_of
 from latentcrs_utils.em.model import LatentCRS, fit_em
-from latentcrs_utils.evaluation.metrics import bootstrap_interval
+from latentcrs_utils.evaluation.metrics import mean_and_interval
 from latentcrs_utils.intents import find_anchors, training_cuts
 from latentcrs_utils.language.encoding import Language, embed
 from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
-
-if TYPE_CHECKING:
-    from latentcrs_utils.data.sequences import Dataset
 
 # Few sentences, said for many films: embedding is what costs here.
 SIMULATOR = SimulatorConfig(n_cuts=1, n_reused_cuts=14)
 LEVELS = ("plain", "paraphrased")
 
 
-@cache
 def synthetic_language(data: Dataset) -> Language:
     """Utterances of the generated world, embedded: training, validation, two levels of the test.
 
@@ -116,31 +113,22 @@ def recovery(seeds: Sequence[int]) -> dict[str, Any]:
             model = fit_em(
                 data, backbone, anchors, language, residual=residual, seed=seed, progress=False
             )
-            found = beliefs_in_truths(
+            learned = beliefs_in_truths(
                 model, cases.S, cases.x, cases.targets, truth_of_items, n_truths
             )
-            beliefs |= {f"{model.name}: {name}": belief for name, belief in found.items()}
+            beliefs |= {f"{model.name}: {name}": belief for name, belief in learned.items()}
         for name, belief in beliefs.items():
             hits = (belief.argmax(1) == truth).numpy().astype(float)
             right.setdefault(name, []).append(hits)
+    rows_by_level = []
+    for name, level in product(right, LEVELS):
+        found = mean_and_interval(np.mean(right[name], axis=0)[frame["level"].to_numpy() == level])
+        share = {"right": found["mean"], "low": found["low"], "high": found["high"]}
+        rows_by_level.append({"system": name, "level": level, **share})
     return {
         "n_intents": n_truths,
         "n_cases": len(truth),
         "chance": float(truth.bincount().max() / len(truth)),
         "anchor_agreement": agreement,
-        "rows": _rows(right, frame["level"].to_numpy()),
+        "rows": rows_by_level,
     }
-
-
-def _rows(right: dict[str, list[np.ndarray]], levels: np.ndarray) -> list[dict[str, Any]]:
-    rows = []
-    for name, by_seed in right.items():
-        values = np.mean(by_seed, axis=0)
-        for level in LEVELS:
-            of_level = values[levels == level]
-            low, high = bootstrap_interval(of_level)
-            rows.append(
-                {"system": name, "level": level, "right": float(of_level.mean()), "low": low,
-                 "high": high}
-            )  # fmt: skip
-    return rows

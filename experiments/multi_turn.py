@@ -86,12 +86,10 @@ def summarise(
             mine = _over_seeds(by_seed, system, metric, n_turns)
             row[metric] = float(mine.mean())
             row[f"{metric}_low"], row[f"{metric}_high"] = bootstrap_interval(mine)
-            gap = dict.fromkeys((f"{metric}_gap", f"{metric}_gap_low", f"{metric}_gap_high"))
-            if reference in by_seed[0]:
-                theirs = _over_seeds(by_seed, reference, metric, n_turns)
-                found = paired_difference(mine, theirs)
-                gap = dict(zip(gap, (found.mean, found.low, found.high), strict=True))
-            row |= gap
+            other = reference if reference in by_seed[0] else system
+            gap = paired_difference(mine, _over_seeds(by_seed, other, metric, n_turns))
+            columns: dict[str, Any] = gap.columns(metric)
+            row |= columns if other == reference else dict.fromkeys(columns)
         rows.append(row)
     return pl.DataFrame(rows, infer_schema_length=None)
 
@@ -126,15 +124,11 @@ def evaluate_dialogues(
     """Let the same users talk to every system.
 
     Args:
-        data: the data set.
+        data, users, setting, make_users, progress: as of `converse`.
         systems: name -> system.
-        users: user indices.
-        setting: how the dialogues go; its `known` cuts the histories (cold start).
-        make_users: who speaks; default, the template users of the setting.
         logs: a folder for the logs, one file a system and setting; None keeps none.
         identity: names the fitted models and the simulator; a system's own ``identity`` is
             added for its log.
-        progress: show bars; None follows the environment.
 
     Returns:
         System -> dialogues, in the order of the users.
@@ -176,23 +170,24 @@ def prompted_users(data: Dataset, setting: Setting, model: str) -> MakeUsers:
     return prompted
 
 
-def log_folder(options: argparse.Namespace) -> Path | None:
-    """Return the folder of the logs: one of its own for users that a language model plays."""
-    return options.logs / "prompted" if options.logs and options.prompted else options.logs
-
-
 def run(options: argparse.Namespace, command: Command) -> None:
     """Fit, talk and record: every difficulty, level and history length that was asked for."""
     data, say = load_dataset(options.data), command.say
     say("Utterances and their embeddings")
     language = embed(simulate_utterances(data, seed=0))
     users = sample_users(data, options.users, split=options.split)
-    logs = log_folder(options)
+    # users that a language model plays have a folder of their own
+    logs = options.logs / "prompted" if options.logs and options.prompted else options.logs
     named = set(options.systems or ()) & set(ON_REQUEST)
     ask = LocalChatModel(options.chat_model) if named else None
-    models: dict[str, Any] = {"language_model": language.embedder.name}
+    made: dict[str, Any] = {"data": sizes(data), "language_model": language.embedder.name}
     if ask is not None:
-        models |= {"chat_model": ask.name, "rerank": asdict(RerankConfig())}
+        made |= {"chat_model": ask.name, "rerank": asdict(RerankConfig())}
+    made |= {
+        "simulator": f"prompt, {options.prompted}" if options.prompted else "template",
+        "split": options.split, "phrasing": options.split, "turns": Setting().n_turns,
+        "items": Setting().n_items, "users": len(users), "seeds": options.seeds,
+    }  # fmt: skip
     systems = {}
     for seed in options.seeds:
         fitted = fit_all(data, language, seed=seed, say=say)
@@ -232,7 +227,7 @@ def run(options: argparse.Namespace, command: Command) -> None:
             }
         )  # fmt: skip
         if options.record:
-            command.record(options.record, content(options, data, models, len(users), results))
+            command.record(options.record, {**made, "results": results})
 
 
 def chosen(systems: dict[str, System], names: Sequence[str] | None) -> dict[str, System]:
@@ -253,22 +248,6 @@ def history_length(text: str) -> int | None:
     return None if text == ALL else int(text)
 
 
-def content(
-    options: argparse.Namespace,
-    data: Dataset,
-    models: Mapping[str, Any],
-    n_users: int,
-    results: list[dict[str, Any]],
-) -> dict[str, Any]:
-    """What there is so far, as it is recorded."""
-    return {
-        "data": sizes(data), **models,
-        "simulator": f"prompt, {options.prompted}" if options.prompted else "template",
-        "split": options.split, "phrasing": options.split, "turns": Setting().n_turns,
-        "items": Setting().n_items, "users": n_users, "seeds": options.seeds, "results": results,
-    }  # fmt: skip
-
-
 def print_summary(table: pl.DataFrame) -> None:
     """Print S@3, S@5 and AT with their 95 % intervals."""
     print(f"{'':28}" + "".join(f"{metric:>22}" for metric in METRICS))
@@ -282,34 +261,14 @@ def main(arguments: list[str] | None = None) -> None:
     command = Command("experiments.multi_turn", __doc__, seeds=True, record=False)
     add = command.parser.add_argument
     add("--users", type=int, help="users to draw; default: all")
-    add(
-        "--split",
-        choices=HELD_OUT,
-        default="test",
-        help="whose last item: of the test, or of validation, to choose between systems",
-    )
+    add("--split", choices=HELD_OUT, default="test", help="valid: to choose between systems")
     add("--difficulty", nargs="+", choices=DIFFICULTIES, default=["normal"])
     add("--level", nargs="+", choices=LEVELS, default=["paraphrased"])
-    add(
-        "--known",
-        nargs="+",
-        type=history_length,
-        default=[None],
-        metavar="N",
-        help=f"cold start, items known of each history: {' '.join(map(str, LENGTHS))} {ALL}",
-    )
-    add(
-        "--systems",
-        nargs="+",
-        metavar="NAME",
-        help=f"default: all but those that ask a language model ({', '.join(ON_REQUEST)})",
-    )
-    add(
-        "--chat-model",
-        default=DEFAULT_MODEL,
-        metavar="MODEL",
-        help=f"the language model of {' and '.join(ON_REQUEST)} (default: smollm2)",
-    )
+    lengths = f"cold start, items known of each history: {' '.join(map(str, LENGTHS))} {ALL}"
+    add("--known", nargs="+", type=history_length, default=[None], metavar="N", help=lengths)
+    asking = ", ".join(ON_REQUEST)
+    add("--systems", nargs="+", metavar="NAME", help=f"default: all but {asking}")
+    add("--chat-model", default=DEFAULT_MODEL, metavar="MODEL", help=f"of {asking}")
     add("--prompted", metavar="MODEL", help="a language model plays the users")
     add("--batch", type=int, default=Setting().batch_size, help="dialogues at once")
     add("--logs", type=Path, help="keep the dialogues in this folder")

@@ -9,14 +9,12 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from latentcrs_utils.behavior.pretraining import Backbone, pretrain
+from latentcrs_utils.behavior.pretraining import pretrain
 from latentcrs_utils.config import BackboneConfig, preset
 from latentcrs_utils.data.loading import load_csv, load_dataset
-from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.evaluation.recording import sizes, write_record
+from latentcrs_utils.evaluation.recording import Command, sizes, write_record
 from latentcrs_utils.support.device import choose_device
 from latentcrs_utils.support.processes import Processes, run_command
 
@@ -40,18 +38,6 @@ def changed(config: BackboneConfig, changes: Sequence[str]) -> BackboneConfig:
         except ValueError:
             raise ConfigError(f"--set {change}: {name} is a {kind.__name__}.") from None
     return dataclasses.replace(config, **values)
-
-
-def record(backbone: Backbone, data: Dataset, seed: int, file: Path) -> None:
-    """Write the learning curve, the configuration and how it was trained as JSON."""
-    content = {
-        "data": sizes(data),
-        "config": dataclasses.asdict(backbone.config),
-        "seed": seed,
-        "facts": backbone.facts,
-        "curve": backbone.curve,
-    }
-    write_record(file, content)
 
 
 def run(options: argparse.Namespace, processes: Processes) -> None:
@@ -81,33 +67,24 @@ def run(options: argparse.Namespace, processes: Processes) -> None:
             f"{backbone.facts.get('processes', 1)} on {backbone.facts.get('device', 'cpu')}"
         )
         if options.record:
-            record(backbone, data, options.seed, options.record)
+            content = {"config": dataclasses.asdict(backbone.config), "seed": options.seed}
+            curve = {"facts": backbone.facts, "curve": backbone.curve}
+            write_record(options.record, {"data": sizes(data), **content, **curve})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.pretrain",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--data", default="ml-100k", help="name of a data set; default: ml-100k")
+    command = Command("experiments.pretrain", __doc__, record=False)
+    add = command.parser.add_argument
     add("--csv", nargs=2, metavar=("RATINGS", "ITEMS"), help="two files of your own")
     add("--seed", type=int, default=0, help="default: 0")
-    add(
-        "--set",
-        nargs="+",
-        default=[],
-        metavar="NAME=VALUE",
-        help="other hyper-parameters than the preset's, e.g. loss=sampled precision=bfloat16",
-    )
+    other = "other hyper-parameters than the preset's, e.g. loss=sampled precision=bfloat16"
+    add("--set", nargs="+", default=[], metavar="NAME=VALUE", help=other)
     add("--device", help="cpu, cuda or cuda:1; default: a GPU where there is one")
     add("--compile", action="store_true", help="use torch.compile")
     add("--afresh", action="store_true", help="train even if that was done before")
     add("--expect-processes", type=int, metavar="N", help="stop unless there are N")
-    add("--record", type=Path, metavar="FILE", help="write the learning curve (JSON)")  # fmt: skip
-    options = parser.parse_args(arguments)
+    options = command.read(arguments)
     return run_command(
         lambda processes: run(options, processes),
         device=options.device,

@@ -1,11 +1,7 @@
-"""Policies V and F in one turn: V is weighed on validation users, then both are tested.
-
-python -m experiments.reranking --data ml-100k --users 100 \
-    --answers answers.jsonl --record results/reranking_ml-100k.json
+"""Policies V and F in one turn: V's weight is chosen on validation users, then both are tested.
 
 A language model reads every candidate once a text; all weights are compared on the same
-likelihoods. With `--answers` they are kept, so a run that is stopped goes on
-where it was.
+likelihoods. With `--answers` they are kept, so a run that is stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -30,7 +26,7 @@ from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.evaluation.dialogues import Answers
-from latentcrs_utils.evaluation.metrics import paired_difference
+from latentcrs_utils.evaluation.metrics import METRIC, metric_values, paired_difference
 from latentcrs_utils.evaluation.multi_turn import FILTERED
 from latentcrs_utils.evaluation.one_turn import (
     LEVELS,
@@ -40,7 +36,6 @@ from latentcrs_utils.evaluation.one_turn import (
     Scorer,
     evaluate,
     fit_all,
-    metric_values,
     one_turn_cases,
     scorers,
 )
@@ -51,7 +46,6 @@ from latentcrs_utils.simulation.utterances import simulate_utterances
 
 REFERENCE, FILTER = "LatentCRS+", "backbone + lexicon filter"
 METRICS = ("Recall@5", "NDCG@5", "NDCG@20")
-CHOSEN_BY = "NDCG@20"
 N_CANDIDATES = RerankConfig().n_candidates
 WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
 _SAY_EVERY = 25
@@ -102,8 +96,7 @@ def ask_about(
     found, begun = [], time.perf_counter()
     for row, text in enumerate(cases.texts):
         case = cases.take(slice(row, row + 1))
-        (history,) = case.instances.histories
-        seen = history.tolist()
+        seen = case.instances.histories[0].tolist()
         best = policy.select(Request(scorer(case)[0], seen, N_CANDIDATES)).items
         context = RerankContext([data.titles[item] for item in seen], [text], policy.noun)
         ratios = log_ratios(chat_model, best, context, prior)
@@ -127,24 +120,18 @@ def ranks_of(asked: Sequence[Asked], weight: float) -> np.ndarray:
 
 def compare(ours: np.ndarray, theirs: np.ndarray, users: np.ndarray) -> dict[str, float]:
     """Metrics of our ranks, each with ..._gap to theirs and its paired 95 % interval over users."""
-    row = {}
+    row: dict[str, float] = {}
     for metric in METRICS:
         values = metric_values(ours, metric)
         gap = paired_difference(values, metric_values(theirs, metric), users)
-        row[metric] = float(values.mean())
-        row |= {f"{metric}_gap": gap.mean, f"{metric}_gap_low": gap.low,
-                f"{metric}_gap_high": gap.high}  # fmt: skip
+        row |= {metric: float(values.mean()), **gap.columns(metric)}
     return row
 
 
 def weigh(
     asked: Sequence[Asked], users: np.ndarray, weights: Sequence[float]
 ) -> list[dict[str, float]]:
-    """Metrics of every weight compared with the recommender's own order.
-
-    Returns:
-        One row a weight: weight and what `compare` gives.
-    """
+    """Compare every weight with the recommender's own order: weight and what `compare` gives."""
     alone = ranks_of(asked, 0.0)
     return [
         {"weight": w, **compare(ranks_of(asked, w), alone, users)} for w in sorted(set(weights))
@@ -153,7 +140,7 @@ def weigh(
 
 def choose(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     """The row with the highest NDCG@20; of equal ones that with less weight."""
-    return max(rows, key=lambda row: (row[CHOSEN_BY], -row["weight"]))
+    return max(rows, key=lambda row: (row[METRIC], -row["weight"]))
 
 
 def filtered(data: Dataset, scorer: Scorer) -> Scorer:
@@ -181,17 +168,17 @@ def filter_table(fitted: Fitted, cases: EvalSet) -> list[dict[str, Any]]:
         One row a level: level, n, and of "LatentCRS+", the filter and "LatentCRS+ F" the metrics;
         of F also the gaps "to LatentCRS+" and "to backbone + lexicon filter" (see `compare`).
     """
-    rivals = scorers(fitted)
-    systems = {name: rivals[name] for name in (REFERENCE, FILTER)}
-    systems[FILTERED] = filtered(fitted.data, rivals[REFERENCE])
+    baselines = scorers(fitted)
+    systems = {name: baselines[name] for name in (REFERENCE, FILTER)}
+    systems[FILTERED] = filtered(fitted.data, baselines[REFERENCE])
     ranks = evaluate(cases, systems)
     users, table = cases.frame["user"].to_numpy(), []
     for level, rows in _by_level(cases):
         row: dict[str, Any] = {"level": level, "n": len(rows)}
         for name, of_all in ranks.items():
             row[name] = {m: float(metric_values(of_all[rows], m).mean()) for m in METRICS}
-        for rival in (REFERENCE, FILTER):
-            row[f"to {rival}"] = compare(ranks[FILTERED][rows], ranks[rival][rows], users[rows])
+        for other in (REFERENCE, FILTER):
+            row[f"to {other}"] = compare(ranks[FILTERED][rows], ranks[other][rows], users[rows])
         table.append(row)
     return table
 
@@ -206,7 +193,7 @@ def validation_cases(fitted: Fitted, levels: Sequence[str], n: int, seed: int) -
     """Draw n validation users who speak at one of some levels; each has one text."""
     cases = one_turn_cases(fitted.data, fitted.backbone, fitted.language, "valid")
     able = np.flatnonzero(cases.frame["level"].is_in(list(levels)).to_numpy())
-    return _rows(cases, np.sort(np.random.default_rng(seed).permutation(able)[:n]))
+    return cases.take(np.sort(np.random.default_rng(seed).permutation(able)[:n]))
 
 
 def cases_to_test(fitted: Fitted, n: int | None, seed: int) -> EvalSet:
@@ -216,13 +203,7 @@ def cases_to_test(fitted: Fitted, n: int | None, seed: int) -> EvalSet:
     if n is not None:
         users = np.random.default_rng(seed).permutation(users)[:n]
     mine = pl.col("user").is_in(users.tolist()) & (pl.col("phrasing") == UNSEEN)
-    return _rows(cases, cases.frame.with_row_index("row").filter(mine)["row"].to_numpy())
-
-
-def _rows(cases: EvalSet, rows: np.ndarray) -> EvalSet:
-    texts = [cases.texts[row] for row in rows]
-    return EvalSet(cases.instances.take(torch.from_numpy(rows.astype(np.int64))), texts,
-                 cases.frame[rows])  # fmt: skip
+    return cases.take(cases.frame.with_row_index("row").filter(mine)["row"].to_numpy())
 
 
 def run(options: argparse.Namespace, chat_model: Answers, command: Command) -> None:
@@ -266,7 +247,7 @@ def run(options: argparse.Namespace, chat_model: Answers, command: Command) -> N
 
 def rerank_table(cases: EvalSet, asked: Sequence[Asked], weight: float) -> list[dict[str, Any]]:
     """V against B level by level: level, n and what `compare` gives."""
-    ours, alone = (ranks_of(asked, w) for w in (weight, 0.0))
+    ours, alone = ranks_of(asked, weight), ranks_of(asked, 0.0)
     users = cases.frame["user"].to_numpy()
     return [
         {"level": level, "n": len(rows), **compare(ours[rows], alone[rows], users[rows])}
@@ -292,22 +273,16 @@ def main(arguments: list[str] | None = None, chat_model: Any = None) -> None:
     command = Command("experiments.reranking", __doc__)
     add = command.parser.add_argument
     add("--users", type=int, default=100, help="validation users (default: 100)")
-    add(
-        "--level",
-        nargs="+",
-        choices=LEVELS,
-        default=["plain", "paraphrased"],
-        help="of the validation users",
-    )
+    level = ["plain", "paraphrased"]
+    add("--level", nargs="+", choices=LEVELS, default=level, help="of the validation users")
     add("--weights", nargs="+", type=float, default=list(WEIGHTS))
     add("--test-users", type=int, default=100, help="each at all levels")
     add("--seed", type=int, default=0, help="of the fit and the users")
     add("--chat-model", default="smollm2", metavar="MODEL")
     add("--answers", type=Path, help="file in which likelihoods are kept")
     options = command.read(arguments)
-    run(
-        options, Answers(chat_model or LocalChatModel(options.chat_model), options.answers), command
-    )
+    chat_model = chat_model or LocalChatModel(options.chat_model)
+    run(options, Answers(chat_model, options.answers), command)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def row(data: Dataset, filter: Filter) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Load every data set under both filters, record and print its row."""
-    command = Command("experiments.table_1", __doc__, data=None)
+    command = Command("experiments.table_1", __doc__, data=False)
     command.parser.add_argument("--datasets", nargs="+", help="default: all that there are")
     options = command.read(arguments)
     names = list(options.datasets or RECORDED)

@@ -1,4 +1,4 @@
-"""The variants of the ablations: what is changed, one thing at a time, and what it is held against.
+"""The variants of the ablations: what is changed, one thing at a time, and the reference of each.
 
 `groups` is the plan; `fit_variant` trains one variant from one seed, or loads it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -18,19 +18,21 @@ from torch import Tensor
 from latentcrs_utils.baselines.direct import fit_fusion, fit_text_alone
 from latentcrs_utils.behavior.pretraining import Backbone, pretrain
 from latentcrs_utils.config import ICLREC_AS_PUBLISHED, BackboneConfig, EMConfig, Preset, preset
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import rows_of
 from latentcrs_utils.em.model import fit_em
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.evaluation.metrics import bootstrap_interval
-from latentcrs_utils.evaluation.one_turn import LEVELS, METRICS, UNSEEN, EvalSet, metric_values
+from latentcrs_utils.evaluation.metrics import (
+    METRIC,
+    describe_ranks,
+    mean_and_interval,
+    metric_values,
+)
+from latentcrs_utils.evaluation.one_turn import LEVELS, UNSEEN, EvalSet
 from latentcrs_utils.intents import find_anchors
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.ranking import rank_of_target
 from latentcrs_utils.simulation.utterances import Utterances
-
-if TYPE_CHECKING:
-    from latentcrs_utils.data.sequences import Dataset
-
 
 System = Literal["em", "fusion", "text alone", "backbone"]
 
@@ -55,7 +57,7 @@ class Variant:
         share: of the distinct training texts that are kept, in (0, 1].
         value: of the one hyper-parameter that a sweep changes.
         reference: the variant that it is compared with; None for the reference itself.
-        one_seed: fit the first seed alone.
+        one_seed: fit the first seed only.
     """
 
     name: str
@@ -71,7 +73,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class FittedVariant:
-    """A fitted variant: its backbone, and `scores(S, x)` of whatever stands on it.
+    """A fitted variant.
 
     Attributes:
         backbone: encodes the histories.
@@ -87,13 +89,13 @@ class FittedVariant:
 
 
 class BehaviorOnly:
-    """The backbone in the form of the other systems: it does not hear the words."""
+    """The backbone with the interface of the other systems; it does not read x."""
 
     def __init__(self, backbone: Backbone):
         self.backbone = backbone
 
     def scores(self, S: Tensor, x: Tensor) -> Tensor:
-        """Scores [B, V + 1] from S [B, d]; x is not read."""
+        """Scores [B, V + 1] from S [B, d]."""
         return self.backbone.scores(S)
 
 
@@ -124,7 +126,7 @@ def parts(options: Preset) -> list[Variant]:
 
 
 def readings(options: Preset) -> list[Variant]:
-    """The logit form, the exact E-step and InfoNCE, each beside the mixture form."""
+    """The logit form, the exact E-step and InfoNCE, each compared with the mixture form."""
     em = options.em
     return [
         Variant(PAPER, em=em, reference=None),
@@ -135,17 +137,13 @@ def readings(options: Preset) -> list[Variant]:
 
 
 def sampled(options: Preset) -> list[Variant]:
-    """The forms with sampled negatives, without which the product form is not trained."""
-    em = replace(options.em, n_negatives=N_SAMPLED)
-    mixture = f"mixture, {N_SAMPLED} negatives"
+    """Mixture and product with sampled negatives; the product form is trained with these only."""
+    em, negatives = replace(options.em, n_negatives=N_SAMPLED), f", {N_SAMPLED} negatives"
+    mixture = Variant("mixture" + negatives, em=em, reference=None, one_seed=True)
+    product = replace(em, form="product")
     return [
-        Variant(mixture, em=em, reference=None, one_seed=True),
-        Variant(
-            f"product, {N_SAMPLED} negatives",
-            em=replace(em, form="product"),
-            reference=mixture,
-            one_seed=True,
-        ),
+        mixture,
+        replace(mixture, name="product" + negatives, em=product, reference=mixture.name),
     ]
 
 
@@ -181,22 +179,12 @@ def weights_sweep(options: Preset, field: str, values: Sequence[float]) -> list[
 
 def backbones(options: Preset) -> list[Variant]:
     """Ours (softmax) and ICLRec as published (one negative) under the same systems."""
-    published = ICLREC_AS_PUBLISHED
-    systems: list[tuple[str, System, EMConfig | None]] = [
-        (BEHAVIOR, "backbone", None),
-        (PAPER, "em", options.em),
-        (FUSION, "fusion", None),
-        (PLUS, "em", options.em_plus),
-    ]
-    found = []
-    for name, system, em in systems:
-        found.append(Variant(f"{name}, ours", system, em, reference=None, one_seed=True))
-        found.append(
-            Variant(
-                f"{name}, ICLRec as published", system, em, backbone=published,
-                reference=f"{name}, ours", one_seed=True,
-            )
-        )  # fmt: skip
+    found, own = [], {variant.name: variant for variant in parts(options)}
+    for system in (BEHAVIOR, PAPER, FUSION, PLUS):
+        ours = replace(own[system], name=f"{system}, ours", reference=None, one_seed=True)
+        name = f"{system}, ICLRec as published"
+        published = replace(ours, name=name, backbone=ICLREC_AS_PUBLISHED, reference=ours.name)
+        found += [ours, published]
     return found
 
 
@@ -295,9 +283,6 @@ def fit_variant(variant: Variant, data: Dataset, language: Language, seed: int) 
     return FittedVariant(backbone, model, max(values), len(model.curve))
 
 
-METRIC = "NDCG@20"
-
-
 def unseen_cases(data: Dataset, backbone: Backbone, language: Language) -> EvalSet:
     """All test users at the four levels, phrasing not seen in training: 4 U cases, level by level.
 
@@ -331,21 +316,12 @@ def describe(ranks: Mapping[int, np.ndarray]) -> dict[str, Any]:
         ranks: seed -> ranks [4, U].
 
     Returns:
-        seeds; the four metrics, means over levels, users and seeds; low and high, 95 % bootstrap
-        interval over users of NDCG@20 (levels and seeds averaged); levels, NDCG@20 of each, with
-        its interval; seed_spread, largest minus smallest NDCG@20 of a seed.
+        seeds; what `describe_ranks` says, levels averaged; levels, NDCG@20 of each with its
+        interval.
     """
     stacked = np.stack(list(ranks.values()))
-    values = metric_values(stacked, METRIC)  # [seeds, 4, U]
-    row: dict[str, Any] = {"seeds": list(ranks)}
-    row |= {metric: float(metric_values(stacked, metric).mean()) for metric in METRICS}
-    row["low"], row["high"] = bootstrap_interval(values.mean((0, 1)))
-    row["seed_spread"] = float(np.ptp(values.mean((1, 2))))
-    row["levels"] = {
-        level: mean_and_interval(of_level)
-        for level, of_level in zip(LEVELS, values.mean(0), strict=True)
-    }
-    return row
+    levels = _by_level(metric_values(stacked, METRIC).mean(0))
+    return {"seeds": list(ranks), **describe_ranks(stacked), "levels": levels}
 
 
 def difference(ours: Mapping[int, np.ndarray], theirs: Mapping[int, np.ndarray]) -> dict[str, Any]:
@@ -358,20 +334,28 @@ def difference(ours: Mapping[int, np.ndarray], theirs: Mapping[int, np.ndarray])
         mean, low, high of all levels together, and levels, the same for each; empty where no seed
         is shared.
     """
-    shared = [seed for seed in ours if seed in theirs]
-    if not shared:
+    gaps = mean_gaps(ours, theirs)
+    if gaps is None:
         return {}
-    gaps = np.mean(
-        [metric_values(ours[s], METRIC) - metric_values(theirs[s], METRIC) for s in shared], axis=0
-    )  # [4, U]
-    found = mean_and_interval(gaps.mean(0))
-    found["levels"] = {
-        level: mean_and_interval(of_level) for level, of_level in zip(LEVELS, gaps, strict=True)
-    }
-    return found
+    return {**mean_and_interval(gaps.mean(0)), "levels": _by_level(gaps)}
 
 
-def mean_and_interval(values: np.ndarray) -> dict[str, Any]:
-    """The mean of [N] values and its 95 % bootstrap interval: mean, low, high."""
-    low, high = bootstrap_interval(values)
-    return {"mean": float(values.mean()), "low": low, "high": high}
+def mean_gaps(
+    ours: Mapping[int, np.ndarray], theirs: Mapping[int, np.ndarray]
+) -> np.ndarray | None:
+    """NDCG@20 of ours minus theirs, averaged over the shared seeds; None where there is none.
+
+    Args:
+        ours, theirs: seed -> ranks of the same cases; the result has their shape.
+    """
+    gaps = [
+        metric_values(ours[seed], METRIC) - metric_values(theirs[seed], METRIC)
+        for seed in ours
+        if seed in theirs
+    ]
+    return np.mean(gaps, axis=0) if gaps else None
+
+
+def _by_level(values: np.ndarray) -> dict[str, dict[str, float]]:
+    """Mean and interval of each level; values [4, U]."""
+    return {level: mean_and_interval(v) for level, v in zip(LEVELS, values, strict=True)}

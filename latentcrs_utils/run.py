@@ -9,23 +9,37 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    import polars as pl
+import numpy as np
+import polars as pl
 
-    from latentcrs_utils.data.sequences import Dataset
-    from latentcrs_utils.em.model import LatentCRS
-    from latentcrs_utils.evaluation.one_turn import Fitted
-    from latentcrs_utils.language.encoding import Language
+from latentcrs_utils.conversation.session import Conversation
+from latentcrs_utils.data.loading import load_dataset
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.em.instances import rows_of
+from latentcrs_utils.em.model import LatentCRS
+from latentcrs_utils.errors import LatentCRSError
+from latentcrs_utils.evaluation.one_turn import (
+    UNSEEN,
+    EvalSet,
+    Fitted,
+    dialogue_cases,
+    evaluate,
+    fit_all,
+    level_table,
+    one_turn_cases,
+    scorers,
+    summarise,
+)
+from latentcrs_utils.evaluation.recording import Command, sizes
+from latentcrs_utils.language.encoding import Language, embed
+from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
 
 Say = Callable[[str], None]
 CHECKOUT = Path(__file__).resolve().parent.parent
-DIALOGUE = (
-    42,
-    ("a film that keeps me on the edge of my seat", "with space ships and aliens in it"),
-)
+USER = 42
+MESSAGES = ("a film that keeps me on the edge of my seat", "with space ships and aliens in it")
 
 
 def prepare(say: Say, name: str = "ml-100k", tests: str = "all") -> tuple[Dataset, Language]:
@@ -37,10 +51,6 @@ def prepare(say: Say, name: str = "ml-100k", tests: str = "all") -> tuple[Datase
         tests: "all", or "unseen": of the test texts, only single messages in phrasings that no
             training text used, which spares a third of the embedding.
     """
-    from latentcrs_utils.data.loading import load_dataset
-    from latentcrs_utils.language.encoding import embed
-    from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
-
     say(f"{name}: ratings, filter, splits")
     data = load_dataset(name)
     print(f"          {data!r}")
@@ -50,8 +60,8 @@ def prepare(say: Say, name: str = "ml-100k", tests: str = "all") -> tuple[Datase
         split, phrasing = utterances.frame["split"], utterances.frame["phrasing"]
         spared = (split == "test_turns") | ((split == "test") & (phrasing == "train"))
         utterances = Utterances(utterances.frame.filter(~spared))
-    n_distinct = len(set(utterances.texts))
-    print(f"          {len(utterances.texts):,} utterances, {n_distinct:,} distinct")
+    texts = utterances.texts
+    print(f"          {len(texts):,} utterances, {len(set(texts)):,} distinct")
     say("Embedding each distinct utterance once (PromptEOL, SmolLM2-135M)")
     return data, embed(utterances)
 
@@ -66,45 +76,25 @@ def results(
         levels) and, where the utterances hold dialogues to test on, "by_turns" (after one to five
         messages, masked).
     """
-    from latentcrs_utils.em.instances import rows_of
-    from latentcrs_utils.evaluation.one_turn import (
-        dialogue_cases,
-        evaluate,
-        fit_all,
-        one_turn_cases,
-        scorers,
-        summarise,
-    )
-
-    ranks: dict[str, list[dict[str, np.ndarray]]] = {"masked": [], "unmasked": [], "by_turns": []}
-    if not len(rows_of(language, "test_turns")):
-        del ranks["by_turns"]
+    ranks: dict[str, list[dict[str, np.ndarray]]] = {}
+    asked: dict[str, EvalSet] = {}
     by_seed = []
     for seed in seeds:
         suffix = f" (seed {seed})" if len(seeds) > 1 else ""
-
-        def say_seed(text: str, suffix: str = suffix) -> None:
-            say(text + suffix)
-
-        fitted = fit_all(data, language, seed=seed, say=say_seed)
+        fitted = fit_all(data, language, seed=seed, say=lambda text: say(text + suffix))  # noqa: B023
         say("Ranking all items for every test user" + suffix)
-        cases = one_turn_cases(data, fitted.backbone, language)
-        ranks["masked"].append(evaluate(cases, scorers(fitted)))
-        ranks["unmasked"].append(evaluate(cases, scorers(fitted), masked=False))
-        if "by_turns" in ranks:
-            dialogues = dialogue_cases(data, fitted.backbone, language)
-            ranks["by_turns"].append(evaluate(dialogues, scorers(fitted)))
+        asked["masked"] = asked["unmasked"] = one_turn_cases(data, fitted.backbone, language)
+        if len(rows_of(language, "test_turns")):
+            asked["by_turns"] = dialogue_cases(data, fitted.backbone, language)
+        for name, cases in asked.items():
+            found = evaluate(cases, scorers(fitted), masked=name != "unmasked")
+            ranks.setdefault(name, []).append(found)
         by_seed.append(fitted)
-    return by_seed[0], {
-        name: summarise(dialogues if name == "by_turns" else cases, of_seeds)
-        for name, of_seeds in ranks.items()
-    }
+    return by_seed[0], {name: summarise(asked[name], of_seeds) for name, of_seeds in ranks.items()}
 
 
 def print_table(summary: pl.DataFrame, n_users: int) -> None:
     """NDCG@20 of every system at every level, unseen phrasing, history masked."""
-    from latentcrs_utils.evaluation.one_turn import UNSEEN, level_table
-
     table = level_table(summary, phrasing=UNSEEN)
     levels = table.columns[1:]
     print(f"\nNDCG@20, {n_users:,} test users, history masked, phrasing not seen in training")
@@ -118,14 +108,11 @@ def print_table(summary: pl.DataFrame, n_users: int) -> None:
 
 def print_dialogue(model: LatentCRS) -> None:
     """A conversation with the fitted model, worded by the local language model under guards."""
-    from latentcrs_utils.conversation.session import Conversation
-
-    user, messages = DIALOGUE
     users = model.data.users["raw_user"]
-    user = user if str(user) in users else users[0]
+    user = USER if str(USER) in users else users[0]
     chat = Conversation(model, user=user)
     print(f"\nA conversation with user {user} of {model.data.name} ({model.name}):\n")
-    for message in messages:
+    for message in MESSAGES:
         turn = chat.say(message)
         print(turn)
         leaders = list(turn.intents_after.items())[:3]
@@ -133,24 +120,14 @@ def print_dialogue(model: LatentCRS) -> None:
 
 
 def content(
-    data: Dataset,
-    language: Language,
-    seeds: list[int],
-    summaries: dict[str, pl.DataFrame],
-    steps: list[dict[str, Any]],
+    data: Dataset, language: Language, summaries: dict[str, pl.DataFrame]
 ) -> dict[str, Any]:
-    """The results as they are recorded; a step whose result was on disk took next to nothing."""
-    from latentcrs_utils.evaluation.recording import sizes
-
+    """The results as they are recorded."""
+    texts = language.utterances.frame["text"]
     return {
         "data": sizes(data),
         "language_model": language.embedder.name,
-        "texts": {
-            "utterances": len(language.x),
-            "distinct": language.utterances.frame["text"].n_unique(),
-        },
-        "seeds": seeds,
-        "steps": steps,
+        "texts": {"utterances": len(texts), "distinct": texts.n_unique()},
         **{name: summary.to_dicts() for name, summary in summaries.items()},
     }
 
@@ -166,9 +143,6 @@ def execute_notebooks(say: Say) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the course; returns the exit status."""
-    from latentcrs_utils.errors import LatentCRSError
-    from latentcrs_utils.evaluation.recording import Command
-
     command = Command("latentcrs_utils.run", __doc__, seeds=True, record=False)
     add = command.parser.add_argument
     add(
@@ -186,19 +160,19 @@ def main(arguments: list[str] | None = None) -> int:
             execute_notebooks(say)
         if options.record:
             say("Writing the results")
-            command.record(
-                options.record, content(data, language, options.seeds, summaries, command.steps)
-            )
+            # a step whose result was on disk took next to nothing
+            made = {"seeds": options.seeds, "steps": command.steps}
+            command.record(options.record, made | content(data, language, summaries))
         print_table(summaries["masked"], data.n_users)
         print_dialogue(fitted.latentcrs_plus)
     except LatentCRSError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except subprocess.CalledProcessError:
-        print("\nA notebook did not run to its end; its error stands above.", file=sys.stderr)
+        print("\nA notebook did not run to its end; its error is above.", file=sys.stderr)
         return 1
     if not options.no_notebooks:
-        print("The notebooks as pages to read: build/00_start_here.html and the others beside it.")
+        print("The notebooks as pages to read: build/00_start_here.html and the others there.")
     say("Done")
     return 0
 

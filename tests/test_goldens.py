@@ -25,12 +25,12 @@ from latentcrs_utils.data.loading import load_csv, load_dataset
 from latentcrs_utils.data.preprocess import random_cuts
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.synthetic import synthetic_world
+from latentcrs_utils.evaluation.metrics import metric_values
 from latentcrs_utils.evaluation.multi_turn import Setting, converse, dialogue_systems, sample_users
 from latentcrs_utils.evaluation.one_turn import (
     Fitted,
     evaluate,
     fit_all,
-    metric_values,
     one_turn_cases,
     scorers,
 )

@@ -12,7 +12,8 @@ import nbformat
 import polars as pl
 
 from course.chapters import CHAPTERS
-from latentcrs_utils.evaluation.one_turn import LEVELS, METRICS, SEEN, UNSEEN, level_table
+from latentcrs_utils.evaluation.metrics import METRICS
+from latentcrs_utils.evaluation.one_turn import LEVELS, SEEN, UNSEEN, level_table
 from latentcrs_utils.evaluation.published import printed
 from tools.readme_dialogues import dialogues_part
 from tools.readme_tables import OURS, named, strong, table

@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from latentcrs_utils.ranking import ndcg, rank_of_target, recall
+from latentcrs_utils.ranking import ndcg, recall
 
-__all__ = ["bootstrap_interval", "ndcg", "rank_of_target", "recall"]
+METRICS = ("Recall@5", "NDCG@5", "Recall@20", "NDCG@20")
+METRIC = "NDCG@20"
+"""The metric that is compared where there is room for one."""
+
+
+def metric_values(ranks: np.ndarray, metric: str) -> np.ndarray:
+    """Per-instance values of a metric such as `NDCG@20`, in the shape of `ranks`."""
+    name, k = metric.split("@")
+    flat = torch.from_numpy(np.ascontiguousarray(ranks)).reshape(-1)
+    return {"Recall": recall, "NDCG": ndcg}[name](flat, int(k)).numpy().reshape(ranks.shape)
+
+
+def describe_ranks(ranks: np.ndarray | Sequence[np.ndarray]) -> dict[str, Any]:
+    """Means of the metrics and what chance could have done to NDCG@20.
+
+    Args:
+        ranks: [seeds, ..., U]; what lies between seeds and users is averaged like the seeds.
+
+    Returns:
+        The four metrics; low and high, 95 % bootstrap interval over users of NDCG@20; seed_spread,
+        largest minus smallest NDCG@20 of a seed.
+    """
+    ranks = np.asarray(ranks)
+    values = metric_values(ranks, METRIC)
+    low, high = bootstrap_interval(values.mean(tuple(range(values.ndim - 1))))
+    return {
+        **{metric: float(metric_values(ranks, metric).mean()) for metric in METRICS},
+        "low": low,
+        "high": high,
+        "seed_spread": float(np.ptp(values.mean(tuple(range(1, values.ndim))))),
+    }
 
 
 def bootstrap_interval(
@@ -21,12 +54,8 @@ def bootstrap_interval(
 
     Args:
         values: [B] per-instance values.
-        n: number of resamples.
-        seed: seed of the resampling.
+        n, seed: number and seed of the resamples.
         level: coverage, in (0, 1).
-
-    Returns:
-        Lower and upper end.
 
     Raises:
         ValueError: if there are no values or the level is outside (0, 1).
@@ -47,15 +76,15 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def mean_and_interval(values: np.ndarray) -> dict[str, float]:
+    """The mean of [N] values and its 95 % bootstrap interval: mean, low, high."""
+    low, high = bootstrap_interval(values)
+    return {"mean": float(values.mean()), "low": low, "high": high}
+
+
 @dataclass(frozen=True)
 class Difference:
-    """Mean of paired differences with its bootstrap interval.
-
-    Attributes:
-        mean: mean difference.
-        low, high: ends of the interval.
-        per_user: [N] the differences, one a user.
-    """
+    """Mean of paired differences, the ends of its interval, and the [N] differences by user."""
 
     mean: float
     low: float
@@ -66,6 +95,11 @@ class Difference:
     def is_clear(self) -> bool:
         """Whether the interval leaves out zero."""
         return self.low > 0 or self.high < 0
+
+    def columns(self, metric: str) -> dict[str, float]:
+        """How tables record it: `metric`_gap, `metric`_gap_low and `metric`_gap_high."""
+        ends = {f"{metric}_gap_low": self.low, f"{metric}_gap_high": self.high}
+        return {f"{metric}_gap": self.mean, **ends}
 
 
 def paired_difference(

@@ -19,12 +19,11 @@ from latentcrs_utils.behavior.pretraining import Backbone, pretrain
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import Instances, instances_of, rows_of
 from latentcrs_utils.em.model import LatentCRS, fit_em
-from latentcrs_utils.evaluation.metrics import bootstrap_interval
+from latentcrs_utils.evaluation.metrics import describe_ranks, mean_and_interval
 from latentcrs_utils.intents import Anchors, find_anchors
 from latentcrs_utils.language.encoding import Language
-from latentcrs_utils.ranking import MEMORY, ndcg, ranks_in_chunks, recall
+from latentcrs_utils.ranking import MEMORY, ranks_in_chunks
 
-METRICS = ("Recall@5", "NDCG@5", "Recall@20", "NDCG@20")
 LEVELS = ("plain", "paraphrased", "by example", "vague")
 UNSEEN, SEEN = "test", "train"
 
@@ -56,10 +55,11 @@ class EvalSet:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def take(self, rows: slice) -> EvalSet:
-        """The cases of a slice of rows, in their order."""
-        numbers = torch.arange(len(self))[rows]
-        return EvalSet(self.instances.take(numbers), self.texts[rows], self.frame[numbers.numpy()])
+    def take(self, rows: slice | np.ndarray) -> EvalSet:
+        """The cases of some rows, in their order."""
+        numbers = np.arange(len(self))[rows]
+        texts = [self.texts[number] for number in numbers]
+        return EvalSet(self.instances.take(torch.from_numpy(numbers)), texts, self.frame[numbers])
 
 
 Scorer = Callable[[EvalSet], Tensor]
@@ -90,9 +90,7 @@ def dialogue_cases(data: Dataset, backbone: Backbone, language: Language) -> Eva
 def evaluate(
     cases: EvalSet, systems: Mapping[str, Scorer], *, masked: bool = True, memory: int = MEMORY
 ) -> dict[str, np.ndarray]:
-    """Rank of the target under every system.
-
-    The systems are asked for some cases at a time, so that memory does not grow with their number.
+    """Rank of the target under every system, asked for some cases at a time to save memory.
 
     Args:
         cases: the instances, the same for all systems.
@@ -109,23 +107,12 @@ def evaluate(
 
     def ranks(scorer: Scorer) -> np.ndarray:
         n_items = scorer(cases.take(slice(0, 1))).shape[1] - 1
+        targets = cases.instances.targets
         return ranks_in_chunks(
-            lambda rows: scorer(cases.take(rows)),
-            cases.instances.targets,
-            seen,
-            n_items=n_items,
-            memory=memory,
+            lambda rows: scorer(cases.take(rows)), targets, seen, n_items=n_items, memory=memory
         ).numpy()
 
     return {name: ranks(scorer) for name, scorer in systems.items()}
-
-
-def metric_values(ranks: np.ndarray, metric: str) -> np.ndarray:
-    """Per-instance values of a metric such as `NDCG@20`, in the shape of `ranks`."""
-    name, k = metric.split("@")
-    function = {"Recall": recall, "NDCG": ndcg}[name]
-    flat = torch.from_numpy(np.ascontiguousarray(ranks)).reshape(-1)
-    return function(flat, int(k)).numpy().reshape(ranks.shape)
 
 
 def summarise(cases: EvalSet, ranks_by_seed: Sequence[Mapping[str, np.ndarray]]) -> pl.DataFrame:
@@ -136,9 +123,7 @@ def summarise(cases: EvalSet, ranks_by_seed: Sequence[Mapping[str, np.ndarray]])
         ranks_by_seed: one result of `evaluate` per seed, with the same systems.
 
     Returns:
-        One row per phrasing, level and system: n, the four metrics (means over users and seeds),
-        low and high (95 % bootstrap interval over users of NDCG@20, seeds averaged) and
-        seed_spread (largest minus smallest NDCG@20 of a seed).
+        One row per phrasing, level and system: n and what `describe_ranks` says.
     """
     rows = []
     for (phrasing, level), group in cases.frame.with_row_index("row").group_by(
@@ -146,13 +131,9 @@ def summarise(cases: EvalSet, ranks_by_seed: Sequence[Mapping[str, np.ndarray]])
     ):
         chosen = group["row"].to_numpy()
         for system in ranks_by_seed[0]:
-            ranks = np.stack([by_system[system][chosen] for by_system in ranks_by_seed])
             row = {"phrasing": phrasing, "level": level, "system": system, "n": len(chosen)}
-            row |= {metric: float(metric_values(ranks, metric).mean()) for metric in METRICS}
-            values = metric_values(ranks, "NDCG@20")
-            row["low"], row["high"] = bootstrap_interval(values.mean(0))
-            row["seed_spread"] = float(np.ptp(values.mean(1)))
-            rows.append(row)
+            ranks = [by_system[system][chosen] for by_system in ranks_by_seed]
+            rows.append(row | describe_ranks(ranks))
     return pl.DataFrame(rows)
 
 
@@ -190,7 +171,7 @@ def fit_all(
     backbone = pretrain(data, seed=seed)
     say("Intent anchors")
     anchors = find_anchors(backbone, data, seed=seed)
-    say("Rivals without intents: text alone, fusion")
+    say("Baselines without intents: text alone, fusion")
     text_alone = fit_text_alone(data, backbone, language, seed=seed)
     fusion = fit_fusion(data, backbone, language, seed=seed)
     say("LatentCRS (Algorithm 1)")
@@ -201,15 +182,9 @@ def fit_all(
 
 
 def scorers(fitted: Fitted) -> dict[str, Scorer]:
-    """Name -> scores [N, V + 1] of the cases, in the order of the table.
-
-    Of as many cases as the caller can hold scores of (`evaluate` asks for some at a time).
-    """
+    """Name -> scores [N, V + 1] of the cases, in the order of the table."""
     data, backbone = fitted.data, fitted.backbone
     popular = popularity(data)
-
-    def by_popularity(cases: EvalSet) -> Tensor:
-        return popular.expand(len(cases), -1)
 
     def by_backbone(cases: EvalSet) -> Tensor:
         return backbone.scores(cases.instances.S)
@@ -225,7 +200,7 @@ def scorers(fitted: Fitted) -> dict[str, Scorer]:
         return lambda cases: model.scores(cases.instances.S, cases.instances.x)
 
     return {
-        "popularity": by_popularity,
+        "popularity": lambda cases: popular.expand(len(cases), -1),
         "item-kNN": lambda cases: item_knn(data, cases.instances.histories),
         "backbone alone": by_backbone,
         "text alone": by_model(fitted.text_alone),
@@ -237,22 +212,27 @@ def scorers(fitted: Fitted) -> dict[str, Scorer]:
 
 
 def target_popularity(data: Dataset) -> np.ndarray:
-    """How often each user's test item stands in the training parts of all users, int [U]."""
+    """How often each user's test item occurs in the training parts of all users, int [U]."""
     counts = np.bincount(data.histories("train").flat, minlength=data.n_items + 1)
     return counts[data.targets("test")]
 
 
+def genre_table(data: Dataset) -> tuple[np.ndarray, list[str]]:
+    """Which item has which genre, bool [V + 1, G], and the G names in alphabetical order."""
+    names = sorted({genre for genres in data.items["genres"] for genre in genres})
+    table = np.zeros((data.n_items + 1, len(names)), dtype=bool)
+    for item, genres in data.items.select("item", "genres").iter_rows():
+        table[item, [names.index(genre) for genre in genres]] = True
+    return table, names
+
+
 def history_similarity(data: Dataset, n_last: int = 10) -> np.ndarray:
-    """How much each user's test item is like what came last, float [U] in [0, 1].
+    """How similar each user's test item is to the latest items, float [U] in [0, 1].
 
     The mean over the last ``n_last`` items of the history of the overlap of their genres with the
     target's: |both| / |either| (Jaccard), 0 where neither item has a genre.
     """
-    names = sorted({genre for genres in data.items["genres"] for genre in genres})
-    column = {genre: index for index, genre in enumerate(names)}
-    has = np.zeros((data.n_items + 1, len(names)), dtype=bool)
-    for item, genres in data.items.select("item", "genres").iter_rows():
-        has[item, [column[genre] for genre in genres]] = True
+    has = genre_table(data)[0]
     last, targets = data.histories("test").last(n_last), data.targets("test")
     ours, theirs = has[last.flat], has[targets[last.rows()]]
     both, either = (ours & theirs).sum(1), (ours | theirs).sum(1)
@@ -282,18 +262,15 @@ def by_part(values: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> pl.D
     Raises:
         ValueError: lengths or numbers of parts do not fit.
     """
-    if len(values) != len(parts) or (len(parts) and int(np.max(parts)) >= len(names)):
+    values, parts = np.asarray(values), np.asarray(parts)
+    if len(values) != len(parts) or (len(parts) and parts.max() >= len(names)):
         raise ValueError(
             f"{len(values)} values, {len(parts)} parts and {len(names)} names do not fit."
         )
-    rows = []
-    for number, name in enumerate(names):
-        chosen = np.asarray(values)[np.asarray(parts) == number]
-        if len(chosen):
-            low, high = bootstrap_interval(chosen)
-            mean = float(chosen.mean())
-            rows.append({"part": name, "n": len(chosen), "mean": mean, "low": low, "high": high})
-    return pl.DataFrame(rows)
+    of_each = [(name, values[parts == number]) for number, name in enumerate(names)]
+    return pl.DataFrame(
+        [{"part": name, "n": len(v), **mean_and_interval(v)} for name, v in of_each if len(v)]
+    )
 
 
 def means_by_part(

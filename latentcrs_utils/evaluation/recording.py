@@ -27,9 +27,9 @@ class Command:
     Args:
         module: the module that is run.
         description: for ``--help``.
-        data: the default of ``--data``; None: the command has no such option.
+        data: whether there is ``--data`` (default ml-100k).
         seeds: whether there is ``--seeds`` (default 0).
-        record: whether ``--record`` must be given.
+        record: whether ``--record`` must be given; None: the command has no such option.
 
     Attributes:
         parser: takes further options before `read`.
@@ -42,34 +42,35 @@ class Command:
         module: str,
         description: str | None,
         *,
-        data: str | None = "ml-100k",
+        data: bool = True,
         seeds: bool = False,
-        record: bool = True,
+        record: bool | None = True,
     ):
-        self.parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
         self.line = f"python -m {module}"
+        how = argparse.RawDescriptionHelpFormatter
+        self.parser = argparse.ArgumentParser(self.line, None, description, formatter_class=how)
         self.steps: list[dict[str, Any]] = []
         self._begun = time.perf_counter()
-        self._current: tuple[str, float, float] | None = None
+        self._current = ("", 0.0, 0.0)
         add = self.parser.add_argument
-        if data is not None:
-            add("--data", default=data, metavar="NAME", help=f"a data set; default: {data}")
+        if data:
+            add("--data", default="ml-100k", metavar="NAME", help="a data set; default: ml-100k")
         if seeds:
             add("--seeds", type=int, nargs="+", default=[0], metavar="SEED", help="default: 0")
-        add("--record", type=Path, required=record, metavar="FILE", help="JSON file to write")
+        if record is not None:
+            add("--record", type=Path, required=record, metavar="FILE", help="JSON file to write")
 
     def read(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
         """Return the options; None reads the process's own command line."""
         given = list(sys.argv[1:] if arguments is None else arguments)
-        options = self.parser.parse_args(given)
         self.line = f"{self.line} {shlex.join(given)}".rstrip()
-        return options
+        return self.parser.parse_args(given)
 
     def say(self, text: str) -> None:
         """Print what comes next, with the seconds since the start; the step before it is done."""
         now, cpu = time.perf_counter(), time.process_time()
-        if self._current is not None:
-            step, begun, cpu_begun = self._current
+        step, begun, cpu_begun = self._current
+        if step:
             seconds = {"seconds": round(now - begun, 1), "cpu_seconds": round(cpu - cpu_begun, 1)}
             self.steps.append({"step": step, **seconds})
         self._current = text, now, cpu

@@ -11,11 +11,11 @@ from latentcrs_utils.config import DirectConfig, EMConfig
 from latentcrs_utils.em import losses
 from latentcrs_utils.em.instances import instances_of, rows_of
 from latentcrs_utils.em.model import fit_em
+from latentcrs_utils.evaluation.metrics import metric_values
 from latentcrs_utils.evaluation.one_turn import (
     dialogue_cases,
     evaluate,
     level_table,
-    metric_values,
     one_turn_cases,
     summarise,
 )

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentcrs_utils.constraints.constraint import Constraint
-from latentcrs_utils.errors import DataError
+from latentcrs_utils.errors import DataError, MessageError
 from latentcrs_utils.evaluation.dialogues import (
     PURPOSES,
     RECOMMENDING,
+    Answers,
     Dialogue,
     Exchange,
     JsonLog,
@@ -26,6 +27,7 @@ from latentcrs_utils.evaluation.dialogues import (
     usage_table,
 )
 from latentcrs_utils.evaluation.published import DATA_SETS, dialogue_rows, token_rows
+from tests.conversation.fakes import FakeChatModel, FakeScorer
 
 COMEDY = Constraint("genre", "Comedy")
 AMOUNTS = st.builds(
@@ -180,3 +182,50 @@ def test_the_printed_tables_4_and_6() -> None:
     assert len(tokens) == 6 * len(DATA_SETS)
     assert tokens["amazon-cds", "LatentCRS_F"] == (2086.89, 70.70)
     assert {tokens[data, "LatentCRS_B"][1] for data in DATA_SETS} == {1.0}
+
+
+def test_a_measurement_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "answers.jsonl"
+    asked = [{"role": "user", "content": "scary 🎃"}]
+    first = Answers(FakeChatModel("scary", RuntimeError("gone")), file)
+    said = first.generate(asked, schema={"a": 1}, max_new_tokens=5)
+    with pytest.raises(MessageError, match="RuntimeError: gone"):
+        first.generate(asked, schema={"a": 2}, max_new_tokens=5)
+    again = Answers(FakeChatModel(), file)
+    assert again.generate(asked, schema={"a": 1}, max_new_tokens=5) == said
+    assert (said.text, said.prompt_tokens) == ("scary", 50)
+    with pytest.raises(MessageError, match="RuntimeError: gone"):
+        again.generate(asked, schema={"a": 2}, max_new_tokens=5)
+    assert (again.n_asked, again.n_failed) == (2, 1)
+    assert again.seconds == first.seconds
+    # a kill may have cut the last line short: that question is asked again
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(lines[0] + lines[1][:40])
+    cut = Answers(FakeChatModel("{}"), file)
+    assert cut.n_asked == 1 and file.read_bytes() == lines[0]
+    assert cut.generate(asked, schema={"a": 2}, max_new_tokens=5).text == "{}"
+    assert Answers(FakeChatModel(), file).n_asked == 2
+    file.write_bytes(lines[0][:40] + b"\n" + lines[0])
+    with pytest.raises(DataError, match=r"Line 1 of .* is damaged"):
+        Answers(FakeChatModel(), file)
+    file.write_bytes(lines[0])
+    other = FakeChatModel()
+    other.name = "Other"
+    with pytest.raises(DataError, match=r"of another run .*not Other"):
+        Answers(other, file)
+
+
+def test_likelihoods_are_kept_too_with_their_usage(tmp_path: Path) -> None:
+    file, chat_model = tmp_path / "answers.jsonl", FakeScorer(words=("x",))
+    first = Answers(chat_model, file)
+    scores = first.score("a story", [" x", " longer"])
+    assert scores == first.score("a story", [" x", " longer"]) == [10.0 - 2, -7.0]
+    assert len(chat_model.scored) == 1 and first.usage.prompt_tokens == 200
+    again = Answers(FakeScorer(), file)
+    assert again.score("a story", [" x", " longer"]) == scores
+    # what is read from the file counts as if it had been asked
+    assert (again.usage.prompt_tokens, again.n_asked) == (100, 1)
+    broken = FakeScorer()
+    broken.usage = None
+    with pytest.raises(MessageError, match="AttributeError"):
+        Answers(broken, file).score("another", [" x"])

@@ -11,10 +11,8 @@ import polars as pl
 import pytest
 import torch
 
-from experiments import ablations, variants
-from experiments import intent_diagnostics as worth
-from experiments import intent_recovery as recovery
-from experiments import variants as same_users
+from experiments import ablations, intent_diagnostics, variants
+from experiments.intent_recovery import mass_of_truths
 from latentcrs_utils.config import preset
 from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.em.instances import Instances
@@ -37,22 +35,18 @@ def plan():
     return variants.groups(of_size(938))
 
 
-def test_every_reference_is_a_variant_of_its_group_and_no_two_have_a_name(plan):
+def test_names_are_distinct_and_every_reference_is_in_its_group(plan):
     for group in plan.values():
         names = [variant.name for variant in group]
+        references = {variant.reference for variant in group}
         assert len(set(names)) == len(names)
-        references = {variant.reference for variant in group} - {None}
-        assert references < set(names)
-        assert any(variant.reference is None for variant in group)
+        assert references - {None} < set(names) and None in references
 
 
 @pytest.mark.parametrize("name", ["lambda", "alpha_M", "alpha_E"])
 def test_a_sweep_changes_one_value_and_holds_the_presets_own(plan, name):
     own = asdict(preset("ml-100k").em)
-    changed = [
-        {key for key, value in asdict(variant.em).items() if value != own[key]}
-        for variant in plan[name]
-    ]
+    changed = [{k for k, v in asdict(variant.em).items() if v != own[k]} for variant in plan[name]]
     assert sorted(map(len, changed)) == [0] + [1] * (len(changed) - 1)
     assert len(set.union(*changed)) == 1
     assert len({variant.value for variant in plan[name]}) == len(plan[name])
@@ -82,9 +76,7 @@ class SmallLanguage(small_world.Language):
         others = frame.filter(pl.col("split") != "test")
         levels = [test.with_columns(level=pl.lit(level)) for level in reversed(LEVELS)]
         frame = pl.concat([others, *levels])
-        frame = frame.with_columns(
-            conditions=pl.concat_list(pl.format("genre={}", pl.col("text"))),
-        )
+        frame = frame.with_columns(conditions=pl.concat_list(pl.format("genre={}", pl.col("text"))))
         genres = torch.tensor([small_world.GENRES.index(text) for text in frame["text"]])
         self.utterances = type(self.utterances)(frame)
         self.x = torch.nn.functional.one_hot(genres, 3).float()
@@ -97,10 +89,8 @@ def language(data):
 
 
 def test_unseen_cases_are_level_by_level_and_user_by_user(data, language):
-    cases = same_users.unseen_cases(data, small_world.backbone(data), language)
-    assert cases.frame["level"].to_list() == [
-        level for level in LEVELS for _ in range(data.n_users)
-    ]
+    cases = variants.unseen_cases(data, small_world.backbone(data), language)
+    assert cases.frame["level"].to_list() == list(np.repeat(LEVELS, data.n_users))
     assert cases.frame["user"].to_list() == list(range(data.n_users)) * 4
     targets = cases.instances.targets.reshape(4, -1)
     assert (targets == torch.from_numpy(data.targets("test"))).all()
@@ -121,24 +111,23 @@ def test_fewer_texts_takes_instances_with_their_text_and_leaves_the_tests(data, 
 
 
 def test_an_epoch_keeps_its_number_of_steps():
-    assert variants.smaller_batches(480, 1.0) == 480
-    assert variants.smaller_batches(480, 0.25) == 120
-    assert variants.smaller_batches(480, 0.001) == variants.SMALLEST_BATCH
+    sizes = [variants.smaller_batches(480, share) for share in (1.0, 0.25, 0.001)]
+    assert sizes == [480, 120, variants.SMALLEST_BATCH]
 
 
 def test_difference_is_paired_and_takes_the_seeds_that_both_have():
     ours = {0: np.array([[1, 30], [1, 30], [1, 30], [1, 30]]), 1: np.ones((4, 2), int)}
     theirs = {0: np.full((4, 2), 30)}
-    found = same_users.difference(ours, theirs)
+    found = variants.difference(ours, theirs)
     assert found["mean"] == pytest.approx(0.5)  # NDCG 1 and 0 against 0 and 0
     assert (found["low"], found["high"]) == (0.0, 1.0)
     assert found["levels"]["vague"]["mean"] == pytest.approx(0.5)
-    assert same_users.difference({2: ours[0]}, theirs) == {}
+    assert variants.difference({2: ours[0]}, theirs) == {}
 
 
 def test_description_averages_levels_users_and_seeds():
     ranks = {0: np.array([[1, 30]] * 3 + [[30, 30]]), 3: np.full((4, 2), 30)}
-    row = same_users.describe(ranks)
+    row = variants.describe(ranks)
     assert row["seeds"] == [0, 3]
     assert row["NDCG@20"] == pytest.approx(3 / 16)
     assert row["seed_spread"] == pytest.approx(3 / 8)
@@ -147,46 +136,39 @@ def test_description_averages_levels_users_and_seeds():
 
 
 def cases_of(histories, targets, **frame):
-    n = len(targets)
-    instances = Instances(
-        S=torch.zeros(n, 2),
-        x=torch.zeros(n, 2),
-        targets=torch.tensor(targets),
-        histories=Sequences.from_lists(histories),
-    )
+    nothing, n = torch.zeros(len(targets), 2), len(targets)
+    instances = Instances(nothing, nothing, torch.tensor(targets), Sequences.from_lists(histories))
     return EvalSet(instances, [""] * n, pl.DataFrame(frame))
 
 
 def test_probabilities_of_candidates_sum_to_one_and_leave_the_history_out():
     cases = cases_of([[1], [2, 3]], [2, 1])
-    log_p = worth.candidate_log_probability(torch.randn(2, 5), cases)
+    log_p = intent_diagnostics.candidate_log_probability(torch.randn(2, 5), cases)
     torch.testing.assert_close(log_p.exp().sum(1), torch.ones(2))
     assert torch.isinf(log_p[0, [0, 1]]).all() and torch.isinf(log_p[1, [0, 2, 3]]).all()
 
 
 def test_calibration_error_by_hand():
     promised = np.array([0.2, 0.2, 0.9, 0.9])
-    assert worth.expected_calibration_error(promised, np.array([0, 0, 1, 1]), 2) == pytest.approx(
-        0.15
-    )
-    exact = np.array([0.5] * 10)
-    assert worth.expected_calibration_error(exact, np.array([0, 1] * 5), 5) == 0
+    error = intent_diagnostics.expected_calibration_error
+    assert error(promised, np.array([0, 0, 1, 1]), 2) == pytest.approx(0.15)
+    assert error(np.array([0.5] * 10), np.array([0, 1] * 5), 5) == 0
 
 
-def test_the_temperature_of_shouted_scores_is_found():
+def test_the_temperature_of_scaled_scores_is_found():
     noise = torch.Generator().manual_seed(0)
     logits = torch.randn(4000, 31, generator=noise)
     logits[:, 0] = -torch.inf
     chosen = torch.multinomial(logits.softmax(1), 1, generator=noise)[:, 0]
     cases = cases_of([[]] * 4000, chosen.tolist())
-    assert worth.best_temperature(2 * logits, cases) == pytest.approx(2, rel=0.1)
-    assert worth.best_temperature(logits, cases) == pytest.approx(1, rel=0.1)
+    assert intent_diagnostics.best_temperature(2 * logits, cases) == pytest.approx(2, rel=0.1)
+    assert intent_diagnostics.best_temperature(logits, cases) == pytest.approx(1, rel=0.1)
 
 
 def test_calibration_promises_what_the_list_holds():
     cases = cases_of([[], []], [3, 25])
     scores = -torch.arange(31.0).expand(2, 31).clone()
-    found = worth.calibration(scores, cases)
+    found = intent_diagnostics.calibration(scores, cases)
     assert found["kept"].tolist() == [1, 0]
     p = torch.softmax(scores[0, 1:], 0)
     assert found["promised"][0] == pytest.approx(float(p[:20].sum()), abs=1e-6)
@@ -196,48 +178,45 @@ def test_calibration_promises_what_the_list_holds():
 def test_diversity_of_one_genre_is_zero_and_of_disjoint_genres_one(data):
     cases = cases_of([[]], [1])
     by_genre = torch.zeros(1, small_world.N_ITEMS + 1)
-    same = worth.diversity(by_genre, cases, _one_genre(data, "Comedy"))
+    comedies = data.items.with_columns(genres=pl.lit(["Comedy"]))
+    only = SimpleNamespace(items=comedies, n_items=data.n_items)
+    same = intent_diagnostics.diversity(by_genre, cases, only)
     assert same["distance"] == pytest.approx(0)
     assert same["coverage"] == pytest.approx(20 / small_world.N_ITEMS)
-    mixed = worth.diversity(by_genre, cases, data)
+    mixed = intent_diagnostics.diversity(by_genre, cases, data)
     assert 0.6 < mixed["distance"][0] < 0.75  # three genres, equally frequent: two of three differ
 
 
-def _one_genre(data, genre):
-    items = data.items.with_columns(genres=pl.lit([genre]))
-    return SimpleNamespace(items=items, n_items=data.n_items)
-
-
-def test_who_knows_the_wish_has_one_who_knows_nothing_a_half():
+def test_a_known_wish_counts_one_and_no_knowledge_a_half():
     asked = [[0], [0, 1], [1], [2]]
     knows = torch.tensor([[0.9, 0, 0], [0.8, 0.7, 0], [0.1, 0.8, 0], [0.1, 0.1, 0.9]])
-    assert worth.tells_the_genre(knows, asked).tolist() == [1, 1, 1, 1]
-    assert worth.tells_the_genre(torch.ones(4, 3), asked).tolist() == [0.5] * 4
-    assert worth.tells_the_genre(1 - knows, asked).mean() < 0.1
+    assert intent_diagnostics.tells_the_genre(knows, asked).tolist() == [1, 1, 1, 1]
+    assert intent_diagnostics.tells_the_genre(torch.ones(4, 3), asked).tolist() == [0.5] * 4
+    assert intent_diagnostics.tells_the_genre(1 - knows, asked).mean() < 0.1
 
 
 def test_asked_genres_reads_wishes_and_not_refusals():
     names = ["Comedy", "Drama"]
     conditions = [["genre=Drama", "decade=1980"], ["not genre=Comedy"], ["genre=Comedy"]]
-    assert worth.asked_genres(conditions, names) == [[1], [], [0]]
+    assert intent_diagnostics.asked_genres(conditions, names) == [[1], [], [0]]
 
 
 def test_a_shorter_history_is_its_end_and_the_ranking_stays_masked(data, language):
     backbone = small_world.backbone(data)
-    cases = same_users.unseen_cases(data, backbone, language)
-    cut = worth.cold_start_cases(cases, backbone, 2)
+    cases = variants.unseen_cases(data, backbone, language)
+    cut = intent_diagnostics.cold_start_cases(cases, backbone, 2)
     expected = backbone.encode(data.histories("test").last(2))
     torch.testing.assert_close(cut.instances.S[: data.n_users], expected)
     torch.testing.assert_close(cut.instances.S[data.n_users : 2 * data.n_users], expected)
     assert cut.instances.histories is cases.instances.histories
-    nothing = worth.cold_start_cases(cases, backbone, 0)
+    nothing = intent_diagnostics.cold_start_cases(cases, backbone, 0)
     assert not nothing.instances.S.any()
 
 
 def test_mass_of_truths_by_hand():
     p = torch.tensor([[0.0, 0.5, 0.3, 0.2]])
     truth = torch.tensor([-1, 1, 0, 1])
-    torch.testing.assert_close(recovery.mass_of_truths(p, truth, 3), torch.tensor([[0.3, 0.7, 0]]))
+    torch.testing.assert_close(mass_of_truths(p, truth, 3), torch.tensor([[0.3, 0.7, 0]]))
 
 
 def test_variants_are_compared_and_the_record_keeps_other_groups(
@@ -247,12 +226,11 @@ def test_variants_are_compared_and_the_record_keeps_other_groups(
     language.embedder.name = "one-hot"
     bench = ablations.Bench(data, language, [0, 1], lambda _: None)
     options = preset("small", data.n_users)
-    wanted = (variants.FUSION, variants.BEHAVIOR)
-    chosen = [v for v in variants.parts(options) if v.name in wanted]
-    # the reference comes last: it need not stand first in a sweep
+    own = {v.name: v for v in variants.parts(options)}
+    # the reference comes last: a sweep need not begin with it
     chosen = [
-        replace(v, reference=None if v.name == variants.FUSION else variants.FUSION)
-        for v in reversed(chosen)
+        replace(own[variants.BEHAVIOR], reference=variants.FUSION),
+        replace(own[variants.FUSION], reference=None),
     ]
     behavior, fusion = ablations.run_variants(chosen, bench)
     assert fusion["seeds"] == [0, 1] and fusion["epochs"][0] > 0

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import cost_model as command
 from benchmarks.cost_model import STAGES, Stage, law, measure_point
-from experiments.cost_model import RECORD, Case, CostModel, fit_law, predict
+from experiments.cost_model import RECORD, Case, CostModel, fit_law
 from latentcrs_utils.errors import ConfigError
 
 TERMS = ("1", "users", "users*items")
@@ -131,6 +131,7 @@ def test_the_record_predicts_what_it_measured() -> None:
 
 @pytest.mark.skipif(not RECORD.exists(), reason="no results/cost_model.json yet")
 def test_more_of_anything_costs_more() -> None:
-    small = predict("EM epoch", 1000, 1000, 64)
+    predict = CostModel.read().predict
+    small = predict("EM epoch", Case(1000, 1000, 64))
     for larger in ((2000, 1000, 64), (1000, 2000, 64), (1000, 1000, 128)):
-        assert predict("EM epoch", *larger).seconds > small.seconds
+        assert predict("EM epoch", Case(*larger)).seconds > small.seconds

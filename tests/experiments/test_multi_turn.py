@@ -4,44 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from experiments import multi_turn
-from experiments.multi_turn import (
-    METRICS,
-    evaluate_dialogues,
-    log_name,
-    main,
-    metric_values,
-    outcomes,
-    summarise,
-)
+from experiments.multi_turn import METRICS, evaluate_dialogues, log_name, main, summarise
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.dialogues import Dialogue, read_dialogues
 from latentcrs_utils.evaluation.multi_turn import Setting
 from latentcrs_utils.language.chat_model import ScriptedChatModel
 from tests.conversation.fakes import FakeModel, FakeScorer
-from tests.evaluation.dialogue_world import (
-    N_ITEMS,
-    N_USERS,
-    Backbone,
-    Language,
-    dataset,
-    noise,
-    oracle,
-    reader,
-)
+from tests.evaluation.dialogue_world import N_ITEMS, N_USERS, Language, noise, oracle, reader
 
 USERS = range(N_USERS)
-
-
-@pytest.fixture(scope="module")
-def world() -> Dataset:
-    return dataset()
 
 
 def held(*successes: int | None) -> list[Dialogue]:
@@ -75,7 +52,8 @@ def test_all_users_alike_leave_no_doubt(world: Dataset) -> None:
     late = rows["fourth turn"]
     assert (late["AT_low"], late["AT_high"]) == (4, 4)
     assert (late["AT_gap_low"], late["AT_gap_high"]) == (2, 2) and late["S@3_gap"] == -1
-    assert metric_values(dialogues["fourth turn"], "S@4").sum() == N_USERS
+    assert multi_turn.outcomes(held(3, None, 1, 5)) == "3015"
+    assert multi_turn.metric_values(dialogues["fourth turn"], "S@4").sum() == N_USERS
 
 
 def test_each_system_and_setting_has_a_log(world: Dataset, tmp_path: Path) -> None:
@@ -94,12 +72,8 @@ def test_each_system_and_setting_has_a_log(world: Dataset, tmp_path: Path) -> No
     ]
 
 
-def test_outcomes_are_one_digit_a_dialogue() -> None:
-    assert outcomes(held(3, None, 1, 5)) == "3015"
-
-
 @pytest.fixture
-def command(world: Dataset, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+def command(world: Dataset, fitted_with, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The command on the small world; what is fitted, and asked, is noted."""
     asked: list[object] = []
 
@@ -110,11 +84,7 @@ def command(world: Dataset, monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     def fit_all(data, language, *, seed, say):
         asked.append(f"fit {seed}")
-        model = Noted(N_ITEMS)
-        return SimpleNamespace(
-            data=data, backbone=Backbone(), language=language, text_alone=model, fusion=model,
-            latentcrs=model, latentcrs_plus=model,
-        )  # fmt: skip
+        return fitted_with(data, language, Noted(N_ITEMS))
 
     monkeypatch.setattr(multi_turn, "load_dataset", lambda name: world)
     monkeypatch.setattr(multi_turn, "simulate_utterances", lambda data, *, seed: None)
@@ -184,9 +154,7 @@ def test_systems_may_be_chosen_on_validation_users(
 
 
 def test_the_command_knows_its_systems(command: list[object], tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"There is no system 'GPT4'\. Known: popularity, item-kNN"
-    ):
+    with pytest.raises(ConfigError, match=r"'GPT4'.*: popularity, item-kNN"):
         main(["--systems", "LatentCRS", "GPT4"])
     main(["--systems", "LatentCRS", "--users", "3", "--record", str(tmp_path / "r.json")])
     (result,) = json.loads((tmp_path / "r.json").read_text())["results"]

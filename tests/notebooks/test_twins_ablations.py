@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import intent_diagnostics as worth
-from latentcrs_utils.evaluation.metrics import bootstrap_interval
-from latentcrs_utils.evaluation.one_turn import metric_values
+from latentcrs_utils.evaluation.metrics import bootstrap_interval, metric_values
 
 STEMS = ("09_ablations",)
 

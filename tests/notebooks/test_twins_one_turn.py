@@ -13,7 +13,8 @@ from latentcrs_utils.evaluation import metrics as paired
 from latentcrs_utils.evaluation import one_turn as slices
 from latentcrs_utils.evaluation import published
 from latentcrs_utils.evaluation import published as bounds
-from latentcrs_utils.evaluation.metrics import bootstrap_interval, ndcg, rank_of_target, recall
+from latentcrs_utils.evaluation.metrics import bootstrap_interval
+from latentcrs_utils.ranking import ndcg, rank_of_target, recall
 
 STEMS = ("06_one_turn",)
 

@@ -10,21 +10,13 @@ import polars as pl
 import pytest
 
 from experiments import extraction
-from experiments.extraction import (
-    Answers,
-    extraction_report,
-    literally,
-    main,
-    message_by_message,
-    readers,
-    sample,
-)
+from experiments.extraction import extraction_report, literally, main, message_by_message, readers
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.extraction import make_extractor
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.errors import DataError, MessageError
+from latentcrs_utils.evaluation.dialogues import Answers
 from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
-from tests.conversation.fakes import FakeChatModel, FakeScorer, fake_dataset
+from tests.conversation.fakes import FakeChatModel, fake_dataset
 
 SCARY = json.dumps({"genres": [{"words": "scary", "value": "Horror"}]})
 
@@ -78,10 +70,8 @@ def test_groups_are_apart_and_each_dialogue_is_read_once() -> None:
         asked.append(tuple(messages))
         return literally()(messages)
 
-    report = {
-        row["split"]: row for row in extraction_report(utterances, reader, by=["split"]).to_dicts()
-    }
-    assert report["a"]["precision"] == 1.0 and report["b"]["precision"] == 0.5
+    report = extraction_report(utterances, reader, by=["split"])
+    assert dict(report.select("split", "precision").iter_rows()) == {"a": 1.0, "b": 0.5}
     assert asked == [("a comedy",), ("a drama",)]
 
 
@@ -121,72 +111,18 @@ def test_all_readers_of_a_model_are_measured_on_the_same_answers() -> None:
     assert list(readers(fake_dataset(), None)) == ["lexicon filter", "lexicon"]
 
 
-def test_a_measurement_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
-    file = tmp_path / "new" / "answers.jsonl"
-    asked = [{"role": "user", "content": "scary 🎃"}]
-    first = Answers(FakeChatModel(SCARY, RuntimeError("gone")), file)
-    said = first.generate(asked, schema={"a": 1}, max_new_tokens=5)
-    with pytest.raises(MessageError, match="RuntimeError: gone"):
-        first.generate(asked, schema={"a": 2}, max_new_tokens=5)
-    again = Answers(FakeChatModel(), file)
-    assert again.generate(asked, schema={"a": 1}, max_new_tokens=5) == said
-    assert (said.text, said.prompt_tokens) == (SCARY, 50)
-    with pytest.raises(MessageError, match="RuntimeError: gone"):
-        again.generate(asked, schema={"a": 2}, max_new_tokens=5)
-    assert (again.n_asked, again.n_failed) == (2, 1)
-    assert again.seconds == first.seconds
-    # a kill may have cut the last line short: that question is asked again
-    lines = file.read_bytes().splitlines(keepends=True)
-    file.write_bytes(lines[0] + lines[1][:40])
-    cut = Answers(FakeChatModel("{}"), file)
-    assert cut.n_asked == 1 and file.read_bytes() == lines[0]
-    assert cut.generate(asked, schema={"a": 2}, max_new_tokens=5).text == "{}"
-    assert Answers(FakeChatModel(), file).n_asked == 2
-    file.write_bytes(lines[0][:40] + b"\n" + lines[0])
-    with pytest.raises(DataError, match=r"Line 1 of .* is damaged"):
-        Answers(FakeChatModel(), file)
-    file.write_bytes(lines[0])
-    other = FakeChatModel()
-    other.name = "Other"
-    with pytest.raises(DataError, match=r"of another run .*not Other"):
-        Answers(other, file)
-
-
-def test_likelihoods_are_kept_too_with_their_bill(tmp_path: Path) -> None:
-    file, chat_model = tmp_path / "answers.jsonl", FakeScorer(words=("x",))
-    first = Answers(chat_model, file)
-    scores = first.score("a story", [" x", " longer"])
-    assert scores == first.score("a story", [" x", " longer"]) == [10.0 - 2, -7.0]
-    assert len(chat_model.scored) == 1 and first.usage.prompt_tokens == 200
-    again = Answers(FakeScorer(), file)
-    assert again.score("a story", [" x", " longer"]) == scores
-    # what is read from the file is on the bill as if it had been asked
-    assert (again.usage.prompt_tokens, again.n_asked) == (100, 1)
-    broken = FakeScorer()
-    broken.usage = None
-    with pytest.raises(MessageError, match="AttributeError"):
-        Answers(broken, file).score("another", [" x"])
-
-
-def test_the_same_users_are_asked_at_every_level(data: Dataset) -> None:
-    few = dataclasses.replace(data, interactions=data.interactions.select(range(40)))
-    chosen = sample(few, simulate_utterances(few), "test", 5, seed=1)
-    users = {
-        group: set(rows["user"])
-        for group, rows in chosen.frame.group_by(["level", "phrasing"], maintain_order=True)
-    }
-    assert len(users) == 8 and len({frozenset(of_one) for of_one in users.values()}) == 1
-    assert len(next(iter(users.values()))) == 5
-
-
 def test_the_record(data: Dataset, tmp_path: Path, monkeypatch, capsys) -> None:
     few = dataclasses.replace(data, interactions=data.interactions.select(range(40)))
     monkeypatch.setattr(extraction, "load_dataset", lambda name: few)
-    empty = json.dumps({"genres": []})
+    # the same users at every level
+    chosen = extraction.sample(few, simulate_utterances(few), "test", 5, seed=1).frame
+    users = {frozenset(rows["user"]) for _, rows in chosen.group_by(["level", "phrasing"])}
+    assert len(users) == 1 and len(next(iter(users))) == 5
     record = tmp_path / "extraction.json"
+    empty = json.dumps({"genres": []})
     main(["--n", "2", "--record", str(record)], chat_model=FakeChatModel(*[empty] * 16))
     content = json.loads(record.read_text(encoding="utf-8"))
-    assert content["model"] == "Scripted" and content["split"] == "test"
+    assert (content["model"], content["split"]) == ("Scripted", "test")
     assert content["model_answers"]["asked"] <= 16 and content["model_answers"]["failed"] == 0
     assert "--n 2" in content["command"]
     rows = {(r["reader"], r["level"], r["phrasing"]): r for r in content["rows"]}

@@ -22,7 +22,7 @@ def test_popularity_counts_training_parts_alone(data: Dataset) -> None:
     assert target_popularity(data)[user] == expected
 
 
-def test_habit_is_the_mean_overlap_with_the_last_films(data: Dataset) -> None:
+def test_similarity_is_the_mean_overlap_with_the_last_films(data: Dataset) -> None:
     found = history_similarity(data)
     genres = [set(), *map(set, data.items["genres"])]
     for user in (0, 3, 500, 937):
@@ -60,8 +60,9 @@ def test_means_by_part() -> None:
 
 
 def test_several_systems_at_once() -> None:
-    values = {"one": np.array([0.0, 1.0, 0.5]), "two": np.array([1.0, 1.0, 0.0])}
-    means, ends = means_by_part(values, np.array([0, 0, 1]), ["a", "b"])
-    assert means == {"one": {"a": 0.5, "b": 0.5}, "two": {"a": 1.0, "b": 0.0}}
-    table = by_part(values["one"], np.array([0, 0, 1]), ["a", "b"])
-    assert ends["one"]["a"] == table.select("low", "high").row(0)
+    values, parts = {"one": np.array([0.0, 1.0, 0.5]), "two": np.ones(3)}, np.array([0, 0, 1])
+    means, ends = means_by_part(values, parts, ["a", "b"])
+    assert means == {"one": {"a": 0.5, "b": 0.5}, "two": {"a": 1.0, "b": 1.0}}
+    assert ends["one"]["a"] == by_part(values["one"], parts, ["a", "b"]).select("low", "high").row(
+        0
+    )
