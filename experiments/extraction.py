@@ -59,8 +59,8 @@ def extraction_report(
 ) -> pl.DataFrame:
     """Compare what is read out of utterances with the truth that the simulator recorded.
 
-    Only hard constraints count (genre, refused genre, time, platform, creator, price): a mood or a
-    likeness is no requirement, and whoever reads one into it is wrong.
+    Only hard constraints count (genre, refused genre, time, platform, creator, price): to read one
+    into a mood or a likeness is an error.
 
     Args:
         utterances: the rows to read.
@@ -102,13 +102,11 @@ def _summary(counts: np.ndarray) -> dict[str, Any]:
     resampled = weights @ counts
     row: dict[str, Any] = {"utterances": len(counts), "found": float((counts[:, 1] > 0).mean())}
     for name, total, column in (("precision", n_found, 1), ("recall", n_true, 0)):
-        ratios = resampled[:, 2] / np.maximum(resampled[:, column], 1)
-        low, high = (
-            np.quantile(ratios[resampled[:, column] > 0], [0.025, 0.975]) if total else (0, 0)
-        )
-        row[name] = n_hit / total if total else None
-        row[f"{name}_low"] = float(low) if total else None
-        row[f"{name}_high"] = float(high) if total else None
+        row |= dict.fromkeys((name, f"{name}_low", f"{name}_high"))
+        if total:
+            able = resampled[resampled[:, column] > 0]
+            low, high = np.quantile(able[:, 2] / able[:, column], [0.025, 0.975])
+            row |= {name: n_hit / total, f"{name}_low": float(low), f"{name}_high": float(high)}
     return {**row, "n_true": n_true, "n_found": n_found, "n_hit": n_hit}
 
 

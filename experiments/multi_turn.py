@@ -54,25 +54,21 @@ METRICS = ("S@3", "S@5", "AT")
 ALL = "all"
 
 
-def metric_values(dialogues: Sequence[Dialogue], metric: str, n_turns: int = 5) -> np.ndarray:
-    """A metric of each dialogue, [N]: S@k is 0 or 1, AT counts a failure as all turns."""
+def metric_values(dialogues: Sequence[Dialogue], metric: str) -> np.ndarray:
+    """A metric of each dialogue, [N]: S@k is 0 or 1, AT counts a failure as five turns."""
     if metric == "AT":
-        return turns_taken(dialogues, n_turns)
+        return turns_taken(dialogues)
     return success_by(dialogues, int(metric.removeprefix("S@")))
 
 
 def summarise(
-    by_seed: Sequence[Mapping[str, Sequence[Dialogue]]],
-    *,
-    reference: str = REFERENCE,
-    n_turns: int = 5,
+    by_seed: Sequence[Mapping[str, Sequence[Dialogue]]], *, reference: str = REFERENCE
 ) -> pl.DataFrame:
     """Table 4 with intervals: one row a system.
 
     Args:
         by_seed: system -> dialogues, the same users in the same order for all systems and seeds.
         reference: the system that the others are compared with, if it is there.
-        n_turns: of the dialogues.
 
     Returns:
         system, n (users); of each metric its mean over users and seeds, ..._low and ..._high (95 %
@@ -83,11 +79,11 @@ def summarise(
     for system in by_seed[0]:
         row: dict[str, Any] = {"system": system, "n": len(by_seed[0][system])}
         for metric in METRICS:
-            mine = _over_seeds(by_seed, system, metric, n_turns)
+            mine = _over_seeds(by_seed, system, metric)
             row[metric] = float(mine.mean())
             row[f"{metric}_low"], row[f"{metric}_high"] = bootstrap_interval(mine)
             other = reference if reference in by_seed[0] else system
-            gap = paired_difference(mine, _over_seeds(by_seed, other, metric, n_turns))
+            gap = paired_difference(mine, _over_seeds(by_seed, other, metric))
             columns: dict[str, Any] = gap.columns(metric)
             row |= columns if other == reference else dict.fromkeys(columns)
         rows.append(row)
@@ -95,11 +91,10 @@ def summarise(
 
 
 def _over_seeds(
-    by_seed: Sequence[Mapping[str, Sequence[Dialogue]]], system: str, metric: str, n_turns: int
+    by_seed: Sequence[Mapping[str, Sequence[Dialogue]]], system: str, metric: str
 ) -> np.ndarray:
     """A metric of each user, seeds averaged, [N]."""
-    values = [metric_values(of_seed[system], metric, n_turns) for of_seed in by_seed]
-    return np.mean(values, axis=0)
+    return np.mean([metric_values(of_seed[system], metric) for of_seed in by_seed], axis=0)
 
 
 def outcomes(dialogues: Sequence[Dialogue]) -> str:
@@ -133,21 +128,14 @@ def evaluate_dialogues(
     Returns:
         System -> dialogues, in the order of the users.
     """
-    setting = setting or Setting()
-    return {
-        name: converse(
-            data,
-            name,
-            system,
-            users,
-            setting,
-            make_users=make_users,
+    setting, found = setting or Setting(), {}
+    for name, system in systems.items():
+        found[name] = converse(
+            data, name, system, users, setting, make_users=make_users, progress=progress,
             log=logs / log_name(data.name, name, setting, len(users)) if logs else None,
             identity=f"{identity}{system.identity}",
-            progress=progress,
-        )
-        for name, system in systems.items()
-    }
+        )  # fmt: skip
+    return found
 
 
 def log_name(data: str, system: str, setting: Setting, n_users: int) -> str:
@@ -217,15 +205,11 @@ def run(options: argparse.Namespace, command: Command) -> None:
         table = summarise(by_seed)
         usage = usage_table([d for seed in by_seed for held in seed.values() for d in held])
         print_summary(table)
-        results.append(
-            {
-                "difficulty": difficulty, "level": level, "known": length,
-                "systems": table.to_dicts(), "ledger": usage.to_dicts(),
-                "outcomes": {
-                    name: [outcomes(of_seed[name]) for of_seed in by_seed] for name in by_seed[0]
-                },
-            }
-        )  # fmt: skip
+        turns = {name: [outcomes(of_seed[name]) for of_seed in by_seed] for name in by_seed[0]}
+        results.append({
+            "difficulty": difficulty, "level": level, "known": length, "systems": table.to_dicts(),
+            "ledger": usage.to_dicts(), "outcomes": turns,
+        })  # fmt: skip
         if options.record:
             command.record(options.record, {**made, "results": results})
 

@@ -1,14 +1,12 @@
 """Table 1 of the paper, counted again on one's own copies of the data, under both filters.
 
-    LATENTCRS_DATA=that/folder python -m experiments.table_1 \\
-        --record results/table_1.json
-
 Amazon's files are each reader's own download: where they are absent, a line says so instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, get_args
 
 import numpy as np
@@ -63,17 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.datasets is None:  # those that were there
         command.line += f" --datasets {' '.join(names)}"
     command.record(options.record, {"rows": rows}, ("polars", "numpy"))
+    line = "{data}, {filter}: {users:,} users, {items:,} items, {actions:,} actions"
     for one in rows:
-        print(
-            "{data}, {filter}: {users:,} users, {items:,} items, {actions:,} actions".format(**one)
-        )
-    for name in names:
-        if (column := PAPER_TABLE_1.get(name)) is not None:
-            paper = column.counts
-            print(
-                f"{name}, as printed in the paper: {paper.users:,} users, {paper.items:,} items, "
-                f"{paper.actions:,} actions"
-            )
+        print(line.format(**one))
+    for name in [name for name in PAPER_TABLE_1 if name in names]:
+        paper = asdict(PAPER_TABLE_1[name].counts)
+        print(line.format(data=name, filter="as printed in the paper", **paper))
 
 
 def _both(name: str) -> list[dict[str, Any]]:

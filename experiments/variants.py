@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -86,17 +87,6 @@ class FittedVariant:
     model: Any
     valid: float | None
     epochs: int
-
-
-class BehaviorOnly:
-    """The backbone with the interface of the other systems; it does not read x."""
-
-    def __init__(self, backbone: Backbone):
-        self.backbone = backbone
-
-    def scores(self, S: Tensor, x: Tensor) -> Tensor:
-        """Scores [B, V + 1] from S [B, d]."""
-        return self.backbone.scores(S)
 
 
 def table_5(options: Preset) -> list[Variant]:
@@ -264,10 +254,11 @@ def fit_variant(variant: Variant, data: Dataset, language: Language, seed: int) 
     """
     options = preset(data.name, data.n_users)
     backbone = _backbone(data, variant.backbone or options.backbone, seed)
-    if variant.system == "backbone":
-        return FittedVariant(backbone, BehaviorOnly(backbone), None, 0)
-    language = fewer_texts(language, variant.share, seed)
     model: Any
+    if variant.system == "backbone":
+        model = SimpleNamespace(scores=lambda S, x: backbone.scores(S))
+        return FittedVariant(backbone, model, None, 0)
+    language = fewer_texts(language, variant.share, seed)
     if variant.em is not None:
         anchors = find_anchors(backbone, data, K=variant.K, seed=seed)
         config = replace(

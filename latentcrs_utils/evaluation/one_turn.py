@@ -116,14 +116,11 @@ def evaluate(
 
 
 def summarise(cases: EvalSet, ranks_by_seed: Sequence[Mapping[str, np.ndarray]]) -> pl.DataFrame:
-    """Table of means over users and seeds, with what chance could have done to them.
+    """One row per phrasing, level and system: n and what `describe_ranks` says.
 
     Args:
         cases: the instances that were ranked.
         ranks_by_seed: one result of `evaluate` per seed, with the same systems.
-
-    Returns:
-        One row per phrasing, level and system: n and what `describe_ranks` says.
     """
     rows = []
     for (phrasing, level), group in cases.frame.with_row_index("row").group_by(
@@ -160,13 +157,7 @@ class Fitted:
 def fit_all(
     data: Dataset, language: Language, *, seed: int = 0, say: Callable[[str], None] = lambda _: None
 ) -> Fitted:
-    """Fit (or load) every system of the one-turn table.
-
-    Args:
-        data: the data set; language: its embedded utterances, the same for all seeds.
-        seed: of the backbone, the anchors and all fits.
-        say: is told what comes next, one line each.
-    """
+    """Fit (or load) every system of the one-turn table; `say` is told what comes next."""
     say("ICLRec backbone")
     backbone = pretrain(data, seed=seed)
     say("Intent anchors")
@@ -276,15 +267,15 @@ def by_part(values: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> pl.D
 def means_by_part(
     values: Mapping[str, np.ndarray], parts: np.ndarray, names: Sequence[str]
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, tuple[float, float]]]]:
-    """Run `by_part` on several systems and return what `plots.dots` draws.
-
-    Args:
-        values: system -> [N]; parts, names: as of `by_part`.
+    """`by_part` of several systems, as `plots.dots` draws it.
 
     Returns:
         system -> part -> mean, and system -> part -> (low, high).
     """
-    tables = {system: by_part(v, parts, names).to_dicts() for system, v in values.items()}
-    means = {system: {row["part"]: row["mean"] for row in t} for system, t in tables.items()}
-    ends = {s: {row["part"]: (row["low"], row["high"]) for row in t} for s, t in tables.items()}
+    means: dict[str, dict[str, float]] = {}
+    ends: dict[str, dict[str, tuple[float, float]]] = {}
+    for system, of_system in values.items():
+        for part, _, mean, low, high in by_part(of_system, parts, names).iter_rows():
+            means.setdefault(system, {})[part] = mean
+            ends.setdefault(system, {})[part] = low, high
     return means, ends

@@ -45,8 +45,8 @@ class Printed:
 
     Attributes:
         table: number of the paper's table.
-        data: name of the data set in this course; Table 3 is a sample of 500 test users of it.
-        system: the paper's name of the system.
+        data: name in this course; Table 3 is a sample of 500 of its test users.
+        system: the paper's name of it.
         metrics: metric -> printed value.
         half_units: metric -> half a unit of the last printed digit; the true value is this near.
     """
@@ -134,15 +134,12 @@ def turns_bounds(s3: float, s5: float) -> tuple[float, float]:
 def contradictions(
     metrics: Mapping[str, float], half_units: Mapping[str, float] | None = None
 ) -> list[str]:
-    """Say what in a row of Recall@5, NDCG@5, Recall@20 and NDCG@20 cannot come from one ranking.
+    """Say what in a row of the four metrics is impossible for one ranking, one sentence each.
 
     Args:
         metrics: the four values by name.
         half_units: how far each may be from the true value because of its printed digits; default
-            exact. Every bound is widened by it, so what is reported cannot be rounding.
-
-    Returns:
-        One sentence each; none for a row that is possible.
+            exact. Every bound is widened by it, so rounding is never reported.
     """
     r5, n5, r20, n20 = (metrics[name] for name in METRICS)
     e_r5, e_n5, e_r20, e_n20 = ((half_units or {}).get(name, 0.0) for name in METRICS)

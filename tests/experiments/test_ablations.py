@@ -115,24 +115,19 @@ def test_an_epoch_keeps_its_number_of_steps():
     assert sizes == [480, 120, variants.SMALLEST_BATCH]
 
 
-def test_difference_is_paired_and_takes_the_seeds_that_both_have():
-    ours = {0: np.array([[1, 30], [1, 30], [1, 30], [1, 30]]), 1: np.ones((4, 2), int)}
-    theirs = {0: np.full((4, 2), 30)}
-    found = variants.difference(ours, theirs)
-    assert found["mean"] == pytest.approx(0.5)  # NDCG 1 and 0 against 0 and 0
-    assert (found["low"], found["high"]) == (0.0, 1.0)
-    assert found["levels"]["vague"]["mean"] == pytest.approx(0.5)
-    assert variants.difference({2: ours[0]}, theirs) == {}
-
-
-def test_description_averages_levels_users_and_seeds():
-    ranks = {0: np.array([[1, 30]] * 3 + [[30, 30]]), 3: np.full((4, 2), 30)}
-    row = variants.describe(ranks)
-    assert row["seeds"] == [0, 3]
-    assert row["NDCG@20"] == pytest.approx(3 / 16)
+def test_differences_are_paired_and_take_the_seeds_that_both_have():
+    ours = {0: np.array([[1, 30]] * 3 + [[30, 30]]), 3: np.full((4, 2), 30)}
+    row = variants.describe(ours)
+    assert row["seeds"] == [0, 3] and row["NDCG@20"] == pytest.approx(3 / 16)
     assert row["seed_spread"] == pytest.approx(3 / 8)
     assert row["levels"]["plain"]["mean"] == pytest.approx(1 / 4)
     assert row["levels"]["vague"]["mean"] == 0
+    theirs = {0: np.full((4, 2), 30)}
+    found = variants.difference(ours, theirs)
+    assert found["mean"] == pytest.approx(3 / 8)  # of one user 3 / 4, of the other nothing
+    assert (found["low"], found["high"]) == (0.0, 0.75)
+    assert found["levels"]["plain"]["mean"] == pytest.approx(0.5)
+    assert variants.difference({2: ours[0]}, theirs) == {}
 
 
 def cases_of(histories, targets, **frame):

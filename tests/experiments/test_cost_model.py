@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,9 @@ def grid() -> list[Case]:
     return [Case(users, items) for users in (100, 2000) for items in (500, 9000)]
 
 
-def test_a_true_law_is_found() -> None:
+def test_a_true_law_is_found_and_no_coefficient_is_negative() -> None:
     found = fit_law(grid(), [cost(case) for case in grid()], TERMS)
     assert found == pytest.approx([2.0, 3e-3, 5e-6], rel=1e-6)
-
-
-def test_no_coefficient_is_negative() -> None:
     falling = [10.0 / case.n_users for case in grid()]
     assert min(fit_law(grid(), falling, TERMS)) >= 0
 
@@ -55,24 +53,19 @@ def test_a_prediction_is_the_sum_of_the_terms() -> None:
     found = demo_model(None).predict("demo", Case(1000, 2000, K=10))
     assert found.seconds == pytest.approx(2 + 3 + 10)
     assert found.bytes == pytest.approx(4 * 10 * 2000)
-
-
-def test_processes_share_the_time_but_not_the_memory() -> None:
+    # processes share the time but not the memory
     one, three = (demo_model(0.8).predict("demo", Case(1000, 2000), n) for n in (1, 3))
     assert three.seconds == pytest.approx(one.seconds / 2.6)
     assert three.bytes == one.bytes
 
 
-def test_what_cannot_be_predicted_is_refused() -> None:
+def test_what_is_impossible_to_predict_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no law for 'other'; there are: demo"):
         demo_model(None).predict("other", Case(1, 1))
     with pytest.raises(ConfigError, match="one process only"):
         demo_model(None).predict("demo", Case(1, 1), 2)
     with pytest.raises(ConfigError, match="n_processes=0"):
         demo_model(0.9).predict("demo", Case(1, 1), 0)
-
-
-def test_without_a_record_the_command_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"python -m benchmarks\.cost_model"):
         CostModel.read(tmp_path / "cost_model.json")
 
@@ -95,14 +88,8 @@ def test_every_stage_can_be_measured(stage: Stage, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_command_writes_laws_and_measurements(tmp_path: Path, monkeypatch, capsys) -> None:
-    stage = Stage(
-        "ranking",
-        command.ranking,
-        ((20, 30), (40, 30), (20, 90), (40, 90)),
-        TERMS,
-        ("1",),
-        "tiny",
-    )
+    grid = ((20, 30), (40, 30), (20, 90), (40, 90))
+    stage = Stage("ranking", command.ranking, grid, TERMS, ("1",), "tiny")
     monkeypatch.setattr(command, "STAGES", (stage,))
     monkeypatch.setattr(command, "efficiency_of_two", lambda: None)
     output = tmp_path / "cost.json"
@@ -114,24 +101,16 @@ def test_the_command_writes_laws_and_measurements(tmp_path: Path, monkeypatch, c
     assert "the point left out is predicted within" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not RECORD.exists(), reason="no results/cost_model.json yet")
 def test_the_record_predicts_what_it_measured() -> None:
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     model = CostModel.read()
     assert set(model.laws) == {stage.name for stage in STAGES}
     for row in record["measured"]:
-        sizes = {
-            name: row[name] for name in ("n_users", "n_items", "K", "actions", "instances", "texts")
-        }
-        found = model.predict(row["stage"], Case(**sizes)).seconds
+        case = Case(**{field.name: row[field.name] for field in fields(Case)})
+        found = model.predict(row["stage"], case).seconds
         law = record["laws"][row["stage"]]["seconds"]
         worst = max(law["worst_fitted_error"], law["held_out_error"])
         assert abs(found - row["seconds"]) <= (worst + 0.01) * row["seconds"]
-
-
-@pytest.mark.skipif(not RECORD.exists(), reason="no results/cost_model.json yet")
-def test_more_of_anything_costs_more() -> None:
-    predict = CostModel.read().predict
-    small = predict("EM epoch", Case(1000, 1000, 64))
+    small = model.predict("EM epoch", Case(1000, 1000, 64))
     for larger in ((2000, 1000, 64), (1000, 2000, 64), (1000, 1000, 128)):
-        assert predict("EM epoch", Case(*larger)).seconds > small.seconds
+        assert model.predict("EM epoch", Case(*larger)).seconds > small.seconds

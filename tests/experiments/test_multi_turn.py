@@ -62,9 +62,8 @@ def test_each_system_and_setting_has_a_log(world: Dataset, tmp_path: Path) -> No
         setting = Setting("changes its mind", "plain", known=known)
         dialogues = evaluate_dialogues(world, systems, USERS, setting, logs=tmp_path)
         for name, of_system in dialogues.items():
-            assert (
-                read_dialogues(tmp_path / log_name("ml-fake", name, setting, N_USERS)) == of_system
-            )
+            log = tmp_path / log_name("ml-fake", name, setting, N_USERS)
+            assert read_dialogues(log) == of_system
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"ml-fake_{name}_30-users_changes-its-mind_plain_seed0_known-{known}.jsonl"
         for name in ("LatentCRS+", "noise")

@@ -11,22 +11,11 @@ import pytest
 import torch
 
 from experiments import reranking
-from experiments.reranking import (
-    Asked,
-    ask_about,
-    cases_to_test,
-    choose,
-    compare,
-    filter_table,
-    main,
-    ranks_of,
-    validation_cases,
-    weigh,
-)
+from experiments.reranking import Asked, ask_about, cases_to_test, compare, main, ranks_of
 from latentcrs_utils.conversation.turn import describe
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.evaluation.metrics import metric_values
-from latentcrs_utils.evaluation.one_turn import EvalSet, evaluate, scorers
+from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, evaluate, scorers
 from latentcrs_utils.simulation.utterances import simulate_utterances
 from tests.conversation.fakes import FakeScorer
 from tests.evaluation.dialogue_world import N_ITEMS, N_USERS, Language
@@ -64,21 +53,22 @@ def test_the_gaps_are_paired_over_users() -> None:
     row = compare(ours, theirs, np.array([0, 1, 2, 3]))
     assert row["Recall@5"] == 0.5 and row["Recall@5_gap"] == -0.25
     assert row["NDCG@5"] == pytest.approx((1 + 1 / 2) / 4)
-    assert row["NDCG@20_gap"] == pytest.approx(
-        (1 - 1 / np.log2(3) + 1 / np.log2(7) - 1 / np.log2(6)) / 4
-    )
+    better, worse = 1 - 1 / np.log2(3), 1 / np.log2(7) - 1 / np.log2(6)
+    assert row["NDCG@20_gap"] == pytest.approx((better + worse) / 4)
     assert row["NDCG@20_gap_low"] < row["NDCG@20_gap"] < row["NDCG@20_gap_high"]
     assert compare(ours, ours, np.arange(4))["NDCG@5_gap_high"] == 0
 
 
 def test_every_weight_is_weighed_on_the_same_likelihoods(world: Dataset) -> None:
     texts = [asked(world, 23, 3, {23: 4.0, 24: 100.0})] * 3
-    rows = weigh(texts, np.arange(3), [1.0, 0.0, 0.6])
+    rows = reranking.weigh(texts, np.arange(3), [1.0, 0.0, 0.6])
     assert [row["weight"] for row in rows] == [0.0, 0.6, 1.0]
     # the target gains the second place at best, for 24 gains more
     assert [row["NDCG@20"] for row in rows] == pytest.approx([0.5, 1 / np.log2(3), 1 / np.log2(3)])
     assert rows[0]["NDCG@5"] == pytest.approx(0.5) and rows[0]["NDCG@20_gap"] == 0
-    assert choose(rows) == choose(rows[::-1]) == rows[1]  # of equal ones that with less weight
+    assert (
+        reranking.choose(rows) == reranking.choose(rows[::-1]) == rows[1]
+    )  # of equal ones that with less weight
 
 
 def test_the_model_reads_the_best_that_were_not_seen(fitted: SimpleNamespace) -> None:
@@ -93,9 +83,8 @@ def test_the_model_reads_the_best_that_were_not_seen(fitted: SimpleNamespace) ->
         items = [item.item for item in of_text.candidates]
         assert not set(items) & set(next(iter(history)).tolist()) and len(items) == 20
         assert cases.texts[row] in told[row][0] and len(told[row][1]) == 20
-        assert of_text.log_ratios == tuple(
-            10.0 * ("Western" in c.genres) for c in of_text.candidates
-        )
+        westerns = ["Western" in candidate.genres for candidate in of_text.candidates]
+        assert of_text.log_ratios == tuple(10.0 * western for western in westerns)
         # the candidates are the items of the first ranks
         inside = of_text.target in items
         assert inside == (of_text.rank <= 20)
@@ -105,7 +94,7 @@ def test_the_model_reads_the_best_that_were_not_seen(fitted: SimpleNamespace) ->
 
 
 def test_who_is_asked(fitted: SimpleNamespace) -> None:
-    valid = validation_cases(fitted, ["plain", "vague"], 9, seed=0)
+    valid = reranking.validation_cases(fitted, ["plain", "vague"], 9, seed=0)
     assert len(valid) == 9 == valid.frame["user"].n_unique()
     assert set(valid.frame["level"]) <= {"plain", "vague"}
     past = fitted.data.interactions
@@ -114,16 +103,14 @@ def test_who_is_asked(fitted: SimpleNamespace) -> None:
     few = cases_to_test(fitted, 5, seed=0)
     assert few.frame["user"].n_unique() == 5 and len(few) == 20
     assert set(few.frame["phrasing"]) == {"test"}
-    assert all(
-        int(target) == past[user][-1]
-        for target, user in zip(few.instances.targets, few.frame["user"], strict=True)
-    )
+    last = [past[user][-1] for user in few.frame["user"]]
+    assert few.instances.targets.tolist() == last
     assert len(cases_to_test(fitted, None, seed=0)) == 4 * N_USERS
 
 
 def test_f_in_one_turn_is_held_to_the_words(fitted: SimpleNamespace) -> None:
     cases = cases_to_test(fitted, None, seed=0)
-    found = {row["level"]: row for row in filter_table(fitted, cases)}
+    found = {row["level"]: row for row in reranking.filter_table(fitted, cases)}
     assert [row["n"] for row in found.values()] == [N_USERS] * 4
     plain = found["plain"]
     assert plain["to LatentCRS+"]["NDCG@20_gap"] == pytest.approx(
@@ -181,9 +168,8 @@ def test_the_command_goes_on_where_it_was(
     assert written["validation"]["best"] in written["validation"]["rows"]
     # a weight above 0 is tested even where the recommender alone was best
     assert written["test"]["weight"] == 1 and written["test"]["n_candidates"] == 20
-    assert {row["level"]: row["n"] for row in written["test"]["rows"]} == dict.fromkeys(
-        ("plain", "paraphrased", "by example", "vague"), 3
-    )
+    tested = {row["level"]: row["n"] for row in written["test"]["rows"]}
+    assert tested == dict.fromkeys(LEVELS, 3)
     assert written["command"].endswith(" ".join(arguments)) and written["model"] == "Scripted"
     main(arguments, FakeScorer())
     assert json.loads(record.read_text())["test"] == written["test"]

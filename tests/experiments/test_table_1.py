@@ -78,5 +78,5 @@ def test_the_record_holds_for_the_providers_files(provider_data, name, filter):
 
 
 def test_the_record_shows_no_path_of_a_machine():
-    assert json.loads(RECORD.read_text("utf-8"))["command"].endswith("results/table_1.json")
-    assert "/work" not in RECORD.read_text("utf-8") and "/home" not in RECORD.read_text("utf-8")
+    command = json.loads(RECORD.read_text("utf-8"))["command"]
+    assert command.endswith("results/table_1.json") and " /" not in command and "=/" not in command
