@@ -51,14 +51,9 @@ def run(options: argparse.Namespace, processes: Processes) -> None:
         plural = "es" if processes.count > 1 else ""
         print(f"{data!r}, {processes.count} process{plural} on {choose_device(options.device)}")
     backbone = pretrain(
-        data,
-        config,
-        seed=options.seed,
-        device=options.device,
-        compile=options.compile,
-        reuse=not options.afresh,
-        progress=None if processes.is_main else False,
-    )
+        data, config, seed=options.seed, device=options.device, compile=options.compile,
+        reuse=not options.afresh, progress=None if processes.is_main else False,
+    )  # fmt: skip
     if processes.is_main:
         best = max(backbone.curve, key=lambda row: row["valid NDCG@20"])
         print(
@@ -85,11 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--afresh", action="store_true", help="train even if that was done before")
     add("--expect-processes", type=int, metavar="N", help="stop unless there are N")
     options = command.read(arguments)
-    return run_command(
-        lambda processes: run(options, processes),
-        device=options.device,
-        expected=options.expect_processes,
-    )
+    expected, device = options.expect_processes, options.device
+    return run_command(lambda others: run(options, others), device=device, expected=expected)
 
 
 if __name__ == "__main__":
