@@ -283,6 +283,27 @@ def test_cache_dir_is_the_environments_or_of_the_checkout(
     assert artifacts.cache_dir() == root / "data" / "cache"
 
 
+@pytest.mark.parametrize("change", [b"other", b"longer than before"])
+def test_a_known_hash_is_that_of_the_file_as_it_is(
+    empty_cache: Path, tmp_path: Path, change: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, hashed = tmp_path / "file", []
+    real = artifacts.sha256
+    monkeypatch.setattr(artifacts, "sha256", lambda path: (hashed.append(path), real(path))[1])
+    file.write_bytes(b"first")
+    os.utime(file, ns=(1, 1))
+    assert artifacts.known_sha256(file) == artifacts.known_sha256(file) == real(file)
+    assert len(hashed) == 1
+    file.write_bytes(change)
+    # a size of its own is enough, and so is a time
+    os.utime(file, ns=(1, 1 if len(change) != 5 else 2))
+    assert artifacts.known_sha256(file) == real(file)
+    # a damaged record costs another look at the file
+    (record,) = (empty_cache / "hashes").iterdir()
+    record.write_text("[]")
+    assert artifacts.known_sha256(file) == real(file) and len(hashed) == 3
+
+
 def test_a_fingerprint_names_values_and_shape() -> None:
     values = torch.arange(6.0)
     name = artifacts.fingerprint(values, torch.ones(2))
