@@ -453,9 +453,13 @@ def why(turn: Turn, state: State, belief: Belief) -> tuple[str, ...]:
     nearest = _nearest(belief.model, state.history, items)
     sentences = []
     for place, because in enumerate(item_reasons(belief, items)[0]):
-        met = [r.constraint for r in asked if satisfying(r.constraint)[items[place]]]
+        item = items[place]
+        met = [r.constraint for r in asked if satisfying(r.constraint)[item]]
         has = ", ".join(map(_label, met[:_N_NAMED]))
-        facts = [*_missed(turn.items[place]), *_raised(turn, place)]
+        facts = _missed(turn.items[place])
+        was = turn.candidates.index(item) if item in turn.candidates else place
+        if was > place:
+            facts.append(f"raised from place {was + 1} by the language model")
         sources = _sources(because, has, nearest[place], required)
         sentences.append(_sentence(facts, sources, next(iter(because.intents))))
     return tuple(sentences)
@@ -474,13 +478,6 @@ def _missed(item: Recommendation) -> list[str]:
         for missed in item.misses[:_N_NAMED]
     ]
     return [f"{', '.join(words)} (nothing else left meets all)"] if words else []
-
-
-def _raised(turn: Turn, place: int) -> list[str]:
-    """What policy V did for the item at a place (from 0) of the list."""
-    item = turn.items[place].item
-    was = turn.candidates.index(item) if item in turn.candidates else place
-    return [f"raised from place {was + 1} by the language model"] if was > place else []
 
 
 def _nearest(model: "LatentCRS", history: Sequence[int], items: Sequence[int]) -> list[str | None]:
@@ -520,8 +517,8 @@ def _sentence(facts: Sequence[str], sources: Sequence[_Source], intent: str) -> 
     """The facts, then the sources and the intent, as far as they fit."""
     parts = list(facts)
     for number, (source, detail) in enumerate(sources):
-        fitting = [text for text in (source + detail, source) if _fits([*parts, text])]
-        parts += fitting[:1]
+        room = WHY_LIMIT - len("; ".join([*parts, ""]))
+        parts += [text for text in (source + detail, source) if len(text) < room][:1]
         if number == 1:
             parts += _named(intent, parts)
     if len(sources) < 2:
@@ -539,10 +536,6 @@ def _named(intent: str, parts: Sequence[str]) -> list[str]:
     if name != intent and len(name.partition(" · ")[2]) < _FEW_LETTERS:
         name = f"{_clip(intent.partition(' · ')[0], room - 1)}…"
     return [f"intent “{name}”"]
-
-
-def _fits(parts: Sequence[str]) -> bool:
-    return len("; ".join(parts)) < WHY_LIMIT
 
 
 def _clip(text: str, width: int) -> str:

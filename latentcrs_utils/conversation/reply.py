@@ -1,7 +1,7 @@
 """The words around the chosen items: the prompt, the guarded reply and the plain template."""
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -93,30 +93,6 @@ def template_reply(turn: Turn, has_history: bool) -> str:
     return f"{opening} Tell me more, and I can aim better."
 
 
-def notes_on(
-    noun: str, *, cold: bool, n_chosen: int, n_items: int, refusals: bool, n_dropped: int
-) -> Iterator[str]:
-    """Yield what the user should know about a turn, whatever the policy.
-
-    Args:
-        noun: what an item is called.
-        cold: nothing is known of the user.
-        n_chosen, n_items: how many items there are, and how many there should be.
-        refusals: the user refused something, which was kept out.
-        n_dropped: how many of the oldest messages are no longer read.
-    """
-    if cold:
-        yield f"No history is known, so these {noun}s follow from your words alone."
-    if n_chosen < n_items:
-        refused = ", or is what you refused" if refusals else ""
-        yield (
-            f"Only {n_chosen} of the {n_items} places could be filled: the rest "
-            f"of the catalogue was seen or offered{refused}."
-        )
-    if n_dropped:
-        yield f"The dialogue is long: its first {n_dropped} messages are no longer read."
-
-
 def word_reply(
     turn: Turn,
     chat_model: "ChatModel | None",
@@ -149,14 +125,19 @@ def word_reply(
     plain = replace(turn, reply=template_reply(turn, has_history))
     if chat_model is None:
         return replace(plain, why_template="no language model was asked")
-    writer = _GuardedWriter(turn, guard, noun, previous, stream, stop)
+    chat = prompt(turn, noun)
+    fixed_words = " ".join(message["content"] for message in chat[:-1])
+    writer = _GuardedWriter(
+        lambda text: guard.objection(
+            text, turn.items, message=turn.message, instructions=fixed_words, previous=previous
+        ),
+        stream or (lambda text: None),
+        stop or threading.Event(),
+    )
     plain = replace(plain, chat_model=chat_model.name)
     try:
         answer = chat_model.generate(
-            prompt(turn, noun),
-            max_new_tokens=MAX_NEW_TOKENS,
-            stream=writer.piece,
-            stop=writer.enough,
+            chat, max_new_tokens=MAX_NEW_TOKENS, stream=writer.piece, stop=writer.enough
         )
     except Exception as error:  # whatever a model raises, the chosen items stand
         why = failure(error)
@@ -179,19 +160,12 @@ class _GuardedWriter:
 
     def __init__(
         self,
-        turn: Turn,
-        guard: ReplyGuard,
-        noun: str,
-        previous: Collection[str],
-        stream: Callable[[str], None] | None,
-        stop: threading.Event | None,
+        check: Callable[[str], str | None],
+        stream: Callable[[str], None],
+        stopped: threading.Event,
     ):
-        fixed_words = " ".join(message["content"] for message in prompt(turn, noun)[:-1])
-        self.check = lambda text: guard.objection(
-            text, turn.items, message=turn.message, instructions=fixed_words, previous=previous
-        )
-        self.stream = stream or (lambda text: None)
-        self.stopped, self.enough = stop or threading.Event(), threading.Event()
+        self.check, self.stream, self.stopped = check, stream, stopped
+        self.enough = threading.Event()
         self.draft = self.shown = ""
         self.objection: str | None = None
 

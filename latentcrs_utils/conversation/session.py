@@ -21,7 +21,7 @@ from latentcrs_utils.conversation.policies import (
     RerankPolicy,
     Slate,
 )
-from latentcrs_utils.conversation.reply import notes_on, word_reply
+from latentcrs_utils.conversation.reply import word_reply
 from latentcrs_utils.conversation.turn import (
     Event,
     Feedback,
@@ -247,21 +247,28 @@ class Conversation:
                 f"Nothing is left to offer: every item of {data.name} is in the history or was "
                 "offered. Undo a turn or start a new conversation."
             )
-        notes = notes_on(
-            policy.noun,
-            cold=not state.history,
-            n_chosen=len(slate.items),
-            n_items=self.n_items,
-            refusals=bool(parsed.requirements.not_genres),
-            n_dropped=read_text(said)[1],
-        )
+        notes = [parsed.note, slate.note]
+        if not state.history:
+            notes.append(
+                f"No history is known, so these {policy.noun}s follow from your words alone."
+            )
+        if len(slate.items) < self.n_items:
+            refused = ", or is what you refused" if parsed.requirements.not_genres else ""
+            notes.append(
+                f"Only {len(slate.items)} of the {self.n_items} places could be filled: the rest "
+                f"of the catalogue was seen or offered{refused}."
+            )
+        if dropped := read_text(said)[1]:
+            notes.append(
+                f"The dialogue is long: its first {dropped} messages are no longer read."
+            )
         return Turn(
             number=len(state.turns) + 1,
             message=said[-1],
             items=slate.items,
             intents_before=shift[0],
             intents_after=shift[1],
-            note=" ".join(filter(None, [parsed.note, slate.note, *notes])),
+            note=" ".join(filter(None, notes)),
             policy=policy.name,
             requirements=parsed.requirements.found,
             relaxed=slate.relaxed,
