@@ -259,9 +259,7 @@ class Conversation:
                 f"of the catalogue was seen or offered{refused}."
             )
         if dropped := read_text(said)[1]:
-            notes.append(
-                f"The dialogue is long: its first {dropped} messages are no longer read."
-            )
+            notes.append(f"The dialogue is long: its first {dropped} messages are no longer read.")
         return Turn(
             number=len(state.turns) + 1,
             message=said[-1],

@@ -85,22 +85,16 @@ def test_a_stop_before_the_items_keeps_the_message_for_the_next_step():
 
 
 def test_a_stop_while_the_reply_is_written_counts_the_turn():
-    stop = threading.Event()
+    stop, stages = threading.Event(), []
     chat_model = FakeChatModel("Night of the Moth may do.", before_piece=stop.set)
     pilot = Autopilot(chat(chat_model=chat_model), Scripted(3, "horror", "western"))
-    turn = pilot.step(stop=stop)
+    turn = pilot.step(stop=stop, watch=lambda stage, _: stages.append(stage))
+    assert stages == ["reading", "choosing", "writing"]
     assert turn.why_template == "you stopped it" and pilot.n_turns == 1
     assert pilot.next_message() == "western"
-
-
-def test_the_reply_streams_and_the_stages_are_told():
-    shown, stages = [], []
-    pilot = Autopilot(
-        chat(chat_model=FakeChatModel("Film Number 7 may do.")), Scripted(3, "western")
-    )
-    pilot.step(stream=shown.append, watch=lambda stage, _: stages.append(stage))
+    shown, chat_model.replies, stop = [], ["Film Number 7 may do."], threading.Event()
+    pilot.step(stream=shown.append, stop=stop)
     assert shown == ["Film Number 7 may do."]
-    assert stages == ["reading", "choosing", "writing"]
 
 
 def test_a_user_that_fails_loses_nothing_and_is_asked_again():

@@ -252,17 +252,13 @@ def test_b_neither_requires_nor_reorders():
 def test_f_offers_what_meets_the_requirements_and_says_what_gave_way():
     turn = chat("F").say("a western from the fifties")
     assert turn.policy == "F"
-    assert turn.requirements == (
-        requirement("genre=Western", "western", "lexicon"),
-        requirement("decade=1950", "the fifties", "lexicon"),
-    )
+    western, fifties = turn.requirements
+    assert western == requirement("genre=Western", "western")
+    assert fifties == requirement("decade=1950", "the fifties")
     assert ids(turn) == [3, 7, 11, 15, 19]
     assert [item.misses for item in turn.items] == [(), (), *[(Constraint("decade", "1950"),)] * 3]
     assert turn.relaxed == ("years",)
-    assert turn.note == (
-        "Only 2 films are left that meet all of: Western, the 1950s. For the others I relaxed the "
-        "years. No history is known, so these films follow from your words alone."
-    )
+    assert "Only 2 films" in turn.note and "No history is known" in turn.note
     assert "Required: Western (“western”); the 1950s (“the fifties”)" in str(turn)
 
 
@@ -493,13 +489,8 @@ def test_where_the_model_fails_the_recommenders_order_stands_and_the_note_says_s
     assert turn.note.endswith(".") and not turn.note.endswith("..")
     assert ids(turn) == ids(chat("B", user=42).say("a western"))
     assert turn.candidates == turn.reranked == () and conversation.turns == [turn]
-
-
-def test_v_without_a_model_says_so():
-    turn = chat("V", user=42).say("a western")
-    assert turn.note == (
-        "The order is the recommender's own, because there is no language model to change it."
-    )
+    without = chat("V", user=42).say("a western")
+    assert ids(without) == ids(turn) and "there is no language model" in without.note
 
 
 def test_what_a_model_cannot_do_is_a_wrong_setting_and_changes_nothing():

@@ -276,16 +276,11 @@ def test_a_change_while_a_message_is_answered_waits_for_the_next_one():
 def test_senseless_settings_are_refused(model, setting, reason):
     with pytest.raises(ConfigError, match=reason):
         chat(model, **setting)
-    if "extractor" in setting:
+    if "policy" in setting:
+        conversation = chat(model, **{**setting, "policy": "B"})
         with pytest.raises(ConfigError, match=reason):
-            chat(model, extractor=setting["extractor"]).use("F")
-
-
-def test_an_unknown_variant_is_refused_and_the_old_one_stays():
-    conversation = chat(FakeModel(), policy="F")
-    with pytest.raises(ConfigError, match="no policy 'X'"):
-        conversation.use("X")
-    assert conversation.policy == "F"
+            conversation.use(setting["policy"])
+        assert conversation.policy == "B"
 
 
 def test_the_last_message_is_answered_again_from_where_it_was_said():
@@ -305,13 +300,18 @@ def test_the_last_message_is_answered_again_from_where_it_was_said():
     assert ids(conversation.retry()) == ids(second)
 
 
-def test_a_retry_streams_and_tells_its_stages():
-    shown, stages = [], []
-    conversation = chat(FakeModel(), None, chat_model=FakeChatModel(REPLY, REPLY))
+def test_a_retry_streams_tells_its_stages_and_may_be_stopped():
+    shown, stages, stop = [], [], threading.Event()
+    chat_model = FakeChatModel(REPLY, REPLY, REPLY)
+    conversation = chat(FakeModel(), None, chat_model=chat_model)
     conversation.say("western")
     conversation.retry(stream=shown.append, watch=lambda stage, _: stages.append(stage))
     assert shown == [REPLY] and stages == ["reading", "choosing", "writing"]
     assert conversation.turns[0].reply_source == "model"
+    # stopped after the items, the new turn stays
+    chat_model.before_piece = stop.set
+    turn = conversation.retry(stop=stop)
+    assert turn.why_template == "you stopped it" and conversation.turns == [turn]
 
 
 def test_without_a_message_there_is_nothing_to_answer_again():
@@ -345,16 +345,6 @@ def test_a_retry_that_comes_to_nothing_leaves_all_as_it_was(how):
             conversation.retry(watch=broken)
     assert conversation.transcript() == before
     assert conversation.undo() == Feedback("accept", ids(turn)[0])
-
-
-def test_a_stop_after_the_items_keeps_the_new_turn():
-    stop = threading.Event()
-    chat_model = FakeChatModel(REPLY, REPLY)
-    conversation = chat(FakeModel(), None, chat_model=chat_model)
-    conversation.say("western")
-    chat_model.before_piece = stop.set
-    turn = conversation.retry(stop=stop)
-    assert turn.why_template == "you stopped it" and conversation.turns == [turn]
 
 
 def test_the_state_of_a_turn_is_that_before_its_message():
