@@ -16,7 +16,7 @@ from torch import Tensor
 
 from latentcrs_utils.conversation.policies import Policy
 from latentcrs_utils.data.sequences import Dataset, Sequences
-from latentcrs_utils.evaluation.dialogues import Dialogue
+from latentcrs_utils.evaluation.dialogues import Dialogue, Exchange
 from latentcrs_utils.evaluation.multi_turn import Setting, System, converse
 from latentcrs_utils.evaluation.one_turn import EvalSet, Scorer
 from tests.conversation.fakes import FakeBackbone, FakeLanguage, FakeModel, fake_dataset
@@ -100,18 +100,12 @@ def oracle(data: Dataset, turn: int) -> System:
 
 def without_seconds(dialogues: list[Dialogue]) -> list[Dialogue]:
     """The same dialogues, times aside."""
-    return [
-        dataclasses.replace(
-            d,
-            exchanges=tuple(
-                dataclasses.replace(
-                    e, usage=tuple(dataclasses.replace(s, seconds=0.0) for s in e.usage)
-                )
-                for e in d.exchanges
-            ),
-        )
-        for d in dialogues
-    ]
+
+    def timeless(exchange: Exchange) -> Exchange:
+        usage = tuple(dataclasses.replace(part, seconds=0.0) for part in exchange.usage)
+        return dataclasses.replace(exchange, usage=usage)
+
+    return [dataclasses.replace(d, exchanges=tuple(map(timeless, d.exchanges))) for d in dialogues]
 
 
 class Deadly:
