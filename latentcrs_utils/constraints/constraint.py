@@ -28,7 +28,7 @@ from latentcrs_utils.simulation.items import (
     shares_attribute,
     suits,
 )
-from latentcrs_utils.simulation.phrasings import ERA_PARTS
+from latentcrs_utils.simulation.phrase_book import ERA_PARTS
 
 Source = Literal["lexicon", "model", "both"]
 Attribute = Literal["genre", "years", "platform", "creator", "price"]

@@ -28,7 +28,7 @@ from latentcrs_utils.constraints.constraint import (
 )
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.simulation.items import ERAS
-from latentcrs_utils.simulation.phrasings import DECADE_WORDS, ERA_PARTS, Domain, domain_of
+from latentcrs_utils.simulation.phrase_book import DECADE_WORDS, ERA_PARTS, Domain, domain_of
 
 _FOLDER = Path(__file__).parent / "words"
 _RECENT_YEARS = 3

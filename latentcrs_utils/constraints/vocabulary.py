@@ -12,7 +12,7 @@ from latentcrs_utils.constraints.constraint import Constraint, matcher_for
 from latentcrs_utils.constraints.lexicon import lexicon_for, words
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.simulation.items import ERAS, PRICE_STEPS
-from latentcrs_utils.simulation.phrasings import ERA_PARTS
+from latentcrs_utils.simulation.phrase_book import ERA_PARTS
 from latentcrs_utils.simulation.titles import TitleFinder
 
 # A form is bounded: a small model fills an open list for ever.

@@ -1,4 +1,4 @@
-"""A simulated user at the wheel: it says what it wants, and likes or refuses what it is offered.
+"""Lets a simulated user hold the conversation: it says what it wants and answers each offer.
 
 No threads and no waiting: whoever shows the conversation calls `step` once a message.
 """

@@ -1,4 +1,4 @@
-"""S, x and p(m | S, x) of a dialogue: what the fitted model makes of a history and of words."""
+"""S, x and p(m | S, x) of a dialogue: what the model infers from history and messages."""
 
 import re
 from collections.abc import Iterable, Sequence

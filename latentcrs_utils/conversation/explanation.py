@@ -1,4 +1,4 @@
-"""Computes why a turn came out as it did: leaves out words and items, and shares out the scores."""
+"""Explains a turn: leaves out words and items, and attributes scores to words and history."""
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence

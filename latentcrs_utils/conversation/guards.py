@@ -1,4 +1,4 @@
-"""What may go in and what may come out: checks of the user's message and of the written reply.
+"""Checks the user's message, and the reply before it is shown.
 
 The recommender alone chooses items. A language model only words the reply, and a small one words it
 badly at times: it names films that were not chosen, repeats itself or recites its instructions.

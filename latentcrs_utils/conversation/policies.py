@@ -1,7 +1,7 @@
 """How the items of a turn are chosen: policies B, F and V of the paper (Section 4.3).
 
 The recommender scores all items; a policy's `select` makes a list of them. B offers the best; F
-holds them to what the user requires, and relaxes that in a stated order where too little is left;
+keeps what meets the constraints, and relaxes these in a stated order if too few items remain;
 V lets a language model re-order the best. Where a language model fails, F reads with the lexicon
 and V keeps the recommender's order, and the slate says so. The chat and the multi-turn evaluation
 drive the same policies.

@@ -9,7 +9,7 @@ from latentcrs_utils.constraints.extraction import failure
 from latentcrs_utils.conversation.guards import ReplyGuard
 from latentcrs_utils.conversation.turn import Turn
 from latentcrs_utils.language.chat_model import sentences, tidy_reply
-from latentcrs_utils.simulation.phrasings import domain_of
+from latentcrs_utils.simulation.phrase_book import domain_of
 
 if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import ChatModel

@@ -1,10 +1,9 @@
 """What a score came from: its exact Shapley values over the history, the words and the residual.
 
-log p(v | S, x) is not a sum of a part for S and a part for x: a mixture of softmaxes lets each say
-more, or less, in the company of the other. Shapley (1953) gives the only shares that add up to the
-whole, treat players alike who do alike, give nothing to who adds nothing, and add over games;
-Lundberg and Lee (2017) use them to explain a prediction. With three players there are eight
-coalitions, so nothing has to be sampled.
+log p(v | S, x) is not a sum of a part for S and a part for x: in a mixture of softmaxes the two
+interact. The values of Shapley (1953) are the only ones with efficiency, symmetry, a null player
+that gets nothing, and additivity; Lundberg and Lee (2017) use them to explain a prediction. With
+three players there are eight coalitions, so nothing has to be sampled.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """Every loss of Equations 4 to 14 of the paper, one function each, on plain tensors.
 
 Shapes: B instances, K intents, n negatives, d the width of the intent space. Distributions over
-intents come as log-probabilities [B, K], so that a zero never meets a logarithm; losses are
+intents come as log-probabilities [B, K], which avoids log(0); losses are
 scalars in nats, the mean over the batch. All losses are *minimised*: where the paper writes a gain
-(Equations 8 and 13), the sign is turned here.
+(Equations 8 and 13), it is negated here.
 """
 
 import torch

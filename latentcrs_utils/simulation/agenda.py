@@ -1,8 +1,8 @@
 """The agenda of one simulated user: wishes to tell, reasons to refuse, a mistake to take back.
 
 Each message is a list of acts, one sentence each, that together say at most two new things. All of
-them are true of the target, but for the one mistake with which a user who changes their mind begins
-and which is taken back two or three messages later.
+them are true of the target, with one exception: a user who changes their mind begins with a mistake
+and takes it back two or three messages later.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.simulation.items import MOODS_OF, Item, shares_attribute, suits
-from latentcrs_utils.simulation.phrasings import FACTS, phrase_book
+from latentcrs_utils.simulation.phrase_book import FACTS, phrase_book
 from latentcrs_utils.simulation.planner import (
     N_PLACES,
     NOTHING,

@@ -1,4 +1,4 @@
-"""The items of a catalogue as a simulated user knows them: facts, moods, likeness.
+"""The items of a catalogue as a simulated user knows them: attributes, moods, similarity.
 
 What may be said of them is a :class:`.constraint.Constraint`, which looks here for what is true.
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.simulation.phrasings import (
+from latentcrs_utils.simulation.phrase_book import (
     DOMAINS,
     FACTS,
     Domain,

@@ -22,7 +22,7 @@ from latentcrs_utils.simulation.items import (
     shares_attribute,
     suits,
 )
-from latentcrs_utils.simulation.phrasings import (
+from latentcrs_utils.simulation.phrase_book import (
     FACTS,
     Domain,
     genre_names,

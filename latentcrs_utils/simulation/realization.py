@@ -1,4 +1,4 @@
-"""How one simulated user says it: from constraints to messages that keep the title secret."""
+"""Words one simulated user: chooses phrases for dialogue acts, and keeps the title out of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.items import Catalogue, Item
-from latentcrs_utils.simulation.phrasings import (
+from latentcrs_utils.simulation.phrase_book import (
     DECADE_WORDS,
     ERA_PARTS,
     FACTS,
@@ -61,7 +61,7 @@ class Voice:
         self._plain, self._domain = level == "plain", catalogue.domain
         self._book = phrase_book(self._domain)
 
-    def pick(self, *path: str) -> str:
+    def choose_phrase(self, *path: str) -> str:
         """Draw one phrase at ``path`` (file, table, key ...), uniformly."""
         phrases = pool(self._phrasing, *path, domain=self._domain)
         return phrases[int(self._rng.integers(len(phrases)))]
@@ -73,10 +73,10 @@ class Voice:
         if act.kind == "wish":
             return self._wish(act)
         slots = self._reply_slots(act)
-        said = sentence(self.pick("replies", act.kind, act.use).format(**slots))
+        said = sentence(self.choose_phrase("replies", act.kind, act.use).format(**slots))
         if act.use != "mood" or act.restated is None:
             return said
-        return f"{said} {self.pick('moods', act.restated.value)}"
+        return f"{said} {self.choose_phrase('moods', act.restated.value)}"
 
     def _first(self, constraints: Sequence[Constraint]) -> str:
         """Word a first message: an example, a mood (or none), or attributes."""
@@ -84,13 +84,13 @@ class Voice:
             return self._example(constraints)
         if constraints and constraints[0].slot != "mood":
             return self._attributes(constraints)
-        ask = self.pick("frames", "vague", "ask")
-        mood = self.pick("moods", constraints[0].value if constraints else "any")
+        ask = self.choose_phrase("frames", "vague", "ask")
+        mood = self.choose_phrase("moods", constraints[0].value if constraints else "any")
         return sentence(f"{mood} {ask}")
 
     def _attributes(self, constraints: Sequence[Constraint]) -> str:
         level = "plain" if self._plain else "paraphrased"
-        frame = self.pick("frames", level, "ask")
+        frame = self.choose_phrase("frames", level, "ask")
         genre = next((c for c in constraints if c.slot == "genre" and not c.negated), None)
         thing: str = self._book["items"]["thing"][0 if self._plain else 1]
         film = thing if genre is None else self.genre(genre.value, "film")
@@ -101,7 +101,7 @@ class Voice:
             slots = self._slots(constraint)
             inline = _IN_SLOT.search(frame) and self._rng.random() < _INLINE_SHARE
             place = "inline" if inline else "after"
-            form = self.pick("frames", level, use_of(constraint), place).format(**slots)
+            form = self.choose_phrase("frames", level, use_of(constraint), place).format(**slots)
             if inline:
                 film += form
             else:
@@ -111,28 +111,30 @@ class Voice:
     def _example(self, constraints: Sequence[Constraint]) -> str:
         titles = [self._title(c) for c in constraints if c.slot in ("like", "liked")]
         if len(titles) == 2:
-            frame = self.pick("frames", "by example", "two")
+            frame = self.choose_phrase("frames", "by example", "two")
             return sentence(frame.format(title=titles[0], other=titles[1]))
         relation = ""
         for constraint in constraints[1:]:
             slots = self._slots(constraint)
-            relation += self.pick("frames", "by example", use_of(constraint)).format(**slots)
-        frame = self.pick("frames", "by example", "ask")
+            relation += self.choose_phrase("frames", "by example", use_of(constraint)).format(
+                **slots
+            )
+        frame = self.choose_phrase("frames", "by example", "ask")
         return sentence(frame.format(title=titles[0], rel=relation))
 
     def _wish(self, act: DialogueAct) -> str:
         """Word a later message: it adds, refuses, restates, names an example or says no more."""
         if act.use == "mood":
-            return self.pick("moods", act.constraints[0].value)
+            return self.choose_phrase("moods", act.constraints[0].value)
         slots = self._slots(act.constraints[0]) if act.constraints else {}
         if act.restated is not None:
             slots = {"film": self.genre(act.restated.value, "film")}
-        return sentence(self.pick("frames", "later", act.use).format(**slots))
+        return sentence(self.choose_phrase("frames", "later", act.use).format(**slots))
 
     def _reply_slots(self, act: DialogueAct) -> dict[str, str]:
         """Return the words for every slot that a frame of an answer to offers may have."""
         place = str(act.place) if 1 <= act.place <= N_PLACES else "several"
-        slots = {"which": self.pick("replies", "place", place)}
+        slots = {"which": self.choose_phrase("replies", "place", place)}
         said = act.restated or next(iter(act.constraints), None)
         if said is not None and act.use == "genre":
             slots["film"] = self.genre(said.value, "film")
@@ -163,18 +165,18 @@ class Voice:
         A genre that the phrase book does not know is called by its name.
         """
         if genre not in self._book["genres"]:
-            template = self.pick("plain", OTHER_GENRE, _PLAIN_FORM[form])
+            template = self.choose_phrase("plain", OTHER_GENRE, _PLAIN_FORM[form])
             return named_genre(template, genre, self._domain)
         if self._plain:
-            return self.pick("plain", genre, _PLAIN_FORM[form])
-        return self.pick("genres", genre, form)
+            return self.choose_phrase("plain", genre, _PLAIN_FORM[form])
+        return self.choose_phrase("genres", genre, form)
 
     def _time(self, constraint: Constraint) -> str:
         """Return words for a decade or an era, e.g. "from the Reagan years"."""
         if not self._plain:
-            return self.pick("eras", constraint.value)
+            return self.choose_phrase("eras", constraint.value)
         decade = constraint.years[0] // 10 * 10
-        return self.pick("plain", "part" if constraint.slot == "era" else "decade").format(
+        return self.choose_phrase("plain", "part" if constraint.slot == "era" else "decade").format(
             digits=f"{decade}s", short=_SHORT_DECADES.get(decade, f"{decade % 100}s"),
             word=DECADE_WORDS[decade], part=ERA_PARTS.get(constraint.value, ""),
         )  # fmt: skip
@@ -186,10 +188,10 @@ class Voice:
         """
         slot, value = constraint.slot, constraint.value
         if not self._plain and has_other_words(slot, value, self._domain):
-            return self.pick(f"{slot}s", value)
+            return self.choose_phrase(f"{slot}s", value)
         if value in self._book.get(f"{slot}_names", {}):
-            return self.pick(f"{slot}_names", value)
-        return self.pick("plain", slot).format(name=value)
+            return self.choose_phrase(f"{slot}_names", value)
+        return self.choose_phrase("plain", slot).format(name=value)
 
 
 def sentence(text: str) -> str:

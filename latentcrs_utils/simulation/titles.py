@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from latentcrs_utils.simulation.phrasings import Domain, phrase_book
+from latentcrs_utils.simulation.phrase_book import Domain, phrase_book
 
 _COMMON = frozenset(phrase_book("films")["items"]["common_words"].split())
 _WORD = re.compile(r"[a-z0-9]+")

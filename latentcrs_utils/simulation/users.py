@@ -26,7 +26,7 @@ from latentcrs_utils.simulation.agenda import (
     least,
 )
 from latentcrs_utils.simulation.items import Catalogue
-from latentcrs_utils.simulation.phrasings import POOLS, Pool
+from latentcrs_utils.simulation.phrase_book import POOLS, Pool
 from latentcrs_utils.simulation.planner import (
     LEVELS,
     DialogueAct,
@@ -155,9 +155,10 @@ class TemplateUser:
         if not all(1 <= item <= n_items for item in offered):
             raise DataError(f"Item ids go from 1 to {n_items}, not {list(offered)}.")
         if self.target in offered:
-            pick, text = partial(self._voice("accept").pick, "replies", "accept", "any"), ""
+            voice, text = self._voice("accept"), ""
+            write = partial(voice.choose_phrase, "replies", "accept", "any")
             with suppress(UnsayableError):
-                text = first_clean(pick, self.messages, target)
+                text = first_clean(write, self.messages, target)
             return Accept(self.target, text)
         for attempt, (acts, state, again) in enumerate(self._plans(offered)):
             write = partial(_sentences, self._voice("words", attempt), acts)

@@ -1,9 +1,9 @@
-"""Simulated users: seeded, free, and honest about what a text can tell.
+"""The table of simulated utterances: seeded, and free of any language model.
 
 The paper lets a large language model play the user (Appendix D). Its rules are kept here: say
 what leads to the target, at most two new constraints a turn, never the target's title. A phrase
 book and a seed take the place of the language model, so that thousands of texts cost seconds,
-and so that phrasings can be kept apart: what the tests say, the training never said.
+and so that phrasings can be kept apart: test phrasings never occur in training texts.
 
 Levels: ``plain`` uses the catalogue's own words ("a comedy from the 1980s"); ``paraphrased``
 says the same without them; ``by example`` names items that the user liked before; ``vague``
@@ -27,7 +27,7 @@ from latentcrs_utils.data.preprocess import random_cuts
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.items import Catalogue
-from latentcrs_utils.simulation.phrasings import Pool
+from latentcrs_utils.simulation.phrase_book import Pool
 from latentcrs_utils.simulation.planner import (
     LEVELS,
     NOTHING,

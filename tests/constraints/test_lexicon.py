@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from latentcrs_utils.constraints.lexicon import extract, lexicon_of, mentions
-from latentcrs_utils.simulation.phrasings import DECADE_WORDS, POOLS, pool
+from latentcrs_utils.simulation.phrase_book import DECADE_WORDS, POOLS, pool
 from tests.constraints.test_constraint import written
 
 

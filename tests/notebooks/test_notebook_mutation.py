@@ -66,9 +66,10 @@ def repeated(notebook):
 
 def refused_cells(tool, notebook, path):
     """Numbers of the code cells, from 0, that strict nbval refuses in ``notebook``."""
-    # beside a folder results, as in the checkout: some notebooks read records there
+    # with the lessons' package, next to a folder results that some read, as in the checkout
     path = path.parent / "notebooks" / path.name
     path.parent.mkdir()
+    (path.parent / "course").symlink_to(NOTEBOOKS[0].parent / "course")
     (path.parent.parent / "results").symlink_to(NOTEBOOKS[0].parent.parent / "results")
     nbformat.write(notebook, path)
     report = path.with_suffix(".xml")

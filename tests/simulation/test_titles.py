@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from latentcrs_utils.simulation.phrasings import Domain
+from latentcrs_utils.simulation.phrase_book import Domain
 from latentcrs_utils.simulation.titles import (
     TitleFinder,
     leaks_title,

@@ -17,7 +17,7 @@ from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.agenda import DIFFICULTIES, USER_PROFILES
 from latentcrs_utils.simulation.items import Item
-from latentcrs_utils.simulation.phrasings import POOLS, Pool, all_pools
+from latentcrs_utils.simulation.phrase_book import POOLS, Pool, all_pools
 from latentcrs_utils.simulation.planner import LEVELS, Level, TestCase
 from latentcrs_utils.simulation.realization import UnsayableError, first_clean
 from latentcrs_utils.simulation.titles import spoken_title

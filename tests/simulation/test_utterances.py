@@ -20,7 +20,7 @@ from latentcrs_utils.constraints.lexicon import lexicon_for
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.items import Item
-from latentcrs_utils.simulation.phrasings import (
+from latentcrs_utils.simulation.phrase_book import (
     POOLS,
     all_pools,
     catalogue_name,

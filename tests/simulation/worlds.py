@@ -22,7 +22,7 @@ from latentcrs_utils.constraints.lexicon import lexicon_of
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.simulation.items import Catalogue
-from latentcrs_utils.simulation.phrasings import Domain, domain_of
+from latentcrs_utils.simulation.phrase_book import Domain, domain_of
 from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
 from tests.conftest import folder_with
 

@@ -13,7 +13,7 @@ from latentcrs_utils.constraints.lexicon import extract, lexicon_of
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.items import ERAS, MOODS_OF, PRICE_STEPS, RELATIONS, Item, suits
-from latentcrs_utils.simulation.phrasings import (
+from latentcrs_utils.simulation.phrase_book import (
     DECADE_WORDS,
     DOMAINS,
     POOLS,
