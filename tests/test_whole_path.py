@@ -34,7 +34,7 @@ from latentcrs_utils.data.synthetic import synthetic_world
 from latentcrs_utils.em.instances import instances_of, rows_of
 from latentcrs_utils.errors import LatentCRSError
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "data" / "example"
+EXAMPLE = Path(__file__).resolve().parents[1] / "data" / "example"
 # what the phrase book has no words for
 OTHER_GENRES = {"Comedy": "Slice of Life", "Horror": "IMAX", "Western": "Épopée", "Drama": ""}
 
