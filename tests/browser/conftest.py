@@ -77,11 +77,12 @@ def voila(trained: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture(scope="session")
 def lab(trained: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """JupyterLab on a copy of notebook 10, since it saves what it runs."""
+    """JupyterLab on a copy of notebook 10 beside its exercises, since it saves what it runs."""
     folder = tmp_path_factory.mktemp("lab")
     notebooks = folder / "notebooks"
     notebooks.mkdir()
     shutil.copy(NOTEBOOK, notebooks)
+    (notebooks / "course").symlink_to(NOTEBOOK.parent / "course")
     news = folder / "settings" / "@jupyterlab" / "apputils-extension"
     news.mkdir(parents=True)
     quiet = '{"fetchNews": "false", "checkForUpdates": false}'

@@ -7,8 +7,9 @@ from .journey import converse
 from .visit import SECONDS_TO_OPEN, focus
 
 pytestmark = pytest.mark.browser
-# The chat is there, and no cell shows [*] any more.
-_HAS_RUN = """() => document.querySelector(".jp-Notebook .lcrs-status") !== null &&
+_ERRORS = '.jp-RenderedText[data-mime-type*="stderr"]'
+# No cell shows [*] any more, and the chat is there or a cell has failed.
+_HAS_RUN = f"""() => document.querySelector('.jp-Notebook .lcrs-status, {_ERRORS}') !== null &&
   [...document.querySelectorAll(".jp-Notebook .jp-InputPrompt")]
     .every(prompt => !prompt.innerText.includes("*"))"""
 
@@ -20,7 +21,7 @@ def test_lab_conversation_by_keyboard_alone(lab, visit):
     here.picture("opened")
     run_all_cells(page)
     page.wait_for_function(_HAS_RUN, timeout=1000 * SECONDS_TO_OPEN)
-    assert page.locator('.jp-RenderedText[data-mime-type*="stderr"]').count() == 0
+    assert page.locator(_ERRORS).all_inner_texts() == []
     go_up_to_the_chat(page)
     here.picture("run")
     converse(here)
