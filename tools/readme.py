@@ -1,13 +1,18 @@
-"""Writes the parts of README.md that are measured: the results, their picture, the notebooks."""
+"""Writes the parts of README.md that are measured: the results, their picture, the notebooks.
+
+What a part says is in ``tools/readme_parts/*.md``; here are the rows of its tables.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import nbformat
 import polars as pl
 
@@ -15,69 +20,52 @@ from course.chapters import CHAPTERS
 from latentcrs_utils.evaluation.metrics import METRICS
 from latentcrs_utils.evaluation.one_turn import LEVELS, SEEN, UNSEEN, level_table
 from latentcrs_utils.evaluation.published import printed
-from tools.readme_dialogues import dialogues_part
-from tools.readme_tables import OURS, named, strong, table
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 PICTURE = RESULTS / "one_turn_ml-100k.png"
+OURS = ("LatentCRS", "LatentCRS+", "LatentCRS+ F", "LatentCRS+ V")
 WITH_WORDS = ("backbone alone", "backbone + lexicon filter", "fusion without intents", *OURS)
-FULL_SIZE = ("popularity", *WITH_WORDS)
 PAPER = "LatentCRS_B"
+READERS = ("lexicon", "model, quoted", "both", "model")
 DIALOGUES = (
     "multi_turn", "seeds", "multi_turn_variants", "cold_start", "extraction", "reranking",
 )  # fmt: skip
 
-
-def results_part(recorded: dict[str, Any]) -> str:
-    """The README's results: a picture, the table of NDCG@20, and how to read it."""
-    summary, unmasked = pl.DataFrame(recorded["masked"]), pl.DataFrame(recorded["unmasked"])
-    unseen = level_table(summary, phrasing=UNSEEN)
-    seen = {row["system"]: row for row in level_table(summary, phrasing=SEEN).iter_rows(named=True)}
-    rows = (
-        [
-            named(row["system"]),
-            *(
-                f"{strong(row[level], unseen[level].max())} ({seen[row['system']][level]:.3f})"
-                for level in LEVELS
-            ),
-        ]
-        for row in unseen.iter_rows(named=True)
-    )
-    plus = unmasked.filter(phrasing=UNSEEN, system="LatentCRS+", level="plain")["NDCG@20"].item()
-    lines = [
-        "![NDCG@20 of every system at four levels of language]"
-        f"({PICTURE.relative_to(ROOT).as_posix()})",
-        "",
-        f"One-turn recommendation on MovieLens-100k: all {recorded['data']['users']} test users, "
-        f"all {recorded['data']['items']:,} films ranked, history masked, **NDCG@20**, mean of "
-        f"{len(recorded['seeds'])} seeds, in phrasings that no training text used "
-        "(in brackets: phrasings of the training texts).",
-        "",
-        *table(["", *LEVELS], rows),
-        "",
-        f"95 % bootstrap intervals over users reach at most ±{widest(summary):.3f}; a system's "
-        f"seeds differ by at most {summary['seed_spread'].max():.3f}. With seen films left in the "
-        f"ranking (the paper's code), `LatentCRS+` at `plain` has {plus:.3f}. The texts come from "
-        "this course's simulator, not the paper's, so compare rows, not papers. Recall@5, NDCG@5 "
-        "and Recall@20 are in "
-        f"`results/one_turn_ml-100k.json`, made on {recorded['date']} by `make results`.",
-        "",
-        *turns_part(pl.DataFrame(recorded["by_turns"])),
-    ]
-    return "\n".join(lines)
+Record = dict[str, Any]
 
 
-def turns_part(by_turns: pl.DataFrame) -> list[str]:
-    """Lines of the table by number of messages."""
-    wide = level_table(by_turns.filter(pl.col("system").is_in(WITH_WORDS)), phrasing=UNSEEN)
-    rows = ([row[0], *(f"{value:.3f}" for value in row[1:])] for row in wide.iter_rows())
-    return [
-        "After one to five messages (NDCG@20, unseen phrasing, levels mixed, about "
-        f"{by_turns['n'].min()} users a column, so intervals reach ±{widest(by_turns):.3f}):",
-        "",
-        *table(["messages", *wide.columns[1:]], rows),
-    ]
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table; the first `left` columns are words, the others numbers."""
+    marks = "---|" * left + "---:|" * (len(head) - left)
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
+    return "\n".join([lines[0], f"|{marks}", *lines[1:]])
+
+
+def named(system: str) -> str:
+    """A system's name, ours in bold."""
+    return f"**{system}**" if system in OURS else system
+
+
+def strong(value: float, best: float) -> str:
+    """A value with three digits, the best in bold."""
+    return f"**{value:.3f}**" if value == best else f"{value:.3f}"
+
+
+def interval(mean: float, low: float, high: float) -> str:
+    """A difference with its 95 % interval."""
+    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def gap(row: Record, metric: str) -> str:
+    """A recorded gap with its 95 % interval."""
+    return interval(*(row[f"{metric}_gap{end}"] for end in ("", "_low", "_high")))
+
+
+def gap_to(row: Record) -> str:
+    """S@5 of `LatentCRS+` minus that of a row, with its 95 % interval."""
+    mean, low, high = (0.0 - row[f"S@5_gap{end}"] for end in ("", "_high", "_low"))
+    return interval(mean, low, high)
 
 
 def widest(summary: pl.DataFrame) -> float:
@@ -85,7 +73,66 @@ def widest(summary: pl.DataFrame) -> float:
     return float(((summary["high"] - summary["low"]) / 2).max())  # type: ignore[arg-type]
 
 
-def full_size_part(recorded: dict[str, Any], from_nothing: dict[str, Any]) -> str:
+def seconds_in_words(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
+    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def minutes(seconds: float) -> str:
+    """Seconds as minutes."""
+    return f"{seconds / 60:.1f} min"
+
+
+def made(record: Record) -> str:
+    """Which command made a record, and when."""
+    return f"`{record['command']}`, {record['date']}."
+
+
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(ROOT / "tools" / "readme_parts"),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+TEMPLATES.globals |= {
+    "table": table, "named": named, "gap": gap, "gap_to": gap_to, "widest": widest, "made": made,
+    "minutes": minutes, "levels": LEVELS, "metrics": METRICS, "paper": PAPER,
+}  # fmt: skip
+
+
+def written(part: str, **values: Any) -> str:
+    """A part of the README: its template filled, each paragraph on one line."""
+    text = TEMPLATES.get_template(f"{part}.md").render(**values)
+    return re.sub(r"(?<=[^|\n])\n(?=[^|\n])", " ", text).strip()
+
+
+def results_part(recorded: Record) -> str:
+    """The README's results: a picture, the table of NDCG@20, and how to read it."""
+    summary, unmasked = pl.DataFrame(recorded["masked"]), pl.DataFrame(recorded["unmasked"])
+    by_turns = pl.DataFrame(recorded["by_turns"])
+    unseen = level_table(summary, phrasing=UNSEEN)
+    seen = level_table(summary, phrasing=SEEN).rows_by_key("system", named=True, unique=True)
+    rows = []
+    for row in unseen.iter_rows(named=True):
+        values = [(row[n], unseen[n].max(), seen[row["system"]][n]) for n in LEVELS]
+        cells = [f"{strong(value, best)} ({known:.3f})" for value, best, known in values]
+        rows.append([named(row["system"]), *cells])
+    wide = level_table(by_turns.filter(pl.col("system").is_in(WITH_WORDS)), phrasing=UNSEEN)
+    plus = unmasked.filter(phrasing=UNSEEN, system="LatentCRS+", level="plain")["NDCG@20"].item()
+    return written(
+        "results",
+        record=recorded,
+        picture=PICTURE.relative_to(ROOT).as_posix(),
+        summary=summary,
+        rows=rows,
+        plus=plus,
+        by_turns=by_turns,
+        turns=wide.columns[1:],
+        turn_rows=[[row[0], *(f"{value:.3f}" for value in row[1:])] for row in wide.iter_rows()],
+    )
+
+
+def full_size_part(recorded: Record, from_nothing: Record) -> str:
     """MovieLens-1M whole: NDCG@20 at the four levels, the paper's four metrics, the time.
 
     Args:
@@ -94,145 +141,170 @@ def full_size_part(recorded: dict[str, Any], from_nothing: dict[str, Any]) -> st
     """
     summary = pl.DataFrame(recorded["masked"]).filter(phrasing=UNSEEN)
     best = summary.group_by("level").agg(pl.col("NDCG@20").max()).rows_by_key("level", unique=True)
-    data = recorded["data"]
+    found = summary.rows_by_key(["system", "level"], named=True, unique=True)
 
-    def cells(system: str) -> list[str]:
-        found = summary.filter(system=system).rows_by_key("level", named=True, unique=True)
-        return [
-            f"{strong(found[level]['NDCG@20'], best[level][0])} "
-            f"± {found[level]['seed_spread'] / 2:.3f}"
-            for level in LEVELS
-        ]
+    def cells(system: str, level: str) -> str:
+        row = found[system, level]
+        return f"{strong(row['NDCG@20'], best[level][0])} ± {row['seed_spread'] / 2:.3f}"
 
-    def metrics(system: str, level: str, words: str | None = None) -> list[str]:
-        row = summary.filter(level=level, system=system).row(0, named=True)
-        return [named(system), words or level, *(f"{row[metric]:.4f}" for metric in METRICS)]
+    def metrics(system: str, level: str, words: str) -> list[str]:
+        return [named(system), words, *(f"{found[system, level][m]:.4f}" for m in METRICS)]
 
-    paper = printed(2, "ml-1m", PAPER).metrics
-    shown = [system for system in FULL_SIZE if system in summary["system"].to_list()]
-    lines = [
-        f"MovieLens-1M whole: all {data['users']:,} test users, all {data['items']:,} films "
-        f"ranked, history masked, phrasings that no training text used; **NDCG@20**, "
-        f"mean of {len(recorded['seeds'])} seeds (± half of what the seeds differ by):",
-        "",
-        *table(["", *LEVELS], ([named(system), *cells(system)] for system in shown)),
-        "",
-        f"95 % bootstrap intervals over users reach at most ±{widest(summary):.3f}. The paper "
-        "prints one row for MovieLens-1M, with utterances of another simulator (a large language "
-        "model that is told the film), so the rows below are no race:",
-        "",
-        *table(
-            ["", "words", *METRICS],
-            [
-                [f"{PAPER}, as printed", "the paper's", *(f"{paper[m]:.4f}" for m in METRICS)],
-                *(metrics(s, level) for level in LEVELS for s in ("LatentCRS", "LatentCRS+")),
-                metrics("backbone alone", "plain", words="none"),
-            ],
-            left=2,
-        ),
-        "",
-        f"`{recorded['command']}`, {recorded['date']}, {recorded['machine']}; all of it is in "
-        "`results/one_turn_ml-1m.json`.",
-        "",
-        time_sentence(from_nothing),
-    ]
-    return "\n".join(lines)
-
-
-def time_sentence(recorded: dict[str, Any]) -> str:
-    """What the whole path took from an empty cache, and which stage took how much of it."""
-
-    def minutes(seconds: float) -> str:
-        return f"{seconds / 60:.1f} min"
-
-    total = sum(row["seconds"] for row in recorded["steps"])
-    longest = sorted(recorded["steps"], key=lambda row: -row["seconds"])[:6]
-    parts = [f"{row['step'].split(' (')[0]} {minutes(row['seconds'])}" for row in longest]
-    return (
-        f"From an empty cache the same path took {minutes(total)} for one seed, download, training "
-        f"and test included ({recorded['texts']['distinct']:,} distinct sentences, "
-        f"{recorded['machine']}, other work beside it, {recorded['date']}): "
-        f"{'; '.join(parts)}; the rest {minutes(total - sum(row['seconds'] for row in longest))}. "
-        f"`{recorded['command']}`; all steps are in `results/from_nothing_ml-1m.json`."
+    shown = [s for s in ("popularity", *WITH_WORDS) if (s, LEVELS[0]) in found]
+    as_printed = printed(2, "ml-1m", PAPER).metrics
+    steps = sorted(from_nothing["steps"], key=lambda step: -step["seconds"])
+    return written(
+        "full_size",
+        record=recorded,
+        summary=summary,
+        rows=[[named(system), *(cells(system, level) for level in LEVELS)] for system in shown],
+        metric_rows=[
+            [f"{PAPER}, as printed", "the paper's", *(f"{as_printed[m]:.4f}" for m in METRICS)],
+            *(metrics(s, level, level) for level in LEVELS for s in ("LatentCRS", "LatentCRS+")),
+            metrics("backbone alone", "plain", "none"),
+        ],
+        from_nothing=from_nothing,
+        longest=steps[:6],
+        rest=sum(step["seconds"] for step in steps[6:]),
     )
 
 
-def bench_part(recorded: dict[str, Any]) -> str:
+def bench_part(recorded: Record) -> str:
     """Two tables: every stage compared with its floor, and with what a reader would pick instead.
 
     Args:
         recorded: what `python -m benchmarks` wrote.
     """
-    stages = (
+    stages = [
         [
             row["stage"],
             row["scale"],
-            duration(row["seconds"]),
+            seconds_in_words(row["seconds"]),
             "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:,.0f} MB",
             f"{row['ratio']:.1f} x",
             f"{row['aim']:g} x",
         ]
         for row in recorded["measurements"]
         if row["aim"] is not None
-    )
+    ]
     rivals = [
         [
             row["rival"] + (f", its batch {row['rival_batch']:,}" if "rival_batch" in row else ""),
             row["what"],
-            duration(row["rival_seconds"]),
-            duration(row["seconds"]),
+            seconds_in_words(row["rival_seconds"]),
+            seconds_in_words(row["seconds"]),
             f"{row['ratio']:,.0f} x",
             f"{row['aim']:g} x",
         ]
         for row in recorded["against"]
     ]
-    lines = [
-        *table(
-            ["stage", "measured on", "one call", "memory", "ratio to its floor", "aim"],
-            stages,
-            left=2,
-        ),
-        "",
-        "The floor is the stage's own matrix products, done alone, at the same shapes and in the "
-        "same precision, in the same run: 1 would be perfect. Seconds belong to the machine, "
-        "ratios travel. Memory is what one call adds at its highest.",
-        "",
-    ]
-    if rivals:
-        head = ["instead of", "what", "theirs", "ours", "faster by", "aim"]
-        lines += [*table(head, rivals, left=2), ""]
-    if any("predictions" in row for row in recorded["against"]):
-        lines += [
-            "RecBole makes a sample of every prefix of a history, with one prediction; the course "
-            "predicts at every position of a window at once. Both meet the same targets once an "
-            "epoch; width, layers, heads, length, loss, dropout and threads are alike, and "
-            "RecBole's default batch is measured as well.",
-            "",
+    with_recbole = any("predictions" in row for row in recorded["against"])
+    return written("bench", record=recorded, stages=stages, rivals=rivals, recbole=with_recbole)
+
+
+def dialogues_part(
+    multi_turn: Record,
+    seeds: Record,
+    policies: Record,
+    cold_start: Record,
+    extraction: Record,
+    reranking: Record,
+) -> str:
+    """Success by level and seed, the policies, cold start, what F reads, and what a turn costs.
+
+    Args:
+        multi_turn, seeds, policies, cold_start: what `python -m experiments.multi_turn` wrote:
+            all users at all levels; one level with several seeds; fewer users with the policy that
+            asks a language model; one level with the histories cut.
+        extraction: what `python -m experiments.extraction` wrote.
+        reranking: what `python -m experiments.reranking` wrote.
+    """
+    results = multi_turn["results"]
+    found = [{row["system"]: row for row in result["systems"]} for result in results]
+    best = [max(row["S@5"] for row in rows.values()) for rows in found]
+    level_rows = []
+    for name in found[0]:
+        pairs = zip((rows[name] for rows in found), best, strict=True)
+        cells = [f"{strong(row['S@5'], most)} ({row['AT']:.2f})" for row, most in pairs]
+        level_rows.append([named(name), *cells])
+    policy_rows = [
+        [
+            f"{result['difficulty']}, {result['level']}",
+            named(row["system"]),
+            f"{row['S@3']:.3f}",
+            f"{row['S@5']:.3f} ({row['S@5_low']:.3f} to {row['S@5_high']:.3f})",
+            f"{row['AT']:.2f}",
         ]
-    threads = "1 thread" if recorded["threads"] == 1 else f"{recorded['threads']} threads"
-    lines.append(
-        f"{recorded['machine']}, {threads}, {recorded['clock']}, {recorded['date']}, "
-        f"`{recorded['command']}` (`make bench`); all of it is in `results/bench.json`."
+        for result in policies["results"]
+        for row in result["systems"]
+    ]
+    short = [{row["system"]: row["S@5"] for row in r["systems"]} for r in cold_start["results"]]
+    return written(
+        "dialogues",
+        multi_turn=multi_turn,
+        found=found,
+        half=max((row["S@5_high"] - row["S@5_low"]) / 2 for rows in found for row in rows.values()),
+        level_rows=level_rows,
+        seeds=seeds,
+        at_seeds={row["system"]: row for row in seeds["results"][0]["systems"]},
+        policies=policies,
+        policy_rows=policy_rows,
+        reranking=reranking,
+        one_turn_rows=one_turn_rows(reranking),
+        cold_start=cold_start,
+        cold_rows=[[named(n), *(f"{rows[n]:.3f}" for rows in short)] for n in short[0]],
+        extraction=extraction,
+        **extraction_table(extraction),
+        cost_rows=cost_rows(multi_turn, policies),
     )
-    return "\n".join(lines)
 
 
-def duration(seconds: float) -> str:
-    """Seconds in the unit that suits them."""
-    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+def one_turn_rows(recorded: Record) -> list[list[str]]:
+    """B, F and the lexicon filter in one turn, and the gaps of F and V, by level."""
+    rival = "backbone + lexicon filter"
+    rows = []
+    for row, v in zip(recorded["filter"], recorded["test"]["rows"], strict=True):
+        systems = ("LatentCRS+", "LatentCRS+ F", rival)
+        cells = [f"{row[system]['NDCG@20']:.3f}" for system in systems]
+        rows.append([row["level"], *cells, gap(row[f"to {rival}"], "NDCG@20"), gap(v, "NDCG@20")])
+    return rows
+
+
+def extraction_table(recorded: Record) -> dict[str, list[Any]]:
+    """Precision / recall of what F reads in unseen phrasings, by reader and level."""
+    kept = [row for row in recorded["rows"] if row.get("phrasing", UNSEEN) == UNSEEN]
+    found = {(row["reader"], row["level"]): row for row in kept}
+    levels = list(dict.fromkeys(row["level"] for row in kept))
+
+    def cell(row: Record) -> str:
+        values = (row[what] for what in ("precision", "recall"))
+        return " / ".join("–" if value is None else f"{value:.2f}" for value in values)
+
+    rows = [[reader, *(cell(found[reader, level]) for level in levels)] for reader in READERS]
+    return {"extraction_levels": levels, "extraction_rows": rows}
+
+
+def cost_rows(*records: Record) -> list[list[str]]:
+    """Tokens and seconds of choosing the items of one turn, by system, at the first level."""
+    rows: dict[str, list[str]] = {}
+    for result in (record["results"][0] for record in records):
+        for row in result["ledger"]:
+            if row["purpose"] == "recommending" and row["system"] not in rows:
+                tokens = [f"{row[f'{w}_tokens_a_turn']:.1f}" for w in ("prompt", "completion")]
+                cells = [result["level"], *tokens, f"{row['seconds_a_turn']:.3f}"]
+                rows[row["system"]] = [named(row["system"]), *cells]
+    return list(rows.values())
 
 
 def notebooks_part() -> str:
     """The README's table of notebooks: question and measured time."""
-    lines = ["| | notebook | question | measured (2 CPU cores) |", "|---|---|---|---|"]
+    rows = []
     for chapter in CHAPTERS:
         path = ROOT / "notebooks" / f"{chapter.stem}.ipynb"
-        title, measured = chapter.title, "to come"
-        if path.exists():
-            title = f"[{chapter.title}](notebooks/{path.name})"
-            measured = nbformat.read(path, as_version=4).metadata["latentcrs"]["measured"]
-        lines.append(f"| {chapter.number} | {title} | {chapter.question} | {measured} |")
-    return "\n".join(lines)
+        measured = nbformat.read(path, as_version=4).metadata["latentcrs"]["measured"]
+        link = f"[{chapter.title}](notebooks/{path.name})"
+        rows.append([chapter.number, link, chapter.question, measured])
+    return table(["", "notebook", "question", "measured (2 CPU cores)"], rows, left=4)
 
 
 def fill(text: str, marker: str, content: str) -> str:
@@ -245,17 +317,17 @@ def fill(text: str, marker: str, content: str) -> str:
 
 def readme(text: str) -> str:
     """README.md with its measured parts as the records have them."""
-    dialogues = (_read(f"{name}_ml-100k") for name in DIALOGUES)
     text = fill(text, "results", results_part(_read("one_turn_ml-100k")))
     text = fill(text, "bench", bench_part(_read("bench")))
     full_size = full_size_part(_read("one_turn_ml-1m"), _read("from_nothing_ml-1m"))
     text = fill(text, "full size", full_size)
-    text = fill(text, "dialogues", dialogues_part(*dialogues))
+    dialogues = dialogues_part(*(_read(f"{name}_ml-100k") for name in DIALOGUES))
+    text = fill(text, "dialogues", dialogues)
     return fill(text, "notebooks", notebooks_part())
 
 
-def _read(name: str) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+def _read(name: str) -> Record:
+    record: Record = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     return record
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import subprocess
@@ -172,21 +171,6 @@ def test_the_doctor_runs_without_any_package() -> None:
     assert "[FAIL] none of the" in run.stdout
     assert "GB free for the environment" in run.stdout
     assert run.stderr == ""
-
-
-def test_the_example_data_follows_the_format_it_documents() -> None:
-    folder = ROOT / "data" / "example"
-    with (folder / "items.csv").open(encoding="utf-8", newline="") as file:
-        items = list(csv.DictReader(file))
-    with (folder / "interactions.csv").open(encoding="utf-8", newline="") as file:
-        interactions = list(csv.DictReader(file))
-    assert list(items[0]) == ["item", "title", "year", "genres"]
-    assert list(interactions[0]) == ["user", "item", "rating", "timestamp"]
-    assert {row["item"] for row in interactions} <= {row["item"] for row in items}
-    assert all(row["title"] and (not row["year"] or row["year"].isdigit()) for row in items)
-    assert all(float(row["rating"]) > 0 and row["timestamp"].isdigit() for row in interactions)
-    counts = [row["user"] for row in interactions]
-    assert min(counts.count(user) for user in set(counts)) >= 5
 
 
 def test_every_make_target_is_documented_and_phony() -> None:

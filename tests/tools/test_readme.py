@@ -7,8 +7,7 @@ import polars as pl
 
 from latentcrs_utils.evaluation.one_turn import LEVELS
 from tools import readme
-from tools.readme import bench_part
-from tools.readme_dialogues import READERS, dialogues_part
+from tools.readme import READERS, bench_part, dialogues_part
 
 ROOT = Path(__file__).resolve().parents[2]
 
