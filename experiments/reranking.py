@@ -85,7 +85,7 @@ def ask_about(
         cases: N texts.
         scorer: the recommender.
         chat_model: has `score`.
-        prior: remembers what does not depend on the text (see `reranking.cache_prior`).
+        prior: remembers what does not depend on the text (see `reranking.rerank`).
         say: is told how far it is.
 
     Raises:
@@ -111,8 +111,7 @@ def ranks_of(asked: Sequence[Asked], weight: float) -> np.ndarray:
     """Rank of each target when its candidates are re-ordered with a weight, [N]."""
     ranks = []
     for of_text in asked:
-        order = fused_order(of_text.candidates, of_text.log_ratios, weight)
-        items = [of_text.candidates[place].item for place in order]
+        items = fused_order(of_text.candidates, of_text.log_ratios, weight)
         inside = of_text.target in items
         ranks.append(items.index(of_text.target) + 1 if inside else of_text.rank)
     return np.array(ranks, dtype=np.int64)

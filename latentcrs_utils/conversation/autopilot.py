@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentcrs_utils.constraints.constraint import matcher_for
-from latentcrs_utils.conversation.policies import nameless
+from latentcrs_utils.conversation.policies import untitled
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.planner import TestCase, can_be_named, generator
 from latentcrs_utils.simulation.users import Accept, TemplateUser, make_test_cases
@@ -132,7 +132,7 @@ def make_autopilot(
     """
     data = conversation.model.data
     catalogue = matcher_for(data).catalogue
-    gone = {*conversation.state.barred, *nameless(data)}
+    gone = {*conversation.state.excluded, *untitled(data)}
     if conversation.user is None:
         index = 0
         history = np.array(conversation.history, dtype=np.int64)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,8 +21,6 @@ TEXT_LIMIT = 2_000
 """Characters that the language model reads; a longer dialogue loses its oldest messages."""
 _N_LEADERS = 6  # intents that a turn reports: the leaders before the message and after it
 _N_KEPT = 8  # latest histories, texts and beliefs that are remembered
-_WORD = re.compile(r"\S+")
-_STOPS = tuple(",.;:!?…")
 
 
 def read_text(messages: Sequence[str]) -> tuple[str, int]:
@@ -61,18 +59,17 @@ class Belief:
         model: what `fit_em` returned.
         S: of the histories, [B, d].
         x: of the words, [B, d_x].
-        context: what follows from both and does not depend on an item.
     """
 
     model: "LatentCRS"
     S: Tensor
     x: Tensor
-    context: "Context"
 
-    @classmethod
-    def of(cls, model: "LatentCRS", S: Tensor, x: Tensor) -> "Belief":
-        """The belief that follows from S [B, d] and x [B, d_x]."""
-        return cls(model, S, x, model.context(S, x))
+    @cached_property
+    @torch.no_grad()
+    def context(self) -> "Context":
+        """What follows from S and x and does not depend on an item."""
+        return self.model.context(self.S, self.x)
 
     @property
     def log_intents(self) -> Tensor:
@@ -100,11 +97,7 @@ class Belief:
 
 
 class Beliefs:
-    """Beliefs of one dialogue; the latest are remembered, so that nothing is encoded twice.
-
-    Args:
-        model: what `fit_em` returned.
-    """
+    """Beliefs of one dialogue; the latest are remembered, so that nothing is encoded twice."""
 
     def __init__(self, model: "LatentCRS"):
         self._S = lru_cache(_N_KEPT)(
@@ -112,7 +105,7 @@ class Beliefs:
         )
         self._x = lru_cache(_N_KEPT)(lambda text: embed_texts(model.language, [text]))
         self._belief = lru_cache(_N_KEPT)(
-            lambda history, text: Belief.of(model, self._S(history), self._x(text))
+            lambda history, text: Belief(model, self._S(history), self._x(text))
         )
 
     @torch.no_grad()
@@ -121,8 +114,7 @@ class Beliefs:
         return self._belief(tuple(history), read_text(messages)[0])
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Some successive words of a dialogue.
 
     Attributes:
@@ -149,32 +141,23 @@ def spans(messages: Sequence[str], limit: int) -> list[Span]:
         limit: number of spans at most, at least 1.
     """
     text, n_dropped = read_text(messages)
-    words = [match.span() for match in _WORD.finditer(text)]
+    words = [match.span() for match in re.finditer(r"\S+", text)]
     if not words:
         return []
     ends = [*accumulate(len(message) + 1 for message in messages[n_dropped:])]
     owner = [sum(start >= end for end in ends) for start, _ in words]
     begins = [i for i in range(1, len(words)) if owner[i] != owner[i - 1]]
     cuts = [0, *begins[max(len(begins) - limit + 1, 0) :], len(words)]
-    while len(cuts) - 1 < limit:
+    pauses = [i for i in range(1, len(words)) if text[words[i - 1][1] - 1] in ",.;:!?…"]
+    while len(cuts) <= min(limit, len(words)):
         begin, end = max(pairwise(cuts), key=lambda piece: piece[1] - piece[0])
-        if end - begin == 1:
-            break
-        cuts = sorted([*cuts, _middle(text, words, begin, end)])
+        middle, quarter = (begin + end) / 2, (end - begin) / 4
+        near = [i for i in pauses if abs(i - middle) < quarter]
+        cut = min(near, key=lambda i: abs(i - middle), default=int(middle))
+        cuts = sorted([*cuts, cut])
     found = []
     for begin, end in pairwise(cuts):
         start, stop = words[begin][0], words[end - 1][1]
         rest = f"{text[:start].rstrip()} {text[stop:].lstrip()}".strip()
         found.append(Span(n_dropped + owner[begin] + 1, text[start:stop], rest))
     return found
-
-
-def _middle(text: str, words: Sequence[tuple[int, int]], begin: int, end: int) -> int:
-    """Where to cut words[begin:end]: in the middle, or after a punctuation mark near it."""
-    middle, quarter = (begin + end) / 2, (end - begin) / 4
-    near = [
-        i
-        for i in range(begin + 1, end)
-        if text[words[i - 1][1] - 1] in _STOPS and abs(i - middle) < quarter
-    ]
-    return min(near, key=lambda i: abs(i - middle), default=int(middle))

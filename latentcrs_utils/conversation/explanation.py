@@ -323,7 +323,7 @@ def _left_out(
     """`LeftOut` but for its names: for every other x, then for every other S."""
     if len(x) + len(S) == 0:
         return []
-    others = Belief.of(
+    others = Belief(
         belief.model,
         torch.cat([belief.S, belief.S.expand(len(x), -1), S]),
         torch.cat([belief.x, x, belief.x.expand(len(S), -1)]),
@@ -350,7 +350,7 @@ def _nearest_texts(belief: Belief) -> tuple[NearText, ...]:
     cosines = normalize(x, dim=1) @ normalize(belief.x[0], dim=0)
     best, places = cosines.topk(min(_N_NEAREST, len(frame)))
     strangers = torch.zeros_like(belief.S).expand(len(places), -1)
-    leaders = Belief.of(belief.model, strangers, x[places]).intents.argmax(1).tolist()
+    leaders = Belief(belief.model, strangers, x[places]).intents.argmax(1).tolist()
     texts, names = frame["text"].to_list(), belief.model.anchors.names
     return tuple(
         NearText(texts[place], cosine, names[j])

@@ -1,10 +1,8 @@
 """How the items of a turn are chosen: policies B, F and V of the paper (Section 4.3).
 
-The recommender scores all items; a policy's `select` makes a list of them. B offers the best; F
-keeps what meets the constraints, and relaxes these in a stated order if too few items remain;
-V lets a language model re-order the best. Where a language model fails, F reads with the lexicon
-and V keeps the recommender's order, and the slate says so. The chat and the multi-turn evaluation
-drive the same policies.
+The recommender scores all items; a policy's `select` makes a list of them. Where a language model
+fails, F reads with the lexicon and V keeps the recommender's order, and the slate says so. The chat
+and the multi-turn evaluation drive the same policies.
 """
 
 import threading
@@ -62,16 +60,15 @@ class Request:
 
     Attributes:
         scores: of all items, [V + 1], such as log p(v | S, x).
-        barred: ids of items that are not to be offered: seen, offered before, clicked.
+        excluded: ids of items that are not to be offered: seen, offered before, clicked.
         n_items: how many items, at most.
         requirements: what `parse` found to hold.
-        history: item ids that are known of the user, oldest first.
-        messages: all that the user said, oldest first.
+        history, messages: known item ids, and all that the user said, oldest first.
         stop: set, from any thread, to end a language model's answer.
     """
 
     scores: Tensor
-    barred: Collection[int]
+    excluded: Collection[int]
     n_items: int
     requirements: Requirements = field(default_factory=Requirements)
     history: Sequence[int] = ()
@@ -97,11 +94,7 @@ class Slate:
 
 
 class Policy:
-    """Policy B: the recommender's best items.
-
-    Args:
-        data: the catalogue.
-    """
+    """Policy B: the recommender's best items."""
 
     name: PolicyName = "B"
 
@@ -129,7 +122,7 @@ class Policy:
             ConfigError: the language model cannot do what the policy asks of it.
         """
         scores = request.scores.clone()
-        scores[[0, *request.barred, *nameless(self.data)]] = -torch.inf
+        scores[[0, *request.excluded, *untitled(self.data)]] = -torch.inf
         return self._choose(scores, request) if torch.isfinite(scores).any() else Slate()
 
     def _choose(self, scores: Tensor, request: Request) -> Slate:
@@ -142,7 +135,7 @@ class Policy:
 
 
 @lru_cache(maxsize=4)
-def nameless(data: Dataset) -> tuple[int, ...]:
+def untitled(data: Dataset) -> tuple[int, ...]:
     """Items without a title: an offer that nobody could take up."""
     return tuple(item for item, title in enumerate(data.titles) if title == UNKNOWN_TITLE)
 
@@ -152,11 +145,8 @@ def best_items(scores: Tensor, n: int) -> list[int]:
 
     Fewer if fewer scores are finite.
     """
-    n = min(n, int(torch.isfinite(scores).sum()))
-    if n == 0:
-        return []
-    among = (scores >= scores.topk(n).values[-1]).nonzero()[:, 0]
-    return among[scores[among].argsort(descending=True, stable=True)[:n]].tolist()
+    order = scores.argsort(descending=True, stable=True)[:n]
+    return order[torch.isfinite(scores[order])].tolist()
 
 
 class FilterPolicy(Policy):
@@ -191,7 +181,7 @@ class FilterPolicy(Policy):
         try:
             found = self._ready()(message, stop=stop)
         except Exception as error:  # whatever a model raises, the lexicon can read the message
-            literal = make_extractor(self.data, "lexicon")(message).requirements
+            literal = make_extractor(self.data)(message).requirements
             found = Extraction(literal, failure=failure(error), counted=False)
         note = ""
         if found.failure:
@@ -237,38 +227,33 @@ class RerankPolicy(Policy):
         self._prior: Prior = {}
 
     def _choose(self, scores: Tensor, request: Request) -> Slate:
-        n = request.n_items
+        n, titles = request.n_items, self.data.titles
         best = self._best(scores, max(n, self.config.n_candidates))
-        titles = self.data.titles
-        context = RerankContext(
-            [titles[item] for item in request.history], request.messages, self.noun
-        )
+        context = RerankContext([titles[v] for v in request.history], request.messages, self.noun)
+        chat_model, new = None, None
+        reason = "there is no language model to change it"
         try:
             chat_model = self._chat_model()
-        except Exception as error:  # without a model the recommender's order stands
-            return Slate(best[:n], _kept(failure(error)))
-        if chat_model is None:
-            return Slate(best[:n], _kept("there is no language model to change it"))
-        method_for(chat_model, self.config.method)
-        try:
-            new = rerank(
-                chat_model, best, context, self.config, prior=self._prior, stop=request.stop
-            )
-        except Exception as error:  # whatever a model raises, the recommender's order stands
-            return Slate(best[:n], _kept(failure(error)), counted=False)
+        except Exception as error:
+            reason = failure(error)
+        if chat_model is not None:
+            method_for(chat_model, self.config.method)
+            try:
+                new = rerank(chat_model, best, context, self.config, self._prior, request.stop)
+            except Exception as error:
+                reason = failure(error)
+        if new is None:  # whatever a model raises, the recommender's order stands
+            note = f"The order is the recommender's own, because {reason}."
+            return Slate(best[:n], note, counted=chat_model is None)
         of_id = {item.item: item for item in best}
         return Slate(
             tuple(of_id[item] for item in new.order[:n]),
             candidates=tuple(of_id),
             reranked=new.order,
-            tokens=(new.prompt_tokens, new.completion_tokens),
+            tokens=new.tokens,
             prior_tokens=new.prior_tokens,
             counted=new.counted,
         )
-
-
-def _kept(reason: str) -> str:
-    return f"The order is the recommender's own, because {reason}."
 
 
 # Constraint relaxation of policy F
@@ -285,9 +270,8 @@ RELAXATIONS: dict[str, str] = {
     "refusals": "what you refused",
 }
 """What is relaxed, in this order, and how the user is told."""
-# the larger step and the smaller one that it includes; the part of the wish that a step relaxes
-_INCLUDED = {"years": "years widened", "genres": "some genres"}
-_PARTS = {step: step for step in RELAXATIONS} | {s: large for large, s in _INCLUDED.items()}
+# a smaller step, and the step that includes it; a step bears the name of what it gives up
+_SMALLER = {"years widened": "years", "some genres": "genres"}
 
 
 def relaxations(
@@ -308,53 +292,41 @@ def relaxations(
     left = matcher.items if left is None else left
     asked, refused = _genres(wanted)
     parts = {
-        "refusals": matcher.all_of(refused),
-        "genres": matcher.all_of(asked),
-        "years": matcher.any_of(wanted.of("years")),
-        "platform": matcher.any_of(wanted.of("platform")),
-        "creator": matcher.any_of(wanted.of("creator")),
         "price": matcher.all_of(wanted.of("price")),
+        "creator": matcher.any_of(wanted.of("creator")),
+        "platform": matcher.any_of(wanted.of("platform")),
+        "years": matcher.any_of(wanted.of("years")),
+        "genres": matcher.all_of(asked),
+        "refusals": matcher.all_of(refused),
     }
     looser = dict.fromkeys(RELAXATIONS, matcher.items)
     looser["years widened"] = matcher.any_of(map(_widened, wanted.of("years")))
     looser["some genres"] = matcher.any_of(asked)
-    pending = [s for s in RELAXATIONS if not np.array_equal(parts[_PARTS[s]], looser[s])]
+
+    def allowed_after(step: str) -> np.ndarray:
+        changed = parts | {_SMALLER.get(step, step): looser[step]}
+        return left & np.logical_and.reduce(list(changed.values()))
+
+    pending = [s for s in RELAXATIONS if (looser[s] & ~parts[_SMALLER.get(s, s)]).any()]
     allowed = left & np.logical_and.reduce(list(parts.values()))
     yield "", allowed
     while pending:
         # refusals come last, whatever they would free
         tried = [step for step in pending if step != "refusals"] or pending
-        freed = {
-            step: left & np.logical_and.reduce([*(parts | {_PARTS[step]: looser[step]}).values()])
-            for step in tried
-        }
-        step = next((s for s in tried if (freed[s] & ~allowed).any()), tried[0])
-        parts[_PARTS[step]] = looser[step]
-        pending = [s for s in pending if s not in (step, _INCLUDED.get(step))]
-        if (freed[step] & ~allowed).any():
-            allowed = freed[step]
+        freeing = (s for s in tried if (allowed_after(s) & ~allowed).any())
+        step = next(freeing, tried[0])
+        freed = allowed_after(step)
+        parts[_SMALLER.get(step, step)] = looser[step]
+        pending = [s for s in pending if step not in (s, _SMALLER.get(s))]
+        if (freed & ~allowed).any():
+            allowed = freed
             yield step, allowed
-
-
-def relaxation_tier(
-    matcher: Matcher, wanted: Requirements, left: np.ndarray | None = None
-) -> tuple[np.ndarray, list[str]]:
-    """After how many relaxations each item is allowed, and the names of these steps.
-
-    Args:
-        matcher, wanted, left: as of `relaxations`.
-
-    Returns:
-        int64 [V + 1], 0 for an item that meets everything, one more than there are steps for the
-        padding and for what is not left; item v is allowed after ``names[: tier[v]]``.
-    """
-    names, masks = zip(*relaxations(matcher, wanted, left), strict=True)
-    # each mask holds those before it, so the number of masks without an item is its tier
-    return (~np.stack(masks)).sum(0), list(names[1:])
 
 
 def relax(scores: Tensor, matcher: Matcher, wanted: Requirements) -> Tensor:
     """Scores under requirements: every item of a lower tier before those of a higher one.
+
+    The tier of an item is the number of relaxations after which it is allowed.
 
     Args:
         scores: [V + 1]; minus infinity for what is not to be offered. At least one is finite.
@@ -366,10 +338,12 @@ def relax(scores: Tensor, matcher: Matcher, wanted: Requirements) -> Tensor:
         infinity for what the user refused, unless nothing else is left.
     """
     left = torch.isfinite(scores)
-    tiers, names = relaxation_tier(matcher, wanted, left.cpu().numpy())
-    tier, scores = torch.from_numpy(tiers).to(scores.device), scores.double()
+    names, masks = zip(*relaxations(matcher, wanted, left.cpu().numpy()), strict=True)
+    # each mask holds those before it, so the number of masks without an item is its tier
+    tier = torch.from_numpy((~np.stack(masks)).sum(0)).to(scores.device)
+    scores = scores.double()
     if "refusals" in names:
-        kept = left & (tier <= names.index("refusals"))
+        kept = left & (tier < names.index("refusals"))
         left = kept if kept.any() else left
     finite = scores[torch.isfinite(scores)]
     span = finite.max() - finite.min() + 1.0
@@ -378,14 +352,14 @@ def relax(scores: Tensor, matcher: Matcher, wanted: Requirements) -> Tensor:
 
 def missed(matcher: Matcher, wanted: Requirements, item: int) -> tuple[Constraint, ...]:
     """The constraints that an item does not satisfy; of several times or makers one is enough."""
-    found: list[Constraint] = []
-    for constraint in (requirement.constraint for requirement in wanted):
+
+    def met(constraint: Constraint) -> bool:
         attribute = constraint.attribute
-        several = attribute in ("years", "platform", "creator")
-        group = wanted.of(attribute) if attribute and several else [constraint]
-        if not matcher.any_of(group)[item]:
-            found.append(constraint)
-    return tuple(found)
+        one_is_enough = attribute in ("years", "platform", "creator")
+        group = wanted.of(attribute) if attribute and one_is_enough else [constraint]
+        return bool(matcher.any_of(group)[item])
+
+    return tuple(r.constraint for r in wanted if not met(r.constraint))
 
 
 def relaxed_steps(
@@ -394,7 +368,7 @@ def relaxed_steps(
     """The steps of `RELAXATIONS` behind the chosen items: no more than they needed."""
     near = matcher.any_of(map(_widened, wanted.of("years")))
     one = matcher.any_of(_genres(wanted)[0])
-    found = set()
+    found: set[str] = set()
     for item in items:
         for constraint in item.misses:
             step: str = constraint.attribute or constraint.slot
@@ -404,8 +378,7 @@ def relaxed_steps(
                 part = "some genres" if one[item.item] else "genres"
                 step = "refusals" if constraint.negated else part
             found.add(step)
-    found -= {smaller for larger, smaller in _INCLUDED.items() if larger in found}
-    return tuple(step for step in RELAXATIONS if step in found)
+    return tuple(s for s in RELAXATIONS if s in found and _SMALLER.get(s) not in found)
 
 
 def relaxation_note(

@@ -209,7 +209,7 @@ class Conversation:
         watch("choosing", None)
         scores, wanted = belief.scores[0], parsed.requirements
         slate = policy.select(
-            Request(scores, state.barred, self.n_items, wanted, history, said, stop)
+            Request(scores, state.excluded, self.n_items, wanted, history, said, stop)
         )
         chosen = self._turn(said, belief.shift_from(before), policy, parsed, slate)
         times.append(time.perf_counter())
@@ -389,7 +389,7 @@ class Conversation:
             history,
             said,
             [item.item for item in turn.items],
-            excluded=state.barred,
+            excluded=state.excluded,
         )
 
     def transcript(self) -> dict[str, Any]:

@@ -267,7 +267,7 @@ class State:
         return [*self.start, *(item for item in accepted if item not in self.start)]
 
     @property
-    def barred(self) -> set[int]:
+    def excluded(self) -> set[int]:
         """Ids of what is not offered (again): the history, what was offered, what was clicked."""
         return {*self.history, *self.offered, *self.feedback}
 

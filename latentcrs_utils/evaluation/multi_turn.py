@@ -281,14 +281,14 @@ class _Talk:
     Attributes:
         user: user index.
         speaker: the simulated user.
-        barred: items that are not offered: the whole past, those offered before.
+        excluded: items that are not offered: the whole past, those offered before.
         message: what the user said last; None when the dialogue is over.
         requirements: what the policy found to hold so far.
     """
 
     user: int
     speaker: SimulatedUser
-    barred: set[int]
+    excluded: set[int]
     message: UserMessage | None
     requirements: Requirements = field(default_factory=Requirements)
     exchanges: list[Exchange] = field(default_factory=list)
@@ -307,7 +307,7 @@ class _Talk:
         parsed = policy.parse(said[-1], self.requirements)
         self.requirements = parsed.requirements
         slate = policy.select(
-            Request(scores, self.barred, n_items, parsed.requirements, history, said)
+            Request(scores, self.excluded, n_items, parsed.requirements, history, said)
         )
         for told in (parsed.note, slate.note if policy.name == "V" else ""):
             if told:
@@ -329,7 +329,7 @@ class _Talk:
                 said.text, said.constraints, said.withdrawn, said.source, tuple(offered), costs
             )
         )
-        self.barred |= set(offered)
+        self.excluded |= set(offered)
         self.message = None
         turn = len(self.exchanges)
         if turn == n_turns and self.speaker.target not in offered:
@@ -414,7 +414,7 @@ def _hold(
         said = speaker.say()
         if not isinstance(said, UserMessage):
             raise DataError("A simulated user begins a dialogue with a message.")
-        # all of the history is barred, however little of it the system knows
+        # all of the history is excluded, however little of it the system knows
         talks.append(_Talk(user, speaker, {*row.tolist()} - {speaker.target}, said))
     # a language model takes its time for every dialogue
     progress = None if system.policy.name == "V" else False

@@ -212,7 +212,7 @@ def test_who_listens_is_faster(world: Dataset) -> None:
     assert turns_taken(heard).mean() < turns_taken(deaf).mean()
 
 
-def test_the_whole_history_stays_barred_when_little_of_it_is_known(world: Dataset) -> None:
+def test_the_whole_history_stays_excluded_when_little_of_it_is_known(world: Dataset) -> None:
     past = world.histories("test")
     for known in (0, 2, None):
         watched, seen = watching(oracle(world, 6))
