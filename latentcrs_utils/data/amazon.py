@@ -9,42 +9,23 @@ from __future__ import annotations
 import html
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
 from latentcrs_utils.data.json_lines import Schema, read_json_lines
-from latentcrs_utils.data.source import Source
-from latentcrs_utils.errors import DataError
+from latentcrs_utils.data.source import ITEM_SCHEMA, Source, damaged, once_each
 from latentcrs_utils.support.assets import own_files
 
-NO_NAME = {
-    "", "-", "—", "n/a", "na", "nan", "none", "null", "unknown", "generic", "unbranded", "no brand",
-    "not specified", "various", "various artists", "various artist",
-}  # fmt: skip
-
-# of a platform: what a level of the category path calls it, and a title where the path has none
-_PLATFORMS = tomllib.loads(
-    Path(__file__).with_name("amazon_platforms.toml").read_text(encoding="utf-8")
-)
-PLATFORMS = {level: name for name, calls in _PLATFORMS.items() for level in calls["levels"]}
-_IN_TITLE = {name: calls["title"] for name, calls in _PLATFORMS.items() if "title" in calls}
-_TITLE_PLATFORM = re.compile(
-    r"(?<![\w-])(?:" + "|".join(f"({pattern})" for pattern in _IN_TITLE.values()) + r")(?![\w-])",
-    re.I,
-)
-
-# a shelf of the shop, not a kind of item
-_SHELF = re.compile(
-    r"(?:.* )?Systems$|Today's Deals.*|.* Deals$|Styles$|Featured .*|Categories$", re.I
-)
-_ROLE = re.compile(
-    r"\s*\((?:artist|composer|performer|conductor|orchestra|ensemble|author|actor|director|"
-    r"producer|primary contributor|contributor|writer|lyricist|arranger|vocals?|narrator)[^)]*\)",
-    re.I,
-)
+_WORDS = tomllib.loads(Path(__file__).with_name("amazon.toml").read_text(encoding="utf-8"))
+_NO_NAME = set(_WORDS["no_name"])
+_PLATFORMS = {level: name for name, own in _WORDS["platforms"].items() for level in own["levels"]}
+_IN_TITLE = {name: own["title"] for name, own in _WORDS["platforms"].items() if "title" in own}
+_TITLE_PLATFORM = re.compile(rf"(?<![\w-])(?:({')|('.join(_IN_TITLE.values())}))(?![\w-])", re.I)
+_SHELF = re.compile("|".join(_WORDS["shelves"]), re.I)
+_ROLE = re.compile(rf"\s*\((?:{'|'.join(_WORDS['roles'])})[^)]*\)", re.I)
 _FORMAT = re.compile(r"\s*\b(?:Format|Rated):.*$", re.S)
 _STORE = re.compile(r"^(?:visit the (?P<store>.+) store|brand: (?P<brand>.+)|by (?P<by>.+))$", re.I)
 _PRICE = re.compile(r"(?:from )?\$? ?(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)", re.I)
@@ -63,7 +44,7 @@ def words(text: str | None) -> str:
 def title(text: str | None) -> str | None:
     """Return a readable title, ``None`` if there is none (null, empty, "None", "N/A")."""
     found = words(text)
-    return None if found.lower() in NO_NAME else found
+    return None if found.lower() in _NO_NAME else found
 
 
 def artist(store: str | None) -> str | None:
@@ -73,8 +54,7 @@ def artist(store: str | None) -> str | None:
     A name with commas and without a role stays whole ("Earth, Wind & Fire"); "Various Artists" is
     nobody.
     """
-    found = _FORMAT.sub("", words(store))
-    return _name(_ROLE.split(found, maxsplit=1)[0])
+    return _name(_ROLE.split(_FORMAT.sub("", words(store)), maxsplit=1)[0])
 
 
 def brand(store: str | None, details: Mapping[str, Any]) -> str | None:
@@ -90,7 +70,7 @@ def brand(store: str | None, details: Mapping[str, Any]) -> str | None:
 
 def _name(text: str) -> str | None:
     found = text.strip(" ,;")
-    return None if found.lower() in NO_NAME else found
+    return None if found.lower() in _NO_NAME else found
 
 
 def price(text: str | None) -> float | None:
@@ -121,7 +101,7 @@ def platform(categories: Sequence[str | None], name: str) -> str | None:
     one: gear "for PS4, Xbox One and PC" has none.
     """
     for level in reversed(categories):
-        if (found := PLATFORMS.get(words(level))) is not None:
+        if (found := _PLATFORMS.get(words(level))) is not None:
             return found
     matches = _TITLE_PLATFORM.finditer(name)
     named = {list(_IN_TITLE)[match.lastindex - 1] for match in matches if match.lastindex}
@@ -135,7 +115,7 @@ def genres(categories: Sequence[str | None]) -> list[str]:
     "Batteries"]`` -> ``["Accessories", "Batteries"]``: not the root, not the platform, no shelves.
     """
     levels = (words(level) for level in categories[1:])
-    kept = (x for x in levels if x and x not in PLATFORMS and not _SHELF.fullmatch(x))
+    kept = (x for x in levels if x and x not in _PLATFORMS and not _SHELF.fullmatch(x))
     return list(dict.fromkeys(kept))
 
 
@@ -145,117 +125,79 @@ _REVIEW: Schema = {
     "rating": pl.Float64(),
     "timestamp": pl.Int64(),
 }
+_DETAILS = (*RELEASED, LISTED, "Brand", "Manufacturer")
 _METADATA: Schema = {
-    "parent_asin": pl.String(),
-    "title": pl.String(),
-    "store": pl.String(),
-    "price": pl.String(),
+    **dict.fromkeys(("parent_asin", "title", "store", "price"), pl.String()),
     "categories": pl.List(pl.String),
-    "details": pl.Struct(
-        {name: pl.String for name in (*RELEASED, LISTED, "Brand", "Manufacturer")}
-    ),
+    "details": pl.Struct(dict.fromkeys(_DETAILS, pl.String)),
 }
 _RAW = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/raw"
 _OFFICIAL_PASSES = 10
-Row = Mapping[str, Any]
-# the items' columns beside raw_item and title, and how a row of the metadata fills them
-Columns = dict[str, tuple[pl.DataType, Callable[[Row], Any]]]
-_ALBUM: Columns = {
-    "year": (pl.Int32(), lambda row: year(row["details"], or_listed=False)),
-    "genres": (pl.List(pl.String), lambda row: genres(row["categories"])),
-    "creator": (pl.String(), lambda row: artist(row["store"])),
-    "price": (pl.Float64(), lambda row: price(row["price"])),
-}
-_GAME: Columns = {
-    "year": (pl.Int32(), lambda row: year(row["details"], or_listed=True)),
-    "genres": _ALBUM["genres"],
-    "creator": (pl.String(), lambda row: brand(row["store"], row["details"])),
-    "platform": (pl.String(), lambda row: platform(row["categories"], row["title"])),
-    "price": _ALBUM["price"],
-}
 
 
-def read_amazon_video_games() -> Source:
-    """Read Video Games: 4.6 million reviews of 137 thousand games, consoles and accessories.
+def read_amazon(category: Literal["Video_Games", "CDs_and_Vinyl"]) -> Source:
+    """Read 4.6 million reviews of 137 thousand games and gear, or 4.8 of 702 thousand albums.
 
-    ``creator`` is the brand; ``genres`` are the levels of the category path that tell something;
-    ``year`` is that of release, else of the first day in the shop. Of a user's several reviews of
-    one item, the earliest counts, as in the provider's own benchmark files.
+    ``creator`` is the brand of a game, the artist of an album, which has no ``platform``;
+    ``genres`` are the levels of the category path that tell something; ``year`` is that of
+    release, of a game else of its first day in the shop. Of a user's several reviews of one item,
+    the earliest counts, as in the provider's own benchmark files. The official release's loop is
+    known for Video Games; for CDs it is taken to be the same.
 
     Raises:
         AssetError: the files are not in ``LATENTCRS_DATA``.
         DataError: a line of a file cannot be used.
     """
-    return _read("Video Games", "Video_Games", _GAME)
-
-
-def read_amazon_cds() -> Source:
-    """Read CDs and Vinyl: 4.8 million reviews of 702 thousand albums.
-
-    As :func:`read_amazon_video_games`, but ``creator`` is the artist, there is no ``platform``,
-    and ``year`` is that of release only: most albums are older than the shop. The official
-    release's loop is known for Video Games; here it is taken to be the same.
-    """
-    return _read("CDs and Vinyl", "CDs_and_Vinyl", _ALBUM)
-
-
-def _read(title: str, category: str, columns: Columns) -> Source:
     urls = (
         f"{_RAW}/review_categories/{category}.jsonl.gz",
         f"{_RAW}/meta_categories/meta_{category}.jsonl.gz",
     )
-    page = "https://amazon-reviews-2023.github.io/"
-    reviews, metadata = own_files(f"{title} (Amazon Reviews 2023)", urls, page)
-    ratings, repeated = _earliest(_ratings(reviews))
-    items = _items(metadata, columns)
-    return Source(ratings, items, repeated=repeated, official_passes=_OFFICIAL_PASSES)
+    title = f"{category.replace('_', ' ')} (Amazon Reviews 2023)"
+    reviews, metadata = own_files(title, urls, "https://amazon-reviews-2023.github.io/")
+    ratings = _ratings(reviews)
+    earliest = once_each(ratings, "first")
+    return Source(
+        earliest,
+        _items(metadata, games=category == "Video_Games"),
+        repeated=len(ratings) - len(earliest),
+        official_passes=_OFFICIAL_PASSES,
+    )
 
 
 def _ratings(path: Path) -> pl.DataFrame:
     """Read a file of reviews; ids become numbers as soon as a block of lines is read."""
     users, items = (pl.Categorical(pl.Categories.random(kind)) for kind in ("user", "item"))
-    ids = [
-        pl.col("user_id").cast(users).alias("user"),
-        pl.col("parent_asin").cast(items).alias("item"),
-    ]
+    ids = {"user": pl.col("user_id").cast(users), "item": pl.col("parent_asin").cast(items)}
     blocks = read_json_lines(path, _REVIEW, required=tuple(_REVIEW))
-    return _joined(path, (block.select(*ids, "rating", "timestamp") for block in blocks))
+    return _joined(path, (block.select("rating", "timestamp", **ids) for block in blocks))
+
+
+def _items(path: Path, *, games: bool) -> pl.DataFrame:
+    """Read a file of metadata: the items with a usable title, each once, in file order."""
+    schema = {**ITEM_SCHEMA, "creator": pl.String(), "platform": pl.String(), "price": pl.Float64()}
+
+    def described(block: pl.DataFrame) -> pl.DataFrame:
+        rows = []
+        for row in block.iter_rows(named=True):
+            levels, details = row["categories"] or [], row["details"] or {}
+            if (name := title(row["title"])) is not None:
+                found = {"raw_item": row["parent_asin"], "title": name, "genres": genres(levels)}
+                found |= {"year": year(details, or_listed=games), "price": price(row["price"])}
+                if games:
+                    found["creator"] = brand(row["store"], details)
+                    found["platform"] = platform(levels, name)
+                else:
+                    found["creator"] = artist(row["store"])
+                rows.append(found)
+        return pl.DataFrame(rows, schema=schema)
+
+    items = _joined(path, map(described, read_json_lines(path, _METADATA, ("parent_asin",))))
+    once = items.unique("raw_item", keep="first", maintain_order=True)
+    return once if games else once.drop("platform")
 
 
 def _joined(path: Path, blocks: Iterable[pl.DataFrame]) -> pl.DataFrame:
     found = list(blocks)
     if not found:
-        raise DataError(f"{path} is empty; get the file again.")
+        raise damaged(path, "is empty; get the file again")
     return pl.concat(found, rechunk=True)
-
-
-def _earliest(ratings: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Keep a user's earliest review of an item (of equal times the first in the file)."""
-    user, item = (ratings[name].to_physical().cast(pl.UInt64) for name in ("user", "item"))
-    again = (user * (1 << 32) + item).is_duplicated()
-    numbered = ratings.with_row_index("row")
-    earliest = pl.col("row").sort_by("timestamp", "row").first().over("user", "item")
-    first = numbered.filter(again).filter(pl.col("row") == earliest)
-    kept = pl.concat([numbered.filter(~again), first]).sort("row").drop("row")
-    return kept, len(ratings) - len(kept)
-
-
-def _items(path: Path, columns: Columns) -> pl.DataFrame:
-    """Read a file of metadata: the items with a usable title, each once, in file order."""
-    schema: Schema = {"raw_item": pl.String(), "title": pl.String()}
-    schema |= {name: dtype for name, (dtype, _) in columns.items()}
-
-    def described(block: pl.DataFrame) -> pl.DataFrame:
-        rows = []
-        for row in block.iter_rows(named=True):
-            if (name := title(row["title"])) is not None:
-                row |= {"title": name, "categories": row["categories"] or []}
-                row["details"] = row["details"] or {}
-                rows.append(
-                    (row["parent_asin"], name, *(fill(row) for _, fill in columns.values()))
-                )
-        return pl.DataFrame(rows, schema=schema, orient="row")
-
-    blocks = read_json_lines(path, _METADATA, required=("parent_asin",))
-    items = _joined(path, map(described, blocks))
-    return items.unique("raw_item", keep="first", maintain_order=True)

@@ -14,11 +14,13 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from latentcrs_utils.data.source import damaged
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.support.progress import bytes_bar
 
@@ -26,6 +28,7 @@ Schema = dict[str, pl.DataType]
 BLOCK = 1 << 24  # bytes of text parsed at once
 _LONGEST = 1 << 26  # bytes of one line, far beyond any review
 _ADVICE = "get the file again"
+_DAMAGE = EOFError, zlib.error, gzip.BadGzipFile
 
 
 def read_json_lines(
@@ -57,37 +60,31 @@ def read_json_lines(
 
 def _blocks(path: Path, size: int) -> Iterator[tuple[int, bytes]]:
     """Cut a file into blocks of whole lines, each with the number of its first line."""
-    first, rest = 1, b""
+    first = 1
     try:
         with path.open("rb") as file, bytes_bar(path.name, path.stat().st_size) as bar:
             # a gzip file may have several members
             text: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
-            while read := text.read(size):
-                whole, newline, after = read.rpartition(b"\n")
-                if newline:
-                    lines, rest = rest + whole + newline, after
-                    yield first, lines
-                    first += lines.count(b"\n")
-                    bar.update(file.tell() - bar.n)
-                elif len(rest) > _LONGEST:
-                    raise _wrong(path, first, "the line does not end")
-                else:
-                    rest += read
-        if rest.strip():
-            yield first, rest
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise DataError(
-            f"{path}, after line {_last_line(path):,}: the compressed file is cut off or damaged "
-            f"there; {_ADVICE}."
-        ) from None
+            while lines := text.read(size):
+                if not lines.endswith(b"\n"):
+                    lines += (end := text.readline(_LONGEST))
+                    if len(end) == _LONGEST and not end.endswith(b"\n"):
+                        line = first + lines.count(b"\n")
+                        raise damaged(path, f"the line does not end; {_ADVICE}", line=line)
+                yield first, lines
+                first += lines.count(b"\n")
+                bar.update(file.tell() - bar.n)
+    except _DAMAGE:
+        what = f"the compressed file is cut off or damaged there; {_ADVICE}."
+        raise DataError(f"{path}, after line {_last_line(path):,}: {what}") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}).") from None
+        raise damaged(path, f"cannot be read ({error.strerror or error})") from None
 
 
 def _last_line(path: Path) -> int:
     """Count the whole lines before the place where a compressed file is damaged."""
     lines = 0
-    with gzip.open(path) as text, suppress(EOFError, zlib.error, gzip.BadGzipFile):
+    with gzip.open(path) as text, suppress(*_DAMAGE):
         # read1 gives what there is before it fails
         while read := text.read1(1 << 10):
             lines += read.count(b"\n")
@@ -102,37 +99,30 @@ def _parsed(
         frame = pl.read_ndjson(lines, schema=schema)
         if not any(frame[name].null_count() for name in required):
             return frame
-    numbered = enumerate(lines.split(b"\n"), first)
-    rows = [_row(path, n, line, schema, required) for n, line in numbered if line.strip()]
+    rows = []
+    for number, line in enumerate(lines.split(b"\n"), first):
+        if line.strip():
+            try:
+                rows.append(_row(line, schema, required))
+            except ValueError as error:
+                raise damaged(path, f"{error}; {_ADVICE}", line=number) from None
     return pl.DataFrame(rows, schema=schema)
 
 
-def _row(
-    path: Path, number: int, line: bytes, schema: Schema, required: tuple[str, ...]
-) -> dict[str, Any]:
+def _row(line: bytes, schema: Schema, required: tuple[str, ...]) -> dict[str, Any]:
     """Parse one line with Python: lenient about kinds of values, exact about what is wrong."""
-    try:
+    found = None
+    with suppress(ValueError):
         found = json.loads(line)
-    except ValueError:
-        found = None
     if not isinstance(found, dict):
-        raise _wrong(path, number, "this is no JSON object")
+        raise ValueError("this is no JSON object")
     row = {name: _fitted(found.get(name), dtype) for name, dtype in schema.items()}
     for name in required:
         if name not in found:
-            raise _wrong(path, number, f"there is no {name!r}")
+            raise ValueError(f"there is no {name!r}")
         if row[name] is None:
-            value = _shown(found[name])[:40]
-            raise _wrong(path, number, f"{value} is no value for {name!r}")
+            raise ValueError(f"{_text(found[name])[:40]} is no value for {name!r}")
     return row
-
-
-def _wrong(path: Path, line: int, problem: str) -> DataError:
-    return DataError(f"{path}, line {line:,}: {problem}; {_ADVICE}.")
-
-
-def _shown(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _fitted(value: Any, dtype: Any) -> Any:
@@ -143,7 +133,7 @@ def _fitted(value: Any, dtype: Any) -> Any:
     if isinstance(dtype, pl.List):
         return [_fitted(one, dtype.inner) for one in value] if isinstance(value, list) else None
     if dtype == pl.String:
-        return value if value is None or isinstance(value, str) else _shown(value)
+        return value if value is None or isinstance(value, str) else _text(value)
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
@@ -151,3 +141,6 @@ def _fitted(value: Any, dtype: Any) -> Any:
     if not math.isfinite(number):
         return None
     return int(number) if dtype.is_integer() else number
+
+
+_text = partial(json.dumps, ensure_ascii=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import polars as pl
 
 from latentcrs_utils.config import DataConfig, Filter
 from latentcrs_utils.data import preprocess
-from latentcrs_utils.data.amazon import read_amazon_cds, read_amazon_video_games
+from latentcrs_utils.data.amazon import read_amazon
 from latentcrs_utils.data.csv_files import read_csv_pair
 from latentcrs_utils.data.movielens import (
     read_movielens_1m,
@@ -28,8 +29,8 @@ DATASETS: dict[str, Callable[[], Source]] = {
     "ml-100k": read_movielens_100k,
     "ml-1m": read_movielens_1m,
     "ml-latest-small": read_movielens_latest_small,
-    "amazon-video-games": read_amazon_video_games,
-    "amazon-cds": read_amazon_cds,
+    "amazon-video-games": partial(read_amazon, "Video_Games"),
+    "amazon-cds": partial(read_amazon, "CDs_and_Vinyl"),
     "synthetic": lambda: synthetic_world().source,
 }
 
@@ -74,14 +75,8 @@ def load_csv(
 ) -> Dataset:
     """Load data of your own from two CSV files and prepare it like the others.
 
-    ``data/README.md`` describes the format and ``data/example`` shows it.
-
-    Args:
-        interactions: path of a file with the columns user, item, timestamp and, unless every
-            interaction is positive, rating.
-        items: path of a file with the columns item, title, year, genres.
-        name: what to call the data set.
-        min_rating, k_core, filter: as for :func:`load_dataset`.
+    ``data/README.md`` describes the format and ``data/example`` shows it; `read_csv_pair` names
+    the columns. The data set is called ``name``; the other options are those of `load_dataset`.
 
     Raises:
         DataError: a file cannot be used (the message names line, column and remedy), or nothing
@@ -118,12 +113,13 @@ def prepare(name: str, source: Source, config: DataConfig) -> Dataset:
             f"Nothing of {name} is left: no user has {config.k_core} ratings of at least "
             f"{config.min_rating:g} on items that have as many; lower min_rating or k_core."
         )
-    users, items = _numbered(kept["user"], "user", 0), _numbered(kept["item"], "item", 1)
-    ordered = preprocess.chronological(_renumbered(_renumbered(kept, users), items))
+    user, users = _numbered(kept["user"], 0)
+    item, items = _numbered(kept["item"], 1)
+    ordered = preprocess.chronological(kept.with_columns(user=user, item=item))
     lengths = np.bincount(ordered["user"].to_numpy(), minlength=len(users))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     sequences = Sequences(offsets, ordered["item"].to_numpy().astype(np.int32))
-    described_items = items.join(source.items, on="raw_item", how="left", maintain_order="left")
+    table = items.join(source.items, on="raw_item", how="left", maintain_order="left")
     counts = {
         "ratings": len(source.ratings) + source.repeated,
         "repeated": source.repeated,
@@ -131,25 +127,24 @@ def prepare(name: str, source: Source, config: DataConfig) -> Dataset:
         "with_metadata": len(described),
         "passes": passes,
     }
-    digest = hashlib.sha256()
-    for part in (offsets.astype("<i8"), sequences.flat.astype("<i4")):
-        digest.update(part.tobytes())
-    digest.update(described_items.write_json().encode())
-    return Dataset(name, described_items, users, sequences, counts, digest.hexdigest())
+    digest = hashlib.sha256(offsets.astype("<i8").tobytes())
+    digest.update(sequences.flat.astype("<i4").tobytes())
+    digest.update(table.write_json().encode())
+    return Dataset(name, table, users, sequences, counts, digest.hexdigest())
 
 
-def _numbered(raw: pl.Series, kind: str, first: int) -> pl.DataFrame:
-    """Number the distinct ids of a column from ``first``: columns ``kind``, ``raw_<kind>``."""
-    distinct = raw.unique().cast(pl.String)
+def _numbered(raw: pl.Series, first: int) -> tuple[pl.Series, pl.DataFrame]:
+    """Number the distinct ids of a column from ``first``.
+
+    Returns:
+        The column with numbers in the place of the ids; and a table of both, columns ``user`` and
+        ``raw_user``, or ``item`` and ``raw_item``.
+    """
+    ids = raw.cast(pl.String)
+    distinct = ids.unique().sort()
     numeric = distinct.cast(pl.Int64, strict=False)
-    order = distinct.sort() if numeric.null_count() else distinct.gather(numeric.arg_sort())
-    numbers = np.arange(first, first + len(order), dtype=np.int32)
-    return pl.DataFrame({kind: numbers, f"raw_{kind}": order})
-
-
-def _renumbered(ratings: pl.DataFrame, numbers: pl.DataFrame) -> pl.DataFrame:
-    """Put the numbers of ``_numbered`` in the place of the provider's ids, row by row."""
-    kind, raw = numbers.columns
-    of_kind = numbers.select(kind, pl.col(raw).cast(ratings.schema[kind]))
-    renamed = ratings.rename({kind: raw})
-    return renamed.join(of_kind, on=raw, how="left", maintain_order="left").drop(raw)
+    if not numeric.null_count():
+        distinct = distinct.gather(np.argsort(numeric.to_numpy(), kind="stable"))
+    numbers = pl.Series(raw.name, np.arange(first, first + len(distinct), dtype=np.int32))
+    table = pl.DataFrame([numbers, distinct.alias(f"raw_{raw.name}")])
+    return ids.replace_strict(distinct, numbers), table

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from latentcrs_utils.data.csv_files import RATING_COLUMNS, Table, TableLayout, read_table
+from latentcrs_utils.data.csv_files import RATING_COLUMNS, Table
 from latentcrs_utils.data.source import UNKNOWN_TITLE, Source, item_frame, mend_year, tidy_title
 from latentcrs_utils.errors import AssetError
 from latentcrs_utils.support.assets import (
@@ -20,11 +21,7 @@ from latentcrs_utils.support.assets import (
 )
 
 _ADVICE = "replace the file by a fresh copy"
-_EMBEDDED = TableLayout("\t", "utf-8", quoted=False, advice="remove it to have it fetched again")
-_RAW_100K = TableLayout("\t", "latin-1", header=False, quoted=False, advice=_ADVICE)
-_RAW_100K_ITEMS = TableLayout("|", "latin-1", header=False, quoted=False, advice=_ADVICE)
-_RAW_1M = TableLayout("::", "latin-1", header=False, quoted=False, advice=_ADVICE)
-_LATEST = TableLayout(advice=_ADVICE)
+_old_table = partial(Table, encoding="latin-1", header=False, advice=_ADVICE)
 # what only says that the genre is not known
 _NO_GENRE = {"", "unknown", "(no genres listed)"}
 # the smaller sets say Children's where the latest ones say Children: one name for one thing
@@ -58,61 +55,53 @@ def read_movielens_1m() -> Source:
     """Read MovieLens-1M: 1,000,209 ratings of 6,040 users on 3,883 films.
 
     ``LATENTCRS_DATA`` may hold ``ratings_known_timestamp.dat`` instead of ``ratings.dat``: it
-    lacks ratings of 1 to 3, so it serves a threshold of 4 or 5 only.
-
-    Raises:
-        AssetError: the files can be had from nowhere.
-        DataError: a file is not the expected table.
+    lacks ratings of 1 to 3, so it serves a threshold of 4 or 5 only. Raises as
+    :func:`read_movielens_100k`.
     """
     files, name, complete_from = in_user_folder(ML_1M), "ratings.dat", 0.0
     if files is None and (files := in_user_folder(ML_1M_POSITIVES)) is not None:
         name, complete_from = "ratings_known_timestamp.dat", 4.0
     files = files or fetch(ML_1M)
-    table = read_table(files["movies.dat"], _RAW_1M, ("item", "title", "genres"))
-    return Source(
-        read_table(files[name], _RAW_1M, RATING_COLUMNS).ratings(), _titled(table), complete_from
-    )
+    items = _titled(_old_table(files["movies.dat"], ("item", "title", "genres"), "::"))
+    return Source(_old_table(files[name], RATING_COLUMNS, "::").ratings(), items, complete_from)
 
 
 def read_movielens_latest_small() -> Source:
     """Read MovieLens latest-small: 100,836 ratings of 610 users on 9,742 films up to 2018.
 
-    Raises:
-        AssetError: the files can be had from nowhere.
-        DataError: a file is not the expected table.
+    Raises as :func:`read_movielens_100k`.
     """
     files = in_user_folder(ML_LATEST_SMALL) or fetch(ML_LATEST_SMALL)
     columns = ("userid", "movieid", "rating", "timestamp")
-    ratings = read_table(files["ratings.csv"], _LATEST, columns).ratings(columns)
-    table = read_table(files["movies.csv"], _LATEST, ("movieid", "title", "genres"))
-    return Source(ratings, _titled(table))
+    ratings = Table(files["ratings.csv"], columns, advice=_ADVICE).ratings(columns)
+    items = Table(files["movies.csv"], ("movieid", "title", "genres"), advice=_ADVICE)
+    return Source(ratings, _titled(items))
 
 
 def _read_100k_embedded(files: dict[str, Path]) -> Source:
     """Read the copy in RecBole's format: tabs, ``name:type`` headers, years apart."""
-    columns = ("item_id", "movie_title", "release_year", "class")
-    table = read_table(files["ml-100k.item"], _EMBEDDED, columns).frame.fill_null("")
-    rows = (
-        _item(raw, title, year, genres.split()) for raw, title, year, genres in table.iter_rows()
-    )
+    table = partial(Table, separator="\t", advice="remove it to have it fetched again")
+    items = table(files["ml-100k.item"], ("item_id", "movie_title", "release_year", "class"))
+    rows = items.frame.fill_null("").iter_rows()
     columns = ("user_id", "item_id", "rating", "timestamp")
-    ratings = read_table(files["ml-100k.inter"], _EMBEDDED, columns).ratings(columns)
-    return Source(ratings, item_frame(rows))
+    return Source(
+        table(files["ml-100k.inter"], columns).ratings(columns),
+        item_frame(_item(raw, title, year, genres.split()) for raw, title, year, genres in rows),
+    )
 
 
 def _read_100k_raw(files: dict[str, Path]) -> Source:
     """Read the provider's files: a column of 0 or 1 for each line of ``u.genre``."""
-    genres = read_table(files["u.genre"], _RAW_100K_ITEMS, ("genre", "number")).texts("genre")
+    genres = _old_table(files["u.genre"], ("genre", "number"), "|").texts("genre")
     columns = ("item", "title", "released", "video", "page", *genres)
-    table = read_table(files["u.item"], _RAW_100K_ITEMS, columns).frame.fill_null("")
     rows = []
-    for raw_item, title, _, _, _, *flags in table.iter_rows():
+    for row in _old_table(files["u.item"], columns, "|").frame.fill_null("").iter_rows():
+        raw_item, title, _, _, _, *flags = row
         own = [genre for genre, flag in zip(genres, flags, strict=True) if flag == "1"]
         # one film is marked as released on video, after its year
         rows.append(_item(raw_item, title.removesuffix(" (V)"), "", own))
-    return Source(
-        read_table(files["u.data"], _RAW_100K, RATING_COLUMNS).ratings(), item_frame(rows)
-    )
+    ratings = _old_table(files["u.data"], RATING_COLUMNS, "\t").ratings()
+    return Source(ratings, item_frame(rows))
 
 
 def _titled(table: Table) -> pl.DataFrame:

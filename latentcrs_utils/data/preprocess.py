@@ -41,8 +41,8 @@ def official_filter(
 ) -> tuple[pl.DataFrame, list[Statistics]]:
     """Filter as the official release did; returns what `k_core` returns.
 
-    With a number of ``passes``, a loop over users and items (Amazon: ten, which had not converged
-    on Video Games); with ``None``, users with ``k`` rows, items free (MovieLens).
+    ``passes`` over users and items (Amazon: ten, which had not converged on Video Games);
+    ``None``: users with ``k`` rows, items free (MovieLens).
     """
     if passes is not None:
         return k_core(ratings, k, passes)
@@ -64,10 +64,7 @@ def leave_one_out(sequences: Sequences) -> tuple[Sequences, np.ndarray, np.ndarr
 
     Returns:
         Training parts (all but the last two items), validation items int64 [N] (last but one) and
-        test items int64 [N] (last).
-
-    Raises:
-        DataError: a sequence has fewer than three items.
+        test items int64 [N] (last). ``DataError``: a sequence has fewer than three items.
     """
     if len(sequences) and sequences.lengths.min() < 3:
         raise DataError("Leave-one-out needs at least three items in every sequence.")
@@ -85,10 +82,9 @@ def random_cuts(
     it. Validation and test items are never a target or in a history.
 
     Args:
-        data: the data set.
+        data: the data set; seed: of the draw.
         n_cuts: random cuts for each user besides the last training item, all different; a user
             with fewer positions gives all of them.
-        seed: of the draw.
         min_history: the least number of items before a random cut.
 
     Returns:

@@ -134,10 +134,8 @@ class Dataset:
         return f"Dataset({self.name}: {n.users:,} users, {n.items:,} items, {n.actions:,} actions)"
 
     def histories(self, split: Split) -> Sequences:
-        """Return what is known of every user, U sequences.
-
-        ``"train"`` and ``"valid"``: all but the last two items (of ``"train"``, the last one is
-        the target); ``"test"``: all but the last.
+        """Return what is known of every user, U sequences: all but the last item ("test"), all but
+        the last two ("valid"; also "train", where the last of these is the target).
         """
         return self.interactions.without_last(min(2, _from_end(split)))
 
@@ -155,24 +153,21 @@ class Dataset:
 
     def title(self, item: int) -> str:
         """Return the title of item id ``item`` (1..V)."""
-        return self.titles[self._valid_item(item)]
+        return str(self.item(item)["title"])
 
     def item(self, item: int) -> dict[str, Any]:
         """Return item id ``item`` as a dict: what the columns of ``items`` say of it."""
-        return self.items.row(self._valid_item(item) - 1, named=True)
-
-    def _valid_item(self, item: int) -> int:
-        if 1 <= int(item) <= self.n_items:
-            return int(item)
-        known = f"item ids go from 1 to {self.n_items}"
-        raise DataError(f"There is no item {item} in {self.name}: {known}.")
+        if not 1 <= int(item) <= self.n_items:
+            known = f"item ids go from 1 to {self.n_items}"
+            raise DataError(f"There is no item {item} in {self.name}: {known}.")
+        return self.items.row(int(item) - 1, named=True)
 
     def user_index(self, raw_user: str | int) -> int:
-        """Return the user index (0..U-1) of a provider's id (``DataError`` names what exists)."""
+        """Return the user index (0..U-1) of a provider's id, or say which exist."""
         return self._place("user", self.users["raw_user"], raw_user)
 
     def item_index(self, raw_item: str | int) -> int:
-        """Return the item id (1..V) of a provider's id (``DataError`` names what exists)."""
+        """Return the item id (1..V) of a provider's id, or say which exist."""
         return self._place("item", self.items["raw_item"], raw_item) + 1
 
     def _place(self, kind: str, ids: pl.Series, raw: str | int) -> int:

@@ -1,24 +1,25 @@
-"""What every reader returns, how it is counted, and film titles made readable."""
+"""What all readers share: what they return, how it is counted, how they say what is wrong."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
+from latentcrs_utils.errors import DataError
+
 _ARTICLES = "The|A|An|La|Le|Les|Il|El|Lo|Los|Las|Der|Die|Das|Det|Den|O|Un|Una|Une|L'"
 # "Usual Suspects, The" and "Tin Drum, The (Blechtrommel, Die)": the article ends a part
-_TRAILING_ARTICLE = re.compile(rf"(?P<rest>[^()]+?), (?P<article>{_ARTICLES})(?= \(|\)|$)")
+_TRAILING_ARTICLE = re.compile(rf"([^()]+?), ({_ARTICLES})(?= \(|\)|$)")
 _TRAILING_YEAR = re.compile(r"\s*\(((?:18|19|20)\d\d)\)$")
 UNKNOWN_TITLE = "Unknown title"
-ITEM_SCHEMA = {
-    "raw_item": pl.String(),
-    "title": pl.String(),
-    "year": pl.Int32(),
-    "genres": pl.List(pl.String),
-}
+ITEM_SCHEMA = dict(
+    raw_item=pl.String(), title=pl.String(), year=pl.Int32(), genres=pl.List(pl.String)
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,22 @@ class Statistics:
         return 1 - self.actions / (self.users * self.items)
 
 
+def damaged(path: Path, problem: str, *, line: int = 0, column: str = "") -> DataError:
+    """Say in one sentence what is wrong with a file, and where: its line (from 1), its column."""
+    place = f", line {line:,}" * bool(line) + f", column {column!r}" * bool(column)
+    return DataError(f"{path}{place}{':' * bool(place)} {problem}.")
+
+
+def once_each(ratings: pl.DataFrame, keep: Literal["first", "last"]) -> pl.DataFrame:
+    """Keep a user's first or last rating of an item, by time, then by place in the file."""
+    numbered = ratings.with_row_index("row")
+    # equal hashes are rare: only what may be repeated is sorted
+    again = ratings.select("user", "item").hash_rows().is_duplicated()
+    in_time = numbered.filter(again).sort("timestamp", maintain_order=True)
+    once = in_time.unique(["user", "item"], keep=keep, maintain_order=True)
+    return pl.concat([numbered.filter(~again), once]).sort("row").drop("row")
+
+
 def item_frame(rows: Iterable[tuple[str, str, int | None, list[str]]]) -> pl.DataFrame:
     """Build the ``items`` of a source from rows of raw_item, title, year, genres."""
     return pl.DataFrame(list(rows), schema=ITEM_SCHEMA, orient="row")
@@ -76,8 +93,8 @@ def tidy_title(title: str) -> str:
     """Put trailing articles in front: ``"Usual Suspects, The"`` -> ``"The Usual Suspects"``."""
 
     def front(match: re.Match[str]) -> str:
-        article, rest = match["article"], match["rest"]
-        return f"{article}{rest}" if article.endswith("'") else f"{article} {rest}"
+        rest, article = match.groups()
+        return article + rest if article.endswith("'") else f"{article} {rest}"
 
     return _TRAILING_ARTICLE.sub(front, title.strip())
 
@@ -90,6 +107,4 @@ def mend_year(title: str, year: str) -> tuple[str, int | None]:
     if year.isdigit() and len(year) == 4:
         return title, int(year)
     in_title = _TRAILING_YEAR.search(title)
-    if in_title is None:
-        return title, None
-    return title[: in_title.start()], int(in_title[1])
+    return (title[: in_title.start()], int(in_title[1])) if in_title else (title, None)

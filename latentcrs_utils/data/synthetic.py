@@ -8,9 +8,10 @@ that intent (or, by noise, any item), popular ones more often, none twice.
 
 from __future__ import annotations
 
-import itertools
+import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -20,41 +21,9 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import Source, item_frame
 from latentcrs_utils.errors import ConfigError, DataError
 
-# (genres, first year, last year): no two alike, every genre from MovieLens' own vocabulary
-TASTES: tuple[tuple[tuple[str, ...], int, int], ...] = (
-    (("Comedy",), 1985, 1998),
-    (("Horror",), 1974, 1989),
-    (("Sci-Fi", "Action"), 1982, 1998),
-    (("Romance", "Drama"), 1990, 1998),
-    (("Western",), 1948, 1969),
-    (("Children's", "Animation"), 1989, 1998),
-    (("Film-Noir", "Crime"), 1940, 1958),
-    (("War", "Drama"), 1957, 1989),
-    (("Musical",), 1935, 1965),
-    (("Thriller", "Mystery"), 1990, 1998),
-    (("Documentary",), 1985, 1998),
-    (("Adventure", "Fantasy"), 1975, 1990),
-    (("Comedy", "Romance"), 1934, 1963),
-    (("Crime", "Drama"), 1990, 1998),
-    (("Action", "Thriller"), 1987, 1998),
-    (("Sci-Fi", "Horror"), 1950, 1968),
-    (("Drama",), 1960, 1980),
-    (("Adventure", "Children's"), 1948, 1972),
-)
-_GENRES = sorted(set(itertools.chain(*(genres for genres, _, _ in TASTES))))
-# words that no genre, decade or mood of the phrase book is made of
-_FIRST = (
-    "Amber", "Broken", "Cobalt", "Crooked", "Distant", "Drifting", "Empty", "Fallen", "Hollow",
-    "Ivory", "Lost", "Marble", "Northern", "Painted", "Paper", "Quiet", "Restless", "Rusted",
-    "Scarlet", "Silver", "Sleeping", "Southern", "Stolen", "Tangled", "Velvet", "Wandering",
-)  # fmt: skip
-_SECOND = (
-    "Anchor", "Avenue", "Balcony", "Bridge", "Candle", "Canyon", "Compass", "Corridor", "Feather",
-    "Garden", "Harbour", "Kettle", "Ladder", "Lantern", "Meadow", "Mirror", "Orchard", "Parlour",
-    "Pepper", "Pocket", "Postcard", "Ribbon", "River", "Saddle", "Shutter", "Staircase",
-    "Sundial", "Teapot", "Thimble", "Tunnel", "Umbrella", "Valley", "Veranda", "Window",
-)  # fmt: skip
-_FORMS = ("The {}", "Beyond the {}", "Return to the {}")
+_WORDS = tomllib.loads(Path(__file__).with_name("synthetic.toml").read_text(encoding="utf-8"))
+# (genres, first year, last year) of each true intent
+TASTES: list[tuple[list[str], int, int]] = _WORDS["tastes"]
 _STEP = dict(
     user=pl.String, item=pl.String, rating=pl.Float64, timestamp=pl.Float64, intent=pl.Int64
 )
@@ -86,23 +55,18 @@ class SyntheticWorld:
         return [f"{' and '.join(genres)}, {first}-{last}" for genres, first, last in tastes]
 
     def intents_of_items(self, data: Dataset) -> np.ndarray:
-        """True intent of every item id of a data set made of this world.
-
-        Returns:
-            int64 [V + 1]; entry 0, the padding, is -1.
+        """True intent of every item id of a data set made of this world, int64 [V + 1]; entry 0,
+        the padding, is -1.
         """
-        found = data.items.select("raw_item").join(
-            self.item_intents, on="raw_item", how="left", maintain_order="left"
-        )
-        return np.concatenate([[-1], _complete(found, data)])
+        of_items = _looked_up(data.items.select("raw_item"), self.item_intents, data)
+        return np.concatenate([[-1], of_items])
 
     def intents_of_steps(self, data: Dataset) -> np.ndarray:
         """True intent of the user at every action, int64, like ``data.interactions.flat``."""
         raw_users = data.users["raw_user"].gather(data.interactions.rows())
         raw_items = data.items["raw_item"].gather(data.interactions.flat - 1)
         steps = pl.DataFrame({"user": raw_users, "item": raw_items})
-        found = steps.join(self.steps, on=["user", "item"], how="left", maintain_order="left")
-        return _complete(found, data)
+        return _looked_up(steps, self.steps, data)
 
     def intents_of_users(self, data: Dataset) -> np.ndarray:
         """The intent that each user had most often, int64 [U]; of equals the smaller number."""
@@ -111,18 +75,15 @@ class SyntheticWorld:
         return counts.argmax(1)
 
 
-def _complete(found: pl.DataFrame, data: Dataset) -> np.ndarray:
-    if found["intent"].null_count():
+def _looked_up(rows: pl.DataFrame, truth: pl.DataFrame, data: Dataset) -> np.ndarray:
+    intents = rows.join(truth, on=rows.columns, how="left", maintain_order="left")["intent"]
+    if intents.null_count():
         raise DataError(f"{data.name} was not made of this synthetic world (config and seed).")
-    return found["intent"].to_numpy().astype(np.int64)
+    return intents.to_numpy().astype(np.int64)
 
 
 def synthetic_world(config: SyntheticConfig | None = None, seed: int = 0) -> SyntheticWorld:
     """Generate a world; equal arguments give equal worlds.
-
-    Args:
-        config: sizes and behavior.
-        seed: of every draw.
 
     Raises:
         ConfigError: more intents than there are tastes to tell apart.
@@ -132,82 +93,67 @@ def synthetic_world(config: SyntheticConfig | None = None, seed: int = 0) -> Syn
         raise ConfigError(
             f"n_intents={config.n_intents}: there are {len(TASTES)} tastes to tell apart."
         )
-    rng = np.random.default_rng(seed)
-    walk = _Walk(config, rng)
-    rows = [row for user in range(config.n_users) for row in walk.user(user)]
+    rng, K = np.random.default_rng(seed), config.n_intents
+    # every intent has items; the sizes differ by chance only
+    item_intent = rng.permutation(np.arange(config.n_items) % K)
+    rows = list(_steps(config, item_intent, rng))
     ratings = pl.DataFrame(rows, schema=_STEP, orient="row")
-    items = _items(config, walk.item_intent, rng)
+    items = _items(config, item_intent, rng)
     return SyntheticWorld(
         config,
         Source(ratings.drop("intent"), items),
-        pl.DataFrame({"raw_item": items["raw_item"], "intent": walk.item_intent}),
+        pl.DataFrame({"raw_item": items["raw_item"], "intent": item_intent}),
         ratings.drop_nulls("intent").select("user", "item", "intent"),
     )
 
 
-class _Walk:
-    """How the users of one world wander between intents and what they take there."""
-
-    def __init__(self, config: SyntheticConfig, rng: np.random.Generator) -> None:
-        self.config, self.rng = config, rng
-        K = config.n_intents
-        # every intent has items; the sizes differ by chance only
-        self.item_intent = rng.permutation(np.arange(config.n_items) % K)
-        self.popularity = rng.permutation(np.arange(1, config.n_items + 1)) ** -config.popularity
-        # some intents are the home of many users, some of few
-        self.home_share = rng.dirichlet(np.full(K, 5.0))
-        self.neighbours = (np.arange(K)[:, None] + rng.integers(1, K, (K, 2))) % K
-
-    @cached_property
-    def _weights(self) -> np.ndarray:
-        """How often items are taken, [K + 1, items]: by intent, and in the last row by noise."""
-        of_intent = self.item_intent == np.arange(self.config.n_intents)[:, None]
-        return np.vstack([of_intent, np.ones_like(self.popularity)]) * self.popularity
-
-    def user(self, user: int) -> list[tuple[str, str, float, float, int | None]]:
-        """Return the rows of one user, oldest first; a disliked item has no intent."""
-        config, rng = self.config, self.rng
-        home = current = int(rng.choice(config.n_intents, p=self.home_share))
-        left = np.ones(config.n_items)
+def _steps(
+    config: SyntheticConfig, item_intent: np.ndarray, rng: np.random.Generator
+) -> Iterator[tuple[str, str, float, float, int | None]]:
+    """Let all users wander, each from the oldest step on; a disliked item has no intent."""
+    K, n_items = config.n_intents, config.n_items
+    popularity = rng.permutation(np.arange(1, n_items + 1)) ** -config.popularity
+    # some intents are the home of many users, some of few
+    home_share = rng.dirichlet(np.full(K, 5.0))
+    neighbours = (np.arange(K)[:, None] + rng.integers(1, K, (K, 2))) % K
+    # how often items are taken, [K + 1, items]: by intent, and in the last row by noise
+    of_intent = item_intent == np.arange(K)[:, None]
+    weights = np.vstack([of_intent, np.ones_like(popularity)]) * popularity
+    for user in range(1, config.n_users + 1):
+        home = current = int(rng.choice(K, p=home_share))
+        left = np.ones(n_items)
         time = float(_BEGINNING + rng.integers(300) * _DAY)
-        rows: list[tuple[str, str, float, float, int | None]] = []
         for _ in range(rng.integers(config.shortest, config.longest + 1)):
             disliked = rng.random() < config.disliked
-            current = self._next_intent(current, home)
+            if rng.random() >= config.stay:
+                goes_home = rng.random() < config.homing
+                current = home if goes_home else int(rng.choice(neighbours[current]))
             by_noise = disliked or rng.random() < config.noise
-            weights = self._weights[-1 if by_noise else current] * left
-            if not weights.any():
+            taken = weights[-1 if by_noise else current] * left
+            if not taken.any():
                 # the intent has nothing new left for this user
-                weights = self._weights[-1] * left
-            cumulative = weights.cumsum()
+                taken = weights[-1] * left
+            cumulative = taken.cumsum()
             item = int(cumulative.searchsorted(rng.random() * cumulative[-1], side="right"))
             left[item] = 0
             time += float(rng.integers(1, 7 * _DAY))
             rating = float(rng.integers(1, 4) if disliked else rng.integers(4, 6))
-            rows.append((str(user + 1), str(item + 1), rating, time, None if disliked else current))
-        return rows
-
-    def _next_intent(self, current: int, home: int) -> int:
-        """Stay, go home, or go to a neighbour."""
-        if self.rng.random() < self.config.stay:
-            return current
-        if self.rng.random() < self.config.homing:
-            return home
-        return int(self.rng.choice(self.neighbours[current]))
+            yield str(user), str(item + 1), rating, time, None if disliked else current
 
 
 def _items(
     config: SyntheticConfig, item_intent: np.ndarray, rng: np.random.Generator
 ) -> pl.DataFrame:
     """Give every item a title of its own, and year and genres by its intent."""
-    names = [f"{first} {second}" for first in _FIRST for second in _SECOND]
+    names = [f"{first} {second}" for first in _WORDS["first"] for second in _WORDS["second"]]
+    genres_of_all = sorted({genre for genres, _, _ in TASTES for genre in genres})
     # a name serves twice only when all have served once
-    titles = [form.format(name) for form in _FORMS for name in rng.permutation(names)]
+    titles = [form.format(name) for form in _WORDS["forms"] for name in rng.permutation(names)]
     rows = []
     for item, (intent, title) in enumerate(zip(item_intent, titles, strict=False), start=1):
         genres, first, last = TASTES[intent]
         own = list(genres)
         if rng.random() < config.genre_noise:
-            own.append(str(rng.choice([genre for genre in _GENRES if genre not in own])))
+            own.append(str(rng.choice([genre for genre in genres_of_all if genre not in own])))
         rows.append((str(item), title, int(rng.integers(first, last + 1)), sorted(own)))
     return item_frame(rows)
