@@ -186,7 +186,7 @@ def em(data: Dataset, n_negatives: int | None) -> dict[str, Any]:
         module.requires_grad_(True)
     n = min(data.n_users, config.batch_size * (N_BATCHES if n_negatives else 2))
     trainer = EMTrainer(model.generative, model.inference, config, _cases(data, n).instances)
-    return timed(n, lambda: (trainer.e_pass(), trainer.m_pass()))
+    return timed(n, lambda: (trainer.e_step(), trainer.m_step()))
 
 
 def pretraining(data: Dataset) -> dict[str, Any]:

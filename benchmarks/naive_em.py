@@ -152,8 +152,8 @@ def against_naive_em(
             naive_batch(trainer, encoder, padded[part], few.x[part], few.targets[part])
 
     def ours() -> None:
-        trainer.e_pass()
-        trainer.m_pass()
+        trainer.e_step()
+        trainer.m_step()
 
     def encode() -> None:
         with torch.no_grad():

@@ -110,8 +110,8 @@ def em_epoch(
     trainer = em_trainer(data, instances, K, residual=residual)
 
     def epoch() -> None:
-        trainer.e_pass()
-        trainer.m_pass()
+        trainer.e_step()
+        trainer.m_step()
 
     return epoch, instances
 

@@ -190,8 +190,8 @@ def wishes(
         for name, model in models.items()
     }
     for name, model in intents.items():
-        masses[f"p(m|S,x) of {name}"] = genre_mass(model.intent_posterior(S, x), model, table)
-        masses[f"q(m|S) of {name}"] = genre_mass(model.inferred_intents(S), model, table)
+        masses[f"p(m|S,x) of {name}"] = genre_mass(model.intent_prior(S, x), model, table)
+        masses[f"q(m|S) of {name}"] = genre_mass(model.amortised_posterior(S), model, table)
     found: dict[str, dict[str, np.ndarray]] = {}
     for level in ("plain", "paraphrased"):
         chosen = [i for i, at in enumerate(cases.frame["level"]) if at == level and asked[i]]

@@ -66,9 +66,9 @@ def beliefs_in_truths(
     likes = torch.softmax(model.generative.item_table(), dim=1)  # [K, V + 1]
     meaning = mass_of_truths(likes, truth_of_items, n_truths)  # [K, T]
     return {
-        "q(m|S), history alone": model.inferred_intents(S) @ meaning,
-        "p(m|S,x), history and words": model.intent_posterior(S, x) @ meaning,
-        "p(m|v,S,x), and the choice": model.item_posterior(items, S, x) @ meaning,
+        "q(m|S), history alone": model.amortised_posterior(S) @ meaning,
+        "p(m|S,x), history and words": model.intent_prior(S, x) @ meaning,
+        "p(m|v,S,x), and the choice": model.exact_posterior(items, S, x) @ meaning,
     }
 
 

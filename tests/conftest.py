@@ -37,6 +37,16 @@ def model_dir() -> Path:
     return assets.smollm2_gguf().parent
 
 
+@pytest.fixture(scope="session")
+def small_world(tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    """Data set, backbone, anchors and language of `tests.em.small_world`."""
+    from tests.em.small_world import world
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LATENTCRS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return world()
+
+
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder of this test's own, with nothing in it."""

@@ -120,7 +120,7 @@ def test_a_lesson_can_ask_whether_em_found_the_true_intents() -> None:
     model = lc.fit_em(data, backbone, anchors, language, em)
     rows = rows_of(language, "test")
     instances = instances_of(data, backbone, language, rows)
-    posterior = model.item_posterior(instances.targets, instances.S, instances.x)
+    posterior = model.exact_posterior(instances.targets, instances.S, instances.x)
     asked = said.frame[rows]
     begin = data.interactions.offsets[:-1]
     truth = steps[begin[asked["user"].to_numpy()] + asked["cut"].to_numpy()]

@@ -389,7 +389,7 @@ def item_reasons(
     if not items:
         return (), offered
     S, x = (part.expand(len(items), -1) for part in (belief.S, belief.x))
-    posteriors = model.item_posterior(torch.tensor(items), S, x)
+    posteriors = model.exact_posterior(torch.tensor(items), S, x)
     best, leaders = posteriors.topk(min(_N_OF_ITEM, len(names)))
     players = attribution.players(model)
     reasons = tuple(

@@ -2,8 +2,7 @@
 
 log p(v | S, x) is not a sum of a part for S and a part for x: in a mixture of softmaxes the two
 interact. The values of Shapley (1953) are the only ones with efficiency, symmetry, a null player
-that gets nothing, and additivity; Lundberg and Lee (2017) use them to explain a prediction. With
-three players there are eight coalitions, so nothing has to be sampled.
+that gets nothing, and additivity; Lundberg and Lee (2017) use them to explain a prediction.
 """
 
 from collections.abc import Sequence
@@ -20,8 +19,7 @@ HISTORY, WORDS, RESIDUAL = "history", "words", "residual"
 
 def players(model: LatentCRS) -> tuple[str, ...]:
     """Who takes part in a score: "history" and "words", and in `LatentCRS+` the "residual"."""
-    both = (HISTORY, WORDS)
-    return both if model.generative.residual is None else (*both, RESIDUAL)
+    return (HISTORY, WORDS, RESIDUAL)[: 2 if model.generative.residual is None else 3]
 
 
 def without(model: LatentCRS, player: str) -> int:
@@ -35,8 +33,7 @@ def coalition_scores(model: LatentCRS, S: Tensor, x: Tensor) -> Tensor:
     """log p(v | ...) of every item, computed with the model itself in every coalition.
 
     An absent history is S = 0, what the backbone gives a stranger; absent words are x = 0, the mean
-    of the standardised training texts, what the conversation reads before the first message; an
-    absent residual is left out of the scores, and the normalisers follow.
+    of the standardised training texts; an absent residual is left out of the scores.
 
     Args:
         model: a fitted model with n `players`.
@@ -54,9 +51,7 @@ def coalition_scores(model: LatentCRS, S: Tensor, x: Tensor) -> Tensor:
     history = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
     words = torch.tensor([[0.0], [0.0], [1.0], [1.0]])
     context = model.context(S * history, x * words)
-    contexts = [replace(context, residual_query=None)]
-    if RESIDUAL in players(model):
-        contexts.append(context)
+    contexts = [replace(context, residual_query=None), context][: len(players(model)) - 1]
     return torch.cat([model.generative.log_probability(one, model.catalogue) for one in contexts])
 
 
@@ -81,20 +76,19 @@ def shapley_values(worths: Tensor) -> Tensor:
     shares = []
     for player in range(n):
         without = [c for c in range(2**n) if not c >> player & 1]
-        with_player = [c | 1 << player for c in without]
+        gains = worths[[c | 1 << player for c in without]] - worths[without]
         orders = [factorial(c.bit_count()) * factorial(n - c.bit_count() - 1) for c in without]
         weights = torch.tensor(orders, dtype=worths.dtype) / factorial(n)
-        shares.append(torch.tensordot(weights, worths[with_player] - worths[without], dims=1))
+        shares.append(torch.tensordot(weights, gains, dims=1))
     return torch.stack(shares)
 
 
 def contributions(model: LatentCRS, S: Tensor, x: Tensor, items: Sequence[int]) -> Tensor:
-    """What each player adds to the scores of m items, in nats, [n, m] float64.
+    """What each of `players` adds to the scores of m items, in nats, [n, m] float64.
 
-    For each item the contributions add up to log p(v | S, x) - log p(v | nothing), where nothing is
-    row 0 of `coalition_scores`. What two players do only together is halved between them: so the
-    residual's share holds half of what it makes of the words, and the words' share the other half.
-    A contribution is negative where a player lowers the score. Rows are in the order of `players`.
+    For each item they add up to log p(v | S, x) - log p(v | nothing), where nothing is row 0 of
+    `coalition_scores`; a contribution is negative where a player lowers the score. What two players
+    do only together is halved between them.
 
     Args:
         model, S, x: as for `coalition_scores`; items: m item ids.

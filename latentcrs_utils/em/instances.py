@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -60,8 +61,6 @@ def instances_of(
     """Tensors of some utterances: S of the history before the target, x of the words, the target.
 
     Args:
-        data, backbone: the data set and its frozen encoder.
-        language: utterances and their standardised embeddings.
         rows: row numbers of `language.utterances`, [N]; the instances are in their order.
     """
     frame = language.utterances.frame[rows]
@@ -87,34 +86,26 @@ def sample_candidates(
     Raises:
         ConfigError: fewer items than that are left after the longest history.
     """
-    known = _known_cells(batch, n_items)
+    # row * (V + 1) + item of every item in a row's history, and of its target; each once
+    rows = np.concatenate([batch.histories.rows(), np.arange(len(batch))])
+    items = np.concatenate([batch.histories.flat.astype(np.int64), batch.targets.cpu().numpy()])
+    known = torch.from_numpy(np.unique(rows * (n_items + 1) + items)).to(batch.targets.device)
     fewest = n_items - int(torch.bincount(known // (n_items + 1), minlength=1).max())
     if n_negatives > fewest:
         raise ConfigError(
             f"n_negatives={n_negatives} cannot be drawn: after the longest history {fewest} of "
             f"{n_items} items are left. Choose at most {fewest}, or None for all items."
         )
-    device = batch.targets.device
-    shape = (len(batch), n_negatives)
-    row = torch.arange(len(batch), device=device)[:, None] * (n_items + 1)
-    drawn = torch.zeros(shape, dtype=torch.int64, device=device)
-    wrong = torch.ones(shape, dtype=torch.bool, device=device)
+    row = torch.arange(len(batch), device=known.device)[:, None] * (n_items + 1)
+    drawn = torch.zeros(len(batch), n_negatives, dtype=torch.int64, device=known.device)
+    wrong = torch.ones_like(drawn, dtype=torch.bool)
     while wrong.any():
         size = (int(wrong.sum()),)
-        drawn[wrong] = torch.randint(1, n_items + 1, size, generator=generator, device=device)
+        drawn[wrong] = torch.randint(1, n_items + 1, size, generator=generator, device=row.device)
         cells = row + drawn
         place = torch.searchsorted(known, cells).clamp_max(len(known) - 1)
         wrong = (known[place] == cells) | _repeated(drawn)
     return torch.cat([batch.targets[:, None], drawn], dim=1)
-
-
-def _known_cells(batch: Instances, n_items: int) -> Tensor:
-    """row * (V + 1) + item of every item in a row's history, and of its target; each once."""
-    targets = batch.targets.cpu().numpy()
-    rows = np.concatenate([batch.histories.rows(), np.arange(len(batch))])
-    items = np.concatenate([batch.histories.flat.astype(np.int64), targets])
-    cells = np.unique(rows * (n_items + 1) + items)
-    return torch.from_numpy(cells).to(batch.targets.device)
 
 
 def _repeated(drawn: Tensor) -> Tensor:
@@ -154,48 +145,41 @@ def item_attributes(data: Dataset) -> Tensor:
     needs `GENRE_COUNT` items. In this order, names in alphabetical order. Row 0 (padding) is zero,
     and so is what is not known.
     """
-    items = data.items
-    of_shop = "creator" in items.columns
-    starts = SHOP_PERIOD_STARTS if of_shop else PERIOD_STARTS
-
-    def values(name: str) -> list[list[str]]:
-        return [[] if value is None else [value] for value in items[name].to_list()]
-
+    items, of_shop = data.items, "creator" in data.items.columns
     parts = [
         _indicators(items["genres"].to_list(), at_least=GENRE_COUNT if of_shop else 1),
-        _bands(items["year"].to_numpy().astype(float), starts),
+        _bands(items["year"].to_numpy(), SHOP_PERIOD_STARTS if of_shop else PERIOD_STARTS),
     ]
     if "platform" in items.columns:
-        parts.append(_indicators(values("platform"), at_least=1))
+        parts.append(_indicators([[platform] for platform in items["platform"]], at_least=1))
     if of_shop:
-        parts.append(_bands(items["price"].to_numpy().astype(float), PRICE_STARTS))
-        parts.append(_indicators(values("creator"), at_least=CREATOR_COUNT, at_most=N_CREATORS))
+        creators = [[creator] for creator in items["creator"]]
+        parts.append(_bands(items["price"].to_numpy(), PRICE_STARTS))
+        parts.append(_indicators(creators, at_least=CREATOR_COUNT, at_most=N_CREATORS))
     known = np.concatenate(parts, axis=1)
     return torch.from_numpy(np.concatenate([np.zeros_like(known[:1]), known]))
 
 
 def _indicators(
-    values: Sequence[Sequence[str]], *, at_least: int, at_most: int | None = None
+    values: Sequence[Sequence[str | None]], *, at_least: int, at_most: int | None = None
 ) -> np.ndarray:
     """Which item has which of its `values`, float32 [V, values kept], in alphabetical order.
 
     Kept are values of `at_least` so many items, and `at_most` so many, the most frequent.
     """
-    names = np.array([value for of_item in values for value in of_item], dtype=object)
-    rows = np.repeat(np.arange(len(values)), [len(of_item) for of_item in values])
-    distinct, codes, counts = np.unique(names, return_inverse=True, return_counts=True)
-    frequent = np.argsort(-counts, kind="stable")[:at_most]
-    kept = np.sort(frequent[counts[frequent] >= at_least])
-    column = np.full(len(distinct) + 1, -1)
-    column[kept] = np.arange(len(kept))
+    counts = Counter(value for of_item in values for value in of_item if value is not None)
+    frequent = sorted(counts, key=lambda value: (-counts[value], value))[:at_most]
+    kept = sorted(value for value in frequent if counts[value] >= at_least)
+    column = {value: place for place, value in enumerate(kept)}
     table = np.zeros((len(values), len(kept)), dtype=np.float32)
-    columns = column[codes]
-    table[rows[columns >= 0], columns[columns >= 0]] = 1.0
+    for row, of_item in enumerate(values):
+        table[row, [column[value] for value in of_item if value in column]] = 1.0
     return table
 
 
 def _bands(numbers: np.ndarray, starts: Sequence[float]) -> np.ndarray:
     """Which item's number [V] is in which band (ascending `starts`), [V, bands]; NaN is in none."""
+    numbers = numbers.astype(float)
     table = np.zeros((len(numbers), len(starts)), dtype=np.float32)
     known = np.flatnonzero(~np.isnan(numbers))
     table[known, np.searchsorted(starts, numbers[known], side="right") - 1] = 1.0

@@ -1,8 +1,9 @@
 """Every loss of Equations 4 to 14 of the paper, one function each, on plain tensors.
 
 Shapes: B instances, K intents, n negatives, d the width of the intent space. Distributions over
-intents come as log-probabilities [B, K], which avoids log(0); losses are
-scalars in nats, the mean over the batch. All losses are *minimised*: where the paper writes a gain
+intents come as log-probabilities [B, K], which avoids log(0): log_q is log q(m_j | S), log_prior
+is log p(m_j | S, x) and log_item is log p(v | m_j, S, x) of the observed item. Losses are scalars
+in nats, the mean over the batch. All losses are *minimised*: where the paper writes a gain
 (Equations 8 and 13), it is negated here.
 """
 
@@ -15,20 +16,15 @@ def kl(log_q: Tensor, log_p: Tensor) -> Tensor:
     """Kullback-Leibler divergence KL(q || p) between distributions over intents, [B], in nats.
 
     Args:
-        log_q: log q(m_j | ...), [B, K], each row normalised.
-        log_p: log p(m_j | ...), [B, K]; need not be normalised (Equation 11 leaves it open), which
-            adds a constant that does not depend on q.
+        log_q: [B, K], each row normalised.
+        log_p: [B, K]; need not be normalised (Equation 11 leaves it open), which adds a constant
+            that does not depend on q.
     """
     return (log_q.exp() * (log_q - log_p)).sum(-1)
 
 
 def elbo(log_q: Tensor, log_prior: Tensor, log_item: Tensor) -> Tensor:
-    """Evidence lower bound of one observed item, Equation 4.
-
-    Args:
-        log_q: log q(m_j | S), [B, K].
-        log_prior: log p(m_j | S, x), [B, K].
-        log_item: log p(v | m_j, S, x) of the observed item, [B, K].
+    """Evidence lower bound of one observed item, Equation 4, from three [B, K].
 
     Returns:
         [B], in nats; at most `log_likelihood`, equal to it when q is `exact_posterior`.
@@ -37,23 +33,12 @@ def elbo(log_q: Tensor, log_prior: Tensor, log_item: Tensor) -> Tensor:
 
 
 def log_likelihood(log_prior: Tensor, log_item: Tensor) -> Tensor:
-    """log p(v | S, x) = log sum_j p(m_j | S, x) p(v | m_j, S, x), Equation 2, mixture form.
-
-    Args:
-        log_prior: [B, K]; log_item: [B, K], as in `elbo`.
-
-    Returns:
-        [B], in nats.
-    """
+    """log p(v | S, x) = log sum_j p(m_j | S, x) p(v | m_j, S, x), Equation 2, [B], in nats."""
     return torch.logsumexp(log_prior + log_item, dim=-1)
 
 
 def exact_posterior(log_prior: Tensor, log_item: Tensor) -> Tensor:
-    """log p(m_j | v, S, x) by Bayes' rule, in closed form (K terms), [B, K].
-
-    Args:
-        log_prior: [B, K]; log_item: [B, K], as in `elbo`.
-    """
+    """log p(m_j | v, S, x) by Bayes' rule, in closed form (K terms), [B, K]."""
     return torch.log_softmax(log_prior + log_item, dim=-1)
 
 
@@ -77,8 +62,7 @@ def recommendation_loss_m(h_positive: Tensor, h_negative: Tensor) -> Tensor:
     of the observed item among the candidates.
 
     Args:
-        h_positive: h(v, S, x), [B].
-        h_negative: h of the negatives, [B, n].
+        h_positive: h(v, S, x), [B]; h_negative: h of the negatives, [B, n].
     """
     logits = torch.cat([h_positive.unsqueeze(-1), h_negative], dim=-1)
     return -torch.log_softmax(logits, dim=-1)[:, 0].mean()
@@ -94,16 +78,12 @@ def m_step_loss(
     lambda_: float,
     alpha_M: float,
 ) -> Tensor:
-    """Loss of the recommendation learning step, Equation 9.
+    """L^M, the loss of the recommendation learning step, Equation 9.
 
     Args:
-        item_loss: `infonce`, a scalar.
-        log_q: log q of the fixed inference model, [B, K].
-        log_prior: log p(m_j | S, x), [B, K].
-        recommendation_loss: L_rec^M, a scalar.
-        infonce_weight: weight of the first term (1 in the paper; 0 on ML-1M in its code).
-        lambda_: weight of KL(q || p).
-        alpha_M: weight of L_rec^M.
+        item_loss: `infonce`; its weight is 1 in the paper, and 0 on ML-1M in its code.
+        log_q: of the fixed inference model, [B, K]; log_prior: [B, K].
+        recommendation_loss: L_rec^M.
     """
     return (
         infonce_weight * item_loss
@@ -113,11 +93,7 @@ def m_step_loss(
 
 
 def e_step_elbo_loss(log_q: Tensor, log_prior: Tensor, log_item: Tensor) -> Tensor:
-    """KL(q(m | S) || p(m | S, x) p(v | m, S, x)), Equation 11: the negative ELBO.
-
-    Args:
-        log_q: [B, K]; log_prior: [B, K]; log_item: [B, K], as in `elbo`.
-    """
+    """KL(q(m | S) || p(m | S, x) p(v | m, S, x)), Equation 11: the negative ELBO."""
     return kl(log_q, log_prior + log_item).mean()
 
 
@@ -137,10 +113,5 @@ def recommendation_loss_e(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def e_step_loss(elbo_loss: Tensor, recommendation_loss: Tensor, *, alpha_E: float) -> Tensor:
-    """Loss of the intent inference step, Equation 14.
-
-    Args:
-        elbo_loss: L_ELBO^E, a scalar; recommendation_loss: L_rec^E, a scalar.
-        alpha_E: weight of L_rec^E.
-    """
+    """L^E = L_ELBO^E + alpha^E L_rec^E, the loss of the intent inference step, Equation 14."""
     return elbo_loss + alpha_E * recommendation_loss

@@ -35,8 +35,8 @@ def fit_em(
     """Fit `LatentCRS` (or `LatentCRS+`) to Equation 1 by Algorithm 1, or load it from the cache.
 
     A fit that is killed or interrupted goes on after its last epoch when it is called again, to
-    the same result. It is computed on the device that `choose_device` finds, where models and
-    instances stay for the whole fit; what comes back is on the CPU.
+    the same result. It is computed on the device that `choose_device` finds; what comes back is on
+    the CPU.
 
     Args:
         data, backbone, anchors, language: the stages before this one.
@@ -79,12 +79,7 @@ def fit_em(
                 for split in ("train", "valid")
             )
             trainer = EMTrainer(generative, inference, config, instances, seed=seed)
-            curve = train_em(
-                trainer,
-                lambda part: trainer.valid_ndcg(valid, part),
-                progress=progress,
-                checkpoint=checkpoint,
-            )
+            curve = train_em(trainer, valid, progress=progress, checkpoint=checkpoint)
             return models.state_dict(), {"curve": curve}
 
         parts = {
@@ -104,6 +99,9 @@ def fit_em(
 @dataclass(frozen=True)
 class LatentCRS:
     """A fitted `LatentCRS` (the paper's) or `LatentCRS+` (with the residual).
+
+    Its methods take S [B, d], embeddings of histories, and x [B, d_x], standardised embeddings of
+    words.
 
     Attributes:
         data, backbone, anchors, language: what it was fitted on; the backbone and the language
@@ -136,36 +134,26 @@ class LatentCRS:
 
     @torch.no_grad()
     def context(self, S: Tensor, x: Tensor) -> Context:
-        """What does not depend on the item, from S [B, d] and standardised embeddings x [B, d_x]"""
+        """What does not depend on the item: log p(m_j | S, x) and the residual's query."""
         return self.generative.context(S, x)
-
-    def intent_posterior(self, S: Tensor, x: Tensor) -> Tensor:
-        """p(m_j | S, x), [B, K] (Equation 5): what the user wants, given history and words."""
-        return self.context(S, x).log_prior.exp()
-
-    @torch.no_grad()
-    def inferred_intents(self, S: Tensor) -> Tensor:
-        """q(m_j | S), [B, K] (Equation 10): what the history alone suggests."""
-        return self.inference(S, self.generative.anchors).exp()
 
     @torch.no_grad()
     def scores(self, S: Tensor, x: Tensor) -> Tensor:
         """log p(v | S, x) of every item, [B, V + 1]; column 0 (padding) is minus infinity."""
         return self.generative.log_probability(self.context(S, x), self.catalogue)
 
-    @torch.no_grad()
-    def item_posterior(self, items: Tensor, S: Tensor, x: Tensor) -> Tensor:
-        """p(m_j | v, S, x), [B, K]: which intents explain the item (exact, by Bayes' rule).
+    def intent_prior(self, S: Tensor, x: Tensor) -> Tensor:
+        """p(m_j | S, x), [B, K] (Equation 5): what the user wants, given history and words."""
+        return self.context(S, x).log_prior.exp()
 
-        Args:
-            items: item ids, [B]; S: [B, d]; x: [B, d_x].
-        """
+    @torch.no_grad()
+    def amortised_posterior(self, S: Tensor) -> Tensor:
+        """q(m_j | S), [B, K] (Equation 10): what the history alone suggests."""
+        return self.inference(S, self.generative.anchors).exp()
+
+    @torch.no_grad()
+    def exact_posterior(self, items: Tensor, S: Tensor, x: Tensor) -> Tensor:
+        """p(m_j | v, S, x), [B, K]: which intents explain the items [B], by Bayes' rule."""
         context = self.context(S, x)
-        if self.generative.form == "product":
-            # the normalisers are each user's own, so they need all items
-            everything = torch.arange(1, len(self.generative.v)).expand(len(items), -1)
-            logits = self.generative.candidate_logits(context, everything)
-            log_item = logits.log_softmax(-1)[torch.arange(len(items)), :, items - 1]
-        else:
-            log_item = self.generative.log_item(context, items, self.catalogue)
+        log_item = self.generative.log_item(context, items, self.catalogue)
         return losses.exact_posterior(context.log_prior, log_item).exp()

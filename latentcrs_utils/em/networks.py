@@ -16,6 +16,221 @@ from torch import Tensor, nn
 from latentcrs_utils.config import Form
 
 
+class IntentPrior(nn.Module):
+    """f of Equation 5: softmax over intents of FFN([S; x]) (W_m m_j)^T."""
+
+    def __init__(self, text_width: int, width: int, text_hidden: int, dropout: float):
+        super().__init__()
+        self.text = TextProjection(text_width, text_hidden, width, dropout)
+        self.ffn = two_layers(2 * width, 2 * width, width, dropout)
+        self.W_m = identity_map(width)
+
+    def forward(self, S: Tensor, x: Tensor, anchors: Tensor) -> Tensor:
+        """Logits of p(m_j | S, x), [B, K], from S [B, d], x [B, d_x] and anchors [K, d]."""
+        user = self.ffn(torch.cat([S, self.text(x)], dim=-1))
+        return user @ self.W_m(anchors).T
+
+
+class ItemAffinity(nn.Module):
+    """The item-intent factor of g (Equation 6): (W_j m_j) (W_v v)^T, one table for all users."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.W_j = identity_map(width)
+        self.W_v = identity_map(width)
+
+    def forward(self, anchors: Tensor, items: Tensor) -> Tensor:
+        """The table [K, V + 1] from anchors [K, d] and item vectors [V + 1, d]."""
+        return self.W_j(anchors) @ self.W_v(items).T
+
+
+class InferenceModel(nn.Module):
+    """l of Equation 10, q(m_j | S), with the item matrix W_e of Equation 13.
+
+    Args:
+        width: d, of S, of the anchors and of the item vectors.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.W_q = identity_map(width)
+        self.W_k = identity_map(width)
+        self.W_e = identity_map(width)
+
+    def forward(self, S: Tensor, anchors: Tensor) -> Tensor:
+        """log q(m_j | S), [B, K], from S [B, d] and anchors [K, d]."""
+        scale = anchors.shape[1] ** 0.5
+        scores = full_precision(self.W_q(S) @ self.W_k(anchors).T)
+        return torch.log_softmax(scores / scale, dim=-1)
+
+
+class Residual(nn.Module):
+    """What `LatentCRS+` adds to log p(v | m_j, S, x): a (S . v) + T([S; x]) (U c_v)^T.
+
+    The first term scores an item as the backbone does; the second scores its vector and attributes
+    c_v against the words directly, without passing through the intents.
+
+    Args:
+        zero_init: start with scores of zero, so that what the intents explain is left to them.
+    """
+
+    def __init__(
+        self,
+        text_width: int,
+        width: int,
+        item_width: int,
+        text_hidden: int,
+        dropout: float,
+        *,
+        zero_init: bool = False,
+    ):
+        super().__init__()
+        self.a = nn.Parameter(torch.tensor(0.0 if zero_init else 1.0))
+        self.T = TextProjection(text_width + width, text_hidden, width, dropout)
+        self.U = nn.Linear(item_width, width, bias=False)
+        if zero_init:
+            for parameter in self.T.layers[-1].parameters():
+                nn.init.zeros_(parameter)
+
+    def query(self, S: Tensor, x: Tensor) -> Tensor:
+        """The instances' factor of the scores, [B, 2 d], from S [B, d] and x [B, d_x]."""
+        return torch.cat([self.a * S, full_precision(self.T(torch.cat([S, x], dim=-1)))], dim=-1)
+
+    def items(self, v: Tensor, c: Tensor) -> Tensor:
+        """The items' factor of the scores, [..., 2 d], from v [..., d] and c [..., d_c]."""
+        return torch.cat([v, full_precision(self.U(c))], dim=-1)
+
+
+class GenerativeModel(nn.Module):
+    """p(m_j | S, x) and p(v | m_j, S, x): everything that the M-step trains.
+
+    Args:
+        anchors: intent anchors m, [K, d]; copied, and trained from there.
+        v: item embeddings of the frozen backbone, [V + 1, d].
+        c: item vectors with attributes for the residual, [V + 1, d_c].
+        text_width: d_x.
+        form: which reading of p(v | ...) (see `log_probability`).
+        residual: True for `LatentCRS+`, False for the paper's `LatentCRS`.
+        text_hidden: width of the hidden layer over the language embedding.
+        dropout: dropout on the text layers and the FFN.
+    """
+
+    v: Tensor
+    c: Tensor
+
+    def __init__(
+        self,
+        anchors: Tensor,
+        v: Tensor,
+        c: Tensor,
+        text_width: int,
+        *,
+        form: Form = "mixture",
+        residual: bool = False,
+        text_hidden: int = 256,
+        dropout: float = 0.5,
+    ):
+        super().__init__()
+        width = anchors.shape[1]
+        self.form = form
+        self.anchors = nn.Parameter(anchors.clone())
+        self.register_buffer("v", v)
+        self.register_buffer("c", c)
+        self.f = IntentPrior(text_width, width, text_hidden, dropout)
+        self.g = ItemAffinity(width)
+        self.residual: Residual | None = None
+        if residual:
+            sizes = text_width, width, c.shape[1], text_hidden
+            self.residual = Residual(*sizes, dropout, zero_init=True)
+
+    def context(self, S: Tensor, x: Tensor, *, residual: bool = True) -> Context:
+        """log p(m_j | S, x) and what else of the instances does not depend on the item.
+
+        Args:
+            S: [B, d]; x: [B, d_x].
+            residual: False leaves the residual out, as the first stages of Algorithm 1 do.
+        """
+        affinity = full_precision(self.f(S, x, self.anchors))
+        query = None
+        if residual and self.residual is not None:
+            query = self.residual.query(S, x)
+        return Context(torch.log_softmax(affinity, dim=-1), affinity, query)
+
+    def catalogue(self) -> ItemTables:
+        """Everything about the items that does not depend on the instance.
+
+        In an M-step it changes with every batch; while the model is fixed, one serves all.
+        """
+        return ItemTables(
+            intents=full_precision(self.g.W_j(self.anchors)),
+            items=full_precision(self.g.W_v(self.v)),
+            residual=None if self.residual is None else self.residual.items(self.v, self.c),
+        )
+
+    def item_table(self) -> Tensor:
+        """(W_j m_j) (W_v v)^T for all intents and items, [K, V + 1]; padding is minus infinity."""
+        return _padded(self.g(self.anchors, self.v)[:, 1:])
+
+    def log_item(self, context: Context, targets: Tensor, catalogue: ItemTables) -> Tensor:
+        """log p(v | m_j, S, x) of one item [B] per instance, all items as candidates, [B, K].
+
+        The form `product` has a factor of each user in g, so there it takes memory for [B, K, V].
+        """
+        if self.form == "product":
+            everything = torch.arange(1, len(self.v), device=targets.device)
+            logits = self.candidate_logits(context, everything.expand(len(targets), -1))
+            return logits.log_softmax(-1)[torch.arange(len(targets)), :, targets - 1]
+        return self.log_items([context], targets, catalogue)[0]
+
+    def log_items(
+        self, contexts: Sequence[Context], targets: Tensor, catalogue: ItemTables
+    ) -> list[Tensor]:
+        """`log_item`, but of `product`, in several contexts: with the residual and without."""
+        # computed anew for these few: the gradient of a chosen column would fill a whole table
+        g = full_precision(full_precision(self.g.W_v(self.v[targets])) @ catalogue.intents.T)
+        log_items = []
+        for context in contexts:
+            query = context.residual_query
+            if query is None or self.residual is None:
+                log_items.append(g - catalogue.log_total)
+            else:
+                vectors = self.residual.items(self.v[targets], self.c[targets])
+                scores = g + (query * vectors).sum(1, keepdim=True)
+                normaliser = catalogue.log_normaliser(catalogue.residual_scores(query))
+                log_items.append(scores - normaliser)
+        return log_items
+
+    def candidate_logits(self, context: Context, candidates: Tensor) -> Tensor:
+        """g(v, m_j, S, x) of sampled candidates [B, C], residual included, [B, K, C]."""
+        chosen = full_precision(self.g.W_v(self.v[candidates]))
+        logits = full_precision(chosen @ self.g.W_j(self.anchors).T).transpose(1, 2)
+        if self.form == "product":
+            logits = logits * context.affinity.unsqueeze(-1)
+        if context.residual_query is not None and self.residual is not None:
+            vectors = self.residual.items(self.v[candidates], self.c[candidates])
+            logits = logits + (vectors @ context.residual_query.unsqueeze(-1)).transpose(1, 2)
+        return logits
+
+    def log_probability(self, context: Context, catalogue: ItemTables) -> Tensor:
+        """log p(v | S, x) of every item, [B, V + 1]; column 0 (padding) is minus infinity.
+
+        - `mixture` (Appendix E.1): log sum_j p(m_j | S, x) softmax_v(g), a mixture of softmaxes;
+        - `logit` (Equation 8): log softmax_v of h = sum_j p(m_j | S, x) g(v, m_j);
+        - `product` (Equations 6 and 8): the same h, where g has the factor of the user's affinity.
+        """
+        query = context.residual_query
+        if self.form == "mixture":
+            return _padded(catalogue.log_mixture(context.log_prior, query))
+        weight = context.log_prior.exp()
+        if self.form == "product":
+            weight = weight * context.affinity
+        # the sum over intents first: what is left is one product of width d
+        h = full_precision((weight @ catalogue.intents) @ catalogue.items[1:].T)
+        if query is not None:
+            h = h + catalogue.residual_scores(query)
+        return _padded(torch.log_softmax(h, dim=-1))
+
+
 @dataclass(frozen=True)
 class Context:
     """What the generative model computes once per instance, before it looks at any item.
@@ -64,11 +279,10 @@ class ItemTables:
         return full_precision(query @ self.residual[1:].T)
 
     def log_normaliser(self, residual: Tensor) -> Tensor:
-        """log sum_v exp(g(v, m_j) + residual_bv), [B, K], from `residual_scores`: one product."""
+        """log sum_v exp(g(v, m_j) + residual_bv), [B, K]; overwrites `residual` [B, V]."""
         weights, peak = exp_minus_peak(residual)
         of_intents, intent_peak = self.weights
-        product = full_precision(weights @ of_intents.T)
-        return _log(product) + intent_peak.T + peak
+        return _log(full_precision(weights @ of_intents.T)) + intent_peak.T + peak
 
     def log_mixture(self, log_prior: Tensor, query: Tensor | None) -> Tensor:
         """log sum_j p_j softmax_v(g(v, m_j) + residual_bv) of the items 1..V, [B, V].
@@ -88,11 +302,44 @@ class ItemTables:
         return scores if residual is None else scores + residual
 
 
+class TextProjection(nn.Module):
+    """Brings language embeddings [B, d_x] to the intent space, [B, width]."""
+
+    def __init__(self, text_width: int, hidden: int, width: int, dropout: float):
+        super().__init__()
+        self.layers = two_layers(text_width, hidden, width, dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project [B, d_x] to [B, width]."""
+        return self.layers(x)
+
+
+def two_layers(width: int, hidden: int, out: int, dropout: float) -> nn.Sequential:
+    """A feed-forward network with LayerNorm, ReLU and dropout on its hidden layer."""
+    return nn.Sequential(
+        nn.Linear(width, hidden),
+        nn.LayerNorm(hidden),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, out),
+    )
+
+
+def identity_map(width: int) -> nn.Linear:
+    """A trainable matrix that starts as the identity.
+
+    Anchors, S and v live in one space, where m_j . v is the backbone's score of item v for the
+    typical user m_j: EM starts from there rather than from noise.
+    """
+    linear = nn.Linear(width, width, bias=False)
+    nn.init.eye_(linear.weight)
+    return linear
+
+
 def exp_minus_peak(scores: Tensor) -> tuple[Tensor, Tensor]:
     """exp(scores - peak), at most 1, and each row's peak, held constant for the gradient.
 
-    It overwrites the scores: the table is the largest tensor there is, and neither step needs its
-    input again.
+    It overwrites the scores: they are the largest tensor there is, and nobody reads them again.
     """
     peak = scores.detach().amax(1, keepdim=True)
     return scores.sub_(peak).exp_(), peak
@@ -108,260 +355,6 @@ def _log(sums: Tensor) -> Tensor:
     return sums.clamp_min(torch.finfo(sums.dtype).tiny).log()
 
 
-class GenerativeModel(nn.Module):
-    """p(m_j | S, x) and p(v | m_j, S, x): everything that the M-step trains.
-
-    Args:
-        anchors: intent anchors m, [K, d]; copied, and trained from there.
-        v: item embeddings of the frozen backbone, [V + 1, d].
-        c: item vectors with attributes for the residual, [V + 1, d_c].
-        text_width: d_x.
-        form: which reading of p(v | ...) (see `log_probability`).
-        residual: True for `LatentCRS+`, False for the paper's `LatentCRS`.
-        text_hidden: width of the hidden layer over the language embedding.
-        dropout: dropout on the text layers and the FFN.
-    """
-
-    v: Tensor
-    c: Tensor
-
-    def __init__(
-        self,
-        anchors: Tensor,
-        v: Tensor,
-        c: Tensor,
-        text_width: int,
-        *,
-        form: Form = "mixture",
-        residual: bool = False,
-        text_hidden: int = 256,
-        dropout: float = 0.5,
-    ):
-        super().__init__()
-        width = anchors.shape[1]
-        self.form = form
-        self.anchors = nn.Parameter(anchors.clone())
-        self.register_buffer("v", v)
-        self.register_buffer("c", c)
-        self.f = IntentPrior(text_width, width, text_hidden, dropout)
-        self.g = ItemAffinity(width)
-        self.residual: Residual | None = None
-        if residual:
-            sizes = text_width, width, c.shape[1], text_hidden
-            self.residual = Residual(*sizes, dropout, zero_init=True)
-
-    def context(self, S: Tensor, x: Tensor, *, residual: bool = True) -> Context:
-        """Everything about the instances that does not depend on the item.
-
-        Args:
-            S: [B, d]; x: [B, d_x].
-            residual: False leaves the residual out, as the first stages of Algorithm 1 do.
-        """
-        affinity = full_precision(self.f(S, x, self.anchors))
-        query = None
-        if residual and self.residual is not None:
-            query = self.residual.query(S, x)
-        return Context(torch.log_softmax(affinity, dim=-1), affinity, query)
-
-    def catalogue(self) -> ItemTables:
-        """Everything about the items that does not depend on the instance.
-
-        In an M-step it changes with every batch; while the model is fixed, one serves all.
-        """
-        return ItemTables(
-            intents=full_precision(self.g.W_j(self.anchors)),
-            items=full_precision(self.g.W_v(self.v)),
-            residual=None if self.residual is None else self.residual.items(self.v, self.c),
-        )
-
-    def item_table(self) -> Tensor:
-        """(W_j m_j) (W_v v)^T for all intents and items, [K, V + 1]; padding is minus infinity."""
-        return _padded(self.g(self.anchors, self.v)[:, 1:])
-
-    def log_item(self, context: Context, targets: Tensor, catalogue: ItemTables) -> Tensor:
-        """log p(v | m_j, S, x) of one item [B] per instance, all items as candidates, [B, K].
-
-        Forms `mixture` and `logit` only; g of the form `product` has a factor of its own for each
-        user, so that all items for all intents would be [B, K, V]: there, `candidate_logits`.
-        """
-        return self.log_items([context], targets, catalogue)[0]
-
-    def log_items(
-        self, contexts: Sequence[Context], targets: Tensor, catalogue: ItemTables
-    ) -> list[Tensor]:
-        """`log_item` under several contexts of the same instances: with the residual, without."""
-        # computed anew for these few: the gradient of a chosen column would fill a whole table
-        g = full_precision(full_precision(self.g.W_v(self.v[targets])) @ catalogue.intents.T)
-        log_items = []
-        for context in contexts:
-            query = context.residual_query
-            if query is None or self.residual is None:
-                log_items.append(g - catalogue.log_total)
-            else:
-                vectors = self.residual.items(self.v[targets], self.c[targets])
-                scores = g + (query * vectors).sum(1, keepdim=True)
-                normaliser = catalogue.log_normaliser(catalogue.residual_scores(query))
-                log_items.append(scores - normaliser)
-        return log_items
-
-    def candidate_logits(self, context: Context, candidates: Tensor) -> Tensor:
-        """g(v, m_j, S, x) of sampled candidates [B, C], residual included, [B, K, C].
-
-        Nothing here is as large as the catalogue.
-        """
-        chosen = full_precision(self.g.W_v(self.v[candidates]))
-        logits = full_precision(chosen @ self.g.W_j(self.anchors).T).transpose(1, 2)
-        if self.form == "product":
-            logits = logits * context.affinity.unsqueeze(-1)
-        if context.residual_query is not None and self.residual is not None:
-            vectors = self.residual.items(self.v[candidates], self.c[candidates])
-            logits = logits + (vectors @ context.residual_query.unsqueeze(-1)).transpose(1, 2)
-        return logits
-
-    def log_probability(self, context: Context, catalogue: ItemTables) -> Tensor:
-        """log p(v | S, x) of every item, [B, V + 1]; column 0 (padding) is minus infinity.
-
-        - `mixture` (Appendix E.1): log sum_j p(m_j | S, x) softmax_v(g), a mixture of softmaxes;
-        - `logit` (Equation 8): log softmax_v of h = sum_j p(m_j | S, x) g(v, m_j);
-        - `product` (Equations 6 and 8): the same h, where g has the factor of the user's affinity.
-        """
-        query = context.residual_query
-        if self.form == "mixture":
-            return _padded(catalogue.log_mixture(context.log_prior, query))
-        weight = context.log_prior.exp()
-        if self.form == "product":
-            weight = weight * context.affinity
-        # the sum over intents first: what is left is one product of width d
-        h = full_precision((weight @ catalogue.intents) @ catalogue.items[1:].T)
-        if query is not None:
-            h = h + catalogue.residual_scores(query)
-        return _padded(torch.log_softmax(h, dim=-1))
-
-
 def _padded(scores: Tensor) -> Tensor:
     """[B, V] with a column of minus infinity before it, for the padding."""
     return torch.cat([torch.full_like(scores[:, :1], -torch.inf), scores], dim=1)
-
-
-class InferenceModel(nn.Module):
-    """l of Equation 10, q(m_j | S), with the item matrix W_e of Equation 13.
-
-    Args:
-        width: d, of S, of the anchors and of the item vectors.
-    """
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.W_q = identity_map(width)
-        self.W_k = identity_map(width)
-        self.W_e = identity_map(width)
-
-    def forward(self, S: Tensor, anchors: Tensor) -> Tensor:
-        """log q(m_j | S), [B, K], from S [B, d] and anchors [K, d]."""
-        scale = anchors.shape[1] ** 0.5
-        scores = full_precision(self.W_q(S) @ self.W_k(anchors).T)
-        return torch.log_softmax(scores / scale, dim=-1)
-
-    def item_logits(self, r: Tensor, v: Tensor) -> Tensor:
-        """r W_e v for each of n item vectors, [B, n], from r [B, d] and v [n, d]."""
-        return full_precision(r @ self.W_e(v).T)
-
-
-class IntentPrior(nn.Module):
-    """f of Equation 5: softmax over intents of FFN([S; x]) (W_m m_j)^T."""
-
-    def __init__(self, text_width: int, width: int, text_hidden: int, dropout: float):
-        super().__init__()
-        self.text = TextProjection(text_width, text_hidden, width, dropout)
-        self.ffn = nn.Sequential(
-            nn.Linear(2 * width, 2 * width),
-            nn.LayerNorm(2 * width),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * width, width),
-        )
-        self.W_m = identity_map(width)
-
-    def forward(self, S: Tensor, x: Tensor, anchors: Tensor) -> Tensor:
-        """Logits of p(m_j | S, x), [B, K], from S [B, d], x [B, d_x] and anchors [K, d]."""
-        user = self.ffn(torch.cat([S, self.text(x)], dim=-1))
-        return user @ self.W_m(anchors).T
-
-
-class ItemAffinity(nn.Module):
-    """The item-intent factor of g (Equation 6): (W_j m_j) (W_v v)^T, one table for all users."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.W_j = identity_map(width)
-        self.W_v = identity_map(width)
-
-    def forward(self, anchors: Tensor, items: Tensor) -> Tensor:
-        """The table [K, V + 1] from anchors [K, d] and item vectors [V + 1, d]."""
-        return self.W_j(anchors) @ self.W_v(items).T
-
-
-class Residual(nn.Module):
-    """What `LatentCRS+` adds to log p(v | m_j, S, x): a (S . v) + T([S; x]) (U c_v)^T.
-
-    The first term scores an item as the backbone does; the second scores its vector and attributes
-    c_v against the words directly, without passing through the intents.
-
-    Args:
-        zero_init: start with scores of zero, so that what the intents explain is left to them.
-    """
-
-    def __init__(
-        self,
-        text_width: int,
-        width: int,
-        item_width: int,
-        text_hidden: int,
-        dropout: float,
-        *,
-        zero_init: bool = False,
-    ):
-        super().__init__()
-        self.a = nn.Parameter(torch.tensor(0.0 if zero_init else 1.0))
-        self.T = TextProjection(text_width + width, text_hidden, width, dropout)
-        self.U = nn.Linear(item_width, width, bias=False)
-        if zero_init:
-            for parameter in self.T.layers[-1].parameters():
-                nn.init.zeros_(parameter)
-
-    def query(self, S: Tensor, x: Tensor) -> Tensor:
-        """The instances' factor of the scores, [B, 2 d], from S [B, d] and x [B, d_x]."""
-        return torch.cat([self.a * S, full_precision(self.T(torch.cat([S, x], dim=-1)))], dim=-1)
-
-    def items(self, v: Tensor, c: Tensor) -> Tensor:
-        """The items' factor of the scores, [..., 2 d], from v [..., d] and c [..., d_c]."""
-        return torch.cat([v, full_precision(self.U(c))], dim=-1)
-
-
-class TextProjection(nn.Module):
-    """Brings language embeddings [B, d_x] to the intent space, [B, width]."""
-
-    def __init__(self, text_width: int, hidden: int, width: int, dropout: float):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(text_width, hidden),
-            nn.LayerNorm(hidden),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, width),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Project [B, d_x] to [B, width]."""
-        return self.layers(x)
-
-
-def identity_map(width: int) -> nn.Linear:
-    """A trainable matrix that starts as the identity.
-
-    Anchors, S and v live in one space, where m_j . v is the backbone's score of item v for the
-    typical user m_j: EM starts from there rather than from noise.
-    """
-    linear = nn.Linear(width, width, bias=False)
-    nn.init.eye_(linear.weight)
-    return linear

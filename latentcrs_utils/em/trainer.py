@@ -1,12 +1,13 @@
 """Algorithm 1: the three stages of variational EM on cached tensors.
 
 The backbone is frozen and every sentence is embedded once, so an instance is three tensors: S, x
-and the observed item. One pass is a loop over slices of them.
+and the observed item. A step is one pass over slices of them.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,13 @@ from torch import Tensor, nn
 from latentcrs_utils.config import EMConfig
 from latentcrs_utils.em import losses
 from latentcrs_utils.em.instances import Instances, sample_candidates
-from latentcrs_utils.em.networks import Context, GenerativeModel, InferenceModel, ItemTables
+from latentcrs_utils.em.networks import (
+    Context,
+    GenerativeModel,
+    InferenceModel,
+    ItemTables,
+    full_precision,
+)
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.ranking import ndcg, rank_by_factors, ranks_in_chunks
 from latentcrs_utils.support.artifacts import Checkpoint, Training
@@ -27,7 +34,7 @@ Row = dict[str, Any]
 
 def train_em(
     trainer: "EMTrainer",
-    evaluate: Callable[[str], float],
+    valid: Instances,
     *,
     progress: bool | None = None,
     checkpoint: Checkpoint | None = None,
@@ -44,7 +51,7 @@ def train_em(
 
     Args:
         trainer: changed in place.
-        evaluate: `evaluate("inference")` and `evaluate("generative")` give valid NDCG@10.
+        valid: the instances that select the epoch.
         progress: show a progress bar; None asks the environment.
         checkpoint: where the state is kept after every epoch, and taken up if it is there; the
             global random stream, which dropout draws from, is part of it.
@@ -57,20 +64,18 @@ def train_em(
     if checkpoint is not None:
         training.resume(checkpoint)
 
-    def stage(name: str, n_epochs: int) -> Iterator[Row]:
-        return trainer.stage(name, n_epochs, evaluate, checkpoint, progress)
-
+    stage = partial(trainer.stage, valid=valid, checkpoint=checkpoint, progress=progress)
     if config.schedule == "joint":
         for row in stage("joint", config.n_epochs_generative + config.n_epochs_alternate):
-            row["loss_m"] = trainer.joint_pass()
+            row["loss_m"] = trainer.joint_step()
     else:
         for row in stage("q", config.n_epochs_q):  # stage 1
-            row["loss_e"] = trainer.e_pass(warm_up=True)
+            row["loss_e"] = trainer.e_step(warm_up=True)
         for row in stage("generative", config.n_epochs_generative):  # stage 2
-            row["loss_m"] = trainer.m_pass()
+            row["loss_m"] = trainer.m_step()
         for row in stage("alternate", config.n_epochs_alternate):  # stage 3
-            row["loss_e"] = trainer.e_pass()
-            row["loss_m"] = trainer.m_pass()
+            row["loss_e"] = trainer.e_step()
+            row["loss_m"] = trainer.m_step()
     if training.best_state:
         training.module.load_state_dict(training.best_state)
     training.module.eval()
@@ -123,7 +128,53 @@ class EMTrainer:
         generator = torch.Generator(device=self.device).manual_seed(seed)
         self.training = Training(models, optimisers, generator)
 
-    # The two steps, on a batch.
+    # The steps of Algorithm 1: each is one pass over the instances and returns its mean loss.
+
+    def e_step(self, *, warm_up: bool = False) -> float:
+        """Intent inference: train l; `warm_up` on L_rec^E alone (Equation 13), as stage 1 does."""
+        self.generative.eval()
+        self.inference.train()
+        with torch.no_grad(), autocast(self.device, self.config.precision):
+            catalogue = self.generative.catalogue()
+
+        def loss_of(batch: Instances) -> Tensor:
+            if warm_up:
+                return self.recommendation_loss_e(batch, self.log_q(batch))
+            return self.e_loss(batch, catalogue)
+
+        return self._pass(loss_of, self.optimiser_inference)
+
+    def m_step(self) -> float:
+        """Recommendation learning: train f, g, the anchors and the residual; l is fixed."""
+        self.inference.eval()
+        self.generative.train()
+        return self._pass(self.m_loss, self.optimiser_generative)
+
+    def joint_step(self) -> float:
+        """Train both models at once, each with its own optimiser."""
+        self.training.module.train()
+        return self._pass(self.joint_loss, self.optimiser_generative, self.optimiser_inference)
+
+    def _pass(
+        self, loss_of: Callable[[Instances], Tensor], *optimisers: torch.optim.Optimizer
+    ) -> float:
+        n, config = len(self.instances), self.config
+        order = torch.randperm(n, generator=self.training.generator, device=self.device)
+        # summed where it is, so that no batch waits for the last one's value
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for rows in order.split(config.batch_size):
+            batch = self.instances.take(rows, with_histories=config.n_negatives is not None)
+            with autocast(self.device, config.precision):
+                loss = loss_of(batch)
+            for optimiser in optimisers:
+                optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            for optimiser in optimisers:
+                optimiser.step()
+            total += loss.detach().double() * len(batch)
+        return total.item() / n
+
+    # Their losses, on a batch.
 
     def e_loss(self, batch: Instances, catalogue: ItemTables) -> Tensor:
         """L^E of a batch (Equation 14); the generative model is fixed, and with it `catalogue`."""
@@ -167,7 +218,7 @@ class EMTrainer:
         by_history = self.recommendation_loss_e(batch, self.log_q(batch))
         return c.alpha_M * by_words + c.alpha_E * by_history + c.lambda_ * alignment
 
-    # What the steps are made of.
+    # What the losses are made of.
 
     def context(self, batch: Instances) -> Context:
         """log p(m_j | S, x) (Equation 5) and what else does not depend on the item."""
@@ -181,7 +232,7 @@ class EMTrainer:
         """L_rec^E (Equation 13) of r = sum_j q(m_j | S) m_j (Equation 12)."""
         model = self.generative
         r = losses.intent_vector(log_q.exp(), model.anchors.detach())
-        logits = self.inference.item_logits(r, model.v[1:])
+        logits = full_precision(r @ self.inference.W_e(model.v[1:]).T)
         return losses.recommendation_loss_e(logits, batch.targets - 1)
 
     def log_item(self, context: Context, batch: Instances, catalogue: ItemTables) -> Tensor:
@@ -201,18 +252,17 @@ class EMTrainer:
         h. With a residual, the same loss without it is added with the weight `aux_intent_weight`:
         the intents keep their meaning if they must explain the choices alone, too.
         """
-        model, sampled = self.generative, self.config.n_negatives is not None
-        contexts = [context]
+        model, contexts = self.generative, [context]
         if context.residual_query is not None:
             contexts.append(replace(context, residual_query=None))
-        if sampled:
+        if sampled := self.config.n_negatives is not None:
             candidates = self.candidates(batch)
             logits = [model.candidate_logits(one, candidates) for one in contexts]
             log_items = [torch.log_softmax(of_one, dim=-1)[..., 0] for of_one in logits]
         else:
             catalogue = model.catalogue()
             log_items = model.log_items(contexts, batch.targets, catalogue)
-        recommendation = torch.zeros((), device=self.device)
+        recommendation = []
         for i, one in enumerate(contexts):
             if model.form == "mixture":
                 loss = -losses.log_likelihood(one.log_prior, log_items[i]).mean()
@@ -222,84 +272,30 @@ class EMTrainer:
             else:
                 log_p = model.log_probability(one, catalogue).gather(1, batch.targets[:, None])
                 loss = -log_p.mean()
-            recommendation = recommendation + (self.config.aux_intent_weight if i else 1.0) * loss
-        return log_items[0], recommendation
+            recommendation.append(loss)
+        both, *alone = recommendation
+        return log_items[0], both + self.config.aux_intent_weight * sum(alone)
 
     def candidates(self, batch: Instances) -> Tensor:
         """The observed items and `n_negatives` sampled others, [B, 1 + n]."""
         n_items, n = len(self.generative.v) - 1, self.config.n_negatives or 0
         return sample_candidates(batch, n_items, n, self.training.generator)
 
-    # Passes over the instances; each returns the mean loss in nats.
+    # Around the steps: when a stage ends, what is measured after each epoch, what is saved.
 
-    def e_pass(self, *, warm_up: bool = False) -> float:
-        """E-step: train l; `warm_up` on L_rec^E alone (Equation 13), as stage 1 does."""
-        self.generative.eval()
-        self.inference.train()
-        with torch.no_grad(), autocast(self.device, self.config.precision):
-            catalogue = self.generative.catalogue()
-
-        def loss_of(batch: Instances) -> Tensor:
-            if warm_up:
-                return self.recommendation_loss_e(batch, self.log_q(batch))
-            return self.e_loss(batch, catalogue)
-
-        return self._pass(loss_of, self.optimiser_inference)
-
-    def m_pass(self) -> float:
-        """M-step: train f, g and the anchors; l is fixed."""
-        self.inference.eval()
-        self.generative.train()
-        return self._pass(self.m_loss, self.optimiser_generative)
-
-    def joint_pass(self) -> float:
-        """Train both models at once, each with its own optimiser."""
-        self.training.module.train()
-        return self._pass(self.joint_loss, self.optimiser_generative, self.optimiser_inference)
-
-    def _pass(
-        self, loss_of: Callable[[Instances], Tensor], *optimisers: torch.optim.Optimizer
-    ) -> float:
-        n, config = len(self.instances), self.config
-        order = torch.randperm(n, generator=self.training.generator, device=self.device)
-        # summed where it is, so that no batch waits for the last one's value
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for rows in order.split(config.batch_size):
-            batch = self.instances.take(rows, with_histories=config.n_negatives is not None)
-            with autocast(self.device, config.precision):
-                loss = loss_of(batch)
-            for optimiser in optimisers:
-                optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            for optimiser in optimisers:
-                optimiser.step()
-            total += loss.detach().double() * len(batch)
-        return total.item() / n
-
-    # Around the loop: when a stage ends, what is measured after each epoch, what is saved.
-
-    def stage(
-        self,
-        name: str,
-        n_epochs: int,
-        evaluate: Callable[[str], float],
-        checkpoint: Checkpoint | None,
-        progress: bool | None,
-    ) -> Iterator[Row]:
+    def stage(self, name: str, n_epochs: int, *, valid: Instances, **options: Any) -> Iterator[Row]:
         """Yield a row of the curve for every epoch of a stage, to be filled with its losses."""
-        final = ["alternate", "joint"]
-        self.residual_enabled = name in final
-        if self.generative.residual is None:
-            final.append("generative")
+        self.residual_enabled = name in ("alternate", "joint")
+        competing = ["alternate", "joint"] + ["generative"] * (self.generative.residual is None)
         for epoch in self.training.epochs(
-            n_epochs, checkpoint, value="valid_ndcg10", patience=self.config.patience,
-            label=f"EM, stage {name}", stage=name, competing=final, progress=progress,
+            n_epochs, value="valid_ndcg10", patience=self.config.patience, stage=name,
+            competing=competing, label=f"EM, stage {name}", **options,
         ):  # fmt: skip
             started = time.perf_counter()
             row: Row = {"stage": name, "epoch": epoch, "loss_e": None, "loss_m": None}
             yield row
             row |= self.monitor()
-            row["valid_ndcg10"] = evaluate("inference" if name == "q" else "generative")
+            row["valid_ndcg10"] = self.valid_ndcg(valid, inference_alone=name == "q")
             row["seconds"] = time.perf_counter() - started
             self.training.curve.append(row)
 
@@ -310,31 +306,30 @@ class EMTrainer:
         The candidates are those of the training: all items, or with `n_negatives` sampled ones.
         """
         self.training.module.eval()
-        catalogue = self.generative.catalogue()
-        parts: dict[str, list[Tensor]] = {}
+        catalogue, parts = self.generative.catalogue(), []
         rows = torch.arange(min(N_MONITORED, len(self.instances)), device=self.device)
         for some in rows.split(self.config.batch_size):
             batch = self.instances.take(some)
             context, log_q = self.context(batch), self.log_q(batch)
             log_prior, log_item = context.log_prior, self.log_item(context, batch, catalogue)
-            exact = losses.exact_posterior(log_prior, log_item)
-            for name, values in (
-                ("elbo", losses.elbo(log_q, log_prior, log_item)),
-                ("log_likelihood", losses.log_likelihood(log_prior, log_item)),
-                ("kl_q_prior", losses.kl(log_q, log_prior)),
-                ("kl_q_exact", losses.kl(log_q, exact)),
-            ):
-                parts.setdefault(name, []).append(values)
-        return {name: torch.cat(values).mean().item() for name, values in parts.items()}
+            values = (
+                losses.elbo(log_q, log_prior, log_item),
+                losses.log_likelihood(log_prior, log_item),
+                losses.kl(log_q, log_prior),
+                losses.kl(log_q, losses.exact_posterior(log_prior, log_item)),
+            )
+            parts.append(torch.stack(values))
+        names = "elbo", "log_likelihood", "kl_q_prior", "kl_q_exact"
+        means = [of_name.mean().item() for of_name in torch.cat(parts, dim=1)]
+        return dict(zip(names, means, strict=True))
 
     @torch.no_grad()
-    def valid_ndcg(self, valid: Instances, part: str) -> float:
-        """NDCG@10 on the valid instances, history masked, of `generative` or `inference` alone."""
-        model = self.generative
-        if part == "inference":
+    def valid_ndcg(self, valid: Instances, *, inference_alone: bool = False) -> float:
+        """NDCG@10 by p(v | S, x), or by r W_e v of the inference model alone; history masked."""
+        model, asked = self.generative, (valid.targets, valid.histories)
+        if inference_alone:
             r = losses.intent_vector(self.log_q(valid).exp(), model.anchors)
-            items = self.inference.W_e(model.v)
-            ranks = rank_by_factors(r, items, valid.targets, valid.histories)
+            ranks = rank_by_factors(r, self.inference.W_e(model.v), *asked)
         else:
             catalogue = model.catalogue()
 
@@ -343,6 +338,5 @@ class EMTrainer:
                 context = model.context(S, x, residual=self.residual_enabled)
                 return model.log_probability(context, catalogue)
 
-            n_items = len(model.v) - 1
-            ranks = ranks_in_chunks(scores, valid.targets, valid.histories, n_items=n_items)
+            ranks = ranks_in_chunks(scores, *asked, n_items=len(model.v) - 1)
         return float(ndcg(ranks, 10).mean())

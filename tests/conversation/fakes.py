@@ -88,7 +88,7 @@ class FakeModel:
     def context(self, S: Tensor, x: Tensor) -> SimpleNamespace:
         return SimpleNamespace(log_prior=(S + 2 * x).log_softmax(-1))
 
-    def intent_posterior(self, S: Tensor, x: Tensor) -> Tensor:
+    def intent_prior(self, S: Tensor, x: Tensor) -> Tensor:
         return self.context(S, x).log_prior.exp()
 
     def log_probability(self, context: SimpleNamespace, catalogue: None) -> Tensor:

@@ -149,7 +149,7 @@ def test_the_shares_of_an_item_add_up_to_its_score(residual):
     assert horror.contributions[1].share > 0 > horror.contributions[0].share
     assert comedy.contributions[0].share > 0 > comedy.contributions[1].share
     assert next(iter(horror.intents)) == "Horror lovers"
-    exact = model.item_posterior(torch.tensor([2]), S, x)[0]
+    exact = model.exact_posterior(torch.tensor([2]), S, x)[0]
     assert horror.intents["Horror lovers"] == pytest.approx(exact[2].item(), abs=1e-6)
     assert len(horror.intents) == 3
 

@@ -56,8 +56,8 @@ def test_intents_before_and_after_are_the_posterior(model):
     conversation = chat(model)
     turn = conversation.say("horror")
     S = torch.tensor([[1.0, 0, 0, 0]])  # all films of user 42 are comedies
-    before = model.intent_posterior(S, torch.zeros(1, 4))[0]
-    after = model.intent_posterior(S, torch.tensor([[0.0, 0, 1, 0]]))[0]
+    before = model.intent_prior(S, torch.zeros(1, 4))[0]
+    after = model.intent_prior(S, torch.tensor([[0.0, 0, 1, 0]]))[0]
     for j, genre in enumerate(GENRES):
         assert turn.intents_before[f"{genre} lovers"] == pytest.approx(before[j].item())
         assert turn.intents_after[f"{genre} lovers"] == pytest.approx(after[j].item())

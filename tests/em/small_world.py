@@ -20,7 +20,7 @@ from latentcrs_utils.simulation.utterances import Utterances
 
 GENRES = ("Comedy", "Drama", "Horror")
 N_ITEMS, N_USERS, LENGTH = 24, 40, 8
-N_INTENTS, WIDTH, TEXT = 5, 4, 6
+N_INTENTS, WIDTH, TEXT, N_RANDOM = 5, 4, 6, 7
 
 
 def dataset() -> Dataset:
@@ -31,20 +31,14 @@ def dataset() -> Dataset:
     for user in range(N_USERS):
         weight = np.where(ids % 3 == user % 3, 4.0, 1.0)
         rows.append(generator.choice(ids, LENGTH, replace=False, p=weight / weight.sum()))
-    items = pl.DataFrame(
-        {
-            "item": ids.astype(np.int32),
-            "raw_item": [str(i) for i in ids],
-            "title": [f"Film {i}" for i in ids],
-            "year": [1970 + i for i in ids],
-            "genres": [[GENRES[i % 3]] for i in ids],
-        },
-        schema_overrides={"year": pl.Int32},
-    )
-    users = pl.DataFrame(
-        {"user": range(N_USERS), "raw_user": [str(u) for u in range(N_USERS)]},
-        schema_overrides={"user": pl.Int32},
-    )
+    columns = {
+        "item": ids.astype(np.int32), "raw_item": [str(i) for i in ids],
+        "title": [f"Film {i}" for i in ids], "year": [1970 + i for i in ids],
+        "genres": [[GENRES[i % 3]] for i in ids],
+    }  # fmt: skip
+    items = pl.DataFrame(columns, schema_overrides={"year": pl.Int32})
+    users = pl.DataFrame({"user": range(N_USERS), "raw_user": [str(u) for u in range(N_USERS)]})
+    users = users.cast({"user": pl.Int32})
     return Dataset("small", items, users, Sequences.from_lists(rows), {}, "small world")
 
 
@@ -85,36 +79,34 @@ def anchors(S: torch.Tensor) -> Anchors:
     """The first four histories stand for four intents."""
     names = tuple(f"taste {letter}" for letter in "abcd")
     assignments = torch.zeros(len(S), dtype=torch.int64)
-    return Anchors(
-        centroids=S[:4].clone(),
-        sizes=torch.bincount(assignments, minlength=4),
-        names=names,
-        assignments=assignments,
-        item_counts=torch.zeros(4, N_ITEMS + 1, dtype=torch.int64),
-        inertia=0.0,
-    )
+    sizes = torch.bincount(assignments, minlength=4)
+    item_counts = torch.zeros(4, N_ITEMS + 1, dtype=torch.int64)
+    return Anchors(S[:4].clone(), sizes, names, assignments, item_counts, inertia=0.0)
 
 
-def random_model(
-    form: str = "mixture", residual: bool = False, seed: int = 0, n_items: int = 7, **options
-) -> GenerativeModel:
+def world() -> tuple[Dataset, Backbone, Anchors, Language]:
+    """What `fit_em` takes."""
+    data = dataset()
+    encoder = backbone(data)
+    return data, encoder, anchors(encoder.encode(data.histories("train"))), Language(data)
+
+
+def random_model(form: str = "mixture", residual: bool = False, seed: int = 0) -> GenerativeModel:
     """A generative model in float64, without dropout, of random vectors."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        v = torch.randn(n_items + 1, WIDTH)
+        v = torch.randn(N_RANDOM + 1, WIDTH)
         v[0] = 0
-        c = torch.cat([v, torch.randn(n_items + 1, 3)], dim=1)
+        c = torch.cat([v, torch.randn(N_RANDOM + 1, 3)], dim=1)
         anchors = torch.randn(N_INTENTS, WIDTH)
-        model = GenerativeModel(
-            anchors, v, c, TEXT, form=form, residual=residual, text_hidden=8, **options
-        )
+        model = GenerativeModel(anchors, v, c, TEXT, form=form, residual=residual, text_hidden=8)
     return model.eval().double()
 
 
-def random_instances(n: int = 9, seed: int = 1, n_items: int = 7) -> Instances:
+def random_instances(n: int = 9, seed: int = 1) -> Instances:
     """n instances in float64, with two items in each history."""
     noise = torch.Generator().manual_seed(seed)
-    rows = [[1 + i % n_items, 1 + (i + 1) % n_items] for i in range(n)]
-    targets = torch.tensor([1 + (i + 3) % n_items for i in range(n)])
+    rows = [[1 + i % N_RANDOM, 1 + (i + 1) % N_RANDOM] for i in range(n)]
+    targets = torch.tensor([1 + (i + 3) % N_RANDOM for i in range(n)])
     S, x = (torch.randn(n, width, generator=noise).double() for width in (WIDTH, TEXT))
     return Instances(S, x, targets, Sequences.from_lists(rows))

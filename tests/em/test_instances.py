@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from latentcrs_utils.data.sequences import Dataset, Sequences
-from latentcrs_utils.em import instances as items
+from latentcrs_utils.em import instances as em_instances
 from latentcrs_utils.em.instances import (
     PERIOD_STARTS,
+    PRICE_STARTS,
+    SHOP_PERIOD_STARTS,
     instances_of,
     item_attributes,
     item_vectors,
@@ -20,8 +22,7 @@ from latentcrs_utils.em.instances import (
 )
 from latentcrs_utils.errors import ConfigError
 
-from . import small_world
-from .small_world import GENRES, N_ITEMS, random_instances
+from .small_world import GENRES, N_ITEMS, N_RANDOM, dataset, random_instances
 
 # of the tensors that the recorded results were trained on
 RECORDED = {"ml-100k": ((1009, 32), "edda5dc43eeb0df9")}
@@ -49,7 +50,7 @@ def test_movielens_has_genres_and_periods_alone(data: Dataset) -> None:
     assert (tuple(table.shape), digest[:16]) == RECORDED["ml-100k"]
 
 
-def shop(n: int = 6) -> Dataset:
+def shop() -> Dataset:
     columns = {
         "title": list("abcdef"), "year": [2012, None, 1995, 2021, 1961, 2012],
         "genres": [["Rock", "Rare"], ["Rock"], [], ["Jazz", "Rock"], ["Jazz"], ["Jazz"]],
@@ -57,27 +58,22 @@ def shop(n: int = 6) -> Dataset:
         "creator": ["Ann", "Ann", "Bob", None, "Bob", "Cy"],
         "price": [4.99, None, 20.0, 19.99, 250.0, 0.5],
     }  # fmt: skip
-    items_ = pl.DataFrame(
-        {"item": range(1, n + 1), "raw_item": list("uvwxyz"), **columns},
-        schema_overrides={"item": pl.Int32, "year": pl.Int32},
-    )
+    items = pl.DataFrame({"item": range(1, 7), "raw_item": list("uvwxyz"), **columns})
     users = pl.DataFrame({"user": [0], "raw_user": ["u"]})
-    return Dataset("amazon-x", items_, users, Sequences.from_lists([[1, 2, 3, 4, 5]]), {}, "none")
+    return Dataset("amazon-x", items, users, Sequences.from_lists([[1, 2, 3, 4, 5]]), {}, "none")
 
 
 def test_a_shop_adds_platform_price_and_frequent_creators(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("GENRE_COUNT", 2), ("CREATOR_COUNT", 2), ("N_CREATORS", 1)):
-        monkeypatch.setattr(items, name, value)
+        monkeypatch.setattr(em_instances, name, value)
     table = item_attributes(shop())
-    n_periods, n_prices = len(items.SHOP_PERIOD_STARTS), len(items.PRICE_STARTS)
-    genres, periods, platforms, prices, creators = table.split(
-        [2, n_periods, 2, n_prices, 1], dim=1
-    )
+    widths = [2, len(SHOP_PERIOD_STARTS), 2, len(PRICE_STARTS), 1]
+    genres, periods, platforms, prices, creators = table.split(widths, dim=1)
     assert genres[1:].tolist() == [[0, 1], [0, 1], [0, 0], [1, 1], [1, 0], [1, 0]]  # Jazz, Rock
     assert platforms[1:].tolist() == [[1, 0], [0, 0], [0, 1], [1, 0], [0, 0], [0, 1]]  # PC, Wii
     # Ann and Bob made two each; one is kept
     assert creators[1:, 0].tolist() == [1, 1, 0, 0, 0, 0]
-    started = [items.SHOP_PERIOD_STARTS[int(row.argmax())] for row in periods[[1, 3, 4, 5]]]
+    started = [SHOP_PERIOD_STARTS[int(row.argmax())] for row in periods[[1, 3, 4, 5]]]
     assert started == [2010, 1995, 2020, 1960]
     assert periods[2].sum() == 0 and prices[2].sum() == 0
     assert [int(row.argmax()) for row in prices[[1, 3, 4, 5, 6]]] == [0, 4, 3, 7, 0]
@@ -86,10 +82,9 @@ def test_a_shop_adds_platform_price_and_frequent_creators(monkeypatch: pytest.Mo
 
 
 def test_item_vectors_hold_genre_and_period():
-    data = small_world.dataset()
+    data = dataset()
     table = item_attributes(data)
-    assert table.shape[0] == N_ITEMS + 1
-    assert table[0].sum() == 0
+    assert len(table) == N_ITEMS + 1 and table[0].sum() == 0
     # sorted genres come first: Comedy, Drama, Horror
     assert [GENRES[int(table[item, :3].argmax())] for item in (3, 4, 5)] == list(GENRES)
     assert (table[1:].sum(1) == 2).all()
@@ -98,9 +93,8 @@ def test_item_vectors_hold_genre_and_period():
     assert (vectors[0] == 0).all()
 
 
-def test_instances_hold_the_history_before_the_target_and_nothing_after(empty_cache):
-    data = small_world.dataset()
-    encoder, language = small_world.backbone(data), small_world.Language(data)
+def test_instances_hold_the_history_before_the_target_and_nothing_after(small_world):
+    data, encoder, _, language = small_world
     rows = rows_of(language, "train")
     instances = instances_of(data, encoder, language, rows)
     frame = language.utterances.frame[rows]
@@ -115,16 +109,14 @@ def test_instances_hold_the_history_before_the_target_and_nothing_after(empty_ca
 
 def test_candidates_are_the_target_and_items_outside_the_history():
     batch = random_instances()
-    drawn = sample_candidates(batch, 7, 3, torch.Generator().manual_seed(0))
+    drawn = sample_candidates(batch, N_RANDOM, 3, torch.Generator().manual_seed(0))
     assert (drawn[:, 0] == batch.targets).all()
-    for b in range(len(batch)):
-        negatives = set(drawn[b, 1:].tolist())
-        assert len(negatives) == 3
-        assert 0 not in negatives
-        assert not negatives & {*batch.histories[b].tolist(), int(batch.targets[b])}
+    for b, negatives in enumerate(drawn[:, 1:].tolist()):
+        assert len(set(negatives)) == 3
+        assert not {*negatives} & {0, *batch.histories[b].tolist(), int(batch.targets[b])}
 
 
 def test_more_negatives_than_items_are_refused():
     # two of seven items are in the history, a third is the target
     with pytest.raises(ConfigError, match="Choose at most 4"):
-        sample_candidates(random_instances(), 7, 5, torch.Generator().manual_seed(0))
+        sample_candidates(random_instances(), N_RANDOM, 5, torch.Generator().manual_seed(0))

@@ -5,73 +5,76 @@ import torch
 
 from latentcrs_utils.behavior.next_item import next_item_bce
 from latentcrs_utils.em import losses
-from latentcrs_utils.em.networks import Context, GenerativeModel, InferenceModel, ItemTables
+from latentcrs_utils.em.networks import GenerativeModel, InferenceModel, ItemTables
 
-from .small_world import N_INTENTS, TEXT, WIDTH, random_instances, random_model
+from .small_world import N_INTENTS, N_RANDOM, TEXT, WIDTH, random_instances, random_model
 
-N_ITEMS = 7
-
-
-def residual_scores(model: GenerativeModel, context: Context) -> torch.Tensor:
-    """Of all items, [B, V + 1]."""
-    return context.residual_query @ model.catalogue().residual.T
+with_and_without = pytest.mark.parametrize("residual", [False, True])
 
 
-@pytest.mark.parametrize("residual", [False, True])
-def test_mixture_equals_the_sum_over_intents_written_out(residual):
-    model, batch = random_model(residual=residual), random_instances()
+def asked(form="mixture", residual=False):
+    """A model, instances, and what the model computes once for them and for the items."""
+    model, batch = random_model(form, residual), random_instances()
     context = model.context(batch.S, batch.x)
-    table = model.item_table()
     assert (context.residual_query is not None) == residual
-    result = model.log_probability(context, model.catalogue())
+    return model, batch, context, model.catalogue()
+
+
+def tables(model, context, catalogue):
+    """g(v, m_j) + the residual's score written out, [B or 1, K, V]; padding left out."""
+    table = model.item_table()[None, :, 1:]
+    if context.residual_query is not None:
+        table = table + (context.residual_query @ catalogue.residual.T)[:, None, 1:]
+    return table
+
+
+def assert_same_gradients(model, fast, direct):
+    """Of two values, which depend on the same parameters."""
+    parameters = list(model.parameters())
+    gradients = [
+        torch.autograd.grad(value, parameters, allow_unused=True, retain_graph=True)
+        for value in (fast, direct)
+    ]
+    assert sum(gradient is not None for gradient in gradients[0]) > 2
+    for a, b in zip(*gradients, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b)
+
+
+@with_and_without
+def test_mixture_equals_the_sum_over_intents_written_out(residual):
+    model, batch, context, catalogue = asked(residual=residual)
+    result = model.log_probability(context, catalogue)
+    of_each = tables(model, context, catalogue).expand(len(batch), -1, -1).softmax(-1)
     for b in range(len(batch)):
-        expected = torch.zeros(N_ITEMS, dtype=torch.float64)
-        for j in range(N_INTENTS):
-            logits = table[j, 1:]
-            if residual:
-                logits = logits + residual_scores(model, context)[b, 1:]
-            expected += context.log_prior[b, j].exp() * torch.softmax(logits, -1)
+        expected = sum(context.log_prior[b, j].exp() * of_each[b, j] for j in range(N_INTENTS))
         torch.testing.assert_close(result[b, 1:].exp(), expected)
-    assert torch.isneginf(result[:, 0]).all() or (result[:, 0] < -600).all()
+    assert torch.isneginf(result[:, 0]).all()
+    # and the same from the parts that the losses take
+    log_item = model.log_item(context, batch.targets, catalogue)
+    likelihood = losses.log_likelihood(context.log_prior, log_item)
+    torch.testing.assert_close(likelihood, result.gather(1, batch.targets[:, None])[:, 0])
 
 
-@pytest.mark.parametrize("residual", [False, True])
-def test_log_item_is_a_distribution_over_the_catalogue_for_every_intent(residual):
-    model, batch = random_model(residual=residual), random_instances(n=1)
-    context = model.context(batch.S, batch.x)
-    catalogue = model.catalogue()
-    per_item = [
-        model.log_item(context, torch.tensor([item]), catalogue).exp()
-        for item in range(1, N_ITEMS + 1)
-    ]
-    torch.testing.assert_close(torch.stack(per_item).sum(0), torch.ones(1, N_INTENTS).double())
-
-
-@pytest.mark.parametrize("residual", [False, True])
-def test_log_item_and_prior_add_up_to_log_probability(residual):
-    model, batch = random_model(residual=residual), random_instances()
-    context = model.context(batch.S, batch.x)
-    likelihood = losses.log_likelihood(
-        context.log_prior, model.log_item(context, batch.targets, model.catalogue())
-    )
-    expected = model.log_probability(context, model.catalogue()).gather(1, batch.targets[:, None])[
-        :, 0
-    ]
-    torch.testing.assert_close(likelihood, expected)
+@with_and_without
+@pytest.mark.parametrize("form", ["mixture", "product"])
+def test_log_item_is_a_distribution_over_the_catalogue_for_every_intent(form, residual):
+    model, batch, context, catalogue = asked(form, residual)
+    of_all = [torch.full((len(batch),), item) for item in range(1, N_RANDOM + 1)]
+    total = sum(model.log_item(context, items, catalogue).exp() for items in of_all)
+    torch.testing.assert_close(total, torch.ones(len(batch), N_INTENTS).double())
 
 
 def test_logit_form_is_the_weighted_average_of_the_logits():
-    model, batch = random_model("logit"), random_instances()
-    context = model.context(batch.S, batch.x)
+    model, _, context, catalogue = asked("logit")
     h = context.log_prior.exp() @ model.item_table()[:, 1:]
-    torch.testing.assert_close(
-        model.log_probability(context, model.catalogue())[:, 1:], torch.log_softmax(h, dim=-1)
-    )
+    found = model.log_probability(context, catalogue)[:, 1:]
+    torch.testing.assert_close(found, torch.log_softmax(h, dim=-1))
 
 
 def test_product_form_is_equation_6_written_out():
-    model, batch = random_model("product"), random_instances()
-    context = model.context(batch.S, batch.x)
+    model, batch, context, catalogue = asked("product")
     candidates = torch.tensor([[1, 2, 5]]).expand(len(batch), 3)
     g = model.candidate_logits(context, candidates)
     W_j, W_v, W_m = model.g.W_j.weight, model.g.W_v.weight, model.f.W_m.weight
@@ -80,30 +83,22 @@ def test_product_form_is_equation_6_written_out():
         m, v = model.anchors[j], model.v[candidates[b, k]]
         expected = ((W_j @ m) @ (W_v @ v)) * (user[b] @ (W_m @ m))
         torch.testing.assert_close(g[b, j, k], expected)
-    prior = context.log_prior.exp()
-    all_items = torch.arange(1, N_ITEMS + 1).expand(len(batch), -1)
-    h = (prior[..., None] * model.candidate_logits(context, all_items)).sum(1)
-    torch.testing.assert_close(
-        model.log_probability(context, model.catalogue())[:, 1:], h.log_softmax(-1)
-    )
+    all_items = torch.arange(1, N_RANDOM + 1).expand(len(batch), -1)
+    h = (context.log_prior.exp()[..., None] * model.candidate_logits(context, all_items)).sum(1)
+    found = model.log_probability(context, catalogue)[:, 1:]
+    torch.testing.assert_close(found, h.log_softmax(-1))
 
 
 def test_prior_is_equation_5_and_inference_is_equation_10():
-    model, batch = random_model(), random_instances()
+    model, batch, context, _ = asked()
     user = model.f.ffn(torch.cat([batch.S, model.f.text(batch.x)], dim=-1))
     logits = torch.stack([user @ (model.f.W_m.weight @ m) for m in model.anchors], dim=1)
-    torch.testing.assert_close(
-        model.context(batch.S, batch.x).log_prior.exp(), torch.softmax(logits, -1)
-    )
+    torch.testing.assert_close(context.log_prior.exp(), torch.softmax(logits, -1))
     inference = InferenceModel(WIDTH).double()
-    scores = torch.stack(
-        [
-            (batch.S @ inference.W_q.weight.T) @ (inference.W_k.weight @ m) / WIDTH**0.5
-            for m in model.anchors
-        ],
-        dim=1,
-    )
-    torch.testing.assert_close(inference(batch.S, model.anchors).exp(), torch.softmax(scores, -1))
+    W_q, W_k = inference.W_q.weight, inference.W_k.weight
+    scores = [(batch.S @ W_q.T) @ (W_k @ m) / WIDTH**0.5 for m in model.anchors]
+    q = torch.softmax(torch.stack(scores, dim=1), -1)
+    torch.testing.assert_close(inference(batch.S, model.anchors).exp(), q)
 
 
 def test_normaliser_and_mixture_survive_extreme_scores():
@@ -123,50 +118,25 @@ def test_normaliser_and_mixture_survive_extreme_scores():
 
 
 def test_gradient_of_the_fast_normaliser_is_that_of_logsumexp():
-    model, batch = random_model(residual=True), random_instances()
-    context = model.context(batch.S, batch.x)
-    table, residual = model.item_table(), residual_scores(model, context)
-    direct = torch.logsumexp(table[None, :, 1:] + residual[:, None, 1:], dim=-1)
-    fast = model.catalogue()
-    fast = fast.log_normaliser(fast.residual_scores(context.residual_query))
+    model, _, context, catalogue = asked(residual=True)
+    direct = torch.logsumexp(tables(model, context, catalogue), dim=-1)
+    fast = catalogue.log_normaliser(catalogue.residual_scores(context.residual_query))
     torch.testing.assert_close(fast, direct)
-    parameters = list(model.parameters())
-    gradients = [
-        torch.autograd.grad(value.square().sum(), parameters, allow_unused=True, retain_graph=True)
-        for value in (fast, direct)
-    ]
-    compared = [(a, b) for a, b in zip(*gradients, strict=True) if b is not None]
-    assert len(compared) > 5
-    for a, b in compared:
-        torch.testing.assert_close(a, b)
+    assert_same_gradients(model, fast.square().sum(), direct.square().sum())
 
 
-@pytest.mark.parametrize("residual", [False, True])
+@with_and_without
 def test_gradient_of_the_likelihood_is_that_of_the_tables_written_out(residual):
-    model, batch = random_model(residual=residual), random_instances()
-    context = model.context(batch.S, batch.x)
-    scores = model.item_table()[None]
-    if residual:
-        scores = scores + residual_scores(model, context)[:, None]
-    written = torch.log_softmax(scores, dim=-1).expand(len(batch), -1, -1)
-    written = written[torch.arange(len(batch)), :, batch.targets]
+    model, batch, context, catalogue = asked(residual=residual)
     without = model.context(batch.S, batch.x, residual=False)
-    fast, alone = model.log_items([context, without], batch.targets, model.catalogue())
-    torch.testing.assert_close(fast, written)
-    by_table = torch.log_softmax(model.item_table(), dim=-1)[:, batch.targets].T
-    torch.testing.assert_close(alone, by_table)
-    weights = torch.randn(written.shape, dtype=torch.float64)
-    parameters = list(model.parameters())
-    gradients = [
-        torch.autograd.grad(
-            (weights * value).sum(), parameters, allow_unused=True, retain_graph=True
-        )
-        for value in (fast, written)
-    ]
-    for a, b in zip(*gradients, strict=True):
-        assert (a is None) == (b is None)
-        if a is not None:
-            torch.testing.assert_close(a, b)
+    rows = torch.arange(len(batch))
+    found = model.log_items([context, without], batch.targets, catalogue)
+    for of_context, fast in zip((context, without), found, strict=True):
+        written = tables(model, of_context, catalogue).log_softmax(-1).expand(len(batch), -1, -1)
+        written = written[rows, :, batch.targets - 1]
+        torch.testing.assert_close(fast, written)
+        weights = torch.randn(written.shape, dtype=torch.float64)
+        assert_same_gradients(model, (weights * fast).sum(), (weights * written).sum())
 
 
 @pytest.mark.parametrize(
@@ -189,13 +159,13 @@ def test_several_threads_sum_the_same_gradient_every_time(kind):
             next_item_bce(S.repeat(32, 1), chosen, chosen.flip(0), leaf).backward()
             return leaf.grad
         model.zero_grad(set_to_none=True)
-        context = model.context(S, x)
         if "candidates" in kind:
-            candidates = items.reshape(48, 10)
             few = model.context(S[:48], x[:48])
-            (model.candidate_logits(few, candidates) * weights[:48, :, None]).sum().backward()
+            logits = model.candidate_logits(few, items.reshape(48, 10))
+            (logits * weights[:48, :, None]).sum().backward()
         else:
-            (model.log_item(context, items, model.catalogue()) * weights).sum().backward()
+            log_item = model.log_item(model.context(S, x), items, model.catalogue())
+            (log_item * weights).sum().backward()
         parts = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
         assert len(parts) > 2
         return torch.cat(parts)

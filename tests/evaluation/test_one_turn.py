@@ -1,18 +1,27 @@
-"""Traits of test cases, and results by part."""
+"""Traits of test cases, results by part, ranks in chunks, and the table over seeds."""
 
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
+import torch
 
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.evaluation.one_turn import (
+    EvalSet,
     by_part,
+    dialogue_cases,
+    evaluate,
     history_similarity,
+    level_table,
     means_by_part,
+    one_turn_cases,
     parts_of_equal_size,
+    summarise,
     target_popularity,
 )
+from latentcrs_utils.ranking import rank_of_target
 
 
 def test_popularity_counts_training_parts_alone(data: Dataset) -> None:
@@ -66,3 +75,40 @@ def test_several_systems_at_once() -> None:
     assert ends["one"]["a"] == by_part(values["one"], parts, ["a", "b"]).select("low", "high").row(
         0
     )
+
+
+def test_few_scores_are_asked_for_at_a_time_and_the_ranks_are_the_same(small_world: tuple) -> None:
+    world, encoder, _, language = small_world
+    cases, asked = one_turn_cases(world, encoder, language), []
+
+    def scorer(some: EvalSet) -> torch.Tensor:
+        asked.append(len(some))
+        assert len(some.frame) == len(some.instances) == len(some.instances.histories) == len(some)
+        return encoder.scores(some.instances.S) + some.instances.x.sum(1, keepdim=True)
+
+    targets, histories = cases.instances.targets, cases.instances.histories
+    scores = scorer(cases)
+    asked.clear()
+    memory = 3 * 4 * scores.shape[1]
+    found = evaluate(cases, {"a": scorer}, memory=memory)["a"]
+    assert found.tolist() == rank_of_target(scores, targets, histories).tolist()
+    assert max(asked) == 3
+    unmasked = evaluate(cases, {"a": scorer}, masked=False)["a"]
+    assert unmasked.tolist() == rank_of_target(scores, targets).tolist()
+    assert cases.take(slice(5, 8)).texts == cases.texts[5:8]
+    assert evaluate(cases.take(slice(0, 0)), {"a": scorer})["a"].tolist() == []
+
+
+def test_summary_averages_over_seeds_by_hand(small_world: tuple) -> None:
+    world, encoder, _, language = small_world
+    cases, n = one_turn_cases(world, encoder, language), world.n_users
+    first, second = {"a": np.ones(n, dtype=np.int64)}, {"a": np.full(n, 3)}
+    row = summarise(cases, [first, second]).row(0, named=True)
+    assert (row["n"], row["Recall@5"], row["low"]) == (n, 1, pytest.approx(0.75))
+    assert row["NDCG@20"] == pytest.approx((1 + 0.5) / 2)
+    assert row["seed_spread"] == pytest.approx(0.5)
+    table = level_table(summarise(cases, [first]), phrasing="test")
+    assert table.equals(pl.DataFrame({"system": ["a"], "plain": [1.0]}))
+    dialogues = dialogue_cases(world, encoder, language)  # even users say it once, odd ones twice
+    assert dialogues.frame["level"].to_list() == ["1"] * (n // 2) + ["2"] * (n // 2)
+    assert set(dialogues.frame["user"][: n // 2]) == set(range(0, n, 2))
