@@ -43,7 +43,7 @@ from latentcrs_utils.language.encoding import embed
 from latentcrs_utils.language.local_chat_model import LocalChatModel
 from latentcrs_utils.language.models import DEFAULT_MODEL
 from latentcrs_utils.simulation.agenda import DIFFICULTIES
-from latentcrs_utils.simulation.items import catalogue_items
+from latentcrs_utils.simulation.items import Catalogue
 from latentcrs_utils.simulation.planner import LEVELS
 from latentcrs_utils.simulation.prompted_user import PromptedUser
 from latentcrs_utils.simulation.users import HELD_OUT, TemplateUser
@@ -149,7 +149,7 @@ def log_name(data: str, system: str, setting: Setting, n_users: int) -> str:
 def prompted_users(data: Dataset, setting: Setting, model: str) -> MakeUsers:
     """Return the maker of users that a local language model plays (Appendix D)."""
     make, chat_model = template_users(data, setting), LocalChatModel(model)
-    guard = ReplyGuard(film.title for film in catalogue_items(data))
+    guard = ReplyGuard(film.title for film in Catalogue(data).items)
 
     def prompted(users: Sequence[int]) -> list[PromptedUser]:
         behind = [user for user in make(users) if isinstance(user, TemplateUser)]

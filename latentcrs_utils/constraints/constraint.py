@@ -28,7 +28,7 @@ from latentcrs_utils.simulation.items import (
     shares_attribute,
     suits,
 )
-from latentcrs_utils.simulation.phrase_book import ERA_PARTS
+from latentcrs_utils.simulation.phrase_book import ERA_PARTS, years_of
 
 Source = Literal["lexicon", "model", "both"]
 Attribute = Literal["genre", "years", "platform", "creator", "price"]
@@ -103,8 +103,7 @@ class Constraint:
         """First and last year of a decade or an era, both included."""
         if self.slot == "decade":
             return int(self.value), int(self.value) + 9
-        first, last = self.value.split("-")
-        return int(first), int(last)
+        return years_of(self.value)
 
     @property
     def label(self) -> str:

@@ -27,7 +27,6 @@ from latentcrs_utils.constraints.constraint import (
     matcher_for,
 )
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.simulation.items import ERAS
 from latentcrs_utils.simulation.phrase_book import DECADE_WORDS, ERA_PARTS, Domain, domain_of
 
 _FOLDER = Path(__file__).parent / "words"
@@ -68,7 +67,7 @@ class Lexicon:
     creators: Mapping[str, str] = field(default_factory=dict)
     prices: bool = False
     years: tuple[int, int] | None = None
-    recent: tuple[int, int] = ERAS["1996-1998"]
+    recent: tuple[int, int] = (1996, 1998)
 
 
 @cache

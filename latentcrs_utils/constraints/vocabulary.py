@@ -11,8 +11,8 @@ from typing import Any
 from latentcrs_utils.constraints.constraint import Constraint, matcher_for
 from latentcrs_utils.constraints.lexicon import lexicon_for, words
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.simulation.items import ERAS, PRICE_STEPS
-from latentcrs_utils.simulation.phrase_book import ERA_PARTS
+from latentcrs_utils.simulation.items import PRICE_STEPS
+from latentcrs_utils.simulation.phrase_book import ERA_PARTS, years_of
 from latentcrs_utils.simulation.titles import TitleFinder
 
 # A form is bounded: a small model fills an open list for ever.
@@ -109,8 +109,8 @@ def _times(years: list[int]) -> dict[str, Constraint]:
     """Return the decades of a catalogue and the parts of the nineties."""
     decades = sorted({year // 10 * 10 for year in years})
     parts = {
-        f"{ERA_PARTS[name]} 1990s": Constraint("era", name)
-        for name, (first, last) in ERAS.items()
-        if any(first <= year <= last for year in years)
+        f"{part} 1990s": Constraint("era", span)
+        for span, part in ERA_PARTS.items()
+        if any(years_of(span)[0] <= year <= years_of(span)[1] for year in years)
     }
     return {f"{decade}s": Constraint("decade", str(decade)) for decade in decades} | parts

@@ -14,14 +14,15 @@ from typing import Literal, get_args
 import numpy as np
 
 from latentcrs_utils.constraints.constraint import Constraint
-from latentcrs_utils.simulation.items import MOODS_OF, Item, shares_attribute, suits
-from latentcrs_utils.simulation.phrase_book import FACTS, phrase_book
+from latentcrs_utils.simulation.items import Item, shares_attribute, suits
+from latentcrs_utils.simulation.phrase_book import FACTS
 from latentcrs_utils.simulation.planner import (
     N_PLACES,
     NOTHING,
     SEVERAL,
     DialogueAct,
     UserGoal,
+    facts_of,
     genres_of,
     one,
     use_of,
@@ -149,19 +150,13 @@ class Agenda:
         new = [constraint for act in acts for constraint in act.constraints]
         wishes = rng.random() < profile.wish or (profile.insists and not acts)
         if wishes and len(new) < profile.most:
-            acts += self._wish(rng, (*state.known, *new), state.mistaken)
+            options = [
+                (weight, act)
+                for weight, act in self.goal.later(rng, (*state.known, *new))
+                if act is not NOTHING and not _touches(state.mistaken, act)
+            ]
+            acts += [weighted(rng, options)] if options else []
         return acts or [NOTHING]
-
-    def _wish(
-        self, rng: np.random.Generator, known: Sequence[Constraint], mistaken: Constraint | None
-    ) -> list[DialogueAct]:
-        """Draw one more wish, as a list of one; none where all is said."""
-        options = [
-            (weight, act)
-            for weight, act in self.goal.later(rng, known)
-            if act is not NOTHING and not _touches(mistaken, act)
-        ]
-        return [weighted(rng, options)] if options else []
 
     def _reasons(
         self, rng: np.random.Generator, state: DialogueState, offered: Sequence[Item]
@@ -191,11 +186,11 @@ class Agenda:
         constraints = list[Constraint]()
         if target.genres:
             strange = set().union(*(item.genres for item in offered)) - target.genres
-            refused = phrase_book(case.domain)["items"]["refused"]
+            refused = case.book["items"]["refused"]
             constraints = genres_of((g for g in refused if g in strange), negated=True)
         if not any(c.attribute == "years" for c in state.known):
             constraints += self.goal.time(rng)
-        constraints += [fact for fact in case.facts if fact.slot in ("platform", "price")]
+        constraints += [fact for fact in facts_of(target) if fact.slot in ("platform", "price")]
         denied = None if state.mistaken is None else state.mistaken.opposite
         return [
             DialogueAct(use_of(c), (c,), kind="refuse", place=place)
@@ -233,7 +228,7 @@ class Agenda:
             if others:
                 return Constraint("like", str(one(rng, sorted(others))))
         if goal.level == "vague" and case.moods:
-            false = [mood for mood in MOODS_OF[case.domain] if not suits(mood, target)]
+            false = [mood for mood in case.book["items"]["moods"] if not suits(mood, target)]
             if false:
                 return Constraint("mood", one(rng, false))
         genres = set().union(*(item.genres for item in liked)) - target.genres

@@ -1,4 +1,4 @@
-"""The items of a catalogue as a simulated user knows them: attributes, moods, similarity.
+"""The items of a catalogue as a simulated user knows them: attributes, moods, relations.
 
 What may be said of them is a :class:`.constraint.Constraint`, which looks here for what is true.
 """
@@ -10,26 +10,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.phrase_book import (
     DOMAINS,
+    ERA_PARTS,
     FACTS,
     Domain,
     catalogue_name,
     domain_of,
     phrase_book,
+    years_of,
 )
 from latentcrs_utils.simulation.titles import leaks_title, title_and_keywords
 
-ERAS: dict[str, tuple[int, int]] = {
-    "1990-1993": (1990, 1993),
-    "1994-1995": (1994, 1995),
-    "1996-1998": (1996, 1998),
-}
-"""Spans within the nineties, when most of MovieLens was made."""
 YEARS_APART = 5  # "older" and "newer" mean at least so many years
 PRICE_STEPS = (5, 10, 15, 20, 30, 50, 100)  # people name round sums
 CHEAPER = 0.7  # "cheaper" means at most so much of the other's price
@@ -37,11 +31,8 @@ RELATIONS = (
     "older", "newer", "lighter", "darker", "similar", "cheaper", "same creator",
 )  # fmt: skip
 """How the target may compare with an item of the user's own history."""
-MOODS_OF: dict[Domain, dict[str, Mapping[str, Any]]] = {
-    domain: phrase_book(domain)["items"]["moods"] for domain in DOMAINS
-}
-"""Moods by kind of item, and their rules."""
-_MOODS = {name: rule for moods in MOODS_OF.values() for name, rule in moods.items()}
+_MOODS = {name: rule for domain in DOMAINS
+          for name, rule in phrase_book(domain)["items"]["moods"].items()}  # fmt: skip
 _DARK: Mapping[str, Any] = phrase_book("films")["items"]["dark"]
 
 
@@ -77,13 +68,8 @@ class Item:
     @cached_property
     def era(self) -> str | None:
         """The span of the nineties that holds the year, or None."""
-        year = self.year or 0
-        return next((name for name, (first, last) in ERAS.items() if first <= year <= last), None)
-
-    @cached_property
-    def below(self) -> int | None:
-        """The smallest round sum above the price, or None if unknown or beyond them all."""
-        return next((s for s in PRICE_STEPS if self.price is not None and self.price < s), None)
+        spans = ((era, *years_of(era)) for era in ERA_PARTS)
+        return next((era for era, first, last in spans if first <= (self.year or 0) <= last), None)
 
     @cached_property
     def attributes(self) -> frozenset[tuple[str, Any]]:
@@ -97,24 +83,31 @@ class Item:
         return leaks_title(text, self.title, self.title_keywords)
 
 
-def catalogue_items(data: Dataset) -> list[Item]:
-    """Return the items by id; entry 0 (padding) has no title, year, genre or anything else.
+class Catalogue:
+    """The items of a data set.
 
     The slots beside genre and time are the columns of the data set for which its phrase book has
     words; names are those of the phrase book.
+
+    Attributes:
+        items: by id, V + 1; entry 0 (padding) has no title, year, genre or anything else.
+        domain: what they are.
     """
-    domain = domain_of(data.name)
-    book = phrase_book(domain)
-    slots = [slot for slot in FACTS if slot in data.items.columns and slot in book["plain"]]
-    items = [Item(0, "", None, frozenset())]
-    for row in data.items.iter_rows(named=True):
-        title, keywords = title_and_keywords(row["title"], domain)
-        genres = frozenset(catalogue_name("genres", g, domain) for g in row["genres"] or ())
-        facts = {slot: _fact(slot, row[slot], domain) for slot in slots}
-        items.append(
-            Item(row["item"], title, row["year"], genres, **facts, title_keywords=keywords)
-        )
-    return items
+
+    def __init__(self, data: Dataset) -> None:
+        self.domain: Domain = domain_of(data.name)
+        plain = phrase_book(self.domain)["plain"]
+        slots = [slot for slot in FACTS if slot in data.items.columns and slot in plain]
+        self.items = [Item(0, "", None, frozenset())]
+        for row in data.items.iter_rows(named=True):
+            title, keywords = title_and_keywords(row["title"], self.domain)
+            genres = {catalogue_name("genres", g, self.domain) for g in row["genres"] or ()}
+            known = row["item"], title, row["year"], frozenset(genres)
+            facts = {slot: _fact(slot, row[slot], self.domain) for slot in slots}
+            self.items.append(Item(*known, **facts, title_keywords=keywords))
+
+    def __getitem__(self, item: int) -> Item:
+        return self.items[item]
 
 
 def _fact(slot: str, value: Any, domain: Domain) -> Any:
@@ -161,55 +154,15 @@ def shares_attribute(item: Item, target: Item) -> bool:
 
 def relations(example: Item, target: Item) -> list[str]:
     """Return those of `RELATIONS` that are true of ``target`` compared with ``example``."""
-    found = []
-    if example.year is not None and target.year is not None:
-        gap = target.year - example.year
-        found += ["newer"] if gap >= YEARS_APART else []
-        found += ["older"] if gap <= -YEARS_APART else []
-    if suits("light", target) and _fits(_DARK, example):
-        found.append("lighter")
-    if _fits(_DARK, target) and suits("light", example):
-        found.append("darker")
-    if example.genres == target.genres and example.decade == target.decade:
-        found.append("similar")
-    if example.price is not None and target.price is not None:
-        found += ["cheaper"] if target.price <= CHEAPER * example.price else []
-    if example.creator is not None and example.creator == target.creator:
-        found.append("same creator")
-    return found
-
-
-class Catalogue:
-    """The items of a data set, by item id (entry 0 is padding).
-
-    Attributes:
-        items: what is known of each, V + 1.
-        domain: what they are.
-    """
-
-    def __init__(self, data: Dataset) -> None:
-        self.items = catalogue_items(data)
-        self.domain: Domain = domain_of(data.name)
-
-    def __getitem__(self, item: int) -> Item:
-        return self.items[item]
-
-    def nearest_items(self, history: np.ndarray, target: int) -> list[Item]:
-        """Return the items of a history, the likest to ``target`` first.
-
-        Likeness: number of shared attributes, then overlap of the genres (Jaccard), then recency.
-
-        Args:
-            history: item ids, oldest first, int [n].
-            target: item id.
-        """
-        wanted = self.items[target]
-
-        def likeness(item: Item) -> tuple[int, float]:
-            common = len(item.genres & wanted.genres)
-            either = len(item.genres) + len(wanted.genres) - common
-            return len(item.attributes & wanted.attributes), common / max(either, 1)
-
-        # the sort is stable, so that of equally like items the most recent one comes first
-        recent_first = [self.items[int(item)] for item in history[::-1]]
-        return sorted(recent_first, key=likeness, reverse=True)
+    gap = target.year - example.year if target.year and example.year else 0
+    cheaper = bool(target.price and example.price and target.price <= CHEAPER * example.price)
+    true = {
+        "older": gap <= -YEARS_APART,
+        "newer": gap >= YEARS_APART,
+        "lighter": suits("light", target) and _fits(_DARK, example),
+        "darker": _fits(_DARK, target) and suits("light", example),
+        "similar": example.genres == target.genres and example.decade == target.decade,
+        "cheaper": cheaper,
+        "same creator": example.creator is not None and example.creator == target.creator,
+    }
+    return [relation for relation in RELATIONS if true[relation]]

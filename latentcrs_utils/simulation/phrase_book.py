@@ -26,14 +26,9 @@ FOLDERS: dict[Domain, tuple[str, ...]] = {
     "albums": ("any", "shop", "albums"),
 }  # fmt: skip
 DOMAINS: tuple[Domain, ...] = tuple(FOLDERS)
-_DATA_NAMES: dict[str, Domain] = {"amazon-video-games": "games", "amazon-cds": "albums"}
 
-DECADE_WORDS = {
-    1920: "twenties", 1930: "thirties", 1940: "forties", 1950: "fifties", 1960: "sixties",
-    1970: "seventies", 1980: "eighties", 1990: "nineties", 2000: "noughties",
-    2010: "twenty-tens", 2020: "twenty-twenties",
-}  # fmt: skip
 ERA_PARTS = {"1990-1993": "early", "1994-1995": "mid", "1996-1998": "late"}
+"""Spans within the nineties, when most of MovieLens was made, and what they are called."""
 FACTS = ("platform", "creator", "price")
 """Slots that a data set has if its items have a column of that name."""
 OTHER_GENRE = "any other"
@@ -42,8 +37,15 @@ OTHER_GENRE = "any other"
 
 def domain_of(data_name: str) -> Domain:
     """Return the kind of item that a data set holds: by its name, or else films."""
-    found = (d for name, d in _DATA_NAMES.items() if data_name.startswith(name))
-    return next(found, "films")
+    if data_name.startswith("amazon-video-games"):
+        return "games"
+    return "albums" if data_name.startswith("amazon-cds") else "films"
+
+
+def years_of(span: str) -> tuple[int, int]:
+    """Return the first and last year of a span such as ``1996-1998``, both included."""
+    first, last = span.split("-")
+    return int(first), int(last)
 
 
 @cache
@@ -54,6 +56,10 @@ def phrase_book(domain: Domain = "films") -> dict[str, Any]:
         for path in (FOLDER / folder).glob("*.toml"):
             book.setdefault(path.stem, {}).update(tomllib.loads(path.read_text("utf-8")))
     return book
+
+
+DECADE_WORDS = {int(y): word for y, word in phrase_book()["items"]["decade_words"].items()}
+"""First year of a decade -> its name in words."""
 
 
 @cache
@@ -69,19 +75,6 @@ def pool(phrasing: Pool, *path: str, domain: Domain = "films") -> list[str]:
             raise DataError(f"The phrase book has no entry {' > '.join([*path, phrasing])}.")
         entry = entry[step]
     return entry
-
-
-@cache
-def all_pools(domain: Domain = "films") -> dict[tuple[str, ...], dict[str, list[str]]]:
-    """Return every entry of the phrase book: path -> {pool: phrases}."""
-
-    def leaves(entry: Any, path: tuple[str, ...]) -> dict[tuple[str, ...], dict[str, list[str]]]:
-        if set(entry) <= set(POOLS):
-            return {path: entry}
-        below = (leaves(inner, (*path, key)) for key, inner in entry.items())
-        return {path: pools for found in below for path, pools in found.items()}
-
-    return leaves({name: e for name, e in phrase_book(domain).items() if name != "items"}, ())
 
 
 def catalogue_name(kind: str, name: str, domain: Domain) -> str:
@@ -104,21 +97,20 @@ def has_other_words(slot: str, value: str, domain: Domain) -> bool:
     Where genres are everyday words, as those of films, they are said at every level.
     """
     book = phrase_book(domain)
-    if slot == "genre" and book["items"].get("everyday_genres", False):
-        return True
-    return slot not in ("genre", *FACTS) or value in book.get(f"{slot}s", {})
+    everyday = slot == "genre" and book["items"].get("everyday_genres", False)
+    return everyday or slot not in ("genre", *FACTS) or value in book.get(f"{slot}s", {})
 
 
-def named_genre(template: str, genre: str, domain: Domain = "films") -> str:
+def named_genre(template: str, genre: str, domain: Domain) -> str:
     """Put the name of a genre into a template; abbreviations and a shop's names keep capitals."""
     everyday = phrase_book(domain)["items"].get("everyday_genres", False)
     name = genre.lower() if everyday and not genre.isupper() else genre
     return template.format(genre=name, a="an" if name[:1].lower() in "aeiou" else "a")
 
 
-def genre_names(genre: str, domain: Domain = "films") -> list[str]:
+def genre_names(genre: str, domain: Domain) -> list[str]:
     """Return every plain word for a genre, of all pools."""
-    known = genre in phrase_book(domain)["genres"]
-    pools_of_genre = all_pools(domain)["plain", genre if known else OTHER_GENRE, "many"]
-    phrases = [phrase for phrases in pools_of_genre.values() for phrase in phrases]
+    plain, known = phrase_book(domain)["plain"], genre in phrase_book(domain)["genres"]
+    pools = plain[genre if known else OTHER_GENRE]["touch"].values()
+    phrases = [phrase for of_pool in pools for phrase in of_pool]
     return phrases if known else [named_genre(phrase, genre, domain) for phrase in phrases]

@@ -8,31 +8,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, islice
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
 from latentcrs_utils.config import SimulatorConfig
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.simulation.items import (
-    MOODS_OF,
+    PRICE_STEPS,
     Catalogue,
     Item,
     relations,
     shares_attribute,
     suits,
 )
-from latentcrs_utils.simulation.phrase_book import (
-    FACTS,
-    Domain,
-    genre_names,
-    has_other_words,
-    phrase_book,
-)
+from latentcrs_utils.simulation.phrase_book import FACTS, genre_names, has_other_words, phrase_book
 from latentcrs_utils.simulation.titles import distinctive_words, spoken_title
 
 Level = Literal["plain", "paraphrased", "by example", "vague"]
 LEVELS: tuple[Level, ...] = get_args(Level)
+N_PLANS = 20
+"""Plans tried at most; the second or third one can nearly always be worded without the title."""
 N_PLACES = 5
 """Places of the list of offers that a user points at."""
 SEVERAL = 0
@@ -120,20 +116,29 @@ class TestCase:
     target: Item
     history: np.ndarray
 
-    @property
-    def domain(self) -> Domain:
-        """What the items are."""
-        return self.catalogue.domain
+    @cached_property
+    def book(self) -> dict[str, Any]:
+        """The phrase book of the domain."""
+        return phrase_book(self.catalogue.domain)
 
     @cached_property
     def examples(self) -> list[Item]:
         """The (at most ten) earlier items to be named, the likest to the target first.
 
+        Likeness: number of shared attributes, then overlap of the genres (Jaccard), then recency.
         An item whose title shares a distinctive word with the target's is never named (a sequel
         would give the target away), nor one about which nothing is known, nor one whose title
         says nothing ("Greatest Hits").
         """
-        ranked = self.catalogue.nearest_items(self.history, self.target.item)
+        target = self.target
+
+        def likeness(item: Item) -> tuple[int, float]:
+            common, either = item.genres & target.genres, item.genres | target.genres
+            return len(item.attributes & target.attributes), len(common) / max(len(either), 1)
+
+        # the sort is stable, so that of equally like items the most recent one comes first
+        recent_first = [self.catalogue[int(item)] for item in self.history[::-1]]
+        ranked = sorted(recent_first, key=likeness, reverse=True)
         return list(islice(filter(self.may_be_named, ranked), _N_EXAMPLES))
 
     def may_be_named(self, item: Item) -> bool:
@@ -143,18 +148,14 @@ class TestCase:
     @cached_property
     def genres(self) -> list[Constraint]:
         """The target's genres whose plain names do not give its title away."""
-        words = {g: " ".join(genre_names(g, self.domain)) for g in sorted(self.target.genres)}
+        domain = self.catalogue.domain
+        words = {g: " ".join(genre_names(g, domain)) for g in sorted(self.target.genres)}
         return genres_of(g for g, said in words.items() if not self.target.leaks_title(said))
-
-    @cached_property
-    def facts(self) -> list[Constraint]:
-        """The target's platform, creator and price, where known and no give-away."""
-        return facts_of(self.target)
 
     @cached_property
     def moods(self) -> list[Constraint]:
         """The moods that suit the target."""
-        moods = MOODS_OF[self.domain]
+        moods = self.book["items"]["moods"]
         return [Constraint("mood", mood) for mood in moods if suits(mood, self.target)]
 
     @cached_property
@@ -163,22 +164,11 @@ class TestCase:
         alike = (item for item in self.examples if shares_attribute(item, self.target))
         return [Constraint("like", str(item.item)) for item in alike]
 
-    @cached_property
-    def refusable(self) -> list[Constraint]:
-        """Genres that people refuse and that the target does not have.
-
-        None where refusing one would be odd: who asks for a controller does not refuse puzzle
-        games.
-        """
-        about, genres = phrase_book(self.domain)["items"], self.target.genres
-        if about.get("refused_among_themselves") and genres.isdisjoint(about["refused"]):
-            return []
-        return genres_of((g for g in about["refused"] if g not in genres), negated=True)
-
 
 def facts_of(item: Item) -> list[Constraint]:
     """Return platform, creator and the round sum above the price, where no give-away."""
-    values = {"platform": item.platform, "creator": item.creator, "price": item.below}
+    above = next((step for step in PRICE_STEPS if item.price and item.price < step), None)
+    values = {"platform": item.platform, "creator": item.creator, "price": above}
     known = {slot: str(values[slot]) for slot in FACTS if values[slot] is not None}
     return [Constraint(slot, v) for slot, v in known.items() if not item.leaks_title(v)]
 
@@ -199,21 +189,26 @@ class UserGoal:
 
     def expressible(self, constraints: Iterable[Constraint]) -> list[Constraint]:
         """Keep the constraints that can be said at this level: nicknames are fewer than names."""
-        plain, domain = self.level == "plain", self.test_case.domain
+        plain, domain = self.level == "plain", self.test_case.catalogue.domain
         return [c for c in constraints if plain or has_other_words(c.slot, c.value, domain)]
 
     def time(self, rng: np.random.Generator) -> list[Constraint]:
         """Draw a decade, or a span of the nineties, as a list of one (none if unknown)."""
-        target, eras = self.test_case.target, phrase_book(self.test_case.domain)["eras"]
+        target, eras = self.test_case.target, self.test_case.book["eras"]
         if target.era in eras and rng.random() < self.config.era_share:
             return [Constraint("era", str(target.era))]
         decade = str(target.decade)
         return [Constraint("decade", decade)] if decade in eras else []
 
     def refusal(self, rng: np.random.Generator) -> list[Constraint]:
-        """Draw a genre that the target does not have, as a list of one (or none)."""
-        refusable = self.test_case.refusable
-        return [one(rng, refusable)] if refusable else []
+        """Draw a genre that people refuse and the target does not have, as a list of one.
+
+        None where it would be odd: who asks for a controller does not refuse puzzle games.
+        """
+        about, genres = self.test_case.book["items"], self.test_case.target.genres
+        odd = about.get("refused_among_themselves") and genres.isdisjoint(about["refused"])
+        options = [g for g in about["refused"] if g not in genres and not odd]
+        return genres_of([one(rng, options)], negated=True) if options else []
 
     def first(self, rng: np.random.Generator) -> tuple[Constraint, ...]:
         """Choose the constraints of a first message: at most two, all true of the target."""
@@ -233,9 +228,9 @@ class UserGoal:
         """
         case, config = self.test_case, self.config
         genres = [case.genres[i] for i in rng.permutation(len(case.genres))]
-        genres.sort(key=lambda genre: not has_other_words("genre", genre.value, case.domain))
+        genres.sort(key=lambda g: not has_other_words(g.slot, g.value, case.catalogue.domain))
         time = self.time(rng)
-        facts = [(_FACT_WEIGHTS[fact.slot], fact) for fact in case.facts]
+        facts = [(_FACT_WEIGHTS[fact.slot], fact) for fact in facts_of(case.target)]
         if not genres and not facts:
             return tuple(time)
         first = genres[0] if genres else weighted(rng, facts)
@@ -256,9 +251,8 @@ class UserGoal:
         if not case.examples:
             return self._first_attributes(rng)
         first, *others = case.examples
-        known = facts_of(first)
-        gained = genres_of(sorted(target.genres - first.genres))
-        gained = self.expressible([*gained, *(fact for fact in case.facts if fact not in known)])
+        facts = [fact for fact in facts_of(target) if fact not in facts_of(first)]
+        gained = self.expressible([*genres_of(sorted(target.genres - first.genres)), *facts])
         if not shares_attribute(first, target):
             # nothing in common: naming the item alone would mislead, so a genre is said with it
             liked = Constraint("liked", str(first.item))
@@ -296,7 +290,7 @@ class UserGoal:
         refusal = self.refusal(rng)
         if case.target.genres and sum(c.negated for c in known) < 2:
             add(1.5, [c for c in refusal if c not in known])
-        for fact in self.expressible(case.facts):
+        for fact in self.expressible(facts_of(case.target)):
             add(_FACT_WEIGHTS[fact.slot], [fact] if fact not in known else [])
         if self.level != "plain":
             named = [str(item.item) for item in case.examples[:_N_UNNAMED]]

@@ -112,7 +112,7 @@ class PromptedUser:
             reason = self._objection(text, new)
             if reason is None:
                 self.told += new
-                self._template.note(text)
+                self._template.messages.append(text)
                 return UserMessage(text, new, source=self._chat_model.name, **usage)
             self.objections.append(reason)
             chat += [

@@ -23,13 +23,12 @@ from latentcrs_utils.simulation.phrase_book import (
     phrase_book,
     pool,
 )
-from latentcrs_utils.simulation.planner import N_PLACES, DialogueAct, Level, use_of
+from latentcrs_utils.simulation.planner import N_PLACES, DialogueAct, Level, one, use_of
 from latentcrs_utils.simulation.titles import spoken_title
 
 _ATTEMPTS, _UNLIKE_ATTEMPTS = 300, 5
 _IN_SLOT = re.compile(r"\{film\}[.?!]")
 _INLINE_SHARE = 0.6
-_PLAIN_FORM = {"film": "film", "touch": "many"}
 # "the 20s" are those of the last century, "the 10s" nobody's
 _SHORT_DECADES = {2000: "00s", 2010: "2010s", 2020: "2020s"}
 
@@ -44,8 +43,8 @@ class UnsayableError(DataError):
         )
 
 
-class Voice:
-    """Words the acts of one user: a source of draws, a pool, plain words or others.
+class Realizer:
+    """Turns the dialogue acts of one user into words: a source of draws, a pool, a level.
 
     Args:
         rng: of every choice of words.
@@ -63,17 +62,17 @@ class Voice:
 
     def choose_phrase(self, *path: str) -> str:
         """Draw one phrase at ``path`` (file, table, key ...), uniformly."""
-        phrases = pool(self._phrasing, *path, domain=self._domain)
-        return phrases[int(self._rng.integers(len(phrases)))]
+        return one(self._rng, pool(self._phrasing, *path, domain=self._domain))
 
-    def word(self, act: DialogueAct) -> str:
+    def realize(self, act: DialogueAct) -> str:
         """Word one act as a sentence (a first message may take two)."""
         if act.use == "first":
             return self._first(act.constraints)
-        if act.kind == "wish":
-            return self._wish(act)
-        slots = self._reply_slots(act)
-        said = sentence(self.choose_phrase("replies", act.kind, act.use).format(**slots))
+        if act.kind == "wish" and act.use == "mood":
+            return self.choose_phrase("moods", act.constraints[0].value)
+        slots = self._slots_of_act(act)
+        where = ("frames", "later") if act.kind == "wish" else ("replies", act.kind)
+        said = sentence(self.choose_phrase(*where, act.use).format(**slots))
         if act.use != "mood" or act.restated is None:
             return said
         return f"{said} {self.choose_phrase('moods', act.restated.value)}"
@@ -93,7 +92,7 @@ class Voice:
         frame = self.choose_phrase("frames", level, "ask")
         genre = next((c for c in constraints if c.slot == "genre" and not c.negated), None)
         thing: str = self._book["items"]["thing"][0 if self._plain else 1]
-        film = thing if genre is None else self.genre(genre.value, "film")
+        film = thing if genre is None else self._genre(genre, "film")
         tail = ""
         for constraint in constraints:
             if constraint == genre:
@@ -115,33 +114,24 @@ class Voice:
             return sentence(frame.format(title=titles[0], other=titles[1]))
         relation = ""
         for constraint in constraints[1:]:
-            slots = self._slots(constraint)
-            relation += self.choose_phrase("frames", "by example", use_of(constraint)).format(
-                **slots
-            )
+            slots, use = self._slots(constraint), use_of(constraint)
+            relation += self.choose_phrase("frames", "by example", use).format(**slots)
         frame = self.choose_phrase("frames", "by example", "ask")
         return sentence(frame.format(title=titles[0], rel=relation))
 
-    def _wish(self, act: DialogueAct) -> str:
-        """Word a later message: it adds, refuses, restates, names an example or says no more."""
-        if act.use == "mood":
-            return self.choose_phrase("moods", act.constraints[0].value)
-        slots = self._slots(act.constraints[0]) if act.constraints else {}
-        if act.restated is not None:
-            slots = {"film": self.genre(act.restated.value, "film")}
-        return sentence(self.choose_phrase("frames", "later", act.use).format(**slots))
-
-    def _reply_slots(self, act: DialogueAct) -> dict[str, str]:
-        """Return the words for every slot that a frame of an answer to offers may have."""
-        place = str(act.place) if 1 <= act.place <= N_PLACES else "several"
-        slots = {"which": self.choose_phrase("replies", "place", place)}
+    def _slots_of_act(self, act: DialogueAct) -> dict[str, str]:
+        """Return the words for every slot that a frame of a later message may have."""
+        slots = {}
+        if act.kind != "wish":
+            place = str(act.place) if 1 <= act.place <= N_PLACES else "several"
+            slots["which"] = self.choose_phrase("replies", "place", place)
         said = act.restated or next(iter(act.constraints), None)
-        if said is not None and act.use == "genre":
-            slots["film"] = self.genre(said.value, "film")
+        if said is not None and said == act.restated and said.slot == "genre" and not said.negated:
+            slots["film"] = self._genre(said, "film")
         elif said is not None:
             slots |= self._slots(said)
         if act.withdrawn is not None and act.use == "genre":
-            slots["old"] = self.genre(act.withdrawn.value, "touch")
+            slots["old"] = self._genre(act.withdrawn, "touch")
         elif act.withdrawn is not None and act.use == "like":
             slots["old"] = self._title(act.withdrawn)
         return slots
@@ -149,7 +139,7 @@ class Voice:
     def _slots(self, constraint: Constraint) -> dict[str, str]:
         """Return the words for the slot that a frame of this constraint has, if it has one."""
         if constraint.slot == "genre":
-            return {"touch": self.genre(constraint.value, "touch")}
+            return {"touch": self._genre(constraint, "touch")}
         if constraint.attribute == "years":
             return {"era": self._time(constraint)}
         if constraint.slot in FACTS:
@@ -159,17 +149,15 @@ class Voice:
     def _title(self, constraint: Constraint) -> str:
         return spoken_title(self._catalogue[constraint.item].title)
 
-    def genre(self, genre: str, form: Literal["film", "touch"]) -> str:
+    def _genre(self, constraint: Constraint, form: Literal["film", "touch"]) -> str:
         """Return words for a genre, as a whole item or as an ingredient ("touch").
 
         A genre that the phrase book does not know is called by its name.
         """
+        genre = constraint.value
         if genre not in self._book["genres"]:
-            template = self.choose_phrase("plain", OTHER_GENRE, _PLAIN_FORM[form])
-            return named_genre(template, genre, self._domain)
-        if self._plain:
-            return self.choose_phrase("plain", genre, _PLAIN_FORM[form])
-        return self.choose_phrase("genres", genre, form)
+            return named_genre(self.choose_phrase("plain", OTHER_GENRE, form), genre, self._domain)
+        return self.choose_phrase("plain" if self._plain else "genres", genre, form)
 
     def _time(self, constraint: Constraint) -> str:
         """Return words for a decade or an era, e.g. "from the Reagan years"."""
@@ -231,7 +219,7 @@ def first_clean(
     return fallback
 
 
-def word_dialogue(voice: Voice, acts: Sequence[DialogueAct], target: Item) -> list[str]:
+def word_dialogue(realizer: Realizer, acts: Sequence[DialogueAct], target: Item) -> list[str]:
     """Word a planned dialogue, one message an act, none of which gives the target's title away.
 
     Raises:
@@ -239,5 +227,5 @@ def word_dialogue(voice: Voice, acts: Sequence[DialogueAct], target: Item) -> li
     """
     said: list[str] = []
     for act in acts:
-        said.append(first_clean(partial(voice.word, act), said, target))
+        said.append(first_clean(partial(realizer.realize, act), said, target))
     return said

@@ -17,6 +17,7 @@ _BRACKETS = re.compile(r"\s*(?:\[[^\]]*\]?|\([^)]*\)?)")
 _TAIL = re.compile(r"\s+[-–—/|]+\s+.*$")
 _FITTING = re.compile(r"(?:,|\s+(?:for|with|compatible|works|w)\b).*$", re.I)
 _ARTICLE_LAST = re.compile(r"^(.+), (The|A|An)$")
+_EDGES = " -–—/|,:"
 _LONG_TITLE, _SPOKEN_WORDS = 6, 8  # nobody says more of "2x Analog Thumbsticks Joysticks for ..."
 
 
@@ -34,36 +35,24 @@ def spoken_title(title: str) -> str:
     return re.sub(r"\s*\([^)]*\)", "", title).strip() or title
 
 
-def shop_title(title: str, *, cut_fitting: bool = False) -> str:
-    """Return a shop's title as somebody would say it: no edition, platform or sales talk.
-
-    ``"Ratchet and Clank: Into the Nexus - PS3"`` -> ``"Ratchet and Clank: Into the Nexus"``.
-
-    Args:
-        title: as the shop writes it.
-        cut_fitting: of a long title, leave out what the thing is made for.
-    """
-    plain = " ".join(_TAGS.sub("", html.unescape(title)).split())
-    said = _BRACKETS.sub("", plain).strip(" -–—/|,:")
-    said = _TAIL.sub("", _ARTICLE_LAST.sub(r"\2 \1", said))
-    if cut_fitting and len(said.split()) > _LONG_TITLE:
-        said = _FITTING.sub("", said)
-    said = " ".join(said.split()[:_SPOKEN_WORDS]).strip(" -–—/|,:")
-    return said or plain or title
-
-
 def title_and_keywords(title: str, domain: Domain) -> tuple[str, str | None]:
     """Return a title of a catalogue as people say it, and the part of it that gives it away.
 
-    Where the phrase book lists generic words, the title is a shop's: it is shortened, and words
-    for machines, packaging or the kind of thing give nothing away. Else it is said as it is, and
-    all of it counts (None).
+    Where the phrase book lists generic words, the title is a shop's: it is said without edition,
+    platform and sales talk (``"Into the Nexus - PS3"`` -> ``"Into the Nexus"``), and words for
+    machines, packaging or the kind of thing give nothing away. Else it is said as it is, and all of
+    it counts (None).
     """
     book = phrase_book(domain)["items"]
     if "generic_title_words" not in book:
         return title, None
+    plain = " ".join(_TAGS.sub("", html.unescape(title)).split())
+    said = _ARTICLE_LAST.sub(r"\2 \1", _BRACKETS.sub("", plain).strip(_EDGES))
+    said = _TAIL.sub("", said)
+    if book.get("cut_fitting", False) and len(said.split()) > _LONG_TITLE:
+        said = _FITTING.sub("", said)
+    said = " ".join(said.split()[:_SPOKEN_WORDS]).strip(_EDGES) or plain or title
     generic = book["generic_title_words"].split()
-    said = shop_title(title, cut_fitting=book.get("cut_fitting", False))
     return said, " ".join(word for word in tokens(said) if word not in generic)
 
 
@@ -77,21 +66,6 @@ def distinctive_words(title: str) -> frozenset[str]:
     return frozenset(_stem(word) for word in tokens(title) if word not in _COMMON)
 
 
-@lru_cache(maxsize=1 << 17)
-def _surface_words(title: str) -> frozenset[str]:
-    """Return every word whose stem is distinctive of ``title``."""
-    stems = distinctive_words(title)
-    plurals = frozenset(f"{stem}s" for stem in stems if len(stem) >= 3)
-    return plurals | {stem for stem in stems if _stem(stem) == stem}
-
-
-@lru_cache(maxsize=1 << 17)
-def _whole(title: str) -> str:
-    """Return the words of the spoken title, with spaces around, or nothing if it is too short."""
-    whole = " ".join(tokens(spoken_title(title)))
-    return f" {whole} " if len(whole) > 1 else ""
-
-
 def leaks_title(text: str, title: str, title_keywords: str | None = None) -> bool:
     """Say whether ``text`` holds ``title`` or any distinctive word of it.
 
@@ -101,10 +75,11 @@ def leaks_title(text: str, title: str, title_keywords: str | None = None) -> boo
         title_keywords: the words of the title that may give it away (None: all).
     """
     words = tokens(text)
-    if not _surface_words(title if title_keywords is None else title_keywords).isdisjoint(words):
+    telling = distinctive_words(title if title_keywords is None else title_keywords)
+    if not telling.isdisjoint(map(_stem, words)):
         return True
-    whole = _whole(title)
-    return bool(whole) and whole in f" {' '.join(words)} "
+    whole = " ".join(tokens(spoken_title(title)))
+    return len(whole) > 1 and f" {whole} " in f" {' '.join(words)} "
 
 
 SPOKEN_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")

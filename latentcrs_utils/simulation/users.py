@@ -29,19 +29,18 @@ from latentcrs_utils.simulation.items import Catalogue
 from latentcrs_utils.simulation.phrase_book import POOLS, Pool
 from latentcrs_utils.simulation.planner import (
     LEVELS,
+    N_PLANS,
     DialogueAct,
     Level,
     TestCase,
     UserGoal,
     generator,
 )
-from latentcrs_utils.simulation.realization import UnsayableError, Voice, first_clean
+from latentcrs_utils.simulation.realization import Realizer, UnsayableError, first_clean
 
 HeldOut = Literal["test", "valid"]
 HELD_OUT: tuple[HeldOut, ...] = get_args(HeldOut)
 """Splits whose targets users may have in mind."""
-# Plans for one message, at most; the second or third one can nearly always be worded.
-_PLANS = 20
 # Wordings of a sentence, of which one begins unlike the sentence before it.
 _TRIES = 4
 
@@ -107,7 +106,7 @@ class TemplateUser:
         config: weights of the wishes.
 
     Attributes:
-        messages: what was said so far.
+        messages: what was said so far, also by somebody else in this user's place.
         state: what of it counts.
 
     Raises:
@@ -155,13 +154,13 @@ class TemplateUser:
         if not all(1 <= item <= n_items for item in offered):
             raise DataError(f"Item ids go from 1 to {n_items}, not {list(offered)}.")
         if self.target in offered:
-            voice, text = self._voice("accept"), ""
-            write = partial(voice.choose_phrase, "replies", "accept", "any")
+            realizer, text = self._realizer("accept"), ""
+            write = partial(realizer.choose_phrase, "replies", "accept", "any")
             with suppress(UnsayableError):
                 text = first_clean(write, self.messages, target)
             return Accept(self.target, text)
         for attempt, (acts, state, again) in enumerate(self._plans(offered)):
-            write = partial(_sentences, self._voice("words", attempt), acts)
+            write = partial(_sentences, self._realizer("words", attempt), acts)
             with suppress(UnsayableError):
                 self.messages.append(first_clean(write, self.messages, target, again=again))
                 self.state = state
@@ -169,10 +168,6 @@ class TemplateUser:
                 withdrawn = tuple(act.withdrawn for act in acts if act.withdrawn is not None)
                 return UserMessage(self.messages[-1], new, withdrawn)
         raise UnsayableError(target)
-
-    def note(self, message: str) -> None:
-        """Count a message that somebody else said in this user's place."""
-        self.messages.append(message)
 
     def _plans(
         self, offered: Sequence[int]
@@ -182,26 +177,26 @@ class TemplateUser:
         # plain and paraphrased users begin with the same wish
         content = "attributes" if self.level in ("plain", "paraphrased") else self.level
         items = [self.test_case.catalogue[item] for item in offered]
-        for attempt in range(_PLANS):
+        for attempt in range(N_PLANS):
             rng = generator(self._seed, "agenda", *self._who, content, number, attempt)
             yield *self._agenda.message(rng, number, self.state, items), False
         acts = [least(number, self.state)]
         for again in (False, True):
             yield acts, self.state.after(acts), again
 
-    def _voice(self, purpose: str, attempt: int = 0) -> Voice:
-        """Return the voice of the next message."""
+    def _realizer(self, purpose: str, attempt: int = 0) -> Realizer:
+        """Return the realizer of the next message."""
         number = len(self.messages) + 1
         how = (self.level, self.phrasing, number, attempt)
         rng = generator(self._seed, purpose, *self._who, *how)
-        return Voice(rng, self.phrasing, self.test_case.catalogue, self.level)
+        return Realizer(rng, self.phrasing, self.test_case.catalogue, self.level)
 
 
-def _sentences(voice: Voice, acts: Sequence[DialogueAct]) -> str:
+def _sentences(realizer: Realizer, acts: Sequence[DialogueAct]) -> str:
     """Word some acts, each beginning unlike those before if it can."""
     said: list[str] = []
     for act in acts:
-        tries = [voice.word(act) for _ in range(_TRIES if said else 1)]
+        tries = [realizer.realize(act) for _ in range(_TRIES if said else 1)]
         begun = {text.split()[0] for text in said}
         said.append(next((text for text in tries if text.split()[0] not in begun), tries[0]))
     return " ".join(said)

@@ -12,7 +12,7 @@ only hints at a mood or an occasion.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -30,6 +30,7 @@ from latentcrs_utils.simulation.items import Catalogue
 from latentcrs_utils.simulation.phrase_book import Pool
 from latentcrs_utils.simulation.planner import (
     LEVELS,
+    N_PLANS,
     NOTHING,
     DialogueAct,
     Level,
@@ -37,10 +38,8 @@ from latentcrs_utils.simulation.planner import (
     UserGoal,
     generator,
 )
-from latentcrs_utils.simulation.realization import UnsayableError, Voice, word_dialogue
+from latentcrs_utils.simulation.realization import Realizer, UnsayableError, word_dialogue
 
-# Plans for one dialogue, at most; the second or third one can nearly always be worded.
-_PLANS = 20
 _SCHEMA = pl.Schema({
     "split": pl.String(), "user": pl.Int64(), "cut": pl.Int64(), "target": pl.Int64(),
     "level": pl.String(), "phrasing": pl.String(), "turns": pl.List(pl.String),
@@ -201,14 +200,15 @@ class _Simulation:
 
         def row(level: Level, phrasing: Pool, acts: Sequence[DialogueAct]) -> dict[str, Any]:
             rng = generator(self.seed, "how", *where, level, phrasing)
-            said = word_dialogue(Voice(rng, phrasing, self.catalogue, level), acts, case.target)
+            realizer = Realizer(rng, phrasing, self.catalogue, level)
+            said = word_dialogue(realizer, acts, case.target)
             return {
                 "split": split, "user": user, "cut": cut, "target": case.target.item,
                 "level": level, "phrasing": phrasing, "turns": said, "text": " ".join(said),
                 "conditions": [str(constraint) for act in acts for constraint in act.constraints],
             }  # fmt: skip
 
-        for again in ([], *([attempt] for attempt in range(1, _PLANS))):
+        for again in ([], *([attempt] for attempt in range(1, N_PLANS))):
             plans = {level: plan(level, again) for level in dict.fromkeys(lv for lv, _ in ways)}
             with suppress(UnsayableError):
                 return [row(level, phrasing, plans[level]) for level, phrasing in ways]
@@ -233,9 +233,10 @@ def _reused_rows(
         seed: of the cuts and of the draws.
         catalogue: of the same data set.
     """
-    said = [[Constraint.parse(c) for c in row] for row in train["conditions"].to_list()]
+    said = [frozenset(map(Constraint.parse, row)) for row in train["conditions"].to_list()]
     general = [all(c.slot not in PERSONAL for c in row) for row in said]
     shared = train.filter(pl.Series(general, dtype=pl.Boolean))
+    said = [row for row, ok in zip(said, general, strict=True) if ok]
     level_of, texts = shared["level"].to_numpy(), shared["text"].to_list()
     levels = sorted(set(level_of))
     if not levels:
@@ -249,14 +250,14 @@ def _reused_rows(
         for u, c in zip(users.tolist(), cuts.tolist(), strict=True)
         if (u, c) not in taken
     ]
-    choices = _Choices(catalogue, [row for row, ok in zip(said, general, strict=True) if ok])
+    suiting, weight = _suiting(Matcher(catalogue), said)
     chosen: list[tuple[int, int, int, int, int]] = []
     # one target after the other, so that the sentences of one only are held at a time
     in_order = sorted(enumerate(wanted), key=lambda entry: entry[1][0])
     for target, entries in groupby(in_order, key=lambda entry: entry[1][0]):
-        rows, weights = choices.suiting(target)
+        rows = suiting(target)
         for place, (_, level, number, user, cut) in entries:
-            sums = np.cumsum(weights * (level_of[rows] == level))
+            sums = np.cumsum(weight[rows] * (level_of[rows] == level))
             if len(sums) and sums[-1] > 0:
                 row = int(rows[np.searchsorted(sums, number * sums[-1], side="right")])
                 # a sentence that keeps its own title may hold a word of another one
@@ -269,44 +270,29 @@ def _reused_rows(
     )
 
 
-class _Choices:
-    """Which sentences suit which item, by their distinct sets of constraints.
+def _suiting(
+    matcher: Matcher, said: Sequence[frozenset[Constraint]]
+) -> tuple[Callable[[int], np.ndarray], np.ndarray]:
+    """Return which sentences suit an item, and 1 / (number of items that each suits), float [N].
 
     Sentences times items would be a table of gigabytes; what is kept is one bit for each constraint
-    and item, and the rows of each set.
+    and item, and the constraints of each distinct set.
     """
+    numbers = {c: i for i, c in enumerate(sorted(frozenset().union(*said), key=str))}
+    sets = {of_set: i for i, of_set in enumerate(dict.fromkeys(said))}
+    width = 1 + max(map(len, sets))
+    # filled up with the last row of bits, which is true of every item
+    members = np.array([
+        [*(numbers[c] for c in of_set), *[-1] * (width - len(of_set))] for of_set in sets
+    ])  # fmt: skip
+    masks = *map(matcher.satisfying, numbers), matcher.items
+    bits = np.stack([np.packbits(mask) for mask in masks])
+    suited = (np.bitwise_and.reduce(bits[rows]) for rows in members)
+    n_items = np.array([np.bitwise_count(of_set).sum(dtype=np.int64) for of_set in suited])
+    set_of = np.array([sets[of_set] for of_set in said])
 
-    def __init__(self, catalogue: Catalogue, said: Sequence[Sequence[Constraint]]) -> None:
-        rows: dict[frozenset[Constraint], list[int]] = {}
-        for row, constraints in enumerate(said):
-            rows.setdefault(frozenset(constraints), []).append(row)
-        self._rows = {of_set: np.array(of_rows) for of_set, of_rows in rows.items()}
-        self._constraints = sorted(set().union(*rows), key=str)
-        matcher = Matcher(catalogue)
-        bits = {c: np.packbits(matcher.satisfying(c)) for c in self._constraints}
-        n_items = {c: np.bitwise_count(of_c).sum(dtype=np.int64) for c, of_c in bits.items()}
-        self._weights: dict[frozenset[Constraint], float] = {}
-        # a set need be looked at only where the rarest of its constraints holds
-        self._by_rarest: dict[Constraint | None, list[frozenset[Constraint]]] = {}
-        everything = np.packbits(matcher.items)
-        for of_set in rows:
-            suited = np.bitwise_and.reduce([everything, *(bits[c] for c in of_set)])
-            self._weights[of_set] = 1 / max(np.bitwise_count(suited).sum(dtype=np.int64), 1)
-            rarest = min(of_set, key=n_items.__getitem__, default=None)
-            self._by_rarest.setdefault(rarest, []).append(of_set)
-        self._by_item = np.ascontiguousarray(np.stack([*bits.values(), everything]).T)
+    def suiting(item: int) -> np.ndarray:
+        true = (bits[:, item // 8] >> (7 - item % 8)) & 1
+        return np.flatnonzero(true[members].all(axis=1)[set_of])
 
-    def suiting(self, item: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows that suit ``item``, in order, and 1 / (number of items they suit)."""
-        byte, bit = divmod(item, 8)
-        holding = np.flatnonzero((self._by_item[byte, :-1] >> (7 - bit)) & 1)
-        true = {self._constraints[i] for i in holding}
-        near = (of_set for c in (None, *true) for of_set in self._by_rarest.get(c, ()))
-        suits = [of_set for of_set in near if of_set <= true]
-        if not suits:
-            return np.array([], int), np.array([])
-        rows = np.concatenate([self._rows[of_set] for of_set in suits])
-        lengths = [len(self._rows[of_set]) for of_set in suits]
-        weights = np.repeat([self._weights[of_set] for of_set in suits], lengths)
-        in_order = np.argsort(rows)
-        return rows[in_order], weights[in_order]
+    return suiting, 1 / np.maximum(n_items, 1)[set_of]

@@ -12,17 +12,18 @@ from rapidfuzz import fuzz
 from latentcrs_utils.constraints.lexicon import extract, lexicon_of
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.simulation.items import ERAS, MOODS_OF, PRICE_STEPS, RELATIONS, Item, suits
+from latentcrs_utils.simulation.items import PRICE_STEPS, RELATIONS, Item, suits
 from latentcrs_utils.simulation.phrase_book import (
     DECADE_WORDS,
     DOMAINS,
+    ERA_PARTS,
     POOLS,
     Domain,
-    all_pools,
     phrase_book,
     pool,
 )
 from latentcrs_utils.simulation.planner import N_PLACES
+from tests.simulation.worlds import all_pools
 
 # a paraphrase of one pool is no trivial edit of another pool's: on the words that carry meaning,
 # rapidfuzz's token_set_ratio (0..100) stays below this
@@ -45,6 +46,9 @@ FILES = [(domain, file) for domain in DOMAINS for file in PARAPHRASED[domain]]
 # at least so many ways to say a genre (as a whole and as an ingredient), by pool
 AS_WHOLE = {"films": (6, 2, 3), "games": (4, 2, 3), "albums": (4, 2, 3)}
 IN_ALL = {"films": (12, 4, 6), "games": (6, 3, 5), "albums": (6, 3, 5)}
+
+
+MOODS = {domain: phrase_book(domain)["items"]["moods"] for domain in DOMAINS}
 
 
 def meaning(phrase: str) -> str:
@@ -119,7 +123,7 @@ def test_the_book_covers_the_catalogue(data: Dataset) -> None:
     genres = set(data.items["genres"].explode().drop_nulls())
     decades = {str(year // 10 * 10) for year in data.items["year"].drop_nulls()}
     assert len(genres) == 18 and genres == set(lexicon_of("films").genres)
-    assert decades | set(ERAS) <= {path[1] for path in all_pools() if path[0] == "eras"}
+    assert decades | set(ERA_PARTS) <= {path[1] for path in all_pools() if path[0] == "eras"}
     assert {int(decade) for decade in decades} <= set(DECADE_WORDS)
 
 
@@ -127,13 +131,13 @@ def test_the_book_covers_the_catalogue(data: Dataset) -> None:
 def test_the_book_and_the_code_know_the_same(domain: Domain) -> None:
     book, about = set(all_pools(domain)), phrase_book(domain)["items"]
     genres = set(lexicon_of(domain).genres)
-    for file, forms in (("genres", ("film", "touch")), ("plain", ("film", "many"))):
-        for form in forms:
+    for file in ("genres", "plain"):
+        for form in ("film", "touch"):
             with_form = {path[1] for path in book if path[0] == file and path[-1] == form}
             assert with_form - {"any other"} == genres, (file, form)
     moods = {path[1] for path in book if path[0] == "moods"}
-    assert moods == {*MOODS_OF[domain], "any"}
-    named = {genre for rule in MOODS_OF[domain].values() for genre in rule.get("any", ())}
+    assert moods == {*MOODS[domain], "any"}
+    named = {genre for rule in MOODS[domain].values() for genre in rule.get("any", ())}
     assert set(about["refused"]) | named <= genres | {"Easy Listening", "Progressive Metal"}
     relations = {path[2] for path in book if path[:2] == ("frames", "by example")}
     of_shops = {"cheaper", "same creator"}
@@ -155,12 +159,12 @@ def test_every_platform_has_names_and_nicknames() -> None:
 
 
 def test_a_mood_belongs_to_one_domain_and_suits_by_its_rule() -> None:
-    assert len(set().union(*MOODS_OF.values())) == sum(map(len, MOODS_OF.values()))
+    assert len(set().union(*MOODS.values())) == sum(map(len, MOODS.values()))
     drama, old = Item(1, "", 1996, frozenset({"Drama"})), Item(2, "", 1969, frozenset())
     undated = Item(3, "", None, frozenset({"Drama", "Comedy"}))
     between = Item(4, "", 1970, frozenset()), Item(5, "", 1995, frozenset())
     items = (drama, old, undated, *between)
-    suited = {mood: [i.item for i in items if suits(mood, i)] for mood in MOODS_OF["films"]}
+    suited = {mood: [i.item for i in items if suits(mood, i)] for mood in MOODS["films"]}
     assert {mood: items for mood, items in suited.items() if items} == {
         "light": [3], "heavy": [1], "nostalgia": [2], "fresh": [1],
     }  # fmt: skip

@@ -17,12 +17,12 @@ from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.agenda import DIFFICULTIES, USER_PROFILES
 from latentcrs_utils.simulation.items import Item
-from latentcrs_utils.simulation.phrase_book import POOLS, Pool, all_pools
+from latentcrs_utils.simulation.phrase_book import POOLS, Pool
 from latentcrs_utils.simulation.planner import LEVELS, Level, TestCase
 from latentcrs_utils.simulation.realization import UnsayableError, first_clean
 from latentcrs_utils.simulation.titles import spoken_title
 from latentcrs_utils.simulation.users import Accept, TemplateUser, UserMessage, make_test_cases
-from tests.simulation.worlds import COMMON, bare_dataset, invented, words
+from tests.simulation.worlds import COMMON, all_pools, bare_dataset, invented, words
 
 N_TURNS = 5
 EVERY = st.fixed_dictionaries({
@@ -303,7 +303,7 @@ def test_nobody_runs_out_of_words() -> None:
 
 def test_what_somebody_else_said_counts_as_said(films: list[TestCase]) -> None:
     user = TemplateUser(films[3], user=3)
-    user.note("I would like to be surprised.")
+    user.messages.append("I would like to be surprised.")
     message = user.say(offers(films[3], 3)[0])
     assert isinstance(message, UserMessage) and len(user.messages) == 2
     # a later message, not a first one

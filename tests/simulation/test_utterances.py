@@ -22,7 +22,6 @@ from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.items import Item
 from latentcrs_utils.simulation.phrase_book import (
     POOLS,
-    all_pools,
     catalogue_name,
     has_other_words,
     phrase_book,
@@ -34,6 +33,7 @@ from tests.simulation.worlds import (
     COMMON,
     SHOP_CONFIG,
     World,
+    all_pools,
     bare_dataset,
     first_users,
     invented,

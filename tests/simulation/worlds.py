@@ -22,7 +22,7 @@ from latentcrs_utils.constraints.lexicon import lexicon_of
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.simulation.items import Catalogue
-from latentcrs_utils.simulation.phrase_book import Domain, domain_of
+from latentcrs_utils.simulation.phrase_book import POOLS, Domain, domain_of, phrase_book
 from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
 from tests.conftest import folder_with
 
@@ -70,6 +70,17 @@ def world(name: str) -> World:
         pytest.skip("no slices of Amazon's 2018 edition beside this checkout")
     config = None if name == "films" else SHOP_CONFIG
     return World(data, simulate_utterances(data, seed=0, config=config), Catalogue(data))
+
+
+def all_pools(domain: Domain = "films") -> dict[tuple[str, ...], dict[str, list[str]]]:
+    """Every entry of a phrase book: path -> {pool: phrases}."""
+
+    def leaves(entry: Any, path: tuple[str, ...]) -> dict[tuple[str, ...], dict[str, list[str]]]:
+        if set(entry) <= set(POOLS):
+            return {path: entry}
+        return {k: v for key, e in entry.items() for k, v in leaves(e, (*path, key)).items()}
+
+    return leaves({name: e for name, e in phrase_book(domain).items() if name != "items"}, ())
 
 
 def words(text: str) -> list[str]:
