@@ -171,6 +171,9 @@ class Requirement:
     evidence: str = ""
     source: Source = "lexicon"
 
+    def __str__(self) -> str:
+        return f"{self.constraint.label} (“{self.evidence}”)"
+
 
 @dataclass(frozen=True)
 class Requirements:

@@ -11,7 +11,7 @@ import numpy as np
 
 from latentcrs_utils.constraints.constraint import matcher_for
 from latentcrs_utils.conversation.policies import untitled
-from latentcrs_utils.errors import ConfigError, DataError
+from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.planner import TestCase, can_be_named, generator
 from latentcrs_utils.simulation.users import Accept, TemplateUser, make_test_cases
 
@@ -31,30 +31,22 @@ class Autopilot:
 
     It accepts that item, and refuses every other one that it is offered.
 
-    Args:
-        conversation: empty, or one to go on with.
-        user: says what it wants.
-        max_turns: messages after which it gives up.
-
     Attributes:
+        conversation: empty at first, or one to go on with.
+        user: says what it wants.
         goal: title and year of what the user has in mind; keep it from who is guessing.
         n_turns: messages answered so far.
         outcome: "accepted", "gave up after 5 turns"; None while it goes on.
 
     Raises:
-        ConfigError: `max_turns` below 1.
         DataError: the catalogue has no such target.
     """
 
-    def __init__(
-        self, conversation: Conversation, user: SimulatedUser, *, max_turns: int = MAX_TURNS
-    ):
-        if max_turns < 1:
-            raise ConfigError(f"A simulated user needs at least one turn, not {max_turns}.")
-        self.conversation, self.user, self.max_turns = conversation, user, max_turns
+    def __init__(self, conversation: Conversation, user: SimulatedUser):
+        self.conversation, self.user = conversation, user
+        self.goal = conversation.label(user.target)
         self.n_turns = 0
         self.outcome: str | None = None
-        self.goal = conversation.label(user.target)
         self._message: str | None = None
         self._offered: list[int] = []
 
@@ -94,7 +86,7 @@ class Autopilot:
     def _react(self) -> None:
         """Let the user see the latest offer: it accepts, refuses and says more, or leaves."""
         found = self.user.target in self._offered
-        last = self.n_turns >= self.max_turns and not found
+        last = self.n_turns >= MAX_TURNS and not found
         answer = None if last else self.user.say(self._offered)
         if isinstance(answer, Accept):
             self.conversation.accept(answer.item)
@@ -104,8 +96,7 @@ class Autopilot:
             self.conversation.reject(item)
         self._offered = []
         if answer is None:
-            turns = "1 turn" if self.n_turns == 1 else f"{self.n_turns} turns"
-            self.outcome = f"gave up after {turns}"
+            self.outcome = f"gave up after {self.n_turns} turn{'s' * (self.n_turns != 1)}"
         else:
             self._message = answer.text
 
@@ -116,7 +107,6 @@ def make_autopilot(
     difficulty: Difficulty = "normal",
     level: Level = "paraphrased",
     seed: int = 0,
-    max_turns: int = MAX_TURNS,
 ) -> Autopilot:
     """An autopilot with a template user, which costs nothing and never names its target.
 
@@ -124,25 +114,23 @@ def make_autopilot(
         conversation: its user looks for the item that is kept aside for testing; a stranger, or
             somebody with a history of their own, for an item drawn by the seed.
         difficulty, level, seed: as of `TemplateUser`.
-        max_turns: messages after which the user gives up.
 
     Raises:
-        ConfigError: an unknown difficulty or level, or `max_turns` below 1.
+        ConfigError: an unknown difficulty or level.
         DataError: the item can no longer be offered in this conversation.
     """
     data = conversation.model.data
     catalogue = matcher_for(data).catalogue
-    gone = {*conversation.state.excluded, *untitled(data)}
+    gone = {*conversation.excluded, *untitled(data)}
     if conversation.user is None:
-        index = 0
-        history = np.array(conversation.history, dtype=np.int64)
+        index, history = 0, np.array(conversation.history, dtype=np.int64)
         left = [v for v in catalogue.items[1:] if v.item not in gone and can_be_named(v)]
         if not left:
             raise DataError(
                 "Nothing is left that a simulated user could look for: start a new conversation."
             )
-        place = int(generator(seed, "a stranger's target").integers(len(left)))
-        test_case = TestCase(catalogue, left[place], history)
+        place = generator(seed, "a stranger's target").integers(len(left))
+        test_case = TestCase(catalogue, left[int(place)], history)
     else:
         index = data.user_index(conversation.user)
         (test_case,) = make_test_cases(data, [index], catalogue)
@@ -153,4 +141,4 @@ def make_autopilot(
             "another user."
         )
     user = TemplateUser(test_case, user=index, seed=seed, difficulty=difficulty, level=level)
-    return Autopilot(conversation, user, max_turns=max_turns)
+    return Autopilot(conversation, user)

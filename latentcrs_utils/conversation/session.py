@@ -2,25 +2,17 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Constraint, Requirements
 from latentcrs_utils.constraints.extraction import Extractor, How
 from latentcrs_utils.conversation import explanation, transcript
-from latentcrs_utils.conversation.belief import Belief, Beliefs, read_text
-from latentcrs_utils.conversation.guards import ReplyGuard, clean_message
-from latentcrs_utils.conversation.policies import (
-    FilterPolicy,
-    Parsed,
-    Policy,
-    Request,
-    RerankPolicy,
-    Slate,
-)
+from latentcrs_utils.conversation.belief import Beliefs, read_text
+from latentcrs_utils.conversation.guards import clean_message, guard_for
+from latentcrs_utils.conversation.policies import FilterPolicy, Policy, Request, RerankPolicy
 from latentcrs_utils.conversation.reply import word_reply
 from latentcrs_utils.conversation.turn import (
     Event,
@@ -31,7 +23,6 @@ from latentcrs_utils.conversation.turn import (
     Turn,
     Withdrawal,
     describe,
-    known_item,
 )
 from latentcrs_utils.errors import ConfigError, DataError, LatentCRSError, MessageError
 
@@ -39,7 +30,6 @@ if TYPE_CHECKING:
     from latentcrs_utils.em.model import LatentCRS
     from latentcrs_utils.language.chat_model import ChatModel
 
-STAGES = ("reading", "choosing", "writing")
 Watch = Callable[[str, Turn | None], None]
 
 
@@ -47,7 +37,7 @@ class StoppedError(LatentCRSError):
     """The user stopped a message before items were chosen; the conversation is as it was before."""
 
 
-class Conversation:
+class Conversation(State):
     """A conversation between one user and a fitted model.
 
     Every message is joined to those before it, embedded, and turned into a belief; a policy chooses
@@ -92,51 +82,19 @@ class Conversation:
             raise ConfigError(
                 f"User {user} has a history: give the user, or a history of your own, not both."
             )
-        self.model, self.user, self.n_items = model, user, n_items
+        self.model, self.user, self.n_items, data = model, user, n_items, model.data
         start: Iterable[int] = history or ()
         if user is not None:
-            start = model.data.histories("test")[model.data.user_index(user)]
-        self.state = State(tuple(known_item(model.data, item) for item in start))
+            start = data.histories("test")[data.user_index(user)]
+        super().__init__(map(data.valid_item, start))
         self.beliefs = Beliefs(model)
-        self._chat_model, self._extractor, self._rerank = chat_model, extractor, rerank
-        self._guard: ReplyGuard | None = None
-        self._policies: dict[PolicyName, Policy] = {}
+        self._chat_model = chat_model
+        self._policies: dict[str, Policy] = {
+            "B": Policy(data),
+            "F": FilterPolicy(data, lambda: self.chat_model, extractor),
+            "V": RerankPolicy(data, lambda: self.chat_model, rerank),
+        }
         self.use(policy)
-
-    @property
-    def turns(self) -> list[Turn]:
-        """The turns so far."""
-        return self.state.turns
-
-    @property
-    def messages(self) -> list[str]:
-        """The user's messages so far; joined by a space they are x^u."""
-        return self.state.messages
-
-    @property
-    def offered(self) -> list[int]:
-        """Ids of all items offered so far."""
-        return self.state.offered
-
-    @property
-    def feedback(self) -> dict[int, Kind]:
-        """The last word on every item that was accepted or rejected, by item id."""
-        return self.state.feedback
-
-    @property
-    def history(self) -> list[int]:
-        """Item ids that the behavior side sees: the known history, then the accepted items."""
-        return self.state.history
-
-    @property
-    def requirements(self) -> Requirements:
-        """What policy F holds items to as things stand, each with the words that say so."""
-        return self.state.requirements
-
-    @property
-    def belief(self) -> Belief:
-        """S, x and p(m | S, x) as things stand."""
-        return self.beliefs(self.history, self.messages)
 
     @property
     def policy(self) -> PolicyName:
@@ -149,18 +107,10 @@ class Conversation:
         What F required stays known while B or V choose, who do not ask for it.
 
         Raises:
-            ConfigError: there is no such policy or extractor; the old one stays.
+            ConfigError: there is no such policy; the old one stays.
         """
         if policy not in self._policies:
-            data, chat_model = self.model.data, lambda: self.chat_model
-            makers: dict[str, Callable[[], Policy]] = {
-                "B": lambda: Policy(data),
-                "F": lambda: FilterPolicy(data, chat_model, self._extractor),
-                "V": lambda: RerankPolicy(data, chat_model, self._rerank),
-            }
-            if policy not in makers:
-                raise ConfigError(f"There is no policy {policy!r}: choose 'B', 'F' or 'V'.")
-            self._policies[policy] = makers[policy]()
+            raise ConfigError(f"There is no policy {policy!r}: choose 'B', 'F' or 'V'.")
         self._policy = self._policies[policy]
 
     @property
@@ -198,77 +148,36 @@ class Conversation:
             ConfigError: the language model cannot do what the policy asks of it.
             StoppedError: `stop` was set before items were chosen.
         """
-        message, state, policy = clean_message(text), self.state, self._policy
-        history, said = state.history, [*state.messages, message]
-        times = [time.perf_counter()]
+        message, policy, stop = clean_message(text), self._policy, stop or threading.Event()
+        history, said = self.history, [*self.messages, message]
+        begun = time.perf_counter()
         watch("reading", None)
-        before, belief = self.beliefs(history, state.messages), self.beliefs(history, said)
-        parsed = policy.parse(message, state.requirements, stop)
-        times.append(time.perf_counter())
+        before, belief = self.beliefs(history, self.messages), self.beliefs(history, said)
+        parsed = policy.parse(message, self.requirements, stop)
+        read = time.perf_counter()
         _check_stop(stop)
         watch("choosing", None)
-        scores, wanted = belief.scores[0], parsed.requirements
-        slate = policy.select(
-            Request(scores, state.excluded, self.n_items, wanted, history, said, stop)
+        wanted = parsed.requirements
+        request = Request(
+            belief.scores[0], self.excluded, self.n_items, wanted, history, said, stop
         )
-        chosen = self._turn(said, belief.shift_from(before), policy, parsed, slate)
-        times.append(time.perf_counter())
-        _check_stop(stop)
-        watch("writing", chosen)
-        self._guard = self._guard or ReplyGuard(self.model.data.titles)
-        turn = word_reply(
-            chosen,
-            self.chat_model,
-            self._guard,
-            noun=policy.noun,
-            has_history=bool(history),
-            previous=[turn.reply for turn in state.turns],
-            stream=stream,
-            stop=stop,
-        )
-        times.append(time.perf_counter())
-        spent = (round(end - start, 4) for start, end in pairwise(times))
-        turn = replace(turn, seconds=dict(zip(STAGES, spent, strict=True)))
-        self.state = state.then(turn)
-        return turn
-
-    def _turn(
-        self,
-        said: list[str],
-        shift: tuple[dict[str, float], dict[str, float]],
-        policy: Policy,
-        parsed: Parsed,
-        slate: Slate,
-    ) -> Turn:
-        """The turn without its reply."""
-        state, data = self.state, self.model.data
+        slate = policy.select(request)
         if not slate.items:
             raise MessageError(
-                f"Nothing is left to offer: every item of {data.name} is in the history or was "
-                "offered. Undo a turn or start a new conversation."
+                f"Nothing is left to offer: every item of {self.model.data.name} is in the history "
+                "or was offered. Undo a turn or start a new conversation."
             )
-        notes = [parsed.note, slate.note]
-        if not state.history:
-            notes.append(
-                f"No history is known, so these {policy.noun}s follow from your words alone."
-            )
-        if len(slate.items) < self.n_items:
-            refused = ", or is what you refused" if parsed.requirements.not_genres else ""
-            notes.append(
-                f"Only {len(slate.items)} of the {self.n_items} places could be filled: the rest "
-                f"of the catalogue was seen or offered{refused}."
-            )
-        if dropped := read_text(said)[1]:
-            notes.append(f"The dialogue is long: its first {dropped} messages are no longer read.")
-        return Turn(
-            number=len(state.turns) + 1,
-            message=said[-1],
+        was, now = belief.shift_from(before)
+        notes = [parsed.note, slate.note, *self._notes(said, wanted, len(slate.items))]
+        turn = Turn(
+            number=len(said),
+            message=message,
             items=slate.items,
-            intents_before=shift[0],
-            intents_after=shift[1],
+            intents_before=was,
+            intents_after=now,
             note=" ".join(filter(None, notes)),
             policy=policy.name,
-            requirements=parsed.requirements.found,
+            requirements=wanted.found,
             relaxed=slate.relaxed,
             candidates=slate.candidates,
             reranked=slate.reranked,
@@ -278,6 +187,38 @@ class Conversation:
             ),
             counted=parsed.counted and slate.counted,
         )
+        chosen = time.perf_counter()
+        _check_stop(stop)
+        watch("writing", turn)
+        turn = word_reply(
+            turn,
+            self.chat_model,
+            guard_for(self.model.data),
+            has_history=bool(history),
+            noun=policy.noun,
+            previous=[turn.reply for turn in self.turns],
+            stream=stream,
+            stop=stop,
+        )
+        spent = (read - begun, chosen - read, time.perf_counter() - chosen)
+        seconds = dict(zip(("reading", "choosing", "writing"), spent, strict=True))
+        turn = replace(turn, seconds={stage: round(s, 4) for stage, s in seconds.items()})
+        self.events += (turn,)
+        return turn
+
+    def _notes(self, said: list[str], wanted: Requirements, n_found: int) -> Iterator[str]:
+        """Yield what the user should know about a turn, beyond what its policy says."""
+        if not self.history:
+            noun = self._policy.noun
+            yield f"No history is known, so these {noun}s follow from your words alone."
+        if n_found < self.n_items:
+            refused = ", or is what you refused" if wanted.not_genres else ""
+            yield (
+                f"Only {n_found} of the {self.n_items} places could be filled: the rest of the "
+                f"catalogue was seen or offered{refused}."
+            )
+        if dropped := read_text(said)[1]:
+            yield f"The dialogue is long: its first {dropped} messages are no longer read."
 
     def retry(self, **how: Any) -> Turn:
         """Answer the last message again: after a stop, or by another policy.
@@ -288,22 +229,18 @@ class Conversation:
         Args:
             how: `stream`, `stop` and `watch` as of `say`.
 
-        Returns:
-            The new turn.
-
         Raises:
             MessageError: nothing was said so far, or no item is left to offer.
             ConfigError, StoppedError: as of `say`.
         """
-        as_it_was = self.state
         if not self.turns:
             raise MessageError("There is no message to answer again: say something first.")
-        last = self.turns[-1]
-        self.state = as_it_was.before(last)
+        as_it_was, last = self.events, self.turns[-1]
+        self.events = self.before(last).events
         try:
             return self.say(last.message, **how)
         except BaseException:
-            self.state = as_it_was
+            self.events = as_it_was
             raise
 
     def accept(self, item: int) -> None:
@@ -312,7 +249,7 @@ class Conversation:
         Raises:
             DataError: there is no such item.
         """
-        self._note_feedback("accept", item)
+        self._click("accept", item)
 
     def reject(self, item: int) -> None:
         """Note that the user does not want an item: it is never offered (again).
@@ -320,50 +257,39 @@ class Conversation:
         Raises:
             DataError: there is no such item.
         """
-        self._note_feedback("reject", item)
+        self._click("reject", item)
 
-    def _note_feedback(self, kind: Kind, item: int) -> None:
-        item = known_item(self.model.data, item)
+    def _click(self, kind: Kind, item: int) -> None:
+        item = self.model.data.valid_item(item)
         if self.feedback.get(item) != kind:
-            self.state = self.state.then(Feedback(kind, item))
+            self.events += (Feedback(kind, item),)
 
     def withdraw(self, constraint: Constraint | str) -> None:
-        """Take back a requirement; the next message does without it.
-
-        Args:
-            constraint: as `requirements` has it, or its written form.
+        """Take back a requirement, or its written form; the next message does without it.
 
         Raises:
             DataError: it is not required.
         """
         known = {str(known): known for known in self.requirements.constraints}
         if str(constraint) not in known:
-            raise DataError(f"{repr(str(constraint))[:60]} is not among the requirements.")
-        self.state = self.state.then(Withdrawal(known[str(constraint)]))
+            raise DataError(f"{str(constraint)!r:.60} is not among the requirements.")
+        self.events += (Withdrawal(known[str(constraint)]),)
 
     def undo(self) -> Event | None:
         """Take back the last message, click or withdrawal; returns it, None if nothing is left."""
-        *kept, last = self.state.events or (None,)
-        self.state = State(self.state.start, tuple(kept))
+        *kept, last = self.events or (None,)
+        self.events = tuple(kept)
         return last
 
-    def intents(self, top: int | None = None) -> dict[str, float]:
-        """p(m | S, x) as things stand, by intent name, the most probable first.
-
-        Args:
-            top: how many; None for all.
-        """
-        values = self.belief.intents[0]
-        order = values.argsort(descending=True, stable=True)[:top]
-        return {self.model.anchors.names[j]: float(values[j]) for j in order.tolist()}
+    def intents(self) -> dict[str, float]:
+        """p(m | S, x) as things stand, by intent name, the most probable first."""
+        values = self.beliefs(self.history, self.messages).intents[0]
+        order = values.argsort(descending=True, stable=True).tolist()
+        return {self.model.anchors.names[j]: float(values[j]) for j in order}
 
     def label(self, item: int) -> str:
-        """Title and year of an item.
-
-        Raises:
-            DataError: there is no such item.
-        """
-        return describe(self.model.data, known_item(self.model.data, item)).label
+        """Title and year of an item (`DataError`: there is no such item)."""
+        return describe(self.model.data, item).label
 
     def why(self, turn: Turn) -> tuple[str, ...]:
         """A sentence on why each item of a turn was offered, see `explanation.why`.
@@ -371,9 +297,9 @@ class Conversation:
         Raises:
             DataError: the turn is none of this conversation.
         """
-        state = self.state.before(turn)
-        belief = self.beliefs(state.history, [*state.messages, turn.message])
-        return explanation.why(turn, state, belief)
+        state = self.before(turn)
+        said = [*state.messages, turn.message]
+        return explanation.why(turn, state, self.beliefs(state.history, said))
 
     def explain(self, turn: Turn) -> explanation.Explanation:
         """What happened in a turn, see `explanation.explain`.
@@ -381,7 +307,7 @@ class Conversation:
         Raises:
             DataError: the turn is none of this conversation.
         """
-        state = self.state.before(turn)
+        state = self.before(turn)
         history, said = state.history, [*state.messages, turn.message]
         return explanation.explain(
             self.beliefs(history, said),
@@ -395,12 +321,11 @@ class Conversation:
     def transcript(self) -> dict[str, Any]:
         """The whole conversation as JSON types; `from_transcript` reads it."""
         setting = {"user": self.user, "n_items": self.n_items, "policy": self.policy}
-        return transcript.write(self.model.name, self.model.data, self.state, setting)
+        return transcript.write(self.model.name, self.model.data, self, setting)
 
     def markdown(self) -> str:
         """The whole conversation as a page of Markdown, with a reason for every item."""
-        data, name = self.model.data, self.model.name
-        return transcript.markdown(name, data, self.user, self.state, self.why)
+        return transcript.markdown(self.model.name, self.model.data, self.user, self, self.why)
 
     @classmethod
     def from_transcript(
@@ -419,10 +344,10 @@ class Conversation:
         """
         setting, state = transcript.read(model.data, values)
         conversation = cls(model, **{**setting, **options})
-        conversation.state = state
+        conversation.start, conversation.events = state.start, state.events
         return conversation
 
 
-def _check_stop(stop: threading.Event | None) -> None:
-    if stop is not None and stop.is_set():
+def _check_stop(stop: threading.Event) -> None:
+    if stop.is_set():
         raise StoppedError("Stopped before anything was chosen; the message was not used.")

@@ -1,7 +1,6 @@
 """A conversation as JSON types, and back; and as a page of Markdown to read."""
 
 import html
-import operator
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,17 +16,16 @@ from latentcrs_utils.conversation.turn import (
     Turn,
     Withdrawal,
     describe,
-    known_item,
 )
 from latentcrs_utils.errors import DataError
 
 if TYPE_CHECKING:
     from latentcrs_utils.data.sequences import Dataset
 
-
 FORMAT = 3
 # format 1 knew neither policies nor requirements, format 2 called the policy "variant"
 _READABLE = (1, 2, FORMAT)
+_MARKS = {"accept": "liked", "reject": "refused"}
 
 
 def write(model: str, data: "Dataset", state: State, setting: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,15 +71,13 @@ def read(data: "Dataset", values: Mapping[str, Any]) -> tuple[dict[str, Any], St
             f"the items of {data.name} have other numbers. Load the data set that it was made with."
         )
     try:
-        setting = {name: values[name] for name in ("user", "n_items")}
-        setting["policy"] = _policy(values)
-        start = [operator.index(item) for item in values["history"]]
-        events = tuple(_event(data, event) for event in values["events"])
+        setting = {"user": values["user"], "n_items": values["n_items"], "policy": _policy(values)}
+        events = [_event(data, event) for event in values["events"]]
+        return setting, State(map(data.valid_item, values["history"]), events)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"The transcript is damaged ({type(error).__name__}: {error}); export it again."
         ) from error
-    return setting, State(tuple(known_item(data, item) for item in start), events)
 
 
 def _policy(values: Mapping[str, Any]) -> Any:
@@ -93,16 +89,12 @@ def _event(data: "Dataset", event: Mapping[str, Any]) -> Event:
         said = {name: value for name, value in event["say"].items() if name != "variant"}
         turn = Turn.from_dict({**said, "policy": _policy(event["say"])})
         for item in (*(offered.item for offered in turn.items), *turn.candidates, *turn.reranked):
-            data.title(item)
+            data.valid_item(item)
         return turn
     if "withdraw" in event:
         return Withdrawal(Constraint.parse(str(event["withdraw"])))
     kind: Kind = "accept" if "accept" in event else "reject"
-    data.title(event[kind])
-    return Feedback(kind, event[kind])
-
-
-_MARKS = {"accept": "liked", "reject": "refused"}
+    return Feedback(kind, data.valid_item(event[kind]))
 
 
 def markdown(
@@ -121,13 +113,16 @@ def markdown(
         state: all that happened.
         why: a sentence for each item of a turn.
     """
-    noun, start = thing(data.name), len(state.start)
+    noun, n = thing(data.name), len(state.start)
     who = "A stranger" if user is None else f"User {user}"
     lines = [
         f"# A conversation with {in_markdown(model)}",
         f"{in_markdown(who)} of {in_markdown(data.name)}, of whom "
-        f"{start} liked {noun}{'s' * (start != 1)} were known at the start.",
+        f"{n} liked {noun}{'s' * (n != 1)} were known at the start.",
     ]
+    marked: dict[str, list[str]] = {"accept": [], "reject": []}
+    for item, kind in state.feedback.items():
+        marked[kind].append(in_markdown(describe(data, item).label))
     for event in state.events:
         if isinstance(event, Turn):
             lines += _turn(event, why(event))
@@ -136,11 +131,7 @@ def markdown(
         else:
             label = in_markdown(describe(data, event.item).label)
             lines.append(f"*{_MARKS[event.kind].capitalize()}: {label}*")
-    at_the_end = []
-    for kind, mark in _MARKS.items():
-        items = [item for item, found in state.feedback.items() if found == kind]
-        labels = [in_markdown(describe(data, item).label) for item in items]
-        at_the_end += [f"- {mark}: {'; '.join(labels)}"] if labels else []
+    at_the_end = [f"- {_MARKS[kind]}: {'; '.join(told)}" for kind, told in marked.items() if told]
     if state.requirements:
         at_the_end.append(f"- required: {_required(state.requirements)}")
     if at_the_end:
@@ -168,7 +159,7 @@ def _turn(turn: Turn, reasons: Sequence[str]) -> Iterator[str]:
 
 
 def _required(requirements: Iterable[Requirement]) -> str:
-    return "; ".join(in_markdown(f"{r.constraint.label} (“{r.evidence}”)") for r in requirements)
+    return in_markdown("; ".join(map(str, requirements)))
 
 
 # What Markdown, GitHub's and Jupyter's dialects included, reads as more than a character.

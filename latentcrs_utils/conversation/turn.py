@@ -1,8 +1,7 @@
 """What one exchange of a conversation consists of, as plain values that serialise to JSON."""
 
-import operator
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -45,33 +44,12 @@ def describe(data: Dataset, item: int, score: float = 0.0) -> Recommendation:
     return Recommendation(item, row["title"], row["year"], tuple(row["genres"] or ()), score)
 
 
-def known_item(data: Dataset, item: int) -> int:
-    """The item id as an int, if the catalogue has it.
-
-    Raises:
-        DataError: it has not.
-    """
-    try:
-        number = operator.index(item)
-    except TypeError:
-        number = 0
-    if not 1 <= number <= data.n_items:
-        raise DataError(
-            f"There is no item {repr(item)[:40]} in {data.name}: "
-            f"item ids go from 1 to {data.n_items:,}."
-        )
-    return number
-
-
-def more_like(item: Recommendation | str) -> str:
+def more_like(title: str) -> str:
     """The message that asks for more of a kind, as the simulated users of `by example` would.
 
-    The year stays out: policy F would hold the next items to it.
-
-    Args:
-        item: an offered item, or its title, with or without the year in brackets.
+    A year in brackets stays out: policy F would hold the next items to it.
     """
-    return f"Something like {spoken_title(item if isinstance(item, str) else item.title)}."
+    return f"Something like {spoken_title(title)}."
 
 
 @dataclass(frozen=True)
@@ -137,20 +115,19 @@ class Turn:
         return f"at least {read:,} tokens read, {written:,} written: nobody reported the others"
 
     def __str__(self) -> str:
-        def wrapped(lead: str, text: str) -> str:
-            return textwrap.fill(text, 96, initial_indent=lead, subsequent_indent=" " * 8)
-
-        lines = [wrapped("You:    ", self.message), wrapped("System: ", self.reply)]
-        if self.requirements:
-            asked = "; ".join(f"{r.constraint.label} (“{r.evidence}”)" for r in self.requirements)
-            lines.append(wrapped(" " * 8, f"Required: {asked}"))
+        required = "; ".join(map(str, self.requirements))
+        asked = f"Required: {required}" if required else ""
+        leads = {"You:    ": self.message, "System: ": self.reply, " " * 8: asked}
+        lines = [
+            textwrap.fill(text, 96, initial_indent=lead, subsequent_indent=" " * 8)
+            for lead, text in leads.items()
+            if text
+        ]
         for rank, item in enumerate(self.items, start=1):
             genres = f"  [{', '.join(item.genres)}]" if item.genres else ""
             lines.append(f"        {rank}. {item.label}{genres}")
-        if self.note:
-            lines.append(f"        Note: {self.note}")
-        if not self.counted:
-            lines.append(f"        Usage: {self.usage}.")
+        lines += [f"        Note: {self.note}"] if self.note else []
+        lines += [] if self.counted else [f"        Usage: {self.usage}."]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -171,22 +148,23 @@ class Turn:
         Raises:
             KeyError, TypeError, ValueError: a field is missing, unknown or of the wrong type.
         """
-        plain = {
-            name: tuple(values[name])
-            for name in ("relaxed", "candidates", "reranked", "choosing_tokens")
-            if name in values
-        }
-        items = []
-        for item in values["items"]:
-            misses = tuple(map(Constraint.parse, item.get("misses", ())))
-            genres = tuple(item.get("genres", ()))
-            items.append(Recommendation(**{**item, "genres": genres, "misses": misses}))
-        requirements = []
-        for said in values.get("requirements", ()):
-            found = {name: value for name, value in said.items() if name != "condition"}
-            requirements.append(Requirement(Constraint.parse(said["condition"]), **found))
-        parts = {"items": tuple(items), "requirements": tuple(requirements)}
-        return cls(**{**values, **plain, **parts})
+
+        def read_item(of_item: Mapping[str, Any]) -> Recommendation:
+            misses = tuple(map(Constraint.parse, of_item.get("misses", ())))
+            return Recommendation(**{**of_item, "genres": tuple(of_item["genres"]),
+                                     "misses": misses})  # fmt: skip
+
+        def read_requirement(condition: str, **said: Any) -> Requirement:
+            return Requirement(Constraint.parse(condition), **said)
+
+        tuples = {name: tuple(value) for name, value in values.items() if name in _TUPLES}
+        tuples["items"] = tuple(map(read_item, values["items"]))
+        requirements = values.get("requirements", ())
+        tuples["requirements"] = tuple(read_requirement(**said) for said in requirements)
+        return cls(**{**values, **tuples})
+
+
+_TUPLES = ("relaxed", "candidates", "reranked", "choosing_tokens")
 
 
 @dataclass(frozen=True)
@@ -207,21 +185,16 @@ class Withdrawal:
 Event = Turn | Feedback | Withdrawal
 
 
-@dataclass(frozen=True)
 class State:
     """A conversation at one moment.
 
-    Attributes:
+    Args:
         start: item ids that were known at its start, oldest first.
         events: turns, clicks and withdrawals so far, in their order.
     """
 
-    start: tuple[int, ...]
-    events: tuple[Event, ...] = ()
-
-    def then(self, event: Event) -> "State":
-        """The state after one more event."""
-        return State(self.start, (*self.events, event))
+    def __init__(self, start: Iterable[int], events: Iterable[Event] = ()):
+        self.start, self.events = tuple(start), tuple(events)
 
     def before(self, turn: Turn) -> "State":
         """The state in which the message of a turn was said, be it the one being answered.
@@ -231,7 +204,7 @@ class State:
         """
         turns = self.turns
         if turn.number == len(turns) + 1:
-            return self
+            return State(self.start, self.events)
         known = turns[turn.number - 1] if 1 <= turn.number <= len(turns) else None
         if known is None or (known.message, known.items) != (turn.message, turn.items):
             raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -153,14 +154,19 @@ class Dataset:
 
     def title(self, item: int) -> str:
         """Return the title of item id ``item`` (1..V)."""
-        return str(self.item(item)["title"])
+        return self.titles[self.valid_item(item)]
 
     def item(self, item: int) -> dict[str, Any]:
         """Return item id ``item`` as a dict: what the columns of ``items`` say of it."""
-        if not 1 <= int(item) <= self.n_items:
+        return self.items.row(self.valid_item(item) - 1, named=True)
+
+    def valid_item(self, item: int) -> int:
+        """Return an item id as an int (``DataError`` where there is no such item)."""
+        number = operator.index(item) if hasattr(item, "__index__") else 0
+        if not 1 <= number <= self.n_items:
             known = f"item ids go from 1 to {self.n_items}"
-            raise DataError(f"There is no item {item} in {self.name}: {known}.")
-        return self.items.row(int(item) - 1, named=True)
+            raise DataError(f"There is no item {item!r:.40} in {self.name}: {known}.")
+        return number
 
     def user_index(self, raw_user: str | int) -> int:
         """Return the user index (0..U-1) of a provider's id, or say which exist."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
+from typing import TypeVar
 
 from latentcrs_utils.simulation.phrase_book import Domain, phrase_book
 
@@ -82,12 +83,46 @@ def leaks_title(text: str, title: str, title_keywords: str | None = None) -> boo
     return len(whole) > 1 and f" {whole} " in f" {' '.join(words)} "
 
 
-SPOKEN_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+Form = tuple[str, ...]
+_T = TypeVar("_T")
+SPOKEN_WORD = re.compile(r"&|[^\W_]+(?:['’][^\W_]+)*")
 _ARTICLES = frozenset({"the", "a", "an"})
 _NAMES_AN_ITEM = re.compile(
     r"\b(?:like|as|lov\w+|liked|enjoy\w*|watch\w*|saw|seen|than)\s+(?:the\s+)?$", re.I
 )
 _CERTAIN = 3  # so many words in a row that are a title are no accident
+
+
+def spoken_words(text: str) -> Form:
+    """Return lower-case words without accents and possessives, to compare titles however typed."""
+    plain = unicodedata.normalize("NFKD", text.replace("&", " and "))
+    plain = "".join(c for c in plain if not unicodedata.combining(c)).replace("’", "'")
+    return tuple(word.casefold().removesuffix("'s") for word in SPOKEN_WORD.findall(plain))
+
+
+def find_titles(
+    text: str, forms: Mapping[Form, _T], longest: int, is_title: Callable[[str, list[str]], bool]
+) -> Iterator[tuple[int, int, _T]]:
+    """Yield where titles stand in a text: begin, end, and whose it is; the longest at each place.
+
+    Args:
+        text: what is said.
+        forms: how titles may be said, as `spoken_words` -> whose title it is.
+        longest: number of words of the longest form.
+        is_title: whether words that make up a form stand for the title, given the text before.
+    """
+    found = list(SPOKEN_WORD.finditer(text))
+    keys = [" ".join(spoken_words(match.group())) for match in found]
+    start = 0
+    while start < len(found):
+        begin, next_start = found[start].start(), start + 1
+        for end in range(min(len(found), start + longest), start, -1):
+            form = tuple(keys[start:end])
+            if form in forms and is_title(text[:begin], [m.group() for m in found[start:end]]):
+                yield begin, found[end - 1].end(), forms[form]
+                next_start = end
+                break
+        start = next_start
 
 
 class TitleFinder:
@@ -98,7 +133,7 @@ class TitleFinder:
     """
 
     def __init__(self, titles: Iterable[str]) -> None:
-        self._forms = {form for title in titles for form in _forms(title)}
+        self._forms = {form: title for title in titles for form in _forms(title)}
         self._longest = max(map(len, self._forms), default=0)
 
     def blank(self, text: str) -> str:
@@ -107,39 +142,26 @@ class TitleFinder:
         Three words in a row are a title in any case. Two need their capitals, or words before them
         such as "like" or "I loved"; one needs its capital within a sentence.
         """
-        found = list(SPOKEN_WORD.finditer(text))
-        keys = ["".join(tokens(match.group())) for match in found]
-        start, blanked = 0, text
-        while start < len(found):
-            step = 1
-            for end in range(min(len(found), start + self._longest), start, -1):
-                if tuple(keys[start:end]) in self._forms and _is_title(text, found[start:end]):
-                    a, b = found[start].start(), found[end - 1].end()
-                    blanked = blanked[:a] + "_" * (b - a) + blanked[b:]
-                    step = end - start
-                    break
-            start += step
-        return blanked
+        for begin, end, _ in find_titles(text, self._forms, self._longest, _is_title):
+            text = text[:begin] + "_" * (end - begin) + text[end:]
+        return text
 
 
-def _forms(title: str) -> Iterator[tuple[str, ...]]:
+def _forms(title: str) -> Iterator[Form]:
     """Yield how a title may be said, as words: without its subtitle, without its article."""
     said = spoken_title(title)
-    for form in (said, said.replace("&", " and "), said.split(":")[0]):
-        words = tokens(form)
-        if words:
-            yield words
+    for words in filter(None, map(spoken_words, (said, said.split(":")[0]))):
+        yield words
         # what is left of "The War" is an everyday word
         if len(words) > 2 and words[0] in _ARTICLES:
             yield words[1:]
 
 
-def _is_title(text: str, words: list[re.Match[str]]) -> bool:
+def _is_title(before: str, words: list[str]) -> bool:
     """Say whether words that make up a title stand for it, and not for themselves."""
-    before = text[: words[0].start()]
     if len(words) >= _CERTAIN or (len(words) > 1 and _NAMES_AN_ITEM.search(before)):
         return True
-    content = [m.group() for m in words if m.group().lower() not in _COMMON]
+    content = [word for word in words if word.lower() not in _COMMON]
     capitals = bool(content) and all(w[0].isupper() or w[0].isdigit() for w in content)
     inside = before.rstrip(" \"'“‘(")
     return capitals and (len(words) > 1 or bool(inside and inside[-1] not in ".!?:;"))

@@ -8,14 +8,14 @@ from typing import Any, Generic, TypeVar
 import ipywidgets as w
 
 from latentcrs_utils.baselines.popularity import popularity
-from latentcrs_utils.conversation.autopilot import Autopilot, make_autopilot
-from latentcrs_utils.conversation.guards import words
+from latentcrs_utils.conversation.autopilot import MAX_TURNS, Autopilot, make_autopilot
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import describe
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.simulation.agenda import DIFFICULTIES, Difficulty
 from latentcrs_utils.simulation.planner import LEVELS, Level
+from latentcrs_utils.simulation.titles import spoken_words
 from latentcrs_utils.widgets import html
 
 T = TypeVar("T", bound=str)
@@ -163,7 +163,7 @@ def _spelled_titles(data: Dataset) -> dict[int, str]:
     """Title and year of the named items as words between spaces, the best known item first."""
     order = popularity(data).argsort(descending=True, stable=True).tolist()
     named = [item for item in order if item and data.titles[item] != UNKNOWN_TITLE]
-    return {item: f" {' '.join(words(describe(data, item).label))} " for item in named}
+    return {item: f" {' '.join(spoken_words(describe(data, item).label))} " for item in named}
 
 
 def find_titles(data: Dataset, query: str, n: int) -> tuple[list[int], int]:
@@ -177,7 +177,7 @@ def find_titles(data: Dataset, query: str, n: int) -> tuple[list[int], int]:
     Returns:
         Item ids, the best known first, and how many there are in all.
     """
-    *whole, last = words(query[:_LONGEST_QUERY]) or [""]
+    *whole, last = spoken_words(query[:_LONGEST_QUERY]) or [""]
     if query.strip() and not last:
         return [], 0
     parts = [f" {last}", *(f" {word} " for word in whole)]
@@ -316,7 +316,7 @@ class Driver:
         pilot = self.autopilot
         if pilot is None or pilot.outcome or pilot.conversation is not conversation:
             return 0
-        return pilot.max_turns - pilot.n_turns
+        return MAX_TURNS - pilot.n_turns
 
     def begin(self, conversation: Conversation) -> None:
         """Let a new simulated user, of the chosen kind, take over a conversation.
@@ -351,7 +351,7 @@ class Driver:
         turns = f"{pilot.n_turns} turn{'' if pilot.n_turns == 1 else 's'}"
         if pilot.outcome is None:
             goal = f" It has {pilot.goal} in mind." if self._shows_goal else ""
-            self._tell(f"It has talked for {turns} of at most {pilot.max_turns}.{goal}")
+            self._tell(f"It has talked for {turns} of at most {MAX_TURNS}.{goal}")
         else:
             after = f" after {turns}" if pilot.outcome == "accepted" else ""
             self._tell(f"It {pilot.outcome}{after}. It had {pilot.goal} in mind.")

@@ -108,9 +108,7 @@ def reply(turn: Turn) -> str:
 def _choice(turn: Turn) -> Iterator[str]:
     """How the items were chosen, where the turn tells."""
     if turn.requirements:
-        yield "Held to: " + " · ".join(
-            f"{r.constraint.label} (“{r.evidence}”)" for r in turn.requirements
-        )
+        yield "Held to: " + " · ".join(map(str, turn.requirements))
     if turn.reranked and turn.candidates:
         chosen = [item.item for item in turn.items if item.item in turn.candidates]
         places = [turn.candidates.index(item) + 1 for item in chosen]

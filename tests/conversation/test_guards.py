@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentcrs_utils.conversation.guards import MESSAGE_LIMIT, ReplyGuard, clean_message, words
+from latentcrs_utils.conversation.guards import MESSAGE_LIMIT, ReplyGuard, clean_message
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import MessageError
 from latentcrs_utils.language.chat_model import sentences, tidy_reply
+from latentcrs_utils.simulation.titles import spoken_words
 from tests.conversation.fakes import TITLES
 
 CATALOGUE = [
@@ -193,7 +194,7 @@ def test_stops_inside_titles_do_not_end_a_sentence():
 
 
 def test_words_ignore_case_accents_possessives_and_ampersands():
-    assert words("Amélie’s CAFÉ & Bar") == ["amelie", "cafe", "and", "bar"]
+    assert spoken_words("Amélie’s CAFÉ & Bar") == ("amelie", "cafe", "and", "bar")
 
 
 def test_all_real_titles_are_recognised(data):

@@ -199,7 +199,7 @@ def test_the_request_is_left_as_it_was(games):
 
 def test_more_like_names_the_title_as_one_would_say_it():
     film = Recommendation(1, "Nosferatu (A Symphony)", 1922, ("Horror",), 0.0)
-    for item in (film, film.label, film.title, "Nosferatu"):
+    for item in (film.label, film.title, "Nosferatu"):
         assert more_like(item) == "Something like Nosferatu."
 
 
