@@ -91,7 +91,7 @@ def find_anchors(
         )
     weights = fingerprint(*backbone.encoder.state_dict().values())
     parts = {"data": data.fingerprint, "backbone": weights, "config": config}
-    tensors, meta, _ = train_or_load(
+    tensors, meta = train_or_load(
         "anchors",
         {**parts, "K": K, "seed": seed},
         lambda _: _cluster(backbone, data, K, config, seed),

@@ -6,6 +6,7 @@ by the same valid NDCG@10.
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from latentcrs_utils.em.instances import instances_of, item_vectors, rows_of
 from latentcrs_utils.em.networks import Residual, TextProjection
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.ranking import ndcg, rank_by_factors
-from latentcrs_utils.support.artifacts import Checkpoint, Training, fingerprint, train_or_load
+from latentcrs_utils.support.artifacts import Training, fingerprint, train_or_load
 
 
 class TextScorer(nn.Module):
@@ -124,7 +125,7 @@ def fit_direct(
             language.x.shape[1], v.shape[1], c.shape[1], config.text_hidden, config.dropout
         )
 
-        def train(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        def train(checkpoint: Path | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
             instances, valid = (
                 instances_of(data, backbone, language, rows_of(language, split))
                 for split in ("train", "valid")
@@ -132,15 +133,16 @@ def fit_direct(
             optimiser = torch.optim.AdamW(
                 scorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
             )
-            training = Training(scorer, [optimiser], torch.Generator().manual_seed(seed))
-            training.resume(checkpoint)
+            generator = torch.Generator().manual_seed(seed)
+            training = Training(scorer, [optimiser], generator, checkpoint)
+            training.resume()
             for epoch in training.epochs(
-                config.n_epochs, checkpoint, value="valid_ndcg10", patience=config.patience,
+                config.n_epochs, value="valid_ndcg10", patience=config.patience,
                 label="Direct scorer", progress=progress,
             ):  # fmt: skip
                 scorer.train()
                 total = 0.0
-                order = torch.randperm(len(instances), generator=training.generator)
+                order = torch.randperm(len(instances), generator=generator)
                 for rows in order.split(config.batch_size):
                     query = scorer.query(instances.S[rows], instances.x[rows])
                     scores = query @ scorer.items(v, c).T
@@ -165,7 +167,7 @@ def fit_direct(
             "utterances": language.fingerprint,
             "weights": fingerprint(*backbone.encoder.state_dict().values()),
         }
-        state, facts, _ = train_or_load("direct", parts, train, reuse=reuse)
+        state, facts = train_or_load("direct", parts, train, reuse=reuse)
     scorer.load_state_dict(state)
     scorer.eval().requires_grad_(False)
     return DirectModel(name, scorer, v, c, facts["curve"])

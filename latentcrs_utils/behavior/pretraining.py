@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from latentcrs_utils.behavior.windows import batches, epoch_windows, trim
 from latentcrs_utils.config import BackboneConfig, preset
 from latentcrs_utils.ranking import ndcg, rank_by_factors
 from latentcrs_utils.support import device as devices
-from latentcrs_utils.support.artifacts import Checkpoint, Training, train_together
+from latentcrs_utils.support.artifacts import Training, train_or_load
 from latentcrs_utils.support.processes import SINGLE, Processes, join
 from latentcrs_utils.support.progress import note
 
@@ -114,29 +115,29 @@ def pretrain(
     place = devices.choose_device(device)
     processes = join(place)
 
-    def train(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def train(checkpoint: Path | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
         devices.reset_peak_memory(place)
         encoder = SASRec(data.n_items, config, seed=seed).to(place)
         optimizer = torch.optim.Adam(
             encoder.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        training = Training(encoder, [optimizer], torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        training = Training(encoder, [optimizer], generator, checkpoint, processes)
         # dropout draws from the global generator: seed a copy of it and give the original back
         with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
             # not the same dropout for all shares of a batch
             torch.manual_seed(seed + 1_000_003 * processes.number)
-            training.resume(checkpoint, processes)
+            training.resume()
             if compile:
                 encoder.compile(dynamic=True)
             for epoch in training.epochs(
-                config.n_epochs, checkpoint, value="valid NDCG@20", patience=config.patience,
+                config.n_epochs, value="valid NDCG@20", patience=config.patience,
                 label="Pretraining", progress=progress if processes.is_main else False,
-                processes=processes,
             ):  # fmt: skip
                 begun = time.perf_counter()
                 row: dict[str, float] = {"epoch": epoch}
                 row["loss"] = train_epoch(
-                    encoder, optimizer, data, config, epoch - 1, training.generator, processes
+                    encoder, optimizer, data, config, epoch - 1, generator, processes
                 )
                 row["valid NDCG@20"] = validate(encoder, data, processes)
                 training.curve.append(row | {"seconds": time.perf_counter() - begun})
@@ -156,7 +157,7 @@ def pretrain(
         return training.best_state, facts
 
     parts = {"data": data.fingerprint, "config": config, "seed": seed}
-    weights, facts = train_together("backbone", parts, train, processes, reuse=reuse)
+    weights, facts = train_or_load("backbone", parts, train, reuse=reuse, processes=processes)
     encoder = SASRec(data.n_items, config)
     encoder.load_state_dict(weights)
     encoder.eval().requires_grad_(False)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from latentcrs_utils.em.networks import Context, GenerativeModel, InferenceModel
 from latentcrs_utils.em.trainer import EMTrainer, train_em
 from latentcrs_utils.intents import Anchors
 from latentcrs_utils.language.encoding import Language
-from latentcrs_utils.support.artifacts import Checkpoint, fingerprint, train_or_load
+from latentcrs_utils.support.artifacts import fingerprint, train_or_load
 from latentcrs_utils.support.device import choose_device
 
 
@@ -72,7 +73,7 @@ def fit_em(
         inference = InferenceModel(v.shape[1])
         models = nn.ModuleDict({"generative": generative, "inference": inference})
 
-        def train(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        def train(checkpoint: Path | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
             models.to(device)
             instances, valid = (
                 instances_of(data, backbone, language, rows_of(language, split)).to(device)
@@ -89,7 +90,7 @@ def fit_em(
             "utterances": language.fingerprint,
             "weights": fingerprint(*backbone.encoder.state_dict().values(), anchors.centroids),
         }
-        state, facts, _ = train_or_load("em", parts, train, reuse=reuse)
+        state, facts = train_or_load("em", parts, train, reuse=reuse)
     models.cpu().load_state_dict(state)
     models.eval().requires_grad_(False)
     curve = facts["curve"]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from latentcrs_utils.em.networks import (
 )
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.ranking import ndcg, rank_by_factors, ranks_in_chunks
-from latentcrs_utils.support.artifacts import Checkpoint, Training
+from latentcrs_utils.support.artifacts import Training
 from latentcrs_utils.support.device import autocast
 
 N_MONITORED = 1024
@@ -37,7 +38,7 @@ def train_em(
     valid: Instances,
     *,
     progress: bool | None = None,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Path | None = None,
 ) -> list[Row]:
     """Algorithm 1: warm up q, warm up the generative model, then alternate E-step and M-step.
 
@@ -53,18 +54,18 @@ def train_em(
         trainer: changed in place.
         valid: the instances that select the epoch.
         progress: show a progress bar; None asks the environment.
-        checkpoint: where the state is kept after every epoch, and taken up if it is there; the
-            global random stream, which dropout draws from, is part of it.
+        checkpoint: file where the state is kept after every epoch, and taken up if it is there;
+            the global random stream, which dropout draws from, is part of it.
 
     Returns:
         One row an epoch: stage, epoch, loss_e, loss_m, elbo, log_likelihood, kl_q_prior,
         kl_q_exact (nats), valid_ndcg10, seconds.
     """
     config, training = trainer.config, trainer.training
-    if checkpoint is not None:
-        training.resume(checkpoint)
+    training.checkpoint = checkpoint
+    training.resume()
 
-    stage = partial(trainer.stage, valid=valid, checkpoint=checkpoint, progress=progress)
+    stage = partial(trainer.stage, valid=valid, progress=progress)
     if config.schedule == "joint":
         for row in stage("joint", config.n_epochs_generative + config.n_epochs_alternate):
             row["loss_m"] = trainer.joint_step()

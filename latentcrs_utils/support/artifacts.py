@@ -15,7 +15,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
     Tensors = dict[str, Tensor]
     Facts = dict[str, Any]
-
-_FORMAT = 1
 
 
 def cache_dir() -> Path:
@@ -113,34 +110,41 @@ def fingerprint(*tensors: Tensor) -> str:
 def train_or_load(
     kind: str,
     key_parts: dict[str, Any],
-    train: Callable[[Checkpoint], tuple[Tensors, Facts]],
+    train: Callable[[Path | None], tuple[Tensors, Facts]],
     *,
     reuse: bool = True,
-) -> tuple[Tensors, Facts, bool]:
-    """Load the result made from ``key_parts``, or make it with ``train`` and save it.
+    processes: Processes = SINGLE,
+) -> tuple[Tensors, Facts]:
+    """Return the result made from ``key_parts``: loaded, or made with ``train`` and saved.
+
+    Of several processes the main one loads or saves; all train and get the result.
 
     Args:
         kind: folder of the cache, e.g. ``"backbone"``.
         key_parts: everything that the result depends on (configs, seed, fingerprints).
-        train: returns named tensors and JSON-serialisable facts about them. It may keep its state
-            in the checkpoint that it is given, to go on from there after a kill; with the same
-            number of threads the result is then the same, bit by bit.
+        train: returns named tensors and JSON-serialisable facts about them. A `Training` with the
+            checkpoint file that it is given goes on from there after a kill; with the same number
+            of threads the result is then the same, bit by bit.
         reuse: ``False`` trains afresh, without checkpoints, and overwrites what was saved.
-
-    Returns:
-        The tensors, the facts, and whether they were loaded.
+        processes: all that train together.
     """
-    name = key(kind=kind, format=_FORMAT, **key_parts)
+    if not processes.is_main:
+        if processes.broadcast(False):
+            train(None)
+        return processes.broadcast(({}, {}))
+    name = key(kind=kind, format=1, **key_parts)
     folder = cache_dir() / kind
     tensor_file, fact_file = folder / f"{name}.safetensors", folder / f"{name}.json"
-    checkpoint = Checkpoint(kind, folder / f"{name}.checkpoint", active=reuse)
-    if reuse and (found := _load(tensor_file, fact_file)) is not None:
+    checkpoint = folder / f"{name}.checkpoint"
+    result = _load(tensor_file, fact_file) if reuse else None
+    processes.broadcast(result is None)
+    if result is not None:
         note(f"{kind}: loaded what an earlier run made ({name}).")
-        checkpoint.discard()
-        return *found, True
+        discard(checkpoint)
+        return processes.broadcast(result)
     if reuse and (tensor_file.exists() or fact_file.exists()):
         note(f"{kind}: what an earlier run left is incomplete or damaged; making it again.")
-    tensors, facts = train(checkpoint)
+    tensors, facts = train(checkpoint if reuse else None)
     tensors = _on_cpu(tensors)
     try:
         _save(tensor_file, fact_file, tensors, facts)
@@ -148,32 +152,15 @@ def train_or_load(
         note(f"{kind}: made, but not saved in {folder} ({error.strerror}).")
     else:
         note(f"{kind}: made and saved ({name}).")
-        checkpoint.discard()
-    return tensors, facts, False
-
-
-def train_together(
-    kind: str,
-    key_parts: dict[str, Any],
-    train: Callable[[Checkpoint], tuple[Tensors, Facts]],
-    processes: Processes,
-    *,
-    reuse: bool = True,
-) -> tuple[Tensors, Facts]:
-    """`train_or_load` of several processes: the main one loads or saves, all train and return."""
-    if not processes.is_main:
-        if processes.broadcast(False):
-            train(Checkpoint(kind, Path(), active=False))
-        return processes.broadcast(({}, {}))
-
-    def train_with_all(checkpoint: Checkpoint) -> tuple[Tensors, Facts]:
-        processes.broadcast(True)
-        return train(checkpoint)
-
-    tensors, facts, loaded = train_or_load(kind, key_parts, train_with_all, reuse=reuse)
-    if loaded:
-        processes.broadcast(False)
+        discard(checkpoint)
     return processes.broadcast((tensors, facts))
+
+
+def discard(checkpoint: Path) -> None:
+    """Remove a checkpoint and what killed writers of it left."""
+    with suppress(OSError):
+        checkpoint.unlink(missing_ok=True)
+        remove_abandoned(checkpoint)
 
 
 def _on_cpu(tensors: Tensors) -> Tensors:
@@ -194,99 +181,33 @@ def _save(tensor_file: Path, fact_file: Path, tensors: Tensors, facts: Facts) ->
 
 def _load(tensor_file: Path, fact_file: Path) -> tuple[Tensors, Facts] | None:
     """Read the pair, or return ``None`` when it is absent, incomplete or damaged."""
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
         record = json.loads(fact_file.read_text(encoding="utf-8"))
-        facts = record["facts"]
-        whole = sha256(tensor_file) == record["sha256"]
+        content = tensor_file.read_bytes()
+        whole = hashlib.sha256(content).hexdigest() == record["sha256"]
+        return (load(content), record["facts"]) if whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return (load_file(tensor_file), facts) if whole else None
-
-
-class Checkpoint:
-    """The state of an unfinished training on disk: one file, replaced as the training goes on.
-
-    Three parts, a line each but the last: a hash over the other two and the name of the file, a
-    JSON record, and safetensors. So a checkpoint that is damaged or belongs to something else is
-    recognised and not used.
-
-    Args:
-        kind: of the artifact, to be named on screen.
-        file: where the checkpoint is kept; its name holds the key of the artifact.
-        active: ``False`` reads and writes nothing.
-    """
-
-    def __init__(self, kind: str, file: Path, *, active: bool = True):
-        self.kind = kind
-        self.file = file
-        self.active = active
-        self._complained = False
-
-    def load(self) -> tuple[Tensors, Facts] | None:
-        """Return the tensors and facts saved last, or ``None`` to begin at the beginning."""
-        from safetensors.torch import load
-
-        if not self.active or not self.file.exists():
-            return None
-        try:
-            digest, record, content = self.file.read_bytes().split(b"\n", 2)
-            whole = digest == self._digest(record, content)
-        except (OSError, ValueError):
-            whole = False
-        if not whole:
-            note(f"{self.kind}: its checkpoint is damaged or of another kind; starting anew.")
-            return None
-        facts, after = json.loads(record)
-        note(f"{self.kind}: goes on after {after}, where an earlier run was stopped.")
-        return load(content), facts
-
-    def save(self, tensors: Tensors, facts: Facts, *, after: str) -> None:
-        """Replace the checkpoint; where that is impossible, say so once and go on without.
-
-        Args:
-            tensors: the state, by name.
-            facts: JSON-serialisable facts about it.
-            after: what is done, for the screen, e.g. ``"epoch 23"``.
-        """
-        from safetensors.torch import save
-
-        if not self.active:
-            return
-        record, content = json.dumps([facts, after]).encode(), save(_on_cpu(tensors))
-        try:
-            with atomic_path(self.file) as temporary:
-                temporary.write_bytes(b"\n".join([self._digest(record, content), record, content]))
-        except OSError as error:
-            if not self._complained:
-                note(f"{self.kind}: no checkpoint in {self.file.parent} ({error.strerror}).")
-                self._complained = True
-
-    def discard(self) -> None:
-        """Remove the checkpoint and what killed writers of it left."""
-        with suppress(OSError):
-            self.file.unlink(missing_ok=True)
-            remove_abandoned(self.file)
-
-    def _digest(self, record: bytes, content: bytes) -> bytes:
-        digest = hashlib.sha256(b"\n".join([self.file.name.encode(), record, b""]))
-        digest.update(content)
-        return digest.hexdigest().encode()
 
 
 @dataclass
 class Training:
     """Networks, optimisers and random streams of a training, and how far it has come.
 
-    The global random stream (dropout) belongs to it, on the GPU too where the module is there:
-    `save` writes its state and `resume` sets it, so both are called inside
-    `torch.random.fork_rng`. Of several processes all call both; the main one reads and writes.
+    The global random stream (dropout) belongs to it, on the GPU too where the module is there: call
+    `resume` and `epochs` inside `torch.random.fork_rng`. Of several processes all call both; the
+    main one reads and writes the checkpoint. That is a line with a hash over the file's name and
+    all that follows, a line of JSON, and safetensors: what is damaged or belongs to something else
+    is recognised and not used.
 
     Attributes:
         module: what is trained.
         optimisers: of its parameters, constructed as at the start of the training.
         generator: the training's own random stream.
+        checkpoint: the file that holds all this after every epoch; None for none.
+        processes: all that train together.
         curve: one JSON-serialisable dict an epoch.
         best_state: the state of `module` after its best epoch; empty before the first.
     """
@@ -294,13 +215,15 @@ class Training:
     module: nn.Module
     optimisers: Sequence[torch.optim.Optimizer]
     generator: torch.Generator
+    checkpoint: Path | None = None
+    processes: Processes = SINGLE
     curve: list[dict[str, Any]] = field(default_factory=list)
     best_state: Tensors = field(default_factory=dict)
+    _complained: bool = False
 
     def epochs(
         self,
         n_epochs: int,
-        checkpoint: Checkpoint | None,
         *,
         value: str,
         patience: int,
@@ -308,7 +231,6 @@ class Training:
         stage: str | None = None,
         competing: Sequence[str | None] = (None,),
         progress: bool | None = None,
-        processes: Processes = SINGLE,
     ) -> Iterator[int]:
         """Yield the epochs that are left to do, until `value` has not risen for `patience` of them.
 
@@ -317,108 +239,132 @@ class Training:
 
         Args:
             n_epochs: the most epochs (of the stage).
-            checkpoint: where the state is saved; None saves nothing.
             value: column of `curve` that selects the best state; higher is better.
             patience: epochs without a new highest value after which the stage ends.
             label: short words in front of the progress bar.
             stage: column `stage` of this stage's rows; None where the training has no stages.
             competing: stages whose states compete for the best.
             progress: show a progress bar; None asks the environment.
-            processes: all that train together.
 
         Yields:
             The number of the epoch, from 1.
         """
 
-        def values(*stages: str | None) -> list[float]:
-            return [row[value] for row in self.curve if row.get("stage") in stages]
+        def since_best(*stages: str | None) -> int:
+            """Epochs after the first highest value."""
+            values = [row[value] for row in self.curve if row.get("stage") in stages]
+            return len(values) - 1 - values.index(max(values)) if values else -1
 
-        epochs = range(len(values(stage)) + 1, n_epochs + 1)
-        for epoch in track(epochs, label, progress=progress):
-            if (past := values(stage)) and epochs_since_best(past) >= patience:
+        done = sum(row.get("stage") == stage for row in self.curve)
+        for epoch in track(range(done + 1, n_epochs + 1), label, progress=progress):
+            if since_best(stage) >= patience:
                 return
             yield epoch
-            if stage in competing and epochs_since_best(values(*competing)) == 0:
-                self.keep_best()
-            if checkpoint is not None:
-                of_stage = f" of the stage {stage!r}" if stage else ""
-                self.save(checkpoint, f"epoch {epoch}{of_stage}", processes)
+            if stage in competing and since_best(*competing) == 0:
+                state = self.module.state_dict()
+                self.best_state = {name: t.detach().clone() for name, t in state.items()}
+            self._save(f"epoch {epoch}" + (f" of the stage {stage!r}" if stage else ""))
 
-    def keep_best(self) -> None:
-        """Copy the present state of the module as the best one."""
-        state = self.module.state_dict()
-        self.best_state = {name: tensor.detach().clone() for name, tensor in state.items()}
-
-    def save(self, checkpoint: Checkpoint, after: str, processes: Processes = SINGLE) -> None:
-        """Write everything to the checkpoint; `after` says what is done, e.g. "epoch 23"."""
-        streams = processes.merge({processes.number: self._dropout_streams()})
-        tree = {
-            "module": self.module.state_dict(),
-            "best": self.best_state,
-            "optimisers": [optimiser.state_dict()["state"] for optimiser in self.optimisers],
-            "generator": self.generator.get_state(),
-            "dropout": streams,
-        }
-        if processes.is_main:
-            checkpoint.save(_flat(tree), {"curve": self.curve}, after=after)
-
-    def resume(self, checkpoint: Checkpoint, processes: Processes = SINGLE) -> None:
+    def resume(self) -> None:
         """Take up the state in the checkpoint; without one, nothing changes.
 
         With another number of processes, or on another kind of device, dropout is drawn afresh.
         """
         import torch
 
-        found = processes.broadcast(checkpoint.load() if processes.is_main else None)
+        device = next(self.module.parameters()).device
+        found = self.processes.broadcast(self._load() if self.processes.is_main else None)
         if found is None:
             return
-        tensors, facts = found
-        tree = _nested(tensors)
-        self.curve[:] = facts["curve"]
+        tree, self.curve[:] = found
         self.module.load_state_dict(tree["module"])
         self.best_state = tree.get("best", {})
         for number, optimiser in enumerate(self.optimisers):
-            saved = tree.get("optimisers", {}).get(str(number), {})
+            saved = tree["optimisers"].get(str(number), {})
             state = {int(row): quantities for row, quantities in saved.items()}
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
         self.generator.set_state(tree["generator"])
-        if len(tree["dropout"]) == processes.count:
-            streams = tree["dropout"][str(processes.number)]
+        if len(tree["dropout"]) == self.processes.count:
+            streams = tree["dropout"][str(self.processes.number)]
             torch.set_rng_state(streams["cpu"])
-            if "cuda" in streams and self._device.type == "cuda":
-                torch.cuda.set_rng_state(streams["cuda"], self._device)
+            if "cuda" in streams and device.type == "cuda":
+                torch.cuda.set_rng_state(streams["cuda"], device)
 
-    @property
-    def _device(self) -> torch.device:
-        return next(self.module.parameters()).device
+    def _load(self) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+        """Read the tree of tensors and the curve; None to begin at the beginning."""
+        from safetensors.torch import load
+
+        file = self.checkpoint
+        if file is None or not file.exists():
+            return None
+        try:
+            digest, record, content = file.read_bytes().split(b"\n", 2)
+            whole = digest == _digest(file, record, content)
+        except (OSError, ValueError):
+            whole = False
+        if not whole:
+            note(
+                f"{file.parent.name}: its checkpoint is damaged or of another kind; starting anew."
+            )
+            return None
+        curve, after = json.loads(record)
+        note(f"{file.parent.name}: goes on after {after}, where an earlier run was stopped.")
+        return _nested(load(content)), curve
+
+    def _save(self, after: str) -> None:
+        """Replace the checkpoint; where that is impossible, say so once and go on without."""
+        from safetensors.torch import save
+
+        file, processes = self.checkpoint, self.processes
+        streams = processes.merge({processes.number: self._dropout_streams()})
+        if file is None or not processes.is_main:
+            return
+        tree = {
+            "module": self.module.state_dict(),
+            "best": self.best_state,
+            "optimisers": dict(enumerate(o.state_dict()["state"] for o in self.optimisers)),
+            "generator": self.generator.get_state(),
+            "dropout": streams,
+        }
+        record, content = json.dumps([self.curve, after]).encode(), save(_on_cpu(_flat(tree)))
+        try:
+            with atomic_path(file) as temporary:
+                temporary.write_bytes(b"\n".join([_digest(file, record, content), record, content]))
+        except OSError as error:
+            if not self._complained:
+                note(f"{file.parent.name}: no checkpoint in {file.parent} ({error.strerror}).")
+                self._complained = True
 
     def _dropout_streams(self) -> Tensors:
         """States of the global random streams that the module draws from, uint8 vectors."""
         import torch
 
-        streams = {"cpu": torch.get_rng_state()}
-        if self._device.type == "cuda":
-            streams["cuda"] = torch.cuda.get_rng_state(self._device)
+        device, streams = next(self.module.parameters()).device, {"cpu": torch.get_rng_state()}
+        if device.type == "cuda":
+            streams["cuda"] = torch.cuda.get_rng_state(device)
         return streams
 
 
-def epochs_since_best(values: Sequence[float]) -> int:
-    """Number of epochs after the (first) highest of one or more values, one value an epoch."""
-    return len(values) - 1 - max(range(len(values)), key=values.__getitem__)
+def _digest(file: Path, record: bytes, content: bytes) -> bytes:
+    digest = hashlib.sha256(b"\n".join([file.name.encode(), record, b""]))
+    digest.update(content)
+    return digest.hexdigest().encode()
 
 
 def _flat(tree: Any, path: str = "") -> Tensors:
-    """Name every tensor of nested dicts and lists by its path: "module/layer.weight"."""
-    if not isinstance(tree, dict | list):
+    """Name every tensor of nested dicts by its path: "module/layer.weight"."""
+    if not isinstance(tree, dict):
         return {path.removeprefix("/"): tree}
-    branches = tree.items() if isinstance(tree, dict) else enumerate(tree)
-    return {k: t for name, branch in branches for k, t in _flat(branch, f"{path}/{name}").items()}
+    return {k: t for name in tree for k, t in _flat(tree[name], f"{path}/{name}").items()}
 
 
 def _nested(tensors: Tensors) -> dict[str, Any]:
-    """Undo `_flat`; the places in a list are the keys "0", "1", …"""
+    """Undo `_flat`; numbers among the keys are text now."""
     tree: dict[str, Any] = {}
     for path, tensor in tensors.items():
-        *branches, leaf = path.split("/")
-        reduce(lambda branch, name: branch.setdefault(name, {}), branches, tree)[leaf] = tensor
+        *names, leaf = path.split("/")
+        branch = tree
+        for name in names:
+            branch = branch.setdefault(name, {})
+        branch[leaf] = tensor
     return tree

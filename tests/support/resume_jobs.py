@@ -180,7 +180,7 @@ def without_seconds(curve: list[dict]) -> list[dict]:
 def _die_while_writing(suffix: str, number: int) -> None:
     """Make this process kill itself at the given moment."""
     moments = itertools.count(1)
-    whole, discard = artifacts.atomic_path, artifacts.Checkpoint.discard
+    whole, discard = artifacts.atomic_path, artifacts.discard
 
     @contextmanager
     def dying_path(target: Path) -> Iterator[Path]:
@@ -191,10 +191,10 @@ def _die_while_writing(suffix: str, number: int) -> None:
                 temporary.write_bytes(content[: len(content) // 2])
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def dying_discard(checkpoint: artifacts.Checkpoint) -> None:
+    def dying_discard(checkpoint: Path) -> None:
         if suffix == "discard" and next(moments) == number:
             os.kill(os.getpid(), signal.SIGKILL)
         discard(checkpoint)
 
     artifacts.atomic_path = dying_path
-    artifacts.Checkpoint.discard = dying_discard
+    artifacts.discard = dying_discard

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -18,21 +20,35 @@ from torch import Tensor
 from latentcrs_utils.config import AnchorConfig, BackboneConfig
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.support import artifacts
-from latentcrs_utils.support.artifacts import Checkpoint
+from latentcrs_utils.support.artifacts import Training
 
 PARTS = {"config": AnchorConfig(K=8), "seed": 3}
 
 
+def training(checkpoint: Path | None) -> Training:
+    """A module with known weights, and nothing that moves them."""
+    module = torch.nn.Linear(2, 3)
+    torch.nn.init.constant_(module.weight, 0.5)
+    return Training(module, [], torch.Generator(), checkpoint)
+
+
 class Trainer:
-    """Counts how often it trains, and keeps what its checkpoint held."""
+    """Counts how often it trains, and keeps how many epochs its checkpoint held."""
 
     def __init__(self) -> None:
-        self.runs, self.found = 0, None
+        self.runs, self.found = 0, 0
 
-    def __call__(self, checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict]:
+    def __call__(self, checkpoint: Path | None) -> tuple[dict[str, Tensor], dict]:
         self.runs += 1
-        self.found = checkpoint.load()
+        whole = training(checkpoint)
+        whole.resume()
+        self.found = len(whole.curve)
         return {"W": torch.arange(12.0).reshape(3, 4).T}, {"epochs": 5, "name": "ünï"}
+
+
+def make(train: Callable, parts: dict | None = None, **options: bool) -> tuple[Tensor, dict]:
+    tensors, facts = artifacts.train_or_load("demo", PARTS | (parts or {}), train, **options)
+    return tensors["W"], facts
 
 
 def pair(cache: Path) -> tuple[Path, Path]:
@@ -45,26 +61,42 @@ def test_trains_once_then_loads_the_same(
 ) -> None:
     monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
     train = Trainer()
-    first, facts, loaded = artifacts.train_or_load("demo", PARTS, train)
+    first, facts = make(train)
     said = capfd.readouterr()
-    again, facts_again, loaded_again = artifacts.train_or_load("demo", PARTS, train)
+    again, facts_again = make(train)
     said_again = capfd.readouterr()
-    assert (loaded, loaded_again, train.runs) == (False, True, 1)
-    assert torch.equal(first["W"], again["W"])
+    assert train.runs == 1 and torch.equal(first, again)
     assert facts == facts_again == {"epochs": 5, "name": "ünï"}
     # on stderr only
     assert "made and saved" in said.err and "loaded" in said_again.err
     assert said.out == said_again.out == ""
     pair(empty_cache)[1].write_text("to be overwritten")
-    assert not artifacts.train_or_load("demo", PARTS, train, reuse=False)[2]
-    assert artifacts.train_or_load("demo", PARTS, train)[2] and train.runs == 2
+    make(train, reuse=False)
+    make(train)
+    assert train.runs == 2
 
 
 @pytest.mark.parametrize("other", [{"seed": 4}, {"config": AnchorConfig(K=9)}, {"extra": None}])
 def test_any_changed_part_trains_anew(empty_cache: Path, other: dict) -> None:
     train = Trainer()
-    artifacts.train_or_load("demo", PARTS, train)
-    assert not artifacts.train_or_load("demo", {**PARTS, **other}, train)[2]
+    make(train)
+    make(train, other)
+    assert train.runs == 2
+
+
+def test_what_an_earlier_version_saved_is_loaded(empty_cache: Path) -> None:
+    """The names and the format of the files are kept: other versions' results stay good."""
+    tensor_file, fact_file = (
+        empty_cache / "demo" / f"KEY.{suffix}" for suffix in ("safetensors", "json")
+    )
+    tensor_file.parent.mkdir(parents=True)
+    content = safetensors.torch.save({"W": torch.ones(2)})
+    tensor_file.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    fact_file.write_text(json.dumps({"sha256": digest, "facts": {"epochs": 1}}))
+    train = Trainer()
+    W, facts = make(train)
+    assert train.runs == 0 and W.tolist() == [1, 1] and facts == {"epochs": 1}
 
 
 def flipped(content: bytes) -> bytes:
@@ -86,24 +118,24 @@ DAMAGES: dict[str, tuple[int, Callable[[bytes], bytes | None]]] = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_pair_is_made_again(empty_cache: Path, damage: str) -> None:
     train = Trainer()
-    expected, _, _ = artifacts.train_or_load("demo", PARTS, train)
+    expected, _ = make(train)
     which, change = DAMAGES[damage]
     file = pair(empty_cache)[which]
     if (content := change(file.read_bytes())) is None:
         file.unlink()
     else:
         file.write_bytes(content)
-    tensors, _, loaded = artifacts.train_or_load("demo", PARTS, train)
-    assert not loaded and torch.equal(tensors["W"], expected["W"])
-    assert artifacts.train_or_load("demo", PARTS, train)[2]
+    assert torch.equal(make(train)[0], expected) and train.runs == 2
+    make(train)
+    assert train.runs == 2
 
 
 def test_training_that_fails_leaves_nothing_behind(empty_cache: Path) -> None:
-    def fail(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict]:
+    def fail(checkpoint: Path | None) -> tuple[dict[str, Tensor], dict]:
         raise RuntimeError("diverged")
 
     with pytest.raises(RuntimeError, match="diverged"):
-        artifacts.train_or_load("demo", PARTS, fail)
+        make(fail)
     assert not [file for file in empty_cache.rglob("*") if file.is_file()]
 
 
@@ -113,64 +145,63 @@ def test_result_survives_a_cache_that_cannot_be_written(
     empty_cache.mkdir()
     (empty_cache / "demo").write_text("a file where the folder should be")
     monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
-    tensors, _, loaded = artifacts.train_or_load("demo", PARTS, Trainer())
-    assert tensors["W"].shape == (4, 3) and not loaded
+    assert make(Trainer())[0].shape == (4, 3)
     assert "not saved" in capfd.readouterr().err
-
-
-STATE = {"W": torch.arange(6.0).reshape(2, 3).T, "step": torch.tensor(3.0), "none": torch.zeros(0)}
 
 
 class StoppedError(Exception):
     """Ends a training before its end."""
 
 
-def stop_after_saving(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict]:
-    checkpoint.save(STATE, {"loss": 0.1 + 0.2, "name": "ünï"}, after="epoch 23")
-    raise StoppedError
+def stop_in_second_epoch(checkpoint: Path | None) -> tuple[dict[str, Tensor], dict]:
+    whole = training(checkpoint)
+    for epoch in whole.epochs(9, value="gain", patience=9, label="Demo"):
+        if epoch == 2:
+            raise StoppedError
+        whole.curve.append({"gain": 0.1 + 0.2, "name": "ünï"})
+    raise AssertionError("not stopped")
 
 
-def stopped(cache: Path, parts: dict = PARTS) -> Path:
-    """The checkpoint of a training that was stopped."""
+def stopped(cache: Path, parts: dict | None = None, **options: bool) -> Path | None:
+    """The checkpoint of a training that was stopped, if there is one."""
     with pytest.raises(StoppedError):
-        artifacts.train_or_load("demo", parts, stop_after_saving)
-    (file,) = cache.rglob("*.checkpoint")
-    return file
+        make(stop_in_second_epoch, parts, **options)
+    return next(iter(cache.rglob("*.checkpoint")), None)
 
 
 def test_a_checkpoint_gives_back_what_was_saved_and_goes_with_the_result(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
-    stopped(empty_cache)
+    again = training(stopped(empty_cache))
+    torch.nn.init.zeros_(again.module.weight)
+    again.resume()
+    assert again.curve == [{"gain": 0.1 + 0.2, "name": "ünï"}]
+    for state in (again.module.state_dict(), again.best_state):
+        assert (state["weight"] == 0.5).all() and state.keys() == {"weight", "bias"}
     monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
     train = Trainer()
-    artifacts.train_or_load("demo", PARTS, train)
-    tensors, facts = train.found
-    assert facts == {"loss": 0.1 + 0.2, "name": "ünï"}
-    assert tensors.keys() == STATE.keys()
-    assert all(torch.equal(tensors[name], STATE[name]) for name in STATE)
-    assert "demo: goes on after epoch 23" in capfd.readouterr().err
+    make(train)
+    assert train.found == 1
+    assert "demo: goes on after epoch 1" in capfd.readouterr().err
     assert {file.suffix for file in (empty_cache / "demo").iterdir()} == {".safetensors", ".json"}
 
 
 def test_training_afresh_neither_reads_nor_writes_a_checkpoint(empty_cache: Path) -> None:
     file = stopped(empty_cache)
     train = Trainer()
-    artifacts.train_or_load("demo", PARTS, train, reuse=False)
+    make(train, reuse=False)
     # its result is there now, so nobody will go on from the checkpoint of another training
-    assert train.found is None and not file.exists()
-    with pytest.raises(StoppedError):
-        artifacts.train_or_load("demo", PARTS, stop_after_saving, reuse=False)
-    assert not file.exists()
+    assert train.found == 0 and not file.exists()
+    assert stopped(empty_cache, reuse=False) is None
 
 
 def test_a_checkpoint_under_another_name_is_not_used(empty_cache: Path) -> None:
     own = stopped(empty_cache)
     own.unlink()
-    stopped(empty_cache, {**PARTS, "seed": 4}).rename(own)
+    stopped(empty_cache, {"seed": 4}).rename(own)
     train = Trainer()
-    artifacts.train_or_load("demo", PARTS, train)
-    assert train.found is None
+    make(train)
+    assert train.found == 0
 
 
 @pytest.mark.parametrize(
@@ -178,7 +209,7 @@ def test_a_checkpoint_under_another_name_is_not_used(empty_cache: Path) -> None:
     [
         lambda content: content[:-2],
         flipped,
-        lambda content: content.replace(b"epoch 23", b"epoch 24"),
+        lambda content: content.replace(b"epoch 1", b"epoch 2"),
         lambda content: b"",
         lambda content: safetensors.torch.save({"W": torch.ones(3)}),
     ],
@@ -196,23 +227,20 @@ def test_a_damaged_checkpoint_is_not_used(
     file.write_bytes(damaged)
     monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
     train = Trainer()
-    _, _, loaded = artifacts.train_or_load("demo", PARTS, train)
-    assert train.found is None and not loaded and not file.exists()
+    make(train)
+    assert (train.found, train.runs) == (0, 1) and not file.exists()
     assert "starting anew" in capfd.readouterr().err
 
 
 def test_a_checkpoint_left_beside_its_result_goes_at_the_next_call(empty_cache: Path) -> None:
-    artifacts.train_or_load("demo", PARTS, Trainer())
-    result = {file: file.read_bytes() for file in pair(empty_cache)}
-    for file in result:
-        file.unlink()
-    checkpoint = stopped(empty_cache)
+    train = Trainer()
+    make(train)
+    checkpoint = pair(empty_cache)[0].with_suffix(".checkpoint")
+    checkpoint.touch()
     abandoned = checkpoint.with_name(f".{checkpoint.name}.x1.part")
     abandoned.mkdir()
-    for file, content in result.items():
-        file.write_bytes(content)
-    assert artifacts.train_or_load("demo", PARTS, Trainer())[2]
-    assert not checkpoint.exists() and not abandoned.exists()
+    make(train)
+    assert train.runs == 1 and not checkpoint.exists() and not abandoned.exists()
 
 
 FULL_DISK = """
@@ -221,12 +249,13 @@ from latentcrs_utils.support import artifacts
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 
 def train(checkpoint):
-    for epoch in range(3):
-        checkpoint.save({"W": torch.ones(2000)}, {}, after="an epoch")
+    whole = artifacts.Training(torch.nn.Linear(2000, 1), [], torch.Generator(), checkpoint)
+    for epoch in whole.epochs(3, value="gain", patience=3, label="Demo"):
+        whole.curve.append({"gain": epoch})
     return {"W": torch.ones(2000)}, {}
 
-tensors, _, loaded = artifacts.train_or_load("demo", {}, train)
-print(int(tensors["W"].sum()), loaded)
+tensors, _ = artifacts.train_or_load("demo", {}, train)
+print(int(tensors["W"].sum()))
 """
 
 
@@ -238,7 +267,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_training(empty_cache: Path
         text=True,
         check=True,
     )
-    assert run.stdout.strip() == "2000 False"
+    assert run.stdout.strip() == "2000"
     assert run.stderr.count("no checkpoint in") == 1
     assert run.stderr.count("made, but not saved in") == 1
     assert not list((empty_cache / "demo").iterdir())
