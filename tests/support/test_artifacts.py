@@ -87,7 +87,7 @@ def test_any_changed_part_trains_anew(empty_cache: Path, other: dict) -> None:
 def test_what_an_earlier_version_saved_is_loaded(empty_cache: Path) -> None:
     """The names and the format of the files are kept: other versions' results stay good."""
     tensor_file, fact_file = (
-        empty_cache / "demo" / f"KEY.{suffix}" for suffix in ("safetensors", "json")
+        empty_cache / "demo" / f"fc686ce87504b22a.{suffix}" for suffix in ("safetensors", "json")
     )
     tensor_file.parent.mkdir(parents=True)
     content = safetensors.torch.save({"W": torch.ones(2)})
