@@ -1,8 +1,8 @@
 """What holds for every language model that writes, whatever is behind it.
 
 Behind it is a model on this machine (`local_chat_model`), one that answers at an address
-(`endpoint_chat_model`), or a list of prepared replies (`ScriptedChatModel`). It is kept apart from
-the Embedder: changing the ChatModel needs no training.
+(`endpoint_chat_model`), or a list of prepared replies (`ScriptedChatModel`). Changing it needs no
+training.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from latentcrs_utils.errors import ConfigError, MessageError
-from latentcrs_utils.language.structured_output import check_schema, require_valid
+from latentcrs_utils.errors import ConfigError, MessageError, ReplyError
+from latentcrs_utils.language.structured_output import check_schema, complaint
 
 Message = dict[str, str]
 Finish = Literal["end", "length", "stopped", "repetition", "cut"]
-# a prompt (plain text, or messages whose reply begins with a continuation) and C continuations ->
-# the log-likelihood of each of them, in nats
-Score = Callable[[str | Sequence[Message], Sequence[str]], list[float]]
 
 
 @dataclass(frozen=True)
@@ -32,9 +29,9 @@ class Reply:
         prompt_tokens, completion_tokens: tokens read, and written with the closing one.
         seconds: wall-clock time.
         model: who wrote it.
-        finish: ``"end"`` (said all), ``"length"`` (cut at the limit), ``"stopped"`` (asked to
-            stop), ``"repetition"`` (cut since it went round in circles) or ``"cut"`` (the
-            connection broke, or the endpoint withheld the rest: the text is what had arrived).
+        finish: "end" (said all), "length" (cut at the limit), "stopped" (asked to stop),
+            "repetition" (it went round in circles) or "cut" (the connection broke, or the endpoint
+            withheld the rest: the text is what had arrived).
         counted: whether the tokens were counted; where the back end did not say, both are 0.
     """
 
@@ -53,9 +50,7 @@ class Usage:
 
     Attributes:
         calls: replies so far, those included that were not the JSON asked for.
-        prompt_tokens, completion_tokens: tokens read and written.
-        seconds: wall-clock time.
-        uncounted: calls whose tokens nobody reported, so that the two sums are too low.
+        uncounted: calls whose tokens nobody reported, so that the sums of tokens are too low.
     """
 
     calls: int = 0
@@ -63,18 +58,16 @@ class Usage:
     completion_tokens: int = 0
     seconds: float = 0.0
     uncounted: int = 0
+    _adding: ClassVar = threading.Lock()
 
     def add(self, n_read: int, n_written: int, seconds: float, counted: bool = True) -> None:
         """Count one more call; several threads may do so."""
-        with _adding:
+        with self._adding:
             self.calls += 1
             self.prompt_tokens += n_read
             self.completion_tokens += n_written
             self.seconds += seconds
             self.uncounted += not counted
-
-
-_adding = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -99,12 +92,17 @@ class ChatModel:
     Attributes:
         name: the model, as shown on screen.
         usage: the tokens so far.
-        score: tells how likely given words are; None where the back end cannot.
+        score: a prompt and C continuations -> the log-likelihood of each of them, in nats; None
+            where the back end cannot tell.
+        advice: what to do about a whole reply that is not the JSON asked for.
     """
 
-    name: str
-    usage: Usage
-    score: Score | None = None
+    score: Callable[[str, Sequence[str]], list[float]] | None = None
+    advice = "ask in other words, or choose a more capable model"
+
+    def __init__(self, name: str):
+        self.name = name
+        self.usage = Usage()
 
     def generate(
         self,
@@ -132,12 +130,25 @@ class ChatModel:
             ConfigError: the schema is none, or one that the back end cannot keep to.
             MessageError: malformed messages, or more than the model can read.
         """
-        check_chat(messages)
+        if not messages or not all(
+            isinstance(m, dict) and isinstance(m.get("role"), str) and "content" in m
+            for m in messages
+        ):
+            raise MessageError("A chat is a list of messages with 'role' and 'content'.")
         if schema is None:
             return self._reply(ChatRequest(messages, None, max_new_tokens, stream, stop))
         check_schema(schema)
         reply = self._reply(ChatRequest(messages, schema, max_new_tokens, None, stop))
-        require_valid(reply.text, schema, self.name, reply.finish)
+        wrong = complaint(reply.text, schema)
+        if wrong is not None:
+            advice = {
+                "length": "it was cut at max_new_tokens: allow more, or bound its lists and texts",
+                "stopped": "it was stopped before its end",
+                "cut": "it broke off before its end: ask again",
+            }.get(reply.finish, self.advice)
+            raise ReplyError(
+                f"{self.name} did not reply with JSON of the schema ({wrong}): {advice}."
+            )
         if stream is not None:
             stream(reply.text)
         return reply
@@ -145,14 +156,6 @@ class ChatModel:
     def _reply(self, request: ChatRequest) -> Reply:
         """Write a reply, whether it fits the schema or not, and count its tokens."""
         raise NotImplementedError
-
-
-def check_chat(messages: Sequence[Message]) -> None:
-    """Raise MessageError where there are no messages, or one without role or content."""
-    if not messages or not all(
-        isinstance(m, dict) and isinstance(m.get("role"), str) and "content" in m for m in messages
-    ):
-        raise MessageError("A chat is a list of messages with 'role' and 'content'.")
 
 
 class ScriptedChatModel(ChatModel):
@@ -167,15 +170,13 @@ class ScriptedChatModel(ChatModel):
         usage: the tokens so far, a word counting as a token.
     """
 
-    name = "scripted"
-
     def __init__(self, replies: Sequence[str | Exception]):
         if not replies:
             raise ConfigError("A ScriptedChatModel needs at least one reply.")
+        super().__init__("scripted")
         self.replies = list(replies)
         self.asked: list[list[Message]] = []
         self.schemas: list[Mapping[str, Any] | None] = []
-        self.usage = Usage()
 
     def _reply(self, request: ChatRequest) -> Reply:
         """Say the next prepared reply, word by word."""
@@ -184,16 +185,15 @@ class ScriptedChatModel(ChatModel):
         self.schemas.append(request.schema)
         if isinstance(reply, Exception):
             raise reply
-        words = reply.split(" ")
-        finish: Finish = "end" if len(words) <= request.max_new_tokens else "length"
-        said: list[str] = []
+        words, said = re.split(r"(?= )", reply), []
         for word in words[: request.max_new_tokens]:
             if request.stopped:
-                finish = "stopped"
                 break
-            said.append(f" {word}" if said else word)
+            said.append(word)
             if request.stream is not None:
-                request.stream(said[-1])
+                request.stream(word)
+        cut: Finish = "stopped" if request.stopped else "length"
+        finish = "end" if len(said) == len(words) else cut
         n_read = sum(len(str(m["content"]).split()) for m in request.messages)
         self.usage.add(n_read, len(said), 0.0)
         return Reply("".join(said), n_read, len(said), 0.0, self.name, finish)

@@ -20,30 +20,25 @@ import numpy as np
 import torch
 
 from latentcrs_utils.errors import ConfigError, MessageError
-from latentcrs_utils.language.models import (
-    DEFAULT_MODEL,
-    DTypeName,
-    LanguageModel,
-    choose_dtype,
-    find_model,
-    load_language_model,
-)
+from latentcrs_utils.language import models
 from latentcrs_utils.support.artifacts import cache_dir
 from latentcrs_utils.support.processes import Processes, join
 from latentcrs_utils.support.progress import note, track
 
 Result = TypeVar("Result")
+Rows = dict[bytes, tuple[int, np.ndarray]]  # key -> number of tokens, float32 vector [d]
 
 PROMPT = 'This sentence: "{text}" means in one word: "'
+# longest input in tokens, prompt included
+MAX_TOKENS = 512
 # raised when a change of the code gives the same text another vector: old ones are not mixed in
 _VECTORS = 2
-_QUERY_SIZE = 500
 _PATIENCE_SECONDS = 60
 
 
 @dataclass
 class EmbeddingUsage:
-    """What embedding has cost so far; the same whether or not the cache was warm.
+    """What embedding has cost so far; the first three are the same with a warm cache.
 
     Attributes:
         texts: texts asked for, repetitions included.
@@ -61,11 +56,6 @@ class EmbeddingUsage:
     computed_tokens: int = 0
     seconds: float = 0.0
 
-    def add(self, other: EmbeddingUsage) -> None:
-        """Add another call."""
-        for name, amount in vars(other).items():
-            setattr(self, name, getattr(self, name) + amount)
-
 
 class Embedder:
     """Text to vectors with a local causal language model, each distinct text once.
@@ -79,8 +69,6 @@ class Embedder:
         dtype: ``"auto"`` is bfloat16 where the processor has it natively, else float32.
         batch_size: texts a forward pass; they are sorted by length, so little is padding.
         prompt: has ``{text}`` once; the text stands there verbatim.
-        max_tokens: longest input, prompt included. Of a longer text the *end* is kept, since the
-            latest words of a dialogue count most; the prompt itself is always whole.
         reuse: ``False`` computes everything afresh and leaves the cache alone.
 
     Attributes:
@@ -95,35 +83,32 @@ class Embedder:
 
     def __init__(
         self,
-        model: str | Path = DEFAULT_MODEL,
+        model: str | Path = models.DEFAULT_MODEL,
         *,
-        dtype: DTypeName = "auto",
+        dtype: models.DTypeName = "auto",
         batch_size: int = 32,
         prompt: str = PROMPT,
-        max_tokens: int = 512,
         reuse: bool = True,
     ):
         if prompt.count("{text}") != 1:
             raise ConfigError(f"The prompt must hold {{text}} exactly once: {prompt!r}.")
         if batch_size < 1:
             raise ConfigError(f"batch_size={batch_size}: at least one text a batch is needed.")
-        self._source = find_model(model)
-        self._opening, self._closing = prompt.split("{text}")
+        self._source = models.find_model(model)
         file = cache_dir() / "embeddings" / "vectors-1.sqlite"
         self._store = VectorStore(file) if reuse else None
         self.model = model
         self.name = self._source.name
-        self.dtype = choose_dtype(dtype)
+        self.dtype = models.choose_dtype(dtype)
         self.prompt = prompt
         self.batch_size = batch_size
-        self.max_tokens = max_tokens
         self.tokens = EmbeddingUsage()
         self._counting = threading.Lock()
 
     @property
     def identity(self) -> str:
-        """What the vectors depend on besides the text: code, model, dtype, prompt, length."""
-        parts = (_VECTORS, self._source.identity, self.dtype, self.max_tokens, self.prompt)
+        """What the vectors depend on besides the text: code, model, dtype, length, prompt."""
+        parts = (_VECTORS, self._source.identity, self.dtype, MAX_TOKENS, self.prompt)
         return "|".join(map(str, parts))
 
     def embed(self, texts: Sequence[str], progress: bool | None = None) -> torch.Tensor:
@@ -148,7 +133,7 @@ class Embedder:
         keys = [self._key(text, place) for place, text in enumerate(texts)]
         wanted = dict(zip(keys, texts, strict=True))
         processes = join()
-        known = self._store.read(list(wanted)) if self._store and processes.is_main else {}
+        known = self._store.read(wanted) if self._store and processes.is_main else {}
         # what the main process misses: another may see the store a moment later
         present = processes.broadcast(set(known))
         missing = {name: text for name, text in wanted.items() if name not in present}
@@ -156,27 +141,30 @@ class Embedder:
             known |= self._compute(missing, progress, processes)
         known = processes.broadcast(known)
         if not keys:
-            return torch.zeros(0, self._language_model().hidden_size)
-        usage = EmbeddingUsage(
-            texts=len(keys),
-            distinct=len(wanted),
-            tokens=sum(known[name][0] for name in wanted),
-            computed_texts=len(missing),
-            computed_tokens=sum(known[name][0] for name in missing),
-            seconds=time.perf_counter() - started,
-        )
+            width = self._language_model().model.config.get_text_config().hidden_size
+            return torch.zeros(0, width)
         with self._counting:
-            self.tokens.add(usage)
+            self.tokens.texts += len(keys)
+            self.tokens.distinct += len(wanted)
+            self.tokens.tokens += sum(known[name][0] for name in wanted)
+            self.tokens.computed_texts += len(missing)
+            self.tokens.computed_tokens += sum(known[name][0] for name in missing)
+            self.tokens.seconds += time.perf_counter() - started
         return torch.from_numpy(np.stack([known[name][1] for name in keys]))
 
     def token_ids(self, text: str) -> list[int]:
-        """Token ids of the whole prompt around ``text``, its end kept where it is too long."""
+        """Token ids of the whole prompt around a text.
+
+        Of a text that is too long the *end* is kept, since the latest words of a dialogue count
+        most.
+        """
         language_model = self._language_model()
-        ids = language_model.token_ids(self._opening + text + self._closing)
-        limit = min(self.max_tokens, language_model.context_length)
+        opening, closing_words = self.prompt.split("{text}")
+        ids = language_model.token_ids(opening + text + closing_words)
+        limit = min(MAX_TOKENS, language_model.context_length)
         if len(ids) <= limit:
             return ids
-        n_opening = len(language_model.token_ids(self._opening))
+        n_opening = len(language_model.token_ids(opening))
         return ids[:n_opening] + ids[n_opening - limit :]
 
     def _key(self, text: str, place: int) -> bytes:
@@ -187,12 +175,12 @@ class Embedder:
         except UnicodeEncodeError:
             raise MessageError(f"Text {place} of the list holds half a character.") from None
 
-    def _language_model(self) -> LanguageModel:
-        return load_language_model(self._source, self.dtype)
+    def _language_model(self) -> models.LanguageModel:
+        return models.load_language_model(self._source, self.dtype)
 
     def _compute(
         self, missing: dict[bytes, str], progress: bool | None, processes: Processes
-    ) -> dict[bytes, tuple[int, np.ndarray]]:
+    ) -> Rows:
         """Embed texts batch by batch, longest first, storing each batch as it is done.
 
         The order depends on nothing but the list of texts: after a kill, and in several processes,
@@ -202,25 +190,26 @@ class Embedder:
         ids = {name: self.token_ids(text) for name, text in missing.items()}
         order = sorted(ids, key=lambda name: -len(ids[name]))
         starts = range(0, len(order), self.batch_size * processes.count)
-        computed: dict[bytes, tuple[int, np.ndarray]] = {}
+        computed: Rows = {}
         shown = progress if processes.is_main else False
         for start in track(starts, f"Embedding with {self.name}", progress=shown):
             first = start + processes.number * self.batch_size
-            names = order[first : first + self.batch_size]
-            rows = {}
-            if names:
+            rows: Rows = {}
+            if names := order[first : first + self.batch_size]:
                 vectors = last_hidden_states(language_model, [ids[name] for name in names])
                 rows = {n: (len(ids[n]), v) for n, v in zip(names, vectors, strict=True)}
             rows = processes.merge(rows)
             if self._store and processes.is_main:
                 self._store.write((name, *row) for name, row in rows.items())
                 # where another process was first, its vectors are the ones that are kept
-                rows |= self._store.read(list(rows))
+                rows |= self._store.read(rows)
             computed |= rows
         return computed
 
 
-def last_hidden_states(language_model: LanguageModel, batch: Sequence[list[int]]) -> np.ndarray:
+def last_hidden_states(
+    language_model: models.LanguageModel, batch: Sequence[list[int]]
+) -> np.ndarray:
     """Last hidden state (after the final normalisation) of the last token of each sequence.
 
     Sequences are padded on the left, so that the last column holds every last token; the mask
@@ -237,15 +226,14 @@ def last_hidden_states(language_model: LanguageModel, batch: Sequence[list[int]]
     gaps = [longest - len(sequence) for sequence in batch]
     ids = torch.tensor([[0] * gap + list(s) for gap, s in zip(gaps, batch, strict=True)])
     mask = (torch.arange(longest) >= torch.tensor(gaps)[:, None]).long()
-    inputs = {
-        "input_ids": ids,
-        "attention_mask": mask,
-        "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
-    }
-    inputs = {name: values.to(model.device) for name, values in inputs.items()}
     with torch.inference_mode():
-        hidden = model.base_model(**inputs, use_cache=False).last_hidden_state[:, -1]
-        return hidden.float().cpu().numpy()
+        hidden = model.base_model(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0).to(model.device),
+            use_cache=False,
+        ).last_hidden_state
+    return hidden[:, -1].float().cpu().numpy()
 
 
 class VectorStore:
@@ -259,24 +247,19 @@ class VectorStore:
         self.file = file
         self._complained = False
 
-    def read(self, keys: Sequence[bytes]) -> dict[bytes, tuple[int, np.ndarray]]:
-        """Return what is known of ``keys``; vectors are float32 ``[d]``."""
+    def read(self, keys: Iterable[bytes]) -> Rows:
+        """Return what is known of ``keys``."""
 
-        def select(connection: sqlite3.Connection) -> dict[bytes, tuple[int, np.ndarray]]:
-            found = {}
-            for start in range(0, len(keys), _QUERY_SIZE):
-                part = keys[start : start + _QUERY_SIZE]
-                marks = ",".join("?" * len(part))
-                question = f"SELECT key, tokens, vector FROM vectors WHERE key IN ({marks})"
-                for name, tokens, blob in connection.execute(question, part):
-                    found[name] = (tokens, np.frombuffer(blob, dtype="<f4"))
-            return found
+        def select(connection: sqlite3.Connection) -> Rows:
+            question = "SELECT tokens, vector FROM vectors WHERE key = ?"
+            rows = ((key, connection.execute(question, (key,)).fetchone()) for key in keys)
+            return {key: (row[0], np.frombuffer(row[1], "<f4")) for key, row in rows if row}
 
         return self._run(select) or {} if self.file.exists() else {}
 
     def write(self, rows: Iterable[tuple[bytes, int, np.ndarray]]) -> None:
         """Add rows in one transaction; a key that is there already keeps its vector."""
-        packed = [(k, int(n), np.asarray(v, dtype="<f4").tobytes()) for k, n, v in rows]
+        packed = [(key, n, vector.astype("<f4").tobytes()) for key, n, vector in rows]
 
         def insert(connection: sqlite3.Connection) -> None:
             with connection:
@@ -289,10 +272,10 @@ class VectorStore:
         try:
             try:
                 return self._attempt(action)
-            except sqlite3.DatabaseError as error:
+            except sqlite3.OperationalError:
                 # locked, full, read-only: not a damaged file, so it stays where it is
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
+                raise
+            except sqlite3.DatabaseError:
                 note(f"{self.file} is damaged: set aside as {self.file.name}.damaged, begun anew.")
                 for suffix in ("-wal", "-shm"):
                     self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)

@@ -70,11 +70,7 @@ class Language:
         Raises:
             MessageError: a text is empty.
         """
-        return self.standardise(self.embedder.embed(texts, progress))
-
-    def standardise(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Centre and scale raw vectors ``[n, d]`` with the training statistics."""
-        return (vectors - self.mean) / self.scale
+        return (self.embedder.embed(texts, progress) - self.mean) / self.scale
 
 
 def embed(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -16,27 +17,20 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from latentcrs_utils.errors import ConfigError, EndpointError, ReplyError
-from latentcrs_utils.language.chat_model import (
-    ChatModel,
-    ChatRequest,
-    Finish,
-    Message,
-    Reply,
-    Usage,
-)
+from latentcrs_utils.errors import ConfigError, EndpointError
+from latentcrs_utils.language.chat_model import ChatModel, ChatRequest, Finish, Message, Reply
 from latentcrs_utils.language.structured_output import complaint
 
-_OPENAI, _EXAMPLE = "https://api.openai.com/v1", "http://127.0.0.1:8000/v1"
 # a server that is there at all accepts a connection quickly, however long its model then thinks
 _LONGEST_CONNECT = 10.0
 # how soon a stop is noticed, in seconds
 _GLANCE = 0.05
 _LONGEST_QUOTE = 200
 _FINISHES: dict[str | None, Finish] = {"length": "length", "content_filter": "cut", None: "cut"}
-# what an endpoint that refuses a request may name -> what is then left out or asked for otherwise
-_COMPLAINTS = {"max_completion_tokens": "max_tokens"}
-_COMPLAINTS |= {name: name for name in ("stream_options", "response_format", "temperature")}
+# word in the refusal of a request -> parameter that is then left out or asked for otherwise
+_DROPPED_FOR = {"max_completion_tokens": "max_tokens"} | {
+    name: name for name in ("stream_options", "response_format", "temperature")
+}
 _IS_IT_ONE = "check that this is an OpenAI-compatible address (most end in /v1)"
 
 
@@ -58,13 +52,14 @@ class EndpointChatModel(ChatModel):
         retries: how often a failed request is sent again.
         temperature: 0 asks for the likeliest words; None leaves it to the endpoint.
 
-    Attributes:
-        name: the model, as shown on screen.
-        usage: the tokens so far, by the endpoint's own count.
-
     Raises:
         ConfigError: an address that is none, or holds a password; a senseless number.
     """
+
+    advice = (
+        "it was asked twice and may ignore response_format, so choose an endpoint that supports "
+        "JSON schemas, or another model"
+    )
 
     def __init__(
         self,
@@ -83,14 +78,14 @@ class EndpointChatModel(ChatModel):
                 f"timeout={timeout}, retries={retries}, temperature={temperature}: the first must "
                 "be above 0, the others at least 0."
             )
+        address = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+        super().__init__(re.split(r"[/\\]", model.rstrip("/\\"))[-1])
         self.model = model
-        self.name = model.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
-        self.base_url = _address(base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI)
+        self.base_url = _sound(address)
         self.key_variable = key_variable
         self.timeout = timeout
         self.retries = retries
         self.temperature = temperature
-        self.usage = Usage()
         self._refused: set[str] = set()  # what this endpoint was found not to understand
 
     def _reply(self, request: ChatRequest) -> Reply:
@@ -100,35 +95,27 @@ class EndpointChatModel(ChatModel):
 
         Raises:
             EndpointError: the endpoint cannot be reached, refuses, or answers with something else.
-            ReplyError: neither reply is JSON that fits the schema.
             ConfigError: the key cannot be one.
         """
         chat = [{"role": m["role"], "content": str(m["content"])} for m in request.messages]
-        reply, schema = self._ask(chat, request), request.schema
-        wrong = None if schema is None else complaint(reply.text, schema)
-        if schema is None or wrong is None or request.stopped:
-            return reply
+        first = self._ask(chat, request)
+        wrong = None if request.schema is None else complaint(first.text, request.schema)
+        if wrong is None or request.stopped:
+            return first
         demand = (
             f"That does not do: {wrong}. Reply with JSON alone, without a word or a mark around "
-            f"it, that is valid against this schema: {json.dumps(schema)}"
+            f"it, that is valid against this schema: {json.dumps(request.schema)}"
         )
         # some endpoints refuse an empty message
-        chat.append({"role": "assistant", "content": reply.text or "(nothing)"})
+        chat.append({"role": "assistant", "content": first.text or "(nothing)"})
         chat.append({"role": "user", "content": demand})
         second = self._ask(chat, request)
-        wrong = complaint(second.text, schema)
-        if wrong is not None and not request.stopped:
-            raise ReplyError(
-                f"{self.name} at {self.base_url} was asked twice and did not reply with JSON of "
-                f"the schema ({wrong}): this endpoint may ignore response_format, so choose one "
-                "that supports JSON schemas, another model, or a higher max_new_tokens."
-            )
         return replace(
             second,
-            prompt_tokens=reply.prompt_tokens + second.prompt_tokens,
-            completion_tokens=reply.completion_tokens + second.completion_tokens,
-            seconds=reply.seconds + second.seconds,
-            counted=reply.counted and second.counted,
+            prompt_tokens=first.prompt_tokens + second.prompt_tokens,
+            completion_tokens=first.completion_tokens + second.completion_tokens,
+            seconds=first.seconds + second.seconds,
+            counted=first.counted and second.counted,
         )
 
     def _ask(self, chat: list[Message], request: ChatRequest) -> Reply:
@@ -138,19 +125,16 @@ class EndpointChatModel(ChatModel):
         started = time.perf_counter()
         # a key that cannot be one is refused here, not in the thread
         self._key()
-        heard, failure = stream_completion(self._parts(chat, request), request)
+        heard = stream_completion(self._parts(chat, request), request)
         finish = _FINISHES.get(heard.finish, "end")
-        if request.stopped and failure is heard.finish is None:
+        if request.stopped and heard.failure is heard.finish is None:
             finish = "stopped"
-        elif not heard.text:
-            if heard.finish == "content_filter":
-                failure = f"withheld the reply of {self.name!r} (content filter): ask otherwise."
-            elif failure is heard.finish is None:
-                failure = f"answered without a reply: {_IS_IT_ONE}."
-            if failure is not None:
-                raise EndpointError(f"{self.base_url} {failure}")
-        counted, seconds = heard.tokens is not None, time.perf_counter() - started
-        n_read, n_written = heard.tokens or (0, 0)
+        elif finish == "cut" and not heard.text:
+            withheld = f"withheld the reply of {self.name!r} (content filter): ask otherwise."
+            nothing = heard.failure or f"answered without a reply: {_IS_IT_ONE}."
+            raise EndpointError(f"{self.base_url} {withheld if heard.finish else nothing}")
+        (n_read, n_written), counted = heard.tokens or (0, 0), heard.tokens is not None
+        seconds = time.perf_counter() - started
         self.usage.add(n_read, n_written, seconds, counted)
         return Reply(heard.text, n_read, n_written, seconds, self.name, finish, counted)
 
@@ -169,8 +153,8 @@ class EndpointChatModel(ChatModel):
             body["response_format"] = {"type": "json_schema", "json_schema": form}
         return body
 
-    def _parts(self, chat: list[Message], request: ChatRequest) -> Iterator[PartialReply | str]:
-        """Yield the parts of a reply, and what went wrong if anything did.
+    def _parts(self, chat: list[Message], request: ChatRequest) -> Iterator[PartialReply]:
+        """Yield the parts of a reply, the last one with what went wrong if anything did.
 
         Only text leaves here: what the client raises holds the headers, and so the key.
         """
@@ -202,7 +186,7 @@ class EndpointChatModel(ChatModel):
                 refused = getattr(error, "status_code", None) in (400, 422)
                 news = [
                     name
-                    for word, name in _COMPLAINTS.items()
+                    for word, name in _DROPPED_FOR.items()
                     if refused and word in str(error) and name in sent and name not in self._refused
                 ]
                 lost = silent and isinstance(error, openai.APIConnectionError)
@@ -211,7 +195,7 @@ class EndpointChatModel(ChatModel):
                 elif news:
                     self._refused.add(news[0])
                 else:
-                    yield error_message(error, self, key, again)
+                    yield PartialReply(failure=error_message(error, self, key, again))
                     return
 
     def _key(self) -> str:
@@ -229,26 +213,25 @@ class EndpointChatModel(ChatModel):
 
 @dataclass
 class PartialReply:
-    """What has arrived of a reply; why it ended, and tokens read and written, where it said so."""
+    """What has arrived of a reply; where it said so, why it ended, and tokens read and written.
+
+    ``failure`` is the rest of a sentence that begins with the address.
+    """
 
     text: str = ""
     finish: str | None = None
     tokens: tuple[int, int] | None = None
+    failure: str | None = None
 
 
-def stream_completion(
-    parts: Iterator[PartialReply | str], request: ChatRequest
-) -> tuple[PartialReply, str | None]:
+def stream_completion(parts: Iterator[PartialReply], request: ChatRequest) -> PartialReply:
     """Take the parts of a reply in a thread of its own, until it ends or is stopped.
 
     The request's ``stream`` is called in the caller's thread; what the endpoint still sends after
     a ``stop`` is thrown away.
-
-    Returns:
-        What has arrived, and what went wrong or None.
     """
     heard, left = PartialReply(), threading.Event()
-    arrived: queue.SimpleQueue[PartialReply | str | None] = queue.SimpleQueue()
+    arrived: queue.SimpleQueue[PartialReply | None] = queue.SimpleQueue()
 
     def take() -> None:
         try:
@@ -266,13 +249,13 @@ def stream_completion(
                 part = arrived.get(timeout=_GLANCE)
             except queue.Empty:
                 continue
-            if not isinstance(part, PartialReply):
-                return heard, part
+            if part is None:
+                break
             heard.finish, heard.tokens = part.finish or heard.finish, part.tokens or heard.tokens
-            heard.text += part.text
+            heard.failure, heard.text = part.failure, heard.text + part.text
             if part.text and request.stream is not None:
                 request.stream(part.text)
-        return heard, None
+        return heard
     finally:
         left.set()
 
@@ -350,7 +333,7 @@ def _quote(error: Any, key: str) -> str:
     return f": {line[:_LONGEST_QUOTE]}" if line and not line.startswith("<") else ""
 
 
-def _address(url: str) -> str:
+def _sound(url: str) -> str:
     """Return the address, once it is one and gives nothing away."""
     try:
         parts = urlsplit(url)
@@ -358,7 +341,7 @@ def _address(url: str) -> str:
     except ValueError:
         sound = False
     if not sound:
-        raise ConfigError(f"base_url={url!r} is no address: give one such as {_EXAMPLE!r}.")
+        raise ConfigError(f"base_url={url!r} is no address: try 'http://127.0.0.1:8000/v1'.")
     if parts.username or parts.password or parts.query:
         raise ConfigError(
             "base_url holds a user, a password or a query, which would be shown: give the bare "

@@ -1,7 +1,7 @@
 """A ChatModel on this machine: any causal language model that transformers loads, on CPU or GPU.
 
-It shares the loaded weights with the Embedder. `generate` of transformers writes; what is said here
-is how a reply ends, how it keeps to a JSON schema, and how likely given words are.
+`generate` of transformers writes; what is said here is how a reply ends, how it keeps to a JSON
+schema, and how likely given words are.
 """
 
 from __future__ import annotations
@@ -14,26 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import DynamicCache, LogitsProcessor, StoppingCriteria
+from transformers import DynamicCache, StoppingCriteria
 
 from latentcrs_utils.errors import ConfigError, MessageError
-from latentcrs_utils.language.chat_model import (
-    ChatModel,
-    ChatRequest,
-    Finish,
-    Message,
-    Reply,
-    Usage,
-    check_chat,
-)
-from latentcrs_utils.language.models import (
-    DEFAULT_MODEL,
-    DTypeName,
-    LanguageModel,
-    choose_dtype,
-    find_model,
-    load_language_model,
-)
+from latentcrs_utils.language import models
+from latentcrs_utils.language.chat_model import ChatModel, ChatRequest, Finish, Message, Reply
 from latentcrs_utils.language.structured_output import SchemaGuide
 
 # a long prompt is read in pieces, so that a stop is noticed between them
@@ -48,34 +33,18 @@ class LocalChatModel(ChatModel):
     Args:
         model: ``"smollm2"``, a folder, a ``.gguf`` file or a Hugging Face id.
         dtype: as for the Embedder; equal choices share the loaded weights.
-        temperature: 0 takes the likeliest token; above 0 samples.
-        seed: of the sampling; each reply begins with it afresh.
-
-    Attributes:
-        name: the model, as shown on screen.
-        usage: the tokens so far.
 
     Raises:
-        ConfigError: unknown model or dtype, or a negative temperature.
+        ConfigError: unknown model or dtype.
         AssetError: the model is not here and cannot be fetched.
     """
 
     def __init__(
-        self,
-        model: str | Path = DEFAULT_MODEL,
-        *,
-        dtype: DTypeName = "auto",
-        temperature: float = 0.0,
-        seed: int = 0,
+        self, model: str | Path = models.DEFAULT_MODEL, *, dtype: models.DTypeName = "auto"
     ):
-        if temperature < 0:
-            raise ConfigError(f"temperature={temperature} is negative.")
-        self._source = find_model(model)
-        self.name = self._source.name
-        self.dtype = choose_dtype(dtype)
-        self.temperature = temperature
-        self.seed = seed
-        self.usage = Usage()
+        self._source = models.find_model(model)
+        self.dtype = models.choose_dtype(dtype)
+        super().__init__(self._source.name)
 
     def _reply(self, request: ChatRequest) -> Reply:
         """Write a reply; with a schema, only of tokens that keep to it (see `SchemaGuide`).
@@ -109,7 +78,7 @@ class LocalChatModel(ChatModel):
                 max_new_tokens=request.max_new_tokens,
                 do_sample=False,
                 pad_token_id=0,
-                logits_processor=[_Choice(guide, self.temperature, self.seed)],
+                logits_processor=[] if guide is None else [lambda _, x: guide.restrict(x[0])[None]],
                 stopping_criteria=[written],
             )
         seconds, n_written = time.perf_counter() - started, len(written.tokens)
@@ -117,7 +86,7 @@ class LocalChatModel(ChatModel):
         finish = written.finish or "stopped"
         return Reply(written.text, len(prompt), n_written, seconds, self.name, finish)
 
-    def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> list[float]:
+    def score(self, prompt: str, continuations: Sequence[str]) -> list[float]:
         """Log-likelihood of each continuation of one prompt: the sum over its tokens, in nats.
 
         The prompt is read once, its keys and values serve all continuations. Prompt and
@@ -125,20 +94,19 @@ class LocalChatModel(ChatModel):
         would separate it.
 
         Args:
-            prompt: plain text, or chat messages (then a continuation begins the reply).
+            prompt: plain text.
             continuations: C non-empty texts.
 
         Raises:
             MessageError: an empty prompt or continuation, or more than the model can read.
         """
         started = time.perf_counter()
-        language_model = self._language_model()
-        names = ["The prompt", *(f"Continuation {place}" for place in range(len(continuations)))]
-        for what, text in zip(names, [prompt, *continuations], strict=True):
-            if text == "" or (what != "The prompt" and not isinstance(text, str)):
+        for place, text in enumerate([prompt, *continuations]):
+            if not isinstance(text, str) or not text:
+                what = f"Continuation {place - 1}" if place else "The prompt"
                 raise MessageError(f"{what} is empty: there is nothing to score.")
-        read = language_model.token_ids if isinstance(prompt, str) else self._chat_ids
-        ids = read(prompt)  # type: ignore[arg-type]
+        language_model = self._language_model()
+        ids = language_model.token_ids(prompt)
         endings = [language_model.token_ids(text, opening=False) for text in continuations]
         if len(ids) + max(map(len, endings), default=0) > language_model.context_length:
             raise MessageError(f"The prompt has {len(ids):,} tokens: too many for {self.name}.")
@@ -146,13 +114,12 @@ class LocalChatModel(ChatModel):
         self.usage.add(len(ids) + sum(map(len, endings)), 0, time.perf_counter() - started)
         return scores
 
-    def _language_model(self) -> LanguageModel:
-        return load_language_model(self._source, self.dtype)
+    def _language_model(self) -> models.LanguageModel:
+        return models.load_language_model(self._source, self.dtype)
 
     def _chat_ids(self, messages: Sequence[Message]) -> list[int]:
         """Return the token ids of a chat in the model's own format, ready for the reply."""
         tokenizer = self._language_model().tokenizer
-        check_chat(messages)
         if not tokenizer.chat_template:
             raise ConfigError(
                 f"{self.name} has no chat template: it can embed, but to talk choose an "
@@ -165,25 +132,6 @@ class LocalChatModel(ChatModel):
         return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
 
-class _Choice(LogitsProcessor):
-    """Leaves the tokens that keep to the schema, and of them the sample if one is drawn."""
-
-    def __init__(self, guide: SchemaGuide | None, temperature: float, seed: int):
-        self.guide, self.temperature, self.seed = guide, temperature, seed
-        self.generator: torch.Generator | None = None
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Return logits ``[1, V]``, minus infinity for the tokens that are not to be chosen."""
-        logits = scores[0] if self.guide is None else self.guide.restrict(scores[0])
-        if self.temperature > 0:
-            # a generator of its own: the draws of the rest of the program stay as they are
-            self.generator = self.generator or torch.Generator(logits.device).manual_seed(self.seed)
-            probabilities = torch.softmax(logits / self.temperature, dim=-1)
-            token = torch.multinomial(probabilities, 1, generator=self.generator)
-            logits = torch.full_like(logits, -torch.inf).index_fill(0, token, 0.0)
-        return logits[None]
-
-
 class _Written(StoppingCriteria):
     """The reply so far: hands on each new piece of text, and says when and why it ends.
 
@@ -192,7 +140,11 @@ class _Written(StoppingCriteria):
     """
 
     def __init__(
-        self, model: LanguageModel, n_prompt: int, guide: SchemaGuide | None, request: ChatRequest
+        self,
+        model: models.LanguageModel,
+        n_prompt: int,
+        guide: SchemaGuide | None,
+        request: ChatRequest,
     ):
         self.tokenizer, self.ends = model.tokenizer, model.end_tokens
         self.n_prompt, self.guide, self.request = n_prompt, guide, request
@@ -202,9 +154,8 @@ class _Written(StoppingCriteria):
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """Take the token that was chosen last; ``[1]``, whether it ends the reply."""
-        if self.finish is None:
-            self.tokens = input_ids[0, self.n_prompt :].tolist()
-            self.finish = self._finish()
+        self.tokens = input_ids[0, self.n_prompt :].tolist()
+        self.finish = self._finish()
         return torch.tensor([self.finish is not None], device=input_ids.device)
 
     def _finish(self) -> Finish | None:

@@ -1,7 +1,6 @@
 """Language models on this machine: which one is meant, and its weights, loaded once.
 
-`find_model` only says which one it is, without its weights, so that cached embeddings are found in
-milliseconds; `load_language_model` loads them, once for all who ask.
+`find_model` reads no weights, so that cached embeddings are found in milliseconds.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ class ModelSource:
         name: what to call it on screen.
         identity: changes whenever the weights do; part of every cache key.
         place: gives the ``.gguf`` file, the folder, or the Hugging Face id to load from.
-        revision: commit of a Hugging Face id, else ``None``.
+        revision: commit of a Hugging Face id.
     """
 
     name: str
     identity: str
     place: Callable[[], Path | str] = field(compare=False, repr=False)
-    revision: str | None = None
+    revision: str = "main"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +52,6 @@ class LanguageModel:
 
     model: Any
     tokenizer: Any
-
-    @property
-    def hidden_size(self) -> int:
-        """Width d of the hidden states."""
-        return self.model.config.get_text_config().hidden_size
 
     @property
     def context_length(self) -> int:
@@ -94,19 +88,24 @@ def find_model(model: str | Path = DEFAULT_MODEL) -> ModelSource:
         AssetError: a Hugging Face id that is not on this machine and cannot be asked for.
     """
     if str(model) == DEFAULT_MODEL:
-        weights = assets.SMOLLM2.members[0]
-        return ModelSource(assets.SMOLLM2.title, weights.sha256, assets.smollm2_gguf)
+        asset = assets.SMOLLM2
+        return ModelSource(asset.title, asset.members[0].sha256, assets.smollm2_gguf)
     path = Path(model).expanduser()
     if path.is_file() and path.suffix == ".gguf":
         return ModelSource(path.stem, known_sha256(path), lambda: path)
-    if path.is_dir():
-        return ModelSource(path.resolve().name, _folder_identity(path), lambda: path)
+    weights = sorted(path.glob("*.safetensors"))
+    if weights and (path / "config.json").is_file():
+        # everything that decides the hidden states
+        hashes = [
+            (file.name, known_sha256(file)) for file in [*weights, *sorted(path.glob("*.json"))]
+        ]
+        return ModelSource(path.resolve().name, key(files=hashes), lambda: path)
     if isinstance(model, Path) or path.exists() or path.is_absolute():
         raise ConfigError(
             f"{path} is no language model: give a .gguf file, or a folder with config.json, "
-            "tokenizer files and *.safetensors."
+            "tokenizer files and *.safetensors (no other weights are read)."
         )
-    return _find_on_hub(str(model))
+    return _find_on_hub(model)
 
 
 def load_language_model(
@@ -122,8 +121,8 @@ def load_language_model(
         dtype: see `choose_dtype`.
 
     Raises:
-        ConfigError: an unknown model, dtype or device, or files that are no causal language model.
-        AssetError: the weights are absent, damaged or cannot be fetched.
+        ConfigError: an unknown model, dtype or device.
+        AssetError: the weights are absent, damaged, of an unknown kind or cannot be fetched.
     """
     source = model if isinstance(model, ModelSource) else find_model(model)
     # one at a time: two threads that ask for the same weights must get the same object
@@ -165,7 +164,7 @@ def _load(source: ModelSource, dtype: str, device: torch.device) -> LanguageMode
     if isinstance(place, Path) and place.suffix == ".gguf":
         model, tokenizer = _from_gguf(place, source, dtype)
     else:
-        model, tokenizer = _from_files(place, dtype, source.revision)
+        model, tokenizer = _from_files(place, dtype, revision=source.revision)
     model.eval().requires_grad_(False).to(device)
     # the penalties and temperatures that some models come with are left out: greedy means greedy
     model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
@@ -181,25 +180,26 @@ def _load(source: ModelSource, dtype: str, device: torch.device) -> LanguageMode
     return LanguageModel(model, tokenizer)
 
 
-def _from_files(place: Path | str, dtype: str, revision: str | None = None) -> tuple[Any, Any]:
+def _from_files(place: Path | str, dtype: str, **options: str) -> tuple[Any, Any]:
     """Load a folder or a Hugging Face id; safetensors only, no code from the model's folder."""
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    options = {"revision": revision or "main", "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(place), **options)
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
         model = AutoModelForCausalLM.from_pretrained(
-            str(place), dtype=getattr(torch, dtype), use_safetensors=True, **options
+            place,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+            **options,
         )
-    except SafetensorError as error:
-        raise AssetError(f"The weights in {place} are damaged ({error}); get them anew.") from error
-    except OSError as error:
-        raise AssetError(f"The model {place} cannot be loaded: {_first_line(error)}") from error
-    except (ValueError, KeyError) as error:
-        raise ConfigError(
-            f"{place} is no causal language model that transformers knows: {_first_line(error)}"
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise AssetError(
+            f"{options.get('gguf_file', place)} is damaged, or no causal language model that "
+            f"transformers knows: {why}"
         ) from error
     return model, tokenizer
 
@@ -212,7 +212,7 @@ def _from_gguf(file: Path, source: ModelSource, dtype: str) -> tuple[Any, Any]:
     if folder.is_dir():
         try:
             return _from_files(folder, dtype)
-        except (AssetError, ConfigError):
+        except AssetError:
             note(f"{source.name}: the cached weights are damaged; making them again.")
             shutil.rmtree(folder, ignore_errors=True)
     note(f"{source.name}: unpacking the quantised weights, once (about 15 seconds).")
@@ -232,17 +232,9 @@ def _from_gguf(file: Path, source: ModelSource, dtype: str) -> tuple[Any, Any]:
 
 def _dequantise(file: Path) -> tuple[Any, Any]:
     """Read a GGUF file into a float32 model that can be saved like any other."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    try:
-        # the reader's bar ignores the switch that silences all other bars of transformers
-        with redirect_stderr(io.StringIO()):
-            tokenizer = AutoTokenizer.from_pretrained(**where)
-            model: Any = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-    except (OSError, ValueError, KeyError) as error:
-        raise AssetError(f"{file} is no readable GGUF model: {_first_line(error)}") from error
+    # the reader's bar ignores the switch that silences all other bars of transformers
+    with redirect_stderr(io.StringIO()):
+        model, tokenizer = _from_files(file.parent, "float32", gguf_file=file.name)
     # the weights are plain float32 now; with these left, save_pretrained refuses
     model.hf_quantizer = None
     if hasattr(model.config, "quantization_config"):
@@ -250,26 +242,13 @@ def _dequantise(file: Path) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _folder_identity(folder: Path) -> str:
-    """Name a model folder by the content of everything that decides its hidden states."""
-    if not (folder / "config.json").is_file():
-        raise ConfigError(f"{folder} is no language model folder: there is no config.json in it.")
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise ConfigError(f"{folder} holds no *.safetensors; other weight formats are not read.")
-    decisive = [*weights, *sorted(folder.glob("*.json"))]
-    return key(files=[(file.name, known_sha256(file)) for file in decisive])
-
-
 def _find_on_hub(name: str) -> ModelSource:
     """Resolve a Hugging Face id to a commit, from this machine's copy first."""
-    from huggingface_hub import errors, hf_hub_download
+    from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
 
     try:
-        try:
-            config = hf_hub_download(name, "config.json", local_files_only=True)
-        except errors.LocalEntryNotFoundError:
-            config = hf_hub_download(name, "config.json")
+        found = try_to_load_from_cache(name, "config.json")
+        config = found if isinstance(found, str) else hf_hub_download(name, "config.json")
     except errors.GatedRepoError as error:
         raise AssetError(
             f"The model {name!r} asks for its licence to be accepted: do that on its page and set "
@@ -288,7 +267,3 @@ def _find_on_hub(name: str) -> ModelSource:
     # the copy lies in .../snapshots/<commit>/config.json
     commit = Path(config).parent.name
     return ModelSource(name.rpartition("/")[2], f"{name}@{commit}", lambda: name, commit)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,7 +1,7 @@
 """JSON schemas: what holds a `ChatModel` to one, and what is wrong with a text that does not fit.
 
 A back end may enforce less than a schema says (bounds of numbers, ``uniqueItems``) or nothing at
-all, so every reply is checked here after it was written.
+all, so every reply is checked with `complaint` after it was written.
 """
 
 from __future__ import annotations
@@ -12,19 +12,13 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from latentcrs_utils.errors import ConfigError, ReplyError
+from latentcrs_utils.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
 
     from latentcrs_utils.language.models import DTypeName, ModelSource
 
-_ADVICE = {
-    "length": "it was cut at max_new_tokens: allow more, or bound the schema's lists and texts",
-    "stopped": "it was stopped before its end",
-    "cut": "it broke off before its end: ask again",
-}
-_HALF_A_COMPLAINT = 120
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -63,26 +57,14 @@ def complaint(text: str, schema: Mapping[str, Any]) -> str | None:
     return None if worst is None else f"at {worst.json_path}: {_short(worst.message)}"
 
 
-def require_valid(text: str, schema: Mapping[str, Any], model: str, finish: str = "end") -> None:
-    """Refuse the reply of a model that is not JSON of its schema.
-
-    Raises:
-        ReplyError: the text does not fit; the advice depends on how it ended (``Reply.finish``).
-    """
-    wrong = complaint(text, schema)
-    if wrong is not None:
-        advice = _ADVICE.get(finish, "ask in other words, or choose a more capable model")
-        raise ReplyError(f"{model} did not reply with JSON of the schema ({wrong}): {advice}.")
-
-
 def _refuse(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number in JSON")
 
 
 def _short(message: str) -> str:
     """Cut a message to one short line: it may quote a whole vocabulary."""
-    line, half = " ".join(message.split()), _HALF_A_COMPLAINT
-    return line if len(line) <= 2 * half else f"{line[:half]} ... {line[-half:]}"
+    line = " ".join(message.split())
+    return line if len(line) <= 240 else f"{line[:120]} ... {line[-120:]}"
 
 
 class SchemaGuide:
@@ -112,9 +94,7 @@ class SchemaGuide:
         import torch
 
         allowed = torch.tensor(self._guide.get_tokens(), device=logits.device)
-        restricted = torch.full_like(logits, -torch.inf)
-        restricted[allowed] = logits[allowed]
-        return restricted
+        return torch.full_like(logits, -torch.inf).index_copy(0, allowed, logits[allowed])
 
     def advance(self, token: int) -> None:
         """Follow the reply by the token that was chosen."""
@@ -130,23 +110,8 @@ class SchemaGuide:
 @lru_cache(maxsize=8)
 def _index(source: ModelSource, dtype: DTypeName, schema: str) -> Any:
     """Make the automaton of a schema over a model's tokens; several guides may follow it."""
-    from outlines_core import Index
+    from outlines_core import Index, Vocabulary
     from outlines_core.json_schema import build_regex_from_schema
-
-    vocabulary = _vocabulary(source, dtype)
-    try:
-        return Index(build_regex_from_schema(schema), vocabulary)
-    except ValueError as error:
-        first = str(error).strip().splitlines()[0]
-        raise ConfigError(
-            f"{source.name} cannot be held to this schema ({first[:200]}): leave that part out, or "
-            "name the possible values as an 'enum'."
-        ) from error
-
-
-@lru_cache(maxsize=2)
-def _vocabulary(source: ModelSource, dtype: DTypeName) -> Any:
-    from outlines_core import Vocabulary
 
     # the weights bring torch, and an endpoint needs neither
     from latentcrs_utils.language.models import load_language_model
@@ -156,7 +121,15 @@ def _vocabulary(source: ModelSource, dtype: DTypeName) -> Any:
     if not ends:
         raise ConfigError(f"{source.name} has no token that ends a reply: it cannot keep a schema.")
     spelled = token_bytes(language_model.tokenizer, without=ends)
-    return Vocabulary(min(ends) if own is None else own, spelled)
+    vocabulary = Vocabulary(min(ends) if own is None else own, spelled)
+    try:
+        return Index(build_regex_from_schema(schema), vocabulary)
+    except ValueError as error:
+        first = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"{source.name} cannot be held to this schema ({first[:200]}): leave that part out, or "
+            "name the possible values as an 'enum'."
+        ) from error
 
 
 def token_bytes(tokenizer: Any, without: Collection[int] = ()) -> dict[bytes, list[int]]:

@@ -163,10 +163,14 @@ def _answer(choices: list[dict[str, Any]]) -> dict[str, Any]:
     return {"id": "1", "object": "chat", "created": 0, "model": MODEL, "choices": choices}
 
 
+def error(message: str) -> str:
+    """An error in OpenAI's form."""
+    return json.dumps({"error": {"message": message, "type": "test", "code": None}})
+
+
 def status(code: int, message: str = "", **headers: str) -> Behaviour:
-    """Answer with an error in OpenAI's form."""
-    body = json.dumps({"error": {"message": message, "type": "test", "code": None}}).encode()
-    return lambda handler, _: handler.send(code, body, **headers)
+    """Answer with an error."""
+    return lambda handler, _: handler.send(code, error(message).encode(), **headers)
 
 
 def echo_key(handler: _Handler, _: dict[str, Any]) -> None:

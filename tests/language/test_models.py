@@ -25,7 +25,7 @@ def test_weights_are_loaded_once_for_all(tiny, empty_cache):
         found = list(pool.map(lambda _: load_language_model(tiny, "float32"), range(3)))
     assert found[0] is found[1] is found[2] is load_language_model(tiny, "float32")
     assert load_language_model(tiny, "bfloat16") is not found[0]
-    assert found[0].hidden_size == 16 and found[0].context_length == 512
+    assert found[0].context_length == 512
 
 
 def test_identity_follows_the_weights(tiny, empty_cache, tmp_path):
@@ -51,13 +51,10 @@ def test_names_and_paths_that_hold_no_model(empty_cache, tmp_path):
         find_model("owner/no-such-model")
     with pytest.raises(ConfigError, match=r"There is no language model 'smol lm2'.*'smollm2'"):
         find_model("smol lm2")
-    with pytest.raises(ConfigError, match="is no language model"):
-        find_model(tmp_path / "absent")
-    with pytest.raises(ConfigError, match=r"no config\.json"):
-        find_model(tmp_path)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"no \*\.safetensors"):
-        find_model(tmp_path)
+    for place in (tmp_path / "absent", tmp_path, str(tmp_path / "config.json")):
+        with pytest.raises(ConfigError, match=r"is no language model: .*\*\.safetensors"):
+            find_model(place)
 
 
 def test_damaged_files_are_named(empty_cache, tmp_path):
