@@ -4,6 +4,8 @@ A message goes from `submit` to a thread of its own, there through the conversat
 view, of which that thread only assigns traits. Nothing slow runs in a callback.
 """
 
+import json
+import re
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
@@ -17,7 +19,6 @@ from latentcrs_utils.conversation.turn import Feedback, PolicyName, Turn, more_l
 from latentcrs_utils.errors import LatentCRSError
 from latentcrs_utils.widgets import html
 from latentcrs_utils.widgets.controls import close, switch
-from latentcrs_utils.widgets.export import files
 from latentcrs_utils.widgets.views import ChatView, Choice, StatusKind, TurnView
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def _when_free(act: Callable[..., bool]) -> Callable[..., bool]:
 class ChatApp:
     """A chat with a fitted model; let it be the last expression of a cell to see it.
 
-    What a user does is a method; it returns whether it was done or has begun, and if not, the
-    status line says why.
+    What a user does is a method, which returns whether it was done or has begun; if not, the status
+    line says why.
 
     Args:
         model: what `fit_em` returned.
@@ -76,12 +77,12 @@ class ChatApp:
         # held while the state of the chat changes, in callbacks and in the thread of an answer
         self._gate, self._stopped = threading.RLock(), threading.Event()
         self._thread: threading.Thread | None = None
-        conversation = self._fresh(*self._start, policy)
         chat_model = setting.get("chat_model", "local")
         speaker = model.language.embedder if chat_model == "local" else chat_model
-        self._speaker = speaker = getattr(speaker, "name", None)
-        self.view = ChatView(lambda name, *values: getattr(self, name)(*values), model, speaker)
-        self.view.restart(conversation)
+        self._speaker = getattr(speaker, "name", None)
+        fresh, act = self._fresh(*self._start, policy), lambda name, *of: getattr(self, name)(*of)
+        self.view = ChatView(act, model, self._speaker)
+        self.view.restart(fresh)
         self.view.say(*self._end)
         self.widget = self.view.widget
 
@@ -114,11 +115,11 @@ class ChatApp:
         if not self.view.turns:
             return not self.view.say("There is no message to answer again: write one below.")
         self.view.driver.leave()
-        earlier, last = self.view.turns, self.view.turns[-1]
-        new, ask = self._new_turn(last.message, last.who), self.conversation.retry
-        kept, done = "the earlier answer stays.", "Answered again"
-        job = partial(self._answer, new, ask, earlier, kept, done)
-        return self._start_answer(job, [*earlier[:-1], new])
+        *kept, last = earlier = self.view.turns
+        new, words = self._new_turn(last.message, last.who), "the earlier answer stays."
+        ask = self.conversation.retry
+        job = partial(self._answer, new, ask, earlier, words, "Answered again")
+        return self._start_answer(job, [*kept, new])
 
     @_when_free
     def drive(self, to_the_end: bool = False) -> bool:
@@ -169,14 +170,14 @@ class ChatApp:
     def start_as(self, user: int | str | None) -> bool:
         """Start a conversation as another user (None: without a history)."""
         name = "a stranger" if user is None else f"user {user}"
-        words = f"A new conversation as {name}. Undo brings the earlier one back."
-        return self._begin(user, None, words)
+        return self._begin(
+            user, None, f"A new conversation as {name}. Undo brings the earlier one back."
+        )
 
     def build_history(self) -> bool:
         """Start a conversation as yourself, and show items to click."""
         words = f"A new conversation as you: click {self.view.noun}s that you like, or just write."
-        begun = self._begin(None, [], words)
-        if begun:
+        if begun := self._begin(None, [], words):
             self.view.picker.open()
         return begun
 
@@ -238,18 +239,14 @@ class ChatApp:
         """Make the conversation files to keep, whose links appear below the buttons."""
         if not self.view.turns:
             return not self.view.say("There is nothing to export yet: write a message first.")
-        downloads = self.view.downloads
+        self.view.say("Making the files", "busy")
+        self._end = ("The files could not be made; the conversation is as it was.", "idle")
 
         def job() -> None:
-            downloads.value = html.downloads(files(self.conversation))
+            self.view.downloads.value = html.downloads(transcript_files(self.conversation))
+            self._end = ("Two files are ready: their links stand below the buttons.", "idle")
 
-        def after() -> None:
-            ready = "Two files are ready: their links stand below the buttons."
-            failed = "The files could not be made; the conversation is as it was."
-            self.view.say(ready if downloads.value else failed)
-
-        self.view.say("Making the files", "busy")
-        return self._run(job, after)
+        return self._run(job, lambda: self.view.say(*self._end))
 
     # What a program can ask
 
@@ -265,8 +262,7 @@ class ChatApp:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the answer, at most so many seconds; whether it is there."""
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if (thread := self._thread) is not None:
             thread.join(timeout)
         with self._gate:
             return not self.busy
@@ -322,12 +318,12 @@ class ChatApp:
             turn = ask(stream=view.stream, stop=self._stopped, watch=partial(self._watch, view))
             assert turn is not None, "whoever is asked has a message"
         except Exception as error:
-            what = f"That failed ({type(error).__name__}: {error}); {kept}"
             if isinstance(error, StoppedError):
                 self._end = (f"Stopped; {kept}", "idle")
             elif isinstance(error, LatentCRSError):
                 self._end = (str(error), "problem")
             else:
+                what = f"That failed ({type(error).__name__}: {error}); {kept}"
                 self._end = (f"{what} Try again, or choose policy B.", "problem")
             self.view.show(earlier)
             close(view.widget)
@@ -342,17 +338,14 @@ class ChatApp:
 
     def _drive(self, spare: list[TurnView]) -> None:
         """Let the simulated user talk until it is content, stopped, or no view is left."""
-        driver = self.view.driver
-        pilot = driver.autopilot
+        pilot, answered = self.view.driver.autopilot, True
         assert pilot is not None
-        while spare and not pilot.outcome and not self._stopped.is_set():
+        while answered and spare and not pilot.outcome and not self._stopped.is_set():
             view, earlier = spare.pop(0), self.view.turns
             view.show_message(pilot.next_message() or "")
             self.view.show([*earlier, view])
             answered = self._answer(view, pilot.step, earlier, "the next step says it again.")
-            driver.report()
-            if not answered:
-                break
+            self.view.driver.report()
             self.view.update()
         for view in spare:
             close(view.widget)
@@ -417,11 +410,20 @@ def in_full(policy: PolicyName, speaker: str | None, extractor: object) -> str:
     """What a policy does, who speaks and who reads the requirements, in a sentence."""
     if policy == "B":
         return "The recommender alone chooses"
-    if policy == "V" and speaker is None:
-        return "Without a language model its order is that of B"
-    if policy == "V":
-        n = RerankConfig().n_candidates
-        return f"{speaker} re-orders the recommender's best {n}, which takes some seconds"
-    readers = {"lexicon": "a lexicon", "model": speaker, "both": f"a lexicon and {speaker}"}
-    reader = readers.get(str(extractor), "a reader of yours")
-    return f"What you require is read by {reader}, and holds"
+    if policy == "F":
+        readers = {"lexicon": "a lexicon", "model": speaker, "both": f"a lexicon and {speaker}"}
+        reader = readers.get(str(extractor), "a reader of yours")
+        return f"What you require is read by {reader}, and holds"
+    best = f"the recommender's best {RerankConfig().n_candidates}, which takes some seconds"
+    return f"{speaker} re-orders {best}" if speaker else "It has B's order: no language model"
+
+
+def transcript_files(conversation: Conversation) -> dict[str, tuple[str, str, str]]:
+    """The transcript as files: form -> name, media type and text."""
+    user = "stranger" if conversation.user is None else f"user-{conversation.user}"
+    stem = f"latentcrs-{re.sub(r'[^A-Za-z0-9-]+', '-', user)[:40]}"
+    as_json = json.dumps(conversation.transcript(), ensure_ascii=False, indent=1)
+    return {
+        "JSON": (f"{stem}.json", "application/json", as_json),
+        "Markdown": (f"{stem}.md", "text/markdown", conversation.markdown()),
+    }

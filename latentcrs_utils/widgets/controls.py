@@ -26,21 +26,17 @@ _N_READY = 6  # chips made before they are needed, in the thread of the callback
 
 def box(kind: type[w.Box], children: Iterable[w.Widget], *styles: str) -> w.Box:
     """A container with style classes."""
-    container = kind(list(children))
-    for style in styles:
-        container.add_class(style)
-    return container
+    return kind(list(children), _dom_classes=styles)
 
 
 def button(name: str, tip: str, act: Callable[[], object], style: str = "") -> w.Button:
     """A button with words on it, a tip, and what it does.
 
-    None of the chat is ever disabled: a button that goes dead under the finger takes the keyboard
-    focus along.
+    It is never disabled: a button that goes dead under the finger takes the keyboard focus along.
     """
-    made = w.Button(description=name, tooltip=tip)
+    made = w.Button(description=name, tooltip=tip, _dom_classes=(style,) * bool(style))
     made.on_click(lambda _: act())
-    return made.add_class(style) if style else made
+    return made
 
 
 def switch(widget: w.DOMWidget, style: str, on: bool) -> None:
@@ -60,7 +56,7 @@ def on_enter(box: w.Text, submit: Callable[[], object]) -> None:
 
     The box reports its text on Enter and also when it loses the focus, so the text alone does not
     tell. The key alone comes too early, on a busy machine long before the text; when none follows
-    within a second, none was typed. A box that tells each letter at once needs less.
+    within a second (a quarter, if the box tells each letter at once), none was typed.
     """
     lock, pressed = threading.Lock(), threading.Event()
     seconds = 0.25 if box.continuous_update else 1.0
@@ -90,7 +86,7 @@ class OneOf(Generic[T]):
     these could not be used there without a mouse. Buttons need Tab and Space alone.
 
     Args:
-        heading: what is chosen, in words before the buttons.
+        heading: words before the buttons.
         options: the words on each button, by value.
         value: the one that is chosen at first.
         chosen: called with a newly chosen value.
@@ -125,10 +121,10 @@ class OneOf(Generic[T]):
 
 
 class Chips:
-    """A row of chips; a click on one takes it away.
+    """A row of chips after a heading; a click on one takes it away.
 
     Args:
-        heading: what they are, in words before the first.
+        heading: what they are.
         remove: called with the value of the chip that was clicked; it shows what is left.
         home: takes the keyboard focus when the last chip is gone.
     """
@@ -169,13 +165,10 @@ def _spelled_titles(data: Dataset) -> dict[int, str]:
 def find_titles(data: Dataset, query: str, n: int) -> tuple[list[int], int]:
     """Items that have all words of a query in their titles; of the last word the beginning.
 
-    Args:
-        data: the catalogue; how often an item was liked says how well known it is.
-        query: some words; accents and capitals do not matter. Without one: the best known items.
-        n: how many at most.
+    Accents and capitals do not matter; an empty query finds every item.
 
     Returns:
-        Item ids, the best known first, and how many there are in all.
+        The n item ids that were liked most often, and how many there are in all.
     """
     *whole, last = spoken_words(query[:_LONGEST_QUERY]) or [""]
     if query.strip() and not last:
@@ -187,13 +180,9 @@ def find_titles(data: Dataset, query: str, n: int) -> tuple[list[int], int]:
 
 
 class HistoryPicker:
-    """A search box, items to click, and what was picked so far.
+    """A search box, items (each a `noun`) to click, and what was picked so far.
 
-    Args:
-        data: the catalogue.
-        noun: what an item is called.
-        pick: called with the wanted item ids, oldest first, after each click; it shows those that
-            were taken.
+    After each click `pick` is called with the wanted ids, oldest first; it shows those taken.
     """
 
     def __init__(self, data: Dataset, noun: str, pick: Callable[[list[int]], object]):
@@ -288,18 +277,17 @@ class Driver:
     def __init__(self, noun: str, drive: Callable[[bool], object]):
         self.autopilot: Autopilot | None = None
         self.words, self._shows_goal, self._n_begun = "", False, 0
-        kinds: dict[Difficulty, str] = {name: name for name in DIFFICULTIES}
-        levels: dict[Level, str] = {name: name for name in LEVELS}
-        self.difficulty = OneOf("Difficulty", kinds, "normal")
-        self.level = OneOf("Wording", levels, "paraphrased")
+        kinds, levels = ({name: name for name in names} for names in (DIFFICULTIES, LEVELS))
+        self.difficulty: OneOf[Difficulty] = OneOf("Difficulty", kinds, "normal")
+        self.level: OneOf[Level] = OneOf("Wording", levels, "paraphrased")
         told = (
             f"Somebody who has one {noun} in mind and never names it talks in your place: a phrase "
             "book, no language model."
         )
-        run = "Until it accepts or gives up; Stop ends it"
+        ended = "Until it accepts or gives up; Stop ends it"
         buttons = [
             button("One step", "Let it say its next message", lambda: drive(False)),
-            button("Run to the end", run, lambda: drive(True)),
+            button("Run to the end", ended, lambda: drive(True)),
             button("Show the goal", f"The {noun} that it has in mind", self.show_goal),
         ]
         self._line = w.HTML()
@@ -324,9 +312,11 @@ class Driver:
         Raises:
             LatentCRSError: nobody can be simulated for it.
         """
-        kind, level = self.difficulty.value, self.level.value
         self.autopilot = make_autopilot(
-            conversation, difficulty=kind, level=level, seed=self._n_begun
+            conversation,
+            difficulty=self.difficulty.value,
+            level=self.level.value,
+            seed=self._n_begun,
         )
         self._n_begun, self._shows_goal = self._n_begun + 1, False
         self.report()

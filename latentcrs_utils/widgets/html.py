@@ -1,5 +1,6 @@
 """The one place where text becomes HTML."""
 
+import base64
 import html
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,23 +73,19 @@ def profile(name: str, count: int, noun: str, genres: Sequence[str], latest: Seq
     return _div("profile", f"<strong>{text(name)}</strong>{escape(told)} {titles}")
 
 
-def downloads(files: Mapping[str, tuple[str, str]]) -> str:
-    """Links to files that the page itself holds, by form: name of the file, and its address."""
-    links = " ".join(
-        f'<a href="{escape(address)}" download="{escape(name)}">Download {escape(form)}</a>'
-        for form, (name, address) in files.items()
-    )
-    return f'<div role="status">{links}</div>'
+def downloads(files: Mapping[str, tuple[str, str, str]]) -> str:
+    """Links to files that the page itself holds: form -> name, media type and text of the file."""
+    links = []
+    for form, (name, kind, content) in files.items():
+        coded = base64.b64encode(content.encode("utf-8", "replace")).decode("ascii")
+        address = f"data:{kind};charset=utf-8;base64,{coded}"
+        links.append(f'<a href="{address}" download="{escape(name)}">Download {escape(form)}</a>')
+    return f'<div role="status">{" ".join(links)}</div>'
 
 
-def message(value: str, who: str = "You") -> str:
-    """What the user said; dots as long as that is not known."""
-    return _div("me", text(value) if value else _WAIT) + _div("who", escape(who))
-
-
-def partial_reply(value: str = "") -> str:
-    """The reply as far as it is written."""
-    return _div("it", text(value) if value else _WAIT) + _div("who", "LatentCRS")
+def bubble(style: str, value: str, who: str) -> str:
+    """What the user ("me") or the system ("it") says; dots as long as that is not known."""
+    return _div(style, text(value) if value else _WAIT) + _div("who", escape(who))
 
 
 def reply(turn: Turn) -> str:

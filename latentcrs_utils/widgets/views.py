@@ -1,6 +1,5 @@
 """What the screen shows of a conversation, and how it is brought up to date."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,7 +10,7 @@ import ipywidgets as w
 
 from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.session import Conversation
-from latentcrs_utils.conversation.turn import PolicyName, Recommendation, Turn
+from latentcrs_utils.conversation.turn import PolicyName, Recommendation, Turn, describe
 from latentcrs_utils.widgets import html
 from latentcrs_utils.widgets.controls import (
     Chips,
@@ -57,8 +56,6 @@ _BELOW = [
     ("clear", "Clear", "Start again with the same person; Undo brings the talk back"),
     ("export", "Export", "Make the conversation a file to keep"),
 ]
-# Faster updates are not seen, and each one is a message to the browser.
-_SECONDS_BETWEEN_UPDATES = 0.05
 
 
 class Card:
@@ -94,28 +91,21 @@ class Card:
 
 
 class TurnView:
-    """A message, the reply and the cards below it.
+    """A message ("" until it is known), the reply and the cards below it.
 
     All widgets are made at once, in the thread of the callback; later only traits change.
-
-    Args:
-        message: what the user said; "" where that shows later.
-        n_items: how many cards to keep ready.
-        click: passed to the cards.
-        who: who says it.
     """
 
     def __init__(self, message: str, n_items: int, click: Click, who: str = "You"):
-        self.who, self._text, self._shown_at = who, "", 0.0
-        self.cards = [Card(click) for _ in range(n_items)]
-        self._said, self._reply = w.HTML(), w.HTML(html.partial_reply())
+        self.who, self.cards = who, [Card(click) for _ in range(n_items)]
+        self._said, self._reply = w.HTML(), w.HTML(html.bubble("it", "", "LatentCRS"))
         cards = box(w.HBox, [card.widget for card in self.cards], "lcrs-cards")
         self.widget = box(w.VBox, [self._said, self._reply, cards], "lcrs-turn")
         self.show_message(message)
 
     def show_message(self, message: str) -> None:
         """Show what was said."""
-        self.message, self._said.value = message, html.message(message, self.who)
+        self.message, self._said.value = message, html.bubble("me", message, self.who)
 
     def show(self, turn: Turn, whys: Sequence[str] = ()) -> None:
         """Show what is known of a turn: its items, why each is there, and the finished reply."""
@@ -124,26 +114,32 @@ class TurnView:
         for place, item in enumerate(turn.items):
             self.cards[place].show(item, whys[place] if whys else "")
 
-    def stream(self, piece: str) -> None:
-        """Take the next piece of the reply, and show it no sooner than the eye can follow."""
-        self._text += piece
-        if time.monotonic() - self._shown_at >= _SECONDS_BETWEEN_UPDATES:
-            self._shown_at = time.monotonic()
-            self._reply.value = html.partial_reply(self._text)
+    def stream(self, sentence: str) -> None:
+        """Show the reply as soon as it is checked."""
+        self._reply.value = html.bubble("it", sentence, "LatentCRS")
 
 
-class Layout:
-    """What is on the screen from the start.
+class ChatView:
+    """What is on the screen, and how a conversation is shown there.
 
     Args:
         act: what the controls do: called with the name of an action and its arguments.
         model: chooses the items.
         speaker: name of the language model that words the replies; None without one.
+
+    Attributes:
+        conversation: what is shown, from the first `restart` on.
+        turns: the views of its turns, that of a coming answer among them.
+        status: the words of the status line.
     """
 
+    conversation: Conversation
+    turns: Sequence[TurnView]
+    status: str
+
     def __init__(self, act: Callable[..., Any], model: "LatentCRS", speaker: str | None):
-        data, self.noun = model.data, thing(model.data.name)
-        noun, users = self.noun, data.users["raw_user"].to_list()
+        data, users = model.data, model.data.users["raw_user"].to_list()
+        self.noun = noun = thing(data.name)
         chooses = f"{model.name} chooses among {data.n_items:,} {noun}s of {data.name}"
         facts = (
             f"{chooses} through {len(model.anchors.names)} intents.",
@@ -206,20 +202,6 @@ class Layout:
         ]
         self.widget = box(w.VBox, rows, "lcrs")
 
-
-class ChatView(Layout):
-    """Shows a conversation on the widgets of the layout.
-
-    Attributes:
-        conversation: what is shown.
-        turns: the views of its turns, that of a coming answer among them.
-        status: the words of the status line.
-    """
-
-    conversation: Conversation
-    turns: Sequence[TurnView]
-    status: str
-
     def restart(self, conversation: Conversation, turns: Sequence[TurnView] = ()) -> None:
         """Show another conversation, from its start or as it was left."""
         self.conversation = conversation
@@ -272,10 +254,11 @@ class ChatView(Layout):
 
     def show_requirements(self) -> None:
         """Show what holds for the next message; B and V ask for no requirements."""
-        held = self.conversation.requirements if self.conversation.policy == "F" else ()
-        tip = "Take back {}; you said “{}”"
-        labels = [(r.constraint, r.constraint.label, r.evidence) for r in held]
-        self.requirements.show({c: (name, tip.format(name, said)) for c, name, said in labels})
+        chips = {}
+        for held in self.conversation.requirements if self.conversation.policy == "F" else ():
+            name = held.constraint.label
+            chips[held.constraint] = (name, f"Take back {name}; you said “{held.evidence}”")
+        self.requirements.show(chips)
 
     def state(self) -> dict[str, Any]:
         """What is on the screen, as plain values."""
@@ -295,10 +278,10 @@ class ChatView(Layout):
 
     def _show_profile(self) -> None:
         """Who is talking, and what is known of them."""
-        history, user = self.conversation.history, self.conversation.user
-        data = self.conversation.model.data
-        genres = Counter(g for item in history for g in data.item(item)["genres"] or ())
-        name = f"User {user}" if user is not None else "You" if history else "A stranger"
+        data, user = self.conversation.model.data, self.conversation.user
+        items = [describe(data, item) for item in self.conversation.history]
+        genres = Counter(genre for item in items for genre in item.genres)
+        name = f"User {user}" if user is not None else "You" if items else "A stranger"
         favourites = [genre for genre, _ in genres.most_common(3)]
-        latest = [self.conversation.label(item) for item in reversed(history[-4:])]
-        self.profile.value = html.profile(name, len(history), self.noun, favourites, latest)
+        latest = [item.label for item in reversed(items[-4:])]
+        self.profile.value = html.profile(name, len(items), self.noun, favourites, latest)

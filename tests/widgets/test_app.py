@@ -386,7 +386,7 @@ def test_the_app_can_begin_with_another_policy_and_there_is_no_fourth():
         ("F", "Echo", "both", "a lexicon and Echo"),
         ("F", "Echo", print, "a reader of yours"),
         ("V", "Echo", "lexicon", "Echo re-orders"),
-        ("V", None, "lexicon", "Without a language model"),
+        ("V", None, "lexicon", "B's order"),
     ],
 )
 def test_who_does_it_is_said_in_full(policy, speaker, reader, words):
