@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from latentcrs_utils.config import RerankConfig
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import ChatModel
 
 Watch = Callable[[str, Turn | None], None]
+STAGES = ("reading", "choosing", "writing")
 
 
 class StoppedError(LatentCRSError):
@@ -43,7 +45,8 @@ class Conversation(State):
     Every message is joined to those before it, embedded, and turned into a belief; a policy chooses
     items that were neither seen nor offered by the scores of that belief, and the reply around them
     is worded by a language model, under guards. A refused or stopped message leaves the
-    conversation as it was.
+    conversation as it was. An item that the catalogue does not have, and a turn that is none of
+    this conversation, is a `DataError`.
 
     Args:
         model: what `fit_em` returned.
@@ -148,20 +151,22 @@ class Conversation(State):
             ConfigError: the language model cannot do what the policy asks of it.
             StoppedError: `stop` was set before items were chosen.
         """
-        message, policy, stop = clean_message(text), self._policy, stop or threading.Event()
-        history, said = self.history, [*self.messages, message]
-        begun = time.perf_counter()
-        watch("reading", None)
+        message, policy, stopped = clean_message(text), self._policy, stop or threading.Event()
+        history, said, begun = self.history, [*self.messages, message], list[float]()
+
+        def begin(stage: str, turn: Turn | None = None) -> None:
+            if begun and stopped.is_set():
+                raise StoppedError("Stopped before anything was chosen; the message was not used.")
+            begun.append(time.perf_counter())
+            watch(stage, turn)
+
+        begin("reading")
         before, belief = self.beliefs(history, self.messages), self.beliefs(history, said)
-        parsed = policy.parse(message, self.requirements, stop)
-        read = time.perf_counter()
-        _check_stop(stop)
-        watch("choosing", None)
+        parsed = policy.parse(message, self.requirements, stopped)
         wanted = parsed.requirements
-        request = Request(
-            belief.scores[0], self.excluded, self.n_items, wanted, history, said, stop
-        )
-        slate = policy.select(request)
+        begin("choosing")
+        scores, n = belief.scores[0], self.n_items
+        slate = policy.select(Request(scores, self.excluded, n, wanted, history, said, stopped))
         if not slate.items:
             raise MessageError(
                 f"Nothing is left to offer: every item of {self.model.data.name} is in the history "
@@ -187,9 +192,7 @@ class Conversation(State):
             ),
             counted=parsed.counted and slate.counted,
         )
-        chosen = time.perf_counter()
-        _check_stop(stop)
-        watch("writing", turn)
+        begin("writing", turn)
         turn = word_reply(
             turn,
             self.chat_model,
@@ -198,11 +201,10 @@ class Conversation(State):
             noun=policy.noun,
             previous=[turn.reply for turn in self.turns],
             stream=stream,
-            stop=stop,
+            stop=stopped,
         )
-        spent = (read - begun, chosen - read, time.perf_counter() - chosen)
-        seconds = dict(zip(("reading", "choosing", "writing"), spent, strict=True))
-        turn = replace(turn, seconds={stage: round(s, 4) for stage, s in seconds.items()})
+        spent = [round(b - a, 4) for a, b in pairwise([*begun, time.perf_counter()])]
+        turn = replace(turn, seconds=dict(zip(STAGES, spent, strict=True)))
         self.events += (turn,)
         return turn
 
@@ -244,19 +246,11 @@ class Conversation(State):
             raise
 
     def accept(self, item: int) -> None:
-        """Note that the user likes an item: it joins the history from the next message on.
-
-        Raises:
-            DataError: there is no such item.
-        """
+        """Note that the user likes an item: it joins the history from the next message on."""
         self._click("accept", item)
 
     def reject(self, item: int) -> None:
-        """Note that the user does not want an item: it is never offered (again).
-
-        Raises:
-            DataError: there is no such item.
-        """
+        """Note that the user does not want an item: it is never offered (again)."""
         self._click("reject", item)
 
     def _click(self, kind: Kind, item: int) -> None:
@@ -288,25 +282,17 @@ class Conversation(State):
         return {self.model.anchors.names[j]: float(values[j]) for j in order}
 
     def label(self, item: int) -> str:
-        """Title and year of an item (`DataError`: there is no such item)."""
+        """Title and year of an item."""
         return describe(self.model.data, item).label
 
     def why(self, turn: Turn) -> tuple[str, ...]:
-        """A sentence on why each item of a turn was offered, see `explanation.why`.
-
-        Raises:
-            DataError: the turn is none of this conversation.
-        """
+        """A sentence on why each item of a turn was offered, see `explanation.why`."""
         state = self.before(turn)
         said = [*state.messages, turn.message]
         return explanation.why(turn, state, self.beliefs(state.history, said))
 
     def explain(self, turn: Turn) -> explanation.Explanation:
-        """What happened in a turn, see `explanation.explain`.
-
-        Raises:
-            DataError: the turn is none of this conversation.
-        """
+        """What happened in a turn, see `explanation.explain`."""
         state = self.before(turn)
         history, said = state.history, [*state.messages, turn.message]
         return explanation.explain(
@@ -321,7 +307,7 @@ class Conversation(State):
     def transcript(self) -> dict[str, Any]:
         """The whole conversation as JSON types; `from_transcript` reads it."""
         setting = {"user": self.user, "n_items": self.n_items, "policy": self.policy}
-        return transcript.write(self.model.name, self.model.data, self, setting)
+        return transcript.write(self.model.data, self, model=self.model.name, **setting)
 
     def markdown(self) -> str:
         """The whole conversation as a page of Markdown, with a reason for every item."""
@@ -346,8 +332,3 @@ class Conversation(State):
         conversation = cls(model, **{**setting, **options})
         conversation.start, conversation.events = state.start, state.events
         return conversation
-
-
-def _check_stop(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise StoppedError("Stopped before anything was chosen; the message was not used.")

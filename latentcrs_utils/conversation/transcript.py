@@ -1,6 +1,7 @@
 """A conversation as JSON types, and back; and as a page of Markdown to read."""
 
 import html
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from latentcrs_utils.conversation.turn import (
     Event,
     Feedback,
     Kind,
+    Recommendation,
     State,
     Turn,
     Withdrawal,
@@ -25,33 +27,35 @@ if TYPE_CHECKING:
 FORMAT = 3
 # format 1 knew neither policies nor requirements, format 2 called the policy "variant"
 _READABLE = (1, 2, FORMAT)
+_TUPLES = ("relaxed", "candidates", "reranked", "choosing_tokens")
 _MARKS = {"accept": "liked", "reject": "refused"}
 
 
-def write(model: str, data: "Dataset", state: State, setting: Mapping[str, Any]) -> dict[str, Any]:
+def write(data: "Dataset", state: State, **setting: Any) -> dict[str, Any]:
     """Everything that happened in a conversation, as dicts, lists, strings and numbers.
 
     Args:
-        model: its name; data: the catalogue; setting: user, n_items and policy.
+        data: the catalogue.
         state: all that happened.
+        setting: model (its name), user, n_items and policy.
     """
 
     def noted(event: Event) -> dict[str, Any]:
         if isinstance(event, Turn):
-            return {"say": event.to_dict()}
+            return {"say": event}
         if isinstance(event, Withdrawal):
-            return {"withdraw": str(event.constraint)}
+            return {"withdraw": event.constraint}
         return {event.kind: event.item, "title": data.title(event.item)}
 
-    return {
-        "format": FORMAT,
-        "model": model,
-        "data": data.name,
-        "catalogue": data.fingerprint,
-        **setting,
-        "history": list(state.start),
-        "events": [noted(event) for event in state.events],
-    }
+    def plain(value: Any) -> Any:
+        if isinstance(value, Requirement):
+            found = {"evidence": value.evidence, "source": value.source}
+            return {"condition": str(value.constraint), **found}
+        return vars(value) if isinstance(value, Turn | Recommendation) else str(value)
+
+    values = {"format": FORMAT, "data": data.name, "catalogue": data.fingerprint, **setting}
+    values |= {"history": state.start, "events": [noted(event) for event in state.events]}
+    return json.loads(json.dumps(values, default=plain))
 
 
 def read(data: "Dataset", values: Mapping[str, Any]) -> tuple[dict[str, Any], State]:
@@ -86,15 +90,28 @@ def _policy(values: Mapping[str, Any]) -> Any:
 
 def _event(data: "Dataset", event: Mapping[str, Any]) -> Event:
     if "say" in event:
-        said = {name: value for name, value in event["say"].items() if name != "variant"}
-        turn = Turn.from_dict({**said, "policy": _policy(event["say"])})
-        for item in (*(offered.item for offered in turn.items), *turn.candidates, *turn.reranked):
-            data.valid_item(item)
-        return turn
+        return _turn(data, event["say"])
     if "withdraw" in event:
         return Withdrawal(Constraint.parse(str(event["withdraw"])))
     kind: Kind = "accept" if "accept" in event else "reject"
     return Feedback(kind, data.valid_item(event[kind]))
+
+
+def _turn(data: "Dataset", said: Mapping[str, Any]) -> Turn:
+    values = {name: value for name, value in said.items() if name != "variant"}
+    values |= {name: tuple(said[name]) for name in _TUPLES if name in said}
+    items, requirements = [], []
+    for item in said["items"]:
+        data.valid_item(item["item"])
+        misses = tuple(map(Constraint.parse, item.get("misses", ())))
+        items.append(Recommendation(**{**item, "genres": tuple(item["genres"]), "misses": misses}))
+    for found in map(dict, said.get("requirements", ())):
+        requirements.append(Requirement(Constraint.parse(found.pop("condition")), **found))
+    values |= {"items": tuple(items), "requirements": tuple(requirements)}
+    turn = Turn(**{**values, "policy": _policy(said)})
+    for number in (*turn.candidates, *turn.reranked):
+        data.valid_item(number)
+    return turn
 
 
 def markdown(
@@ -125,7 +142,7 @@ def markdown(
         marked[kind].append(in_markdown(describe(data, item).label))
     for event in state.events:
         if isinstance(event, Turn):
-            lines += _turn(event, why(event))
+            lines += _exchange(event, why(event))
         elif isinstance(event, Withdrawal):
             lines.append(f"*Taken back: {in_markdown(event.constraint.label)}*")
         else:
@@ -139,7 +156,7 @@ def markdown(
     return "\n\n".join(lines) + "\n"
 
 
-def _turn(turn: Turn, reasons: Sequence[str]) -> Iterator[str]:
+def _exchange(turn: Turn, reasons: Sequence[str]) -> Iterator[str]:
     """Yield the paragraphs of one turn."""
     yield f"## {turn.number}. Policy {turn.policy}"
     yield quoted(turn.message)

@@ -2,8 +2,8 @@
 
 import textwrap
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements
 from latentcrs_utils.data.sequences import Dataset
@@ -129,42 +129,6 @@ class Turn:
         lines += [f"        Note: {self.note}"] if self.note else []
         lines += [] if self.counted else [f"        Usage: {self.usage}."]
         return "\n".join(lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The turn as JSON types, constraints in their written form."""
-        values = asdict(self)
-        for item, of_item in zip(self.items, values["items"], strict=True):
-            of_item["misses"] = tuple(map(str, item.misses))
-        values["requirements"] = tuple(
-            {"condition": str(r.constraint), "evidence": r.evidence, "source": r.source}
-            for r in self.requirements
-        )
-        return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Turn":
-        """The turn that `to_dict` wrote.
-
-        Raises:
-            KeyError, TypeError, ValueError: a field is missing, unknown or of the wrong type.
-        """
-
-        def read_item(of_item: Mapping[str, Any]) -> Recommendation:
-            misses = tuple(map(Constraint.parse, of_item.get("misses", ())))
-            return Recommendation(**{**of_item, "genres": tuple(of_item["genres"]),
-                                     "misses": misses})  # fmt: skip
-
-        def read_requirement(condition: str, **said: Any) -> Requirement:
-            return Requirement(Constraint.parse(condition), **said)
-
-        tuples = {name: tuple(value) for name, value in values.items() if name in _TUPLES}
-        tuples["items"] = tuple(map(read_item, values["items"]))
-        requirements = values.get("requirements", ())
-        tuples["requirements"] = tuple(read_requirement(**said) for said in requirements)
-        return cls(**{**values, **tuples})
-
-
-_TUPLES = ("relaxed", "candidates", "reranked", "choosing_tokens")
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,8 @@ def test_a_reply_that_the_guard_stops_is_not_counted(server):
 @pytest.mark.parametrize("policy", ["B", "F", "V"])
 def test_a_refused_key_is_told_with_what_to_do_and_without_the_key(server, policy):
     server.plan[:] = [does.echo_key] * 2
-    turn = talk(server, policy).say("a western")
+    conversation = talk(server, policy)
+    turn = conversation.say("a western")
     told = (
         "the language model failed: "
         f"{server.url} refuses the key (HTTP 401): set the environment variable TEST_KEY to one "
@@ -207,7 +208,7 @@ def test_a_refused_key_is_told_with_what_to_do_and_without_the_key(server, polic
     assert turn.why_template == told and len(turn.items) == 5 and not turn.counted
     if policy != "B":
         assert f"because {told}." in turn.note
-    assert KEY not in repr(turn) and KEY not in str(turn.to_dict())
+    assert KEY not in repr(turn) and KEY not in str(conversation.transcript())
 
 
 def test_a_key_in_an_error_page_is_cut_out(server):
