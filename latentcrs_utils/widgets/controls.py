@@ -277,9 +277,9 @@ class Driver:
     def __init__(self, noun: str, drive: Callable[[bool], object]):
         self.autopilot: Autopilot | None = None
         self.words, self._shows_goal, self._n_begun = "", False, 0
-        kinds, levels = ({name: name for name in names} for names in (DIFFICULTIES, LEVELS))
+        kinds = {name: name for name in DIFFICULTIES}
         self.difficulty: OneOf[Difficulty] = OneOf("Difficulty", kinds, "normal")
-        self.level: OneOf[Level] = OneOf("Wording", levels, "paraphrased")
+        self.level: OneOf[Level] = OneOf("Wording", {name: name for name in LEVELS}, "paraphrased")
         told = (
             f"Somebody who has one {noun} in mind and never names it talks in your place: a phrase "
             "book, no language model."
