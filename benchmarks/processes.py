@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from latentcrs_utils.config import BackboneConfig
-from latentcrs_utils.support.processes import expect, join
+from latentcrs_utils.support.processes import join
 
 from .measure import compare
 from .training import backbone_epoch
@@ -62,8 +62,7 @@ def seconds_of_epoch(n_processes: int) -> float | None:
 
 def main() -> None:
     """Train with the other processes; the main one writes the seconds of an epoch."""
-    processes = join(torch.device("cpu"))
-    expect(processes, int(sys.argv[2]))
+    processes = join(torch.device("cpu"), expected=int(sys.argv[2]))
     data = generated_data("processes", USERS, ITEMS, LENGTH)
     (seconds,) = compare(backbone_epoch(data, BackboneConfig(), processes), repeats=3)
     if processes.is_main:

@@ -7,7 +7,10 @@ value means a new training run and never a silently reused old one.
 from __future__ import annotations
 
 import difflib
+import tomllib
 from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from latentcrs_utils.errors import ConfigError
@@ -262,58 +265,16 @@ class Preset:
     direct: DirectConfig = field(default_factory=DirectConfig)
 
 
-# ml-100k was tuned on its validation users alone; ml-1m takes its values, with the K of the paper,
-# and its validation users chose the longer training of the intents. The others take the training
-# schedule; what differs is the paper's code where that is known, and else a matter of size.
-_TUNED = Preset(
-    "ml-100k",
-    anchors=AnchorConfig(K=256),
-    em=EMConfig(
-        lambda_=0.1, learning_rate=3e-3, n_epochs_q=6, n_epochs_generative=20,
-        n_epochs_alternate=15, patience=6,
-    ),
-    em_plus=EMConfig(
-        residual=True, lambda_=0.1, dropout=0.7, learning_rate=2e-3, n_epochs_q=6,
-        n_epochs_generative=15, n_epochs_alternate=25, patience=6,
-    ),
-    direct=DirectConfig(dropout=0.7, learning_rate=2e-3, n_epochs=50, patience=8),
-)  # fmt: skip
-# lambda, alpha_M and the InfoNCE weight, K, layers and length are those of the paper's code
-_AMAZON = replace(
-    _TUNED,
-    em=replace(_TUNED.em, lambda_=1.0, alpha_M=1.0, learning_rate=1e-3),
-    em_plus=replace(_TUNED.em_plus, lambda_=1.0, alpha_M=1.0, dropout=0.5),
-    direct=replace(_TUNED.direct, dropout=0.5),
-)
-_PRESETS = {
-    known.name: known
-    for known in (
-        _TUNED,
-        replace(
-            _TUNED,
-            name="ml-1m",
-            backbone=BackboneConfig(dropout=0.2, batch_size=256, n_epochs=20, patience=4),
-            anchors=AnchorConfig(K=512),
-            simulator=SimulatorConfig(n_reused_cuts=0),
-            em=replace(_TUNED.em, n_epochs_generative=30, n_epochs_alternate=30, patience=10),
-            direct=replace(_TUNED.direct, dropout=0.5),
-        ),
-        replace(_TUNED, name="ml-latest-small", anchors=AnchorConfig(K=128)),
-        replace(
-            _AMAZON,
-            name="amazon-video-games",
-            backbone=BackboneConfig(n_layers=3, windows="last", batch_size=256, n_epochs=30),
-        ),
-        # 76,616 items: a softmax over all of them for every position is beyond a small machine
-        replace(
-            _AMAZON,
-            name="amazon-cds",
-            backbone=BackboneConfig(loss="sampled", windows="last", batch_size=256, n_epochs=30),
-            anchors=AnchorConfig(K=128),
-        ),
-        replace(_TUNED, name="synthetic", anchors=AnchorConfig(K=12)),
-    )
-}
+@cache
+def _presets() -> dict[str, Preset]:
+    """Presets by name; ``presets.toml`` says what differs from the defaults or from ml-100k."""
+    known: dict[str, Preset] = {}
+    file = Path(__file__).with_name("presets.toml")
+    for name, parts in tomllib.loads(file.read_text(encoding="utf-8")).items():
+        base = known.get("ml-100k", Preset(name))
+        changed = {part: replace(getattr(base, part), **new) for part, new in parts.items()}
+        known[name] = replace(base, name=name, **changed)
+    return known
 
 
 def preset(name: str = "ml-100k", n_users: int | None = None) -> Preset:
@@ -327,11 +288,12 @@ def preset(name: str = "ml-100k", n_users: int | None = None) -> Preset:
     Raises:
         ConfigError: there is no preset of that name, and ``n_users`` is not given.
     """
-    if name in _PRESETS:
-        return _PRESETS[name]
+    known = _presets()
+    if name in known:
+        return known[name]
     if n_users is not None:
         K = min(256, max(2, n_users // 4))
-        return replace(_TUNED, name=name, anchors=AnchorConfig(K=K))
-    close = difflib.get_close_matches(name, _PRESETS, n=1)
+        return replace(known["ml-100k"], name=name, anchors=AnchorConfig(K=K))
+    close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ConfigError(f"There is no preset {name!r}.{hint} Known: {', '.join(_PRESETS)}.")
+    raise ConfigError(f"There is no preset {name!r}.{hint} Known: {', '.join(known)}.")

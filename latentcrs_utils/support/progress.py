@@ -30,14 +30,7 @@ def track(
     total: int | None = None,
     progress: bool | None = None,
 ) -> Iterator[T]:
-    """Iterate with a progress bar on stderr.
-
-    Args:
-        iterable: what to go through.
-        description: short words in front of the bar.
-        total: number of steps, when ``len(iterable)`` is unknown.
-        progress: ``True``/``False`` to force it; ``None`` follows ``LATENTCRS_PROGRESS``.
-    """
+    """Iterate with a bar on stderr; `total` steps, where `len` does not tell."""
     yield from _bar(description, progress, iterable=iterable, total=total, dynamic_ncols=True)
 
 

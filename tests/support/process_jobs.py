@@ -26,7 +26,7 @@ from latentcrs_utils.behavior import pretraining
 from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.language.embedder import Embedder
-from latentcrs_utils.support.processes import join, leave
+from latentcrs_utils.support.processes import Processes, run_command
 from tests.em.small_world import dataset
 from tests.support.resume_jobs import digest, without_seconds
 
@@ -93,9 +93,8 @@ def interrupted(config: BackboneConfig) -> dict[str, Any]:
     raise AssertionError("nothing was interrupted")
 
 
-def all_jobs(model: str) -> dict[str, Any]:
+def all_jobs(model: str, processes: Processes) -> dict[str, Any]:
     """Everything that is compared."""
-    processes = join()
     results: dict[str, Any] = {name: train(config) for name, config in TRAININGS.items()}
     results["interrupted"] = interrupted(TRAININGS["dropout"])
     for name, reuse in {"embedding": True, "from the cache": True, "afresh": False}.items():
@@ -110,7 +109,7 @@ def all_jobs(model: str) -> dict[str, Any]:
     return results
 
 
-def run_command(expected: int) -> dict[str, Any]:
+def pretrain_command(expected: int) -> dict[str, Any]:
     """The command line on the generated world, one epoch, and what it says."""
     arguments = ["--data", "synthetic", "--set", "n_epochs=1", "hidden=8", "n_layers=1"]
     with redirect_stdout(StringIO()) as printed:
@@ -120,12 +119,15 @@ def run_command(expected: int) -> dict[str, Any]:
 
 def job(out: str, model: str, expected: int | None = None) -> None:
     """Do everything; the main process writes what came out."""
-    results = all_jobs(model)
-    if expected is not None:
-        results["command"] = run_command(expected)
-    if join().is_main:
-        Path(out).write_text(json.dumps(results), encoding="utf-8")
-    leave(wait=True)
+
+    def work(processes: Processes) -> None:
+        results = all_jobs(model, processes)
+        if expected is not None:
+            results["command"] = pretrain_command(expected)
+        if processes.is_main:
+            Path(out).write_text(json.dumps(results), encoding="utf-8")
+
+    run_command(work)
 
 
 if __name__ == "__main__":

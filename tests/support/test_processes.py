@@ -18,7 +18,7 @@ import torch
 
 from experiments import pretrain as command
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.support.processes import SINGLE, Processes, expect, join
+from latentcrs_utils.support.processes import SINGLE, Processes, join
 from tests.language.tiny_model import make_tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,9 +125,8 @@ def test_fewer_processes_than_expected_stop_the_command(
     assert "2 processes were expected, but there are 1." in capsys.readouterr().err
     assert not list(empty_cache.rglob("*.safetensors"))
     with pytest.raises(ConfigError, match="torchrun --nproc_per_node 3"):
-        expect(SINGLE, 3)
-    expect(SINGLE, None)
-    expect(SINGLE, 1)
+        join(expected=3)
+    assert join(expected=1) is SINGLE
 
 
 def test_alone_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +137,7 @@ def test_alone_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.arange(6.0).view(3, 2)
     assert SINGLE.is_main
     assert SINGLE.all_gather(x, 3) is x
-    assert SINGLE.total([x])[0] is x
+    assert SINGLE.total(x) is x
     assert torch.equal(x[SINGLE.shard], x)
 
 
