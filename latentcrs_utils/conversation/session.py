@@ -287,22 +287,11 @@ class Conversation(State):
 
     def why(self, turn: Turn) -> tuple[str, ...]:
         """A sentence on why each item of a turn was offered, see `explanation.why`."""
-        state = self.before(turn)
-        said = [*state.messages, turn.message]
-        return explanation.why(turn, state, self.beliefs(state.history, said))
+        return explanation.why(turn, self.before(turn), self.beliefs)
 
     def explain(self, turn: Turn) -> explanation.Explanation:
         """What happened in a turn, see `explanation.explain`."""
-        state = self.before(turn)
-        history, said = state.history, [*state.messages, turn.message]
-        return explanation.explain(
-            self.beliefs(history, said),
-            self.beliefs(history, state.messages),
-            history,
-            said,
-            [item.item for item in turn.items],
-            excluded=state.excluded,
-        )
+        return explanation.explain(turn, self.before(turn), self.beliefs)
 
     def transcript(self) -> dict[str, Any]:
         """The whole conversation as JSON types; `from_transcript` reads it."""

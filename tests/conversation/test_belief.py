@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from latentcrs_utils.conversation.belief import TEXT_LIMIT, read_text, spans
 from latentcrs_utils.conversation.session import Conversation
-from tests.conversation.fakes import FakeModel
+from tests.conversation.fakes import fake_model
 
 messages_of_words = st.lists(
     st.text("ab ,.\n🎃م", min_size=1, max_size=60).map(str.strip).filter(bool), max_size=9
@@ -15,7 +15,7 @@ messages_of_words = st.lists(
 
 @pytest.mark.parametrize("length", [10, 650, 900, TEXT_LIMIT])
 def test_it_is_the_text_that_a_conversation_reads(length):
-    model = FakeModel()
+    model = fake_model()
     conversation = Conversation(model, None, chat_model=None)
     for letter in "abcd":
         turn = conversation.say(letter * length)

@@ -32,7 +32,7 @@ from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.conversation.turn import Recommendation, Withdrawal, more_like
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError, EndpointError, MessageError
-from tests.conversation.fakes import FakeChatModel, FakeModel, FakeScorer, chat, ids
+from tests.conversation.fakes import FakeChatModel, FakeScorer, chat, fake_model, ids
 
 ROWS = (
     # title, year, genres, creator, platform, price
@@ -205,7 +205,7 @@ def test_more_like_names_the_title_as_one_would_say_it():
 
 @pytest.mark.parametrize("title", ["Scary Movie", "1941", "Western", "2001: A Space Odyssey"])
 def test_more_like_requires_nothing(title):
-    model = FakeModel()
+    model = fake_model()
     titles = model.data.items["title"].to_list()
     titles[6] = title
     model.data.items.replace_column(
@@ -364,7 +364,7 @@ def test_an_extractor_of_one_s_own():
 
     turn = chat("F", extractor=always).say("western")
     assert {genre for item in turn.items for genre in item.genres} == {"Drama"}
-    lexicon = make_extractor(FakeModel().data, "lexicon")
+    lexicon = make_extractor(fake_model().data, "lexicon")
     for extractor in (lexicon, "lexicon"):
         chat_model = FakeChatModel(REPLY)
         turn = chat("F", chat_model, extractor=extractor).say("western")

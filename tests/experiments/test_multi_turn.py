@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.dialogues import Dialogue, read_dialogues
 from latentcrs_utils.evaluation.multi_turn import Setting
 from latentcrs_utils.language.chat_model import ScriptedChatModel
-from tests.conversation.fakes import FakeModel, FakeScorer
+from tests.conversation.fakes import FakeScorer, fake_model
 from tests.evaluation.dialogue_world import N_ITEMS, N_USERS, Language, noise, oracle, reader
 
 USERS = range(N_USERS)
@@ -76,14 +77,15 @@ def command(world: Dataset, fitted_with, monkeypatch: pytest.MonkeyPatch) -> lis
     """The command on the small world; what is fitted, and asked, is noted."""
     asked: list[object] = []
 
-    class Noted(FakeModel):
-        def scores(self, S, x):
-            asked.append(len(S))
-            return super().scores(S, x)
+    model = fake_model(N_ITEMS)
+
+    def scores(S, x):
+        asked.append(len(S))
+        return model.scores(S, x)
 
     def fit_all(data, language, *, seed, say):
         asked.append(f"fit {seed}")
-        return fitted_with(data, language, Noted(N_ITEMS))
+        return fitted_with(data, language, SimpleNamespace(scores=scores))
 
     monkeypatch.setattr(multi_turn, "load_dataset", lambda name: world)
     monkeypatch.setattr(multi_turn, "simulate_utterances", lambda data, *, seed: None)

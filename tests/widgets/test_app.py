@@ -37,7 +37,7 @@ def test_it_opens_with_the_person_the_history_and_the_belief():
     }
     assert "User 42" in page and "liked 5 films, mostly Comedy" in page
     assert page.index("Film Number 28") < page.index("Film Number 24")
-    assert "What kind of film" in page and "FakeCRS chooses among 40 films of ml-fake" in page
+    assert "What kind of film" in page and "LatentCRS+ chooses among 40 films of ml-fake" in page
     bundle = app._repr_mimebundle_()
     data = bundle[0] if isinstance(bundle, tuple) else bundle
     assert "application/vnd.jupyter.widget-view+json" in data
@@ -53,7 +53,7 @@ def test_a_message_brings_reply_cards_and_bars():
     assert GOOD in page and "worded by Scripted" in page and "What kind of film" not in page
     assert "1952 · Horror" in page and page.count("Because it is") == 5
     after = app.conversation.intents()["Horror lovers"]
-    assert re.search(rf"<b>{round(100 * after)} %</b>, up from 17 %", page)
+    assert re.search(rf"<b>{round(100 * after)} %</b>, up from 9.6 %", page)
     assert f"{sum(turn.seconds.values()):.1f} s (reading " in page
     assert f"50 tokens read, {turn.completion_tokens} written" in page
 
