@@ -51,9 +51,6 @@ def test_schemas_keep_their_order_and_must_be_some():
             check_schema(schema)
 
 
-TEXTS = ["a funny film", "Amélie, 日本語 🎬", 'tabs\t and "quotes"', "x  y\n"]
-
-
 def with_byte_fallback() -> PreTrainedTokenizerFast:
     """A tokenizer of Llama 2's kind: letters, a mark for spaces, bytes for the rest."""
     letters = ["▁", *"abcdefghijklmnopqrstuvwxyz", "▁fil", "m"]
@@ -66,28 +63,17 @@ def with_byte_fallback() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>", unk_token="<unk>")
 
 
-@pytest.fixture(params=["bytes", "byte fallback"])
-def tokenizer(request, tiny, empty_cache):
-    if request.param == "bytes":
-        return load_language_model(tiny, "float32").tokenizer
-    return with_byte_fallback()
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_the_tokens_of_a_text_spell_it(tokenizer, text):
+@pytest.mark.parametrize("kind", ["bytes", "byte fallback"])
+def test_the_tokens_of_a_text_spell_it_and_control_words_spell_nothing(kind, tiny, empty_cache):
+    of_tiny = load_language_model(tiny, "float32").tokenizer
+    tokenizer = of_tiny if kind == "bytes" else with_byte_fallback()
     spelled = {i: word for word, ids in token_bytes(tokenizer).items() for i in ids}
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    assert b"".join(spelled[i] for i in ids) == text.encode()
-
-
-def test_control_words_spell_nothing(tokenizer):
-    words = token_bytes(tokenizer)
-    spelled = {i for ids in words.values() for i in ids}
-    assert not spelled & set(tokenizer.all_special_ids)
-    assert len(spelled) == len(tokenizer) - len(tokenizer.all_special_ids)
-    first = min(spelled)
-    left = token_bytes(tokenizer, without=[first])
-    assert first not in {i for ids in left.values() for i in ids}
+    for text in ["a funny film", "Amélie, 日本語 🎬", 'tabs\t and "quotes"', "x  y\n"]:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert b"".join(spelled[i] for i in ids) == text.encode()
+    assert set(spelled) == set(range(len(tokenizer))) - set(tokenizer.all_special_ids)
+    left = token_bytes(tokenizer, without=[min(spelled)])
+    assert min(spelled) not in {i for ids in left.values() for i in ids}
 
 
 def test_a_guide_allows_the_schema_s_bytes_and_no_others(tiny, empty_cache):
@@ -105,9 +91,8 @@ def test_a_guide_allows_the_schema_s_bytes_and_no_others(tiny, empty_cache):
 def test_what_may_go_on_is_not_complete(tiny, empty_cache):
     loaded = load_language_model(tiny, "float32")
     guide = SchemaGuide(find_model(tiny), "float32", '{"type": "integer"}')
-    (one,) = token_bytes(loaded.tokenizer)[b"1"]
+    (one,), (end,) = token_bytes(loaded.tokenizer)[b"1"], loaded.end_tokens
     guide.advance(one)
     logits = guide.restrict(torch.zeros(260))
-    (end,) = loaded.end_tokens
     assert logits[one] == logits[end] == 0 and not guide.complete
     guide.advance(end)
