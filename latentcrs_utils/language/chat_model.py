@@ -1,8 +1,7 @@
-"""What holds for every language model that writes, whatever is behind it.
+"""What holds for every language model that writes; changing it needs no training.
 
 Behind it is a model on this machine (`local_chat_model`), one that answers at an address
-(`endpoint_chat_model`), or a list of prepared replies (`ScriptedChatModel`). Changing it needs no
-training.
+(`endpoint_chat_model`), or a list of prepared replies (`ScriptedChatModel`).
 """
 
 from __future__ import annotations
@@ -117,16 +116,15 @@ class ChatModel:
 
         Args:
             messages: dictionaries with ``role`` (system, user, assistant) and ``content``.
-            schema: a JSON schema; the reply is then JSON that is valid against it. Say in the
-                messages, too, what is wanted, since not every model is shown the schema.
+            schema: a JSON schema, which the reply then fits. Say in the messages, too, what is
+                wanted, since not every model is shown the schema.
             max_new_tokens: longest reply.
             stream: called with each new piece of text; with a schema once, with the whole text,
                 when it has been found valid.
             stop: set it, from any thread, to end the reply where it is.
 
         Raises:
-            ReplyError: the reply is no JSON that fits the schema, because the model erred or
-                because it was stopped or cut before the end.
+            ReplyError: the reply is no JSON that fits the schema; it may have been cut or stopped.
             ConfigError: the schema is none, or one that the back end cannot keep to.
             MessageError: malformed messages, or more than the model can read.
         """
@@ -161,13 +159,11 @@ class ChatModel:
 class ScriptedChatModel(ChatModel):
     """Says prepared replies in turn, over and over; for tests and for lessons without a model.
 
-    Args:
-        replies: what to say; an exception among them is raised instead.
+    A word counts as a token.
 
     Attributes:
-        asked: the messages of every call so far.
-        schemas: the schema of every call so far, None where there was none.
-        usage: the tokens so far, a word counting as a token.
+        replies: what to say; an exception among them is raised instead.
+        asked, schemas: the messages and the schema of every call so far.
     """
 
     def __init__(self, replies: Sequence[str | Exception]):
@@ -179,7 +175,6 @@ class ScriptedChatModel(ChatModel):
         self.schemas: list[Mapping[str, Any] | None] = []
 
     def _reply(self, request: ChatRequest) -> Reply:
-        """Say the next prepared reply, word by word."""
         reply = self.replies[len(self.asked) % len(self.replies)]
         self.asked.append(list(request.messages))
         self.schemas.append(request.schema)

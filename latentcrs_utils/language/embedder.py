@@ -60,7 +60,7 @@ class EmbeddingUsage:
 class Embedder:
     """Text to vectors with a local causal language model, each distinct text once.
 
-    Weights are loaded only when a text is not in the cache. Equal texts always get equal vectors
+    Weights are loaded only for a text that is not in the cache. Equal texts get equal vectors
     within a cache; computed in other company they differ by rounding (bfloat16: cosine 0.999
     after centring).
 
@@ -155,8 +155,7 @@ class Embedder:
     def token_ids(self, text: str) -> list[int]:
         """Token ids of the whole prompt around a text.
 
-        Of a text that is too long the *end* is kept, since the latest words of a dialogue count
-        most.
+        Of a long text the *end* is kept, since the latest words of a dialogue count most.
         """
         language_model = self._language_model()
         opening, closing_words = self.prompt.split("{text}")
@@ -217,10 +216,7 @@ def last_hidden_states(
 
     Args:
         language_model: weights to use.
-        batch: B lists of token ids.
-
-    Returns:
-        Float32 ``[B, d]``.
+        batch: B lists of token ids -> float32 ``[B, d]``.
     """
     model, longest = language_model.model, max(map(len, batch))
     gaps = [longest - len(sequence) for sequence in batch]

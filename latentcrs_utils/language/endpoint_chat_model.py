@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from latentcrs_utils.errors import ConfigError, EndpointError
@@ -162,41 +162,35 @@ class EndpointChatModel(ChatModel):
 
         key, again = self._key(), False
         headers = {"Authorization": f"Bearer {key}" if key else openai.Omit()}
-        client = openai.OpenAI(
-            api_key="in the headers",
-            base_url=self.base_url,
-            timeout=openai.Timeout(self.timeout, connect=min(self.timeout, _LONGEST_CONNECT)),
-            max_retries=self.retries,
-        )
-        while True:
-            sent, silent = self._body(chat, request), False
-            try:
-                answer = client.chat.completions.create(**sent, extra_headers=headers)
-                if not isinstance(answer, openai.Stream):
-                    yield _part(answer, "message")
-                    return
-                silent = True
-                with answer:
-                    for chunk in answer:
-                        part = _part(chunk, "delta")
-                        silent = silent and not part.text
+        timeout = openai.Timeout(self.timeout, connect=min(self.timeout, _LONGEST_CONNECT))
+        with openai.OpenAI(
+            api_key="-", base_url=self.base_url, timeout=timeout, max_retries=self.retries
+        ) as client:
+            while True:
+                sent, answer, begun = self._body(chat, request), None, False
+                try:
+                    answer = client.chat.completions.create(**sent, extra_headers=headers)
+                    for chunk in answer if isinstance(answer, openai.Stream) else [answer]:
+                        part = _part(chunk)
+                        begun = begun or bool(part.text)
                         yield part
-                return
-            except Exception as error:
-                refused = getattr(error, "status_code", None) in (400, 422)
-                news = [
-                    name
-                    for word, name in _DROPPED_FOR.items()
-                    if refused and word in str(error) and name in sent and name not in self._refused
-                ]
-                lost = silent and isinstance(error, openai.APIConnectionError)
-                if lost and self.retries and not again:
-                    again = True
-                elif news:
-                    self._refused.add(news[0])
-                else:
-                    yield PartialReply(failure=error_message(error, self, key, again))
                     return
+                except Exception as error:
+                    lost = answer is not None and isinstance(error, openai.APIConnectionError)
+                    if lost and not begun and self.retries and not again:
+                        again = True
+                    elif not self._learn(error, sent):
+                        yield PartialReply(failure=error_message(error, self, key, again))
+                        return
+
+    def _learn(self, error: Exception, sent: dict[str, Any]) -> bool:
+        """Note what the endpoint does not understand; whether that is worth another try."""
+        for word, name in _DROPPED_FOR.items():
+            new = word in str(error) and name in sent and name not in self._refused
+            if new and getattr(error, "status_code", None) in (400, 422):
+                self._refused.add(name)
+                return True
+        return False
 
     def _key(self) -> str:
         """Return the key, empty where there is none; one that no header can carry is refused."""
@@ -227,8 +221,7 @@ class PartialReply:
 def stream_completion(parts: Iterator[PartialReply], request: ChatRequest) -> PartialReply:
     """Take the parts of a reply in a thread of its own, until it ends or is stopped.
 
-    The request's ``stream`` is called in the caller's thread; what the endpoint still sends after
-    a ``stop`` is thrown away.
+    What the endpoint still sends after a stop is thrown away.
     """
     heard, left = PartialReply(), threading.Event()
     arrived: queue.SimpleQueue[PartialReply | None] = queue.SimpleQueue()
@@ -260,11 +253,12 @@ def stream_completion(parts: Iterator[PartialReply], request: ChatRequest) -> Pa
         left.set()
 
 
-def _part(answer: Any, speaker: Literal["message", "delta"]) -> PartialReply:
+def _part(answer: Any) -> PartialReply:
     """Read a part for what it says; the client checks no types, and an odd part says nothing."""
     choices, usage = getattr(answer, "choices", None), getattr(answer, "usage", None)
     choice = choices[0] if isinstance(choices, list) and choices else None
-    text = getattr(getattr(choice, speaker, None), "content", None)
+    said = getattr(choice, "delta", None) or getattr(choice, "message", None)
+    text = getattr(said, "content", None)
     finish = getattr(choice, "finish_reason", None)
     tokens = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
     return PartialReply(
@@ -274,7 +268,7 @@ def _part(answer: Any, speaker: Literal["message", "delta"]) -> PartialReply:
     )
 
 
-def error_message(error: Exception, model: EndpointChatModel, key: str, again: bool = False) -> str:
+def error_message(error: Exception, model: EndpointChatModel, key: str, again: bool) -> str:
     """Say why there is no reply, in the rest of a sentence that begins with the address.
 
     Args:
