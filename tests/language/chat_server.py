@@ -51,16 +51,13 @@ def chat_model_for(server: ChatServer, **setting: Any) -> EndpointChatModel:
 def chat_server() -> Iterator[ChatServer]:
     """Run one on 127.0.0.1, on a free port, as long as the block lasts."""
     state = ChatServer()
-    handler = type("Handler", (_Handler,), {"state": state})
-    with _Server(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"state": state})) as server:
         state.url = f"http://127.0.0.1:{server.server_port}/v1"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield state
         finally:
             server.shutdown()
-            thread.join()
 
 
 class _Server(ThreadingHTTPServer):
@@ -85,19 +82,15 @@ class _Handler(BaseHTTPRequestHandler):
         behave = self.state.plan.pop(0) if self.state.plan else well()
         if self.path != "/v1/chat/completions":
             behave = status(404, "no such path")
-        try:
-            behave(self, body)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True
+        behave(self, body)
 
-    def send(self, code: int, body: bytes, kind: str = "application/json", **more: str) -> None:
+    def send(self, code: int, body: str, kind: str = "application/json", **more: str) -> None:
         self.send_response(code)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in more.items():
+        length = str(len(body.encode()))
+        for name, value in {"Content-Type": kind, "Content-Length": length, **more}.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body.encode())
 
     def stream(self, *events: str, pause: float = 0.0, close: bool = True) -> None:
         """Send events, and close the stream or leave it open."""
@@ -119,48 +112,45 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def well(
-    text: str | None = None,
-    *,
-    finish: str | None = "stop",
-    usage: bool = True,
-    heed: bool = True,
-    pause: float = 0.0,
+    text: str | None = None, *, finish: str = "stop", usage: bool = True, pause: float = 0.0
 ) -> Behaviour:
-    """Reply with `text`, with `FITS` where a schema is given and heeded, or with what it says.
+    """Reply with `text`; without one, with `FITS` where a schema is given, else with what it says.
 
     `usage`: report tokens (a word is one); `pause`: seconds before each streamed piece.
     """
 
     def behave(handler: _Handler, body: dict[str, Any]) -> None:
-        usual = FITS if heed and "response_format" in body else handler.state.says
+        usual = FITS if "response_format" in body else handler.state.says
         words = (usual if text is None else text).split(" ")
         limit = body.get("max_tokens") or body.get("max_completion_tokens")
         pieces = [w if i == 0 else f" {w}" for i, w in enumerate(words[:limit])]
         ending = "length" if len(pieces) < len(words) else finish
         n_read = sum(len(m["content"].split()) for m in body["messages"])
-        tokens = {"usage": {"prompt_tokens": n_read, "completion_tokens": len(pieces)}}
+        tokens = {"prompt_tokens": n_read, "completion_tokens": len(pieces)} if usage else None
         if not body.get("stream"):
             message = {"role": "assistant", "content": "".join(pieces)}
-            choice = {"index": 0, "message": message, "finish_reason": ending}
-            answer = _answer([choice]) | (tokens if usage else {})
-            handler.send(200, json.dumps(answer).encode())
+            handler.send(200, _answer({"message": message, "finish_reason": ending}, tokens))
             return
-        events = [*map(delta, pieces), delta(None, ending)]
-        if usage and body.get("stream_options", {}).get("include_usage"):
-            events.append(json.dumps(_answer([]) | tokens))
-        handler.stream(*events, "[DONE]", pause=pause)
+        asked = body.get("stream_options", {}).get("include_usage")
+        last = [_answer(None, tokens)] if asked and usage else []
+        events = [*map(delta, pieces), delta(None, ending), *last, "[DONE]"]
+        handler.stream(*events, pause=pause)
 
     return behave
 
 
-def delta(piece: str | None, finish: str | None = None) -> str:
+def delta(
+    piece: str | None, finish: str | None = None, tokens: dict[str, int] | None = None
+) -> str:
     """One streamed piece."""
     content = {} if piece is None else {"content": piece}
-    return json.dumps(_answer([{"index": 0, "delta": content, "finish_reason": finish}]))
+    return _answer({"delta": content, "finish_reason": finish}, tokens)
 
 
-def _answer(choices: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"id": "1", "object": "chat", "created": 0, "model": MODEL, "choices": choices}
+def _answer(choice: dict[str, Any] | None, tokens: dict[str, int] | None) -> str:
+    answer = {"id": "1", "object": "chat", "created": 0, "model": MODEL}
+    choices = [] if choice is None else [{"index": 0, **choice}]
+    return json.dumps({**answer, "choices": choices} | ({"usage": tokens} if tokens else {}))
 
 
 def error(message: str) -> str:
@@ -170,17 +160,17 @@ def error(message: str) -> str:
 
 def status(code: int, message: str = "", **headers: str) -> Behaviour:
     """Answer with an error."""
-    return lambda handler, _: handler.send(code, error(message).encode(), **headers)
+    return lambda handler, _: handler.send(code, error(message), **headers)
 
 
 def echo_key(handler: _Handler, _: dict[str, Any]) -> None:
     """Refuse the key, and repeat it."""
-    status(401, f"Incorrect key: {handler.headers['Authorization']}")(handler, {})
+    handler.send(401, error(f"Incorrect key: {handler.headers['Authorization']}"))
 
 
 def raw(body: str, kind: str = "application/json") -> Behaviour:
     """Answer 200 with this body."""
-    return lambda handler, _: handler.send(200, body.encode(), kind)
+    return lambda handler, _: handler.send(200, body, kind)
 
 
 def silent(seconds: float) -> Behaviour:

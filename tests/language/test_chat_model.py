@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from latentcrs_utils.errors import ConfigError, ReplyError
+from latentcrs_utils.errors import ConfigError, MessageError, ReplyError
 from latentcrs_utils.language.chat_model import ScriptedChatModel, Usage, sentences, tidy_reply
 
 from .chat_server import CHAT, FITS, GENRE
@@ -42,8 +42,13 @@ def test_replies_are_held_to_the_schema():
     assert len(pieces) == 1 and scripted.schemas == [GENRE, GENRE]
     with pytest.raises(ReplyError, match="cut at max_new_tokens"):
         scripted.generate(CHAT, schema=GENRE, max_new_tokens=1)
+    n = len(scripted.asked)
     with pytest.raises(ConfigError, match="no JSON schema"):
         scripted.generate(CHAT, schema={"type": "words"})
+    for chat in ([], [{"role": "user"}], ["hello"]):
+        with pytest.raises(MessageError, match="'role' and 'content'"):
+            scripted.generate(chat)
+    assert len(scripted.asked) == n
 
 
 def test_usage_adds_up_from_several_threads():

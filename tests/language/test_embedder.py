@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -149,24 +147,19 @@ def test_threads_share_one_embedder(tiny_embedder):
         assert torch.equal(result, tiny_embedder.embed(group))
 
 
-KILLED = """
-import os, sys
-from latentcrs_utils.language import embedder as module
-real, left = module.last_hidden_states, iter(range(3))
-module.last_hidden_states = lambda *given: (
-    real(*given) if next(left, None) is not None else os.kill(os.getpid(), 9)
-)
-texts = [f"text number {i}" for i in range(20)]
-module.Embedder(sys.argv[1], dtype="float32", batch_size=2).embed(texts)
-"""
+def test_an_interrupted_run_loses_only_the_running_batch(tiny_embedder, passes, monkeypatch):
+    counted, texts = embedder_module.last_hidden_states, [f"text number {i}" for i in range(20)]
 
+    def until_the_fourth(*given):
+        if len(passes) == 3:
+            raise KeyboardInterrupt
+        return counted(*given)
 
-def test_a_killed_run_loses_only_the_running_batch(tiny, tiny_embedder, passes):
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tiny)], capture_output=True)
-    assert done.returncode == -9
-    tiny_embedder.embed([f"text number {i}" for i in range(20)])
-    # three batches of two were finished before the kill
-    assert sum(passes) == 14
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(embedder_module, "last_hidden_states", until_the_fourth)
+        tiny_embedder.embed(texts)
+    tiny_embedder.embed(texts)
+    assert passes == [2] * 10
 
 
 def test_a_damaged_cache_is_set_aside(tiny_embedder, empty_cache, passes):

@@ -173,10 +173,7 @@ def test_a_prompt_is_read_once_for_all_continuations(chat_model, widths, monkeyp
     assert chat_model.score("prompt", ["x"]) and widths == [(1, 6)]
 
 
-def test_what_is_malformed_or_exceeds_the_model_is_refused(chat_model, tmp_path):
-    for chat in ([], [{"role": "user"}], ["hello"]):
-        with pytest.raises(MessageError, match="'role' and 'content'"):
-            chat_model.generate(chat)
+def test_what_is_empty_or_exceeds_the_model_is_refused(chat_model, tmp_path):
     with pytest.raises(MessageError, match="512"):
         chat_model.generate([{"role": "user", "content": "long " * 120}])
     for prompt, bad, said in [("long " * 120, "x", "too many"), ("a", "", "Continuation 0"),
