@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from latentcrs_utils.conversation.guards import MESSAGE_LIMIT, ReplyGuard, clean_message
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import MessageError
-from latentcrs_utils.language.chat_model import sentences, tidy_reply
 from latentcrs_utils.simulation.titles import spoken_words
 from tests.conversation.fakes import TITLES
 
@@ -179,18 +178,6 @@ def test_parroting_the_user_or_an_earlier_reply_is_repeating():
     said = "something slow and sad please."
     assert "repeated" in objection("Something slow and sad please.", message=said)
     assert "repeated" in objection("Alien is a fine choice.", previous=["Alien is a fine choice."])
-
-
-def test_tidying_keeps_whole_sentences_only():
-    assert tidy_reply('  Assistant: **Alien** is\n\nfun. It has a "cat." And then') == (
-        'Alien is fun. It has a "cat."'
-    )
-    assert tidy_reply("no stop at all") == ""
-
-
-def test_stops_inside_titles_do_not_end_a_sentence():
-    text = "Airplane! is fun. Dr. Strange and L.A. Story too! Yes."
-    assert sentences(text) == ["Airplane! is fun.", "Dr. Strange and L.A. Story too!", "Yes."]
 
 
 def test_words_ignore_case_accents_possessives_and_ampersands():
