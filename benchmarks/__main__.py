@@ -21,11 +21,10 @@ from latentcrs_utils.errors import LatentCRSError
 from latentcrs_utils.evaluation.recording import Command, provenance, write_record
 
 from .against_recbole import UnavailableError, against_recbole
-from .measure import Measurement, clock
+from .measure import ROOT, Measurement, clock
 from .naive_em import against_naive_em
 from .stages import STAGES
 
-ROOT = Path(__file__).resolve().parent.parent
 RECORD, QUICK_RECORD = ROOT / "results" / "bench.json", ROOT / "build" / "bench.json"
 PACKAGES = ("torch", "numpy", "polars", "transformers")
 
@@ -40,12 +39,11 @@ def rounded(row: dict[str, Any]) -> dict[str, Any]:
 
 def line(measurement: Measurement) -> str:
     """Put one measurement into a line of the table."""
-    best, peak = measurement.ratio_at_best_rate, measurement.peak_bytes
+    m, best, peak = measurement, measurement.ratio_at_best_rate, measurement.peak_bytes
     return (
-        f"{measurement.stage:21} {measurement.scale:14} {measurement.seconds * 1e3:10.2f} ms "
-        f"{measurement.ratio:6.2f} x {f'{best:6.2f} x' if best else '      - ':8} "
-        f"{'-' if peak is None else f'{peak / 1e6:.0f} MB':>6}  {measurement.floor} "
-        f"({measurement.note})"
+        f"{m.stage:21} {m.scale:14} {m.seconds * 1e3:10.2f} ms {m.ratio:6.2f} x "
+        f"{f'{best:6.2f} x' if best else '      - ':8} "
+        f"{'-' if peak is None else f'{peak / 1e6:.0f} MB':>6}  {m.floor} ({m.note})"
     )
 
 
@@ -58,8 +56,7 @@ def against_naive(data: Dataset, quick: bool) -> Iterator[dict[str, Any]]:
 def against_library(data: Dataset, quick: bool) -> Iterator[dict[str, Any]]:
     """The backbone compared with RecBole's, where RecBole's environment can be had."""
     try:
-        if not quick:
-            yield from against_recbole(data, build=True)
+        yield from () if quick else against_recbole(data)
     except UnavailableError as reason:
         print(f"RecBole is left out: {reason}.")
 

@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,31 +37,31 @@ class UnavailableError(Exception):
     """RecBole cannot be measured here; the message says why."""
 
 
-def environment(folder: Path = ENVIRONMENT, *, build: bool) -> Path:
-    """Return the Python of RecBole's virtual environment, building it if asked.
+def environment(folder: Path = ENVIRONMENT) -> Path:
+    """Return the Python of RecBole's virtual environment, which is built once.
 
     Raises:
-        UnavailableError: it is not there, or it cannot be built.
+        UnavailableError: it cannot be built.
     """
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     complete = folder / ".complete"
     wanted = REQUIREMENTS.read_text(encoding="utf-8")
     if python.exists() and complete.exists() and complete.read_text(encoding="utf-8") == wanted:
         return python
-    if not build:
-        raise UnavailableError("its environment is not built; `make bench` builds it")
     print(f"Building {folder.name}'s own environment in {folder.parent.name}/ (once).", flush=True)
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    for command in (
-        [sys.executable, "-m", "venv", str(folder)],
-        [*pip, "--requirement", str(REQUIREMENTS)],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-            raise UnavailableError("its environment cannot be built: " + "".join(reason))
+    _run([sys.executable, "-m", "venv", str(folder)], "its environment cannot be built")
+    _run([*pip, "--requirement", str(REQUIREMENTS)], "its environment cannot be built")
     complete.write_text(wanted, encoding="utf-8")
     return python
+
+
+def _run(command: list[str], failure: str, **options: Any) -> None:
+    """Run a command; if it fails, raise UnavailableError with the last line that it says."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise UnavailableError(f"{failure}: {''.join(said)}")
 
 
 def write_atomic_file(data: Dataset, folder: Path) -> None:
@@ -93,26 +92,19 @@ def run_recbole(
         }
         path = folder / "settings.json"
         path.write_text(json.dumps(settings), encoding="utf-8")
-        command = [str(python), str(SCRIPT), str(path)]
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-        done = subprocess.run(command, capture_output=True, text=True, cwd=name, env=environment)
-        if done.returncode:
-            reason = "".join(done.stderr.strip().splitlines()[-1:])
-            raise UnavailableError(f"RecBole's SASRec failed: {reason}")
+        _run(
+            [str(python), str(SCRIPT), str(path)],
+            "RecBole's SASRec failed",
+            cwd=name,
+            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        )
         return json.loads((folder / "measured.json").read_text(encoding="utf-8"))
 
 
 def comparison(
     ours_seconds: float, n_predictions: int, run: dict[str, Any], batch_size: int
 ) -> dict[str, Any]:
-    """One row: RecBole's epoch and ours.
-
-    Args:
-        ours_seconds: of our epoch.
-        n_predictions: targets of our epoch.
-        run: what `recbole_sasrec.measure` returned.
-        batch_size: of ours, in windows.
-    """
+    """One row: our epoch (its seconds, targets, windows a batch), and what RecBole's run took."""
     if run["samples_per_epoch"] != n_predictions:
         raise ValueError(
             f"RecBole trains on {run['samples_per_epoch']} targets, the course on {n_predictions}."
@@ -138,15 +130,15 @@ def comparison(
     }
 
 
-def against_recbole(data: Dataset, *, build: bool, repeats: int = 2) -> list[dict[str, Any]]:
+def against_recbole(data: Dataset, repeats: int = 2) -> list[dict[str, Any]]:
     """Measure our epoch before and after RecBole's batches; one row for each of its batch sizes.
 
     Raises:
         UnavailableError: RecBole cannot be measured here.
     """
-    python = environment(build=build)
+    python = environment()
     config = BackboneConfig(windows="all")
-    epoch: Callable[[], float] = backbone_epoch(data, config)
+    epoch = backbone_epoch(data, config)
     (before,) = compare(epoch, repeats=repeats)
     measured = run_recbole(data, config, python, repeats)
     (after,) = compare(epoch, repeats=repeats)

@@ -14,12 +14,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +27,17 @@ from latentcrs_utils.evaluation.recording import Command, provenance, write_reco
 from latentcrs_utils.support.device import peak_memory
 
 from .generated_amazon import SIZES, Kind, scaled, write
+from .measure import in_a_process
 
 _NAMES: dict[Kind, str] = {"games": "amazon-video-games", "cds": "amazon-cds"}
 
 
-def peak_megabytes() -> int:
-    """Return the most memory that this process ever held resident, in MB."""
-    return round(peak_memory(torch.device("cpu")) / 1e6)
-
-
 def measured(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Seconds and memory of a reading, and what it found."""
+    """Seconds of a reading, the most MB that the process ever held, and what was found."""
+
+    def peak_megabytes() -> int:
+        return round(peak_memory(torch.device("cpu")) / 1e6)
+
     begun, before = time.perf_counter(), peak_megabytes()
     found = read()
     return {
@@ -56,15 +54,9 @@ def read_whole(name: str) -> dict[str, Any]:
     from latentcrs_utils.data.loading import load_dataset
 
     data = load_dataset(name)
-    return {
-        "users": data.n_users,
-        "items": data.n_items,
-        "actions": len(data.interactions.flat),
-        "reviews": data.counts["ratings"],
-        "repeated": data.counts["repeated"],
-        "positives": data.counts["positives"],
-        "passes": len(data.counts["passes"]) - 1,
-    }
+    counts = {key: data.counts[key] for key in ("repeated", "positives")}
+    counts |= {"reviews": data.counts["ratings"], "passes": len(data.counts["passes"]) - 1}
+    return dataclasses.asdict(data.statistics) | counts
 
 
 def scan(path: Path) -> dict[str, Any]:
@@ -76,32 +68,25 @@ def scan(path: Path) -> dict[str, Any]:
     return {"reviews": len(lazy.collect(engine="streaming"))}
 
 
-def _fresh(folder: Path, *arguments: str) -> dict[str, Any]:
-    """Run one measurement in a new process, with the data found in ``folder``."""
-    command = [sys.executable, "-m", "benchmarks.amazon_scale", *arguments]
-    environment = {**os.environ, "LATENTCRS_DATA": str(folder), "LATENTCRS_PROGRESS": "0"}
-    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
-
-
 def measure(
     folder: Path, kind: Kind, n_reviews: int, seed: int, *, compressed: bool
 ) -> dict[str, Any]:
-    """Generate one category in a folder, and read it in both ways."""
+    """Generate one category in a folder, and read it in both ways, each in a new process."""
     size, begun = scaled(kind, n_reviews), time.perf_counter()
-    written = write(folder, size, seed, compressed=compressed)
+    *files, n_users = write(folder, size, seed, compressed=compressed)
+    variables = {"LATENTCRS_DATA": str(folder), "LATENTCRS_PROGRESS": "0"}
+    read = partial(in_a_process, "benchmarks.amazon_scale", **variables)
     return {
         "generated": {
             **dataclasses.asdict(size),
             "seed": seed,
-            "users": written.n_users,
+            "users": n_users,
             "compressed": compressed,
-            "megabytes": {file: round(n / 1e6) for file, n in written.sizes.items()},
+            "megabytes": {file.name: round(file.stat().st_size / 1e6) for file in files},
             "seconds": round(time.perf_counter() - begun, 1),
         },
-        "load_dataset": _fresh(folder, "--load", _NAMES[kind]),
-        "scan_ndjson": _fresh(folder, "--scan", str(written.reviews)),
+        "load_dataset": read("--load", _NAMES[kind]),
+        "scan_ndjson": read("--scan", str(files[0])),
     }
 
 

@@ -23,10 +23,9 @@ from latentcrs_utils.intents import k_means
 from latentcrs_utils.ranking import rank_by_factors
 
 from .measure import clock, compare, peak_bytes
-from .processes import efficiency_of_two
-from .stages import embedder_and_texts, random_ranking, ranking_factors
-from .training import backbone_epoch, em_epoch
-from .worlds import generated_data
+from .stages import embedder_and_texts, random_ranking
+from .training import backbone_epoch, efficiency_of_two, em_epoch
+from .worlds import generated_data, random
 
 K_MEANS_ROUNDS, STATES_A_USER, LENGTH = 20, 9, 40
 _CHEAP = 0.05  # seconds, below which a call is repeated more often
@@ -37,7 +36,6 @@ class Stage:
     """One stage of the model.
 
     Attributes:
-        name: what it is called.
         call: sizes -> (the case with its true sizes, the function to time).
         grid: sizes; the last one is not fitted but predicted.
         seconds, memory: the terms of both laws.
@@ -76,14 +74,13 @@ def em(n_users: int, n_items: int, K: int) -> tuple[Case, Callable[[], Any]]:
 
 def ranking(n_users: int, n_items: int) -> tuple[Case, Callable[[], Any]]:
     """All items ranked for every user, history masked."""
-    S, V = ranking_factors(n_users, n_items)
-    _, targets, seen = random_ranking(n_users, n_items, LENGTH)
-    return Case(n_users, n_items), lambda: rank_by_factors(S, V, targets, seen)
+    parts = random_ranking(n_users, n_items, LENGTH)
+    return Case(n_users, n_items), lambda: rank_by_factors(*parts)
 
 
 def clustering(n_users: int, K: int) -> tuple[Case, Callable[[], Any]]:
     """k-means of nine states a user: one start, a fixed number of rounds."""
-    S = torch.randn(STATES_A_USER * n_users, 64, generator=torch.Generator().manual_seed(0))
+    S = random(STATES_A_USER * n_users, 64)
     return Case(n_users, 1, K), lambda: k_means(S, K, max_iterations=K_MEANS_ROUNDS)
 
 

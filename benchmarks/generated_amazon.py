@@ -12,8 +12,9 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -27,22 +28,7 @@ _CHUNK = 200_000
 _FIRST, _LAST = 946_684_800_000, 1_694_476_800_000  # 2000 to September 2023, milliseconds
 _SYLLABLES = ("ba", "co", "di", "fe", "gu", "ha", "jo", "ki", "lu", "mé", "no", "pi", "ra", "så",
               "to", "vu", "we", "xi", "ya", "zo")  # fmt: skip
-_GAME_PATHS = (
-    ("PC", "Games"), ("PC", "Accessories", "Gaming Keyboards"), ("PlayStation 4", "Games"),
-    ("PlayStation 5", "Games"), ("Xbox One", "Games"), ("Nintendo Switch", "Games"),
-    ("Nintendo Switch", "Accessories", "Cases & Storage"), ("Xbox Series X & S", "Accessories"),
-    ("Legacy Systems", "PlayStation Systems", "PlayStation 2", "Games"),
-    ("Legacy Systems", "PlayStation Systems", "Sony PSP", "Accessories", "Batteries"),
-    ("Legacy Systems", "Xbox Systems", "Xbox 360", "Games"),
-    ("Legacy Systems", "Nintendo Systems", "Wii", "Games"),
-    ("Legacy Systems", "Nintendo Systems", "Nintendo 3DS & 2DS", "Games"), ("Accessories",), (),
-)  # fmt: skip
-_ALBUM_PATHS = (
-    ("Pop",), ("Pop", "Vocal Pop"), ("Rock", "Progressive", "Progressive Rock"),
-    ("Jazz", "Bebop"), ("Country", "Today's Country"), ("Classical", "Chamber Music"),
-    ("Metal", "Pop Metal"), ("World Music", "Europe", "Celtic"), ("Blues",),
-    ("Soundtracks", "Movie Scores"), ("Rap & Hip-Hop", "Pop Rap"), (),
-)  # fmt: skip
+_PATHS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -50,9 +36,7 @@ class AmazonSize:
     """How many, and how unevenly.
 
     Attributes:
-        kind: which of the two categories.
-        n_reviews: lines of the file of reviews.
-        n_items: lines of the file of metadata.
+        n_reviews, n_items: lines of the file of reviews, and of the file of metadata.
         activity: exponent of the law of reviews per user; ``most`` is their largest number.
         popularity: exponent of the popularities of the items.
     """
@@ -71,51 +55,37 @@ SIZES: dict[Kind, AmazonSize] = {
 }
 
 
-@dataclass(frozen=True)
-class Written:
-    """What was written: the two files, and how many users there are."""
-
-    reviews: Path
-    metadata: Path
-    n_users: int
-    sizes: dict[str, int] = field(default_factory=dict)
-
-
 def scaled(kind: Kind, n_reviews: int) -> AmazonSize:
     """Return the size of ``kind`` with ``n_reviews`` reviews, and as many items as belong to it."""
     full = SIZES[kind]
     n_items = max(1, full.n_items * n_reviews // full.n_reviews)
-    return AmazonSize(kind, n_reviews, n_items, full.activity, full.most, full.popularity)
+    return replace(full, n_reviews=n_reviews, n_items=n_items)
 
 
-def write(folder: Path, size: AmazonSize, seed: int = 0, *, compressed: bool = True) -> Written:
+def write(
+    folder: Path, size: AmazonSize, seed: int = 0, *, compressed: bool = True
+) -> tuple[Path, Path, int]:
     """Write both files of one category; equal arguments give equal lines.
 
-    Args:
-        folder: where they go; made if absent.
-        size: how many of what.
-        seed: of every draw.
-        compressed: as gzip, like the provider's.
+    Returns:
+        The files of reviews and of metadata in ``folder``, gzip like the provider's if
+        ``compressed``, and the number of users.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     asins = [f"B{number:09d}" for number in rng.permutation(10 * size.n_items)[: size.n_items]]
     suffix = ".jsonl.gz" if compressed else ".jsonl"
-    reviews, metadata = (
-        folder / f"{prefix}{_CATEGORY[size.kind]}{suffix}" for prefix in ("", "meta_")
-    )
-    opened = (
-        partial(gzip.open, mode="wb", compresslevel=3) if compressed else partial(open, mode="wb")
-    )
-    with opened(reviews) as file:
+    name = _CATEGORY[size.kind] + suffix
+    reviews, metadata = folder / name, folder / f"meta_{name}"
+    opened: Any = partial(gzip.open, compresslevel=3) if compressed else open
+    with opened(reviews, "wb") as file:
         n_users = _write_reviews(file, size, asins, rng)
     texts = [_words(rng, 40) for _ in range(512)]
-    with opened(metadata) as file:
+    with opened(metadata, "wb") as file:
         for start in range(0, len(asins), 10_000):
             lines = _metadata(size.kind, asins[start : start + 10_000], texts, rng)
             file.write("".join(lines).encode())
-    sizes = {path.name: path.stat().st_size for path in (reviews, metadata)}
-    return Written(reviews, metadata, n_users, sizes)
+    return reviews, metadata, n_users
 
 
 def _write_reviews(
@@ -133,8 +103,8 @@ def _write_reviews(
         n = int(per_user.sum())
         ids = rng.bytes(17 * len(per_user))
         names = [
-            "A" + base64.b32encode(ids[place : place + 17])[:27].decode()
-            for place in range(0, len(ids), 17)
+            "A" + base64.b32encode(ids[start : start + 17])[:27].decode()
+            for start in range(0, len(ids), 17)
         ]
         items = cumulative.searchsorted(rng.random(n)).tolist()
         ratings = rng.choice([5, 4, 3, 2, 1], n, p=[0.62, 0.16, 0.08, 0.05, 0.09]).tolist()
@@ -176,7 +146,7 @@ def _body(rng: np.random.Generator) -> str:
 def _metadata(
     kind: Kind, asins: Sequence[str], texts: Sequence[str], rng: np.random.Generator
 ) -> Iterator[str]:
-    root, paths = ("Video Games", _GAME_PATHS) if kind == "games" else ("CDs & Vinyl", _ALBUM_PATHS)
+    root, paths = "Video Games" if kind == "games" else "CDs & Vinyl", _PATHS[kind]
     released = "Release date" if kind == "games" else "Original Release Date"
     for asin in asins:
         draw = rng.random(6)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +19,9 @@ from typing import Any
 import torch
 
 from .products import Product, products_of, replay
+from .worlds import random
+
+ROOT = Path(__file__).resolve().parent.parent
 
 # large enough for a processor's best rate, small enough for a few milliseconds
 _SIDE = 1024
@@ -26,11 +33,8 @@ class Measurement:
     """One stage compared with its floor.
 
     Attributes:
-        stage: what was timed.
-        scale: the data, or the shapes, that it was timed at.
-        seconds: median of one call.
-        floor: what the stage is compared with.
-        floor_seconds: median of the floor.
+        stage, scale: what was timed, and the data or the shapes that it was timed at.
+        seconds, floor_seconds: medians of one call, and of the floor that it is compared with.
         note: what one call does.
         aim: the largest ratio that is good enough; None where nobody set one.
         gflop: floating-point operations of the stage's own matrix products, in 10^9.
@@ -95,9 +99,20 @@ def compare(
 
 def matrix_product(dtype: torch.dtype) -> tuple[Callable[[], Any], int]:
     """Return a large square matrix product in ``dtype``, and its floating-point operations."""
-    generator = torch.Generator().manual_seed(0)
-    left, right = (torch.randn(_SIDE, _SIDE, generator=generator).to(dtype) for _ in range(2))
+    left, right = (random(_SIDE, _SIDE, seed=seed).to(dtype) for seed in (0, 1))
     return (lambda: left @ right), 2 * _SIDE**3
+
+
+def in_a_process(*arguments: str, **environment: str) -> Any:
+    """Run ``python -m ARGUMENTS`` and return the JSON that it prints.
+
+    Raises:
+        subprocess.CalledProcessError: it fails; what it says has been printed.
+    """
+    command = [sys.executable, "-m", *arguments]
+    variables = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=ROOT, env=variables, check=True, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)
 
 
 def _resident(name: str) -> int:
@@ -131,28 +146,25 @@ def against_matrix_products(
     *,
     aim: float | None = None,
     repeats: int = 7,
+    floor: tuple[str, Callable[[], Any]] | None = None,
 ) -> Measurement:
-    """Compare a call with its own matrix products: at their own shapes, and at the best rate."""
+    """Compare a call with its own matrix products: at their own shapes, and at the best rate.
+
+    ``floor`` names other products to compare with, and does them.
+    """
     products: list[Product] = []
     peak = peak_bytes(lambda: products.extend(products_of(function)))
+    if floor is not None:
+        products = products_of(floor[1])
     flops = sum(product.flops for product in products)
-    dtype = max(products, key=lambda product: product.flops).left.dtype
-    square, flops_of_square = matrix_product(dtype)
-    floor = replay(products)
-    floor()
+    square, flops_of_square = matrix_product(max(products, key=lambda p: p.flops).left.dtype)
+    name, same = floor or (f"its own {len(products):,} matrix products", replay(products))
+    same()
     square()
     seconds, floor_seconds, square_seconds = compare(
-        function, floor, square, repeats=repeats, warm=True
+        function, same, square, repeats=repeats, warm=True
     )
+    best = flops * square_seconds / flops_of_square
     return Measurement(
-        stage,
-        scale,
-        seconds,
-        f"its own {len(products):,} matrix products",
-        floor_seconds,
-        note,
-        aim,
-        flops / 1e9,
-        flops * square_seconds / flops_of_square,
-        peak,
+        stage, scale, seconds, name, floor_seconds, note, aim, flops / 1e9, best, peak
     )

@@ -23,42 +23,36 @@ from latentcrs_utils.em.trainer import EMTrainer
 from .measure import compare, peak_bytes
 from .training import em_instances, em_trainer
 
-AIM = 50.0
+AIM, K, N_BATCHES = 50.0, 256, 2
 
 
+@torch.no_grad()
 def encode_again(encoder: SASRec, padded: Tensor) -> Tensor:
     """S of padded histories [B, L], computed anew, [B, d]."""
-    with torch.no_grad():
-        return encoder(padded)[:, -1]
+    return encoder(padded)[:, -1]
 
 
 def log_item_for_each(
-    model: GenerativeModel, S: Tensor, x: Tensor, *, residual: bool
+    model: GenerativeModel, S: Tensor, x: Tensor, targets: Tensor, *, residual: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """log p(m_j | S, x) [B, K] and log p(v | m_j, S, x) of all items [B, K, V + 1].
+    """log p(m_j | S, x) and log p(v | m_j, S, x) of the targets, both [B, K], in form `mixture`.
 
     Args:
-        model: the generative model, form `mixture`.
-        S: [B, d]; x: [B, d_x].
+        S: [B, d]; x: [B, d_x]; targets: [B].
         residual: add the residual to every item's score, where the model has one.
     """
     log_prior = torch.log_softmax(model.f(S, x, model.anchors), dim=-1)
     # every instance its own anchors [B, K, d], its own items, and its own table [B, K, V + 1]
-    anchors = model.anchors.expand(len(S), -1, -1)
-    items = model.v.expand(len(S), -1, -1)
+    anchors, items = (table.expand(len(S), -1, -1) for table in (model.anchors, model.v))
     logits = model.g.W_j(anchors) @ model.g.W_v(items).transpose(1, 2)
     if residual and model.residual is not None:
-        query, items = model.residual.query(S, x), model.residual.items(model.v, model.c)
-        logits = logits + (query @ items.T)[:, None, :]
+        query = model.residual.query(S, x)
+        logits = logits + (query @ model.residual.items(model.v, model.c).T)[:, None, :]
     padding = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
     padding[0] = True
-    return log_prior, torch.log_softmax(logits.masked_fill(padding, -torch.inf), dim=-1)
-
-
-def of_targets(log_item: Tensor, targets: Tensor) -> Tensor:
-    """The observed items' columns of [B, K, V + 1], [B, K]."""
+    log_item = torch.log_softmax(logits.masked_fill(padding, -torch.inf), dim=-1)
     index = targets[:, None, None].expand(-1, log_item.shape[1], 1)
-    return log_item.gather(2, index).squeeze(2)
+    return log_prior, log_item.gather(2, index).squeeze(2)
 
 
 def naive_m_loss(
@@ -73,12 +67,10 @@ def naive_m_loss(
     """
     model, config = trainer.generative, trainer.config
     S = encode_again(encoder, padded)
-    log_prior, log_items = log_item_for_each(model, S, x, residual=True)
-    log_item = of_targets(log_items, targets)
+    log_prior, log_item = log_item_for_each(model, S, x, targets)
     recommendation = -losses.log_likelihood(log_prior, log_item).mean()
     if model.residual is not None:
-        _, of_intents = log_item_for_each(model, S, x, residual=False)
-        alone = losses.log_likelihood(log_prior, of_targets(of_intents, targets))
+        alone = losses.log_likelihood(*log_item_for_each(model, S, x, targets, residual=False))
         recommendation = recommendation - config.aux_intent_weight * alone.mean()
     with torch.no_grad():
         log_q = trainer.inference(S, model.anchors)
@@ -101,11 +93,10 @@ def naive_e_loss(
     anchors = model.anchors.detach()
     S = encode_again(encoder, padded)
     log_q = trainer.inference(S, anchors)
-    r = losses.intent_vector(log_q.exp(), anchors)
-    logits = r @ trainer.inference.W_e(model.v[1:]).T
+    logits = losses.intent_vector(log_q.exp(), anchors) @ trainer.inference.W_e(model.v[1:]).T
     with torch.no_grad():
-        log_prior, log_items = log_item_for_each(model, S, x, residual=True)
-    elbo_loss = losses.e_step_elbo_loss(log_q, log_prior, of_targets(log_items, targets))
+        log_prior, log_item = log_item_for_each(model, S, x, targets)
+    elbo_loss = losses.e_step_elbo_loss(log_q, log_prior, log_item)
     recommendation = losses.recommendation_loss_e(logits, targets - 1)
     return losses.e_step_loss(elbo_loss, recommendation, alpha_E=trainer.config.alpha_E)
 
@@ -127,23 +118,14 @@ def naive_batch(
         optimiser.step()
 
 
-def against_naive_em(
-    data: Dataset,
-    K: int = 256,
-    *,
-    residual: bool,
-    batch_size: int = 480,
-    n_batches: int = 2,
-    repeats: int = 2,
-) -> dict[str, Any]:
+def against_naive_em(data: Dataset, *, residual: bool, batch_size: int) -> dict[str, Any]:
     """Time an E-step and an M-step on each of a few batches, theirs and ours.
 
     Ours has the histories' S at hand; what encoding them once cost is a part of its seconds:
     spread over all the epochs of Algorithm 1, as it is in a fit.
     """
-    few = em_instances(data, 5).take(torch.arange(n_batches * batch_size))
+    few = em_instances(data, 5).take(torch.arange(N_BATCHES * batch_size))
     trainer = em_trainer(data, few, K, residual=residual)
-    config = trainer.config
     padded = torch.from_numpy(few.histories.pad(BackboneConfig().max_length))
     encoder = SASRec(data.n_items, BackboneConfig()).eval().requires_grad_(False)
 
@@ -156,21 +138,20 @@ def against_naive_em(
         trainer.m_step()
 
     def encode() -> None:
-        with torch.no_grad():
-            for part in padded.split(batch_size):
-                encoder(part)
+        for part in padded.split(batch_size):
+            encode_again(encoder, part)
 
     rival_peak, our_peak = peak_bytes(theirs), peak_bytes(ours)
     encode()
-    rival_seconds, seconds, encoding = compare(theirs, ours, encode, repeats=repeats, warm=True)
-    n_epochs = config.n_epochs_generative + config.n_epochs_alternate
+    rival_seconds, seconds, encoding = compare(theirs, ours, encode, repeats=2, warm=True)
+    n_epochs = trainer.config.n_epochs_generative + trainer.config.n_epochs_alternate
     seconds += encoding / n_epochs
+    system = "LatentCRS+" if residual else "LatentCRS"
     return {
         "rival": "naive EM loop",
-        "what": f"E-step and M-step on a batch of {batch_size}, "
-        f"{'LatentCRS+' if residual else 'LatentCRS'}, {data.name}",
-        "seconds": seconds / n_batches,
-        "rival_seconds": rival_seconds / n_batches,
+        "what": f"E-step and M-step on a batch of {batch_size}, {system}, {data.name}",
+        "seconds": seconds / N_BATCHES,
+        "rival_seconds": rival_seconds / N_BATCHES,
         "ratio": rival_seconds / seconds,
         "aim": AIM,
         "peak_bytes": our_peak,

@@ -7,8 +7,9 @@ the stage's floor. The products of attention count as plain batched ones, the fu
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,21 +31,10 @@ _FUSED = {
 
 @dataclass(frozen=True)
 class Product:
-    """One product [.., m, k] x [.., k, n] of operands with these shapes and strides.
-
-    The operands hold no numbers (device "meta"); a transposed one is another product.
-    """
+    """One product [.., m, k] x [.., k, n]; of the operands only shapes, strides, dtypes count."""
 
     left: Tensor
     right: Tensor
-
-    @classmethod
-    def of(cls, left: Tensor, right: Tensor) -> Product:
-        """The product of two tensors."""
-        return cls(*(
-            torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta")
-            for x in (left, right)
-        ))  # fmt: skip
 
     @property
     def flops(self) -> int:
@@ -57,28 +47,23 @@ def extent(x: Tensor) -> int:
     return 1 + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
 
 
-@dataclass
 class Recorder(TorchDispatchMode):
     """While it is entered, writes down every matrix product, backward included."""
 
-    products: list[Product] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        self.products: list[Product] = []
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Note the call if it is a product, and let it happen."""
-        kwargs = kwargs or {}
-        packet = func._overloadpacket
+        kwargs, packet = kwargs or {}, func._overloadpacket
         name = packet.__name__
         if packet in _PLAIN:
-            self.products.append(Product.of(*args[_PLAIN[packet] : _PLAIN[packet] + 2]))
+            left, right = (
+                torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta")
+                for x in args[_PLAIN[packet] : _PLAIN[packet] + 2]
+            )
+            self.products.append(Product(left, right))
         elif name in _FUSED:
             self._note_attention(*args[_FUSED[name] : _FUSED[name] + 2], "backward" in name)
         elif packet is not torch.ops.prim.device:
@@ -114,11 +99,10 @@ def replay(products: list[Product]) -> Callable[[], None]:
     operands = [
         (p.left, p.right, p.left.new_empty(*p.left.shape[:-1], p.right.shape[-1])) for p in products
     ]
-    sizes: dict[tuple[int, torch.dtype], int] = {}
+    sizes: dict[tuple[int, torch.dtype], int] = defaultdict(int)
     for row in operands:
-        for place, operand in enumerate(row):
-            key = place, operand.dtype
-            sizes[key] = max(sizes.get(key, 0), extent(operand))
+        for key in ((place, operand.dtype) for place, operand in enumerate(row)):
+            sizes[key] = max(sizes[key], extent(row[key[0]]))
     memory = {key: torch.randn(size, generator=generator).to(key[1]) for key, size in sizes.items()}
     jobs = []
     for row in operands:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,9 +15,9 @@ from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.ranking import rank_by_factors
 
-from .measure import Measurement, against_matrix_products, compare, matrix_product, peak_bytes
-from .training import measure_backbone, measure_em
-from .worlds import ml_1m_shaped
+from .measure import Measurement, against_matrix_products, compare
+from .training import WIDTH, measure_backbone, measure_em
+from .worlds import ml_1m_shaped, random
 
 _SENTENCES = (
     "something funny from the eighties",
@@ -54,50 +55,34 @@ def padding(data: Dataset, length: int = 50) -> Measurement:
     return Measurement("padding", data.name, seconds, "copying the result", floor_seconds, note)
 
 
-def random_ranking(n_users: int, n_items: int, length: int) -> tuple[int, np.ndarray, Sequences]:
-    """What `full_ranking` needs, of random histories of one length."""
+def random_ranking(
+    n_users: int, n_items: int, length: int
+) -> tuple[Tensor, Tensor, np.ndarray, Sequences]:
+    """What a ranking needs: random S [U, d] and item vectors [V + 1, d], targets, histories."""
     rng = np.random.default_rng(0)
     offsets = np.arange(n_users + 1, dtype=np.int64) * length
     flat = rng.integers(1, n_items + 1, n_users * length).astype(np.int32)
-    return n_items, rng.integers(1, n_items + 1, n_users), Sequences(offsets, flat)
-
-
-def ranking_factors(n_users: int, n_items: int, hidden: int = 64) -> tuple[Tensor, Tensor]:
-    """Random S [U, hidden] and item vectors [V + 1, hidden]."""
-    generator = torch.Generator().manual_seed(0)
-    S = torch.randn(n_users, hidden, generator=generator)
-    return S, torch.randn(n_items + 1, hidden, generator=generator)
+    factors = random(n_users, WIDTH), random(n_items + 1, WIDTH, seed=1)
+    return *factors, rng.integers(1, n_items + 1, n_users), Sequences(offsets, flat)
 
 
 def full_ranking(
-    scale: str, n_items: int, targets: np.ndarray, seen: Sequences, *, repeats: int
+    scale: str, S: Tensor, V: Tensor, targets: np.ndarray, seen: Sequences, *, repeats: int
 ) -> Measurement:
     """Ranking every item for every user, history masked, compared with its matrix product.
 
     The product is done in one piece and in memory that is there already, at its own shape; the
     ranking needs no more than a few blocks of it at a time.
     """
-    S, V = ranking_factors(len(targets), n_items)
-    peak = peak_bytes(lambda: rank_by_factors(S, V, targets, seen))
-    square, flops_of_square = matrix_product(S.dtype)
-    flops, scores = 2 * S.numel() * len(V), torch.empty(len(S), len(V))
-    seconds, floor_seconds, square_seconds = compare(
-        lambda: rank_by_factors(S, V, targets, seen),
-        lambda: torch.mm(S, V.T, out=scores),
-        square,
-        repeats=repeats,
-    )
-    return Measurement(
+    scores = torch.empty(len(S), len(V))
+    return against_matrix_products(
         "full ranking",
         scale,
-        seconds,
-        "its product of scores",
-        floor_seconds,
-        f"{len(targets):,} users x {n_items:,} items, history masked",
-        1.5,
-        flops / 1e9,
-        flops * square_seconds / flops_of_square,
-        peak,
+        lambda: rank_by_factors(S, V, targets, seen),
+        f"{len(S):,} users x {len(V) - 1:,} items, history masked",
+        aim=1.5,
+        repeats=repeats,
+        floor=("its product of scores", lambda: torch.mm(S, V.T, out=scores)),
     )
 
 
@@ -112,13 +97,10 @@ def embedder_and_texts(n_texts: int) -> tuple[Embedder, list[str]]:
 def embedding(n_texts: int = 32, repeats: int = 3) -> Measurement:
     """PromptEOL of one batch with the language model, compared with its own matrix products."""
     embedder, texts = embedder_and_texts(n_texts)
+    embed = partial(embedder.embed, texts, progress=False)
+    note = f"{n_texts} sentences in {embedder.dtype}"
     return against_matrix_products(
-        "embedding",
-        embedder.name,
-        lambda: embedder.embed(texts, progress=False),
-        f"{n_texts} sentences in {embedder.dtype}",
-        aim=1.5,
-        repeats=repeats,
+        "embedding", embedder.name, embed, note, aim=1.5, repeats=repeats
     )
 
 
@@ -129,8 +111,9 @@ def of_data(data: Dataset, quick: bool) -> Iterator[Measurement]:
 
 def of_ranking(data: Dataset, quick: bool) -> Iterator[Measurement]:
     """Full ranking, at three sizes of the catalogue."""
-    own = data.n_items, data.targets("test"), data.histories("test")
-    yield full_ranking(data.name, *own, repeats=30)
+    factors = random(data.n_users, WIDTH), random(data.n_items + 1, WIDTH, seed=1)
+    own = data.targets("test"), data.histories("test")
+    yield full_ranking(data.name, *factors, *own, repeats=30)
     if not quick:
         yield full_ranking("ML-1M shapes", *random_ranking(6034, 3125, 95), repeats=5)
         yield full_ranking("CDs shapes", *random_ranking(_CDS_USERS, _CDS_ITEMS, 12), repeats=3)

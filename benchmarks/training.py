@@ -1,8 +1,18 @@
-"""The two stages that train, by whole epochs: the backbone, and the EM of Algorithm 1."""
+"""The two stages that train, by whole epochs: the backbone, and the EM of Algorithm 1.
+
+``torchrun --nproc_per_node N -m benchmarks.training N`` prints the seconds of a backbone epoch in
+N processes with one thread each.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +25,14 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import Instances, item_vectors
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
 from latentcrs_utils.em.trainer import EMTrainer
-from latentcrs_utils.support.processes import SINGLE, Processes
+from latentcrs_utils.support.processes import SINGLE, Processes, join
 
-from .measure import Measurement, against_matrix_products
+from .measure import Measurement, against_matrix_products, compare, in_a_process
+from .worlds import generated_data, random
 
 WIDTH, TEXT_WIDTH = 64, 576
+# of the epoch that is shared by processes
+USERS, ITEMS, LENGTH = 800, 3000, 40
 # further instances a user: as many as the presets cut, on ML-1M as many as the paper's code
 CUTS = {"ml-100k": 15, "ML-1M shapes": 5}
 
@@ -59,37 +72,31 @@ def measure_backbone(data: Dataset, repeats: int) -> Measurement:
 
 
 def em_instances(data: Dataset, n_cuts: int) -> Instances:
-    """Training instances of a data set's own histories, with random S and x.
-
-    Args:
-        data: the data set.
-        n_cuts: random cuts a user besides the last training item.
-    """
+    """Training instances of a data set's own histories with so many cuts, random S and x."""
     users, cuts = random_cuts(data, n_cuts, seed=0)
-    generator = torch.Generator().manual_seed(0)
     flat, offsets = data.interactions.flat, data.interactions.offsets
     return Instances(
-        torch.randn(len(users), WIDTH, generator=generator),
-        torch.randn(len(users), TEXT_WIDTH, generator=generator),
+        random(len(users), WIDTH),
+        random(len(users), TEXT_WIDTH, seed=1),
         torch.from_numpy(flat[offsets[users] + cuts].astype(np.int64)),
         data.interactions.prefixes(users, cuts),
     )
 
 
-def em_trainer(data: Dataset, instances: Instances, K: int, *, residual: bool) -> EMTrainer:
+def em_trainer(
+    data: Dataset, instances: Instances, K: int, *, residual: bool, n_negatives: int | None = None
+) -> EMTrainer:
     """Both models in the state of stage 3's first pass, with random vectors.
 
     The preset is that of ml-100k; the other presets' weights and rates change no cost.
     """
     options = preset("ml-100k")
-    config = options.em_plus if residual else options.em
-    generator = torch.Generator().manual_seed(0)
-    v = torch.randn(data.n_items + 1, WIDTH, generator=generator)
-    anchors = torch.randn(K, WIDTH, generator=generator)
+    config = replace(options.em_plus if residual else options.em, n_negatives=n_negatives)
+    v = random(data.n_items + 1, WIDTH)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = GenerativeModel(
-            anchors,
+            random(K, WIDTH, seed=1),
             v,
             item_vectors(v, data),
             TEXT_WIDTH,
@@ -101,13 +108,20 @@ def em_trainer(data: Dataset, instances: Instances, K: int, *, residual: bool) -
 
 
 def em_epoch(
-    data: Dataset, K: int, n_cuts: int, *, residual: bool, n_batches: int | None = None
+    data: Dataset, K: int, n_cuts: int, *, n_batches: int | None = None, **options: Any
 ) -> tuple[Callable[[], None], Instances]:
-    """A function that runs one epoch of Algorithm 1's third stage, and its instances."""
+    """A function that runs one epoch of Algorithm 1's third stage, and its instances.
+
+    Args:
+        n_cuts: random cuts a user, as for `em_instances`.
+        n_batches: how many batches at most; None: all.
+        options: as for `em_trainer`.
+    """
     instances = em_instances(data, n_cuts)
     if n_batches is not None:
-        instances = instances.take(torch.arange(n_batches * preset("ml-100k").em.batch_size))
-    trainer = em_trainer(data, instances, K, residual=residual)
+        some = min(len(instances), n_batches * preset("ml-100k").em.batch_size)
+        instances = instances.take(torch.arange(some))
+    trainer = em_trainer(data, instances, K, **options)
 
     def epoch() -> None:
         trainer.e_step()
@@ -129,3 +143,45 @@ def measure_em(
     return against_matrix_products(
         f"EM epoch, {name}", data.name, epoch, note, aim=3.0, repeats=repeats
     )
+
+
+def efficiency_of_two() -> dict[str, Any] | None:
+    """Seconds of a backbone epoch in one and in two processes, or None where torchrun fails.
+
+    ``efficiency`` is what the second process adds, in processes: 1 halves the time, 0 is no gain.
+    """
+    launch = ("torch.distributed.run", "--standalone", "--nproc_per_node")
+    try:
+        one, two = (
+            in_a_process(
+                *(*launch, n, "-m", "benchmarks.training", n),
+                OMP_NUM_THREADS="1",
+                LATENTCRS_DEVICE="cpu",
+            )
+            for n in "12"
+        )
+    except subprocess.CalledProcessError:
+        print("Two processes are left out: torchrun failed.")
+        return None
+    return {
+        "what": f"one backbone epoch, {USERS} users, {ITEMS:,} items, one thread a process",
+        "cores": os.cpu_count(),
+        "seconds_1": round(one, 3),
+        "seconds_2": round(two, 3),
+        "efficiency": round(max(0.0, one / two - 1), 3),
+    }
+
+
+def main() -> None:
+    """Train with the other processes; the main one prints the seconds of an epoch."""
+    processes = join(torch.device("cpu"), expected=int(sys.argv[1]))
+    data = generated_data("processes", USERS, ITEMS, LENGTH)
+    (seconds,) = compare(backbone_epoch(data, BackboneConfig(), processes), repeats=3)
+    if processes.is_main:
+        print(json.dumps(seconds))
+    if processes.accelerator is not None:
+        processes.accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main()

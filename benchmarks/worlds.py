@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+import torch
 
 from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.data.synthetic import TASTES
 
-GENRES = (
-    "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama",
-    "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War",
-    "Western",
-)  # fmt: skip
+GENRES = sorted({genre for genres, _, _ in TASTES for genre in genres})
 _SPREAD = 0.9
 _POPULARITY = 0.7
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Standard normal numbers, the same from the same seed."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def generated_data(name: str, n_users: int, n_items: int, mean_length: float) -> Dataset:
     """Users with histories of very different lengths, some items far more popular than others.
 
-    Args:
-        name: what to call it.
-        n_users: U; n_items: V.
-        mean_length: actions a user, about: a user takes no item twice.
-
-    Returns:
-        A data set whose users have about 5 actions to 10 times ``mean_length``.
+    A user has from about 5 to 10 times ``mean_length`` actions, and no item twice.
     """
     rng = np.random.default_rng(0)
     wanted = rng.lognormal(np.log(mean_length) - _SPREAD**2 / 2, _SPREAD, n_users)

@@ -24,26 +24,23 @@ METADATA = {
 }  # fmt: skip
 
 
-def test_the_layout_and_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_layout_the_seed_and_the_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     once, again = write(tmp_path / "a", SIZE), write(tmp_path / "b", SIZE, compressed=False)
     other = write(tmp_path / "c", SIZE, seed=1, compressed=False)
-    for first, second, third in zip(
-        (once.reviews, once.metadata),
-        (again.reviews, again.metadata),
-        (other.reviews, other.metadata),
-        strict=True,
-    ):
+    for first, second, third in list(zip(once, again, other, strict=True))[:2]:
         assert gzip.decompress(first.read_bytes()) == second.read_bytes() != third.read_bytes()
-    reviews = [json.loads(line) for line in again.reviews.read_bytes().splitlines()]
+    reviews = [json.loads(line) for line in again[0].read_bytes().splitlines()]
     assert len(reviews) == 3_000 and all(set(row) == REVIEW for row in reviews)
-    assert len({row["user_id"] for row in reviews}) == again.n_users
-    items = [json.loads(line) for line in again.metadata.read_bytes().splitlines()]
+    assert len({row["user_id"] for row in reviews}) == again[2]
+    items = [json.loads(line) for line in again[1].read_bytes().splitlines()]
     assert len(items) == 40 and all(set(row) == METADATA for row in items)
     monkeypatch.setenv("LATENTCRS_DATA", str(tmp_path / "a"))
     found = amazon_scale.measured(lambda: amazon_scale.read_whole("amazon-cds"))
-    assert found["reviews"] == 3_000 and found["users"] <= once.n_users
+    assert found["reviews"] == 3_000 and found["users"] <= once[2]
     assert found["seconds"] >= 0 and found["peak_megabytes"] >= found["megabytes_before"]
-    assert amazon_scale.scan(again.reviews)["reviews"] == 3_000
+    assert amazon_scale.scan(again[0])["reviews"] == 3_000
     data = lc.load_dataset("amazon-cds")
     assert data.items["creator"].null_count() == 0
 
