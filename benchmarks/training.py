@@ -25,7 +25,7 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import Instances, item_vectors
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
 from latentcrs_utils.em.trainer import EMTrainer
-from latentcrs_utils.support.processes import SINGLE, Processes, join
+from latentcrs_utils.support.processes import SINGLE, Processes, run_command
 
 from .measure import Measurement, against_matrix_products, compare, in_a_process
 from .worlds import generated_data, random
@@ -153,11 +153,7 @@ def efficiency_of_two() -> dict[str, Any] | None:
     launch = ("torch.distributed.run", "--standalone", "--nproc_per_node")
     try:
         one, two = (
-            in_a_process(
-                *(*launch, n, "-m", "benchmarks.training", n),
-                OMP_NUM_THREADS="1",
-                LATENTCRS_DEVICE="cpu",
-            )
+            in_a_process(*launch, n, "-m", "benchmarks.training", n, OMP_NUM_THREADS="1")
             for n in "12"
         )
     except subprocess.CalledProcessError:
@@ -172,16 +168,13 @@ def efficiency_of_two() -> dict[str, Any] | None:
     }
 
 
-def main() -> None:
+def main(processes: Processes) -> None:
     """Train with the other processes; the main one prints the seconds of an epoch."""
-    processes = join(torch.device("cpu"), expected=int(sys.argv[1]))
     data = generated_data("processes", USERS, ITEMS, LENGTH)
     (seconds,) = compare(backbone_epoch(data, BackboneConfig(), processes), repeats=3)
     if processes.is_main:
         print(json.dumps(seconds))
-    if processes.accelerator is not None:
-        processes.accelerator.end_training()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, device="cpu", expected=int(sys.argv[1])))
