@@ -85,7 +85,7 @@ def random_model(data: Dataset, *, residual: bool) -> LatentCRS:
 def _backbone(data: Dataset) -> Backbone:
     config = BackboneConfig(hidden=WIDTH)
     encoder = SASRec(data.n_items, config).eval().requires_grad_(False)
-    return Backbone(config, encoder, [], data.n_items)
+    return Backbone(config, encoder, [])
 
 
 def _cases(data: Dataset, n: int) -> EvalSet:

@@ -77,11 +77,8 @@ def find_anchors(
         seed: seed of the cuts and of the k-means starts.
         reuse: False clusters again even if a result is on disk.
 
-    Returns:
-        The anchors, in canonical order.
-
     Raises:
-        ConfigError: if there are fewer users than intents.
+        ConfigError: fewer users than intents.
     """
     config = preset(data.name, data.n_users).anchors if config is None else config
     K = config.K if K is None else K
@@ -90,14 +87,11 @@ def find_anchors(
             f"K={K} intents cannot be found among {data.n_users} users: choose fewer, at least 2."
         )
     weights = fingerprint(*backbone.encoder.state_dict().values())
-    parts = {"data": data.fingerprint, "backbone": weights, "config": config}
-    tensors, meta = train_or_load(
-        "anchors",
-        {**parts, "K": K, "seed": seed},
-        lambda _: _cluster(backbone, data, K, config, seed),
-        reuse=reuse,
+    parts = {"data": data.fingerprint, "backbone": weights, "config": config, "K": K, "seed": seed}
+    tensors, facts = train_or_load(
+        "anchors", parts, lambda _: _cluster(backbone, data, K, config, seed), reuse=reuse
     )
-    return Anchors(names=tuple(meta["names"]), inertia=meta["inertia"], **tensors)
+    return Anchors(names=tuple(facts["names"]), inertia=facts["inertia"], **tensors)
 
 
 def training_cuts(data: Dataset, n_cuts: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -129,10 +123,8 @@ def k_means(
 
     Args:
         S: [N, h] points.
-        K: number of clusters.
         n_init: starts, each drawn by k-means++; the one of lowest inertia is kept.
         max_iterations: rounds of assignment and update at most.
-        seed: seed of the starts.
 
     Returns:
         centroids [K, h] float32, assignments [N] int64, and the inertia, the sum of the squared
@@ -157,16 +149,14 @@ def _cluster(
     backbone: Backbone, data: Dataset, K: int, config: AnchorConfig, seed: int
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     states = training_states(data, config.n_cuts, seed)
-    options = {"n_init": config.n_init, "max_iterations": config.max_iterations, "seed": seed}
-    centroids, assignments, inertia = k_means(backbone.encode(states), K, **options)
+    centroids, assignments, inertia = k_means(
+        backbone.encode(states), K,
+        n_init=config.n_init, max_iterations=config.max_iterations, seed=seed,
+    )  # fmt: skip
     sizes = torch.bincount(assignments, minlength=K)
     item_counts = count_items(states.last(config.n_recent), assignments, K, data.n_items)
-    tensors = {
-        "centroids": centroids,
-        "sizes": sizes,
-        "assignments": assignments[: data.n_users].clone(),
-        "item_counts": item_counts,
-    }
+    tensors = {"centroids": centroids, "sizes": sizes, "item_counts": item_counts}
+    tensors["assignments"] = assignments[: data.n_users].clone()
     return tensors, {"inertia": inertia, "names": name_anchors(data, item_counts, sizes)}
 
 
@@ -190,8 +180,7 @@ def count_items(histories: Sequences, assignments: Tensor, K: int, n_items: int)
     """Count, for each of K clusters and item, the cluster's histories that hold it, int64 [K, V+1].
 
     Args:
-        histories: N sequences; assignments: [N] their clusters.
-        K: number of clusters; n_items: V.
+        histories: N sequences; assignments: [N] their clusters; n_items: V.
     """
     pairs = np.unique(np.stack([histories.rows(), histories.flat.astype(np.int64)]), axis=1)
     cells = assignments.numpy()[pairs[0]] * (n_items + 1) + pairs[1]

@@ -109,8 +109,8 @@ def bars(
             # beyond the end of the bar, on the side where there is no bar
             side = "right" if value < 0 else "left"
             axes.text(end, at, f" {value:.{digits}f} ", ha=side, va="center", fontsize=8)
-        said = [f"{label} {value:.{digits}f}" for label, value in zip(labels, x, strict=True)]
-        facts.append((f"{series}: " if len(groups) > 1 else "") + ", ".join(said))
+        said = ", ".join(_numbers(labels, x, digits))
+        facts.append(f"{series}: {said}" if len(groups) > 1 else said)
     for name, value in (references or {}).items():
         axes.axvline(value, color="#444444", linestyle="--", linewidth=1.2, label=name)
         facts.append(f"{name} {value:.{digits}f}")
@@ -144,13 +144,12 @@ def dots(
     for index, (series, values) in enumerate(groups.items()):
         y = np.arange(len(labels)) + (index - (len(groups) - 1) / 2) * 0.7 / len(groups)
         x = np.array([values[label] for label in labels], float)
-        said = [f"{label} {value:.{digits}f}" for label, value in zip(labels, x, strict=True)]
-        whiskers = None
-        if ends := (intervals or {}).get(series):
-            low, high = np.array([ends[label] for label in labels], float).T
-            whiskers = np.abs(np.stack([x - low, high - x]))
-            for row, (a, b) in enumerate(zip(low, high, strict=True)):
-                said[row] += f" ({a:.{digits}f} to {b:.{digits}f})"
+        said, whiskers = _numbers(labels, x, digits), None
+        if intervals and series in intervals:
+            ends = np.array([intervals[series][label] for label in labels], float).T
+            whiskers = np.abs(ends - x)
+            for row, (low, high) in enumerate(ends.T):
+                said[row] += f" ({low:.{digits}f} to {high:.{digits}f})"
         style: dict[str, Any] = {"color": PALETTE[index % 8], "fmt": MARKERS[index % 8]}
         axes.errorbar(x, y, xerr=whiskers, label=series, capsize=2, markersize=5, **style)
         for place in np.flatnonzero(np.isnan(x)):
@@ -159,7 +158,7 @@ def dots(
     axes.set_yticks(range(len(labels)), _shortened(labels, 60))
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.25)
-    facts += [f"{name} {value:.{digits}f}" for name, value in (references or {}).items()]
+    facts += _numbers(references or {}, (references or {}).values(), digits)
     return _show(figure, title, f"{xlabel}: ", facts, legend=len(groups) > 1)
 
 
@@ -185,7 +184,7 @@ def stacks(rows: Groups, *, title: str, xlabel: str, ylabel: str) -> str:
     axes.invert_yaxis()
     axes.margins(x=0)
     facts = [
-        f"{name}: " + ", ".join(f"{part} {x:.2f}" for part, x in zip(parts, row, strict=True))
+        f"{name}: {', '.join(_numbers(parts, row, 2))}"
         for name, row in zip(rows, values, strict=True)
     ]
     return _show(figure, title, f"{xlabel}: ", facts, legend=True)
@@ -215,7 +214,7 @@ def heatmap(
         axes.text(column, row, f"{value:.{digits}f}", ha="center", va="center", fontsize=9,
                   color="white" if dark else "black")  # fmt: skip
     facts = [
-        f"{name} " + " ".join(f"{value:.{digits}f}" for value in row)
+        " ".join([name, *(f"{value:.{digits}f}" for value in row)])
         for name, row in zip(rows, matrix, strict=True)
     ]
     return _show(figure, title, f"Columns {', '.join(columns)}. ", facts)
@@ -250,10 +249,7 @@ def scatter(
     stars: bool = False,
     size: float = 22,
 ) -> str:
-    """Draw points in a plane, one colour and marker per group, labelled directly.
-
-    The labels stand in a column at the right, each with a line to the middle of its group; so they
-    cover neither points nor each other.
+    """Draw points in a plane, one colour and marker per group, labelled at the right.
 
     Args:
         groups: name -> [n, 2] points, at most eight groups.
@@ -294,19 +290,16 @@ def silhouettes(groups: Mapping[str, ArrayLike], *, title: str) -> str:
     arrays = {name: -np.sort(-np.asarray(s, float).ravel()) for name, s in groups.items()}
     total = sum(map(len, arrays.values()))
     mean = np.concatenate(list(arrays.values())).mean()
-    figure, axes = new_axes(
-        title, "silhouette of a point", "cluster", (7.2, 1.6 + 0.34 * len(arrays))
-    )
+    size = (7.2, 1.6 + 0.34 * len(arrays))
+    figure, axes = new_axes(title, "silhouette of a point", "cluster", size)
     base, gap, facts, ticks = 0.0, 0.02 * total, [], []
     for index, (name, values) in enumerate(arrays.items()):
-        heights, steps = base + np.arange(len(values) + 1), np.append(values, values[-1])
+        n, below = len(values), (values < 0).mean()
+        heights, steps = base + np.arange(n + 1), np.append(values, values[-1])
         axes.fill_betweenx(heights, 0, steps, step="post", linewidth=0.3, **_filled(index))
-        ticks.append(base + len(values) / 2)
-        base += len(values) + gap
-        facts.append(
-            f"{name} {len(values)} points, mean {values.mean():.2f}, "
-            f"{(values < 0).mean():.0%} below 0"
-        )
+        ticks.append(base + n / 2)
+        base += n + gap
+        facts.append(f"{name} {n} points, mean {values.mean():.2f}, {below:.0%} below 0")
     _mark_x(axes, "mean of all", mean)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(ticks, _shortened(arrays, 44), fontsize=8.5)
@@ -346,11 +339,8 @@ def _show(
     twin, buffer = f"{title}. {opening}{'; '.join(facts)}.", io.BytesIO()
     figure.savefig(buffer, format="png", dpi=96, metadata={"Software": None})
     image = base64.b64encode(buffer.getvalue()).decode("ascii")
-    display(
-        {"image/png": image, "text/plain": f"Figure: {title}"},
-        metadata={"image/png": {"alt": twin}},
-        raw=True,
-    )
+    shown = {"image/png": image, "text/plain": f"Figure: {title}"}
+    display(shown, metadata={"image/png": {"alt": twin}}, raw=True)
     return textwrap.fill(twin, 96)
 
 
@@ -366,6 +356,10 @@ def _mark_x(axes: Axes, name: str, value: float) -> None:
                   ha="center", va="bottom")  # fmt: skip
 
 
+def _numbers(names: Iterable[str], values: Iterable[float], digits: int) -> list[str]:
+    return [f"{name} {value:.{digits}f}" for name, value in zip(names, values, strict=True)]
+
+
 def _shortened(labels: Iterable[str], width: int) -> list[str]:
     return [textwrap.shorten(str(label), width, placeholder=" …") for label in labels]
 
@@ -373,26 +367,20 @@ def _shortened(labels: Iterable[str], width: int) -> list[str]:
 def _label_at_the_right(axes: Axes, places: Mapping[str, np.ndarray]) -> None:
     """Write the names in a column beside the axes, in the order of their places' heights."""
     low, high = axes.get_ylim()
-    names = list(places)
-    texts = ["\n".join(textwrap.wrap(name, 28)) for name in names]
+    ordered = sorted(enumerate(places.items()), key=lambda entry: entry[1][1][1])
+    texts = ["\n".join(textwrap.wrap(name, 28)) for _, (name, _) in ordered]
     # in shares of the height; the labels below push a label up, the top pushes all down
     room = np.array([0.035 + 0.042 * (text.count("\n") + 1) for text in texts])
-    wanted = np.array([(places[name][1] - low) / (high - low) for name in names])
-    order = np.argsort(wanted, kind="stable")
-    at, floor = np.zeros(len(names)), 0.0
-    for index in order:
-        at[index] = max(wanted[index], floor + room[index] / 2)
-        floor = at[index] + room[index] / 2
-    ceiling = 1.0
-    for index in order[::-1]:
-        at[index] = min(at[index], ceiling - room[index] / 2)
-        ceiling = at[index] - room[index] / 2
-    for index, name in enumerate(names):
+    wanted = (np.array([spot[1] for _, (_, spot) in ordered]) - low) / (high - low)
+    stacked = np.cumsum(room) - room / 2
+    heights = stacked + np.maximum.accumulate(np.maximum(wanted - stacked, 0))
+    stacked += 1 - room.sum()
+    heights = stacked + np.minimum.accumulate(np.minimum(heights - stacked, 0)[::-1])[::-1]
+    for (index, (_, spot)), text, height in zip(ordered, texts, heights, strict=True):
         color = PALETTE[index % 8]
         line = {"arrowstyle": "-", "color": color, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
-        axes.annotate("", tuple(places[name]), (1.04, at[index]), textcoords="axes fraction",
+        axes.annotate("", tuple(spot), (1.04, height), textcoords="axes fraction",
                       arrowprops=line, annotation_clip=False, zorder=2)  # fmt: skip
-        axes.plot(1.04, at[index], marker=MARKERS[index % 8], color=color, markersize=6,
+        axes.plot(1.04, height, marker=MARKERS[index % 8], color=color, markersize=6,
                   transform=axes.transAxes, clip_on=False)  # fmt: skip
-        axes.text(1.065, at[index], texts[index], transform=axes.transAxes, va="center",
-                  fontsize=8.5)  # fmt: skip
+        axes.text(1.065, height, text, transform=axes.transAxes, va="center", fontsize=8.5)

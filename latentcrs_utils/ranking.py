@@ -24,12 +24,18 @@ _CACHE = 2 * 2**20
 _ROWS = 256
 
 
+def recall(ranks: Tensor, k: int) -> Tensor:
+    """Recall@k of each instance, [B] float64: 1 if the target is among the first k (= HIT@k)."""
+    return (ranks <= k).double()
+
+
+def ndcg(ranks: Tensor, k: int) -> Tensor:
+    """NDCG@k of each instance, [B] float64: 1 / log2(1 + rank) within the first k, else 0."""
+    return recall(ranks, k) / torch.log2(1.0 + ranks.double())
+
+
 def rank_of_target(
-    scores: Tensor,
-    targets: Tensor | np.ndarray,
-    seen: Sequences | None = None,
-    *,
-    chunk_size: int | None = None,
+    scores: Tensor, targets: Tensor | np.ndarray, seen: Sequences | None = None
 ) -> Tensor:
     """Rank each row's target among all items.
 
@@ -40,7 +46,6 @@ def rank_of_target(
         scores: [B, V+1], column v belongs to item v, higher is better; -inf is allowed.
         targets: [B] item ids 1..V.
         seen: the history of each row (the mask), or None to rank all items ("unmasked").
-        chunk_size: rows handled at once; None takes what fits the processor's cache.
 
     Returns:
         [B] int64 ranks on the CPU, 1 is best.
@@ -54,10 +59,7 @@ def rank_of_target(
             f"Scores {tuple(scores.shape)} and targets {tuple(targets.shape)} do not fit: "
             "expected [B, V+1] and [B]."
         )
-    n_items = scores.shape[1] - 1
-    return ranks_in_chunks(
-        lambda rows: scores[rows], targets, seen, n_items=n_items, chunk_size=chunk_size
-    )
+    return ranks_in_chunks(lambda rows: scores[rows], targets, seen, n_items=scores.shape[1] - 1)
 
 
 def ranks_in_chunks(
@@ -67,7 +69,6 @@ def ranks_in_chunks(
     *,
     n_items: int,
     memory: int = MEMORY,
-    chunk_size: int | None = None,
 ) -> Tensor:
     """Rank as `rank_of_target`, of scores that are never all there at once.
 
@@ -76,15 +77,12 @@ def ranks_in_chunks(
         targets, seen: as for `rank_of_target`.
         n_items: V.
         memory: bytes of float32 scores that are asked for at once at most (but always one row).
-        chunk_size: rows asked for at once; None takes a block for the processor's cache, within
-            `memory`.
     """
     targets = torch.as_tensor(targets, dtype=torch.int64)
     _check_ranking(targets, seen, n_items)
-    size = chunk_size or rows_at_once(n_items, memory)
     ranks = torch.zeros(len(targets), dtype=torch.int64)
     beaten: Tensor | None = None
-    for rows in _slices(len(targets), size):
+    for rows in _slices(len(targets), rows_at_once(n_items, memory)):
         scores = score_rows(rows)
         n_rows = rows.stop - rows.start
         if scores.shape != (n_rows, n_items + 1):
@@ -107,19 +105,13 @@ def ranks_in_chunks(
 
 
 def rank_by_factors(
-    users: Tensor,
-    items: Tensor,
-    targets: Tensor | np.ndarray,
-    seen: Sequences | None = None,
-    *,
-    memory: int = MEMORY,
+    users: Tensor, items: Tensor, targets: Tensor | np.ndarray, seen: Sequences | None = None
 ) -> Tensor:
     """Rank as `rank_of_target` of the scores `users @ items.T`, block by block of both.
 
     Args:
         users: [B, w]; items: [V+1, w], of which row 0 does not compete.
         targets, seen: as for `rank_of_target`.
-        memory: bytes of scores that are held at once at most.
     """
     targets = torch.as_tensor(targets, dtype=torch.int64)
     users, items, n_items = users.detach(), items.detach(), len(items) - 1
@@ -127,12 +119,12 @@ def rank_by_factors(
         raise ValueError(f"{len(users)} users came with {len(targets)} targets.")
     if _CACHE // (4 * len(items)) >= _ROWS // 2 or users.device.type != "cpu":
         # one piece of memory for the scores of all blocks: a new one each time costs page faults
-        block = users.new_empty(min(len(users), rows_at_once(n_items, memory)), len(items))
+        block = users.new_empty(min(len(users), rows_at_once(n_items)), len(items))
 
         def score_rows(rows: slice) -> Tensor:
             return torch.mm(users[rows], items.T, out=block[: rows.stop - rows.start])
 
-        return ranks_in_chunks(score_rows, targets, seen, n_items=n_items, memory=memory)
+        return ranks_in_chunks(score_rows, targets, seen, n_items=n_items)
     _check_ranking(targets, seen, n_items)
     ranks = torch.zeros(len(targets), dtype=torch.int64)
     for rows in _slices(len(targets), _ROWS):
@@ -165,8 +157,7 @@ def _rank_in_tiles(
     some, target = users[rows], targets[rows]
     own = (some @ items[target].T).diagonal().contiguous()[:, None]
     width = max(1, _CACHE // (4 * _ROWS))
-    tile = torch.empty(len(some), width, dtype=some.dtype)
-    found = torch.empty(len(some), width)
+    scores, beaten = some.new_empty(len(some), width), torch.empty(len(some), width)
     cells = np.zeros(0, np.int64) if seen is None else _seen_cells(seen, rows, len(items) - 1)
     row_of, item_of = np.divmod(cells, len(items))
     order = np.argsort(item_of, kind="stable")
@@ -175,10 +166,10 @@ def _rank_in_tiles(
     for columns in _slices(len(items), width):
         n = columns.stop - columns.start
         if n < width:
-            tile, found = tile.new_empty(len(some), n), found.new_empty(len(some), n)
-        scores = torch.mm(some, items[columns].T, out=tile)
+            scores, beaten = scores.new_empty(len(some), n), beaten.new_empty(len(some), n)
+        torch.mm(some, items[columns].T, out=scores)
         _refuse_nan(scores, rows, first=int(columns.start == 0))
-        beaten = torch.ge(scores, own, out=found)
+        torch.ge(scores, own, out=beaten)
         if columns.start == 0:
             beaten[:, 0] = 0.0
         first, last = np.searchsorted(item_of, (columns.start, columns.stop))
@@ -210,13 +201,3 @@ def _seen_cells(seen: Sequences, rows: slice, n_items: int) -> np.ndarray:
     offsets = np.asarray(seen.offsets[rows.start : rows.stop + 1])
     row = np.repeat(np.arange(len(offsets) - 1) * (n_items + 1), np.diff(offsets))
     return row + seen.flat[offsets[0] : offsets[-1]]
-
-
-def recall(ranks: Tensor, k: int) -> Tensor:
-    """Recall@k of each instance, [B] float64: 1 if the target is among the first k (= HIT@k)."""
-    return (ranks <= k).double()
-
-
-def ndcg(ranks: Tensor, k: int) -> Tensor:
-    """NDCG@k of each instance, [B] float64: 1 / log2(1 + rank) within the first k, else 0."""
-    return recall(ranks, k) / torch.log2(1.0 + ranks.double())

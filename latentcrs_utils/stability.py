@@ -30,31 +30,25 @@ def over_resamples(S: Tensor, users: np.ndarray, K: int, seeds: Iterable[int]) -
     Args:
         S: [N, h] points.
         users: [N] user of each point, 0..U-1.
-        K: number of clusters.
         seeds: one sample each; they also seed the starts.
 
     Returns:
         [R, N] int64 assignments of all points.
     """
-    n_users = int(users.max()) + 1
-    order = np.argsort(users, kind="stable")
-    starts = np.searchsorted(users[order], np.arange(n_users + 1))
-    found = []
+    n_users, found = int(users.max()) + 1, []
+    points_of = np.split(np.argsort(users, kind="stable"), np.cumsum(np.bincount(users))[:-1])
     for seed in seeds:
         drawn = np.random.default_rng(seed).integers(n_users, size=n_users)
-        rows = np.concatenate([order[starts[user] : starts[user + 1]] for user in drawn])
+        rows = np.concatenate([points_of[user] for user in drawn])
         centroids = k_means(S[torch.from_numpy(rows)], K, seed=seed)[0]
         found.append(torch.cdist(S, centroids).argmin(1))
     return torch.stack(found)
 
 
 def agreement(labelings: Sequence[Tensor] | Tensor) -> np.ndarray:
-    """Adjusted Rand Index of every pair of clusterings of the same points.
+    """Adjusted Rand Index of every pair of R clusterings, [N] each, of the same points.
 
     1 for the same clusters under whatever numbers, 0 on average for unrelated ones.
-
-    Args:
-        labelings: R clusterings, [N] each.
 
     Returns:
         [R * (R - 1) / 2] in the order (0, 1), (0, 2), ..., (1, 2), ...
@@ -64,17 +58,16 @@ def agreement(labelings: Sequence[Tensor] | Tensor) -> np.ndarray:
     """
     from sklearn.metrics import adjusted_rand_score
 
-    arrays = [np.asarray(labels) for labels in labelings]
-    if len(arrays) < 2:
+    if len(labelings) < 2:
         raise ValueError("Agreement needs at least two clusterings.")
+    arrays = [np.asarray(labels) for labels in labelings]
     return np.array([adjusted_rand_score(one, other) for one, other in combinations(arrays, 2)])
 
 
 def structureless(S: Tensor, seed: int = 0) -> Tensor:
     """Draw [N, h] points, float32, from a Gaussian with the mean and the covariance of S [N, h]."""
-    points = S.numpy().astype(np.float64)
-    covariance = np.cov(points, rowvar=False)
-    drawn = np.random.default_rng(seed).multivariate_normal(points.mean(0), covariance, len(points))
+    points, noise = S.numpy().astype(np.float64), np.random.default_rng(seed)
+    drawn = noise.multivariate_normal(points.mean(0), np.cov(points, rowvar=False), len(points))
     return torch.from_numpy(drawn.astype(np.float32))
 
 
@@ -93,9 +86,8 @@ def match_clusters(one: Tensor, other: Tensor) -> tuple[np.ndarray, np.ndarray, 
     """
     from scipy.optimize import linear_sum_assignment
 
-    a, b = one.numpy(), other.numpy()
-    both = np.zeros((a.max() + 1, b.max() + 1))
-    np.add.at(both, (a, b), 1)
+    both = np.zeros((int(one.max()) + 1, int(other.max()) + 1))
+    np.add.at(both, (one.numpy(), other.numpy()), 1)
     either = both.sum(1, keepdims=True) + both.sum(0, keepdims=True) - both
     overlap = np.divide(both, either, out=np.zeros_like(both), where=either > 0)
     rows, columns = linear_sum_assignment(-overlap)
@@ -108,8 +100,7 @@ def silhouettes(S: Tensor, assignments: Tensor, rows: np.ndarray | None = None) 
     scikit-learn's `silhouette_score` can sample, too, but then the sample's clusters are smaller.
 
     Args:
-        S: [N, h] points.
-        assignments: [N] their clusters.
+        S: [N, h] points; assignments: [N] their clusters.
         rows: which points, [n]; None means all.
 
     Returns:
@@ -126,14 +117,14 @@ def silhouettes(S: Tensor, assignments: Tensor, rows: np.ndarray | None = None) 
     chosen = torch.arange(len(S)) if rows is None else torch.from_numpy(np.asarray(rows))
     found = []
     for part in chosen.split(1024):
-        distance = torch.cdist(S[part], S)
-        distance[torch.arange(len(part)), part] = 0.0  # torch.cdist is not exact there
         own, place = assignments[part], torch.arange(len(part))
+        distance = torch.cdist(S[part], S)
+        distance[place, part] = 0.0  # torch.cdist is not exact there
         sums = distance @ members
         a = sums[place, own] / (sizes[own] - 1).clamp_min(1)
         means = torch.where(sizes > 0, sums / sizes, torch.inf)
         means[place, own] = torch.inf
-        b = means.min(dim=1).values
+        b = means.amin(1)
         s = (b - a) / torch.maximum(a, b)
         found.append(torch.where(sizes[own] > 1, s, 0.0))
     return torch.cat(found)

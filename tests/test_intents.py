@@ -57,7 +57,7 @@ def world() -> Dataset:
 class MeanOfTaste(Backbone):
     """Represents a history by the mean of a vector per item: separable without training."""
 
-    def encode(self, sequences: Sequences, batch_size: int = 1024) -> torch.Tensor:
+    def encode(self, sequences: Sequences) -> torch.Tensor:
         vectors = np.zeros((37, 3), dtype=np.float32)
         vectors[np.arange(1, 37), np.repeat(range(3), 12)] = 1 + 0.01 * np.arange(36)
         return torch.from_numpy(np.stack([vectors[row].mean(0) for row in sequences]))
@@ -66,7 +66,7 @@ class MeanOfTaste(Backbone):
 @pytest.fixture
 def backbone() -> Backbone:
     config = BackboneConfig(hidden=4, n_heads=1, n_layers=1)
-    return MeanOfTaste(config, SASRec(36, config), [], 36)
+    return MeanOfTaste(config, SASRec(36, config), [])
 
 
 def test_anchors_find_the_tastes(world: Dataset, backbone: Backbone, empty_cache: Path) -> None:

@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 
 from latentcrs_utils import ranking
 from latentcrs_utils.data.sequences import Sequences
-from latentcrs_utils.ranking import (
-    ndcg,
-    rank_by_factors,
-    rank_of_target,
-    ranks_in_chunks,
-    recall,
-)
+from latentcrs_utils.ranking import ndcg, rank_by_factors, rank_of_target, ranks_in_chunks, recall
 
 INF = float("inf")
 
@@ -74,9 +68,7 @@ def test_ranks_in_chunks_are_those_of_counting(problem: tuple, rows: int) -> Non
     scores, targets, lists = problem
     seen = None if lists is None else Sequences.from_lists(lists)
     expected = ranks_by_counting(scores, targets, lists)
-    for size in (None, rows):
-        found = rank_of_target(torch.from_numpy(scores), targets, seen, chunk_size=size)
-        assert found.tolist() == expected
+    assert rank_of_target(torch.from_numpy(scores), targets, seen).tolist() == expected
     n_items, asked = scores.shape[1] - 1, []
 
     def score_rows(of: slice) -> torch.Tensor:
@@ -119,6 +111,9 @@ def test_tiles_of_items_are_used_where_a_row_of_scores_is_long(
     targets = torch.randint(1, 9001, (300,), generator=generator)
     seen = Sequences.from_lists([[1 + row, 2 + row, 9000, 1 + row] for row in range(300)])
     expected = rank_of_target(users @ items.T, targets, seen)
+    with monkeypatch.context() as patch:
+        patch.setattr(ranking, "_rank_in_tiles", lambda *_: None)  # it rounds unevenly
+        assert torch.equal(rank_by_factors(users, items, targets, seen), expected)
     monkeypatch.setattr(ranking, "ranks_in_chunks", None)  # the whole rows are not asked for
     assert torch.equal(rank_by_factors(users, items, targets, seen), expected)
     items[5000] = torch.nan
@@ -126,23 +121,12 @@ def test_tiles_of_items_are_used_where_a_row_of_scores_is_long(
         rank_by_factors(users, items, targets, seen)
 
 
-def test_a_product_that_rounds_unevenly_is_ranked_by_whole_rows(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    generator = torch.Generator().manual_seed(0)
-    users, items = (torch.randn(n, 16, generator=generator) for n in (50, 9001))
-    targets = torch.randint(1, 9001, (50,), generator=generator)
-    expected = rank_of_target(users @ items.T, targets)
-    monkeypatch.setattr(ranking, "_rank_in_tiles", lambda *_: None)
-    assert torch.equal(rank_by_factors(users, items, targets), expected)
-
-
 @pytest.mark.parametrize("column", [1, 2, 3])
 def test_a_score_that_is_not_a_number_is_refused_wherever_it_stands(column: int) -> None:
     scores = torch.tensor([[-INF, 1.0, 2.0, 3.0]] * 5)
     scores[3, column] = torch.nan
     with pytest.raises(ValueError, match="rows 2 to 3 hold NaN"):
-        rank_of_target(scores, [1, 2, 3, 1, 2], chunk_size=2)
+        ranks_in_chunks(lambda rows: scores[rows], [1, 2, 3, 1, 2], n_items=3, memory=2 * 16)
 
 
 def test_chunks_of_the_wrong_shape_are_refused() -> None:

@@ -26,7 +26,7 @@ from latentcrs_utils.support.artifacts import Training, fingerprint, train_or_lo
 class TextScorer(nn.Module):
     """T(x) (U c_v)^T: an item's vector and attributes against the words; the history is unread.
 
-    Its methods are those of `Residual`, which also read S [B, d] and v [V + 1, d].
+    Methods as in `Residual`, which also read S [B, d] and v [V + 1, d].
     """
 
     def __init__(
@@ -105,13 +105,7 @@ def fit_direct(
     """Fit a scorer of items by cross-entropy over the catalogue, or load the same fit.
 
     Args:
-        name: of the system, part of the artifact's key.
-        scorer_class: `TextScorer` or `Residual`.
-        data, backbone, language: as for `fit_em`.
-        config: hyper-parameters; default, the data set's preset.
-        seed: of weights, dropout and batches.
-        progress: show a progress bar; None asks the environment.
-        reuse: load a fit with the same key when there is one.
+        name: of the system, part of the artifact's key; the other arguments are those of `fit_em`.
 
     Returns:
         The scorer at its best valid NDCG@10.
@@ -121,9 +115,8 @@ def fit_direct(
     c = item_vectors(v, data)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        scorer = scorer_class(
-            language.x.shape[1], v.shape[1], c.shape[1], config.text_hidden, config.dropout
-        )
+        widths = language.x.shape[1], v.shape[1], c.shape[1]
+        scorer = scorer_class(*widths, config.text_hidden, config.dropout)
 
         def train(checkpoint: Path | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
             instances, valid = (
@@ -145,8 +138,8 @@ def fit_direct(
                 order = torch.randperm(len(instances), generator=generator)
                 for rows in order.split(config.batch_size):
                     query = scorer.query(instances.S[rows], instances.x[rows])
-                    scores = query @ scorer.items(v, c).T
-                    loss = F.cross_entropy(scores[:, 1:], instances.targets[rows] - 1)
+                    logits = (query @ scorer.items(v, c).T)[:, 1:]
+                    loss = F.cross_entropy(logits, instances.targets[rows] - 1)
                     optimiser.zero_grad(set_to_none=True)
                     loss.backward()
                     optimiser.step()

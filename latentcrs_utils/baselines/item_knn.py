@@ -63,9 +63,7 @@ def item_similarity(data: Dataset, n_neighbours: int, shrinkage: float = 0.0) ->
     c(i, j) / (sqrt(c(i) c(j)) + shrinkage), with c(i, j) the users who have both.
 
     Args:
-        data: the data set.
         n_neighbours: entries kept in each row, the largest; the diagonal is zero.
-        shrinkage: as in the formula.
 
     Returns:
         [V+1, V+1] sparse matrix; row i holds the neighbours of item i.
@@ -77,9 +75,8 @@ def item_similarity(data: Dataset, n_neighbours: int, shrinkage: float = 0.0) ->
     # users who share an item with these items: no more products at once than memory is meant for
     n_products = by_item @ np.asarray(matrix.sum(1), dtype=np.float64)
     blocks = np.unique(np.cumsum(n_products) // _PRODUCTS, return_index=True)[1]
-
-    def similarities(start: int, stop: int) -> sparse.csr_array:
-        """Of the items start..stop-1 to all, [stop - start, V+1], largest first."""
+    parts = []
+    for start, stop in pairwise([*blocks, len(counts)]):
         shared = (by_item[start:stop] @ matrix).tocsr()
         rows = np.repeat(np.arange(start, stop), np.diff(shared.indptr))
         values = shared.data / (np.sqrt(counts[rows] * counts[shared.indices]) + shrinkage)
@@ -87,63 +84,44 @@ def item_similarity(data: Dataset, n_neighbours: int, shrinkage: float = 0.0) ->
         rows, columns, values = rows[others], shared.indices[others], values[others]
         order = np.lexsort((columns, -values, rows))
         offsets = np.searchsorted(rows, np.arange(start, stop + 1))
-        shape = (stop - start, matrix.shape[1])
-        return sparse.csr_array((values[order], columns[order], offsets), shape=shape)
-
-    parts = [
-        _nearest(similarities(start, stop), n_neighbours)
-        for start, stop in pairwise([*blocks, len(counts)])
-    ]
+        found = (values[order], columns[order], offsets)
+        parts.append(_nearest(sparse.csr_array(found, shape=shared.shape), n_neighbours))
     return sparse.csr_array(sparse.vstack(parts, format="csr"))
 
 
 def _nearest(similarity: sparse.csr_array, n: int) -> sparse.csr_array:
     """Keep the first n entries of each row; rows are stored largest first, and stay so."""
     lengths = np.diff(similarity.indptr)
-    rank = np.arange(len(similarity.data)) - np.repeat(similarity.indptr[:-1], lengths)
+    kept = np.arange(similarity.nnz) - np.repeat(similarity.indptr[:-1], lengths) < n
     offsets = np.concatenate([[0], np.cumsum(np.minimum(lengths, n))])
-    kept = rank < n
-    return sparse.csr_array(
-        (similarity.data[kept], similarity.indices[kept], offsets), shape=similarity.shape
-    )
+    found = (similarity.data[kept], similarity.indices[kept], offsets)
+    return sparse.csr_array(found, shape=similarity.shape)
 
 
 @lru_cache(maxsize=4)
 def tune_item_knn(data: Dataset) -> ItemKNNConfig:
-    """Choose the configuration with the best NDCG@20 on the validation items, history masked.
+    """The best of `NEIGHBOURS` x `RECENT` x `SHRINKAGE` by NDCG@20 on the validation items.
 
-    Args:
-        data: the data set; its answer is remembered, since every table asks for it.
-
-    Returns:
-        The best of `NEIGHBOURS` x `RECENT` x `SHRINKAGE`; the first of equals. Of more users than
-        `MAX_TUNED`, so many spread evenly over all are asked.
+    Histories are masked; of more users than `MAX_TUNED`, so many spread evenly over all are asked.
     """
     histories, targets = data.histories("valid"), data.targets("valid")
     if data.n_users > MAX_TUNED:
         asked = np.linspace(0, data.n_users - 1, MAX_TUNED).astype(np.int64)
         histories, targets = histories.select(asked), targets[asked]
-    best, best_value = ItemKNNConfig(), -1.0
-    for shrinkage in SHRINKAGE:
-        widest = item_similarity(data, max(NEIGHBOURS), shrinkage)
-        for n_neighbours, n_recent in product(NEIGHBOURS, RECENT):
-            similarity = _nearest(widest, n_neighbours)
-            ranks = _ranks(similarity, histories, targets, n_recent)
-            value = ndcg(ranks, 20).mean().item()
-            if value > best_value:
-                best, best_value = ItemKNNConfig(n_neighbours, n_recent, shrinkage), value
-    return best
 
+    def quality(config: ItemKNNConfig) -> float:
+        widest = item_similarity(data, max(NEIGHBOURS), config.shrinkage)
+        similarity = _nearest(widest, config.n_neighbours)
 
-def _ranks(
-    similarity: sparse.csr_array, histories: Sequences, targets: np.ndarray, n_recent: int | None
-) -> Tensor:
-    """Ranks [N] of the targets, history masked."""
+        def score_rows(rows: slice) -> Tensor:
+            some = histories.select(np.arange(rows.start, rows.stop))
+            return _score(similarity, some, config.n_recent)
 
-    def score_rows(rows: slice) -> Tensor:
-        return _score(similarity, histories.select(np.arange(rows.start, rows.stop)), n_recent)
+        ranks = ranks_in_chunks(score_rows, targets, histories, n_items=data.n_items)
+        return ndcg(ranks, 20).mean().item()
 
-    return ranks_in_chunks(score_rows, targets, histories, n_items=similarity.shape[0] - 1)
+    grid = product(SHRINKAGE, NEIGHBOURS, RECENT)
+    return max((ItemKNNConfig(n, recent, shrinkage) for shrinkage, n, recent in grid), key=quality)
 
 
 def _incidence(histories: Sequences, n_items: int) -> sparse.csr_array:

@@ -2,7 +2,7 @@
 
 A *view* is a sequence that was cropped, masked or reordered at random. *Instance* contrast pulls
 two views of one sequence together; *intent* contrast pulls a view to the k-means prototype of its
-sequence. All operations work on a whole left-padded batch [B, L] of item ids at once.
+sequence. Views are made of a whole left-padded batch [B, L] of item ids at once, and are one, too.
 
 A sequence is represented by the mean of its states, for both contrasts (the official release
 does so for intents, and lays all states end to end for instances).
@@ -26,11 +26,7 @@ if TYPE_CHECKING:
 
 
 def crop(sequences: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
-    """Keep one random contiguous part of each sequence: max(1, floor(ratio * n)) of n items.
-
-    Returns:
-        [B, L] left-padded views.
-    """
+    """Keep one random contiguous part of each sequence: max(1, floor(ratio * n)) of n items."""
     B, L = sequences.shape
     lengths = (sequences > 0).sum(1)
     kept = (ratio * lengths).long().clamp(min=1).minimum(lengths)
@@ -42,11 +38,7 @@ def crop(sequences: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
 
 
 def mask(sequences: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
-    """Replace floor(ratio * n) of the n items of each sequence by the padding id 0.
-
-    Returns:
-        [B, L] views; the items that stay keep their columns.
-    """
+    """Replace floor(ratio * n) of the n items of each sequence by the padding id 0."""
     real = sequences > 0
     n_hidden = (ratio * real.sum(1)).long()
     noise = torch.rand(sequences.shape, generator=generator).to(sequences.device)
@@ -55,11 +47,7 @@ def mask(sequences: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
 
 
 def reorder(sequences: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
-    """Shuffle one random window of floor(ratio * n) neighbouring items in each sequence.
-
-    Returns:
-        [B, L] views; outside the window nothing moves.
-    """
+    """Shuffle one random window of floor(ratio * n) neighbouring items in each sequence."""
     B, L = sequences.shape
     lengths = (sequences > 0).sum(1)
     width = (ratio * lengths).long()[:, None]
@@ -78,9 +66,7 @@ def random_view(
     """Give every sequence one view, of a kind drawn for each sequence on its own, [B, L].
 
     Args:
-        sequences: [B, L] left-padded item ids.
         ratios: of `crop`, `mask` and `reorder`.
-        generator: source of randomness.
     """
     kind = torch.randint(3, (len(sequences), 1), generator=generator).to(sequences.device)
     views = [
@@ -126,7 +112,6 @@ def instance_contrast(one: Tensor, two: Tensor, temperature: float = 1.0) -> Ten
 
     Args:
         one: [B, h] representations of the first views; two: of the second views.
-        temperature: softmax temperature.
 
     Returns:
         Scalar loss, the mean over both directions; each query has 2 (B - 1) negatives.
@@ -146,11 +131,8 @@ def different_intents(assignments: Tensor) -> Tensor:
     A prototype of a sequence with the same intent is a *false negative* and must not be pushed
     away; with intents [0, 1, 0] only the pairs (0, 1) and (1, 2) remain, both ways.
 
-    Args:
-        assignments: [B] prototype index of each sequence.
-
     Returns:
-        [B, B] bool.
+        [B, B] bool, from the prototype index [B] of each sequence.
     """
     return assignments[:, None] != assignments[None, :]
 
@@ -164,13 +146,11 @@ def intent_contrast(
         views: representations [B, h], one tensor per view of the batch.
         prototypes: [K, h] k-means centres, constants.
         assignments: [B] prototype index of each sequence.
-        temperature: softmax temperature.
 
     Returns:
         Scalar loss, the mean over the views.
     """
-    own = prototypes[assignments]
-    allowed = different_intents(assignments)
+    own, allowed = prototypes[assignments], different_intents(assignments)
     losses = [info_nce(view, own, own, allowed, temperature) for view in views]
     return torch.stack(losses).mean()
 
@@ -190,8 +170,8 @@ def contrast_loss(
     Args:
         encoder: the network, in training mode.
         inputs: [B, L] left-padded items.
-        prototypes: [K, hidden] intent prototypes; unused for kind "InstanceCL".
-        assignments: [B] prototype of each sequence; unused for kind "InstanceCL".
+        prototypes: [K, hidden] intent prototypes; assignments: [B] that of each sequence. None
+            for kind "InstanceCL".
         config: ratios, weights, temperature.
         kind: "InstanceCL", "IntentCL" or "Hybrid" (both).
         generator: source of the views.

@@ -25,6 +25,8 @@ from latentcrs_utils.support.progress import note
 if TYPE_CHECKING:
     from latentcrs_utils.data.sequences import Dataset, Sequences
 
+ENCODED_AT_ONCE = 1024  # histories
+
 
 def train_epoch(
     encoder: SASRec,
@@ -35,13 +37,12 @@ def train_epoch(
     generator: torch.Generator,
     processes: Processes = SINGLE,
 ) -> float:
-    """Train one pass over all windows; returns the mean loss.
+    """Train one pass over all windows of the training part; returns the mean loss.
 
     Args:
         encoder: the network, on the device where it is trained.
         optimizer: of its parameters.
-        data: the data set; its training part is read.
-        config: hyper-parameters.
+        data, config: what it is trained on, and how.
         epoch: number of the pass, from 0; contrasts begin after `config.warmup_epochs`.
         generator: source of windows, order, views and negatives, on the CPU.
         processes: all that train together; each does its share of each batch.
@@ -135,15 +136,14 @@ def pretrain(
                 label="Pretraining", progress=progress if processes.is_main else False,
             ):  # fmt: skip
                 begun = time.perf_counter()
-                row: dict[str, float] = {"epoch": epoch}
-                row["loss"] = train_epoch(
+                loss = train_epoch(
                     encoder, optimizer, data, config, epoch - 1, generator, processes
                 )
+                row = {"epoch": epoch, "loss": loss}
                 row["valid NDCG@20"] = validate(encoder, data, processes)
                 training.curve.append(row | {"seconds": time.perf_counter() - begun})
         facts = {
             "curve": training.curve,
-            "best_epoch": max(training.curve, key=lambda row: row["valid NDCG@20"])["epoch"],
             "device": place.type,
             "processes": processes.count,
             "peak_memory": devices.peak_memory(place),
@@ -161,8 +161,7 @@ def pretrain(
     encoder = SASRec(data.n_items, config)
     encoder.load_state_dict(weights)
     encoder.eval().requires_grad_(False)
-    curve = facts.pop("curve")
-    return Backbone(config, encoder, curve, data.n_items, facts)
+    return Backbone(config, encoder, facts.pop("curve"), facts)
 
 
 @dataclass(frozen=True)
@@ -173,29 +172,22 @@ class Backbone:
         config: what it was trained with.
         encoder: the network, in evaluation mode, without gradients.
         curve: one dict per epoch: `epoch`, `loss`, `valid NDCG@20`, `seconds`.
-        n_items: catalogue size V.
         facts: how it was trained: `device`, `processes`, `peak_memory` of one in bytes (also 0
-            where that is unknown), `best_epoch`.
+            where that is unknown).
     """
 
     config: BackboneConfig
     encoder: SASRec = field(repr=False)
     curve: list[dict[str, float]] = field(repr=False)
-    n_items: int
     facts: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @torch.no_grad()
-    def encode(self, sequences: Sequences, batch_size: int = 1024) -> Tensor:
-        """Represent histories by the state S at their last item.
+    def encode(self, sequences: Sequences) -> Tensor:
+        """S of N histories, oldest item first: the states at their last items, [N, hidden] float32.
 
-        Args:
-            sequences: N histories, oldest item first; only the last `max_length` items count.
-            batch_size: histories encoded at once.
-
-        Returns:
-            [N, hidden] float32; an empty history gives the zero vector.
+        Only the last `max_length` items count; an empty history gives the zero vector.
         """
-        return encode_last(self.encoder, sequences, batch_size)
+        return encode_last(self.encoder, sequences)
 
     @property
     def item_embeddings(self) -> Tensor:
@@ -209,19 +201,19 @@ class Backbone:
         return scores
 
 
-def encode_last(encoder: SASRec, sequences: Sequences, batch_size: int = 1024) -> Tensor:
+def encode_last(encoder: SASRec, sequences: Sequences) -> Tensor:
     """Encode [N] histories to the states [N, hidden] at their last items (zero if empty)."""
     padded = torch.from_numpy(sequences.pad(encoder.max_length))
     device = encoder.item_embedding.weight.device
-    parts = (trim(part).to(device) for part in padded.split(batch_size))
+    parts = (trim(part).to(device) for part in padded.split(ENCODED_AT_ONCE))
     return torch.cat([encoder(part)[:, -1] for part in parts])
 
 
 @torch.no_grad()
-def mean_states(encoder: SASRec, inputs: Tensor, batch_size: int = 1024) -> Tensor:
+def mean_states(encoder: SASRec, inputs: Tensor) -> Tensor:
     """Mean state of each sequence of [N, L] items, [N, hidden], without dropout."""
     encoder.eval()
-    parts = [trim(part) for part in inputs.split(batch_size)]
+    parts = [trim(part) for part in inputs.split(ENCODED_AT_ONCE)]
     return torch.cat([mean_state(encoder(part), part) for part in parts])
 
 

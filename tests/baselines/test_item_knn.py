@@ -79,11 +79,11 @@ def test_very_many_users_are_tuned_on_some_of_them(
 ) -> None:
     asked = []
 
-    def ranks(similarity, histories, targets, n_recent):
+    def ranks(score_rows, targets, histories, *, n_items):
         asked.append((len(histories), targets.tolist()))
         return torch.ones(len(targets), dtype=torch.int64)
 
-    monkeypatch.setattr(knn, "_ranks", ranks)
+    monkeypatch.setattr(knn, "ranks_in_chunks", ranks)
     monkeypatch.setattr(knn, "MAX_TUNED", 2)
     tune_item_knn.__wrapped__(small)
     last = small.n_users - 1

@@ -66,20 +66,23 @@ def test_a_sequence_beyond_max_length_is_refused(encoder: SASRec) -> None:
         encoder(torch.ones(1, 7, dtype=torch.int64))
 
 
-def test_encode_takes_the_last_state_and_zero_for_an_empty_history(encoder: SASRec) -> None:
-    backbone = Backbone(CONFIG, encoder, [], 9)
+def test_encode_takes_the_last_state_and_zero_for_an_empty_history(
+    encoder: SASRec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = Backbone(CONFIG, encoder, [])
     histories = Sequences.from_lists([[3, 1], [], [9, 8, 1, 2, 3, 4, 5, 6]])
-    S = backbone.encode(histories, batch_size=2)
+    S = backbone.encode(histories)
     assert S.dtype == torch.float32
     torch.testing.assert_close(S[0], encoder(torch.tensor([[3, 1]]))[0, -1])
     assert torch.equal(S[1], torch.zeros(8))
     torch.testing.assert_close(S[2], encoder(torch.tensor([[1, 2, 3, 4, 5, 6]]))[0, -1])
-    torch.testing.assert_close(S, backbone.encode(histories, batch_size=3))
+    monkeypatch.setattr("latentcrs_utils.behavior.pretraining.ENCODED_AT_ONCE", 2)
+    torch.testing.assert_close(S, backbone.encode(histories))
     assert backbone.encode(Sequences.from_lists([])).shape == (0, 8)
 
 
 def test_scores_are_dot_products_and_never_padding(encoder: SASRec) -> None:
-    backbone = Backbone(CONFIG, encoder, [], 9)
+    backbone = Backbone(CONFIG, encoder, [])
     S = backbone.encode(Sequences.from_lists([[3, 1], [2]]))
     scores = backbone.scores(S)
     assert scores.shape == (2, 10)
