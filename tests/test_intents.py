@@ -41,15 +41,14 @@ def world() -> Dataset:
         for taste, size in enumerate(SIZES)
         for _ in range(size)
     ]
-    taste_of_item = np.repeat(range(3), 12)
-    items = pl.DataFrame(
-        {
-            "item": pl.Series(range(1, 37), dtype=pl.Int32),
-            "title": [f"{GENRES[t]} tale {n % 12} (again)" for n, t in enumerate(taste_of_item)],
-            "year": [None if n == 0 else DECADES[t] + 3 for n, t in enumerate(taste_of_item)],
-            "genres": [[GENRES[t], "Drama"][: 1 + n % 2] for n, t in enumerate(taste_of_item)],
-        }
-    )
+    tastes = [*enumerate(np.repeat(range(3), 12))]
+    columns = {
+        "item": pl.Series(range(1, 37), dtype=pl.Int32),
+        "title": [f"{GENRES[t]} tale {n % 12} (again)" for n, t in tastes],
+        "year": [None if n == 0 else DECADES[t] + 3 for n, t in tastes],
+        "genres": [[GENRES[t], "Drama"][: 1 + n % 2] for n, t in tastes],
+    }
+    items = pl.DataFrame(columns)
     users = pl.DataFrame({"user": range(35)}, schema={"user": pl.Int32})
     return Dataset("world", items, users, Sequences.from_lists(rows), {}, "world-fingerprint")
 
@@ -64,12 +63,14 @@ class MeanOfTaste(Backbone):
 
 
 @pytest.fixture
-def backbone() -> Backbone:
+def backbone(empty_cache: Path) -> Backbone:
     config = BackboneConfig(hidden=4, n_heads=1, n_layers=1)
     return MeanOfTaste(config, SASRec(36, config), [])
 
 
-def test_anchors_find_the_tastes(world: Dataset, backbone: Backbone, empty_cache: Path) -> None:
+def test_anchors_find_the_tastes_and_names_come_from_the_items(
+    world: Dataset, backbone: Backbone
+) -> None:
     anchors = find_anchors(backbone, world, config=CONFIG)
     assert anchors.K == 3
     assert anchors.sizes.tolist() == [20, 10, 5]
@@ -79,26 +80,18 @@ def test_anchors_find_the_tastes(world: Dataset, backbone: Backbone, empty_cache
         torch.testing.assert_close(anchors.centroids[m], S[anchors.assignments == m].mean(0))
     squared = (S - anchors.centroids[anchors.assignments]).square().sum().item()
     assert anchors.inertia == pytest.approx(squared, rel=1e-4)
-
-
-def test_names_come_from_the_items(world: Dataset, backbone: Backbone, empty_cache: Path) -> None:
-    names = find_anchors(backbone, world, config=CONFIG).names
-    assert [name.split(" · ")[0] for name in names] == ["80s Horror", "90s Comedy", "50s Western"]
-    assert all(name.count("tale") == 2 for name in names)
-    assert not any("(again)" in name for name in names)
-
-
-def test_the_seed_does_not_matter_where_groups_are_clear(
-    world: Dataset, backbone: Backbone, empty_cache: Path
-) -> None:
-    one, other = (find_anchors(backbone, world, config=CONFIG, seed=s) for s in (0, 1))
-    torch.testing.assert_close(one.centroids, other.centroids)
-    assert torch.equal(one.assignments, other.assignments)
-    assert one.names == other.names
+    labels = [name.split(" · ")[0] for name in anchors.names]
+    assert labels == ["80s Horror", "90s Comedy", "50s Western"]
+    assert all(name.count("tale") == 2 and "(again)" not in name for name in anchors.names)
+    # the seed does not matter where groups are clear
+    other = find_anchors(backbone, world, config=CONFIG, seed=1)
+    torch.testing.assert_close(anchors.centroids, other.centroids)
+    assert torch.equal(anchors.assignments, other.assignments)
+    assert anchors.names == other.names
 
 
 def test_anchors_are_loaded_the_second_time(
-    world: Dataset, backbone: Backbone, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+    world: Dataset, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = find_anchors(backbone, world, config=CONFIG)
     monkeypatch.setattr("latentcrs_utils.intents._cluster", None)
@@ -166,17 +159,6 @@ def test_k_means_is_at_a_fixed_point_in_canonical_order() -> None:
         k_means(S, 401)
 
 
-def test_states_along_the_way_count_in_the_sizes(
-    world: Dataset, backbone: Backbone, empty_cache: Path
-) -> None:
-    config = AnchorConfig(K=3, n_cuts=2, n_init=2)
-    anchors = find_anchors(backbone, world, config=config)
-    assert anchors.sizes.sum() == len(training_states(world, 2, seed=0))
-    assert len(anchors.assignments) == world.n_users
-    labels = {name.split(" · ")[0] for name in anchors.names}
-    assert labels == {"50s Western", "80s Horror", "90s Comedy"}
-
-
 def test_counts_by_hand() -> None:
     histories = Sequences.from_lists([[1, 2, 2], [2], [3], []])
     counts = count_items(histories, torch.tensor([0, 0, 1, 1]), 2, 3)
@@ -191,14 +173,10 @@ def test_lift_by_hand() -> None:
     assert lift[:, 1].tolist() == [1.0, 1.0]
 
 
-def test_description_lists_what_the_users_have(
-    world: Dataset, backbone: Backbone, empty_cache: Path
-) -> None:
-    anchors = find_anchors(backbone, world, config=CONFIG)
-    table = describe_anchor(anchors, world, 2, n=4)
+def test_description_lists_what_the_users_have(world: Dataset, backbone: Backbone) -> None:
+    table = describe_anchor(find_anchors(backbone, world, config=CONFIG), world, 2, n=4)
     assert table.columns == ["item", "title", "year", "genres", "share", "lift"]
-    assert table.height == 4
-    assert all(genres[0] == "Western" for genres in table["genres"])
+    assert [genres[0] for genres in table["genres"]] == ["Western"] * 4
     assert (table["lift"] > 1).all()
     # The first five users are the Westerns' own; each training part has six of the twelve.
     western = world.histories("train").flat[:30].tolist()
@@ -220,8 +198,8 @@ def test_names_on_real_films_are_different_and_never_an_index(data: Dataset, K: 
         assert any(titles.startswith(beginning) for beginning in beginnings), name
 
 
-def test_names_read_no_validation_or_test_item(
-    world: Dataset, backbone: Backbone, empty_cache: Path
+def test_states_along_the_way_count_and_no_validation_or_test_item_is_read(
+    world: Dataset, backbone: Backbone
 ) -> None:
     flat = world.interactions.flat.copy()
     ends = world.interactions.offsets[1:]
@@ -230,6 +208,10 @@ def test_names_read_no_validation_or_test_item(
     changed = dataclasses.replace(world, interactions=interactions, fingerprint="changed")
     config = AnchorConfig(K=3, n_cuts=2, n_init=2)
     one, other = (find_anchors(backbone, d, config=config) for d in (world, changed))
+    assert one.sizes.sum() == len(training_states(world, 2, seed=0))
+    assert len(one.assignments) == world.n_users
+    labels = {name.split(" · ")[0] for name in one.names}
+    assert labels == {"50s Western", "80s Horror", "90s Comedy"}
     assert one.names == other.names
     assert torch.equal(one.centroids, other.centroids)
 

@@ -20,26 +20,16 @@ from latentcrs_utils.stability import (
 )
 
 
-@pytest.fixture
-def planted() -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
-    """Sixty users of three far tastes, two points each: points, true tastes, owners."""
+def test_clear_groups_are_found_each_time_and_a_cloud_is_cut_differently() -> None:
+    # sixty users of three far tastes, two points each
     rng = np.random.default_rng(0)
     middles = np.array([[0, 0, 0], [20, 0, 0], [0, 20, 0]])
-    truth = np.repeat(rng.integers(3, size=60), 2)
-    points = middles[truth] + rng.normal(size=(120, 3))
-    owners = np.repeat(np.arange(60), 2)
-    return torch.from_numpy(points).float(), torch.from_numpy(truth), owners
-
-
-def test_clear_groups_are_found_by_every_seed_and_every_resample(planted) -> None:
-    points, truth, owners = planted
+    tastes, owners = np.repeat(rng.integers(3, size=60), 2), np.repeat(np.arange(60), 2)
+    points = torch.from_numpy(middles[tastes] + rng.normal(size=(120, 3))).float()
+    truth = torch.from_numpy(tastes)
     for found in (over_seeds(points, 3, range(4)), over_resamples(points, owners, 3, range(4))):
         assert found.shape == (4, 120)
         assert agreement([truth, *found]).tolist() == [1.0] * 10
-
-
-def test_points_without_groups_are_cut_differently_each_time(planted) -> None:
-    points, truth, owners = planted
     cloud = structureless(points, seed=1)
     assert cloud.shape == points.shape
     assert cloud.dtype == torch.float32
@@ -70,9 +60,8 @@ def test_a_resample_draws_users_not_points(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("latentcrs_utils.stability.k_means", record)
     found = over_resamples(points, owners, 2, range(20))
     assert found.shape == (20, 6)
-    of_user = {user: np.flatnonzero(owners == user).tolist() for user in range(4)}
     for sample in drawn:
-        times = [{sample.count(point) for point in of_user[user]} for user in range(4)]
+        times = [{sample.count(p) for p in np.flatnonzero(owners == user)} for user in range(4)]
         assert all(len(counts) == 1 for counts in times)  # all points of a user, equally often
         assert sum(counts.pop() for counts in times) == 4
     assert len({tuple(sample) for sample in drawn}) > 5
@@ -97,38 +86,27 @@ def test_agreement_is_the_pair_counting_index(labels) -> None:
 
 def test_agreement_lists_every_pair_once_in_order() -> None:
     labelings = torch.tensor([[0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]])
-    values = agreement(labelings)
-    assert values.tolist() == pytest.approx([1.0, -0.5, -0.5])
+    assert agreement(labelings).tolist() == pytest.approx([1.0, -0.5, -0.5])
     with pytest.raises(ValueError, match="at least two"):
         agreement(labelings[:1])
 
 
-def test_matching_undoes_a_permutation() -> None:
-    rng = np.random.default_rng(0)
-    one = torch.from_numpy(rng.integers(6, size=300))
-    relabel = torch.from_numpy(rng.permutation(6))
-    rows, partners, overlap = match_clusters(one, relabel[one])
-    assert rows.tolist() == list(range(6))
-    assert partners.tolist() == relabel.tolist()
-    assert overlap.tolist() == [1.0] * 6
-
-
-def test_matching_by_hand() -> None:
-    one = torch.tensor([0, 0, 0, 0, 1, 1])
-    other = torch.tensor([1, 1, 1, 0, 0, 2])
-    # overlaps: 0 with 1: 3/4; 1 with 0: 1/3, 1 with 2: 1/2
-    rows, partners, overlap = match_clusters(one, other)
-    assert (rows.tolist(), partners.tolist()) == ([0, 1], [1, 2])
-    assert overlap.tolist() == pytest.approx([3 / 4, 1 / 2])
-
-
-def test_matching_takes_the_best_sum_not_the_best_pair_first() -> None:
-    one = torch.tensor([0] * 9 + [1] * 3)
-    other = torch.tensor([0] * 6 + [1] * 3 + [0] * 3)
-    # overlaps: 0-0 6/12, 0-1 3/9, 1-0 3/9, 1-1 none: the best pair first would leave 1 alone
-    _, partners, overlap = match_clusters(one, other)
-    assert partners.tolist() == [1, 0]
-    assert overlap.tolist() == pytest.approx([1 / 3, 1 / 3])
+@pytest.mark.parametrize(
+    ("one", "other", "expected_partners", "expected"),
+    [
+        # overlaps: 0 with 1: 3/4; 1 with 0: 1/3, 1 with 2: 1/2
+        ([0, 0, 0, 0, 1, 1], [1, 1, 1, 0, 0, 2], [1, 2], [3 / 4, 1 / 2]),
+        # overlaps: 0-0 6/12, 0-1 3/9, 1-0 3/9, 1-1 none: the best pair first would leave 1 alone
+        ([0] * 9 + [1] * 3, [0] * 6 + [1] * 3 + [0] * 3, [1, 0], [1 / 3, 1 / 3]),
+        # a permutation is undone
+        ([0, 1, 2, 3, 3, 2, 2], [2, 0, 3, 1, 1, 3, 3], [2, 0, 3, 1], [1, 1, 1, 1]),
+    ],
+)
+def test_matching_by_hand(one, other, expected_partners, expected) -> None:
+    rows, partners, overlap = match_clusters(torch.tensor(one), torch.tensor(other))
+    assert rows.tolist() == list(range(len(expected)))
+    assert partners.tolist() == expected_partners
+    assert overlap.tolist() == pytest.approx(expected)
 
 
 def test_silhouettes_are_scikit_learns() -> None:

@@ -142,7 +142,7 @@ def pretrain(
                 row = {"epoch": epoch, "loss": loss}
                 row["valid NDCG@20"] = validate(encoder, data, processes)
                 training.curve.append(row | {"seconds": time.perf_counter() - begun})
-        facts = {
+        facts: dict[str, Any] = {
             "curve": training.curve,
             "device": place.type,
             "processes": processes.count,

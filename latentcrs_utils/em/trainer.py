@@ -64,7 +64,6 @@ def train_em(
     config, training = trainer.config, trainer.training
     training.checkpoint = checkpoint
     training.resume()
-
     stage = partial(trainer.stage, valid=valid, progress=progress)
     if config.schedule == "joint":
         for row in stage("joint", config.n_epochs_generative + config.n_epochs_alternate):
@@ -284,13 +283,15 @@ class EMTrainer:
 
     # Around the steps: when a stage ends, what is measured after each epoch, what is saved.
 
-    def stage(self, name: str, n_epochs: int, *, valid: Instances, **options: Any) -> Iterator[Row]:
+    def stage(
+        self, name: str, n_epochs: int, *, valid: Instances, progress: bool | None
+    ) -> Iterator[Row]:
         """Yield a row of the curve for every epoch of a stage, to be filled with its losses."""
         self.residual_enabled = name in ("alternate", "joint")
         competing = ["alternate", "joint"] + ["generative"] * (self.generative.residual is None)
         for epoch in self.training.epochs(
             n_epochs, value="valid_ndcg10", patience=self.config.patience, stage=name,
-            competing=competing, label=f"EM, stage {name}", **options,
+            competing=competing, label=f"EM, stage {name}", progress=progress,
         ):  # fmt: skip
             started = time.perf_counter()
             row: Row = {"stage": name, "epoch": epoch, "loss_e": None, "loss_m": None}

@@ -45,43 +45,36 @@ def term(own: float, *others: float) -> float:
 
 
 def test_crop_keeps_one_contiguous_part(sequences: torch.Tensor) -> None:
-    views = crop(sequences, 0.4, generator())
     starts = set()
-    for row, view in zip(sequences, views, strict=True):
+    for row, view in zip(sequences, crop(sequences, 0.4, generator()), strict=True):
         items, part = kept(row), kept(view)
         assert len(part) == max(1, int(0.4 * len(items)))
         # Ids rise by one, so a contiguous part is a run of neighbours.
         assert part == list(range(part[0], part[0] + len(part)))
         assert set(part) <= set(items)
         assert (view[-len(part) :] > 0).all()
-        if len(items) == L:
-            starts.add(part[0])
+        starts |= {part[0]} if len(items) == L else set()
     assert starts == set(range(1, L - 4 + 2))
 
 
 def test_mask_hides_the_right_number_and_moves_nothing(sequences: torch.Tensor) -> None:
     views = mask(sequences, 0.7, generator())
-    hidden = ((sequences > 0) & (views == 0)).sum(1)
-    lengths = (sequences > 0).sum(1)
+    hidden, lengths = ((sequences > 0) & (views == 0)).sum(1), (sequences > 0).sum(1)
     assert torch.equal(hidden, (0.7 * lengths).long())
     assert torch.equal(views[views > 0], sequences[views > 0])
     # Every position of the full rows is hidden at some time, and not always.
     full = (views[lengths == L] == 0).float().mean(0)
-    assert (full > 0).all()
-    assert (full < 1).all()
+    assert ((full > 0) & (full < 1)).all()
 
 
 def test_reorder_permutes_one_window(sequences: torch.Tensor) -> None:
     views = reorder(sequences, 0.5, generator())
     assert torch.equal(views.sort(1).values, sequences.sort(1).values)
     assert torch.equal(views == 0, sequences == 0)
-    moved_anywhere = 0
-    for row, view in zip(sequences, views, strict=True):
-        moved = (row != view).nonzero().flatten().tolist()
-        moved_anywhere += bool(moved)
-        if moved:
-            assert moved[-1] - moved[0] < int(0.5 * len(kept(row)))
-    assert moved_anywhere > 200
+    places = [(row != view).nonzero() for row, view in zip(sequences, views, strict=True)]
+    for row, moved in zip(sequences, places, strict=True):
+        assert not len(moved) or moved[-1] - moved[0] < int(0.5 * len(kept(row)))
+    assert sum(len(moved) > 0 for moved in places) > 200
 
 
 def test_random_view_draws_each_kind_per_row(sequences: torch.Tensor) -> None:
@@ -95,35 +88,27 @@ def test_random_view_draws_each_kind_per_row(sequences: torch.Tensor) -> None:
 
 
 def test_info_nce_by_hand() -> None:
-    queries = torch.tensor([[1.0, 0.0]])
-    positives = torch.tensor([[2.0, 0.0]])
+    queries, positives = torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0]])
     negatives = torch.tensor([[1.0, 5.0], [0.0, 1.0], [9.0, 0.0]])
     allowed = torch.tensor([[True, True, False]])
     loss = info_nce(queries, positives, negatives, allowed, temperature=0.5)
     assert loss.item() == pytest.approx(term(4.0, 2.0, 0.0), rel=1e-5)
 
 
-def test_instance_contrast_by_hand() -> None:
+def test_instance_contrast_by_hand_and_it_pulls_views_of_one_sequence_together() -> None:
     one = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
     two = torch.tensor([[3.0, 1.0], [1.0, 1.0]])
-
     # one[0]: two[0] against one[1] and two[1]; and so on for the other three
     terms = (3.0, 0.0, 1.0), (2.0, 0.0, 2.0), (3.0, 2.0, 4.0), (2.0, 1.0, 4.0)
     expected = sum(term(*logits) for logits in terms) / 4
     assert instance_contrast(one, two).item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_instance_contrast_pulls_views_of_one_sequence_together() -> None:
     one = torch.eye(4) * 3
     assert instance_contrast(one, one) < instance_contrast(one, one.roll(1, 0))
 
 
 def test_false_negatives_are_left_out() -> None:
-    assert different_intents(torch.tensor([0, 1, 0])).tolist() == [
-        [False, True, False],
-        [True, False, True],
-        [False, True, False],
-    ]
+    expected = [[False, True, False], [True, False, True], [False, True, False]]
+    assert different_intents(torch.tensor([0, 1, 0])).tolist() == expected
     prototypes = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     views = torch.tensor([[2.0, 0.0], [0.0, 3.0], [4.0, 1.0]])
     loss = intent_contrast([views], prototypes, torch.tensor([0, 1, 0]))
@@ -131,9 +116,7 @@ def test_false_negatives_are_left_out() -> None:
     # row 1 has two true negatives with one prototype; rows 0 and 2 have one each
     expected = (term(2.0, 0.0) + term(3.0, 0.0, 0.0) + term(4.0, 1.0)) / 3
     assert loss.item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_no_loss_where_all_share_an_intent() -> None:
+    # no loss where all share an intent
     views = torch.randn(5, 3, generator=generator())
     loss = intent_contrast([views, views], torch.ones(1, 3), torch.zeros(5, dtype=torch.int64))
     assert loss.item() == pytest.approx(0.0, abs=1e-6)

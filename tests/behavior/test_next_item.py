@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -30,12 +29,11 @@ def test_ce_by_hand() -> None:
 
 
 def test_bce_by_hand() -> None:
-    states = torch.tensor([[2.0, 1.0], [0.0, -1.0]])
-    loss = next_item.next_item_bce(states, torch.tensor([3, 1]), torch.tensor([2, 3]), ITEMS)
-
     def sigmoid(x: float) -> float:
         return 1 / (1 + math.exp(-x))
 
+    states = torch.tensor([[2.0, 1.0], [0.0, -1.0]])
+    loss = next_item.next_item_bce(states, torch.tensor([3, 1]), torch.tensor([2, 3]), ITEMS)
     first = -math.log(sigmoid(3)) - math.log(1 - sigmoid(1))
     second = -math.log(sigmoid(0)) - math.log(1 - sigmoid(-1))
     assert loss.item() == pytest.approx((first + second) / 2, rel=1e-5)
@@ -43,18 +41,16 @@ def test_bce_by_hand() -> None:
 
 def test_negatives_are_not_in_the_row() -> None:
     inputs = torch.tensor([[1, 2, 3, 4], [0, 0, 0, 5]])
-    drawn = torch.cat(
-        [next_item.sample_negatives(inputs, 6, seeded(seed)) for seed in range(50)], dim=1
-    )
+    draws = [next_item.sample_negatives(inputs, 6, seeded(seed)) for seed in range(50)]
+    drawn = torch.cat(draws, dim=1)
     assert set(drawn[0].tolist()) == {5, 6}
     assert set(drawn[1].tolist()) == {1, 2, 3, 4, 6}
 
 
 @pytest.fixture(params=[16, 2**20], ids=["many-chunks", "one-chunk"])
-def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixteen positions a chunk (the last one is not full), or all at once."""
     monkeypatch.setitem(fused_softmax._CELLS, "cpu", request.param)
-    return
 
 
 def world(dtype: torch.dtype = torch.float64, scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,6 +75,10 @@ def test_the_full_softmax_is_that_of_pytorch(chunks: None) -> None:
     theirs = with_gradients(3 * plain_ce(states, targets, vectors), states, vectors)
     torch.testing.assert_close(ours, theirs)
     assert torch.equal(ours[2][0], torch.zeros(H, dtype=torch.float64))
+    with torch.no_grad():
+        loss = next_item.next_item_ce(states, targets, vectors)
+    assert not loss.requires_grad
+    assert loss == next_item.next_item_ce(states, targets, vectors)
 
 
 def test_gradients_are_those_of_finite_differences(chunks: None) -> None:
@@ -92,19 +92,10 @@ def test_gradients_are_those_of_finite_differences(chunks: None) -> None:
 
 def test_an_improbable_target_has_a_finite_loss(chunks: None) -> None:
     states, targets, vectors = world(torch.float32, scale=200.0)
+    plain = plain_ce(states, targets, vectors)
+    assert plain > 150
     ours = with_gradients(next_item.next_item_ce(states, targets, vectors), states, vectors)
-    assert plain_ce(states, targets, vectors) > 150
-    torch.testing.assert_close(
-        ours, with_gradients(plain_ce(states, targets, vectors), states, vectors)
-    )
-
-
-def test_without_gradients_it_is_the_same_loss() -> None:
-    states, targets, vectors = world()
-    with torch.no_grad():
-        loss = next_item.next_item_ce(states, targets, vectors)
-    assert not loss.requires_grad
-    assert loss == next_item.next_item_ce(states, targets, vectors)
+    torch.testing.assert_close(ours, with_gradients(plain, states, vectors))
 
 
 def test_bfloat16_comes_close(chunks: None) -> None:
@@ -120,12 +111,10 @@ def test_bfloat16_comes_close(chunks: None) -> None:
 
 def by_hand(state: Tensor, target: int, sample: list[int], vectors: Tensor) -> float:
     """One position of the sampled softmax, from its definition."""
-    state, vectors = state.detach(), vectors.detach()
+    exps = (vectors @ state).detach().exp().tolist()
     negatives = [v for v in sample if v != target][: len(sample) - 1]
-    weight = V - 1
-    exps = [math.exp(float(state @ vectors[v])) * weight / len(negatives) for v in negatives]
-    own = math.exp(float(state @ vectors[target]))
-    return -math.log(own / (own + sum(exps)))
+    others = sum(exps[v] for v in negatives) * (V - 1) / len(negatives)
+    return -math.log(exps[target] / (exps[target] + others))
 
 
 def test_the_sampled_softmax_by_hand(chunks: None) -> None:
@@ -152,14 +141,12 @@ def test_with_all_negatives_it_is_the_full_softmax(chunks: None, n: int) -> None
 def test_the_sum_of_the_softmax_is_right_on_average() -> None:
     """exp(loss) is Z / exp(s·v): unbiased; without the correction it would be far too low."""
     states, targets, vectors = world()
-    state, target = states[:1].detach(), targets[:1]
-    n = 4
+    state, target, n, generator = states[:1].detach(), targets[:1], 4, seeded(5)
     with torch.no_grad():
         exact = next_item.next_item_ce(state, target, vectors).exp()
-        generator = seeded(5)
         samples = [next_item.draw_sample(V, n, generator) for _ in range(4000)]
         drawn = [next_item.next_item_sampled(state, target, s, vectors).exp() for s in samples]
-        drawn = torch.stack(drawn)
+    drawn = torch.stack(drawn)
     error = drawn.std() / len(drawn) ** 0.5
     assert abs(drawn.mean() - exact) < 4 * error < 0.1 * (exact - 1)
     assert (drawn.mean() - 1) * n / (V - 1) < 0.5 * (exact - 1)
