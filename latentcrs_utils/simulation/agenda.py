@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-import numpy as np
-
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.simulation.items import Item, shares_attribute, suits
 from latentcrs_utils.simulation.phrase_book import FACTS
@@ -97,24 +95,21 @@ class DialogueState:
 
 
 @dataclass(frozen=True)
-class Agenda:
+class Agenda(UserGoal):
     """Chooses what a user says next.
 
     Attributes:
-        goal: what the user wants, and the level of the language.
         profile: how forthcoming the user is.
     """
 
-    goal: UserGoal
     profile: UserProfile
 
     def message(
-        self, rng: np.random.Generator, number: int, state: DialogueState, offered: Sequence[Item]
+        self, number: int, state: DialogueState, offered: Sequence[Item]
     ) -> tuple[list[DialogueAct], DialogueState]:
         """Choose a message, the target not being on offer.
 
         Args:
-            rng: of every choice.
             number: of the message, from 1.
             state: what was said so far.
             offered: the items on offer, best first.
@@ -123,78 +118,70 @@ class Agenda:
             What is said, and the state after it.
         """
         if number == 1:
-            return self._opening(rng)
-        acts = self._answer(rng, number, state, offered)
+            return self._opening()
+        if state.mistaken is not None and number >= state.changes_at:
+            acts = [self._change(state, state.mistaken)]
+        else:
+            acts = self._answer(state, offered)
         return acts, state.after(acts)
 
-    def _opening(self, rng: np.random.Generator) -> tuple[list[DialogueAct], DialogueState]:
-        constraints = self.goal.first(rng)
+    def _opening(self) -> tuple[list[DialogueAct], DialogueState]:
+        constraints = self.first()
         # an earlier item that has nothing in common with the target would mislead alone
         if not any(c.slot == "liked" for c in constraints):
             constraints = constraints[: self.profile.first]
-        mistaken = self._mistake(rng) if self.profile.changes else None
+        mistaken = self._mistake() if self.profile.changes else None
         if mistaken is not None:
-            extra = self.goal.time(rng) if mistaken.slot == "genre" else []
-            constraints = (mistaken, *(extra if rng.random() < _EXTRA_SHARE else []))
-        changes_at = int(rng.integers(2, LATEST_CHANGE + 1))
+            extra = self.time() if mistaken.slot == "genre" else []
+            constraints = (mistaken, *(extra if self.rng.random() < _EXTRA_SHARE else []))
+        changes_at = int(self.rng.integers(2, LATEST_CHANGE + 1))
         state = DialogueState(constraints, mistaken, changes_at)
         return [DialogueAct("first", constraints)], state
 
-    def _answer(
-        self, rng: np.random.Generator, number: int, state: DialogueState, offered: Sequence[Item]
-    ) -> list[DialogueAct]:
-        if state.mistaken is not None and number >= state.changes_at:
-            return [self._change(rng, state, state.mistaken)]
+    def _answer(self, state: DialogueState, offered: Sequence[Item]) -> list[DialogueAct]:
         profile = self.profile
-        acts = self._reasons(rng, state, offered) if rng.random() < profile.reason else []
+        acts = self._reasons(state, offered) if self.rng.random() < profile.reason else []
         new = [constraint for act in acts for constraint in act.constraints]
-        wishes = rng.random() < profile.wish or (profile.insists and not acts)
+        wishes = self.rng.random() < profile.wish or (profile.insists and not acts)
         if wishes and len(new) < profile.most:
             options = [
                 (weight, act)
-                for weight, act in self.goal.later(rng, (*state.known, *new))
+                for weight, act in self.later((*state.known, *new))
                 if act is not NOTHING and not _touches(state.mistaken, act)
             ]
-            acts += [weighted(rng, options)] if options else []
+            acts += [weighted(self.rng, options)] if options else []
         return acts or [NOTHING]
 
-    def _reasons(
-        self, rng: np.random.Generator, state: DialogueState, offered: Sequence[Item]
-    ) -> list[DialogueAct]:
+    def _reasons(self, state: DialogueState, offered: Sequence[Item]) -> list[DialogueAct]:
         """Draw reasons to refuse, new ones or wishes told before, no item on offer twice."""
-        new = self._new_reasons(rng, state, offered)
-        repeated = (c for c in state.known if c.hard or c.slot in ("like", "mood"))
+        new = self._new_reasons(state, offered)
         old = [
             DialogueAct(use_of(c), restated=c, kind="repeat", place=place)
-            for c in repeated
-            if c != state.mistaken
+            for c in state.known
+            if (c.hard or c.slot in ("like", "mood")) and c != state.mistaken
             for place in self._guilty(c, offered)
         ]
         chosen: list[DialogueAct] = []
         while len(chosen) < self.profile.reasons and (new or old):
-            first, other = (new, old) if rng.random() < self.profile.new_reason else (old, new)
-            chosen.append(one(rng, first or other))
+            first, other = (new, old) if self.rng.random() < self.profile.new_reason else (old, new)
+            chosen.append(one(self.rng, first or other))
             last = chosen[-1]
             new, old = ([act for act in acts if not _clash(act, last)] for acts in (new, old))
         return chosen
 
-    def _new_reasons(
-        self, rng: np.random.Generator, state: DialogueState, offered: Sequence[Item]
-    ) -> list[DialogueAct]:
+    def _new_reasons(self, state: DialogueState, offered: Sequence[Item]) -> list[DialogueAct]:
         """Return the refusals that say something new: a genre, a time, a platform, a price."""
-        case, target = self.goal.test_case, self.goal.test_case.target
-        constraints = list[Constraint]()
-        if target.genres:
-            strange = set().union(*(item.genres for item in offered)) - target.genres
-            refused = case.book["items"]["refused"]
-            constraints = genres_of((g for g in refused if g in strange), negated=True)
+        target, refused = self.test_case.target, self.test_case.book["items"]["refused"]
+        strange = set().union(*(item.genres for item in offered)) - target.genres
+        unwanted = [g for g in refused if g in strange and target.genres]
+        constraints = genres_of(unwanted, negated=True)
         if not any(c.attribute == "years" for c in state.known):
-            constraints += self.goal.time(rng)
+            constraints += self.time()
         constraints += [fact for fact in facts_of(target) if fact.slot in ("platform", "price")]
         denied = None if state.mistaken is None else state.mistaken.opposite
         return [
             DialogueAct(use_of(c), (c,), kind="refuse", place=place)
-            for c in self.goal.expressible(constraints)
+            for c in self.expressible(constraints)
             if c not in state.known and c != denied
             for place in self._guilty(c, offered)
         ]
@@ -205,9 +192,9 @@ class Agenda:
         A list of one: ``SEVERAL`` for most of them, else the place of the first, from 1; empty
         where there is none.
         """
-        attribute = {"decade": "year", "era": "year"}.get(constraint.slot, constraint.slot)
-        known = attribute if attribute in ("year", *FACTS) else "genres"
-        items = self.goal.test_case.catalogue.items
+        about = "year" if constraint.attribute == "years" else constraint.slot
+        known = about if about in ("year", *FACTS) else "genres"
+        items = self.test_case.catalogue.items
         places = [
             place
             for place, item in enumerate(offered[:N_PLACES], start=1)
@@ -215,37 +202,31 @@ class Agenda:
         ]
         return [SEVERAL] if 2 * len(places) > len(offered) > 1 else places[:1]
 
-    def _mistake(self, rng: np.random.Generator) -> Constraint | None:
+    def _mistake(self) -> Constraint | None:
         """Draw what the user wrongly begins with, where something true can take its place."""
-        goal, case, target = self.goal, self.goal.test_case, self.goal.test_case.target
+        case, target = self.test_case, self.test_case.target
         liked = [case.catalogue[int(item)] for item in case.history]
-        if goal.level == "by example" and case.likes:
-            others = {
-                item.item
-                for item in liked
-                if item.genres and not shares_attribute(item, target) and case.may_be_named(item)
-            }
-            if others:
-                return Constraint("like", str(one(rng, sorted(others))))
-        if goal.level == "vague" and case.moods:
-            false = [mood for mood in case.book["items"]["moods"] if not suits(mood, target)]
-            if false:
-                return Constraint("mood", one(rng, false))
+        if self.level == "by example" and case.likes:
+            unlike = {i for i in liked if i.genres and not shares_attribute(i, target)}
+            if others := sorted(item.item for item in unlike if case.may_be_named(item)):
+                return Constraint("like", str(one(self.rng, others)))
+        if self.level == "vague" and case.moods:
+            moods = case.book["items"]["moods"]
+            if false := [mood for mood in moods if not suits(mood, target)]:
+                return Constraint("mood", one(self.rng, false))
         genres = set().union(*(item.genres for item in liked)) - target.genres
-        wrong = goal.expressible(genres_of(sorted(genres)))
-        return one(rng, wrong) if wrong and goal.expressible(case.genres) else None
+        wrong = self.expressible(genres_of(sorted(genres)))
+        return one(self.rng, wrong) if wrong and self.expressible(case.genres) else None
 
-    def _change(
-        self, rng: np.random.Generator, state: DialogueState, mistaken: Constraint
-    ) -> DialogueAct:
+    def _change(self, state: DialogueState, mistaken: Constraint) -> DialogueAct:
         """Take the mistake back and put something true in its place."""
-        case = self.goal.test_case
+        case = self.test_case
         options, denied = case.moods, list[Constraint]()
         if mistaken.slot == "genre":
-            options, denied = self.goal.expressible(case.genres), [mistaken.opposite]
+            options, denied = self.expressible(case.genres), [mistaken.opposite]
         elif mistaken.slot == "like":
             options = case.likes[:1]
-        true = one(rng, [o for o in options if o not in state.known] or options)
+        true = one(self.rng, [o for o in options if o not in state.known] or options)
         new = tuple(c for c in (*denied, true) if c not in state.known)
         return DialogueAct(mistaken.slot, new, true, kind="change", withdrawn=mistaken)
 

@@ -95,9 +95,16 @@ def genres_of(names: Iterable[str], *, negated: bool = False) -> list[Constraint
 
 def can_be_named(item: Item) -> bool:
     """Say whether naming an item tells anything: its title does, and something is known of it."""
-    if item.title_keywords is not None and not distinctive_words(item.title_keywords):
-        return False
-    return bool(item.genres or item.creator or item.platform)
+    telling = item.title_keywords is None or distinctive_words(item.title_keywords)
+    return bool(telling and (item.genres or item.creator or item.platform))
+
+
+def facts_of(item: Item) -> list[Constraint]:
+    """Return platform, creator and the round sum above the price, where no give-away."""
+    above = next((step for step in PRICE_STEPS if item.price and item.price < step), None)
+    values = zip(FACTS, (item.platform, item.creator, above), strict=True)
+    known = [Constraint(slot, str(value)) for slot, value in values if value is not None]
+    return [fact for fact in known if not item.leaks_title(fact.value)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,42 +172,36 @@ class TestCase:
         return [Constraint("like", str(item.item)) for item in alike]
 
 
-def facts_of(item: Item) -> list[Constraint]:
-    """Return platform, creator and the round sum above the price, where no give-away."""
-    above = next((step for step in PRICE_STEPS if item.price and item.price < step), None)
-    values = {"platform": item.platform, "creator": item.creator, "price": above}
-    known = {slot: str(values[slot]) for slot in FACTS if values[slot] is not None}
-    return [Constraint(slot, v) for slot, v in known.items() if not item.leaks_title(v)]
-
-
 @dataclass(frozen=True)
 class UserGoal:
-    """What one user wants and how it is said; nothing of it changes during a dialogue.
+    """What one user wants, and what may be said of it.
 
     Attributes:
         test_case: target and history.
         level: of the language.
         config: weights of the wishes.
+        rng: of every choice.
     """
 
     test_case: TestCase
     level: Level
     config: SimulatorConfig
+    rng: np.random.Generator
 
     def expressible(self, constraints: Iterable[Constraint]) -> list[Constraint]:
         """Keep the constraints that can be said at this level: nicknames are fewer than names."""
         plain, domain = self.level == "plain", self.test_case.catalogue.domain
         return [c for c in constraints if plain or has_other_words(c.slot, c.value, domain)]
 
-    def time(self, rng: np.random.Generator) -> list[Constraint]:
+    def time(self) -> list[Constraint]:
         """Draw a decade, or a span of the nineties, as a list of one (none if unknown)."""
         target, eras = self.test_case.target, self.test_case.book["eras"]
-        if target.era in eras and rng.random() < self.config.era_share:
+        if target.era in eras and self.rng.random() < self.config.era_share:
             return [Constraint("era", str(target.era))]
         decade = str(target.decade)
         return [Constraint("decade", decade)] if decade in eras else []
 
-    def refusal(self, rng: np.random.Generator) -> list[Constraint]:
+    def refusal(self) -> list[Constraint]:
         """Draw a genre that people refuse and the target does not have, as a list of one.
 
         None where it would be odd: who asks for a controller does not refuse puzzle games.
@@ -208,33 +209,33 @@ class UserGoal:
         about, genres = self.test_case.book["items"], self.test_case.target.genres
         odd = about.get("refused_among_themselves") and genres.isdisjoint(about["refused"])
         options = [g for g in about["refused"] if g not in genres and not odd]
-        return genres_of([one(rng, options)], negated=True) if options else []
+        return genres_of([one(self.rng, options)], negated=True) if options else []
 
-    def first(self, rng: np.random.Generator) -> tuple[Constraint, ...]:
+    def first(self) -> tuple[Constraint, ...]:
         """Choose the constraints of a first message: at most two, all true of the target."""
         if self.level == "by example":
-            return self._first_example(rng)
-        if self.level == "vague":
-            moods = self.test_case.moods
-            nothing = not moods or rng.random() < self.config.empty_vague_share
-            return () if nothing else (one(rng, moods),)
-        return self._first_attributes(rng)
+            return self._first_example()
+        if self.level != "vague":
+            return self._first_attributes()
+        moods = self.test_case.moods
+        nothing = not moods or self.rng.random() < self.config.empty_vague_share
+        return () if nothing else (one(self.rng, moods),)
 
-    def _first_attributes(self, rng: np.random.Generator) -> tuple[Constraint, ...]:
+    def _first_attributes(self) -> tuple[Constraint, ...]:
         """Choose one or two constraints: genres, time, a refusal; platform, creator, price.
 
         The draws do not depend on the level; what has no other words than the catalogue's is
         dropped where those are not to be used.
         """
         case, config = self.test_case, self.config
-        genres = [case.genres[i] for i in rng.permutation(len(case.genres))]
+        genres = [case.genres[i] for i in self.rng.permutation(len(case.genres))]
         genres.sort(key=lambda g: not has_other_words(g.slot, g.value, case.catalogue.domain))
-        time = self.time(rng)
+        time = self.time()
         facts = [(_FACT_WEIGHTS[fact.slot], fact) for fact in facts_of(case.target)]
         if not genres and not facts:
             return tuple(time)
-        first = genres[0] if genres else weighted(rng, facts)
-        refusal = self.refusal(rng) if case.target.genres else []
+        first = genres[0] if genres else weighted(self.rng, facts)
+        refusal = self.refusal() if case.target.genres else []
         options = [
             (config.single_weight, list[Constraint]()),
             (config.genre_weight, genres[1:2]),
@@ -242,22 +243,22 @@ class UserGoal:
             (config.refusal_weight, refusal),
             *((weight, [fact]) for weight, fact in facts if fact != first),
         ]
-        second = weighted(rng, [options[0], *(option for option in options if option[1])])
+        second = weighted(self.rng, [options[0], *(option for option in options if option[1])])
         return tuple(self.expressible([first, *second]))
 
-    def _first_example(self, rng: np.random.Generator) -> tuple[Constraint, ...]:
+    def _first_example(self) -> tuple[Constraint, ...]:
         """Choose the likest earlier item, and perhaps a true relation to it or a second item."""
         case, target = self.test_case, self.test_case.target
         if not case.examples:
-            return self._first_attributes(rng)
+            return self._first_attributes()
         first, *others = case.examples
         facts = [fact for fact in facts_of(target) if fact not in facts_of(first)]
         gained = self.expressible([*genres_of(sorted(target.genres - first.genres)), *facts])
         if not shares_attribute(first, target):
             # nothing in common: naming the item alone would mislead, so a genre is said with it
             liked = Constraint("liked", str(first.item))
-            return (liked, *([one(rng, gained)] if gained else []))
-        like, draw = Constraint("like", str(first.item)), rng.random()
+            return (liked, *([one(self.rng, gained)] if gained else []))
+        like, draw = Constraint("like", str(first.item)), self.rng.random()
         if draw < self.config.two_examples_share:
             missing = target.attributes - first.attributes
             others = [item for item in others if shares_attribute(item, target)]
@@ -269,12 +270,10 @@ class UserGoal:
             lost = self.expressible(lost if target.genres else [])
             compared = [Constraint(slot, str(first.item)) for slot in relations(first, target)]
             if true := [*compared, *gained, *lost]:
-                return like, one(rng, true)
+                return like, one(self.rng, true)
         return (like,)
 
-    def later(
-        self, rng: np.random.Generator, known: Sequence[Constraint]
-    ) -> list[tuple[float, DialogueAct]]:
+    def later(self, known: Sequence[Constraint]) -> list[tuple[float, DialogueAct]]:
         """Return what may be said next, with weights: nothing, or what is true and not said yet."""
         case = self.test_case
         options = [(1.0, NOTHING)]
@@ -283,11 +282,11 @@ class UserGoal:
             options.extend((weight, DialogueAct(use_of(c), (c,))) for c in constraints)
 
         if fresh := [genre for genre in self.expressible(case.genres) if genre not in known]:
-            add(2.0, [one(rng, fresh)])
-        time = self.time(rng)
+            add(2.0, [one(self.rng, fresh)])
+        time = self.time()
         if not any(c.attribute == "years" for c in known):
             add(1.5, time)
-        refusal = self.refusal(rng)
+        refusal = self.refusal()
         if case.target.genres and sum(c.negated for c in known) < 2:
             add(1.5, [c for c in refusal if c not in known])
         for fact in self.expressible(facts_of(case.target)):
@@ -298,14 +297,14 @@ class UserGoal:
         if self.level == "vague":
             add(2.0, [mood for mood in case.moods if mood not in known][:1])
         if stated := [c for c in known if c.slot == "genre" and not c.negated]:
-            options.append((1.0, DialogueAct("restate", restated=one(rng, stated))))
+            options.append((1.0, DialogueAct("restate", restated=one(self.rng, stated))))
         return options
 
-    def plan(self, rng: np.random.Generator, n_turns: int) -> list[DialogueAct]:
+    def plan(self, n_turns: int) -> list[DialogueAct]:
         """Plan a dialogue: a first message, then turns that add, refuse, restate or say no."""
-        acts = [DialogueAct("first", self.first(rng))]
+        acts = [DialogueAct("first", self.first())]
         known = list(acts[0].constraints)
         for _ in range(n_turns - 1):
-            acts.append(weighted(rng, self.later(rng, known)))
+            acts.append(weighted(self.rng, self.later(known)))
             known += acts[-1].constraints
         return acts

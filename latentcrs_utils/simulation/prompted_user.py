@@ -38,7 +38,6 @@ GREETING = "Hello! What are you looking for today?"
 OFFER = "How about one of these? {titles}"
 AGAIN = "That broke a rule: {reason}. Say it again, in one sentence, without that."
 MAX_NEW_TOKENS = 60
-_THING = {"films": "film", "games": "game", "albums": "album"}
 _N_LIKED = 10
 _N_SENTENCES = 2
 _TRIES = 2
@@ -51,7 +50,6 @@ class TitleGuard(Protocol):
 
     def foreign_title(self, text: str, titles: Iterable[str]) -> str | None:
         """Return the first title of the catalogue in a text that is none of ``titles``."""
-        ...
 
 
 class PromptedUser:
@@ -69,22 +67,24 @@ class PromptedUser:
 
     def __init__(self, template: TemplateUser, chat_model: ChatModel, guard: TitleGuard):
         self._template, self._chat_model, self._guard = template, chat_model, guard
+        self.target = template.target
         self._catalogue = template.test_case.catalogue
-        self._thing = _THING[self._catalogue.domain]
+        self._thing = self._catalogue.domain.removesuffix("s")
         self._lexicon = lexicon_of(self._catalogue.domain)
         liked = [self._catalogue[int(item)] for item in template.test_case.history[-_N_LIKED:]]
         self._spoken_of = [item.title for item in liked]
-        self._chat: list[Message] = [{"role": "system", "content": self._instructions(liked)}]
+        instructions = INSTRUCTIONS.format(
+            thing=self._thing,
+            title=template.test_case.target.title,
+            facts=", ".join(_facts(template.test_case.target)) or "nothing",
+            history="; ".join(map(_label, liked)) or "nothing",
+        )
+        self._chat: list[Message] = [{"role": "system", "content": instructions}]
         self.told: list[Constraint] = []
         self.objections: list[str] = []
 
-    @property
-    def target(self) -> int:
-        """Id of the item that the user has in mind."""
-        return self._template.target
-
     def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept:
-        """Answer to the items on offer, best first; before the first offer there are none.
+        """Answer to the items on offer, as of `SimulatedUser`.
 
         Raises:
             LatentCRSError: whatever the language model fails with; nothing is made up for it.
@@ -120,8 +120,7 @@ class PromptedUser:
                 {"role": "user", "content": AGAIN.format(reason=reason)},
             ]
         spoken = self._template.say(offered)
-        if isinstance(spoken, Accept):
-            raise TypeError("The target was on offer, and the user did not notice.")
+        assert isinstance(spoken, UserMessage), "the target is not on offer"
         return replace(spoken, **usage)
 
     def _objection(self, text: str, new: Sequence[Constraint]) -> str | None:
@@ -142,15 +141,6 @@ class PromptedUser:
             return "it said the same thing twice"
         return None
 
-    def _instructions(self, liked: Sequence[Item]) -> str:
-        target = self._template.test_case.target
-        return INSTRUCTIONS.format(
-            thing=self._thing,
-            title=target.title,
-            facts=", ".join(_facts(target)) or "nothing",
-            history="; ".join(map(_label, liked)) or "nothing",
-        )
-
 
 def tidy_message(text: str) -> str:
     """The first complete sentences of what a model wrote as a user, without role and <END>."""
@@ -160,10 +150,10 @@ def tidy_message(text: str) -> str:
 
 def _facts(item: Item) -> list[str]:
     """What a user may tell of an item."""
-    year = [f"from {item.year}"] if item.year is not None else []
-    price = [f"{item.price:.2f} dollars"] if item.price is not None else []
-    names = [name for name in (item.creator, item.platform) if name is not None]
-    return [*sorted(item.genres), *year, *names, *price]
+    year = f"from {item.year}" if item.year is not None else None
+    price = f"{item.price:.2f} dollars" if item.price is not None else None
+    facts = (*sorted(item.genres), year, item.creator, item.platform, price)
+    return [fact for fact in facts if fact is not None]
 
 
 def _label(item: Item) -> str:

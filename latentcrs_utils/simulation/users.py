@@ -33,7 +33,6 @@ from latentcrs_utils.simulation.planner import (
     DialogueAct,
     Level,
     TestCase,
-    UserGoal,
     generator,
 )
 from latentcrs_utils.simulation.realization import Realizer, UnsayableError, first_clean
@@ -41,8 +40,7 @@ from latentcrs_utils.simulation.realization import Realizer, UnsayableError, fir
 HeldOut = Literal["test", "valid"]
 HELD_OUT: tuple[HeldOut, ...] = get_args(HeldOut)
 """Splits whose targets users may have in mind."""
-# Wordings of a sentence, of which one begins unlike the sentence before it.
-_TRIES = 4
+_TRIES = 4  # wordings of a sentence, of which one begins unlike the sentence before it
 
 
 @dataclass(frozen=True)
@@ -80,14 +78,12 @@ class SimulatedUser(Protocol):
     @property
     def target(self) -> int:
         """Id of the item that the user has in mind."""
-        ...
 
     def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept | None:
         """Answer to the items on offer, best first; before the first offer there are none.
 
         None: the user has nothing more to say and leaves.
         """
-        ...
 
 
 class TemplateUser:
@@ -124,24 +120,17 @@ class TemplateUser:
         phrasing: Pool = "test",
         config: SimulatorConfig | None = None,
     ):
-        for name, value, known in (
-            ("difficulty", difficulty, DIFFICULTIES),
-            ("level", level, LEVELS),
-            ("phrasing", phrasing, POOLS),
-        ):
-            if value not in known:
-                raise ConfigError(f"There is no {name} {value!r}. Known: {', '.join(known)}.")
+        known = {"difficulty": DIFFICULTIES, "level": LEVELS, "phrasing": POOLS}
+        for name, value in zip(known, (difficulty, level, phrasing), strict=True):
+            if value not in known[name]:
+                names = ", ".join(known[name])
+                raise ConfigError(f"There is no {name} {value!r}. Known: {names}.")
         self.test_case, self.level, self.phrasing = test_case, level, phrasing
+        self.target: int = test_case.target.item
         self.messages: list[str] = []
         self.state = DialogueState()
-        goal = UserGoal(test_case, level, config or SimulatorConfig())
-        self._agenda = Agenda(goal, USER_PROFILES[difficulty])
-        self._seed, self._who = seed, (user, len(test_case.history), test_case.target.item)
-
-    @property
-    def target(self) -> int:
-        """Id of the item that the user has in mind."""
-        return self.test_case.target.item
+        self._config, self._profile = config or SimulatorConfig(), USER_PROFILES[difficulty]
+        self._seed, self._who = seed, (user, len(test_case.history), self.target)
 
     def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept:
         """Answer to the items on offer, best first; before the first offer there are none.
@@ -150,7 +139,8 @@ class TemplateUser:
             DataError: an unknown item.
             UnsayableError: no phrase of the book keeps the title secret.
         """
-        n_items, target = len(self.test_case.catalogue.items) - 1, self.test_case.target
+        catalogue, target = self.test_case.catalogue, self.test_case.target
+        n_items = len(catalogue.items) - 1
         if not all(1 <= item <= n_items for item in offered):
             raise DataError(f"Item ids go from 1 to {n_items}, not {list(offered)}.")
         if self.target in offered:
@@ -173,21 +163,19 @@ class TemplateUser:
         self, offered: Sequence[int]
     ) -> Iterator[tuple[list[DialogueAct], DialogueState, bool]]:
         """Yield what might be said next, the state after it, and whether old words will do."""
-        number = len(self.messages) + 1
         # plain and paraphrased users begin with the same wish
         content = "attributes" if self.level in ("plain", "paraphrased") else self.level
-        items = [self.test_case.catalogue[item] for item in offered]
+        number, items = len(self.messages) + 1, [self.test_case.catalogue[i] for i in offered]
         for attempt in range(N_PLANS):
             rng = generator(self._seed, "agenda", *self._who, content, number, attempt)
-            yield *self._agenda.message(rng, number, self.state, items), False
+            agenda = Agenda(self.test_case, self.level, self._config, rng, self._profile)
+            yield *agenda.message(number, self.state, items), False
         acts = [least(number, self.state)]
         for again in (False, True):
             yield acts, self.state.after(acts), again
 
     def _realizer(self, purpose: str, attempt: int = 0) -> Realizer:
-        """Return the realizer of the next message."""
-        number = len(self.messages) + 1
-        how = (self.level, self.phrasing, number, attempt)
+        how = (self.level, self.phrasing, len(self.messages) + 1, attempt)
         rng = generator(self._seed, purpose, *self._who, *how)
         return Realizer(rng, self.phrasing, self.test_case.catalogue, self.level)
 
@@ -216,8 +204,6 @@ def make_test_cases(
         catalogue: of the same data set, where it is at hand.
         split: "test", the last item of each user; "valid", the last but one.
     """
-    catalogue = catalogue or Catalogue(data)
     histories, targets = data.histories(split), data.targets(split)
-    return [
-        TestCase(catalogue, catalogue[int(targets[user])], histories[int(user)]) for user in users
-    ]
+    known = catalogue or Catalogue(data)
+    return [TestCase(known, known[int(targets[user])], histories[int(user)]) for user in users]

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import compress, groupby
 from typing import Any
 
 import numpy as np
@@ -86,15 +86,13 @@ class Utterances:
         Raises:
             DataError: there is no such split, level or phrasing; the message lists them.
         """
-        frame = self.frame
-        for column, wanted in (("split", split), ("level", level), ("phrasing", phrasing)):
-            if wanted is None:
-                continue
+        wanted = {"split": split, "level": level, "phrasing": phrasing}
+        wanted = {column: value for column, value in wanted.items() if value is not None}
+        for column, value in wanted.items():
             known = sorted(self.frame[column].unique())
-            if wanted not in known:
-                raise DataError(f"There is no {column} {wanted!r}. Known: {', '.join(known)}.")
-            frame = frame.filter(pl.col(column) == wanted)
-        return Utterances(frame)
+            if value not in known:
+                raise DataError(f"There is no {column} {value!r}. Known: {', '.join(known)}.")
+        return Utterances(self.frame.filter(**wanted))
 
     def verbatim_overlap(self) -> pl.DataFrame:
         """Return, by split, level and phrasing, the share of texts that also occur in training.
@@ -137,8 +135,7 @@ def simulate_utterances(
     simulation = _Simulation(data, seed, config)
     train = pl.DataFrame(list(simulation.train()), schema=_SCHEMA)
     held_out = pl.DataFrame(list(simulation.held_out()), schema=_SCHEMA)
-    reused = _reused_rows(data, train, config.n_reused_cuts, seed, simulation.catalogue)
-    frame = pl.concat([train, reused, held_out]).with_row_index("instance")
+    frame = pl.concat([train, simulation.reused(train), held_out]).with_row_index("instance")
     return Utterances(frame.cast({"instance": pl.Int64}))
 
 
@@ -196,7 +193,7 @@ class _Simulation:
         def plan(level: Level, again: Sequence[int]) -> list[DialogueAct]:
             content = "attributes" if level in ("plain", "paraphrased") else level
             rng = generator(self.seed, "what", *where, content, *again)
-            return UserGoal(case, level, self.config).plan(rng, n_turns)
+            return UserGoal(case, level, self.config, rng).plan(n_turns)
 
         def row(level: Level, phrasing: Pool, acts: Sequence[DialogueAct]) -> dict[str, Any]:
             rng = generator(self.seed, "how", *where, level, phrasing)
@@ -215,59 +212,54 @@ class _Simulation:
         nothing = [DialogueAct("first"), *[NOTHING] * (n_turns - 1)]
         return [row(level, phrasing, nothing) for level, phrasing in ways]
 
+    def reused(self, train: pl.DataFrame) -> pl.DataFrame:
+        """Return training rows for further random cuts of every user, with sentences of `train`.
 
-def _reused_rows(
-    data: Dataset, train: pl.DataFrame, n_cuts: int, seed: int, catalogue: Catalogue
-) -> pl.DataFrame:
-    """Return training rows for further random cuts of every user, with sentences of `train`.
-
-    For each cut a level is drawn, then a sentence of that level whose constraints all hold for the
-    target, one that suits few items with more weight than one that suits many (as if its
-    constraints had been drawn from what is true of the item). Sentences about the speaker's own
-    items are not reused.
-
-    Args:
-        data: the data set.
-        train: rows of the simulator with split "train", without their numbers.
-        n_cuts: further cuts a user, at most; cuts that `train` has already are left out.
-        seed: of the cuts and of the draws.
-        catalogue: of the same data set.
-    """
-    said = [frozenset(map(Constraint.parse, row)) for row in train["conditions"].to_list()]
-    general = [all(c.slot not in PERSONAL for c in row) for row in said]
-    shared = train.filter(pl.Series(general, dtype=pl.Boolean))
-    said = [row for row, ok in zip(said, general, strict=True) if ok]
-    level_of, texts = shared["level"].to_numpy(), shared["text"].to_list()
-    levels = sorted(set(level_of))
-    if not levels:
-        return train.clear()
-    users, cuts = random_cuts(data, n_cuts, seed + 1)
-    taken = set(zip(train["user"].to_list(), train["cut"].to_list(), strict=True))
-    rng = np.random.default_rng([seed, n_cuts])
-    # target, level, number in [0, 1), user, cut
-    wanted = [
-        (int(data.interactions[u][c]), levels[rng.integers(len(levels))], rng.random(), u, c)
-        for u, c in zip(users.tolist(), cuts.tolist(), strict=True)
-        if (u, c) not in taken
-    ]
-    suiting, weight = _suiting(Matcher(catalogue), said)
-    chosen: list[tuple[int, int, int, int, int]] = []
-    # one target after the other, so that the sentences of one only are held at a time
-    in_order = sorted(enumerate(wanted), key=lambda entry: entry[1][0])
-    for target, entries in groupby(in_order, key=lambda entry: entry[1][0]):
-        rows = suiting(target)
-        for place, (_, level, number, user, cut) in entries:
-            sums = np.cumsum(weight[rows] * (level_of[rows] == level))
-            if len(sums) and sums[-1] > 0:
-                row = int(rows[np.searchsorted(sums, number * sums[-1], side="right")])
-                # a sentence that keeps its own title may hold a word of another one
-                if not catalogue[target].leaks_title(texts[row]):
-                    chosen.append((place, row, user, cut, target))
-    columns = np.array(sorted(chosen), dtype=np.int64).reshape(-1, 5).T
-    return shared[columns[1]].with_columns(
-        pl.Series(name, values).cast(train.schema[name])
-        for name, values in zip(("user", "cut", "target"), columns[2:], strict=True)
-    )
+        For each cut that `train` has not, a level is drawn, then a sentence of that level whose
+        constraints all hold for the target, one that suits few items with more weight than one that
+        suits many (as if its constraints had been drawn from what is true of the item). Sentences
+        about the speaker's own items are not reused.
+        """
+        said = [frozenset(map(Constraint.parse, row)) for row in train["conditions"].to_list()]
+        general = [all(c.slot not in PERSONAL for c in row) for row in said]
+        shared = train.filter(pl.Series(general, dtype=pl.Boolean))
+        level_of, texts = shared["level"].to_numpy(), shared["text"].to_list()
+        levels = sorted(set(level_of))
+        if not levels:
+            return train.clear()
+        users, cuts = random_cuts(self.data, self.config.n_reused_cuts, self.seed + 1)
+        taken = set(train.select("user", "cut").iter_rows())
+        rng = np.random.default_rng([self.seed, self.config.n_reused_cuts])
+        # target, level, number in [0, 1), user, cut
+        wanted = [
+            (
+                int(self.data.interactions[u][c]),
+                levels[rng.integers(len(levels))],
+                rng.random(),
+                u,
+                c,
+            )
+            for u, c in zip(users.tolist(), cuts.tolist(), strict=True)
+            if (u, c) not in taken
+        ]
+        suiting, weight = _suiting(Matcher(self.catalogue), list(compress(said, general)))
+        chosen: list[tuple[int, int, int, int, int]] = []
+        # one target after the other, so that the sentences of one only are held at a time
+        in_order = sorted(enumerate(wanted), key=lambda entry: entry[1][0])
+        for target, entries in groupby(in_order, key=lambda entry: entry[1][0]):
+            rows = suiting(target)
+            for place, (_, level, number, user, cut) in entries:
+                sums = np.cumsum(weight[rows] * (level_of[rows] == level))
+                if len(sums) and sums[-1] > 0:
+                    row = int(rows[np.searchsorted(sums, number * sums[-1], side="right")])
+                    # a sentence that keeps its own title may hold a word of another one
+                    if not self.catalogue[target].leaks_title(texts[row]):
+                        chosen.append((place, row, user, cut, target))
+        columns = np.array(sorted(chosen), dtype=np.int64).reshape(-1, 5).T
+        return shared[columns[1]].with_columns(
+            pl.Series(name, values).cast(train.schema[name])
+            for name, values in zip(("user", "cut", "target"), columns[2:], strict=True)
+        )
 
 
 def _suiting(
