@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -40,6 +40,7 @@ ATTRIBUTES: dict[str, Attribute] = {
 PERSONAL = ("like", "liked", *RELATIONS)
 """Slots that name an item of one user's history."""
 _SLOTS = frozenset({*ATTRIBUTES, "mood", *PERSONAL})
+_LABELS = {"decade": "the {}s", "platform": "for {}", "creator": "by {}", "price": "under ${}"}
 FIRST_YEAR, LAST_YEAR = 0, 9999
 """Ends of an open span: ``era=0-1979`` is before 1980, ``era=1990-9999`` is 1990 or later."""
 
@@ -108,22 +109,15 @@ class Constraint:
     @property
     def label(self) -> str:
         """Words for a hard constraint: "Comedy", "no Horror", "the 1980s", "under $20"."""
-        words = {
-            "decade": "the {}s", "platform": "for {}", "creator": "by {}", "price": "under ${}",
-        }.get(self.slot, "{}").format(self.value)  # fmt: skip
-        if self.slot == "era":
-            words = self._span_label()
-        return f"no {words}" if self.negated else words
-
-    def _span_label(self) -> str:
-        first, last = self.years
+        words = _LABELS.get(self.slot, "{}").format(self.value)
         if self.value in ERA_PARTS:
-            return f"the {ERA_PARTS[self.value]} 1990s"
-        if first == FIRST_YEAR:
-            return f"before {last + 1}"
-        if last == LAST_YEAR:
-            return f"{first} or later"
-        return str(first) if first == last else f"{first} to {last}"
+            words = f"the {ERA_PARTS[self.value]} 1990s"
+        elif self.slot == "era":
+            first, last = self.years
+            words = str(first) if first == last else f"{first} to {last}"
+            words = f"before {last + 1}" if first == FIRST_YEAR else words
+            words = f"{first} or later" if last == LAST_YEAR else words
+        return f"no {words}" if self.negated else words
 
     def satisfies(self, item: Item, items: Sequence[Item] = ()) -> bool:
         """Say whether the constraint is true of an item; the one place that decides it.
@@ -132,29 +126,29 @@ class Constraint:
         refusal. ``like`` asks for a shared attribute; ``liked`` asks for nothing.
 
         Args:
-            item: of the catalogue; items: all, by id, for constraints that name an item.
+            item: of the catalogue.
+            items: all, by id, for constraints that name an item.
 
         Raises:
             DataError: there is no such mood.
         """
-        return self._matches(item, items) != self.negated
-
-    def _matches(self, item: Item, items: Sequence[Item]) -> bool:
-        slot, value = self.slot, self.value
-        if slot == "genre":
-            return value in item.genres
-        if slot in ("decade", "era"):
-            first, last = self.years
-            return item.year is not None and first <= item.year <= last
-        if slot in ("creator", "platform"):
-            return getattr(item, slot) == value
-        if slot == "price":
-            return item.price is not None and item.price < float(value)
-        if slot == "mood":
-            return suits(value, item)
-        if slot == "like":
-            return shares_attribute(items[self.item], item)
-        return slot == "liked" or slot in relations(items[self.item], item)
+        match self.slot:
+            case "genre":
+                true = self.value in item.genres
+            case "decade" | "era":
+                first, last = self.years
+                true = item.year is not None and first <= item.year <= last
+            case "creator" | "platform":
+                true = getattr(item, self.slot) == self.value
+            case "price":
+                true = item.price is not None and item.price < float(self.value)
+            case "mood":
+                true = suits(self.value, item)
+            case "like":
+                true = shares_attribute(items[self.item], item)
+            case relation:
+                true = relation == "liked" or relation in relations(items[self.item], item)
+        return true != self.negated
 
 
 @dataclass(frozen=True)
@@ -225,11 +219,11 @@ class Requirements:
     def then(self, later: Requirements, message: str) -> Requirements:
         """Return what holds after a further message.
 
-        Requirements add up; later words override earlier contrary ones. A genre that was refused
-        and is now asked for is asked for, and the reverse. An item has one time, platform, creator
-        and price, so a new one takes the place of the old, unless it follows "or" or "also". A
-        message that says "instead", "actually" or the like and asks for a genre withdraws the
-        genres asked for before, unless it says "also".
+        Requirements add up; later words override earlier contrary ones, also between a genre asked
+        for and refused. An item has one time, platform, creator and price, so a new one takes the
+        place of the old, unless it follows "or" or "also". A message that says "instead",
+        "actually" or the like and asks for a genre withdraws the genres asked for before, unless it
+        says "also".
 
         Args:
             later: what was found in the message.
@@ -256,8 +250,7 @@ def _overridden(old: Constraint, later: Requirements, message: str) -> bool:
     """Say whether an earlier constraint ends with a message."""
     same = [r for r in later if r.constraint.attribute == old.attribute]
     if old.attribute != "genre":
-        adds = bool(same) and old.attribute != "price" and _adds(same[0], message)
-        return bool(same) and not adds
+        return bool(same) and (old.attribute == "price" or not _adds(same[0], message))
     if old.opposite in (r.constraint for r in same):
         return True
     asks_anew = any(not r.constraint.negated and not _adds(r, message) for r in same)
@@ -301,6 +294,7 @@ class Matcher:
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self.items = np.arange(len(catalogue.items)) > 0
+        # by column: the first item with each value, and which value every item has
         self._groups: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._known: dict[Constraint, np.ndarray] = {}
 
@@ -315,20 +309,17 @@ class Matcher:
         if constraint not in self._known:
             if len(self._known) >= _N_KEPT:
                 self._known.clear()
-            films, (firsts, group) = self.catalogue.items, self._grouped(constraint.slot)
-            true = [constraint.satisfies(films[item], films) for item in firsts]
+            items, slot = self.catalogue.items, constraint.slot
+            column = _COLUMN.get(slot, slot if slot in ATTRIBUTES else "item")
+            if column not in self._groups:
+                number: dict[Any, int] = {}
+                values = (getattr(item, column) for item in items)
+                group = np.array([number.setdefault(value, len(number)) for value in values])
+                self._groups[column] = np.unique(group, return_index=True)[1], group
+            firsts, group = self._groups[column]
+            true = [constraint.satisfies(items[item], items) for item in firsts]
             self._known[constraint] = self.items & np.array(true)[group]
         return self._known[constraint]
-
-    def _grouped(self, slot: str) -> tuple[np.ndarray, np.ndarray]:
-        """First item with each value of a slot, and which value every item has, [V + 1]."""
-        column = _COLUMN.get(slot, slot if slot in ATTRIBUTES else "item")
-        if column not in self._groups:
-            values = [getattr(film, column) for film in self.catalogue.items]
-            number = {value: i for i, value in enumerate(dict.fromkeys(values))}
-            group = np.array([number[value] for value in values])
-            self._groups[column] = np.unique(group, return_index=True)[1], group
-        return self._groups[column]
 
     def all_of(self, constraints: Iterable[Constraint]) -> np.ndarray:
         """Items that satisfy every constraint, bool [V + 1]; all items if there are none."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements, combined
-from latentcrs_utils.constraints.lexicon import extract, mentions, refusal, words
+from latentcrs_utils.constraints.lexicon import extract, mentions, negation_start, words
 from latentcrs_utils.constraints.vocabulary import Vocabulary, vocabulary_for
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError, LatentCRSError, MessageError
@@ -43,14 +43,12 @@ class Extraction:
 
     Attributes:
         requirements: what counts.
-        unsupported: constraints that the model gave and the user's words do not support.
         failure: why the model's part is missing, in words to follow "because"; None if it is not.
         prompt_tokens, completion_tokens: the model's usage.
         counted: whether its tokens were counted; those of a failed model are not.
     """
 
     requirements: Requirements
-    unsupported: tuple[Constraint, ...] = ()
     failure: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -70,7 +68,6 @@ class Extractor(Protocol):
         Raises:
             LatentCRSError: a language model alone was to read, and failed or wrote no form.
         """
-        ...
 
 
 def make_extractor(
@@ -93,45 +90,31 @@ def make_extractor(
         raise ConfigError(f"{how!r} needs a language model: give a chat model, or take 'lexicon'.")
     vocabulary = vocabulary_for(data)
 
+    def from_model(message: str, stop: threading.Event | None) -> Extraction:
+        """Let the model fill in the form, and keep what the user's words support."""
+        limits = {"schema": vocabulary.schema, "max_new_tokens": MAX_NEW_TOKENS, "stop": stop}
+        reply = chat_model.generate(prompt(message, vocabulary), **limits)
+        found: dict[Constraint, Requirement] = {}
+        for proposed in read_form(reply.text, vocabulary):
+            kept = supported(message, proposed, vocabulary) if checked else proposed
+            if kept is not None:
+                found.setdefault(kept.constraint, kept)
+        usage = reply.prompt_tokens, reply.completion_tokens, reply.counted
+        return Extraction(Requirements(tuple(found.values())), None, *usage)
+
     def read(message: str, *, stop: threading.Event | None = None) -> Extraction:
+        if how == "model":
+            return from_model(message, stop)
         literal = extract(vocabulary.plain_words(message), vocabulary.lexicon)
         if how == "lexicon":
             return Extraction(literal)
         try:
-            found = _read(message, vocabulary, chat_model, checked, stop)
+            found = from_model(message, stop)
         except Exception as error:  # whatever a model raises, the lexicon has read the message
-            if how == "model":
-                raise
             return Extraction(literal, failure=failure(error), counted=False)
-        if how == "model":
-            return found
         return replace(found, requirements=combined(literal, found.requirements))
 
     return read
-
-
-def _read(
-    message: str,
-    vocabulary: Vocabulary,
-    chat_model: Any,
-    checked: bool,
-    stop: threading.Event | None,
-) -> Extraction:
-    """Let a language model fill in the form, and keep what the user's words support."""
-    asked = prompt(message, vocabulary)
-    limits = {"schema": vocabulary.schema, "max_new_tokens": MAX_NEW_TOKENS, "stop": stop}
-    reply = chat_model.generate(asked, **limits)
-    found: dict[Constraint, Requirement] = {}
-    unsupported = []
-    for proposed in read_form(reply.text, vocabulary):
-        kept = supported(message, proposed, vocabulary) if checked else proposed
-        if kept is None:
-            unsupported.append(proposed.constraint)
-        else:
-            found.setdefault(kept.constraint, kept)
-    usage = reply.prompt_tokens, reply.completion_tokens, reply.counted
-    requirements = Requirements(tuple(found.values()))
-    return Extraction(requirements, tuple(dict.fromkeys(unsupported)), None, *usage)
 
 
 def check_how(how: str) -> None:
@@ -155,11 +138,8 @@ def failure(error: Exception) -> str:
 def prompt(message: str, vocabulary: Vocabulary) -> list[Message]:
     """Return the chat that asks a model to fill in the form about one message."""
     # a model that is held to a schema is not always shown it
-    values = "\n".join(
-        f"{name}: {', '.join(values)}"
-        for name, values in vocabulary.fields.items()
-        if name != "not_genres"
-    )
+    fields = [(name, of) for name, of in vocabulary.fields.items() if name != "not_genres"]
+    values = "\n".join(f"{name}: {', '.join(of_field)}" for name, of_field in fields)
     shop = words(vocabulary.domain)["shop"]
     chat = [{"role": "system", "content": INSTRUCTIONS.format(shop=shop, values=values)}]
     for said, form in vocabulary.examples:
@@ -184,10 +164,9 @@ def read_form(text: str, vocabulary: Vocabulary) -> list[Requirement]:
     for name, values in vocabulary.fields.items():
         entries = form.get(name)
         for entry in entries if isinstance(entries, list) else ():
-            filled = entry if isinstance(entry, dict) else {}
-            quoted, value = filled.get("words"), filled.get("value")
-            if isinstance(quoted, str) and isinstance(value, str) and value in values:
-                found.append(Requirement(values[value], quoted, "model"))
+            match entry:
+                case {"words": str(quoted), "value": str(value)} if value in values:
+                    found.append(Requirement(values[value], quoted, "model"))
     return found
 
 
@@ -221,7 +200,11 @@ def supported(message: str, proposed: Requirement, vocabulary: Vocabulary) -> Re
             return None
         said, opening, end = same[-1].constraint, same[-1].opening, same[-1].end
     else:
-        denials = [at for at in (refusal(plain, start), refusal(plain, end)) if at is not None]
+        denials = [
+            at
+            for at in (negation_start(plain, start), negation_start(plain, end))
+            if at is not None
+        ]
         said = replace(wanted, negated=wanted.negated or bool(denials))
         opening = min([start, *denials])
     # no word refuses what the model says is refused; only genres can be refused at all

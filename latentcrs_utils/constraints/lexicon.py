@@ -1,11 +1,10 @@
 """The lexicon: regular expressions that read constraints out of a text.
 
 It is the strong, plain competitor of every learned reading of a request. It knows genres by name,
-by inflection and by the near-synonyms of a dictionary (funny, scary, cartoon, cowboy), decades and
-years in digits and in words, parts of the nineties, "recent", and negation within a few words; of
-a catalogue that has them also platforms ("PS4"), creators and sums of money ("under $20"). It does
-*not* resolve titles: "like Toy Story" tells it nothing, and a title that holds a genre word ("Scary
-Movie") misleads it. Its words lie in ``words/*.toml``; add yours there.
+inflection and near-synonyms (funny, scary, cartoon, cowboy), decades and years in digits and words,
+"recent", and negation within a few words; where the catalogue has them also platforms ("PS4"),
+creators and sums of money ("under $20"). It does *not* resolve titles: "like Toy Story" tells it
+nothing, and "Scary Movie" misleads it. Its words lie in ``words/*.toml``; add yours there.
 """
 
 from __future__ import annotations
@@ -41,12 +40,9 @@ def words(name: Domain | Literal["any"]) -> dict[str, Any]:
     return tomllib.loads((_FOLDER / f"{name}.toml").read_text("utf-8"))
 
 
-def _patterns(names: Mapping[str, Iterable[str]]) -> dict[str, re.Pattern[str]]:
-    """Compile the words of each name to a pattern that matches whole words, whatever the case."""
-    return {
-        name: re.compile(rf"(?<!\w)(?:{'|'.join(of_name)})(?![\w'])", re.I)
-        for name, of_name in names.items()
-    }
+def _pattern(of_name: Iterable[str]) -> re.Pattern[str]:
+    """Compile words for one thing to a pattern that matches whole words, whatever the case."""
+    return re.compile(rf"(?<!\w)(?:{'|'.join(of_name)})(?![\w'])", re.I)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,32 +51,31 @@ class Lexicon:
 
     Attributes:
         genres, platforms: name -> pattern.
+        recent_words: how "recent" is said; recent: the years that it means.
         creators: lower-case name, of two letters or more -> name.
         prices: whether sums of money are read.
         years: first and last year that four digits alone may mean; None: they mean no year.
-        recent: the years that "recent" means; recent_words: how that is said.
     """
 
     genres: Mapping[str, re.Pattern[str]]
+    platforms: Mapping[str, re.Pattern[str]]
     recent_words: re.Pattern[str]
-    platforms: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    years: tuple[int, int] | None
+    prices: bool
     creators: Mapping[str, str] = field(default_factory=dict)
-    prices: bool = False
-    years: tuple[int, int] | None = None
     recent: tuple[int, int] = (1996, 1998)
 
 
 @cache
 def lexicon_of(domain: Domain) -> Lexicon:
     """Return the lexicon of a kind of item, whatever the catalogue."""
-    known = {**words("any"), **words(domain)}
-    return Lexicon(
-        _patterns(known["genres"]),
-        _patterns({"recent": known["recent"]})["recent"],
-        _patterns(known.get("platforms", {})),
-        prices=known.get("prices", False),
-        years=tuple(known["years"]) or None,
+    known = {"platforms": {}, "prices": False, **words("any"), **words(domain)}
+    genres, platforms = (
+        {name: _pattern(of_name) for name, of_name in known[slot].items()}
+        for slot in ("genres", "platforms")
     )
+    years = tuple(known["years"]) or None
+    return Lexicon(genres, platforms, _pattern(known["recent"]), years, known["prices"])
 
 
 @lru_cache(maxsize=4)
@@ -97,8 +92,8 @@ def lexicon_for(data: Dataset) -> Lexicon:
     years = [item.year for item in items if item.year is not None]
     return replace(
         known,
-        genres={**known.genres, **_patterns({g: [re.escape(g)] for g in sorted(genres)})},
-        platforms={**known.platforms, **_patterns({p: [re.escape(p)] for p in sorted(platforms)})},
+        genres={**known.genres, **{n: _pattern([re.escape(n)]) for n in sorted(genres)}},
+        platforms={**known.platforms, **{n: _pattern([re.escape(n)]) for n in sorted(platforms)}},
         creators={name.lower(): name for name in creators if len(name) > 1},
         prices=any(item.price is not None for item in items),
         years=known.years and (min([*years, known.years[0]]), max(years, default=known.years[1])),
@@ -124,14 +119,13 @@ class Mention:
 
 _SAID = {name: "|".join(map(str, of_name)) for name, of_name in words("any").items()}
 _WORD_TO_DECADE = {word: decade for decade, word in DECADE_WORDS.items()}
-_PARTS = {part: era for era, part in ERA_PARTS.items()}
-_REFUSED = re.compile(
-    rf"\b(?:{_SAID['refusal']})\b(?:[\s,]+(?!but\b)[\w'’-]+){{0,{_REACH}}}[\s-]*$", re.I
+_PARTS = {part: era for era, part in ERA_PARTS.items()} | {"middle": "1994-1995"}
+_NEGATED = re.compile(
+    rf"\b(?:{_SAID['negation']})\b(?:[\s,]+(?!but\b)[\w'’-]+){{0,{_REACH}}}[\s-]*$", re.I
 )
 _DECADE = re.compile(
-    rf"(?P<part>\b(?:early|mid|middle|late)[ -](?:of the )?)?(?:the )?"
-    rf"(?:\b(?P<full>20[0-2]0)'?s\b|\b(?P<noughties>00'?s)\b"
-    rf"|\b(?:19)?(?P<digit>[2-9])0'?s\b|'(?P<short>[2-9])0s\b|\b(?P<word>{'|'.join(_WORD_TO_DECADE)})\b)",
+    rf"(?:\b(?P<part>{'|'.join(_PARTS)})[ -](?:of the )?)?(?:the )?"
+    rf"(?:'?\b(?P<digits>20[0-2]0|00|(?:19)?[2-9]0)'?s\b|\b(?P<word>{'|'.join(_WORD_TO_DECADE)})\b)",
     re.I,
 )
 _YEARS = re.compile(
@@ -148,13 +142,13 @@ _PRICE = re.compile(
 )
 
 
-def refusal(text: str, start: int) -> int | None:
+def negation_start(text: str, start: int) -> int | None:
     """Return where the words begin that refuse what is named at ``start``; None if none do.
 
     They stand in the same clause (up to . ; : ? ! or "but"), at most four words before it.
     """
     clause = re.split(r"[.;:?!]|\bbut\b(?<!anything but)", text[:start], flags=re.I)[-1]
-    match = _REFUSED.search(clause)
+    match = _NEGATED.search(clause)
     return start - len(clause) + match.start() if match else None
 
 
@@ -194,14 +188,14 @@ def extract(text: str, lexicon: Lexicon | None = None) -> Requirements:
             last.setdefault(key, Requirement(constraint, evidence))
         elif constraint.slot == "platform":
             last.pop(key, None)
-    prices = [key for key in last if key[0] == "price"]
-    for key in sorted(prices, key=lambda key: int(key[1]))[1:]:
+    prices = sorted((key for key in last if key[0] == "price"), key=lambda key: int(key[1]))
+    for key in prices[1:]:
         del last[key]
     return Requirements(tuple(last.values()))
 
 
 def _mention(text: str, slot: str, value: str, start: int, end: int) -> Mention:
-    opening = refusal(text, start)
+    opening = negation_start(text, start)
     constraint = Constraint(slot, value, negated=opening is not None)
     return Mention(constraint, start, end, start if opening is None else opening)
 
@@ -217,49 +211,41 @@ def _named(text: str, slot: str, patterns: Mapping[str, re.Pattern[str]]) -> lis
 def _times(text: str, lexicon: Lexicon) -> Iterator[Mention]:
     """Yield every time named in a text: decades, parts of the nineties, years, "recent"."""
     for match in _DECADE.finditer(text):
-        decade = _decade(match)
-        part = re.split("[ -]", match["part"] or "")[0].lower()
-        if part and decade == 1990:
-            yield _time(text, match, Constraint("era", _PARTS["mid" if part == "middle" else part]))
+        if match["word"]:
+            decade = _WORD_TO_DECADE[match["word"].lower()]
         else:
-            yield _time(text, match, Constraint("decade", str(decade)))
+            digits = int(match["digits"]) or 2000
+            decade = digits if digits > 99 else 1900 + digits
+        if match["part"] and decade == 1990:
+            yield _time(text, match, "era", _PARTS[match["part"].lower()])
+        else:
+            yield _time(text, match, "decade", str(decade))
     earliest, latest = lexicon.years or (1, 0)
     for match in _YEARS.finditer(text):
         first, last = int(match[1]), int(match[2] or match[1])
         if not first <= last <= latest:
             last = first
         if earliest <= first <= latest:
-            yield _time(text, match, Constraint("era", f"{first}-{last}"))
+            yield _time(text, match, "era", f"{first}-{last}")
     for match in lexicon.recent_words.finditer(text):
         yield _mention(text, "era", "{}-{}".format(*lexicon.recent), *match.span())
 
 
-def _decade(match: re.Match[str]) -> int:
-    """Return the first year of the decade that a match of `_DECADE` names."""
-    if match["full"] or match["noughties"]:
-        return int(match["full"] or 2000)
-    digit = match["digit"] or match["short"]
-    return 1900 + 10 * int(digit) if digit else _WORD_TO_DECADE[match["word"].lower()]
-
-
-def _time(text: str, match: re.Match[str], named: Constraint) -> Mention:
-    """One time named in a text; "before", "since" and "after" open its span.
+def _time(text: str, match: re.Match[str], slot: str, value: str) -> Mention:
+    """Return one time named in a text; "before", "since" and "after" open its span.
 
     What is not before a time is in it or after it, and the reverse.
     """
-    found = _mention(text, named.slot, named.value, *match.span())
+    found = _mention(text, slot, value, *match.span())
     before, after = (pattern.search(text[: match.start()]) for pattern in (_BEFORE, _AFTER))
     if not before and not after:
         return found
-    first, last = named.years
-    if before:
-        spans = (FIRST_YEAR, first - 1), (first, LAST_YEAR)
-    else:
-        border = first if after and after["since"] else last + 1
-        spans = (border, LAST_YEAR), (FIRST_YEAR, border - 1)
-    first, last = spans[found.constraint.negated]
+    first, last = found.constraint.years
+    border = first if before or (after and after["since"]) else last + 1
+    earlier = bool(before) != found.constraint.negated
+    span = f"{FIRST_YEAR}-{border - 1}" if earlier else f"{border}-{LAST_YEAR}"
     start = min((before or after or match).start(), found.opening)
-    return Mention(Constraint("era", f"{first}-{last}"), start, match.end(), start)
+    return Mention(Constraint("era", span), start, match.end(), start)
 
 
 def _creators(text: str, names: Mapping[str, str]) -> Iterator[Mention]:

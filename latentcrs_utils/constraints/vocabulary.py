@@ -12,7 +12,7 @@ from latentcrs_utils.constraints.constraint import Constraint, matcher_for
 from latentcrs_utils.constraints.lexicon import lexicon_for, words
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.simulation.items import PRICE_STEPS
-from latentcrs_utils.simulation.phrase_book import ERA_PARTS, years_of
+from latentcrs_utils.simulation.phrase_book import ERA_PARTS
 from latentcrs_utils.simulation.titles import TitleFinder
 
 # A form is bounded: a small model fills an open list for ever.
@@ -44,10 +44,14 @@ class Vocabulary:
         self._titles = TitleFinder(item.title for item in items)
         genres = _commonest(genre for item in items for genre in item.genres)
         prices = [str(step) for step in PRICE_STEPS] if self.lexicon.prices else []
+        decades = sorted({item.decade for item in items if item.decade is not None})
+        known = {item.era for item in items}
+        eras = {f"{part} 1990s": Constraint("era", era) for era, part in ERA_PARTS.items()
+                if era in known}  # fmt: skip
         fields = {
             "genres": _values("genre", genres),
             "not_genres": {name: Constraint("genre", name, negated=True) for name in genres},
-            "years": _times([item.year for item in items if item.year is not None]),
+            "years": {f"{decade}s": Constraint("decade", str(decade)) for decade in decades} | eras,
             "platforms": _values("platform", _commonest(i.platform for i in items if i.platform)),
             "creators": _values("creator", _commonest(i.creator for i in items if i.creator)),
             "prices": _values("price", prices),
@@ -75,11 +79,9 @@ class Vocabulary:
         shown = []
         for example in words(self.domain)["examples"]:
             form = {}
-            for field, known in self.fields.items():
-                filled = example.get(field, {}).items()
-                form[field] = [
-                    {"words": w, "value": value} for w, value in filled if value in known
-                ]
+            for name, known in self.fields.items():
+                filled = example.get(name, {}).items()
+                form[name] = [{"words": w, "value": v} for w, v in filled if v in known]
             shown.append((example["message"], form))
         return shown
 
@@ -103,14 +105,3 @@ def _commonest(values: Iterable[str]) -> list[str]:
 
 def _values(slot: str, values: Iterable[str]) -> dict[str, Constraint]:
     return {value: Constraint(slot, value) for value in values}
-
-
-def _times(years: list[int]) -> dict[str, Constraint]:
-    """Return the decades of a catalogue and the parts of the nineties."""
-    decades = sorted({year // 10 * 10 for year in years})
-    parts = {
-        f"{part} 1990s": Constraint("era", span)
-        for span, part in ERA_PARTS.items()
-        if any(years_of(span)[0] <= year <= years_of(span)[1] for year in years)
-    }
-    return {f"{decade}s": Constraint("decade", str(decade)) for decade in decades} | parts
