@@ -1,7 +1,6 @@
-"""Every hyper-parameter once, by the paper's symbols, with a preset for each data set.
+"""Every hyper-parameter once, by the paper's symbols; ``presets.toml`` has those of a data set.
 
-All classes are frozen dataclasses: an artifact on disk is keyed by their values, so a changed
-value means a new training run and never a silently reused old one.
+An artifact on disk is keyed by these values, so a changed one means a new training run.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 from latentcrs_utils.errors import ConfigError
 
-Windows = Literal["last", "all"]
 Filter = Literal["k-core", "official"]
 Form = Literal["mixture", "logit", "product"]
 Precision = Literal["float32", "bfloat16"]
@@ -67,8 +65,7 @@ class SyntheticConfig(_Checked):
     A user takes ``shortest`` to ``longest`` items. Before each, the user stays with the current
     intent (``stay``), else goes home (``homing``) or to a neighbour. ``noise``, how often an item
     is taken whatever its intent; ``disliked``, how often one is rated 1 to 3 instead;
-    ``genre_noise``, how often an item has a genre that is not its intent's; ``popularity``, the
-    exponent of the popularities (0: all items alike).
+    ``genre_noise``, how often an item has a genre not its intent's; ``popularity``, an exponent.
     """
 
     n_users: int = 600
@@ -97,9 +94,8 @@ class BackboneConfig(_Checked):
 
     ``windows="last"`` trains on the last ``max_length`` actions of a user, as published; ``"all"``
     also on the older ones, cut afresh each epoch. ``ICLREC_AS_PUBLISHED`` has the official values;
-    the defaults were chosen on the validation items of ml-100k, with a training of a minute or two
-    in mind: notebook 02 has what the contrasts and more dropout add to the full softmax, and what
-    they cost. A contrast starts after ``warmup_epochs``.
+    the defaults were chosen on the validation items of ml-100k for a training of a minute or two
+    (notebook 02 has what the rest adds and costs). A contrast starts after ``warmup_epochs``.
     """
 
     hidden: int = 64
@@ -110,7 +106,7 @@ class BackboneConfig(_Checked):
     loss: Literal["ce", "bce", "sampled"] = "ce"
     n_negatives: int = 1024
     precision: Precision = "float32"
-    windows: Windows = "all"
+    windows: Literal["last", "all"] = "all"
     learning_rate: float = 2e-3
     weight_decay: float = 0.0
     batch_size: int = 128
@@ -157,10 +153,10 @@ class AnchorConfig(_Checked):
 class SimulatorConfig(_Checked):
     """Simulated users: how many instances, how many turns, and what they tend to say.
 
-    ``n_cuts`` random cuts a user beside the last training item, each with a sentence of its own;
-    ``n_reused_cuts`` further ones with a sentence said for another film; ``one_turn_share`` of the
+    ``n_cuts`` random cuts a user besides the last training item, each with a sentence of its own;
+    ``n_reused_cuts`` further ones with a sentence said for another item; ``one_turn_share`` of the
     training dialogues have one turn, the others two to ``max_turns``. The weights say how often one
-    condition stands alone, or with a second genre, a time, or a refusal. ``era_share``, how often a
+    constraint is alone, or with a second genre, a time, or a refusal. ``era_share``, how often a
     film of the nineties is dated to a part of them; ``two_examples_share`` and ``relation_share``,
     how often an example comes with a second one or with a relation ("but older");
     ``empty_vague_share``, how often a vague message hints at nothing.
@@ -241,9 +237,9 @@ class RerankConfig(_Checked):
     item to the recommender's log-probability; ``"listwise"`` takes the order that the model writes;
     ``"auto"``, the likelihood from models that can score, else a list.
 
-    Weight and number are the best of 16 pairs on 100 validation users of ml-100k with
-    SmolLM2-135M, by NDCG@20 (`experiments.reranking`): 0.0008 above the recommender's own order,
-    while every weight from 0.03 on fell below it. Choose again for a larger language model.
+    Weight and number are the best of 16 pairs on 100 validation users of ml-100k with SmolLM2-135M
+    by NDCG@20 (`experiments.reranking`): 0.0008 above the recommender's own order, while every
+    weight from 0.03 on fell below it. Choose again for a larger language model.
     """
 
     method: Literal["auto", "likelihood", "listwise"] = "auto"
@@ -280,10 +276,8 @@ def _presets() -> dict[str, Preset]:
 def preset(name: str = "ml-100k", n_users: int | None = None) -> Preset:
     """Return the hyper-parameters for data set ``name``.
 
-    Args:
-        name: of the data set.
-        n_users: how many users it has. A data set without a preset then gets that of ml-100k,
-            with one intent for every four users, 2 to 256.
+    With its number of users, a data set without a preset gets that of ml-100k, with one intent for
+    every four users, 2 to 256.
 
     Raises:
         ConfigError: there is no preset of that name, and ``n_users`` is not given.

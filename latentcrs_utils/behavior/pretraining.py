@@ -117,7 +117,8 @@ def pretrain(
     processes = join(place)
 
     def train(checkpoint: Path | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        devices.reset_peak_memory(place)
+        if place.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(place)
         encoder = SASRec(data.n_items, config, seed=seed).to(place)
         optimizer = torch.optim.Adam(
             encoder.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True

@@ -1,9 +1,8 @@
 """Train or load: results on disk, keyed by what produced them; safetensors and json, never pickle.
 
-A result is a pair of files, ``<key>.safetensors`` and ``<key>.json``. The json is written last
-and holds the hash of the tensors, so a pair cut short by a kill, or damaged later, is
-recognised and made again. A training that is killed leaves a third file, ``<key>.checkpoint``,
-from which the same call goes on; it disappears with the result.
+A result is a pair of files, ``<key>.safetensors`` and ``<key>.json``. The json, written last, holds
+the hash of the tensors, so a pair that is cut short or damaged is recognised and made again. A
+killed training leaves ``<key>.checkpoint``, from which the same call goes on.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,8 +97,8 @@ def _plain(value: Any) -> Any:
 def fingerprint(*tensors: Tensor) -> str:
     """Return the sha256 over shapes and values of tensors, 64 hex digits.
 
-    Weights that were read from disk have the same bits in every process; whatever is computed
-    from them may not have, so artifacts are keyed by weights.
+    Artifacts are keyed by weights, which have the same bits in every process; what is computed
+    from them may not have.
     """
     digest = hashlib.sha256()
     for tensor in tensors:
@@ -172,11 +172,10 @@ def _save(tensor_file: Path, fact_file: Path, tensors: Tensors, facts: Facts) ->
     from safetensors.torch import save
 
     content = save(tensors)
-    with atomic_path(tensor_file) as temporary:
-        temporary.write_bytes(content)
     record = json.dumps({"sha256": hashlib.sha256(content).hexdigest(), "facts": facts}, indent=1)
-    with atomic_path(fact_file) as temporary:
-        temporary.write_text(record, encoding="utf-8")
+    for file, of_file in ((tensor_file, content), (fact_file, record.encode())):
+        with atomic_path(file) as temporary:
+            temporary.write_bytes(of_file)
 
 
 def _load(tensor_file: Path, fact_file: Path) -> tuple[Tensors, Facts] | None:
@@ -196,11 +195,9 @@ def _load(tensor_file: Path, fact_file: Path) -> tuple[Tensors, Facts] | None:
 class Training:
     """Networks, optimisers and random streams of a training, and how far it has come.
 
-    The global random stream (dropout) belongs to it, on the GPU too where the module is there: call
-    `resume` and `epochs` inside `torch.random.fork_rng`. Of several processes all call both; the
-    main one reads and writes the checkpoint. That is a line with a hash over the file's name and
-    all that follows, a line of JSON, and safetensors: what is damaged or belongs to something else
-    is recognised and not used.
+    The global random stream (dropout) belongs to it: call `resume` and `epochs` inside
+    `torch.random.fork_rng`, in every process. A checkpoint is a line with a hash over the file's
+    name and all that follows, a line of JSON, and safetensors; a damaged one is not used.
 
     Attributes:
         module: what is trained.
@@ -232,7 +229,7 @@ class Training:
         competing: Sequence[str | None] = (None,),
         progress: bool | None = None,
     ) -> Iterator[int]:
-        """Yield the epochs that are left to do, until `value` has not risen for `patience` of them.
+        """Yield the epochs, from 1, that are left to do.
 
         The caller trains and appends a row to `curve`. Then the module's state is kept if it is the
         best so far, and everything is saved.
@@ -245,9 +242,6 @@ class Training:
             stage: column `stage` of this stage's rows; None where the training has no stages.
             competing: stages whose states compete for the best.
             progress: show a progress bar; None asks the environment.
-
-        Yields:
-            The number of the epoch, from 1.
         """
 
         def since_best(*stages: str | None) -> int:
@@ -363,8 +357,5 @@ def _nested(tensors: Tensors) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for path, tensor in tensors.items():
         *names, leaf = path.split("/")
-        branch = tree
-        for name in names:
-            branch = branch.setdefault(name, {})
-        branch[leaf] = tensor
+        reduce(lambda branch, name: branch.setdefault(name, {}), names, tree)[leaf] = tensor
     return tree

@@ -1,7 +1,6 @@
 """Where a stage computes: the processor, its precision, its memory; one code path for all.
 
-A stage saves CPU tensors, so the device and compilation are no part of an artifact's key. The
-precision is: it is a field of the configuration.
+Stages save CPU tensors, so the device is no part of an artifact's key; the precision is.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from latentcrs_utils.errors import ConfigError
@@ -21,13 +20,10 @@ if TYPE_CHECKING:
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """Return the device of a name, or the best one of this machine.
+    """Return the device of a name ("cpu", "cuda", "cuda:1"), or the best one of this machine.
 
+    Without a name it is that of ``LATENTCRS_DEVICE``, else a GPU where there is one, else the CPU.
     Of several processes on one machine (torchrun, Accelerate) each gets a GPU of its own.
-
-    Args:
-        name: "cpu", "cuda" or "cuda:1"; None takes ``LATENTCRS_DEVICE``, and without that a GPU
-            where there is one, else the CPU.
 
     Raises:
         ConfigError: another name, or a GPU that is not there.
@@ -54,25 +50,15 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
     With "bfloat16" weights, sums and losses stay float32; with "float32" nothing changes.
     """
-    if precision == "float32":
-        return nullcontext()
     import torch
 
-    return torch.autocast(device.type, dtype=torch.bfloat16)
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Begin to measure a stage's peak anew (GPU only: a process cannot lower its own mark)."""
-    if device.type == "cuda":
-        import torch
-
-        torch.cuda.reset_peak_memory_stats(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def peak_memory(device: torch.device) -> int:
     """Return the most bytes that were in use at once.
 
-    On a GPU: allocated by this process since `reset_peak_memory`. On the CPU: resident in this
+    On a GPU: allocated by this process since the mark was reset. On the CPU: resident in this
     process since it began; 0 where the system does not tell (Windows).
     """
     if device.type == "cuda":

@@ -97,22 +97,19 @@ def extract(archive: Path, members: Sequence[Member], folder: Path) -> None:
                         f"nothing was extracted. Remove the file and get it from its provider."
                     )
             for member in members:
-                _extract_one(opened, member, folder / member.name)
+                if (size := opened.getinfo(member.path).file_size) != member.size:
+                    raise AssetError(f"{member.path} has {size:,} bytes, expected {member.size:,}.")
+                with atomic_path(folder / member.name) as temporary:
+                    with opened.open(member.path) as source, temporary.open("wb") as sink:
+                        shutil.copyfileobj(source, sink)
+                    if sha256(temporary) != member.sha256:
+                        raise AssetError(
+                            f"{member.path} in {archive.name} has an unexpected sha256."
+                        )
     except KeyError as absent:
         raise AssetError(f"{archive.name} is not the expected archive: {absent.args[0]}.") from None
     except (zipfile.BadZipFile, EOFError) as error:
         raise AssetError(f"{archive.name} is no intact zip archive ({error}).") from None
-
-
-def _extract_one(opened: zipfile.ZipFile, member: Member, target: Path) -> None:
-    size = opened.getinfo(member.path).file_size
-    if size != member.size:
-        raise AssetError(f"{member.path} has {size:,} bytes, expected {member.size:,}.")
-    with atomic_path(target) as temporary:
-        with opened.open(member.path) as source, temporary.open("wb") as sink:
-            shutil.copyfileobj(source, sink)
-        if sha256(temporary) != member.sha256:
-            raise AssetError(f"{member.path} in {opened.filename} has an unexpected sha256.")
 
 
 def download(asset: Asset, folder: Path) -> Path:

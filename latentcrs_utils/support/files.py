@@ -70,8 +70,8 @@ def scratch_folder(target: Path) -> Iterator[Path]:
 def remove_abandoned(target: Path) -> None:
     """Remove what killed writers of ``target`` left.
 
-    A living writer holds a lock on its scratch folder, and the system drops the lock with the
-    process. Where there are no such locks, what is untouched for a day is abandoned.
+    The system drops a writer's lock on its scratch folder with the process. Where there are no such
+    locks, what is untouched for a day is abandoned.
     """
     for folder in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         with suppress(OSError), _lock(folder) as ours:
@@ -83,16 +83,15 @@ def remove_abandoned(target: Path) -> None:
 @contextmanager
 def _lock(folder: Path) -> Iterator[bool | None]:
     """Lock a folder if nobody has; gives whether it is ours, ``None`` where there are no locks."""
-    handle = None
     try:
-        # Windows opens no folders
-        with suppress(PermissionError):
-            handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders
+        yield None
+        return
+    try:
         ours = None
-        if handle is not None:
-            with suppress(OSError):
-                ours = lock_descriptor(handle, blocking=False)
+        with suppress(OSError):
+            ours = lock_descriptor(handle, blocking=False)
         yield ours
     finally:
-        if handle is not None:
-            os.close(handle)
+        os.close(handle)

@@ -60,10 +60,8 @@ class _CandidateSoftmax(torch.autograd.Function):
         n_rows = max(16, _CELLS[on] // len(c))
         losses = states.new_empty(P, dtype=torch.promote_types(low, torch.float32))
         cells = losses.new_empty(min(n_rows, P), len(c))
-        gradients = [
-            torch.zeros_like(x, dtype=losses.dtype) if with_gradient and x is not None else None
-            for x in (s, c, t)
-        ]
+        by_state, by_candidate = (torch.zeros_like(x, dtype=losses.dtype) for x in (s, c))
+        by_own = None if t is None else torch.zeros_like(t, dtype=losses.dtype)
         for start in range(0, P, n_rows):
             rows = slice(start, start + n_rows)
             at, p = column[rows, None], cells[: P - start]
@@ -74,10 +72,22 @@ class _CandidateSoftmax(torch.autograd.Function):
             if t is not None:
                 p.scatter_(1, at, (s[rows] * t[rows]).sum(1, True, dtype=p.dtype) - shift)
             losses[rows] = _softmax_in_place(p, at)
-            if with_gradient:
-                p.scatter_add_(1, at, p.new_full(at.shape, -1.0))
-                _add_gradients(p.div_(P), at, rows, (s, c, t), gradients)
-        ctx.save_for_backward(*gradients)
+            if not with_gradient:
+                continue
+            # the gradient of the logits, [b, C], goes on to their factors
+            g = p.scatter_add_(1, at, p.new_full(at.shape, -1.0)).div_(P)
+            if t is not None and by_own is not None:
+                # these columns are the targets' and not the candidates'
+                of_targets = g.gather(1, at)
+                g.scatter_(1, at, 0.0)
+                by_own[rows], by_state[rows] = of_targets * s[rows], of_targets * t[rows]
+            g = g.to(low)
+            by_state[rows] += g @ c
+            if g.dtype == by_candidate.dtype:
+                torch.addmm(by_candidate, g.T, s[rows], out=by_candidate)
+            else:
+                by_candidate += g.T @ s[rows]
+        ctx.save_for_backward(by_state, by_candidate, by_own)
         return losses.mean()
 
     @staticmethod
@@ -95,28 +105,3 @@ def _softmax_in_place(logits: Tensor, at: Tensor) -> Tensor:
     torch.softmax(logits, 1, out=logits)
     # the highest probability is exp(0) / Z, so this is log Z even where a target's underflows
     return highest - logits.amax(1).log() - own
-
-
-def _add_gradients(
-    g: Tensor,
-    at: Tensor,
-    rows: slice,
-    factors: tuple[Tensor, Tensor, Tensor | None],
-    gradients: list[Tensor | None],
-) -> None:
-    """Take the logits' gradient `g` [b, C] of some rows on to the factors of the logits."""
-    s, c, t = factors
-    by_state, by_candidate, by_own = gradients
-    assert by_state is not None and by_candidate is not None
-    if t is not None and by_own is not None:
-        # these columns are the targets' and not the candidates'
-        own = g.gather(1, at)
-        g.scatter_(1, at, 0.0)
-        by_own[rows] = own * s[rows]
-        by_state[rows] = own * t[rows]
-    g = g.to(s.dtype)
-    by_state[rows] += g @ c
-    if g.dtype == by_candidate.dtype:
-        torch.addmm(by_candidate, g.T, s[rows], out=by_candidate)
-    else:
-        by_candidate += g.T @ s[rows]

@@ -1,9 +1,8 @@
 """One process or several: which rows each one computes, and how the results come together.
 
-Several processes are started from outside, by torchrun, ``accelerate launch`` or
-``notebook_launcher``; Hugging Face Accelerate joins them here. Every process draws the same random
-numbers for a batch and takes its shard of the rows, so what is computed does not depend on how many
-there are. A single process imports nothing of this.
+torchrun, ``accelerate launch`` or ``notebook_launcher`` start them; Hugging Face Accelerate joins
+them here. All draw the same random numbers for a batch and each takes its shard of the rows, so
+what is computed does not depend on their number. A single process imports nothing of this.
 """
 
 from __future__ import annotations
@@ -69,14 +68,9 @@ class Processes:
         return flat[-1]
 
     def all_gather(self, own: Tensor, n_rows: int) -> Tensor:
-        """Put the shards of a batch together; a gradient goes to this process's own alone.
+        """Put the shards `own` [b, h] of a batch of B = `n_rows` together, [B, h] in its order.
 
-        Args:
-            own: [b, h], this process's `shard` of the rows.
-            n_rows: B, rows of the whole batch.
-
-        Returns:
-            [B, h] in the order of the batch.
+        A gradient goes to this process's own rows alone.
         """
         if self.count == 1:
             return own
@@ -119,10 +113,7 @@ def join(device: torch.device | None = None, *, expected: int | None = None) -> 
 
     Args:
         device: where they compute; None lets `device.choose_device` decide.
-        expected: how many there must be; None for any number.
-
-    Raises:
-        ConfigError: there are more or fewer.
+        expected: how many there must be, else ConfigError; None for any number.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if expected not in (None, count):
@@ -157,6 +148,8 @@ def run_command(
     Returns:
         The exit status, 0 or 2.
     """
+    import torch
+
     done = False
     try:
         work(join(choose_device(device), expected=expected))
@@ -164,20 +157,9 @@ def run_command(
     except LatentCRSError as error:
         print(f"Error: {error}", file=sys.stderr)
     finally:
-        _leave(wait=done)
-    return 0 if done else 2
-
-
-def _leave(*, wait: bool) -> None:
-    """End the connection to the other processes, where there is one.
-
-    `wait` until all are ready, so that none ends what another still uses; not after an error of
-    this process, for which nobody may wait.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        import torch
-
         if torch.distributed.is_initialized():
-            if wait:
+            # none ends what another still uses; but nobody may wait for one that failed
+            if done:
                 torch.distributed.barrier()
             torch.distributed.destroy_process_group()
+    return 0 if done else 2
