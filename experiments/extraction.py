@@ -166,11 +166,7 @@ def main(arguments: Sequence[str] | None = None, chat_model: Any = None) -> None
         "rows": table.to_dicts(),
     }
     if answers is not None:
-        content["model_answers"] = {
-            "asked": answers.n_asked,
-            "failed": answers.n_failed,
-            "seconds_each": answers.seconds / max(answers.n_asked, 1),
-        }
+        content["model_answers"] = answers.counts
     command.record(options.record, content, (*PACKAGES, "rapidfuzz"))
     shown = table.select("reader", "level", "phrasing", "utterances", "precision", "recall")
     with pl.Config(tbl_rows=-1, tbl_width_chars=100, float_precision=3):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -61,65 +61,50 @@ def metric_values(dialogues: Sequence[Dialogue], metric: str) -> np.ndarray:
     return success_by(dialogues, int(metric.removeprefix("S@")))
 
 
-def summarise(
-    by_seed: Sequence[Mapping[str, Sequence[Dialogue]]], *, reference: str = REFERENCE
-) -> pl.DataFrame:
+def summarise(by_seed: Sequence[Mapping[str, Sequence[Dialogue]]]) -> pl.DataFrame:
     """Table 4 with intervals: one row a system.
 
     Args:
         by_seed: system -> dialogues, the same users in the same order for all systems and seeds.
-        reference: the system that the others are compared with, if it is there.
 
     Returns:
         system, n (users); of each metric its mean over users and seeds, ..._low and ..._high (95 %
         bootstrap interval over users, seeds averaged), and ..._gap, ..._gap_low, ..._gap_high: the
-        mean paired difference to the reference; null without one.
+        mean paired difference to `REFERENCE`; null where that is not among the systems.
     """
+
+    def over_seeds(system: str, metric: str) -> np.ndarray:
+        return np.mean([metric_values(of_seed[system], metric) for of_seed in by_seed], axis=0)
+
     rows = []
-    for system in by_seed[0]:
-        row: dict[str, Any] = {"system": system, "n": len(by_seed[0][system])}
+    for system, dialogues in by_seed[0].items():
+        row: dict[str, Any] = {"system": system, "n": len(dialogues)}
         for metric in METRICS:
-            mine = _over_seeds(by_seed, system, metric)
+            mine = over_seeds(system, metric)
             row[metric] = float(mine.mean())
             row[f"{metric}_low"], row[f"{metric}_high"] = bootstrap_interval(mine)
-            other = reference if reference in by_seed[0] else system
-            gap = paired_difference(mine, _over_seeds(by_seed, other, metric))
-            columns: dict[str, Any] = gap.columns(metric)
-            row |= columns if other == reference else dict.fromkeys(columns)
+            compared = REFERENCE in by_seed[0]
+            gap = paired_difference(mine, over_seeds(REFERENCE, metric) if compared else mine)
+            columns = gap.columns(metric)
+            row |= columns if compared else dict.fromkeys(columns)
         rows.append(row)
     return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def _over_seeds(
-    by_seed: Sequence[Mapping[str, Sequence[Dialogue]]], system: str, metric: str
-) -> np.ndarray:
-    """A metric of each user, seeds averaged, [N]."""
-    return np.mean([metric_values(of_seed[system], metric) for of_seed in by_seed], axis=0)
-
-
-def outcomes(dialogues: Sequence[Dialogue]) -> str:
-    """The turn of the success of each dialogue, one digit each; 0: never.
-
-    With it any metric can be computed again, and any two systems compared user by user.
-    """
-    return "".join(str(dialogue.success or 0) for dialogue in dialogues)
 
 
 def evaluate_dialogues(
     data: Dataset,
     systems: Mapping[str, System],
     users: Sequence[int] | np.ndarray,
-    setting: Setting | None = None,
+    setting: Setting,
     *,
     make_users: MakeUsers | None = None,
     logs: Path | None = None,
     identity: str = "",
-    progress: bool | None = None,
 ) -> dict[str, list[Dialogue]]:
     """Let the same users talk to every system.
 
     Args:
-        data, users, setting, make_users, progress: as of `converse`.
+        data, users, setting, make_users: as of `converse`.
         systems: name -> system.
         logs: a folder for the logs, one file a system and setting; None keeps none.
         identity: names the fitted models and the simulator; a system's own ``identity`` is
@@ -128,14 +113,14 @@ def evaluate_dialogues(
     Returns:
         System -> dialogues, in the order of the users.
     """
-    setting, found = setting or Setting(), {}
-    for name, system in systems.items():
-        found[name] = converse(
-            data, name, system, users, setting, make_users=make_users, progress=progress,
+    return {
+        name: converse(
+            data, name, system, users, setting, make_users=make_users,
             log=logs / log_name(data.name, name, setting, len(users)) if logs else None,
             identity=f"{identity}{system.identity}",
-        )  # fmt: skip
-    return found
+        )
+        for name, system in systems.items()
+    }  # fmt: skip
 
 
 def log_name(data: str, system: str, setting: Setting, n_users: int) -> str:
@@ -158,12 +143,21 @@ def prompted_users(data: Dataset, setting: Setting, model: str) -> MakeUsers:
     return prompted
 
 
+def chosen(systems: dict[str, System], names: Sequence[str] | None) -> dict[str, System]:
+    """Return the systems that were named, or all; ConfigError: one of them is unknown."""
+    for name in names or ():
+        if name not in systems:
+            every = ", ".join(dict.fromkeys([*systems, *ON_REQUEST]))
+            raise ConfigError(f"There is no system {name!r}. Known: {every}.")
+    return {name: systems[name] for name in names or systems}
+
+
 def run(options: argparse.Namespace, command: Command) -> None:
     """Fit, talk and record: every difficulty, level and history length that was asked for."""
     data, say = load_dataset(options.data), command.say
     say("Utterances and their embeddings")
     language = embed(simulate_utterances(data, seed=0))
-    users = sample_users(data, options.users, split=options.split)
+    users = sample_users(data, options.users, options.split)
     # users that a language model plays have a folder of their own
     logs = options.logs / "prompted" if options.logs and options.prompted else options.logs
     named = set(options.systems or ()) & set(ON_REQUEST)
@@ -181,50 +175,39 @@ def run(options: argparse.Namespace, command: Command) -> None:
         fitted = fit_all(data, language, seed=seed, say=say)
         known_systems = dialogue_systems(fitted)
         if ask is not None:
-            known_systems |= asking_systems(known_systems["LatentCRS+"], ask, logs)
+            known_systems |= asking_systems(known_systems[REFERENCE], ask, logs)
         systems[seed] = chosen(known_systems, options.systems), identity_of(fitted)
     results = []
     for difficulty, level, known in product(options.difficulty, options.level, options.known):
         length = ALL if known is None else known
         say(f"{len(users)} users, {difficulty}, {level}, known items: {length}")
-        # the users of a split speak in the phrasings of its name, which no training text has
-        setting = Setting(
-            difficulty, level, options.split, known=known, batch_size=options.batch,
-            split=options.split,
-        )  # fmt: skip
         by_seed = []
         for seed, (of_seed, name) in systems.items():
-            setting = replace(setting, seed=seed)
-            make = prompted_users(data, setting, options.prompted) if options.prompted else None
-            by_seed.append(
-                evaluate_dialogues(
-                    data, of_seed, users, setting, make_users=make, logs=logs,
-                    identity=f"{name} {options.prompted}",
-                )
+            # the users of a split speak in the phrasings of its name, which no training text has
+            setting = Setting(
+                difficulty, level, options.split, seed, known=known, batch_size=options.batch,
+                split=options.split,
             )  # fmt: skip
+            make = prompted_users(data, setting, options.prompted) if options.prompted else None
+            identity = f"{name} {options.prompted}"
+            held = evaluate_dialogues(
+                data, of_seed, users, setting, make_users=make, logs=logs, identity=identity
+            )
+            by_seed.append(held)
         table = summarise(by_seed)
-        usage = usage_table([d for seed in by_seed for held in seed.values() for d in held])
+        usage = usage_table([d for held in by_seed for of_system in held.values() for d in of_system])
         print_summary(table)
-        turns = {name: [outcomes(of_seed[name]) for of_seed in by_seed] for name in by_seed[0]}
+        # one digit a dialogue, the turn of its success or 0: from these follows every metric
+        turns = {
+            name: ["".join(str(d.success or 0) for d in of_seed[name]) for of_seed in by_seed]
+            for name in by_seed[0]
+        }
         results.append({
             "difficulty": difficulty, "level": level, "known": length, "systems": table.to_dicts(),
             "ledger": usage.to_dicts(), "outcomes": turns,
         })  # fmt: skip
         if options.record:
             command.record(options.record, {**made, "results": results})
-
-
-def chosen(systems: dict[str, System], names: Sequence[str] | None) -> dict[str, System]:
-    """Return the systems that were named, or all of these.
-
-    Raises:
-        ConfigError: there is no such system; the message lists them.
-    """
-    unknown = [name for name in names or () if name not in systems]
-    if unknown:
-        every = ", ".join(dict.fromkeys([*systems, *ON_REQUEST]))
-        raise ConfigError(f"There is no system {unknown[0]!r}. Known: {every}.")
-    return {name: systems[name] for name in names or systems}
 
 
 def history_length(text: str) -> int | None:

@@ -216,7 +216,7 @@ def run(options: argparse.Namespace, chat_model: Answers, command: Command) -> N
 
     def keep(part: str, found: Any) -> None:
         content[part] = found
-        content["seconds_a_question"] = chat_model.seconds / max(1, chat_model.n_asked)
+        content["seconds_a_question"] = chat_model.counts["seconds_each"]
         command.record(options.record, content)
 
     say("F on all test users")

@@ -21,19 +21,18 @@ from latentcrs_utils.support.progress import note
 
 Purpose = Literal["embedding", "extraction", "re-ranking", "scoring", "wording", "user"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
-RECOMMENDING: tuple[Purpose, ...] = ("embedding", "extraction", "re-ranking", "scoring")
+RECOMMENDING = PURPOSES[:4]
 """What choosing the items takes; wording the reply and playing the user are no part of it."""
 
 
 @dataclass(frozen=True)
 class TokenUsage:
-    """What one purpose has cost.
+    """What one purpose has cost in a turn.
 
     Attributes:
-        purpose: embedding (variant B), extraction (F), re-ranking (V), scoring (no language
-            model), wording of the reply, playing the user.
-        prompt_tokens: read by the language model.
-        completion_tokens: written by it; 1 for an embedding pass.
+        purpose: embedding of the words, extraction (policy F), re-ranking (V), scoring (no
+            language model), wording of the reply, playing the user.
+        prompt_tokens, completion_tokens: read and written; an embedding pass writes 1.
         seconds: wall-clock time.
     """
 
@@ -41,21 +40,6 @@ class TokenUsage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
-
-    def __add__(self, other: TokenUsage) -> TokenUsage:
-        """Add what was spent for the same purpose.
-
-        Raises:
-            ValueError: the purposes differ.
-        """
-        if self.purpose != other.purpose:
-            raise ValueError(f"What {self.purpose} and {other.purpose} cost is kept apart.")
-        return TokenUsage(
-            self.purpose,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.seconds + other.seconds,
-        )
 
 
 @dataclass(frozen=True)
@@ -119,21 +103,20 @@ class Dialogue:
         return values
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Dialogue:
-        """The dialogue that `to_dict` wrote, perhaps after a journey through JSON.
+    def from_dict(cls, values: Mapping[str, Any]) -> Dialogue:
+        """The dialogue that `to_dict` wrote, perhaps as a line of a log.
 
         Raises:
-            KeyError, TypeError, ValueError: a field is missing, unknown or of the wrong type.
+            KeyError, TypeError, ValueError: a field is missing or of the wrong type.
         """
         exchanges = tuple(
             Exchange(
-                **{
-                    **{name: part for name, part in exchange.items() if name != "conditions"},
-                    "constraints": tuple(map(Constraint.parse, exchange["conditions"])),
-                    "withdrawn": tuple(map(Constraint.parse, exchange["withdrawn"])),
-                    "offered": tuple(map(int, exchange["offered"])),
-                    "usage": tuple(TokenUsage(**part) for part in exchange["usage"]),
-                }
+                exchange["message"],
+                tuple(map(Constraint.parse, exchange["conditions"])),
+                tuple(map(Constraint.parse, exchange["withdrawn"])),
+                exchange["source"],
+                tuple(map(int, exchange["offered"])),
+                tuple(TokenUsage(**part) for part in exchange["usage"]),
             )
             for exchange in values["exchanges"]
         )
@@ -174,14 +157,15 @@ class JsonLog:
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        needed = itemgetter("run", by)
-        lines, n_good = read_log(path, needed) if path.exists() else ([], 0)
+        if not path.exists():
+            return
+        lines, n_good = _whole_lines(path, itemgetter("run", by))
         if any(entry["run"] != run for entry in lines):
             raise DataError(
                 f"{path} is of another run (other model, users or setting, not {run[:40]}): "
                 "choose another file, or remove it to begin anew."
             )
-        if path.exists() and path.stat().st_size > n_good:
+        if path.stat().st_size > n_good:
             note(f"{path.name}: its last line is damaged and is done again.")
             os.truncate(path, n_good)
         self.entries = {entry[by]: entry for entry in lines}
@@ -199,18 +183,10 @@ class JsonLog:
                 os.fsync(stream.fileno())
 
 
-def read_log(
+def _whole_lines(
     path: Path, check: Callable[[dict[str, Any]], Any]
 ) -> tuple[list[dict[str, Any]], int]:
-    """Return the whole lines of a log, and how many bytes they take.
-
-    Args:
-        path: of a `JsonLog`.
-        check: what fails on an entry that is not whole.
-
-    Raises:
-        DataError: a line before the last is damaged.
-    """
+    """The entries of a log and the bytes of their lines; `check` fails on one that is not whole."""
     entries: list[dict[str, Any]] = []
     n_good, raw = 0, path.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(raw, start=1):
@@ -236,7 +212,7 @@ def read_dialogues(path: Path) -> list[Dialogue]:
     Raises:
         DataError: another line is damaged.
     """
-    return [Dialogue.from_dict(entry) for entry in read_log(path, Dialogue.from_dict)[0]]
+    return [Dialogue.from_dict(entry) for entry in _whole_lines(path, Dialogue.from_dict)[0]]
 
 
 class Answers(ChatModel):
@@ -263,19 +239,12 @@ class Answers(ChatModel):
         self._log = JsonLog(file, self.name, by="question")
 
     @property
-    def seconds(self) -> float:
-        """Time that all answers took that are kept."""
-        return sum(entry["seconds"] for entry in self._log.entries.values())
-
-    @property
-    def n_asked(self) -> int:
-        """Distinct questions so far."""
-        return len(self._log.entries)
-
-    @property
-    def n_failed(self) -> int:
-        """Questions without an answer."""
-        return sum("error" in entry for entry in self._log.entries.values())
+    def counts(self) -> dict[str, Any]:
+        """Of all questions that are kept: asked, failed (how many) and seconds_each."""
+        kept = self._log.entries.values()
+        seconds = sum(entry["seconds"] for entry in kept)
+        failed = sum("error" in entry for entry in kept)
+        return {"asked": len(kept), "failed": failed, "seconds_each": seconds / max(len(kept), 1)}
 
     def generate(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
         """Answer as before, or ask the chat model.
@@ -286,8 +255,7 @@ class Answers(ChatModel):
 
         def ask() -> dict[str, Any]:
             reply = self._chat_model.generate(messages, **options)
-            tokens = {n: getattr(reply, n) for n in ("prompt_tokens", "completion_tokens")}
-            return {"text": reply.text, **tokens}
+            return {n: getattr(reply, n) for n in ("text", "prompt_tokens", "completion_tokens")}
 
         entry = self._entry([list(messages), options.get("schema")], ask)
         tokens = entry["prompt_tokens"], entry["completion_tokens"]
@@ -325,14 +293,6 @@ class Answers(ChatModel):
         return entry
 
 
-def total(usage: Iterable[TokenUsage]) -> dict[Purpose, TokenUsage]:
-    """Return the sum of each purpose that occurs, in the order of `PURPOSES`."""
-    sums: dict[Purpose, TokenUsage] = {}
-    for part in usage:
-        sums[part.purpose] = sums.get(part.purpose, TokenUsage(part.purpose)) + part
-    return {purpose: sums[purpose] for purpose in PURPOSES if purpose in sums}
-
-
 def usage_table(dialogues: Sequence[Dialogue]) -> pl.DataFrame:
     """Return what some dialogues cost, system by system.
 
@@ -341,22 +301,17 @@ def usage_table(dialogues: Sequence[Dialogue]) -> pl.DataFrame:
         system, purpose, turns and dialogues (how many), then prompt_tokens, completion_tokens and
         seconds, each as mean over turns (``..._a_turn``: what Table 6 prints) and over dialogues.
     """
-    by_system: dict[str, list[Dialogue]] = {}
-    for dialogue in dialogues:
-        by_system.setdefault(dialogue.system, []).append(dialogue)
     rows = []
-    for system, own in by_system.items():
+    for system in dict.fromkeys(dialogue.system for dialogue in dialogues):
+        own = [dialogue for dialogue in dialogues if dialogue.system == system]
         turns = [exchange for dialogue in own for exchange in dialogue.exchanges]
-        sums = total(part for exchange in turns for part in exchange.usage)
-        bills = [(purpose, [part]) for purpose, part in sums.items()]
-        choosing = [part for purpose, part in sums.items() if purpose in RECOMMENDING]
-        for purpose, parts in [*bills, ("recommending", choosing)]:
-            row = {"system": system, "purpose": purpose, "turns": len(turns), "dialogues": len(own)}
-            for name in ("prompt_tokens", "completion_tokens", "seconds"):
-                amount = float(sum(getattr(part, name) for part in parts))
-                row |= {
-                    f"{name}_a_turn": amount / len(turns),
-                    f"{name}_a_dialogue": amount / len(own),
-                }
+        parts = [part for exchange in turns for part in exchange.usage]
+        sums = {p: (p,) for p in PURPOSES if any(part.purpose == p for part in parts)}
+        for name, purposes in (sums | {"recommending": RECOMMENDING}).items():
+            row = {"system": system, "purpose": name, "turns": len(turns), "dialogues": len(own)}
+            for amount in ("prompt_tokens", "completion_tokens", "seconds"):
+                whole = sum(getattr(part, amount) for part in parts if part.purpose in purposes)
+                row[f"{amount}_a_turn"] = whole / len(turns)
+                row[f"{amount}_a_dialogue"] = whole / len(own)
             rows.append(row)
     return pl.DataFrame(rows)

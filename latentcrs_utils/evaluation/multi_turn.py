@@ -59,11 +59,8 @@ READERS = ("text alone", "fusion without intents", "LatentCRS", "LatentCRS+")
 """The systems that read x^u as a vector; the lexicon filter reads the words themselves."""
 FILTERED = "LatentCRS+ F"
 """Policy F of `LatentCRS+`."""
-RERANKED = "LatentCRS+ V"
-"""Policy V of `LatentCRS+`."""
-FILTERED_BY_MODEL = "LatentCRS+ F (model)"
-"""Policy F of `LatentCRS+` where a language model reads besides the lexicon."""
-ON_REQUEST = (RERANKED, FILTERED_BY_MODEL)
+RERANKED, FILTERED_BY_MODEL = ON_REQUEST = ("LatentCRS+ V", "LatentCRS+ F (model)")
+"""Policy V of `LatentCRS+`, and F where a language model reads besides the lexicon."""
 _PURPOSES: dict[str, Purpose] = {"F": "extraction", "V": "re-ranking"}
 
 MakeUsers = Callable[[Sequence[int]], Sequence[SimulatedUser]]
@@ -90,6 +87,7 @@ class System:
     reads: bool = True
     identity: str = ""
 
+    @torch.no_grad()
     def score(
         self, users: Sequence[int], histories: Sequences, messages: Sequence[Sequence[str]]
     ) -> tuple[Tensor, list[tuple[TokenUsage, ...]]]:
@@ -107,32 +105,24 @@ class System:
         Raises:
             DataError: the scores are malformed.
         """
-        texts = [read_text(said)[0] for said in messages]
+        texts, begun = [read_text(said)[0] for said in messages], time.perf_counter()
         usage: list[tuple[TokenUsage, ...]] = [()] * len(texts)
         x = torch.zeros(len(texts), len(self.language.mean))
         if self.reads:
-            begun = time.perf_counter()
             x = embed_texts(self.language, texts)
             seconds = (time.perf_counter() - begun) / len(texts)
             count = self.language.embedder.token_ids
             usage = [(TokenUsage("embedding", len(count(text)), 1, seconds),) for text in texts]
-        instances = Instances(
-            S=self.backbone.encode(histories),
-            x=x,
-            targets=torch.zeros(len(texts), dtype=torch.int64),
-            histories=histories,
-        )
+        targets = torch.zeros(len(texts), dtype=torch.int64)  # nobody knows them
+        instances = Instances(self.backbone.encode(histories), x, targets, histories)
         frame = pl.DataFrame({"user": users, "turn": [len(said) for said in messages]})
-        with torch.no_grad():
-            scores = self.scorer(EvalSet(instances, texts, frame))
-        n_items = self.policy.data.n_items
-        if scores.shape != (len(texts), n_items + 1):
+        scores = self.scorer(EvalSet(instances, texts, frame))
+        shape, n_nan = (len(texts), self.policy.data.n_items + 1), int(scores.isnan().sum())
+        if scores.shape != shape or n_nan:
             raise DataError(
-                f"A system gave scores {tuple(scores.shape)} to {len(texts)} dialogues: "
-                f"expected [{len(texts)}, {n_items + 1}]."
+                f"A system gave scores {tuple(scores.shape)}, {n_nan} of them not a number: "
+                f"expected numbers, {shape}."
             )
-        if torch.isnan(scores).any():
-            raise DataError("A system gave a score that is not a number.")
         return scores, usage
 
 
@@ -161,34 +151,24 @@ def asking_systems(
         folder: where its readings of messages are kept, so that a run that is stopped does not
             ask again; None: in memory alone.
     """
-    data, config = system.policy.data, RerankConfig()
+    data, config, named = system.policy.data, RerankConfig(), f" {chat_model.name}"
     kept = f"{data.name}_readings_{chat_model.name}.jsonl".replace("/", "-").replace(" ", "-")
     both = make_extractor(data, "both", Answers(chat_model, folder / kept if folder else None))
-    named = f" {chat_model.name}"
+    reranking = RerankPolicy(data, lambda: chat_model, config)
+    filtering = FilterPolicy(data, extractor=both)
     return {
-        RERANKED: replace(
-            system,
-            policy=RerankPolicy(data, lambda: chat_model, config),
-            identity=f"{named} {config}",
-        ),
-        FILTERED_BY_MODEL: replace(
-            system, policy=FilterPolicy(data, extractor=both), identity=named
-        ),
+        RERANKED: replace(system, policy=reranking, identity=f"{named} {config}"),
+        FILTERED_BY_MODEL: replace(system, policy=filtering, identity=named),
     }
 
 
 def identity_of(fitted: Fitted) -> str:
     """Name what the systems' answers depend on: data, texts and every trained weight."""
-    modules = (
-        fitted.backbone.encoder,
-        fitted.text_alone.scorer,
-        fitted.fusion.scorer,
-        *(m for model in (fitted.latentcrs, fitted.latentcrs_plus)
-          for m in (model.generative, model.inference)),
-    )  # fmt: skip
+    modules = [fitted.backbone.encoder, fitted.text_alone.scorer, fitted.fusion.scorer]
+    for model in (fitted.latentcrs, fitted.latentcrs_plus):
+        modules += [model.generative, model.inference]
     weights = [tensor for module in modules for tensor in module.state_dict().values()]
-    parts = (fitted.data.fingerprint, fitted.language.fingerprint, fingerprint(*weights))
-    return " ".join(parts)
+    return f"{fitted.data.fingerprint} {fitted.language.fingerprint} {fingerprint(*weights)}"
 
 
 @dataclass(frozen=True)
@@ -220,130 +200,47 @@ class Setting:
     split: HeldOut = "test"
 
     def __post_init__(self) -> None:
-        for name in ("n_turns", "n_items", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: at least 1.")
-        if self.known is not None and self.known < 0:
-            raise ConfigError(f"known={self.known} is negative.")
+        for name, least in {"n_turns": 1, "n_items": 1, "batch_size": 1, "known": 0}.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name}={value}: at least {least}.")
         if self.split not in HELD_OUT:
             raise ConfigError(f"split={self.split!r} is not one of {', '.join(HELD_OUT)}.")
 
 
-def sample_users(
-    data: Dataset, n: int | None = None, seed: int = 0, split: HeldOut = "test"
-) -> np.ndarray:
+def sample_users(data: Dataset, n: int | None = None, split: HeldOut = "test") -> np.ndarray:
     """Draw users whose target has a name, so that it can be taken up when it is offered.
 
     Args:
         data: the data set.
         n: how many; None, or more than there are: all of them.
-        seed: of the draw.
         split: whose target.
 
     Returns:
-        User indices in ascending order, int64.
+        User indices in ascending order, int64, the same at every call.
     """
     titles = data.titles
-    named = [titles[target] != UNKNOWN_TITLE for target in data.targets(split)]
-    users = np.flatnonzero(named)
+    users = np.flatnonzero([titles[item] != UNKNOWN_TITLE for item in data.targets(split)])
     if n is None or n >= len(users):
         return users
-    return np.sort(np.random.default_rng(seed).choice(users, n, replace=False))
+    return np.sort(np.random.default_rng(0).choice(users, n, replace=False))
 
 
 def template_users(data: Dataset, setting: Setting) -> MakeUsers:
     """Return the maker of the template users of a setting."""
-    catalogue = Catalogue(data)
-    config = preset(data.name, data.n_users).simulator
+    catalogue, config = Catalogue(data), preset(data.name, data.n_users).simulator
 
     def make(users: Sequence[int]) -> list[SimulatedUser]:
-        minds = make_test_cases(data, users, catalogue, setting.split)
+        cases = make_test_cases(data, users, catalogue, setting.split)
         return [
             TemplateUser(
-                test_case,
-                user=int(user),
-                seed=setting.seed,
-                difficulty=setting.difficulty,
-                level=setting.level,
-                phrasing=setting.phrasing,
-                config=config,
+                case, user=int(user), seed=setting.seed, difficulty=setting.difficulty,
+                level=setting.level, phrasing=setting.phrasing, config=config,
             )
-            for user, test_case in zip(users, minds, strict=True)
-        ]
+            for user, case in zip(users, cases, strict=True)
+        ]  # fmt: skip
 
     return make
-
-
-@dataclass
-class _Talk:
-    """One dialogue under way.
-
-    Attributes:
-        user: user index.
-        speaker: the simulated user.
-        excluded: items that are not offered: the whole past, those offered before.
-        message: what the user said last; None when the dialogue is over.
-        requirements: what the policy found to hold so far.
-    """
-
-    user: int
-    speaker: SimulatedUser
-    excluded: set[int]
-    message: UserMessage | None
-    requirements: Requirements = field(default_factory=Requirements)
-    exchanges: list[Exchange] = field(default_factory=list)
-    success: int | None = None
-
-    @property
-    def messages(self) -> list[str]:
-        said = [exchange.message for exchange in self.exchanges]
-        return [*said, self.message.text] if self.message else said
-
-    def offer(
-        self, policy: Policy, scores: Tensor, history: Sequence[int], n_items: int
-    ) -> tuple[list[int], tuple[TokenUsage, ...]]:
-        """Let a policy choose items; their ids and what that cost."""
-        begun, said = time.perf_counter(), self.messages
-        parsed = policy.parse(said[-1], self.requirements)
-        self.requirements = parsed.requirements
-        slate = policy.select(
-            Request(scores, self.excluded, n_items, parsed.requirements, history, said)
-        )
-        for told in (parsed.note, slate.note if policy.name == "V" else ""):
-            if told:
-                note(f"Policy {policy.name}, user {self.user}: {told}")
-        n_read, n_written = (a + b for a, b in zip(parsed.tokens, slate.tokens, strict=True))
-        purpose, seconds = _PURPOSES.get(policy.name), time.perf_counter() - begun
-        usage = (TokenUsage(purpose, n_read, n_written, seconds),) if purpose else ()
-        return [item.item for item in slate.items], usage
-
-    def go_on(self, offered: Sequence[int], usage: Sequence[TokenUsage], n_turns: int) -> None:
-        """Let the user see an offer, and answer it unless the dialogue is over."""
-        said = self.message
-        if said is None:
-            raise ValueError("A dialogue that is over does not go on.")
-        cost = (said.prompt_tokens, said.completion_tokens, said.seconds)
-        costs = (*usage, TokenUsage("user", *cost)) if any(cost) else tuple(usage)
-        self.exchanges.append(
-            Exchange(
-                said.text, said.constraints, said.withdrawn, said.source, tuple(offered), costs
-            )
-        )
-        self.excluded |= set(offered)
-        self.message = None
-        turn = len(self.exchanges)
-        if turn == n_turns and self.speaker.target not in offered:
-            return
-        reply = self.speaker.say(offered)
-        if isinstance(reply, Accept):
-            self.success = turn
-        else:
-            self.message = reply if turn < n_turns else None
-
-    def finished(self, system: str, seed: int) -> Dialogue:
-        """The dialogue as it goes into the log."""
-        target = self.speaker.target
-        return Dialogue(system, self.user, target, seed, self.success, tuple(self.exchanges))
 
 
 def converse(
@@ -356,7 +253,6 @@ def converse(
     make_users: MakeUsers | None = None,
     log: Path | None = None,
     identity: str = "",
-    progress: bool | None = None,
 ) -> list[Dialogue]:
     """Let every user talk to a system.
 
@@ -370,7 +266,6 @@ def converse(
         log: a file of JSON lines; dialogues that it holds are not held again.
         identity: names what else the dialogues depend on (the fitted model, the simulator); a
             log of another identity is refused.
-        progress: show a bar; None follows the environment.
 
     Returns:
         One dialogue a user, in their order.
@@ -387,15 +282,76 @@ def converse(
     run = key(data=data.fingerprint, system=name, identity=identity, setting=chosen, users=users)
     book = JsonLog(log, run, by="user")
     done = {user: Dialogue.from_dict(entry) for user, entry in book.entries.items()}
-    starts = range(0, len(users), setting.batch_size)
-    for start in track(starts, f"Dialogues with {name}", progress=progress):
+    for start in track(range(0, len(users), setting.batch_size), f"Dialogues with {name}"):
         batch = users[start : start + setting.batch_size]
-        if all(user in done for user in batch):
-            continue
-        dialogues = _hold(data, name, system, batch, make_users(batch), setting)
-        book.append(dialogue.to_dict() for dialogue in dialogues)
-        done = {dialogue.user: dialogue for dialogue in dialogues} | done
+        if not all(user in done for user in batch):
+            dialogues = _hold(data, name, system, batch, make_users(batch), setting)
+            book.append(dialogue.to_dict() for dialogue in dialogues)
+            done = {dialogue.user: dialogue for dialogue in dialogues} | done
     return [done[user] for user in users]
+
+
+@dataclass
+class _Talk:
+    """One dialogue under way, which goes on while there are more messages than exchanges.
+
+    Attributes:
+        barred: items that are not offered: the whole past, those offered before.
+        requirements: what the policy found to hold so far.
+        success: as of `Dialogue`.
+    """
+
+    user: int
+    speaker: SimulatedUser
+    barred: set[int]
+    said: list[UserMessage]
+    exchanges: list[Exchange] = field(default_factory=list)
+    requirements: Requirements = field(default_factory=Requirements)
+    success: int | None = None
+
+    @property
+    def messages(self) -> list[str]:
+        return [message.text for message in self.said]
+
+    def take_turn(
+        self,
+        policy: Policy,
+        scores: Tensor,
+        history: Sequence[int],
+        setting: Setting,
+        usage: Sequence[TokenUsage],
+    ) -> None:
+        """Let a policy choose items and the user see them, who answers unless it was the end."""
+        begun, said = time.perf_counter(), self.said[-1]
+        parsed = policy.parse(said.text, self.requirements)
+        self.requirements = wanted = parsed.requirements
+        slate = policy.select(
+            Request(scores, self.barred, setting.n_items, wanted, history, self.messages)
+        )
+        seconds = time.perf_counter() - begun
+        for told in (parsed.note, slate.note if policy.name == "V" else ""):
+            if told:
+                note(f"Policy {policy.name}, user {self.user}: {told}")
+        n_read, n_written = (a + b for a, b in zip(parsed.tokens, slate.tokens, strict=True))
+        if policy.name in _PURPOSES:
+            chosen = TokenUsage(_PURPOSES[policy.name], n_read, n_written, seconds)
+            usage = [*usage, chosen]
+        cost = said.prompt_tokens, said.completion_tokens, said.seconds
+        usage = [*usage, TokenUsage("user", *cost)] if any(cost) else usage
+        offered = tuple(item.item for item in slate.items)
+        self.exchanges.append(
+            Exchange(
+                said.text, said.constraints, said.withdrawn, said.source, offered, tuple(usage)
+            )
+        )
+        self.barred |= {*offered}
+        if len(self.exchanges) == setting.n_turns and self.speaker.target not in offered:
+            return
+        reply = self.speaker.say(offered)
+        if isinstance(reply, Accept):
+            self.success = len(self.exchanges)
+        elif reply is not None:
+            self.said.append(reply)
 
 
 def _hold(
@@ -414,12 +370,12 @@ def _hold(
         said = speaker.say()
         if not isinstance(said, UserMessage):
             raise DataError("A simulated user begins a dialogue with a message.")
-        # all of the history is excluded, however little of it the system knows
-        talks.append(_Talk(user, speaker, {*row.tolist()} - {speaker.target}, said))
+        # all of the history is barred, however little of it the system knows
+        talks.append(_Talk(user, speaker, {*row.tolist()} - {speaker.target}, [said]))
     # a language model takes its time for every dialogue
     progress = None if system.policy.name == "V" else False
     for _ in range(setting.n_turns):
-        active = [place for place, talk in enumerate(talks) if talk.message is not None]
+        active = [place for place, t in enumerate(talks) if len(t.said) > len(t.exchanges)]
         if not active:
             break
         waiting, histories = [talks[place] for place in active], known.select(active)
@@ -431,37 +387,25 @@ def _hold(
         scoring = TokenUsage("scoring", seconds=max(0.0, seconds) / len(waiting))
         turns = zip(waiting, scores, histories, usage, strict=True)
         for talk, row, history, costs in track(turns, name, len(waiting), progress=progress):
-            offered, more = talk.offer(system.policy, row, history.tolist(), setting.n_items)
-            talk.go_on(offered, (*costs, *more, scoring), setting.n_turns)
-    return [talk.finished(name, setting.seed) for talk in talks]
+            talk.take_turn(system.policy, row, history.tolist(), setting, [*costs, scoring])
+    return [
+        Dialogue(name, t.user, t.speaker.target, setting.seed, t.success, tuple(t.exchanges))
+        for t in talks
+    ]
 
 
 class ReplayedUser:
-    """Says again what a user said in a logged dialogue, whatever is offered, and then leaves.
-
-    Args:
-        dialogue: the logged dialogue.
-    """
+    """Says again what a user said in a logged dialogue, whatever is offered, and then leaves."""
 
     def __init__(self, dialogue: Dialogue):
-        self._dialogue, self._n_said = dialogue, 0
-
-    @property
-    def target(self) -> int:
-        """Id of the item that the user had in mind."""
-        return self._dialogue.target
+        self.target, self._left = dialogue.target, iter(dialogue.exchanges)
 
     def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept | None:
         """Accept the target; else say the next message of the log, if there is one."""
         if self.target in offered:
             return Accept(self.target, "")
-        if self._n_said == len(self._dialogue.exchanges):
-            return None
-        exchange = self._dialogue.exchanges[self._n_said]
-        self._n_said += 1
-        return UserMessage(
-            exchange.message, exchange.constraints, exchange.withdrawn, exchange.source
-        )
+        return next((UserMessage(e.message, e.constraints, e.withdrawn, e.source)
+                     for e in self._left), None)  # fmt: skip
 
 
 def replay(
@@ -488,8 +432,7 @@ def replay(
         The dialogues with the system's own offers.
     """
     by_user = {dialogue.user: dialogue for dialogue in dialogues}
-
-    def make_users(users: Sequence[int]) -> list[SimulatedUser]:
-        return [ReplayedUser(by_user[user]) for user in users]
-
-    return converse(data, name, system, list(by_user), setting, make_users=make_users)
+    return converse(
+        data, name, system, list(by_user), setting,
+        make_users=lambda users: [ReplayedUser(by_user[user]) for user in users],
+    )  # fmt: skip

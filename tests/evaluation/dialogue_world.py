@@ -57,6 +57,17 @@ class Backbone(FakeBackbone):
         return scores
 
 
+def fitted_to(
+    data: Dataset, language: object = None, model: FakeModel | None = None
+) -> SimpleNamespace:
+    """What `fit_all` gives, without training."""
+    model = model or FakeModel(N_ITEMS)
+    return SimpleNamespace(
+        data=data, backbone=Backbone(), language=language or Language(), text_alone=model,
+        fusion=model, latentcrs=model, latentcrs_plus=model,
+    )  # fmt: skip
+
+
 def system(scorer: Scorer, data: Dataset | None = None, *, reads: bool = False) -> System:
     """A scorer whose best items are offered (policy B)."""
     return System(scorer, Policy(data or dataset()), Backbone(), Language(), reads)
@@ -124,7 +135,7 @@ class Deadly:
 def run_until_killed(log: str, n: int) -> None:
     """A job for a process of its own: dialogues until the n-th question to the system."""
     deadly = system(Deadly(1, n, lambda: os.kill(os.getpid(), signal.SIGKILL)))
-    converse(dataset(), "noise", deadly, range(N_USERS), SMALL_BATCHES, log=Path(log))
+    converse(dataset(), "any", deadly, range(N_USERS), SMALL_BATCHES, log=Path(log))
 
 
 SMALL_BATCHES = Setting(level="plain", batch_size=8)

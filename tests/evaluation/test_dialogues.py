@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,23 +22,19 @@ from latentcrs_utils.evaluation.dialogues import (
     TokenUsage,
     read_dialogues,
     success_by,
-    total,
     turns_taken,
     usage_table,
 )
-from latentcrs_utils.evaluation.published import DATA_SETS, dialogue_rows, token_rows
 from tests.conversation.fakes import FakeChatModel, FakeScorer
 
-COMEDY = Constraint("genre", "Comedy")
+COMEDY, NO_WAR = Constraint("genre", "Comedy"), Constraint("genre", "War", negated=True)
 AMOUNTS = st.builds(
     TokenUsage, st.sampled_from(PURPOSES), st.integers(0, 900), st.integers(0, 90), st.floats(0, 9)
 )
 EXCHANGES = st.builds(
     Exchange,
     st.text(min_size=1, max_size=20),
-    st.lists(st.sampled_from([COMEDY, Constraint("genre", "War", negated=True)]), max_size=2).map(
-        tuple
-    ),
+    st.lists(st.sampled_from([COMEDY, NO_WAR]), max_size=2).map(tuple),
     st.just(()),
     st.sampled_from(["template", "SmolLM2"]),
     st.lists(st.integers(1, 99), max_size=5).map(tuple),
@@ -46,11 +42,10 @@ EXCHANGES = st.builds(
 )
 
 
-def dialogue(user: int, success: int | None = None, n_turns: int = 5, **changes) -> Dialogue:
+def dialogue(user: int, success: int | None = None, system: str = "B") -> Dialogue:
     usage = (TokenUsage("embedding", 10 * (user + 1), 1, 0.5), TokenUsage("scoring", 0, 0, 0.25))
     exchange = Exchange("A comedy", (COMEDY,), (), "template", (user + 1, 2), usage)
-    values = {"system": "B", "user": user, "target": 9, "seed": 0, "success": success}
-    return Dialogue(**{**values, **changes}, exchanges=(exchange,) * (success or n_turns))
+    return Dialogue(system, user, 9, 0, success, (exchange,) * (success or 5))
 
 
 @given(st.lists(EXCHANGES, max_size=5).map(tuple), st.none() | st.integers(1, 5))
@@ -106,7 +101,7 @@ def test_damage_in_the_middle_is_not_mended(tmp_path: Path) -> None:
 
 
 def test_metrics_by_hand() -> None:
-    held = [dialogue(0, 1), dialogue(1, 3), dialogue(2, 4), dialogue(3, 5), dialogue(4)]
+    held = [dialogue(user, success) for user, success in enumerate([1, 3, 4, 5, None])]
     assert success_by(held, 3).tolist() == [1, 1, 0, 0, 0]
     assert success_by(held, 5).tolist() == [1, 1, 1, 1, 0]
     # a failure counts as much as a success in the last turn
@@ -114,38 +109,32 @@ def test_metrics_by_hand() -> None:
 
 
 @given(st.lists(st.none() | st.integers(1, 5), min_size=1, max_size=30))
-def test_metrics_of_any_dialogues(successes: list[int | None]) -> None:
+def test_who_succeeds_saves_turns_and_nobody_else_does(successes: list[int | None]) -> None:
     held = [dialogue(user, success) for user, success in enumerate(successes)]
-    s3, s5, at = success_by(held, 3).mean(), success_by(held, 5).mean(), turns_taken(held).mean()
-    assert 0 <= s3 <= s5 <= 1 and 1 <= at <= 5
-    # who succeeds saves turns, and nobody else does
-    assert at <= 5 - 4 * success_by(held, 1).mean() - 2 * (s3 - success_by(held, 1).mean()) + 1e-9
+    s1, s3, s5 = (success_by(held, k).mean() for k in (1, 3, 5))
+    assert 0 <= s1 <= s3 <= s5 <= 1
+    assert 1 <= turns_taken(held).mean() <= 5 - 4 * s1 - 2 * (s3 - s1) + 1e-9
 
 
 @given(st.lists(AMOUNTS, max_size=12))
-def test_a_total_adds_up_by_purpose(parts: list[TokenUsage]) -> None:
-    sums = total(parts)
-    assert list(sums) == [p for p in PURPOSES if p in {part.purpose for part in parts}]
+def test_a_bill_adds_up_by_purpose(parts: list[TokenUsage]) -> None:
+    exchange = Exchange("A comedy", (), (), "template", (1,), tuple(parts))
+    *rows, recommending = usage_table([Dialogue("B", 0, 9, 0, 1, (exchange,))]).to_dicts()
+    assert [r["purpose"] for r in rows] == [p for p in PURPOSES if p in {s.purpose for s in parts}]
     for name in ("prompt_tokens", "completion_tokens", "seconds"):
-        assert sum(getattr(s, name) for s in sums.values()) == pytest.approx(
-            sum(getattr(part, name) for part in parts)
+        amounts = [(getattr(part, name), part.purpose in RECOMMENDING) for part in parts]
+        assert sum(row[f"{name}_a_turn"] for row in rows) == pytest.approx(
+            sum(a for a, _ in amounts)
         )
-
-
-def test_purposes_are_not_mixed() -> None:
-    with pytest.raises(ValueError, match="embedding and wording"):
-        TokenUsage("embedding", 3) + TokenUsage("wording", 3)
-    assert TokenUsage("user", 1, 2, 0.5) + TokenUsage("user", 3, 4, 0.5) == TokenUsage(
-        "user", 4, 6, 1.0
-    )
+        expected = sum(amount for amount, counts in amounts if counts)
+        assert recommending[f"{name}_a_dialogue"] == pytest.approx(expected)
 
 
 def test_the_ledger_by_hand() -> None:
     talk = TokenUsage("wording", 100, 20, 2.0)
     spoken = dialogue(1, success=1)
     (exchange,) = spoken.exchanges
-    exchange = Exchange(**{**vars(exchange), "usage": (*exchange.usage, talk)})
-    spoken = Dialogue("B", 1, 9, 0, 1, (exchange,))
+    spoken = replace(spoken, exchanges=(replace(exchange, usage=(*exchange.usage, talk)),))
     held = [dialogue(0, success=3), spoken, dialogue(5, system="other")]
     table = usage_table(held)
     rows = {(row["system"], row["purpose"]): row for row in table.iter_rows(named=True)}
@@ -166,22 +155,9 @@ def test_the_ledger_by_hand() -> None:
     assert "wording" not in RECOMMENDING and "user" not in RECOMMENDING
 
 
-def test_an_empty_ledger_and_empty_metrics() -> None:
+def test_nothing_was_said_and_nothing_spent() -> None:
     assert len(usage_table([])) == 0
-    assert success_by([], 3).shape == turns_taken([]).shape == (0,) and np.ndim(success_by([], 3))
-
-
-def test_the_printed_tables_4_and_6() -> None:
-    table = dialogue_rows()
-    assert len(table) == 11 * len(DATA_SETS)
-    assert table["ml-1m", "LatentCRS_V"] == {"S@3": 0.532, "S@5": 0.65, "AT": 3.298}
-    assert table["amazon-cds", "CRM"] == {"S@3": 0.042}
-    for row in table.values():
-        assert row.get("S@5", 1) >= row["S@3"] and 1 <= row.get("AT", 1) <= 5
-    tokens = token_rows()
-    assert len(tokens) == 6 * len(DATA_SETS)
-    assert tokens["amazon-cds", "LatentCRS_F"] == (2086.89, 70.70)
-    assert {tokens[data, "LatentCRS_B"][1] for data in DATA_SETS} == {1.0}
+    assert success_by([], 3).shape == turns_taken([]).shape == (0,)
 
 
 def test_a_measurement_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -196,15 +172,14 @@ def test_a_measurement_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> N
     assert (said.text, said.prompt_tokens) == ("scary", 50)
     with pytest.raises(MessageError, match="RuntimeError: gone"):
         again.generate(asked, schema={"a": 2}, max_new_tokens=5)
-    assert (again.n_asked, again.n_failed) == (2, 1)
-    assert again.seconds == first.seconds
+    assert again.counts == first.counts == {**again.counts, "asked": 2, "failed": 1}
     # a kill may have cut the last line short: that question is asked again
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(lines[0] + lines[1][:40])
     cut = Answers(FakeChatModel("{}"), file)
-    assert cut.n_asked == 1 and file.read_bytes() == lines[0]
+    assert cut.counts["asked"] == 1 and file.read_bytes() == lines[0]
     assert cut.generate(asked, schema={"a": 2}, max_new_tokens=5).text == "{}"
-    assert Answers(FakeChatModel(), file).n_asked == 2
+    assert Answers(FakeChatModel(), file).counts["asked"] == 2
     file.write_bytes(lines[0][:40] + b"\n" + lines[0])
     with pytest.raises(DataError, match=r"Line 1 of .* is damaged"):
         Answers(FakeChatModel(), file)
@@ -224,7 +199,7 @@ def test_likelihoods_are_kept_too_with_their_usage(tmp_path: Path) -> None:
     again = Answers(FakeScorer(), file)
     assert again.score("a story", [" x", " longer"]) == scores
     # what is read from the file counts as if it had been asked
-    assert (again.usage.prompt_tokens, again.n_asked) == (100, 1)
+    assert (again.usage.prompt_tokens, again.counts["asked"]) == (100, 1)
     broken = FakeScorer()
     broken.usage = None
     with pytest.raises(MessageError, match="AttributeError"):

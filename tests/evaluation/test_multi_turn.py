@@ -16,11 +16,10 @@ from dialogue_world import (
     N_ITEMS,
     N_USERS,
     SMALL_BATCHES,
-    Backbone,
     Deadly,
-    Language,
     dataset,
     falling,
+    fitted_to,
     noise,
     oracle,
     reader,
@@ -64,7 +63,7 @@ from latentcrs_utils.simulation.agenda import DIFFICULTIES
 from latentcrs_utils.simulation.planner import LEVELS
 from latentcrs_utils.simulation.users import Accept, UserMessage
 from latentcrs_utils.support.artifacts import key
-from tests.conversation.fakes import FakeChatModel, FakeModel, FakeScorer, known_model
+from tests.conversation.fakes import FakeChatModel, FakeScorer, known_model
 
 USERS = range(N_USERS)
 EMPTY = json.dumps({"genres": [], "not_genres": [], "years": []})
@@ -84,11 +83,12 @@ def world() -> Dataset:
 
 @pytest.fixture(scope="module")
 def fitted(world: Dataset) -> SimpleNamespace:
-    listening = FakeModel(N_ITEMS)
-    return SimpleNamespace(
-        data=world, backbone=Backbone(), language=Language(), text_alone=listening,
-        fusion=listening, latentcrs=listening, latentcrs_plus=listening,
-    )  # fmt: skip
+    return fitted_to(world)
+
+
+def hold(data: Dataset, one: System, setting: Setting | None = None, **more) -> list[Dialogue]:
+    """The dialogues of all users with a system."""
+    return converse(data, "any", one, USERS, setting, **more)
 
 
 def with_policy(policy: Policy, start: System) -> System:
@@ -123,19 +123,16 @@ def test_a_dialogue_has_the_same_items_in_the_chat_and_in_the_evaluation(
     data = dataclasses.replace(model.data, items=model.data.items.with_columns(title=titles))
     model = dataclasses.replace(model, data=data)
     config = RerankConfig(n_candidates=8, weight=1.0)
-    asked, told = (
-        FakeScorer(*["..."] * 9, words=("Number 1", "(1960"), nats=0.4) for _ in range(2)
-    )
+    asked, told = (FakeScorer(*["..."] * 9, words=("Number 1", "(1960"), nats=0.4) for _ in "12")
     chat = Conversation(model, 42, chat_model=asked, n_items=n_items, policy=name, rerank=config)
     v = RerankPolicy(data, lambda: told, config)
     policy = {"B": Policy(data), "F": FilterPolicy(data), "V": v}[name]
-    start = System(
-        lambda cases: model.scores(cases.instances.S, cases.instances.x),
-        policy, model.backbone, SimpleNamespace(
-            mean=model.language.mean, encode=model.language.encode,
-            embedder=SimpleNamespace(token_ids=str.split),
-        ),
+    language = SimpleNamespace(
+        mean=model.language.mean, encode=model.language.encode,
+        embedder=SimpleNamespace(token_ids=str.split),
     )  # fmt: skip
+    start = system(lambda cases: model.scores(cases.instances.S, cases.instances.x), reads=True)
+    start = dataclasses.replace(start, policy=policy, backbone=model.backbone, language=language)
     # whoever wants the film without a name never accepts
     exchanges = tuple(Exchange(text, (), (), "template", ()) for text in wishes)
     log = [Dialogue("any", data.user_index(42), 7, 0, None, exchanges)]
@@ -181,45 +178,40 @@ def test_the_protocol(
 
 
 @pytest.mark.parametrize("turn", [1, 3, 5, 6])
-def test_success_is_counted_by_its_turn_and_a_failure_as_all(world: Dataset, turn: int) -> None:
-    dialogues = converse(world, "oracle", oracle(world, turn), USERS)
+def test_success_is_counted_by_its_turn(world: Dataset, turn: int) -> None:
+    dialogues = hold(world, oracle(world, turn))
     assert {d.success for d in dialogues} == {turn if turn <= 5 else None}
     assert {len(d.exchanges) for d in dialogues} == {min(turn, 5)}
-    assert success_by(dialogues, 3).mean() == (turn <= 3)
-    assert success_by(dialogues, 5).mean() == (turn <= 5)
-    assert (turns_taken(dialogues) == min(turn, 5)).all()
 
 
 def test_all_systems_hear_the_same_first_words(world: Dataset) -> None:
-    one, other = (converse(world, "noise", noise(seed), USERS) for seed in (0, 1))
+    one, other = (hold(world, noise(seed)) for seed in (0, 1))
     assert [d.messages[0] for d in one] == [d.messages[0] for d in other]
     assert [d.target for d in one] == [d.target for d in other]
     assert [d.messages for d in one] != [d.messages for d in other]
 
 
 def test_the_size_of_the_batches_changes_nothing(world: Dataset) -> None:
-    runs = [
-        converse(world, "reader", reader(), USERS, Setting(level="plain", batch_size=size))
+    one, some, all_ = (
+        without_seconds(hold(world, reader(), Setting(level="plain", batch_size=size)))
         for size in (1, 7, 64)
-    ]
-    assert without_seconds(runs[0]) == without_seconds(runs[1]) == without_seconds(runs[2])
+    )
+    assert one == some == all_
 
 
 def test_who_listens_is_faster(world: Dataset) -> None:
     setting = Setting(level="plain", difficulty="picky")
-    heard = converse(world, "reader", reader(), USERS, setting)
-    deaf = converse(world, "noise", noise(0), USERS, setting)
-    assert turns_taken(heard).mean() < turns_taken(deaf).mean()
+    heard, deaf = (turns_taken(hold(world, one, setting)) for one in (reader(), noise(0)))
+    assert heard.mean() < deaf.mean()
 
 
 def test_the_whole_history_stays_excluded_when_little_of_it_is_known(world: Dataset) -> None:
     past = world.histories("test")
     for known in (0, 2, None):
         watched, seen = watching(oracle(world, 6))
-        dialogues = converse(world, "watch", watched, USERS, Setting(known=known))
+        dialogues = hold(world, watched, Setting(known=known))
         histories = [row.tolist() for row in seen[0].instances.histories]
-        lengths = {len(row) for row in histories}
-        assert lengths == {11 if known is None else known}
+        assert {len(row) for row in histories} == {11 if known is None else known}
         if known == 2:
             assert histories == [row[-2:].tolist() for row in past]
         assert all(not set(past[d.user].tolist()) & set(d.offered) for d in dialogues)
@@ -229,9 +221,7 @@ def test_the_whole_history_stays_excluded_when_little_of_it_is_known(world: Data
 
 def test_validation_users_want_their_last_but_one_item(world: Dataset) -> None:
     watched, seen = watching(noise(1))
-    setting = Setting(phrasing="valid", split="valid")
-    users = sample_users(world, split="valid")
-    dialogues = converse(world, "watch", watched, users, setting)
+    dialogues = hold(world, watched, Setting(phrasing="valid", split="valid"))
     assert [d.target for d in dialogues] == world.targets("valid").tolist()
     past = world.histories("valid")
     assert [r.tolist() for r in seen[0].instances.histories] == [r.tolist() for r in past]
@@ -242,7 +232,7 @@ def test_validation_users_want_their_last_but_one_item(world: Dataset) -> None:
 
 
 def test_fewer_items_than_places(world: Dataset) -> None:
-    dialogues = converse(world, "oracle", oracle(world, 9), USERS, Setting(n_turns=8))
+    dialogues = hold(world, oracle(world, 9), Setting(n_turns=8))
     # 40 films, 11 of them known: who comes last is among the last four
     assert {len(d.offered) for d in dialogues} == {29} and {d.success for d in dialogues} == {6}
     assert [len(e.offered) for e in dialogues[0].exchanges] == [5, 5, 5, 5, 5, 4]
@@ -257,16 +247,16 @@ def test_killed_between_turns_or_batches_it_goes_on_to_the_same_result(
     process.start()
     process.join()
     assert process.exitcode == -9
-    whole = converse(world, "noise", noise(1), USERS, SMALL_BATCHES)
+    whole = hold(world, noise(1), SMALL_BATCHES)
     done = read_dialogues(log) if log.exists() else []
     assert len(done) == 8 * ((n - 1) // 5)
     asked = Deadly(1, 10_000, lambda: None)
-    resumed = converse(world, "noise", system(asked), USERS, SMALL_BATCHES, log=log)
+    resumed = hold(world, system(asked), SMALL_BATCHES, log=log)
     assert without_seconds(resumed) == without_seconds(whole)
     assert asked.left == 10_000 - 5 * (4 - len(done) // 8)
     # nothing is asked a third time
     asked = Deadly(1, 1, lambda: pytest.fail("asked again"))
-    again = converse(world, "noise", system(asked), USERS, SMALL_BATCHES, log=log)
+    again = hold(world, system(asked), SMALL_BATCHES, log=log)
     assert again == resumed == read_dialogues(log)
 
 
@@ -274,55 +264,48 @@ def test_killed_while_writing_it_does_the_batch_again_in_the_same_company(
     world: Dataset, tmp_path: Path
 ) -> None:
     log = tmp_path / "dialogues.jsonl"
-    whole = converse(world, "noise", noise(1), USERS, SMALL_BATCHES, log=log)
+    whole = hold(world, noise(1), SMALL_BATCHES, log=log)
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join(lines[:11]) + lines[11][:100])
     watched, seen = watching(noise(1))
-    again = converse(world, "noise", watched, USERS, SMALL_BATCHES, log=log)
+    again = hold(world, watched, SMALL_BATCHES, log=log)
     assert without_seconds(again) == without_seconds(whole)
     assert seen[0].frame["user"].to_list() == list(range(8, 16))
     assert sorted(d.user for d in read_dialogues(log)) == list(USERS)
 
 
 def test_a_log_of_another_run_is_refused(world: Dataset, tmp_path: Path) -> None:
-    log = tmp_path / "log.jsonl"
-    converse(world, "noise", noise(1), USERS, log=log, identity="fit 1")
-    for change in ({"identity": "fit 2"}, {"setting": Setting(seed=1), "identity": "fit 1"}):
-        with pytest.raises(DataError, match="another run"):
-            converse(world, "noise", noise(1), USERS, log=log, **change)
-    with pytest.raises(DataError, match="another run"):
-        converse(world, "noise", noise(1), [0, 1], log=log, identity="fit 1")
-
-
-def test_logs_without_a_split_are_gone_on_with(world: Dataset, tmp_path: Path) -> None:
-    """The split became a choice when there were logs: those of the test keep their name."""
-    log = tmp_path / "log.jsonl"
-    converse(world, "noise", noise(1), [0, 1], log=log, identity="fit 1")
+    log, users = tmp_path / "log.jsonl", [0, 1]
+    converse(world, "noise", noise(1), users, log=log, identity="fit 1")
+    # the split became a choice when there were logs: those of the test keep their name
     setting = {
         "class": "Setting", "difficulty": "normal", "level": "paraphrased", "phrasing": "test",
         "seed": 0, "n_turns": 5, "n_items": 5, "known": None, "batch_size": 64,
     }  # fmt: skip
     run = key(
-        data=world.fingerprint, system="noise", identity="fit 1", setting=setting, users=[0, 1]
+        data=world.fingerprint, system="noise", identity="fit 1", setting=setting, users=users
     )
     assert {json.loads(line)["run"] for line in log.read_text().splitlines()} == {run}
-    with pytest.raises(DataError, match="another run"):
-        converse(
-            world, "noise", noise(1), [0, 1], Setting(split="valid"), log=log, identity="fit 1"
-        )
+    for change in (
+        {"identity": "fit 2"}, {"users": USERS}, {"name": "other"},
+        {"setting": Setting(seed=1)}, {"setting": Setting(split="valid")},
+    ):  # fmt: skip
+        same = {"name": "noise", "users": users, "identity": "fit 1"}
+        with pytest.raises(DataError, match="another run"):
+            converse(world, system=noise(1), log=log, **{**same, **change})
 
 
 def test_replay_gives_the_systems_own_dialogues(world: Dataset) -> None:
     setting = Setting(level="plain", batch_size=9)
-    logged = converse(world, "reader", reader(), USERS, setting)
+    logged = hold(world, reader(), setting)
     assert {d.success for d in logged} >= {1, 2}
-    again = replay(world, logged, "reader", reader(), setting)
+    again = replay(world, logged, "any", reader(), setting)
     assert without_seconds(again) == without_seconds(logged)
 
 
 def test_replay_feeds_another_system_the_same_words(world: Dataset) -> None:
     setting = Setting(level="plain")
-    logged = converse(world, "reader", reader(), USERS, setting)
+    logged = hold(world, reader(), setting)
     other = replay(world, logged, "noise", noise(0), setting)
     for theirs, ours in zip(logged, other, strict=True):
         n = len(ours.exchanges)
@@ -335,8 +318,7 @@ def test_replay_feeds_another_system_the_same_words(world: Dataset) -> None:
 def test_a_replayed_user_accepts_and_leaves(world: Dataset) -> None:
     (dialogue,) = converse(world, "oracle", oracle(world, 2), [3])
     user = ReplayedUser(dialogue)
-    assert user.say().text == dialogue.messages[0]
-    assert user.say([1]).text == dialogue.messages[1]
+    assert [user.say().text, user.say([1]).text] == dialogue.messages
     assert user.say([2]) is None
     assert user.say([dialogue.target]) == Accept(dialogue.target, "")
 
@@ -345,22 +327,19 @@ def test_a_replayed_user_accepts_and_leaves(world: Dataset) -> None:
     ("scores", "complaint"),
     [
         (torch.zeros(N_USERS, 7), r"scores \(30, 7\)"),
-        (torch.full((N_USERS, N_ITEMS + 1), torch.nan), "not a number"),
+        (torch.full((N_USERS, N_ITEMS + 1), torch.nan), "1230 of them not a number"),
     ],
 )
 def test_malformed_scores_are_named(world: Dataset, scores, complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
-        converse(world, "broken", system(lambda cases: scores), USERS)
+        hold(world, system(lambda cases: scores))
 
 
-def test_settings_are_checked() -> None:
-    wrong = (
-        ({"n_turns": 0}, "n_turns=0"), ({"known": -1}, "known=-1"),
-        ({"split": "train"}, "split='train' is not one of test, valid"),
-    )  # fmt: skip
-    for change, name in wrong:
-        with pytest.raises(ConfigError, match=name):
-            Setting(**change)
+@pytest.mark.parametrize("change", [{"n_turns": 0}, {"known": -1}, {"split": "train"}])
+def test_settings_are_checked(change: dict) -> None:
+    ((name, value),) = change.items()
+    with pytest.raises(ConfigError, match=f"{name}={value!r}"):
+        Setting(**change)
 
 
 def test_who_wants_a_film_without_a_name_is_not_asked(world: Dataset) -> None:
@@ -373,7 +352,6 @@ def test_who_wants_a_film_without_a_name_is_not_asked(world: Dataset) -> None:
     drawn = sample_users(data, 10)
     assert len(set(drawn)) == 10 and (np.diff(drawn) > 0).all()
     assert np.array_equal(drawn, sample_users(data, 10)) and set(drawn) <= set(users)
-    assert not np.array_equal(drawn, sample_users(data, 10, seed=1))
     dialogues = converse(data, "noise", noise(0, data), users)
     assert all(target not in d.offered for d in dialogues)
 
@@ -385,7 +363,7 @@ def test_every_row_of_the_table_is_a_system(world: Dataset, fitted: SimpleNamesp
         "fusion without intents", "LatentCRS", "LatentCRS+", "LatentCRS+ F",
     ]  # fmt: skip
     setting = Setting(level="plain", difficulty="picky")
-    held = {name: converse(world, name, one, USERS, setting) for name, one in systems.items()}
+    held = {name: hold(world, one, setting) for name, one in systems.items()}
     for name, dialogues in held.items():
         bought = [s for d in dialogues for e in d.exchanges for s in e.usage]
         reads = {s.purpose for s in bought} >= {"embedding", "scoring"}
@@ -410,7 +388,7 @@ def test_filters_hold_a_system_to_all_that_was_said(
         (with_policy(FilterPolicy(world), noise(0)), noise(0)),
         (systems["backbone + lexicon filter"], systems["backbone alone"]),
     ):
-        f, b = (converse(world, "any", one, USERS, setting) for one in (held, free))
+        f, b = (hold(world, one, setting) for one in (held, free))
         assert turns_taken(f).mean() < turns_taken(b).mean() - 0.5
         for dialogue in f:
             said = [c for e in dialogue.exchanges for c in e.constraints]
@@ -439,30 +417,25 @@ def test_what_the_user_has_seen_keeps_no_requirement_from_being_relaxed(world: D
 # Policies F and V with a language model
 
 
-def reranking(start: System, chat_model: FakeScorer, **config: float) -> System:
-    data = start.policy.data
-    return with_policy(RerankPolicy(data, lambda: chat_model, RerankConfig(**config)), start)
+def reranking(start: System, chat_model: FakeScorer, weight: float | None = None) -> System:
+    config = RerankConfig() if weight is None else RerankConfig(weight=weight)
+    return with_policy(RerankPolicy(start.policy.data, lambda: chat_model, config), start)
 
 
 def test_where_the_model_fails_the_order_is_the_recommender_s(world: Dataset, caplog) -> None:
-    class Broken(FakeScorer):
-        def score(self, prompt, continuations):
-            raise RuntimeError("gone")
-
     caplog.set_level("INFO", logger="latentcrs_utils")
+    broken = FakeScorer()
+    broken.score = None  # not even callable
     setting = Setting(level="plain")
-    held = [
-        converse(world, "V", one, USERS, setting)
-        for one in (system(falling), reranking(system(falling), Broken(), weight=9.0))
-    ]
-    assert [d.offered for d in held[0]] == [d.offered for d in held[1]]
+    v = hold(world, reranking(system(falling), broken, weight=9.0), setting)
+    assert [d.offered for d in v] == [d.offered for d in hold(world, system(falling), setting)]
     assert "user 3: The order is the recommender's own" in caplog.text
 
 
 def test_with_weight_zero_policy_v_is_policy_b(world: Dataset) -> None:
     v = reranking(reader(), FakeScorer(words=("Western",)), weight=0.0)
     setting = Setting(level="plain")
-    ours, theirs = (converse(world, "any", one, USERS, setting) for one in (v, reader()))
+    ours, theirs = (hold(world, one, setting) for one in (v, reader()))
     assert [d.offered for d in ours] == [d.offered for d in theirs]
 
 
@@ -471,18 +444,17 @@ def test_usage_holds_only_what_was_said_whenever_a_run_begins(
 ) -> None:
     setting, log = Setting(level="plain", batch_size=10), tmp_path / "log.jsonl"
     chat_model = FakeScorer(words=("Western",))
-    whole = converse(world, "V", reranking(noise(0), chat_model), USERS, setting, log=log)
+    whole = hold(world, reranking(noise(0), chat_model), setting, log=log)
     for exchange in (exchange for dialogue in whole for exchange in dialogue.exchanges):
         # one question a turn; what the words are worth without a context is on no bill
-        assert [(s.purpose, s.prompt_tokens, s.completion_tokens) for s in exchange.usage] == [
-            ("re-ranking", 100, 0), ("scoring", 0, 0),
-        ]  # fmt: skip
+        spent = {s.purpose: (s.prompt_tokens, s.completion_tokens) for s in exchange.usage}
+        assert spent == {"re-ranking": (100, 0), "scoring": (0, 0)}
     prior = [text for prompt, texts in chat_model.scored for text in texts
              if "What do you recommend?" in prompt]  # fmt: skip
     assert len(prior) == len(set(prior)) <= N_ITEMS
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:10]))
     fresh = reranking(noise(0), FakeScorer(words=("Western",)))
-    again = converse(world, "V", fresh, USERS, setting, log=log)
+    again = hold(world, fresh, setting, log=log)
     assert without_seconds(again) == without_seconds(whole)
 
 
@@ -499,7 +471,7 @@ def test_v_listens_to_a_model_that_knows(world: Dataset) -> None:
 
     setting = Setting(level="plain", difficulty="picky")
     v, b = (
-        np.mean([d.success is not None for d in converse(world, "V", one, USERS, setting)])
+        np.mean([d.success is not None for d in hold(world, one, setting)])
         for one in (reranking(noise(0), Clairvoyant(), weight=10.0), noise(0))
     )
     assert v > b + 0.1
