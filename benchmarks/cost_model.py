@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from experiments.cost_model import RECORD, Case, fit_law, relative_error, terms_of
+from experiments.cost_model import RECORD, Case, fit_law, terms_of
 from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.data.preprocess import k_core
 from latentcrs_utils.evaluation.recording import PACKAGES, Command, provenance, write_record
@@ -144,7 +144,8 @@ def law(stage: Stage, points: Sequence[dict[str, Any]], efficiency: float | None
         coefficients = fit_law(cases[:-1], values[:-1], names)
         predicted = [terms_of(case, names) @ np.array(coefficients) for case in cases]
         *fitted, held_out = (
-            round(relative_error(*pair), 3) for pair in zip(predicted, values, strict=True)
+            round(abs(found - true) / true, 3)
+            for found, true in zip(predicted, values, strict=True)
         )
         row[what] = {
             "terms": list(names),

@@ -9,6 +9,7 @@ after each group, and `--only` renews one group and leaves the others.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,26 +87,17 @@ def run_variants(variants: Sequence[Variant], bench: Bench) -> list[dict[str, An
             unmasked.append(metric_values(ranks_by_level(cases, scores, masked=False), METRIC))
             fits.append(fitted)
         valid = [fitted.valid for fitted in fits if fitted.valid is not None]
-        rows.append(
-            {
-                "variant": variant.name,
-                "value": variant.value,
-                **describe(mine),
-                "unmasked": float(np.mean(unmasked)),
-                "valid_ndcg10": float(np.mean(valid)) if valid else None,
-                "epochs": [fitted.epochs for fitted in fits],
-                "reference": variant.reference,
-            }
-        )
+        rows.append({
+            "variant": variant.name, "value": variant.value, **describe(mine),
+            "unmasked": float(np.mean(unmasked)),
+            "valid_ndcg10": float(np.mean(valid)) if valid else None,
+            "epochs": [fitted.epochs for fitted in fits], "reference": variant.reference,
+        })  # fmt: skip
         bench.say(f"{variant.name}: NDCG@20 {rows[-1][METRIC]:.4f}, seeds {list(mine)}")
     for row in rows:
         if row["reference"]:
             row["difference"] = difference(ranks[row["variant"]], ranks[row["reference"]])
     return rows
-
-
-def _nothing() -> Values:
-    return {name: [] for name in COMPARED}
 
 
 def _compared(name: str, values: Values, **more: Any) -> dict[str, Any]:
@@ -124,16 +116,12 @@ def by_user(values: np.ndarray) -> np.ndarray:
 
 def run_cold_start(bench: Bench) -> dict[str, Any]:
     """NDCG@20 when only the last few items of a history are known."""
-    values: dict[int, Values] = {length: _nothing() for length in diagnostics.LENGTHS}
+    values: dict[int, Values] = {length: defaultdict(list) for length in diagnostics.LENGTHS}
     for backbone, cases, models in bench.fits("cold start"):
         for name, by_length in diagnostics.cold_start(cases, backbone, models).items():
             for length, ranks in by_length.items():
                 values[length][name].append(metric_values(ranks, METRIC).mean(0))
-    rows = [
-        _compared(name, of_length, known_items=length)
-        for length, of_length in values.items()
-        for name in COMPARED
-    ]
+    rows = [_compared(n, v, known_items=k) for k, v in values.items() for n in COMPARED]
     return {"reference": FUSION, "rows": rows}
 
 
@@ -142,7 +130,7 @@ def run_calibration(bench: Bench) -> dict[str, Any]:
 
     The temperature is chosen on the validation cases.
     """
-    values: dict[str, Values] = {"raw": _nothing(), "tempered": _nothing()}
+    values: dict[str, Values] = {"raw": defaultdict(list), "tempered": defaultdict(list)}
     facts: dict[tuple[str, str], list[dict[str, float]]] = {}
     for backbone, cases, models in bench.fits("calibration"):
         valid = one_turn_cases(bench.data, backbone, bench.language, "valid")
@@ -165,7 +153,8 @@ def run_calibration(bench: Bench) -> dict[str, Any]:
 
 def run_diversity(bench: Bench) -> dict[str, Any]:
     """How varied the lists of 20 are, and how much of the catalogue they reach."""
-    values, coverage = _nothing(), _nothing()
+    values: Values = defaultdict(list)
+    coverage: Values = defaultdict(list)
     for _, cases, models in bench.fits("diversity"):
         for name, model in models.items():
             found = diagnostics.diversity(scores_of(model, cases), cases, bench.data)
@@ -177,12 +166,12 @@ def run_diversity(bench: Bench) -> dict[str, Any]:
 
 def run_wishes(bench: Bench) -> dict[str, Any]:
     """Who knows the genre that was asked for, by its probabilities alone."""
-    values: dict[str, Values] = {}
+    values: dict[str, Values] = defaultdict(lambda: defaultdict(list))
     for _, cases, models in bench.fits("wishes"):
         intents = {name: models[name] for name in (PAPER, PLUS)}
         for level, hits_of in diagnostics.wishes(cases, bench.data, models, intents).items():
             for name, hits in hits_of.items():
-                values.setdefault(level, {}).setdefault(name, []).append(hits)
+                values[level][name].append(hits)
     rows = []
     for level, of_level in values.items():
         n = len(next(iter(of_level.values()))[0])

@@ -23,7 +23,7 @@ from latentcrs_utils.config import ICLREC_AS_PUBLISHED, BackboneConfig, preset
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.evaluation.metrics import describe_ranks, mean_and_interval
-from latentcrs_utils.evaluation.recording import Command, rounded, sizes
+from latentcrs_utils.evaluation.recording import Command, sizes
 from latentcrs_utils.ranking import rank_of_target
 
 REFERENCE = "SASRec (softmax)"
@@ -78,7 +78,7 @@ def run_trained(data: Dataset, config: BackboneConfig, seed: int) -> Run:
 
 def counted_runs(data: Dataset) -> dict[str, dict[int, Run]]:
     """The two systems that need no training, as if trained from seed 0."""
-    scores = (popularity(data).expand(data.n_users, -1), item_knn(data, data.histories("test")))
+    scores = popularity(data).expand(data.n_users, -1), item_knn(data, data.histories("test"))
     runs = [{0: Run(ranks_on_test(of_system, data))} for of_system in scores]
     return dict(zip(COUNTED, runs, strict=True))
 
@@ -104,8 +104,7 @@ def summarise_runs(runs: Mapping[str, Mapping[int, Run]]) -> list[dict[str, Any]
     reference = {seed: run.ranks for seed, run in runs.get(REFERENCE, {}).items()}
     for system, by_seed in runs.items():
         ranks = {seed: run.ranks for seed, run in by_seed.items()}
-        row: dict[str, Any] = {"system": system, "n_seeds": len(ranks)}
-        row |= describe_ranks([*ranks.values()])
+        row = {"system": system, "n_seeds": len(ranks), **describe_ranks([*ranks.values()])}
         row["best_epochs"] = [run.best_epoch for run in by_seed.values()]
         row["epochs"] = [len(run.curve) for run in by_seed.values()]
         if system in COUNTED:  # the same from every seed
@@ -125,7 +124,7 @@ def content(
     seeds: Sequence[int],
 ) -> dict[str, Any]:
     """The rows, what is not run yet, and the learning curves of the first seed."""
-    rows: list[dict[str, Any]] = rounded(summarise_runs(runs))
+    rows = summarise_runs(runs)
     for row in rows:
         if row["system"] in seconds:
             row["cpu_seconds_per_epoch"] = round(seconds[row["system"]], 1)

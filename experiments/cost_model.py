@@ -73,12 +73,7 @@ def terms_of(case: Case, names: Sequence[str]) -> np.ndarray:
 def fit_law(cases: Sequence[Case], values: Sequence[float], names: Sequence[str]) -> list[float]:
     """Fit value = sum of coefficient * term, no coefficient negative, least *relative* squares.
 
-    Args:
-        cases: the measured sizes; values: what was measured there, positive.
-        names: the terms.
-
-    Returns:
-        One coefficient a term.
+    The values were measured at the sizes of the cases; there is one coefficient for each name.
     """
     from scipy.optimize import nnls
 
@@ -87,11 +82,6 @@ def fit_law(cases: Sequence[Case], values: Sequence[float], names: Sequence[str]
     scale = table.max(0)
     coefficients, _ = nnls(table / scale, np.ones(len(values)))
     return [float(value) for value in coefficients / scale]
-
-
-def relative_error(predicted: float, measured: float) -> float:
-    """|predicted - measured| / measured."""
-    return abs(predicted - measured) / measured
 
 
 @dataclass(frozen=True)
@@ -115,12 +105,7 @@ class CostModel:
         return cls(json.loads(path.read_text(encoding="utf-8"))["laws"])
 
     def predict(self, stage: str, case: Case, n_processes: int = 1) -> Cost:
-        """Predict what one call of a stage costs.
-
-        Args:
-            stage: a name among `laws`.
-            case: the sizes.
-            n_processes: how many processes share the work; each needs the memory.
+        """Predict what one call of a stage costs; processes share the time, not the memory.
 
         Raises:
             ConfigError: there is no such stage, or it does not run in several processes.

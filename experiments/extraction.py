@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +41,15 @@ def message_by_message(extractor: Extractor) -> Reader:
     def read(messages: Sequence[str]) -> tuple[Constraint, ...]:
         known = Requirements()
         for message in messages:
-            try:
-                found = extractor(message).requirements
-            except LatentCRSError:
-                continue
-            known = known.then(found, message)
+            with suppress(LatentCRSError):
+                known = known.then(extractor(message).requirements, message)
         return known.constraints
 
     return read
 
 
 def extraction_report(
-    utterances: Utterances,
-    reader: Reader,
-    *,
-    by: Iterable[str] = ("level", "phrasing"),
-    say: Callable[[str], None] = lambda _: None,
+    utterances: Utterances, reader: Reader, *, say: Callable[[str], None] = lambda _: None
 ) -> pl.DataFrame:
     """Compare what is read out of utterances with the truth that the simulator recorded.
 
@@ -65,31 +59,29 @@ def extraction_report(
     Args:
         utterances: the rows to read.
         reader: who reads; asked once for each distinct dialogue.
-        by: columns to group by.
         say: is told how far it is.
 
     Returns:
-        One row a group: utterances, ``found`` (share of texts with any requirement read), micro
-        ``precision`` and ``recall`` with the ends of their 95 % bootstrap intervals over utterances
-        (``precision_low`` ...; null where nothing was read, or nothing was to be read), and the
-        counts behind them: n_true, n_found, n_hit.
+        One row a level and phrasing: utterances, ``found`` (share of texts with any requirement
+        read), micro ``precision`` and ``recall`` with the ends of their 95 % bootstrap intervals
+        over utterances (``precision_low`` ...; null where nothing was read, or nothing was to be
+        read), and the counts behind them: n_true, n_found, n_hit.
     """
-    by = list(by)
-    rows, read = [], dict[tuple[str, ...], set[Constraint]]()
+    by, rows, read = ["level", "phrasing"], [], dict[tuple[str, ...], set[Constraint]]()
     for row in track(utterances.frame.iter_rows(named=True), "Reading", len(utterances)):
         messages = tuple(row.get("turns") or [row["text"]])
         if messages not in read:
             read[messages] = set(reader(messages))
         truth = {c for c in map(Constraint.parse, row["conditions"]) if c.hard}
-        found = read[messages]
-        counts = {"n_true": len(truth), "n_found": len(found), "n_hit": len(truth & found)}
-        rows.append({**{name: row[name] for name in by}, **counts})
+        counts = len(truth), len(read[messages]), len(truth & read[messages])
+        rows.append([*(row[name] for name in by), *counts])
         if len(rows) % 50 == 0:
             say(f"  {len(rows)} of {len(utterances)} utterances")
-    table = []
-    for group, of_group in pl.DataFrame(rows).group_by(by, maintain_order=True):
-        of_each = of_group.select("n_true", "n_found", "n_hit").to_numpy()
-        table.append({**dict(zip(by, group, strict=True)), **_summary(of_each)})
+    frame = pl.DataFrame(rows, [*by, "n_true", "n_found", "n_hit"], orient="row")
+    table = [
+        {**dict(zip(by, group, strict=True)), **_summary(of_group.drop(by).to_numpy())}
+        for group, of_group in frame.group_by(by, maintain_order=True)
+    ]
     return pl.DataFrame(table, infer_schema_length=None)
 
 

@@ -65,14 +65,11 @@ def candidate_log_probability(scores: Tensor, cases: EvalSet) -> Tensor:
 def expected_calibration_error(
     confidence: np.ndarray, correct: np.ndarray, n_bins: int = BINS
 ) -> float:
-    """Mean distance between what is promised and what comes true, over equally full bins.
+    """Mean distance between what is promised, [N], and what comes true, 0 or 1, [N].
 
-    Args:
-        confidence: promised probabilities, [N]; correct: what came true, 0 or 1, [N].
-        n_bins: number of bins.
+    It is taken over `n_bins` equally full bins.
     """
-    order = np.argsort(confidence, kind="stable")
-    parts = np.array_split(order, n_bins)
+    parts = np.array_split(np.argsort(confidence, kind="stable"), n_bins)
     gaps = [abs(confidence[part].mean() - correct[part].mean()) * len(part) for part in parts]
     return float(np.sum(gaps) / len(confidence))
 
@@ -134,12 +131,9 @@ def asked_genres(conditions: Sequence[Sequence[str]], names: Sequence[str]) -> l
 
 
 def genre_mass(belief: Tensor, model: LatentCRS, table: Tensor) -> Tensor:
-    """How much of each genre a belief over intents expects, [B, G], by p(v | m) alone.
+    """How much of each genre a belief over intents [B, K] expects, [B, G], by p(v | m) alone.
 
-    Args:
-        belief: [B, K], each row sums to one.
-        model: its table p(v | m_j) says what the intents like (residual left out).
-        table: [V + 1, G], 1 where an item has a genre.
+    The residual is left out; the table [V + 1, G] has 1 where an item has a genre.
     """
     likes = torch.softmax(model.generative.item_table(), dim=1) @ table  # [K, G]
     return belief @ likes

@@ -123,7 +123,7 @@ def recovery(seeds: Sequence[int]) -> dict[str, Any]:
     rows_by_level = []
     for name, level in product(right, LEVELS):
         found = mean_and_interval(np.mean(right[name], axis=0)[frame["level"].to_numpy() == level])
-        share = {"right": found["mean"], "low": found["low"], "high": found["high"]}
+        share = {"right": found.pop("mean"), **found}
         rows_by_level.append({"system": name, "level": level, **share})
     return {
         "n_intents": n_truths,

@@ -195,7 +195,7 @@ def run(options: argparse.Namespace, command: Command) -> None:
             )
             by_seed.append(held)
         table = summarise(by_seed)
-        usage = usage_table([d for held in by_seed for of_system in held.values() for d in of_system])
+        usage = usage_table([d for of_seed in by_seed for held in of_seed.values() for d in held])
         print_summary(table)
         # one digit a dialogue, the turn of its success or 0: from these follows every metric
         turns = {

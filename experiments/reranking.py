@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
@@ -70,13 +69,7 @@ class Asked:
 
 
 def ask_about(
-    data: Dataset,
-    cases: EvalSet,
-    scorer: Scorer,
-    chat_model: Any,
-    *,
-    prior: Prior | None = None,
-    say: Say = lambda _: None,
+    data: Dataset, cases: EvalSet, scorer: Scorer, chat_model: Any, *, prior: Prior, say: Say
 ) -> list[Asked]:
     """Let a language model read the best items of every case; items of the history are left out.
 
@@ -92,8 +85,7 @@ def ask_about(
         LatentCRSError: the language model failed.
     """
     ranks = evaluate(cases, {REFERENCE: scorer})[REFERENCE]
-    prior, policy = {} if prior is None else prior, Policy(data)
-    found, begun = [], time.perf_counter()
+    policy, found, begun = Policy(data), [], time.perf_counter()
     for row, text in enumerate(cases.texts):
         case = cases.take(slice(row, row + 1))
         seen = case.instances.histories[0].tolist()
@@ -201,8 +193,8 @@ def cases_to_test(fitted: Fitted, n: int | None, seed: int) -> EvalSet:
     users = np.unique(cases.frame["user"].to_numpy())
     if n is not None:
         users = np.random.default_rng(seed).permutation(users)[:n]
-    mine = pl.col("user").is_in(users.tolist()) & (pl.col("phrasing") == UNSEEN)
-    return cases.take(cases.frame.with_row_index("row").filter(mine)["row"].to_numpy())
+    mine = cases.frame["user"].is_in(users.tolist()) & (cases.frame["phrasing"] == UNSEEN)
+    return cases.take(np.flatnonzero(mine.to_numpy()))
 
 
 def run(options: argparse.Namespace, chat_model: Answers, command: Command) -> None:
@@ -238,20 +230,13 @@ def run(options: argparse.Namespace, chat_model: Answers, command: Command) -> N
     cases = cases_to_test(fitted, options.test_users, options.seed)
     say(f"V on {len(cases)} texts of test users: weight {weight:g}")
     asked = ask_about(data, cases, scorer, chat_model, prior=prior, say=say)
-    table = rerank_table(cases, asked, weight)
-    for row in table:
-        say(f"  {row['level']}: " + _shown(row))
-    keep("test", {"weight": weight, "n_candidates": N_CANDIDATES, "rows": table})
-
-
-def rerank_table(cases: EvalSet, asked: Sequence[Asked], weight: float) -> list[dict[str, Any]]:
-    """V against B level by level: level, n and what `compare` gives."""
     ours, alone = ranks_of(asked, weight), ranks_of(asked, 0.0)
-    users = cases.frame["user"].to_numpy()
-    return [
-        {"level": level, "n": len(rows), **compare(ours[rows], alone[rows], users[rows])}
-        for level, rows in _by_level(cases)
-    ]
+    users, table = cases.frame["user"].to_numpy(), []
+    for level, chosen in _by_level(cases):
+        row = compare(ours[chosen], alone[chosen], users[chosen])
+        say(f"  {level}: " + _shown(row))
+        table.append({"level": level, "n": len(chosen), **row})
+    keep("test", {"weight": weight, "n_candidates": N_CANDIDATES, "rows": table})
 
 
 def _shown(row: dict[str, float]) -> str:

@@ -89,21 +89,6 @@ class FittedVariant:
     epochs: int
 
 
-def table_5(options: Preset) -> list[Variant]:
-    """The paper's three ablations of `LatentCRS`, and `LatentCRS+`."""
-    em = options.em
-    alone = replace(em, n_epochs_q=0, infonce_weight=0.0, lambda_=0.0)
-    return [
-        Variant(PAPER, em=em, reference=None),
-        Variant("without inference model", em=alone),
-        Variant("direct KL alignment", em=replace(em, schedule="joint")),
-        Variant(
-            "without recommendation loss", em=replace(em, n_epochs_q=0, alpha_E=0.0, alpha_M=0.0)
-        ),
-        Variant(PLUS, em=options.em_plus),
-    ]
-
-
 def parts(options: Preset) -> list[Variant]:
     """With and without residual, intents, words, behavior."""
     return [
@@ -112,28 +97,6 @@ def parts(options: Preset) -> list[Variant]:
         Variant(FUSION, "fusion", reference=PLUS),
         Variant(TEXT, "text alone", reference=PLUS),
         Variant(BEHAVIOR, "backbone", reference=PLUS),
-    ]
-
-
-def readings(options: Preset) -> list[Variant]:
-    """The logit form, the exact E-step and InfoNCE, each compared with the mixture form."""
-    em = options.em
-    return [
-        Variant(PAPER, em=em, reference=None),
-        Variant("logit form", em=replace(em, form="logit")),
-        Variant("exact E-step", em=replace(em, e_step="exact")),
-        Variant("without InfoNCE", em=replace(em, infonce_weight=0.0)),
-    ]
-
-
-def sampled(options: Preset) -> list[Variant]:
-    """Mixture and product with sampled negatives; the product form is trained with these only."""
-    em, negatives = replace(options.em, n_negatives=N_SAMPLED), f", {N_SAMPLED} negatives"
-    mixture = Variant("mixture" + negatives, em=em, reference=None, one_seed=True)
-    product = replace(em, form="product")
-    return [
-        mixture,
-        replace(mixture, name="product" + negatives, em=product, reference=mixture.name),
     ]
 
 
@@ -153,18 +116,14 @@ def intents_sweep(options: Preset, n_users: int) -> list[Variant]:
 
 def weights_sweep(options: Preset, field: str, values: Sequence[float]) -> list[Variant]:
     """One weight of the losses around the preset's; one seed."""
-    own = getattr(options.em, field)
-    symbol = field.rstrip("_")
+    own, symbol = getattr(options.em, field), field.rstrip("_")
     return [
         Variant(
-            f"{symbol} = {value:g}",
-            em=replace(options.em, **{field: value}),
-            value=value,
-            one_seed=True,
-            reference=None if value == own else f"{symbol} = {own:g}",
+            f"{symbol} = {value:g}", em=replace(options.em, **{field: value}), value=value,
+            one_seed=True, reference=None if value == own else f"{symbol} = {own:g}",
         )
         for value in sorted({*values, own})
-    ]
+    ]  # fmt: skip
 
 
 def backbones(options: Preset) -> list[Variant]:
@@ -182,23 +141,52 @@ def few_texts(options: Preset) -> list[Variant]:
     """`LatentCRS`, `LatentCRS+` and fusion with a share of the training texts."""
     found = []
     for share in (*SHARES, 1.0):
-        fusion = f"{FUSION}, {share:.0%}"
-        found.append(Variant(fusion, "fusion", share=share, value=share, reference=None))
+        fusion = Variant(
+            f"{FUSION}, {share:.0%}", "fusion", share=share, value=share, reference=None
+        )
+        found.append(fusion)
         for name, em in ((PAPER, options.em), (PLUS, options.em_plus)):
             found.append(
-                Variant(f"{name}, {share:.0%}", em=em, share=share, value=share, reference=fusion)
+                replace(
+                    fusion, name=f"{name}, {share:.0%}", system="em", em=em, reference=fusion.name
+                )
             )
     return found
 
 
 def groups(data: Dataset) -> dict[str, list[Variant]]:
-    """All groups of fitted variants for one data set, by name, in the order of notebook 09."""
+    """All groups of fitted variants for one data set, by name, in the order of notebook 09.
+
+    "table 5" has the paper's three ablations and `LatentCRS+`; "readings" the logit form, the
+    exact E-step and InfoNCE, each compared with the mixture form; "negatives" the mixture and the
+    product with sampled negatives: the product form is trained with these only.
+    """
     options = preset(data.name, data.n_users)
+    paper = Variant(PAPER, em=options.em, reference=None)
+
+    def but(name: str, reference: str | None = PAPER, **changes: Any) -> Variant:
+        return Variant(name, em=replace(options.em, **changes), reference=reference)
+
+    mixture = but(f"mixture, {N_SAMPLED} negatives", None, n_negatives=N_SAMPLED)
+    product = but(
+        f"product, {N_SAMPLED} negatives", mixture.name, n_negatives=N_SAMPLED, form="product"
+    )
     return {
-        "table 5": table_5(options),
+        "table 5": [
+            paper,
+            but("without inference model", n_epochs_q=0, infonce_weight=0.0, lambda_=0.0),
+            but("direct KL alignment", schedule="joint"),
+            but("without recommendation loss", n_epochs_q=0, alpha_E=0.0, alpha_M=0.0),
+            Variant(PLUS, em=options.em_plus),
+        ],
         "parts": parts(options),
-        "readings": readings(options),
-        "negatives": sampled(options),
+        "readings": [
+            paper,
+            but("logit form", form="logit"),
+            but("exact E-step", e_step="exact"),
+            but("without InfoNCE", infonce_weight=0.0),
+        ],
+        "negatives": [replace(variant, one_seed=True) for variant in (mixture, product)],
         "texts": few_texts(options),
         "K": intents_sweep(options, data.n_users),
         "lambda": weights_sweep(options, "lambda_", (0.0, 0.01, 1.0, 10.0)),
@@ -239,19 +227,8 @@ def _backbone(data: Dataset, config: BackboneConfig, seed: int) -> Backbone:
     return pretrain(data, config, seed=seed)
 
 
-def smaller_batches(batch_size: int, share: float) -> int:
-    """Batches in proportion to the instances, so that an epoch keeps its number of steps."""
-    return max(SMALLEST_BATCH, round(batch_size * share))
-
-
 def fit_variant(variant: Variant, data: Dataset, language: Language, seed: int) -> FittedVariant:
-    """Fit one variant from one seed, or load it.
-
-    Args:
-        variant: what to fit; data: the data set.
-        language: all utterances, embedded; the variant's share is taken here.
-        seed: of backbone, anchors, texts and all fits.
-    """
+    """Fit one variant from one seed, or load it; of the language it takes its share of texts."""
     options = preset(data.name, data.n_users)
     backbone = _backbone(data, variant.backbone or options.backbone, seed)
     model: Any
@@ -259,17 +236,20 @@ def fit_variant(variant: Variant, data: Dataset, language: Language, seed: int) 
         model = SimpleNamespace(scores=lambda S, x: backbone.scores(S))
         return FittedVariant(backbone, model, None, 0)
     language = fewer_texts(language, variant.share, seed)
+
+    def smaller(config: Any) -> Any:
+        """Batches in proportion to the instances: an epoch keeps its number of steps."""
+        size = max(SMALLEST_BATCH, round(config.batch_size * variant.share))
+        return replace(config, batch_size=size)
+
     if variant.em is not None:
         anchors = find_anchors(backbone, data, K=variant.K, seed=seed)
-        config = replace(
-            variant.em, batch_size=smaller_batches(variant.em.batch_size, variant.share)
-        )
+        config = smaller(variant.em)
         model = fit_em(data, backbone, anchors, language, config, seed=seed, progress=False)
     else:
-        direct = options.direct
-        direct = replace(direct, batch_size=smaller_batches(direct.batch_size, variant.share))
         fit = fit_fusion if variant.system == "fusion" else fit_text_alone
-        model = fit(data, backbone, language, config=direct, seed=seed, progress=False)
+        config = smaller(options.direct)
+        model = fit(data, backbone, language, config=config, seed=seed, progress=False)
     values = [row["valid_ndcg10"] for row in model.curve if row.get("stage") != "q"]
     return FittedVariant(backbone, model, max(values), len(model.curve))
 
@@ -339,11 +319,8 @@ def mean_gaps(
     Args:
         ours, theirs: seed -> ranks of the same cases; the result has their shape.
     """
-    gaps = [
-        metric_values(ours[seed], METRIC) - metric_values(theirs[seed], METRIC)
-        for seed in ours
-        if seed in theirs
-    ]
+    shared = [seed for seed in ours if seed in theirs]
+    gaps = [metric_values(ours[s], METRIC) - metric_values(theirs[s], METRIC) for s in shared]
     return np.mean(gaps, axis=0) if gaps else None
 
 

@@ -19,10 +19,10 @@ from latentcrs_utils.errors import DataError, MessageError
 from latentcrs_utils.language.chat_model import ChatModel, Message, Reply, Usage
 from latentcrs_utils.support.progress import note
 
-Purpose = Literal["embedding", "extraction", "re-ranking", "scoring", "wording", "user"]
+Purpose = Literal["embedding", "extraction", "re-ranking", "scoring", "user"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
-RECOMMENDING = PURPOSES[:4]
-"""What choosing the items takes; wording the reply and playing the user are no part of it."""
+RECOMMENDING = PURPOSES[:-1]
+"""What choosing the items takes; playing the user is no part of it."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TokenUsage:
 
     Attributes:
         purpose: embedding of the words, extraction (policy F), re-ranking (V), scoring (no
-            language model), wording of the reply, playing the user.
+            language model), playing the user.
         prompt_tokens, completion_tokens: read and written; an embedding pass writes 1.
         seconds: wall-clock time.
     """
@@ -159,7 +159,7 @@ class JsonLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             return
-        lines, n_good = _whole_lines(path, itemgetter("run", by))
+        lines, n_good = _whole_lines(path, by)
         if any(entry["run"] != run for entry in lines):
             raise DataError(
                 f"{path} is of another run (other model, users or setting, not {run[:40]}): "
@@ -183,10 +183,8 @@ class JsonLog:
                 os.fsync(stream.fileno())
 
 
-def _whole_lines(
-    path: Path, check: Callable[[dict[str, Any]], Any]
-) -> tuple[list[dict[str, Any]], int]:
-    """The entries of a log and the bytes of their lines; `check` fails on one that is not whole."""
+def _whole_lines(path: Path, by: str) -> tuple[list[dict[str, Any]], int]:
+    """The entries of a log and the bytes of their lines, without the last one if it is damaged."""
     entries: list[dict[str, Any]] = []
     n_good, raw = 0, path.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(raw, start=1):
@@ -194,8 +192,8 @@ def _whole_lines(
             if not line.endswith(b"\n"):
                 raise ValueError("cut short")
             entry = json.loads(line)
-            check(entry)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            itemgetter("run", by)(entry)
+        except (ValueError, KeyError, TypeError) as error:
             if number == len(raw):
                 break
             raise DataError(
@@ -212,7 +210,7 @@ def read_dialogues(path: Path) -> list[Dialogue]:
     Raises:
         DataError: another line is damaged.
     """
-    return [Dialogue.from_dict(entry) for entry in _whole_lines(path, Dialogue.from_dict)[0]]
+    return [Dialogue.from_dict(entry) for entry in _whole_lines(path, "user")[0]]
 
 
 class Answers(ChatModel):

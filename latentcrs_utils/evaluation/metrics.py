@@ -39,40 +39,33 @@ def describe_ranks(ranks: np.ndarray | Sequence[np.ndarray]) -> dict[str, Any]:
     ranks = np.asarray(ranks)
     values = metric_values(ranks, METRIC)
     low, high = bootstrap_interval(values.mean(tuple(range(values.ndim - 1))))
-    return {
-        **{metric: float(metric_values(ranks, metric).mean()) for metric in METRICS},
-        "low": low,
-        "high": high,
-        "seed_spread": float(np.ptp(values.mean(tuple(range(1, values.ndim))))),
-    }
+    spread = float(np.ptp(values.mean(tuple(range(1, values.ndim)))))
+    means = {metric: float(metric_values(ranks, metric).mean()) for metric in METRICS}
+    return {**means, "low": low, "high": high, "seed_spread": spread}
 
 
 def bootstrap_interval(
-    values: Tensor | np.ndarray, n: int = 2000, seed: int = 0, level: float = 0.95
+    values: Tensor | np.ndarray, n: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean.
+    """95 % percentile bootstrap interval of the mean.
 
     Args:
         values: [B] per-instance values.
         n, seed: number and seed of the resamples.
-        level: coverage, in (0, 1).
 
     Raises:
-        ValueError: if there are no values or the level is outside (0, 1).
+        ValueError: there are no values.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0:
         raise ValueError("A bootstrap interval needs at least one value.")
-    if not 0 < level < 1:
-        raise ValueError(f"The level of an interval lies between 0 and 1, not {level}.")
     generator = np.random.default_rng(seed)
     means = np.empty(n)
     chunk = max(1, 4_000_000 // values.size)
     for start in range(0, n, chunk):
         size = (min(chunk, n - start), values.size)
         means[start : start + size[0]] = values[generator.integers(values.size, size=size)].mean(1)
-    tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -103,15 +96,9 @@ class Difference:
 
 
 def paired_difference(
-    ours: Tensor | np.ndarray,
-    theirs: Tensor | np.ndarray,
-    users: np.ndarray | None = None,
-    *,
-    n: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
+    ours: Tensor | np.ndarray, theirs: Tensor | np.ndarray, users: np.ndarray | None = None
 ) -> Difference:
-    """Mean of ``ours - theirs`` on the same instances, with an interval over users.
+    """Mean of ``ours - theirs`` on the same instances, with a 95 % interval over users.
 
     Users are what is drawn by chance, so users are resampled: several instances of one user are
     averaged first, and never count as independent.
@@ -119,7 +106,6 @@ def paired_difference(
     Args:
         ours, theirs: [B] values of a metric, the same instances in the same order.
         users: [B] whose instance it is; default, each instance is a user of its own.
-        n, seed, level: of the bootstrap (see `bootstrap_interval`).
 
     Raises:
         ValueError: the lengths do not agree, or there is no instance.
@@ -130,26 +116,22 @@ def paired_difference(
             raise ValueError(f"{len(gap)} differences came with {len(users)} users.")
         _, place = np.unique(users, return_inverse=True)
         gap = np.bincount(place, weights=gap) / np.bincount(place)
-    low, high = bootstrap_interval(gap, n=n, seed=seed, level=level)
-    return Difference(float(gap.mean()), low, high, gap)
+    return Difference(float(gap.mean()), *bootstrap_interval(gap), gap)
 
 
-def users_needed(
-    per_user: np.ndarray, effect: float, *, power: float = 0.8, level: float = 0.95
-) -> int:
+def users_needed(per_user: np.ndarray, effect: float) -> int:
     """How many users it takes to find a mean difference of ``effect``, by the normal formula.
+
+    It is found, so that the 95 % interval leaves out zero, with a probability of 80 %.
 
     Args:
         per_user: [N] paired differences of a pilot; only their spread is read.
         effect: the smallest true difference that one would not want to miss, not zero.
-        power: probability of finding it, in (0, 1).
-        level: coverage of the interval that must leave out zero, in (0, 1).
 
     Raises:
         ValueError: fewer than two users, or an effect of zero.
     """
     if len(per_user) < 2 or effect == 0:
         raise ValueError("It takes two users to see a spread, and an effect that is not zero.")
-    normal = NormalDist()
-    reach = normal.inv_cdf((1 + level) / 2) + normal.inv_cdf(power)
+    reach = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
     return math.ceil((reach * float(np.std(per_user, ddof=1)) / abs(effect)) ** 2)

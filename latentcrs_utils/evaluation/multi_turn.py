@@ -91,12 +91,7 @@ class System:
     def score(
         self, users: Sequence[int], histories: Sequences, messages: Sequence[Sequence[str]]
     ) -> tuple[Tensor, list[tuple[TokenUsage, ...]]]:
-        """Score all items for B dialogues in one go.
-
-        Args:
-            users: user indices.
-            histories: what is known of each user, B sequences.
-            messages: what each user has said, turn by turn.
+        """Score all items for B users, of whom something is known and who said some messages.
 
         Returns:
             [B, V + 1], and what the embedding of each dialogue cost: one PromptEOL pass, one new
@@ -143,13 +138,9 @@ def dialogue_systems(fitted: Fitted) -> dict[str, System]:
 def asking_systems(
     system: System, chat_model: Any, folder: Path | None = None
 ) -> dict[str, System]:
-    """Return the systems of `ON_REQUEST` by name.
+    """The systems of `ON_REQUEST`, which filter and re-rank a system's scores, by name.
 
-    Args:
-        system: whose scores they filter and re-rank.
-        chat_model: the language model.
-        folder: where its readings of messages are kept, so that a run that is stopped does not
-            ask again; None: in memory alone.
+    The model's readings are kept in `folder`, so that a run that is stopped does not ask again.
     """
     data, config, named = system.policy.data, RerankConfig(), f" {chat_model.name}"
     kept = f"{data.name}_readings_{chat_model.name}.jsonl".replace("/", "-").replace(" ", "-")
@@ -164,7 +155,8 @@ def asking_systems(
 
 def identity_of(fitted: Fitted) -> str:
     """Name what the systems' answers depend on: data, texts and every trained weight."""
-    modules = [fitted.backbone.encoder, fitted.text_alone.scorer, fitted.fusion.scorer]
+    modules: list[torch.nn.Module] = [fitted.backbone.encoder]
+    modules += [fitted.text_alone.scorer, fitted.fusion.scorer]
     for model in (fitted.latentcrs, fitted.latentcrs_plus):
         modules += [model.generative, model.inference]
     weights = [tensor for module in modules for tensor in module.state_dict().values()]
@@ -209,12 +201,7 @@ class Setting:
 
 
 def sample_users(data: Dataset, n: int | None = None, split: HeldOut = "test") -> np.ndarray:
-    """Draw users whose target has a name, so that it can be taken up when it is offered.
-
-    Args:
-        data: the data set.
-        n: how many; None, or more than there are: all of them.
-        split: whose target.
+    """Draw n users, or all, whose target has a name, so that an offer of it can be taken up.
 
     Returns:
         User indices in ascending order, int64, the same at every call.
@@ -285,7 +272,8 @@ def converse(
     for start in track(range(0, len(users), setting.batch_size), f"Dialogues with {name}"):
         batch = users[start : start + setting.batch_size]
         if not all(user in done for user in batch):
-            dialogues = _hold(data, name, system, batch, make_users(batch), setting)
+            speakers = dict(zip(batch, make_users(batch), strict=True))
+            dialogues = _hold(data, name, system, setting, speakers)
             book.append(dialogue.to_dict() for dialogue in dialogues)
             done = {dialogue.user: dialogue for dialogue in dialogues} | done
     return [done[user] for user in users]
@@ -296,6 +284,7 @@ class _Talk:
     """One dialogue under way, which goes on while there are more messages than exchanges.
 
     Attributes:
+        history: what the system knows of the user.
         barred: items that are not offered: the whole past, those offered before.
         requirements: what the policy found to hold so far.
         success: as of `Dialogue`.
@@ -303,6 +292,7 @@ class _Talk:
 
     user: int
     speaker: SimulatedUser
+    history: list[int]
     barred: set[int]
     said: list[UserMessage]
     exchanges: list[Exchange] = field(default_factory=list)
@@ -314,36 +304,28 @@ class _Talk:
         return [message.text for message in self.said]
 
     def take_turn(
-        self,
-        policy: Policy,
-        scores: Tensor,
-        history: Sequence[int],
-        setting: Setting,
-        usage: Sequence[TokenUsage],
+        self, policy: Policy, scores: Tensor, setting: Setting, usage: list[TokenUsage]
     ) -> None:
         """Let a policy choose items and the user see them, who answers unless it was the end."""
         begun, said = time.perf_counter(), self.said[-1]
         parsed = policy.parse(said.text, self.requirements)
         self.requirements = wanted = parsed.requirements
         slate = policy.select(
-            Request(scores, self.barred, setting.n_items, wanted, history, self.messages)
+            Request(scores, self.barred, setting.n_items, wanted, self.history, self.messages)
         )
         seconds = time.perf_counter() - begun
         for told in (parsed.note, slate.note if policy.name == "V" else ""):
             if told:
                 note(f"Policy {policy.name}, user {self.user}: {told}")
-        n_read, n_written = (a + b for a, b in zip(parsed.tokens, slate.tokens, strict=True))
         if policy.name in _PURPOSES:
-            chosen = TokenUsage(_PURPOSES[policy.name], n_read, n_written, seconds)
-            usage = [*usage, chosen]
+            n_read, n_written = (a + b for a, b in zip(parsed.tokens, slate.tokens, strict=True))
+            usage.append(TokenUsage(_PURPOSES[policy.name], n_read, n_written, seconds))
         cost = said.prompt_tokens, said.completion_tokens, said.seconds
-        usage = [*usage, TokenUsage("user", *cost)] if any(cost) else usage
+        if any(cost):
+            usage.append(TokenUsage("user", *cost))
         offered = tuple(item.item for item in slate.items)
-        self.exchanges.append(
-            Exchange(
-                said.text, said.constraints, said.withdrawn, said.source, offered, tuple(usage)
-            )
-        )
+        words = said.text, said.constraints, said.withdrawn, said.source
+        self.exchanges.append(Exchange(*words, offered, tuple(usage)))
         self.barred |= {*offered}
         if len(self.exchanges) == setting.n_turns and self.speaker.target not in offered:
             return
@@ -355,39 +337,33 @@ class _Talk:
 
 
 def _hold(
-    data: Dataset,
-    name: str,
-    system: System,
-    users: Sequence[int],
-    speakers: Sequence[SimulatedUser],
-    setting: Setting,
+    data: Dataset, name: str, system: System, setting: Setting, speakers: dict[int, SimulatedUser]
 ) -> list[Dialogue]:
-    """Hold the dialogues of one batch, turn by turn."""
-    past = data.histories(setting.split).select(users)
+    """Hold the dialogues of one batch of users, turn by turn."""
+    past = data.histories(setting.split).select(list(speakers))
     known = past if setting.known is None else past.last(setting.known)
     talks = []
-    for user, speaker, row in zip(users, speakers, past, strict=True):
+    for (user, speaker), seen, history in zip(speakers.items(), past, known, strict=True):
         said = speaker.say()
         if not isinstance(said, UserMessage):
             raise DataError("A simulated user begins a dialogue with a message.")
         # all of the history is barred, however little of it the system knows
-        talks.append(_Talk(user, speaker, {*row.tolist()} - {speaker.target}, [said]))
+        barred = {*seen.tolist()} - {speaker.target}
+        talks.append(_Talk(user, speaker, history.tolist(), barred, [said]))
     # a language model takes its time for every dialogue
     progress = None if system.policy.name == "V" else False
     for _ in range(setting.n_turns):
         active = [place for place, t in enumerate(talks) if len(t.said) > len(t.exchanges)]
         if not active:
             break
-        waiting, histories = [talks[place] for place in active], known.select(active)
-        begun = time.perf_counter()
-        scores, usage = system.score(
-            [talk.user for talk in waiting], histories, [talk.messages for talk in waiting]
-        )
+        waiting, begun = [talks[place] for place in active], time.perf_counter()
+        users, messages = [t.user for t in waiting], [t.messages for t in waiting]
+        scores, usage = system.score(users, known.select(active), messages)
         seconds = time.perf_counter() - begun - sum(part.seconds for u in usage for part in u)
         scoring = TokenUsage("scoring", seconds=max(0.0, seconds) / len(waiting))
-        turns = zip(waiting, scores, histories, usage, strict=True)
-        for talk, row, history, costs in track(turns, name, len(waiting), progress=progress):
-            talk.take_turn(system.policy, row, history.tolist(), setting, [*costs, scoring])
+        turns = zip(waiting, scores, usage, strict=True)
+        for talk, row, costs in track(turns, name, len(waiting), progress=progress):
+            talk.take_turn(system.policy, row, setting, [*costs, scoring])
     return [
         Dialogue(name, t.user, t.speaker.target, setting.seed, t.success, tuple(t.exchanges))
         for t in talks
@@ -404,8 +380,9 @@ class ReplayedUser:
         """Accept the target; else say the next message of the log, if there is one."""
         if self.target in offered:
             return Accept(self.target, "")
-        return next((UserMessage(e.message, e.constraints, e.withdrawn, e.source)
-                     for e in self._left), None)  # fmt: skip
+        for said in self._left:
+            return UserMessage(said.message, said.constraints, said.withdrawn, said.source)
+        return None
 
 
 def replay(
@@ -415,21 +392,12 @@ def replay(
     system: System,
     setting: Setting | None = None,
 ) -> list[Dialogue]:
-    """Feed the messages of logged dialogues to a system.
+    """Feed the messages of logged dialogues, one a user, to a system; return its dialogues.
 
     The user does not react to the new offers, and a dialogue ends where the logged one did: a
     system that needs longer than the logged one finds nobody to talk to, so success counts are not
-    those of `converse`. The system of the log gives the dialogues of the log.
-
-    Args:
-        data: the data set of the log.
-        dialogues: from a log, e.g. `read_dialogues`; one a user.
-        name: of the system.
-        system: scores and chooses the items.
-        setting: that of the log (``known``, ``n_items``, ``n_turns`` and ``batch_size`` count).
-
-    Returns:
-        The dialogues with the system's own offers.
+    those of `converse`. The system of the log gives the dialogues of the log. Of the setting,
+    ``known``, ``n_items``, ``n_turns`` and ``batch_size`` count.
     """
     by_user = {dialogue.user: dialogue for dialogue in dialogues}
     return converse(

@@ -101,15 +101,18 @@ def evaluate(
     Returns:
         name -> ranks [N], 1 is best.
     """
-    if not len(cases):
-        return {name: np.zeros(0, dtype=np.int64) for name in systems}
-    seen = cases.instances.histories if masked else None
+    histories, targets = cases.instances.histories if masked else None, cases.instances.targets
 
     def ranks(scorer: Scorer) -> np.ndarray:
+        if not len(cases):
+            return np.zeros(0, dtype=np.int64)
         n_items = scorer(cases.take(slice(0, 1))).shape[1] - 1
-        targets = cases.instances.targets
         return ranks_in_chunks(
-            lambda rows: scorer(cases.take(rows)), targets, seen, n_items=n_items, memory=memory
+            lambda rows: scorer(cases.take(rows)),
+            targets,
+            histories,
+            n_items=n_items,
+            memory=memory,
         ).numpy()
 
     return {name: ranks(scorer) for name, scorer in systems.items()}
@@ -122,15 +125,13 @@ def summarise(cases: EvalSet, ranks_by_seed: Sequence[Mapping[str, np.ndarray]])
         cases: the instances that were ranked.
         ranks_by_seed: one result of `evaluate` per seed, with the same systems.
     """
-    rows = []
-    for (phrasing, level), group in cases.frame.with_row_index("row").group_by(
-        ["phrasing", "level"], maintain_order=True
-    ):
+    rows: list[dict[str, Any]] = []
+    groups = cases.frame.with_row_index("row").group_by("phrasing", "level", maintain_order=True)
+    for (phrasing, level), group in groups:
         chosen = group["row"].to_numpy()
         for system in ranks_by_seed[0]:
             row = {"phrasing": phrasing, "level": level, "system": system, "n": len(chosen)}
-            ranks = [by_system[system][chosen] for by_system in ranks_by_seed]
-            rows.append(row | describe_ranks(ranks))
+            rows.append(row | describe_ranks([ranks[system][chosen] for ranks in ranks_by_seed]))
     return pl.DataFrame(rows)
 
 
@@ -210,11 +211,9 @@ def target_popularity(data: Dataset) -> np.ndarray:
 
 def genre_table(data: Dataset) -> tuple[np.ndarray, list[str]]:
     """Which item has which genre, bool [V + 1, G], and the G names in alphabetical order."""
-    names = sorted({genre for genres in data.items["genres"] for genre in genres})
-    table = np.zeros((data.n_items + 1, len(names)), dtype=bool)
-    for item, genres in data.items.select("item", "genres").iter_rows():
-        table[item, [names.index(genre) for genre in genres]] = True
-    return table, names
+    of_items = [(), *data.items["genres"]]
+    names = sorted({genre for genres in of_items for genre in genres})
+    return np.array([[name in genres for name in names] for genres in of_items]), names
 
 
 def history_similarity(data: Dataset, n_last: int = 10) -> np.ndarray:
@@ -254,7 +253,7 @@ def by_part(values: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> pl.D
         ValueError: lengths or numbers of parts do not fit.
     """
     values, parts = np.asarray(values), np.asarray(parts)
-    if len(values) != len(parts) or (len(parts) and parts.max() >= len(names)):
+    if len(values) != len(parts) or parts.max(initial=-1) >= len(names):
         raise ValueError(
             f"{len(values)} values, {len(parts)} parts and {len(names)} names do not fit."
         )
@@ -272,10 +271,10 @@ def means_by_part(
     Returns:
         system -> part -> mean, and system -> part -> (low, high).
     """
-    means: dict[str, dict[str, float]] = {}
-    ends: dict[str, dict[str, tuple[float, float]]] = {}
-    for system, of_system in values.items():
-        for part, _, mean, low, high in by_part(of_system, parts, names).iter_rows():
-            means.setdefault(system, {})[part] = mean
-            ends.setdefault(system, {})[part] = low, high
+    tables = {system: by_part(of_system, parts, names) for system, of_system in values.items()}
+    means = {system: dict(zip(t["part"], t["mean"], strict=True)) for system, t in tables.items()}
+    ends = {
+        system: dict(zip(t["part"], t.select("low", "high").iter_rows(), strict=True))
+        for system, t in tables.items()
+    }
     return means, ends

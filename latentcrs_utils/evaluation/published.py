@@ -17,9 +17,7 @@ from latentcrs_utils.evaluation.metrics import METRICS
 
 DATA_SETS = ("ml-1m", "amazon-video-games", "amazon-cds")
 
-_TABLES: dict[str, str] = tomllib.loads(
-    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
-)
+_TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -67,24 +65,24 @@ def _cells(table: int) -> Iterator[tuple[tuple[str, str], list[str]]]:
 
 
 def _row(table: int, data: str, system: str, cells: list[str]) -> Printed:
-    digits = [len(cell.partition(".")[2]) for cell in cells]
     metrics = dict(zip(METRICS, map(float, cells), strict=True))
-    half_units = {m: 0.5 * 10.0**-n for m, n in zip(METRICS, digits, strict=True)}
+    half_units = {
+        metric: 0.5 * 10.0 ** -len(cell.partition(".")[2])
+        for metric, cell in zip(METRICS, cells, strict=True)
+    }
     return Printed(table, data, system, metrics, half_units)
 
 
-ROWS: tuple[Printed, ...] = tuple(
-    _row(table, *place, cells) for table in (2, 3, 5) for place, cells in _cells(table)
-)
+ROWS = tuple(_row(table, *place, cells) for table in (2, 3, 5) for place, cells in _cells(table))
 
 
 def printed(table: int, data: str, system: str) -> Printed:
     """Return one row of a table; KeyError, which lists what there is, if it has no such row."""
-    for row in ROWS:
-        if (row.table, row.data, row.system) == (table, data, system):
-            return row
-    there = sorted({f"Table {row.table}, {row.data}, {row.system}" for row in ROWS})
-    raise KeyError(f"No Table {table}, {data}, {system}. There is: {'; '.join(there)}.")
+    there = {f"Table {row.table}, {row.data}, {row.system}": row for row in ROWS}
+    wanted = f"Table {table}, {data}, {system}"
+    if wanted not in there:
+        raise KeyError(f"No {wanted}. There is: {'; '.join(sorted(there))}.")
+    return there[wanted]
 
 
 def dialogue_rows() -> dict[tuple[str, str], dict[str, float]]:

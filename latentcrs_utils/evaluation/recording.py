@@ -99,15 +99,13 @@ def provenance(command: str, packages: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def rounded(value: Any, digits: int = 4) -> Any:
-    """The same content with all its floats rounded."""
+def rounded(value: Any) -> Any:
+    """The same content with all its floats rounded to four digits."""
     if isinstance(value, float):
-        return round(value, digits)
+        return round(value, 4)
     if isinstance(value, dict):
-        return {key: rounded(part, digits) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [rounded(part, digits) for part in value]
-    return value
+        return {key: rounded(part) for key, part in value.items()}
+    return [rounded(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def write_record(path: Path, content: Mapping[str, Any]) -> None:

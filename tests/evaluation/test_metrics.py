@@ -34,19 +34,10 @@ def test_the_interval_holds_the_mean_and_narrows() -> None:
     half = 1.96 * values.std() / math.sqrt(500)
     assert high - low == pytest.approx(2 * half, rel=0.1)
     assert (low, high) == bootstrap_interval(torch.from_numpy(values), seed=3)
-    inner = bootstrap_interval(values, seed=3, level=0.5)
-    assert low < inner[0] < inner[1] < high
     assert bootstrap_interval([0.25, 0.25]) == (0.25, 0.25)
     # so many values that the resamples come in chunks
     low, high = bootstrap_interval(np.random.default_rng(1).random(3000), n=3000)
     assert low < high < low + 0.03
-
-
-def test_bad_intervals_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        bootstrap_interval([])
-    with pytest.raises(ValueError, match=r"between 0 and 1, not 95"):
-        bootstrap_interval([1.0, 2.0], level=95)
 
 
 def test_mean_and_interval_by_hand() -> None:
@@ -85,10 +76,7 @@ def test_users_with_more_instances_count_once() -> None:
 
 def test_no_difference_is_rarely_called_one() -> None:
     rng = np.random.default_rng(2)
-    called = [
-        paired_difference(rng.normal(size=60), np.zeros(60), n=400, seed=s).is_clear
-        for s in range(300)
-    ]
+    called = [paired_difference(rng.normal(size=60), np.zeros(60)).is_clear for _ in range(300)]
     assert 0.01 < np.mean(called) < 0.11
 
 
@@ -96,20 +84,16 @@ def test_users_needed_finds_the_effect_as_often_as_promised() -> None:
     rng = np.random.default_rng(3)
     n = users_needed(rng.normal(scale=2, size=20_000), 0.5)
     assert n == pytest.approx((2.8 * 2 / 0.5) ** 2, rel=0.05)
-    found = [
-        paired_difference(rng.normal(0.5, 2, size=n), np.zeros(n), n=400, seed=s).low > 0
-        for s in range(300)
-    ]
+    found = [paired_difference(rng.normal(0.5, 2, size=n), np.zeros(n)).low > 0 for _ in range(300)]
     assert 0.72 < np.mean(found) < 0.88
-
-
-def test_half_the_effect_takes_four_times_the_users() -> None:
-    gap = np.random.default_rng(4).normal(size=500)
-    assert users_needed(gap, 0.05) == pytest.approx(4 * users_needed(gap, 0.1), rel=0.01)
+    gap = rng.normal(size=500)
     assert users_needed(gap, -0.1) == users_needed(gap, 0.1)
+    assert users_needed(gap, 0.05) == pytest.approx(4 * users_needed(gap, 0.1), rel=0.01)
 
 
-def test_pairs_that_do_not_fit_are_refused() -> None:
+def test_what_has_no_interval_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        bootstrap_interval([])
     with pytest.raises(ValueError, match="3 differences came with 2 users"):
         paired_difference(np.zeros(3), np.zeros(3), np.zeros(2))
     for gap, effect in ((np.zeros(1), 0.1), (np.zeros(9), 0.0)):
