@@ -118,9 +118,11 @@ def run_cold_start(bench: Bench) -> dict[str, Any]:
     """NDCG@20 when only the last few items of a history are known."""
     values: dict[int, Values] = {length: defaultdict(list) for length in diagnostics.LENGTHS}
     for backbone, cases, models in bench.fits("cold start"):
-        for name, by_length in diagnostics.cold_start(cases, backbone, models).items():
-            for length, ranks in by_length.items():
-                values[length][name].append(metric_values(ranks, METRIC).mean(0))
+        for length, of_length in values.items():
+            cut = diagnostics.cold_start_cases(cases, backbone, length)
+            for name, model in models.items():
+                ranks = ranks_by_level(cut, scores_of(model, cut))
+                of_length[name].append(metric_values(ranks, METRIC).mean(0))
     rows = [_compared(n, v, known_items=k) for k, v in values.items() for n in COMPARED]
     return {"reference": FUSION, "rows": rows}
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.variants import ranks_by_level, scores_of
+from experiments.variants import scores_of
 from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, genre_table
 
 if TYPE_CHECKING:
@@ -36,18 +36,6 @@ def cold_start_cases(cases: EvalSet, backbone: Backbone, length: int) -> EvalSet
     histories = cases.instances.histories.select(np.arange(n_users)).last(length)
     S = backbone.encode(histories).repeat(len(LEVELS), 1)
     return replace(cases, instances=replace(cases.instances, S=S))
-
-
-def cold_start(
-    cases: EvalSet, backbone: Backbone, models: Mapping[str, Any]
-) -> dict[str, dict[int, np.ndarray]]:
-    """Ranks [4, U] of every system, by the number of items that are known of a user."""
-    found: dict[str, dict[int, np.ndarray]] = {name: {} for name in models}
-    for length in LENGTHS:
-        cut = cold_start_cases(cases, backbone, length)
-        for name, model in models.items():
-            found[name][length] = ranks_by_level(cut, scores_of(model, cut))
-    return found
 
 
 def candidate_log_probability(scores: Tensor, cases: EvalSet) -> Tensor:

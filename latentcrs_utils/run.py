@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -42,14 +42,11 @@ USER = 42
 MESSAGES = ("a film that keeps me on the edge of my seat", "with space ships and aliens in it")
 
 
-def prepare(say: Say, name: str = "ml-100k", tests: str = "all") -> tuple[Dataset, Language]:
+def prepare(say: Say, name: str, tests: str) -> tuple[Dataset, Language]:
     """Data, utterances and their embeddings: what all seeds share.
 
-    Args:
-        say: is told what comes next.
-        name: of the data set.
-        tests: "all", or "unseen": of the test texts, only single messages in phrasings that no
-            training text used, which spares a third of the embedding.
+    With tests="unseen" there are, of the test texts, only single messages in phrasings that no
+    training text used, which spares a third of the embedding.
     """
     say(f"{name}: ratings, filter, splits")
     data = load_dataset(name)
@@ -76,7 +73,7 @@ def results(
         levels) and, where the utterances hold dialogues to test on, "by_turns" (after one to five
         messages, masked).
     """
-    ranks: dict[str, list[dict[str, np.ndarray]]] = {}
+    ranks: dict[str, list[dict[str, np.ndarray]]] = defaultdict(list)
     asked: dict[str, EvalSet] = {}
     by_seed = []
     for seed in seeds:
@@ -87,8 +84,7 @@ def results(
         if len(rows_of(language, "test_turns")):
             asked["by_turns"] = dialogue_cases(data, fitted.backbone, language)
         for name, cases in asked.items():
-            found = evaluate(cases, scorers(fitted), masked=name != "unmasked")
-            ranks.setdefault(name, []).append(found)
+            ranks[name].append(evaluate(cases, scorers(fitted), masked=name != "unmasked"))
         by_seed.append(fitted)
     return by_seed[0], {name: summarise(asked[name], of_seeds) for name, of_seeds in ranks.items()}
 
@@ -119,19 +115,6 @@ def print_dialogue(model: LatentCRS) -> None:
         print("        Intents: " + "; ".join(f"{name} {p:.0%}" for name, p in leaders) + "\n")
 
 
-def content(
-    data: Dataset, language: Language, summaries: dict[str, pl.DataFrame]
-) -> dict[str, Any]:
-    """The results as they are recorded."""
-    texts = language.utterances.frame["text"]
-    return {
-        "data": sizes(data),
-        "language_model": language.embedder.name,
-        "texts": {"utterances": len(texts), "distinct": texts.n_unique()},
-        **{name: summary.to_dicts() for name, summary in summaries.items()},
-    }
-
-
 def execute_notebooks(say: Say) -> None:
     """Execute the course in order and render it to build/; the committed notebooks stay as are."""
     if not (CHECKOUT / "tools" / "notebooks.py").exists():
@@ -145,12 +128,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the course; returns the exit status."""
     command = Command("latentcrs_utils.run", __doc__, seeds=True, record=False)
     add = command.parser.add_argument
-    add(
-        "--tests",
-        choices=("all", "unseen"),
-        default="all",
-        help="unseen: only single messages in phrasings that training never used",
-    )
+    unseen = "unseen: only single messages in phrasings that training never used"
+    add("--tests", choices=("all", "unseen"), default="all", help=unseen)
     add("--no-notebooks", action="store_true", help="only the table and the talk")
     options, say = command.read(arguments), command.say
     try:
@@ -160,9 +139,15 @@ def main(arguments: list[str] | None = None) -> int:
             execute_notebooks(say)
         if options.record:
             say("Writing the results")
-            # a step whose result was on disk took next to nothing
-            made = {"seeds": options.seeds, "steps": command.steps}
-            command.record(options.record, made | content(data, language, summaries))
+            texts = language.utterances.frame["text"]
+            content = {
+                # a step whose result was on disk took next to nothing
+                "seeds": options.seeds, "steps": command.steps, "data": sizes(data),
+                "language_model": language.embedder.name,
+                "texts": {"utterances": len(texts), "distinct": texts.n_unique()},
+                **{name: summary.to_dicts() for name, summary in summaries.items()},
+            }  # fmt: skip
+            command.record(options.record, content)
         print_table(summaries["masked"], data.n_users)
         print_dialogue(fitted.latentcrs_plus)
     except LatentCRSError as error:

@@ -1,8 +1,7 @@
 """Whole dialogues between simulated users and a system, many at a time (Tables 4 and 6).
 
-In every turn all users of a batch speak, their messages are embedded and scored in one go, and for
-each the system's policy chooses items: the very policies of the chat (`conversation.policies`). A
-batch is logged when all its dialogues are over; a run that is killed goes on with the first batch
+In every turn the messages of a batch are embedded and scored in one go, and the policies of the
+chat choose items. A batch is logged when it is over; a run that is killed goes on with the first
 that is not whole, in the same company, so its result is that of an undisturbed run.
 """
 
@@ -285,7 +284,7 @@ class _Talk:
 
     Attributes:
         history: what the system knows of the user.
-        barred: items that are not offered: the whole past, those offered before.
+        excluded: items that are not offered: the whole past, those offered before.
         requirements: what the policy found to hold so far.
         success: as of `Dialogue`.
     """
@@ -293,7 +292,7 @@ class _Talk:
     user: int
     speaker: SimulatedUser
     history: list[int]
-    barred: set[int]
+    excluded: set[int]
     said: list[UserMessage]
     exchanges: list[Exchange] = field(default_factory=list)
     requirements: Requirements = field(default_factory=Requirements)
@@ -311,7 +310,7 @@ class _Talk:
         parsed = policy.parse(said.text, self.requirements)
         self.requirements = wanted = parsed.requirements
         slate = policy.select(
-            Request(scores, self.barred, setting.n_items, wanted, self.history, self.messages)
+            Request(scores, self.excluded, setting.n_items, wanted, self.history, self.messages)
         )
         seconds = time.perf_counter() - begun
         for told in (parsed.note, slate.note if policy.name == "V" else ""):
@@ -326,7 +325,7 @@ class _Talk:
         offered = tuple(item.item for item in slate.items)
         words = said.text, said.constraints, said.withdrawn, said.source
         self.exchanges.append(Exchange(*words, offered, tuple(usage)))
-        self.barred |= {*offered}
+        self.excluded |= {*offered}
         if len(self.exchanges) == setting.n_turns and self.speaker.target not in offered:
             return
         reply = self.speaker.say(offered)
@@ -347,9 +346,9 @@ def _hold(
         said = speaker.say()
         if not isinstance(said, UserMessage):
             raise DataError("A simulated user begins a dialogue with a message.")
-        # all of the history is barred, however little of it the system knows
-        barred = {*seen.tolist()} - {speaker.target}
-        talks.append(_Talk(user, speaker, history.tolist(), barred, [said]))
+        # all of the history is excluded, however little of it the system knows
+        excluded = {*seen.tolist()} - {speaker.target}
+        talks.append(_Talk(user, speaker, history.tolist(), excluded, [said]))
     # a language model takes its time for every dialogue
     progress = None if system.policy.name == "V" else False
     for _ in range(setting.n_turns):

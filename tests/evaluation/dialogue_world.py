@@ -19,7 +19,7 @@ from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.evaluation.dialogues import Dialogue, Exchange
 from latentcrs_utils.evaluation.multi_turn import Setting, System, converse
 from latentcrs_utils.evaluation.one_turn import EvalSet, Scorer
-from tests.conversation.fakes import FakeBackbone, FakeLanguage, FakeModel, fake_dataset
+from tests.conversation.fakes import FakeBackbone, FakeLanguage, fake_dataset, fake_model
 
 N_USERS, N_ITEMS, LENGTH = 30, 40, 12
 
@@ -57,11 +57,9 @@ class Backbone(FakeBackbone):
         return scores
 
 
-def fitted_to(
-    data: Dataset, language: object = None, model: FakeModel | None = None
-) -> SimpleNamespace:
+def fitted_to(data: Dataset, language: object = None, model: object = None) -> SimpleNamespace:
     """What `fit_all` gives, without training."""
-    model = model or FakeModel(N_ITEMS)
+    model = model or fake_model(N_ITEMS)
     return SimpleNamespace(
         data=data, backbone=Backbone(), language=language or Language(), text_alone=model,
         fusion=model, latentcrs=model, latentcrs_plus=model,
@@ -75,7 +73,7 @@ def system(scorer: Scorer, data: Dataset | None = None, *, reads: bool = False) 
 
 def reader() -> System:
     """A system that listens: genre names in the words, then the history."""
-    model = FakeModel(N_ITEMS)
+    model = fake_model(N_ITEMS)
     return system(lambda cases: model.scores(cases.instances.S, cases.instances.x), reads=True)
 
 

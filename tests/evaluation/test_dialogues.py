@@ -131,7 +131,7 @@ def test_a_bill_adds_up_by_purpose(parts: list[TokenUsage]) -> None:
 
 
 def test_the_ledger_by_hand() -> None:
-    talk = TokenUsage("wording", 100, 20, 2.0)
+    talk = TokenUsage("user", 100, 20, 2.0)
     spoken = dialogue(1, success=1)
     (exchange,) = spoken.exchanges
     spoken = replace(spoken, exchanges=(replace(exchange, usage=(*exchange.usage, talk)),))
@@ -139,7 +139,7 @@ def test_the_ledger_by_hand() -> None:
     table = usage_table(held)
     rows = {(row["system"], row["purpose"]): row for row in table.iter_rows(named=True)}
     assert list(rows) == [
-        ("B", "embedding"), ("B", "scoring"), ("B", "wording"), ("B", "recommending"),
+        ("B", "embedding"), ("B", "scoring"), ("B", "user"), ("B", "recommending"),
         ("other", "embedding"), ("other", "scoring"), ("other", "recommending"),
     ]  # fmt: skip
     row = rows["B", "embedding"]
@@ -147,12 +147,11 @@ def test_the_ledger_by_hand() -> None:
     assert (row["turns"], row["dialogues"]) == (4, 2)
     assert (row["prompt_tokens_a_turn"], row["prompt_tokens_a_dialogue"]) == (12.5, 25.0)
     assert (row["completion_tokens_a_turn"], row["completion_tokens_a_dialogue"]) == (1.0, 2.0)
-    # wording is no part of recommending; scoring is
+    # playing the user is no part of recommending; scoring is
     choosing = rows["B", "recommending"]
     assert choosing["prompt_tokens_a_dialogue"] == 25.0
     assert choosing["seconds_a_turn"] == 0.75 and rows["B", "scoring"]["seconds_a_turn"] == 0.25
-    assert rows["B", "wording"]["completion_tokens_a_turn"] == 5.0
-    assert "wording" not in RECOMMENDING and "user" not in RECOMMENDING
+    assert rows["B", "user"]["completion_tokens_a_turn"] == 5.0
 
 
 def test_nothing_was_said_and_nothing_spent() -> None:

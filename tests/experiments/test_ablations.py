@@ -26,13 +26,13 @@ def data():
     return small_world.dataset()
 
 
-def of_size(n_users):
-    return SimpleNamespace(name="ml-100k", n_users=n_users)
+def groups_of(n_users):
+    return variants.groups(SimpleNamespace(name="ml-100k", n_users=n_users))
 
 
 @pytest.fixture(scope="module")
 def plan():
-    return variants.groups(of_size(938))
+    return groups_of(938)
 
 
 def test_names_are_distinct_and_every_reference_is_in_its_group(plan):
@@ -53,8 +53,8 @@ def test_a_sweep_changes_one_value_and_holds_the_presets_own(plan, name):
 
 
 def test_more_intents_than_users_are_not_tried():
-    assert [v.K for v in variants.groups(of_size(300))["K"]] == [16, 64, 256]
-    assert [v.K for v in variants.groups(of_size(6034))["K"]][-1] == 1024
+    assert [v.K for v in groups_of(300)["K"]] == [16, 64, 256]
+    assert [v.K for v in groups_of(6034)["K"]][-1] == 1024
 
 
 def test_what_the_ablations_of_table_5_leave_out(plan):
@@ -72,10 +72,8 @@ class SmallLanguage(small_world.Language):
     def __init__(self, data):
         super().__init__(data)
         frame = self.utterances.frame
-        test = frame.filter(split="test")
-        others = frame.filter(pl.col("split") != "test")
-        levels = [test.with_columns(level=pl.lit(level)) for level in reversed(LEVELS)]
-        frame = pl.concat([others, *levels])
+        levels = [frame.filter(split="test").with_columns(level=pl.lit(n)) for n in LEVELS[::-1]]
+        frame = pl.concat([frame.filter(pl.col("split") != "test"), *levels])
         frame = frame.with_columns(conditions=pl.concat_list(pl.format("genre={}", pl.col("text"))))
         genres = torch.tensor([small_world.GENRES.index(text) for text in frame["text"]])
         self.utterances = type(self.utterances)(frame)
@@ -110,9 +108,18 @@ def test_fewer_texts_takes_instances_with_their_text_and_leaves_the_tests(data, 
         variants.fewer_texts(language, 0.0, seed=0)
 
 
-def test_an_epoch_keeps_its_number_of_steps():
-    sizes = [variants.smaller_batches(480, share) for share in (1.0, 0.25, 0.001)]
-    assert sizes == [480, 120, variants.SMALLEST_BATCH]
+def test_an_epoch_keeps_its_number_of_steps(data, language, monkeypatch):
+    used = []
+    fusion = SimpleNamespace(curve=[{"valid_ndcg10": 0.5}])
+    monkeypatch.setattr(variants, "_backbone", lambda *_: None)
+    monkeypatch.setattr(variants, "fewer_texts", lambda language, *_: language)
+    monkeypatch.setattr(
+        variants, "fit_fusion", lambda *_, config, **__: used.append(config.batch_size) or fusion
+    )
+    for share in (1.0, 0.25, 0.001):
+        variants.fit_variant(variants.Variant("any", "fusion", share=share), data, language, 0)
+    own = preset("small", data.n_users).direct.batch_size
+    assert used == [own, own // 4, variants.SMALLEST_BATCH]
 
 
 def test_differences_are_paired_and_take_the_seeds_that_both_have():
@@ -144,8 +151,8 @@ def test_probabilities_of_candidates_sum_to_one_and_leave_the_history_out():
 
 
 def test_calibration_error_by_hand():
-    promised = np.array([0.2, 0.2, 0.9, 0.9])
     error = intent_diagnostics.expected_calibration_error
+    promised = np.array([0.2, 0.2, 0.9, 0.9])
     assert error(promised, np.array([0, 0, 1, 1]), 2) == pytest.approx(0.15)
     assert error(np.array([0.5] * 10), np.array([0, 1] * 5), 5) == 0
 
@@ -171,14 +178,12 @@ def test_calibration_promises_what_the_list_holds():
 
 
 def test_diversity_of_one_genre_is_zero_and_of_disjoint_genres_one(data):
-    cases = cases_of([[]], [1])
-    by_genre = torch.zeros(1, small_world.N_ITEMS + 1)
+    cases, scores = cases_of([[]], [1]), torch.zeros(1, small_world.N_ITEMS + 1)
     comedies = data.items.with_columns(genres=pl.lit(["Comedy"]))
-    only = SimpleNamespace(items=comedies, n_items=data.n_items)
-    same = intent_diagnostics.diversity(by_genre, cases, only)
+    same = intent_diagnostics.diversity(scores, cases, replace(data, items=comedies))
     assert same["distance"] == pytest.approx(0)
     assert same["coverage"] == pytest.approx(20 / small_world.N_ITEMS)
-    mixed = intent_diagnostics.diversity(by_genre, cases, data)
+    mixed = intent_diagnostics.diversity(scores, cases, data)
     assert 0.6 < mixed["distance"][0] < 0.75  # three genres, equally frequent: two of three differ
 
 
@@ -214,14 +219,10 @@ def test_mass_of_truths_by_hand():
     torch.testing.assert_close(mass_of_truths(p, truth, 3), torch.tensor([[0.3, 0.7, 0]]))
 
 
-def test_variants_are_compared_and_the_record_keeps_other_groups(
-    data, language, monkeypatch, tmp_path
-):
-    monkeypatch.setenv("LATENTCRS_CACHE", str(tmp_path))
+def test_variants_are_compared_and_the_record_keeps_other_groups(data, language, empty_cache):
     language.embedder.name = "one-hot"
     bench = ablations.Bench(data, language, [0, 1], lambda _: None)
-    options = preset("small", data.n_users)
-    own = {v.name: v for v in variants.parts(options)}
+    own = {v.name: v for v in variants.parts(preset("small", data.n_users))}
     # the reference comes last: a sweep need not begin with it
     chosen = [
         replace(own[variants.BEHAVIOR], reference=variants.FUSION),
@@ -232,13 +233,12 @@ def test_variants_are_compared_and_the_record_keeps_other_groups(
     gap = behavior["NDCG@20"] - fusion["NDCG@20"]
     assert behavior["difference"]["mean"] == pytest.approx(gap)
     assert behavior["valid_ndcg10"] is None
-    path = tmp_path / "record.json"
+    path = empty_cache.parent / "record.json"
     for done in ({"parts": {"rows": [fusion]}}, {"wishes": {"rows": []}}):
         path.write_text(json.dumps(ablations.content(path, bench, done)), encoding="utf-8")
     written = json.loads(path.read_text(encoding="utf-8"))
-    assert list(written["groups"]) == ["parts", "wishes"]
+    assert list(written["groups"]) == ["parts", "wishes"] and written["seeds"] == [0, 1]
     assert written["groups"]["parts"]["rows"][0]["NDCG@20"] == round(fusion["NDCG@20"], 4)
-    assert written["seeds"] == [0, 1]
 
 
 def test_an_unknown_group_is_named(data, language):

@@ -27,8 +27,7 @@ def grid() -> list[Case]:
 def test_a_true_law_is_found_and_no_coefficient_is_negative() -> None:
     found = fit_law(grid(), [cost(case) for case in grid()], TERMS)
     assert found == pytest.approx([2.0, 3e-3, 5e-6], rel=1e-6)
-    falling = [10.0 / case.n_users for case in grid()]
-    assert min(fit_law(grid(), falling, TERMS)) >= 0
+    assert min(fit_law(grid(), [10.0 / case.n_users for case in grid()], TERMS)) >= 0
 
 
 def test_a_law_is_tested_on_the_point_left_out() -> None:
@@ -59,22 +58,25 @@ def test_a_prediction_is_the_sum_of_the_terms() -> None:
     assert three.bytes == one.bytes
 
 
-def test_what_is_impossible_to_predict_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no law for 'other'; there are: demo"):
-        demo_model(None).predict("other", Case(1, 1))
-    with pytest.raises(ConfigError, match="one process only"):
-        demo_model(None).predict("demo", Case(1, 1), 2)
-    with pytest.raises(ConfigError, match="n_processes=0"):
-        demo_model(0.9).predict("demo", Case(1, 1), 0)
-    with pytest.raises(ConfigError, match=r"python -m benchmarks\.cost_model"):
-        CostModel.read(tmp_path / "cost_model.json")
+@pytest.mark.parametrize(
+    ("efficiency", "stage", "n_processes", "complaint"),
+    [
+        (None, "other", 1, "no law for 'other'; there are: demo"),
+        (None, "demo", 2, "one process only"),
+        (0.9, "demo", 0, "n_processes=0"),
+    ],
+)
+def test_what_is_impossible_to_predict_is_refused(
+    efficiency: float | None, stage: str, n_processes: int, complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        demo_model(efficiency).predict(stage, Case(1, 1), n_processes)
 
 
 def test_sizes_that_are_not_given_are_those_of_the_paper() -> None:
-    sizes = Case(100, 50).sizes()
-    assert (sizes["actions"], sizes["instances"], sizes["texts"]) == (9500, 600, 600)
-    sizes = Case(100, 50, instances=70).sizes()
-    assert (sizes["instances"], sizes["texts"]) == (70, 70)
+    for given, expected in (({}, (9500, 600, 600)), ({"instances": 70}, (9500, 70, 70))):
+        sizes = Case(100, 50, **given).sizes()
+        assert (sizes["actions"], sizes["instances"], sizes["texts"]) == expected
 
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage.name != "embedding"])
@@ -99,6 +101,8 @@ def test_the_command_writes_laws_and_measurements(tmp_path: Path, monkeypatch, c
     assert record["two_processes"] is None
     assert CostModel.read(output).predict("ranking", Case(30, 60)).seconds > 0
     assert "the point left out is predicted within" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"python -m benchmarks\.cost_model"):
+        CostModel.read(tmp_path / "none.json")
 
 
 def test_the_record_predicts_what_it_measured() -> None:

@@ -23,8 +23,13 @@ SCARY = json.dumps({"genres": [{"words": "scary", "value": "Horror"}]})
 
 def table(texts: list[str], conditions: list[list[str]], **more) -> Utterances:
     n = len(texts)
-    columns = {"text": texts, "conditions": conditions, "level": ["plain"] * n, **more}
-    return Utterances(pl.DataFrame({**columns, "phrasing": ["test"] * n}))
+    columns = {"level": ["plain"] * n, "phrasing": ["test"] * n, **more}
+    return Utterances(pl.DataFrame({"text": texts, "conditions": conditions, **columns}))
+
+
+def row_of(utterances: Utterances, reader=None) -> dict:
+    """The first row of a report."""
+    return extraction_report(utterances, reader or literally()).row(0, named=True)
 
 
 def test_the_report_counts_by_hand() -> None:
@@ -32,13 +37,11 @@ def test_the_report_counts_by_hand() -> None:
         ["a comedy", "a comedy", "a weepie"],
         [["genre=Comedy", "mood=light"], ["genre=Drama"], ["genre=Drama", "like=3"]],
     )
-    report = extraction_report(utterances, literally()).row(0, named=True)
+    report = row_of(utterances)
     # found: Comedy, Comedy; true: Comedy, Drama, Drama; hit: one
-    assert report["utterances"] == 3
     assert (report["n_found"], report["n_true"], report["n_hit"]) == (2, 3, 1)
-    assert report["found"] == pytest.approx(2 / 3)
-    assert report["precision"] == pytest.approx(1 / 2)
-    assert report["recall"] == pytest.approx(1 / 3)
+    assert report["utterances"] == 3 and report["found"] == pytest.approx(2 / 3)
+    assert (report["precision"], report["recall"]) == pytest.approx((1 / 2, 1 / 3))
     for name in ("precision", "recall"):
         assert 0 <= report[f"{name}_low"] <= report[name] <= report[f"{name}_high"] <= 1
 
@@ -47,7 +50,7 @@ def test_the_interval_narrows_with_the_number_of_utterances() -> None:
     widths = []
     for n in (8, 200):
         truth = [["genre=Comedy"], ["genre=Drama"]] * (n // 2)
-        row = extraction_report(table(["a comedy"] * n, truth), literally()).row(0, named=True)
+        row = row_of(table(["a comedy"] * n, truth))
         assert row["recall"] == pytest.approx(0.5)
         assert row["recall_low"] < 0.5 < row["recall_high"]
         widths.append(row["recall_high"] - row["recall_low"])
@@ -55,14 +58,15 @@ def test_the_interval_narrows_with_the_number_of_utterances() -> None:
 
 
 def test_the_report_has_no_number_where_there_is_nothing_to_divide() -> None:
-    report = extraction_report(table(["hello"], [["mood=light"]]), literally()).row(0, named=True)
-    assert report["precision"] is None and report["recall"] is None and report["found"] == 0
-    assert report["recall_low"] is None and report["precision_high"] is None
+    report = row_of(table(["hello"], [["mood=light"]]))
+    for name in ("precision", "precision_high", "recall", "recall_low"):
+        assert report[name] is None
+    assert report["found"] == 0
 
 
 def test_groups_are_apart_and_each_dialogue_is_read_once() -> None:
     utterances = table(
-        ["a comedy", "a comedy", "a drama"], [["genre=Comedy"]] * 3, split=["a", "b", "b"]
+        ["a comedy", "a comedy", "a drama"], [["genre=Comedy"]] * 3, level=["a", "b", "b"]
     )
     asked = []
 
@@ -70,8 +74,8 @@ def test_groups_are_apart_and_each_dialogue_is_read_once() -> None:
         asked.append(tuple(messages))
         return literally()(messages)
 
-    report = extraction_report(utterances, reader, by=["split"])
-    assert dict(report.select("split", "precision").iter_rows()) == {"a": 1.0, "b": 0.5}
+    report = extraction_report(utterances, reader)
+    assert dict(report.select("level", "precision").iter_rows()) == {"a": 1.0, "b": 0.5}
     assert asked == [("a comedy",), ("a drama",)]
 
 
@@ -80,7 +84,7 @@ def test_a_dialogue_is_read_message_by_message_or_as_one_text() -> None:
     utterances = table([" ".join(turns)], [["not genre=Comedy", "decade=1990"]], turns=[turns])
     by_message = message_by_message(make_extractor(fake_dataset(), "lexicon"))
     for reader, n_found in ((by_message, 2), (literally(), 3)):
-        row = extraction_report(utterances, reader).row(0, named=True)
+        row = row_of(utterances, reader)
         assert (row["n_hit"], row["n_found"]) == (2, n_found)
 
 
