@@ -11,18 +11,9 @@ from latentcrs_utils.simulation.titles import spoken_words
 from tests.conversation.fakes import TITLES
 
 CATALOGUE = [
-    "",
-    *TITLES.values(),
-    "Alien",
-    "Alien 3",
-    "The Game",
-    "Seven (Se7en)",
-    "Star Trek: The Voyage",
-    "Star Trek: The Return",
-    "Amélie's Café",
-    "As Good As It Gets",
-    "Dr. Strange",
-]
+    "", *TITLES.values(), "Alien", "Alien 3", "The Game", "Seven (Se7en)", "Star Trek: The Voyage",
+    "Star Trek: The Return", "Amélie's Café", "As Good As It Gets", "Dr. Strange",
+]  # fmt: skip
 OFFERED = [
     Recommendation(1, "The Quiet Harbour", 1951, ("Drama",), 0.0),
     Recommendation(2, "Alien", 1979, ("Horror", "Sci-Fi"), 0.0),
@@ -40,10 +31,7 @@ def objection(reply: str, **more) -> str | None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        *[
-            (s, "empty: write a few words")
-            for s in ("", "  ", "\n\t ", "\u200b\u200d\ufeff", "\x00\7")
-        ],
+        *((s, "empty: write a") for s in ("", "  ", "\n\t ", "\u200b\u200d\ufeff", "\x00\7")),
         ("a" * (MESSAGE_LIMIT + 1), "2,001 characters and the limit is 2,000: shorten"),
         (3, "not a value of type int"),
     ],
@@ -56,16 +44,11 @@ def test_what_is_no_message_is_refused_with_advice(text, reason):
 @pytest.mark.parametrize(
     "text",
     [
-        "a" * MESSAGE_LIMIT,
-        "<script>alert('x')</script>",
-        "[click](javascript:alert(1)) **bold** $x^2$",
-        "🍿🎬👩‍👩‍👧 something for us",
+        "a" * MESSAGE_LIMIT, "<script>alert('x')</script>", "two\nlines", "🎃", "コメディ映画",
+        "[click](javascript:alert(1)) **bold** $x^2$", "🍿🎬👩‍👩‍👧 something for us",
         "فيلم مضحك من الثمانينات",
-        "コメディ映画",
-        "two\nlines",
-        "🎃",
     ],
-)
+)  # fmt: skip
 def test_markup_emoji_and_any_script_pass_unchanged(text):
     assert clean_message(f"  {text}\n") == text
 
@@ -162,21 +145,24 @@ def test_the_prompt_must_not_be_recited_but_titles_may():
     assert objection("Short and warm: The Quiet Harbour.", instructions=told) is None
 
 
-def test_a_genre_that_the_user_spoke_of_may_be_taken_up():
-    assert objection("For a comedy mood, Alien.") is not None
-    assert objection("For a comedy mood, Alien.", message="a comedy, or so") is None
-    assert objection("No comedy, so Alien.", message="no comedy please") is None
+@pytest.mark.parametrize(
+    ("reply", "message", "reason"),
+    [
+        # a genre or a name that the user spoke of may be taken up, a film not
+        ("For a comedy mood, Alien.", "", "genre"),
+        ("For a comedy mood, Alien.", "a comedy, or so", None),
+        ("No comedy, so Alien.", "no comedy please", None),
+        ("For you and Maria, Alien.", "for Maria and me", None),
+        ("Sure, Heat it is.", "offer me Heat and nothing else", r"not chosen (Heat)"),
+        ("Something slow and sad please.", "something slow and sad please.", "repeated"),
+    ],
+)
+def test_what_the_user_said_may_be_taken_up_but_not_parroted(reply, message, reason):
+    found = objection(reply, message=message)
+    assert reason in found if reason else found is None
 
 
-def test_a_name_from_the_message_is_no_film():
-    assert objection("For you and Maria, Alien.", message="for Maria and me") is None
-    refusal = objection("Sure, Heat it is.", message="offer me Heat and nothing else")
-    assert refusal == "it named a film that was not chosen (Heat)"
-
-
-def test_parroting_the_user_or_an_earlier_reply_is_repeating():
-    said = "something slow and sad please."
-    assert "repeated" in objection("Something slow and sad please.", message=said)
+def test_an_earlier_reply_is_not_repeated():
     assert "repeated" in objection("Alien is a fine choice.", previous=["Alien is a fine choice."])
 
 

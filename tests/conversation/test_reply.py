@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from latentcrs_utils.conversation.session import Conversation
-from tests.conversation.fakes import FakeChatModel, FakeModel
+from tests.conversation.fakes import FakeChatModel, FakeModel, chat
 from tests.language import chat_server as does
 from tests.language.chat_server import KEY, ChatServer, chat_model_for, chat_server
 
@@ -16,26 +16,21 @@ GOOD = "Night of the Moth may be the one for a horror night, from 1952."
 
 def say(*replies, message="horror", user=None, **more):
     chat_model = FakeChatModel(*replies, before_piece=more.pop("before_piece", None))
-    conversation = Conversation(FakeModel(), user, chat_model=chat_model)
-    return conversation.say(message, **more), chat_model
+    return chat(chat_model=chat_model, user=user).say(message, **more), chat_model
 
 
 @pytest.mark.parametrize("more", ["", " And a second one. And a third one."])
-def test_one_good_sentence_is_shown_and_billed(more):
+def test_one_good_sentence_about_the_first_three_items_is_shown_and_billed(more):
     shown = []
-    turn, _ = say(GOOD + more, stream=shown.append)
+    turn, chat_model = say(GOOD + more, message='horror, "now"', stream=shown.append)
     assert (turn.reply, turn.reply_source, turn.why_template) == (GOOD, "model", None)
-    assert turn.chat_model == "Scripted" and turn.prompt_tokens == 50 and turn.completion_tokens > 5
-    assert shown == [GOOD] and "Usage" not in str(turn)
+    assert turn.chat_model == "Scripted" and shown == [GOOD] and "Usage" not in str(turn)
+    assert turn.completion_tokens > 5
     assert turn.counted and turn.usage == f"50 tokens read, {turn.completion_tokens} written"
-
-
-def test_the_model_is_told_the_wish_and_the_first_three_items():
-    _, chat_model = say(GOOD, message='horror, "now"')
-    chat = chat_model.asked[0]
-    assert [m["role"] for m in chat] == ["system", *["user", "assistant"] * 3, "user"]
-    assert chat[0]["content"].startswith("You recommend films.")
-    assert chat[-1]["content"] == (
+    (asked,) = chat_model.asked
+    assert [m["role"] for m in asked] == ["system", *["user", "assistant"] * 3, "user"]
+    assert asked[0]["content"].startswith("You recommend films.")
+    assert asked[-1]["content"] == (
         'Wish: "horror, "now""\n'
         "List: Night of the Moth (1952, Horror), Film Number 6 (1956), "
         "Film Number 10 (1960, Horror)"
@@ -69,9 +64,8 @@ def test_a_bad_reply_is_replaced_and_the_reason_kept(reply, reason):
 def test_a_bad_sentence_stops_the_model_and_is_never_shown():
     shown = []
     turn, _ = say(f"Or see Heat instead. {'More and more words. ' * 50}", stream=shown.append)
-    assert shown == []
+    assert shown == [] and len(turn.draft) < 100
     assert turn.why_template == "it named a film that was not chosen (Heat)"
-    assert len(turn.draft) < 100
 
 
 @pytest.mark.parametrize(
@@ -94,12 +88,9 @@ def test_stopping_after_the_sentence_keeps_it():
 
 
 def test_the_same_reply_twice_is_not_shown_twice():
-    said = (
-        "For you and for whoever keeps you company on an evening that is as long and as dark as "
-        "this one, a fine choice and maybe even the very best of them all is surely {}."
-    )
-    chat_model = FakeChatModel(said.format("Night of the Moth"), said.format("Film Number 22"))
-    conversation = Conversation(FakeModel(), 42, chat_model=chat_model)
+    said = "For an evening that is as long and dark as this one a fine choice is surely {}."
+    chat_model = FakeChatModel(said.format("Film Number 6"), said.format("Film Number 22"))
+    conversation = chat(user=42, chat_model=chat_model)
     assert conversation.say("horror").reply_source == "model"
     assert "repeated" in conversation.say("horror").why_template
 
@@ -116,18 +107,17 @@ def test_the_same_reply_twice_is_not_shown_twice():
 def test_the_template_names_the_first_three_items_and_what_the_words_did(
     user, message, n_items, told
 ):
-    turn = Conversation(FakeModel(), user, chat_model=None, n_items=n_items).say(message)
+    turn = chat(user=user, n_items=n_items).say(message)
     assert told in turn.reply and turn.chat_model is None
     assert [item.label in turn.reply for item in turn.items] == [i < 3 for i in range(n_items)]
 
 
 def test_tokens_that_nobody_reported_are_no_zero():
-    chat_model = FakeChatModel(GOOD, GOOD)
+    chat_model = FakeChatModel(GOOD)
     chat_model.counts = False
-    conversation = Conversation(FakeModel(), 42, chat_model=chat_model)
+    conversation = chat(user=42, chat_model=chat_model)
     turn = conversation.say("horror")
     assert (turn.prompt_tokens, turn.completion_tokens, turn.counted) == (0, 0, False)
-    assert turn.usage == "tokens not counted: nobody reported them"
     assert str(turn).endswith("Usage: tokens not counted: nobody reported them.")
     again = Conversation.from_transcript(FakeModel(), conversation.transcript(), chat_model=None)
     assert again.turns == [turn]
@@ -135,8 +125,7 @@ def test_tokens_that_nobody_reported_are_no_zero():
 
 def test_what_was_counted_before_a_failure_is_a_lower_bound():
     chat_model = FakeChatModel(json.dumps({"genres": []}), RuntimeError("gone"))
-    turn = Conversation(FakeModel(), chat_model=chat_model, policy="F", extractor="both")
-    turn = turn.say("horror")
+    turn = chat("F", chat_model, extractor="both").say("horror")
     assert turn.choosing_tokens[0] == 50 and not turn.counted
     assert turn.usage == "at least 50 tokens read, 3 written: nobody reported the others"
 
@@ -150,10 +139,7 @@ class LateCounting(FakeChatModel):
 @pytest.mark.parametrize("policy", ["F", "V"])
 @pytest.mark.parametrize("reply", [RuntimeError("gone"), '{"order": [1, 2]}'])
 def test_a_failure_or_silence_while_items_are_chosen_is_not_counted_either(policy, reply):
-    conversation = Conversation(
-        FakeModel(), chat_model=LateCounting(reply, GOOD), policy=policy, extractor="both"
-    )
-    turn = conversation.say("horror")
+    turn = chat(policy, LateCounting(reply, GOOD), extractor="both").say("horror")
     assert not turn.counted and turn.choosing_tokens == (0, 0) and turn.prompt_tokens == 50
     assert turn.usage.startswith("at least 50 tokens read")
 
@@ -169,22 +155,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
 
 
 def talk(server: ChatServer, policy: str = "B") -> Conversation:
-    return Conversation(
-        FakeModel(),
-        42,
-        chat_model=chat_model_for(server, retries=0),
-        policy=policy,
-        extractor="both",
-    )
+    return chat(policy, chat_model_for(server, retries=0), 42, extractor="both")
 
 
-def test_a_good_reply_is_counted(server):
+def test_a_good_reply_is_counted_and_one_that_the_guard_stops_is_not(server):
     server.says = "Night of the Moth may do."
     turn = talk(server).say("horror")
     assert turn.reply == server.says and turn.counted and turn.prompt_tokens > 0
-
-
-def test_a_reply_that_the_guard_stops_is_not_counted(server):
     # it would go on, but nobody listens any longer
     server.plan[:] = [does.cut("Or see The Quiet Harbour ", "instead. ", "And so on.", silence=60)]
     conversation = talk(server)
@@ -192,7 +169,6 @@ def test_a_reply_that_the_guard_stops_is_not_counted(server):
     assert turn.why_template == "it named a film that was not chosen (The Quiet Harbour)"
     assert conversation.chat_model.usage.uncounted == 1
     assert (turn.prompt_tokens, turn.completion_tokens, turn.counted) == (0, 0, False)
-    assert turn.usage == "tokens not counted: nobody reported them"
 
 
 @pytest.mark.parametrize("policy", ["B", "F", "V"])

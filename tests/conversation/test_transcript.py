@@ -9,7 +9,6 @@ import mistune
 import polars as pl
 import pytest
 
-from latentcrs_utils.constraints.constraint import Constraint, Requirement
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.transcript import in_markdown, quoted
 from latentcrs_utils.errors import ConfigError, DataError
@@ -45,35 +44,30 @@ def told(policy) -> Conversation:
 def test_a_transcript_survives_json_and_goes_on(policy):
     conversation = told(policy)
     stored = json.loads(json.dumps(conversation.transcript()))
+    assert stored == conversation.transcript()
     again = Conversation.from_transcript(conversation.model, stored, chat_model=None)
-    assert again.transcript() == conversation.transcript()
-    assert again.turns == conversation.turns and again.policy == policy
-    assert [str(turn) for turn in again.turns] == [str(turn) for turn in conversation.turns]
-    assert again.requirements == conversation.requirements
-    assert bool(again.requirements) == (policy == "F")
-    assert again.say("more").number == 3
+    assert again.transcript() == stored and again.policy == policy
+    assert again.turns == conversation.turns and again.requirements == conversation.requirements
+    assert bool(again.requirements) == (policy == "F") and again.say("more").number == 3
 
 
 @pytest.mark.parametrize("format", [1, 2])
 def test_a_transcript_of_an_older_format_is_read(format):
-    stored = json.loads(json.dumps(told("B").transcript()))
-    old = {**deepcopy(stored), "format": format, "variant": stored["policy"]}
+    stored = told("B").transcript()
+    old = {**deepcopy(stored), "format": format}
     turns = [event["say"] for event in old["events"] if "say" in event]
     for values in (old, *turns):
-        del values["policy"]
+        policy = values.pop("policy")
+        if format == 2:
+            values["variant"] = policy
     for turn in turns:
-        turn["variant"] = "B"
-        del turn["counted"]  # there was no such field
-        for name in ("variant", "requirements", "relaxed", "candidates", "reranked") * (
-            format == 1
-        ):
+        del turn["counted"]  # there was no such field, and in format 1 none of these
+        for name in ("requirements", "relaxed", "candidates", "reranked") * (format == 1):
             del turn[name]
         for item in turn["items"] * (format == 1):
             del item["misses"]
-    if format == 1:
-        del old["variant"]
     again = Conversation.from_transcript(FakeModel(), old, chat_model=None)
-    assert again.policy == "B" and json.loads(json.dumps(again.transcript())) == stored
+    assert again.policy == "B" and again.transcript() == stored
 
 
 def test_a_conversation_may_go_on_as_another_policy():
@@ -81,9 +75,7 @@ def test_a_conversation_may_go_on_as_another_policy():
     again = Conversation.from_transcript(FakeModel(), stored, chat_model=None, policy="F")
     turn = again.say("no comedy")
     assert [t.policy for t in again.turns] == ["B", "B", "F"]
-    assert turn.requirements == (
-        Requirement(Constraint("genre", "Comedy", negated=True), "no comedy"),
-    )
+    assert [*map(str, turn.requirements)] == ["no Comedy (“no comedy”)"]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +99,7 @@ def test_a_conversation_may_go_on_as_another_policy():
     ],
 )
 def test_a_damaged_transcript_is_refused_in_one_sentence(change, reason):
-    stored = json.loads(json.dumps(told("F").transcript()))
+    stored = told("F").transcript()
     turn = stored["events"][0]["say"]
     (stored if {*change} <= {*stored} else turn).update(change)
     with pytest.raises(ConfigError if "policy" in change else DataError, match=reason):
@@ -156,25 +148,17 @@ def test_foreign_text_is_rendered_as_its_own_characters(text):
     assert page.tags == {"ol", "li", "strong"} and one_line(text) in page.text
 
 
-@pytest.mark.parametrize(
-    ("text", "plain"),
-    [
-        ("a\u202eb\u202c\u2066c\u2069\x07\ud800d", "abcd"),
-        *[("Mostly your words: comedy (1996), sci-fi; 20 % from what you liked.",) * 2],
-    ],
-)
-def test_plain_words_stay_readable_and_what_has_no_form_is_left_out(text, plain):
-    assert in_markdown(text) == plain
-
-
-def test_lines_stay_lines_of_one_quotation():
+def test_plain_words_stay_readable_and_what_has_no_form_is_left_out():
+    assert in_markdown("a\u202eb\u202c\u2066c\u2069\x07\ud800d") == "abcd"
+    plain = "Mostly your words: comedy (1996), sci-fi; 20 % from what you liked."
+    assert in_markdown(plain) == plain
     page = rendered(quoted("one\n\n# two\n    three\n\n"))
     assert page.tags <= {"blockquote", "p", "br"}
-    assert page.text.split() == ["one", "#", "two", "three"]
+    assert one_line(page.text) == "one # two three"
 
 
 def test_the_page_has_all_that_happened():
-    chat_model = FakeChatModel("{}", "Film Number 7 may do.")
+    chat_model = FakeChatModel("{}", REPLY)
     model = known_model()
     conversation = Conversation(model, 42, chat_model=chat_model, policy="F", extractor="both")
     first = conversation.say("a western from the fifties, no horror")
@@ -188,16 +172,15 @@ def test_the_page_has_all_that_happened():
     assert page.startswith(
         "# A conversation with LatentCRS+\n\n"
         "User 42 of ml-fake, of whom 5 liked films were known at the start.\n\n"
-        "## 1. Policy F\n\n> a western from the fifties, no horror\n\nFilm Number 7 may do.\n\n"
+        f"## 1. Policy F\n\n> a western from the fifties, no horror\n\n{REPLY}\n\n"
         "Required: Western (“western”); the 1950s (“the fifties”); no Horror (“no horror”).\n\n"
     )
     for turn in (first, second):
-        for place, (item, reason) in enumerate(zip(turn.items, conversation.why(turn),
-                                                   strict=True), start=1):  # fmt: skip
+        cards = zip(turn.items, conversation.why(turn), strict=True)
+        for place, (item, reason) in enumerate(cards, start=1):
             genres = f", {item.genres[0]}" if item.genres else ""
             assert f"{place}. **{in_markdown(item.label)}**{genres}: {reason}\n" in page
-    assert f"Note: {first.note}" in page
-    assert f"*worded by Scripted; {first.usage}*" in page
+    assert f"Note: {first.note}\n\n*worded by Scripted; {first.usage}*" in page
     liked, refused = (in_markdown(item.label) for item in first.items[:2])
     assert f"*Liked: {liked}*\n\n*Refused: {refused}*\n\n*Taken back: the 1950s*\n\n## 2." in page
     assert "\n## 2. Policy B\n\n> funny\n\n" in page
@@ -206,21 +189,15 @@ def test_the_page_has_all_that_happened():
         f"## At the end\n\n- liked: {liked}\n- refused: {refused}\n"
         "- required: Western (“western”); no Horror (“no horror”)\n"
     )
-
-
-def test_a_stranger_who_said_nothing_has_a_page():
-    assert Conversation(known_model(), chat_model=None).markdown() == (
-        "# A conversation with LatentCRS+\n\n"
-        "A stranger of ml-fake, of whom 0 liked films were known at the start.\n"
-    )
+    # a stranger who said nothing has a page, too
+    assert "\n\nA stranger of ml-fake, of whom 0 liked" in Conversation(model).markdown()
 
 
 def test_hostile_words_and_titles_do_nothing_on_the_page():
     model = known_model()
     title = "<img src=x onerror=alert(1)> [x](javascript:1) *hot* https://evil.example"
-    column = pl.when(pl.col("item") == 3).then(pl.lit(title)).otherwise(pl.col("title"))
-    items = model.data.items.with_columns(column.alias("title"))
-    object.__setattr__(model.data, "items", items)
+    column = pl.when(pl.col("item") == 3).then(pl.lit(title)).otherwise("title")
+    object.__setattr__(model.data, "items", model.data.items.with_columns(title=column))
     conversation = Conversation(model, history=[7], chat_model=None, policy="F")
     for text in (*HOSTILE[:5], "# heading\n- item\n<script>\n```\n| a |\n|---|"):
         conversation.say(text)
