@@ -20,15 +20,9 @@ if TYPE_CHECKING:
 
 NOTEBOOK = ROOT / "notebooks" / "10_chat_demo.ipynb"
 TOKEN = "only-for-this-test"
-FLAGS = (
-    "--no-sandbox",  # continuous integration runs as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+# no sandbox, since continuous integration runs as root; and nothing that the browser asks by itself
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update")  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -54,13 +48,8 @@ def trained(chromium: "Browser") -> None:
     *wake_up, _app = [c.source for c in cells if "lesson" not in c.metadata.get("tags", ())]
     # All cores: from nothing this takes minutes.
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(wake_up)],
-        cwd=NOTEBOOK.parent,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    command, folder = [sys.executable, "-c", "\n".join(wake_up)], NOTEBOOK.parent
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -79,32 +68,26 @@ def voila(trained: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def lab(trained: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """JupyterLab on a copy of notebook 10 beside its exercises, since it saves what it runs."""
     folder = tmp_path_factory.mktemp("lab")
-    notebooks = folder / "notebooks"
-    notebooks.mkdir()
+    notebooks, news = folder / "notebooks", folder / "settings/@jupyterlab/apputils-extension"
+    for made in (notebooks, news):
+        made.mkdir(parents=True)
     shutil.copy(NOTEBOOK, notebooks)
     (notebooks / "course").symlink_to(NOTEBOOK.parent / "course")
-    news = folder / "settings" / "@jupyterlab" / "apputils-extension"
-    news.mkdir(parents=True)
     quiet = '{"fetchNews": "false", "checkForUpdates": false}'
     (news / "notification.jupyterlab-settings").write_text(quiet)
-    command = [sys.executable, "-m", "jupyterlab", str(notebooks), "--no-browser", "--allow-root"]
-    command += [f"--ServerApp.port={free_port()}", f"--IdentityProvider.token={TOKEN}"]
-    command += ["--ServerApp.ip=127.0.0.1"]
+    command = [sys.executable, "-m", "jupyterlab", str(notebooks), "--no-browser", "--allow-root",
+               f"--ServerApp.port={free_port()}", f"--IdentityProvider.token={TOKEN}",
+               "--ServerApp.ip=127.0.0.1"]  # fmt: skip
     with serving(command, folder / "log", jupyter_folders(folder)) as server:
         yield server
 
 
 def jupyter_folders(folder: Path) -> dict[str, str]:
     """Variables that keep a Jupyter server away from the user's own settings and from others."""
-    names = {
-        "JUPYTER_CONFIG_DIR": "config",
-        "JUPYTER_DATA_DIR": "data",
-        "JUPYTER_RUNTIME_DIR": "runtime",
-        "JUPYTERLAB_SETTINGS_DIR": "settings",
-        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-        "IPYTHONDIR": "ipython",
-    }
-    return {variable: str(folder / name) for variable, name in names.items()}
+    variables = [f"JUPYTER_{kind}_DIR" for kind in ("CONFIG", "DATA", "RUNTIME")]
+    variables += ["JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"]
+    own = {variable: str(folder / variable.lower()) for variable in variables}
+    return {**own, "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
 
 
 @pytest.fixture

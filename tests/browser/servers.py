@@ -32,15 +32,13 @@ class Server:
         """The server's processes, kernels included."""
         return [self.process, *self.process.children(recursive=True)]
 
-    def kernels(self) -> list[psutil.Process]:
-        """Kernels that run now."""
-        found = []
+    def n_kernels(self) -> int:
+        """How many kernels run now."""
+        n = 0
         for process in self.family():
-            # one that ends meanwhile is none
-            with suppress(psutil.NoSuchProcess):
-                if any("ipykernel_launcher" in part for part in process.cmdline()):
-                    found.append(process)
-        return found
+            with suppress(psutil.NoSuchProcess):  # one that ends meanwhile is none
+                n += any("ipykernel_launcher" in part for part in process.cmdline())
+        return n
 
     def addresses(self) -> set[str]:
         """Addresses at which any of them listens."""
@@ -95,7 +93,7 @@ def _end_with_the_tests() -> None:
 
 def _address(started: subprocess.Popen[bytes], log: Path) -> str:
     """The address that the server prints, once it answers there."""
-    deadline = time.monotonic() + SECONDS_TO_START
+    deadline, printed = time.monotonic() + SECONDS_TO_START, ""
     while time.monotonic() < deadline and started.poll() is None:
         printed = log.read_text(encoding="utf-8", errors="replace")
         if found := re.search(r"http://127\.0\.0\.1:(\d+)", printed):
@@ -103,21 +101,15 @@ def _address(started: subprocess.Popen[bytes], log: Path) -> str:
                 if probe.connect_ex(("127.0.0.1", int(found[1]))) == 0:
                     return found[0]
         time.sleep(0.1)
-    printed = log.read_text(encoding="utf-8", errors="replace")
     raise RuntimeError(f"The server did not start; {log} ends so:\n{printed[-2000:]}")
 
 
 def _stop(started: subprocess.Popen[bytes]) -> None:
     """End the server politely, so that it ends its kernels; then whatever is left, by force."""
-    try:
+    with suppress(psutil.NoSuchProcess, ProcessLookupError):
         process = psutil.Process(started.pid)
         family = [process, *process.children(recursive=True)]
         os.killpg(started.pid, signal.SIGTERM)
-    except (psutil.NoSuchProcess, ProcessLookupError):
-        started.wait()
-        return
-    _, alive = psutil.wait_procs(family, timeout=10)
-    for process in alive:
-        process.kill()
-    psutil.wait_procs(alive, timeout=5)
+        for alive in psutil.wait_procs(family, timeout=10)[1]:
+            alive.kill()
     started.wait()

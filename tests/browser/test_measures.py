@@ -47,12 +47,10 @@ def test_the_keyboard_knows_names_rings_and_lost_ways(page):
         tab_to(page, "Elsewhere", at_most=3)
 
 
-def test_a_visit_hears_complaints_dialogs_and_requests_to_others(chromium):
-    context = chromium.new_context()
-    visit = Visit(context.new_page(), "data:text/html,<title>quiet</title>", "quiet")
+def test_a_visit_hears_complaints_and_dialogs(page):
+    visit = Visit(page, "data:text/html,<title>quiet</title>", "quiet")
     assert visit.complaints == []
-    visit.page.evaluate("console.error('broken'); console.warn('fine'); alert('boo')")
-    visit.page.evaluate("setTimeout(() => { throw new Error('thrown') })")
-    visit.page.wait_for_timeout(200)
-    context.close()
+    page.evaluate("console.error('broken'); console.warn('fine'); alert('boo')")
+    page.evaluate("setTimeout(() => { throw new Error('thrown') })")
+    page.wait_for_timeout(200)
     assert visit.complaints == ["broken", "dialog: boo", "thrown"]

@@ -109,11 +109,7 @@ def focus(page: "Page") -> Focus:
 
 
 def tab_to(page: "Page", name: str, *, key: str = "Tab", at_most: int = 40) -> Focus:
-    """Press Tab (or Shift+Tab) until something called so has the focus.
-
-    Raises:
-        AssertionError: it is not reached, or what has the focus inside the chat cannot be seen.
-    """
+    """Press Tab (or Shift+Tab) until something called so has the focus, seen all the way."""
     passed: list[str] = []
     for _ in range(at_most):
         page.keyboard.press(key)
@@ -127,16 +123,11 @@ def tab_to(page: "Page", name: str, *, key: str = "Tab", at_most: int = 40) -> F
 
 
 def press(page: "Page", key: str, *, keeps: str) -> None:
-    """Press a key on what has the focus, and see that the focus then is on `keeps`.
-
-    Raises:
-        AssertionError: the focus is elsewhere three seconds later, or can no longer be seen.
-    """
+    """Press a key on what has the focus; within three seconds it is on `keeps`, and seen."""
     page.keyboard.press(key)
     deadline = time.monotonic() + 3
-    while not (focus(page).in_chat and focus(page).name == keeps) and time.monotonic() < deadline:
+    while not ((now := focus(page)).in_chat and now.name == keeps) and time.monotonic() < deadline:
         page.wait_for_timeout(50)
-    now = focus(page)
     assert now.in_chat and now.name == keeps, f"after {key} the focus is on {now}, not {keeps!r}"
     assert now.ring >= 2 and now.in_sight, f"after {key} the focus cannot be seen: {now}"
 
@@ -207,13 +198,7 @@ class Visit:
         return tab_to(self.page, name, key="Shift+Tab" if back else "Tab")
 
     def use(
-        self,
-        name: str,
-        says: str | None = None,
-        *,
-        key: str = "Enter",
-        back: bool = False,
-        keeps: str | None = None,
+        self, name: str, says: str = "", *, key: str = "Enter", back: bool = False, keeps: str = ""
     ) -> Focus:
         """Go by Tab (or back by Shift+Tab) to what is called so, and press a key on it.
 
@@ -222,15 +207,14 @@ class Visit:
             says: how the status line begins afterwards.
             key: Enter or Space.
             back: go backwards.
-            keeps: what then has the focus; None for the same.
+            keeps: what then has the focus, if not the same.
 
         Returns:
             What had the focus when the key was pressed.
         """
         found = self.tab_to(name, back=back)
         press(self.page, key, keeps=keeps or name)
-        if says is not None:
-            self.await_status(says)
+        self.await_status(says)
         return found
 
     def await_status(self, words: str) -> None:
