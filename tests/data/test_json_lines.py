@@ -42,17 +42,13 @@ def expected(rows: list[dict]) -> list[dict]:
 
 
 @pytest.mark.parametrize("block", [7, 100, 1000, 1 << 20])
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_blocks_make_no_difference(tmp_path: Path, block: int, suffix: str) -> None:
-    path = tmp_path / f"rows.jsonl{suffix}"
-    path.write_bytes(gzip.compress(lines(GOOD)) if suffix else lines(GOOD))
+@pytest.mark.parametrize("compressed", [False, True])
+def test_blocks_make_no_difference(tmp_path: Path, block: int, compressed: bool) -> None:
+    path = tmp_path / f"rows.jsonl{'.gz' * compressed}"
+    # a compressed file may have several members
+    members = gzip.compress(lines(GOOD[:20])) + gzip.compress(lines(GOOD[20:]))
+    path.write_bytes(members if compressed else lines(GOOD))
     assert read(path, block) == expected(GOOD)
-
-
-def test_a_file_of_several_gzip_members_is_read_to_its_end(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl.gz"
-    path.write_bytes(gzip.compress(lines(GOOD[:20])) + gzip.compress(lines(GOOD[20:])))
-    assert read(path, 64) == expected(GOOD)
 
 
 def test_empty_lines_carriage_returns_and_no_newline_at_the_end(tmp_path: Path) -> None:
@@ -67,15 +63,10 @@ def test_values_of_another_kind(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     odd = [
         {"id": 7, "n": "12", "x": "3.5", "tags": "none", "about": "none"},
-        {
-            "id": "a",
-            "n": 1.5e12,
-            "x": "from 3",
-            "tags": ["a", None, ["b", 1]],
-            "about": {"made": [1]},
-        },
+        {"id": "a", "n": 1.5e12, "x": "from 3", "tags": ["a", None, ["b", 1]],
+         "about": {"made": [1]}},
         {"id": "b", "n": 1, "x": True, "about": None},
-    ]
+    ]  # fmt: skip
     path.write_bytes(lines(GOOD[:2]) + lines(odd))
     assert read(path)[2:] == [
         {"id": "7", "n": 12, "x": 3.5, "tags": None, "about": {"made": None}},
@@ -118,26 +109,25 @@ def test_a_damaged_line_is_named(tmp_path: Path, damaged: bytes, message: str, b
     assert message in str(caught.value) and str(caught.value).startswith(str(path))
 
 
-def test_a_file_cut_in_the_middle_of_its_last_line(tmp_path: Path) -> None:
+def test_a_file_cut_in_the_middle_of_its_last_line_or_absent(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(lines(GOOD)[:-9])
     with pytest.raises(DataError, match=r"rows\.jsonl, line 50: this is no JSON object"):
         read(path)
+    with pytest.raises(DataError, match=r"absent\.jsonl cannot be read \(No such file"):
+        read(tmp_path / "absent.jsonl")
 
 
 def test_a_compressed_file_that_is_cut_off_or_damaged(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl.gz"
     # stored, not compressed, so that the place of the damage is known
     whole = gzip.compress(lines(GOOD), compresslevel=0)
-    path.write_bytes(whole[: whole.index(b'{"id": "\\u00e930"') + 5])
-    with pytest.raises(DataError, match="after line 30: the compressed file is cut off or damaged"):
-        read(path)
-    path.write_bytes(whole[:-6] + b"wrong!")
-    with pytest.raises(DataError, match="after line 50: the compressed file is cut off or damaged"):
-        read(path)
-    path.write_bytes(b"no gzip at all")
-    with pytest.raises(DataError, match="after line 0: the compressed file is cut off or damaged"):
-        read(path)
+    cut = whole[: whole.index(b'{"id": "\\u00e930"') + 5]
+    for content, last in ((cut, 30), (whole[:-6] + b"wrong!", 50), (b"no gzip at all", 0)):
+        path.write_bytes(content)
+        message = f"after line {last}: the compressed file is cut off or damaged"
+        with pytest.raises(DataError, match=message):
+            read(path)
 
 
 def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,8 +136,3 @@ def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     path.write_bytes(lines(GOOD) + b"x" * 5000)
     with pytest.raises(DataError, match="line 51: the line does not end"):
         read(path, 100)
-
-
-def test_an_absent_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"absent\.jsonl cannot be read \(No such file"):
-        read(tmp_path / "absent.jsonl")

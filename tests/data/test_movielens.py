@@ -59,28 +59,19 @@ def test_the_order_is_by_time_in_the_providers_file(data: Dataset) -> None:
         assert own == sorted(own)
 
 
-@pytest.mark.parametrize(
-    ("raw", "title", "year", "genres"),
-    [
-        ("12", "The Usual Suspects", 1995, ["Crime", "Thriller"]),
-        ("1", "Toy Story", 1995, ["Animation", "Children's", "Comedy"]),
-        ("267", "Unknown title", None, []),
-    ],
-)
-def test_items_have_titles_years_genres(
-    data: Dataset, raw: str, title: str, year: int | None, genres: list[str]
-) -> None:
-    item = data.item_index(raw)
-    found = data.item(item)
-    assert (found["title"], found["year"], found["genres"]) == (title, year, genres)
-    assert data.title(item) == data.titles[item] == title
+def item_of(data: Dataset, raw: str) -> tuple:
+    found = data.item(data.item_index(raw))
+    return found["title"], found["year"], found["genres"]
 
 
 def test_the_item_table_is_complete(data: Dataset) -> None:
+    assert item_of(data, "12") == ("The Usual Suspects", 1995, ["Crime", "Thriller"])
+    assert item_of(data, "1") == ("Toy Story", 1995, ["Animation", "Children's", "Comedy"])
+    assert item_of(data, "267") == ("Unknown title", None, [])
+    assert data.title(data.item_index("1")) == data.titles[data.item_index("1")] == "Toy Story"
     assert data.items["item"].to_list() == list(range(1, data.n_items + 1))
     assert (data.titles[0], len(data.titles)) == ("", data.n_items + 1)
-    assert data.items.schema["year"] == pl.Int32
-    assert data.items["year"].null_count() == 1
+    assert (data.items.schema["year"], data.items["year"].null_count()) == (pl.Int32, 1)
     assert data.items["year"].drop_nulls().is_between(1920, 1998).all()
     genres = set(data.items["genres"].explode().drop_nulls())
     assert len(genres) == 18 and "unknown" not in genres
@@ -92,14 +83,8 @@ def test_the_official_filter_gives_the_papers_sequences(provider_data: Path) -> 
     lines = [f"{user}\t{' '.join(items)}" for user, items in raw_sequences(official).items()]
     assert lines == published.splitlines()
     assert counts(official) == (6034, 3533, 575_272)
-    for raw, title, year in (
-        ("73", "Les Misérables", 1995),
-        ("1", "Toy Story", 1995),
-        ("260", "Star Wars: Episode IV - A New Hope", 1977),
-    ):
-        found = official.item(official.item_index(raw))
-        assert (found["title"], found["year"]) == (title, year)
-    assert official.item(official.item_index("73"))["genres"] == ["Drama", "Musical"]
+    assert item_of(official, "73") == ("Les Misérables", 1995, ["Drama", "Musical"])
+    assert item_of(official, "260")[:2] == ("Star Wars: Episode IV - A New Hope", 1977)
     assert len(set(official.items["genres"].explode().drop_nulls())) == 18
 
 
@@ -133,9 +118,8 @@ def test_ml_latest_small(provider_data: Path) -> None:
     assert counts(data) == (601, 1955, 41_227)
     assert data.counts["ratings"] == 100_836
     films = lc.load_dataset("ml-latest-small", filter="official")
-    for raw, title, year in (("11", "The American President", 1995), ("162414", "Moonlight", None)):
-        found = films.item(films.item_index(raw))
-        assert (found["title"], found["year"]) == (title, year)
+    assert item_of(films, "11")[:2] == ("The American President", 1995)
+    assert item_of(films, "162414")[:2] == ("Moonlight", None)
     genres = set(films.items["genres"].explode().drop_nulls())
     assert "Children's" in genres
     assert not genres & {"Children", "(no genres listed)"}
