@@ -178,8 +178,13 @@ class FilterPolicy(Policy):
         self, message: str, before: Requirements, stop: threading.Event | None = None
     ) -> Parsed:
         """Add the message's requirements to those before it."""
+        extractor = self._extractor
         try:
-            found = self._ready()(message, stop=stop)
+            if isinstance(extractor, str):
+                chat_model = None if extractor == "lexicon" else self._chat_model()
+                how: How = extractor if chat_model is not None else "lexicon"
+                extractor = make_extractor(self.data, how, chat_model)
+            found = extractor(message, stop=stop)
         except Exception as error:  # whatever a model raises, the lexicon can read the message
             literal = make_extractor(self.data)(message).requirements
             found = Extraction(literal, failure=failure(error), counted=False)
@@ -188,13 +193,6 @@ class FilterPolicy(Policy):
             note = f"Your wishes were read by their literal words, because {found.failure}."
         tokens = (found.prompt_tokens, found.completion_tokens)
         return Parsed(before.then(found.requirements, message), note, tokens, found.counted)
-
-    def _ready(self) -> Extractor:
-        if isinstance(self._extractor, str):
-            chat_model = None if self._extractor == "lexicon" else self._chat_model()
-            how: How = self._extractor if chat_model is not None else "lexicon"
-            self._extractor = make_extractor(self.data, how, chat_model)
-        return self._extractor
 
     def _choose(self, scores: Tensor, request: Request) -> Slate:
         wanted, matcher = request.requirements, matcher_for(self.data)
@@ -270,8 +268,37 @@ RELAXATIONS: dict[str, str] = {
     "refusals": "what you refused",
 }
 """What is relaxed, in this order, and how the user is told."""
-# a smaller step, and the step that includes it; a step bears the name of what it gives up
-_SMALLER = {"years widened": "years", "some genres": "genres"}
+# the part of the wish that a step relaxes, and how much an item may then lack of it
+_STEPS = {
+    "price": ("price", 1),
+    "creator": ("creator", 1),
+    "platform": ("platform", 1),
+    "years widened": ("years", 1),
+    "years": ("years", 2),
+    "some genres": ("genres", 1),
+    "genres": ("genres", 2),
+    "refusals": ("refusals", 1),
+}
+
+
+def _lacking(matcher: Matcher, wanted: Requirements) -> dict[str, np.ndarray]:
+    """How much every item lacks of each part of the wish, int [V + 1]; 0 if it meets the part."""
+    genres, years = wanted.of("genre"), wanted.of("years")
+    asked = [genre for genre in genres if not genre.negated]
+    met = {
+        "price": [matcher.all_of(wanted.of("price"))],
+        "creator": [matcher.any_of(wanted.of("creator"))],
+        "platform": [matcher.any_of(wanted.of("platform"))],
+        "years": [matcher.any_of(years), matcher.any_of(map(_widened, years))],
+        "genres": [matcher.all_of(asked), matcher.any_of(asked)],
+        "refusals": [matcher.all_of(genre for genre in genres if genre.negated)],
+    }
+    return {part: (~np.stack(masks)).sum(0) for part, masks in met.items()}
+
+
+def _widened(time: Constraint) -> Constraint:
+    first, last = time.years
+    return Constraint("era", f"{max(first - YEARS_WIDENED, 0)}-{last + YEARS_WIDENED}")
 
 
 def relaxations(
@@ -289,37 +316,26 @@ def relaxations(
     Yields:
         Name of the step ("" at first) and the items allowed so far; each mask holds those before.
     """
-    left = matcher.items if left is None else left
-    asked, refused = _genres(wanted)
-    parts = {
-        "price": matcher.all_of(wanted.of("price")),
-        "creator": matcher.any_of(wanted.of("creator")),
-        "platform": matcher.any_of(wanted.of("platform")),
-        "years": matcher.any_of(wanted.of("years")),
-        "genres": matcher.all_of(asked),
-        "refusals": matcher.all_of(refused),
-    }
-    looser = dict.fromkeys(RELAXATIONS, matcher.items)
-    looser["years widened"] = matcher.any_of(map(_widened, wanted.of("years")))
-    looser["some genres"] = matcher.any_of(asked)
+    left, lacking = matcher.items if left is None else left, _lacking(matcher, wanted)
+    may_lack = dict.fromkeys(lacking, 0)
 
-    def allowed_after(step: str) -> np.ndarray:
-        changed = parts | {_SMALLER.get(step, step): looser[step]}
-        return left & np.logical_and.reduce(list(changed.values()))
+    def allowed_after(*step: tuple[str, int]) -> np.ndarray:
+        limits = {**may_lack, **dict(step)}.items()
+        return left & np.logical_and.reduce([lacking[part] <= limit for part, limit in limits])
 
-    pending = [s for s in RELAXATIONS if (looser[s] & ~parts[_SMALLER.get(s, s)]).any()]
-    allowed = left & np.logical_and.reduce(list(parts.values()))
+    pending = [step for step, (part, _) in _STEPS.items() if lacking[part][1:].any()]
+    allowed = allowed_after()
     yield "", allowed
     while pending:
         # refusals come last, whatever they would free
         tried = [step for step in pending if step != "refusals"] or pending
-        freeing = (s for s in tried if (allowed_after(s) & ~allowed).any())
+        freeing = (s for s in tried if (allowed_after(_STEPS[s]) & ~allowed).any())
         step = next(freeing, tried[0])
-        freed = allowed_after(step)
-        parts[_SMALLER.get(step, step)] = looser[step]
-        pending = [s for s in pending if step not in (s, _SMALLER.get(s))]
-        if (freed & ~allowed).any():
-            allowed = freed
+        part, lack = _STEPS[step]
+        may_lack[part] = lack
+        pending = [s for s in pending if _STEPS[s][0] != part or _STEPS[s][1] > lack]
+        before, allowed = allowed, allowed_after()
+        if (allowed & ~before).any():
             yield step, allowed
 
 
@@ -366,19 +382,9 @@ def relaxed_steps(
     matcher: Matcher, wanted: Requirements, items: Sequence[Recommendation]
 ) -> tuple[str, ...]:
     """The steps of `RELAXATIONS` behind the chosen items: no more than they needed."""
-    near = matcher.any_of(map(_widened, wanted.of("years")))
-    one = matcher.any_of(_genres(wanted)[0])
-    found: set[str] = set()
-    for item in items:
-        for constraint in item.misses:
-            step: str = constraint.attribute or constraint.slot
-            if step == "years":
-                step = "years widened" if near[item.item] else "years"
-            elif step == "genre":
-                part = "some genres" if one[item.item] else "genres"
-                step = "refusals" if constraint.negated else part
-            found.add(step)
-    return tuple(s for s in RELAXATIONS if s in found and _SMALLER.get(s) not in found)
+    ids = [item.item for item in items]
+    worst = {part: lack[ids].max() for part, lack in _lacking(matcher, wanted).items()}
+    return tuple(step for step, (part, lack) in _STEPS.items() if worst[part] == lack)
 
 
 def relaxation_note(
@@ -395,13 +401,3 @@ def relaxation_note(
         return f"No {noun} is left that meets all of: {asked}. So I relaxed {parts}."
     few = f"Only 1 {noun} is left that meets" if n == 1 else f"Only {n} {noun}s are left that meet"
     return f"{few} all of: {asked}. For the others I relaxed {parts}."
-
-
-def _genres(wanted: Requirements) -> tuple[list[Constraint], list[Constraint]]:
-    genres = wanted.of("genre")
-    return [g for g in genres if not g.negated], [g for g in genres if g.negated]
-
-
-def _widened(time: Constraint) -> Constraint:
-    first, last = time.years
-    return Constraint("era", f"{max(first - YEARS_WIDENED, 0)}-{last + YEARS_WIDENED}")

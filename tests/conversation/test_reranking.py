@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation.reranking import (
     RerankContext,
-    listwise_prompt,
-    method_for,
     order_schema,
     permutation,
     rerank,
@@ -44,15 +42,19 @@ def test_a_title_gains_what_the_context_adds_to_its_likelihood():
     assert chat_model.asked == []
 
 
-def test_the_weight_decides_how_much_the_language_model_counts():
-    assert order(words=("Moth",), weight=0.2)[0].order == (12, 11, 14, 13)
-    assert order(words=("Moth",), weight=0.4)[0].order == (12, 14, 11, 13)
-    assert order(words=("Moth",), weight=0.0)[0].order == (11, 12, 13, 14)
-
-
-def test_a_long_title_neither_wins_nor_loses():
-    assert order(words=("Thunder",), weight=1.0)[0].order[0] == 13
-    assert order(words=(), weight=5.0)[0].order == (11, 12, 13, 14)
+@pytest.mark.parametrize(
+    ("words", "weight", "items"),
+    [
+        (("Moth",), 0.2, (12, 11, 14, 13)),
+        (("Moth",), 0.4, (12, 14, 11, 13)),
+        (("Moth",), 0.0, (11, 12, 13, 14)),
+        # a long title neither wins nor loses
+        (("Thunder",), 1.0, (13, 11, 12, 14)),
+        ((), 5.0, (11, 12, 13, 14)),
+    ],
+)
+def test_the_weight_decides_how_much_the_language_model_counts(words, weight, items):
+    assert order(words, weight)[0].order == items
 
 
 def test_the_model_reads_the_context_the_titles_and_what_is_known_of_them():
@@ -78,7 +80,6 @@ def test_a_long_context_is_cut_to_what_came_last():
     told = str(RerankContext([f"Film {i}" for i in range(50)], ["x" * 3_000, "the end"]))
     assert "Film 42, Film 43" in told and "Film 41" not in told
     assert told.endswith('the end"') and len(told) < 1_300
-    assert str(RerankContext([], ["hello"])) == 'Now the customer says: "hello"'
 
 
 def test_what_does_not_depend_on_the_context_is_asked_once():
@@ -103,27 +104,23 @@ def test_scores_that_are_none_are_refused(wrong):
 
 
 def written(reply):
-    chat_model = FakeChatModel(reply)
-    return rerank(chat_model, CANDIDATES, CONTEXT, RerankConfig()), chat_model
-
-
-def test_a_capable_model_writes_the_order():
-    new, chat_model = written('{"order": [4, 2, 1, 3]}')
-    assert new.order == (14, 12, 11, 13) and new.log_ratios == () and new.tokens == (50, 5)
-    assert chat_model.schemas == [order_schema(4)]
+    return rerank(FakeChatModel(reply), CANDIDATES, CONTEXT, RerankConfig())
 
 
 @pytest.mark.parametrize(
     ("reply", "items"),
     [
+        ('{"order": [4, 2, 1, 3]}', (14, 12, 11, 13)),
+        # what is no permutation is repaired
         ('{"order": [4, 4, 4, 2]}', (14, 12, 11, 13)),
         ('{"order": [3]}', (13, 11, 12, 14)),
         ('{"order": [9, 0, -1, "2", true, 2.0, 3]}', (13, 11, 12, 14)),
         ("[2, 1]", (12, 11, 13, 14)),
     ],
 )
-def test_a_list_that_is_no_permutation_is_repaired(reply, items):
-    assert written(reply)[0].order == items
+def test_a_capable_model_writes_the_order(reply, items):
+    new = written(reply)
+    assert new.order == items and new.log_ratios == () and new.tokens == (50, len(reply) // 4)
 
 
 @pytest.mark.parametrize(
@@ -131,13 +128,15 @@ def test_a_list_that_is_no_permutation_is_repaired(reply, items):
 )
 def test_a_list_without_any_item_is_refused(reply):
     prose = reply.startswith("I")
-    reason = "wrote no JSON: 'I want" if prose else "named none of the 4 items"
-    with pytest.raises(MessageError, match=reason):
+    with pytest.raises(MessageError, match="wrote no JSON: 'I want" if prose else "none of the 4"):
         written(reply)
 
 
 def test_the_list_is_numbered_and_the_context_is_data():
-    system, user = listwise_prompt(CANDIDATES, CONTEXT)
+    chat_model = FakeChatModel("[1]")
+    rerank(chat_model, CANDIDATES, CONTEXT, RerankConfig())
+    system, user = chat_model.asked[0]
+    assert chat_model.schemas == [order_schema(4)]
     assert "films" in system["content"] and "moths" not in system["content"]
     assert user["content"].splitlines()[-4:] == [
         "1. Quiet Harbour (1950): Drama",
@@ -166,16 +165,13 @@ def test_whatever_is_written_becomes_a_permutation(numbers):
 def test_the_method_suits_the_model_unless_the_user_says_which():
     scorer, writer = FakeScorer('{"order": [4]}'), FakeChatModel('{"order": [4]}')
     with pytest.raises(ConfigError, match="Scripted cannot score given words"):
-        method_for(writer, "likelihood")
-    for chat_model, config, method in (
-        (scorer, RerankConfig(), "likelihood"),
-        (scorer, RerankConfig(method="likelihood"), "likelihood"),
-        (scorer, RerankConfig(method="listwise"), "listwise"),
-        (writer, RerankConfig(), "listwise"),
-    ):
-        assert method_for(chat_model, config.method) == method
-        ratios = rerank(chat_model, CANDIDATES, CONTEXT, config).log_ratios
-        assert bool(ratios) == (method == "likelihood")
+        rerank(writer, CANDIDATES, CONTEXT, RerankConfig(method="likelihood"))
+    for chat_model, method, scored in (
+        (scorer, "auto", True), (scorer, "likelihood", True), (scorer, "listwise", False),
+        (writer, "auto", False),
+    ):  # fmt: skip
+        new = rerank(chat_model, CANDIDATES, CONTEXT, RerankConfig(method=method))
+        assert bool(new.log_ratios) == scored
 
 
 @pytest.mark.parametrize(
