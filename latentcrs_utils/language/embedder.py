@@ -199,7 +199,7 @@ class Embedder:
                 rows = {n: (len(ids[n]), v) for n, v in zip(names, vectors, strict=True)}
             rows = processes.merge(rows)
             if self._store and processes.is_main:
-                self._store.write((name, *row) for name, row in rows.items())
+                self._store.write(rows)
                 # where another process was first, its vectors are the ones that are kept
                 rows |= self._store.read(rows)
             computed |= rows
@@ -214,9 +214,7 @@ def last_hidden_states(
     Sequences are padded on the left, so that the last column holds every last token; the mask
     hides the padding and positions count from each sequence's own first token.
 
-    Args:
-        language_model: weights to use.
-        batch: B lists of token ids -> float32 ``[B, d]``.
+    B lists of token ids -> float32 ``[B, d]``.
     """
     model, longest = language_model.model, max(map(len, batch))
     gaps = [longest - len(sequence) for sequence in batch]
@@ -253,9 +251,9 @@ class VectorStore:
 
         return self._run(select) or {} if self.file.exists() else {}
 
-    def write(self, rows: Iterable[tuple[bytes, int, np.ndarray]]) -> None:
+    def write(self, rows: Rows) -> None:
         """Add rows in one transaction; a key that is there already keeps its vector."""
-        packed = [(key, n, vector.astype("<f4").tobytes()) for key, n, vector in rows]
+        packed = [(key, n, vector.astype("<f4").tobytes()) for key, (n, vector) in rows.items()]
 
         def insert(connection: sqlite3.Connection) -> None:
             with connection:

@@ -66,9 +66,6 @@ class Language:
 
         Returns:
             Float32 ``[n, d]``.
-
-        Raises:
-            MessageError: a text is empty.
         """
         return (self.embedder.embed(texts, progress) - self.mean) / self.scale
 

@@ -53,7 +53,9 @@ class EndpointChatModel(ChatModel):
         temperature: 0 asks for the likeliest words; None leaves it to the endpoint.
 
     Raises:
-        ConfigError: an address that is none, or holds a password; a senseless number.
+        ConfigError: an address that is none, or holds a password; a senseless number; later a key
+            that cannot be one.
+        EndpointError: later: nobody is there, refuses, or answers with something else.
     """
 
     advice = (
@@ -92,10 +94,6 @@ class EndpointChatModel(ChatModel):
         """Ask for a reply; what is not JSON of the schema is sent back once with what is wrong.
 
         A stop returns at once, wherever the request is. The tokens of both tries are the reply's.
-
-        Raises:
-            EndpointError: the endpoint cannot be reached, refuses, or answers with something else.
-            ConfigError: the key cannot be one.
         """
         chat = [{"role": m["role"], "content": str(m["content"])} for m in request.messages]
         first = self._ask(chat, request)
@@ -271,11 +269,8 @@ def _part(answer: Any) -> PartialReply:
 def error_message(error: Exception, model: EndpointChatModel, key: str, again: bool) -> str:
     """Say why there is no reply, in the rest of a sentence that begins with the address.
 
-    Args:
-        error: what the client, or reading what it received, raised.
-        model: who was asked.
-        key: cut out of everything that is quoted.
-        again: whether the request was sent anew, besides the client's own retries.
+    The key is cut out of everything that is quoted. ``again``: the request was sent anew, besides
+    the client's own retries.
     """
     import openai
 

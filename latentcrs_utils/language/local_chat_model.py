@@ -35,7 +35,7 @@ class LocalChatModel(ChatModel):
         dtype: as for the Embedder; equal choices share the loaded weights.
 
     Raises:
-        ConfigError: unknown model or dtype.
+        ConfigError: unknown model or dtype; later, a model without chat template.
         AssetError: the model is not here and cannot be fetched.
     """
 
@@ -47,24 +47,20 @@ class LocalChatModel(ChatModel):
         super().__init__(self._source.name)
 
     def _reply(self, request: ChatRequest) -> Reply:
-        """Write a reply; with a schema, only of tokens that keep to it (see `SchemaGuide`).
-
-        Raises:
-            MessageError: more than the model can read.
-            ConfigError: the model has no chat template, or the schema cannot be enforced.
-        """
+        """Write a reply; with a schema, only of tokens that keep to it (see `SchemaGuide`)."""
         started = time.perf_counter()
         language_model, prompt = self._language_model(), self._chat_ids(request.messages)
+        model = language_model.model
         if len(prompt) + request.max_new_tokens > language_model.context_length:
             raise MessageError(
                 f"The chat has {len(prompt):,} tokens and {self.name} reads and writes at most "
                 f"{language_model.context_length:,}: send less of it."
             )
-        guide = None
+        guide, restrictions = None, []
         if request.schema is not None:
             guide = SchemaGuide(self._source, self.dtype, json.dumps(request.schema))
-        written = _Written(language_model, len(prompt), guide, request)
-        model = language_model.model
+            restrictions = [lambda _, logits: guide.restrict(logits[0])[None]]
+        written = _Written(language_model, guide, request)
         ids, cache = torch.tensor([prompt], device=model.device), DynamicCache(config=model.config)
         *pieces, _ = ids.split(_PIECE, dim=1)
         for piece in pieces:
@@ -78,13 +74,12 @@ class LocalChatModel(ChatModel):
                 max_new_tokens=request.max_new_tokens,
                 do_sample=False,
                 pad_token_id=0,
-                logits_processor=[] if guide is None else [lambda _, x: guide.restrict(x[0])[None]],
+                logits_processor=restrictions,
                 stopping_criteria=[written],
             )
         seconds, n_written = time.perf_counter() - started, len(written.tokens)
         self.usage.add(len(prompt), n_written, seconds)
-        finish = written.finish or "stopped"
-        return Reply(written.text, len(prompt), n_written, seconds, self.name, finish)
+        return Reply(written.text, len(prompt), n_written, seconds, self.name, written.finish)
 
     def score(self, prompt: str, continuations: Sequence[str]) -> list[float]:
         """Log-likelihood of each continuation of one prompt: the sum over its tokens, in nats.
@@ -92,10 +87,6 @@ class LocalChatModel(ChatModel):
         The prompt is read once, its keys and values serve all continuations. Prompt and
         continuation are split into tokens apart, so begin a continuation with the space that
         would separate it.
-
-        Args:
-            prompt: plain text.
-            continuations: C non-empty texts.
 
         Raises:
             MessageError: an empty prompt or continuation, or more than the model can read.
@@ -140,29 +131,25 @@ class _Written(StoppingCriteria):
     """
 
     def __init__(
-        self,
-        model: models.LanguageModel,
-        n_prompt: int,
-        guide: SchemaGuide | None,
-        request: ChatRequest,
+        self, model: models.LanguageModel, guide: SchemaGuide | None, request: ChatRequest
     ):
-        self.tokenizer, self.ends = model.tokenizer, model.end_tokens
-        self.n_prompt, self.guide, self.request = n_prompt, guide, request
+        self.model, self.guide, self.request = model, guide, request
         self.tokens: list[int] = []
         self.text = ""
-        self.finish: Finish | None = None
+        self.finish: Finish = "stopped"
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """Take the token that was chosen last; ``[1]``, whether it ends the reply."""
-        self.tokens = input_ids[0, self.n_prompt :].tolist()
-        self.finish = self._finish()
-        return torch.tensor([self.finish is not None], device=input_ids.device)
+        self.tokens.append(int(input_ids[0, -1]))
+        finish = self._finish()
+        self.finish = finish or self.finish
+        return torch.tensor([finish is not None], device=input_ids.device)
 
     def _finish(self) -> Finish | None:
-        if self.tokens[-1] in self.ends:
+        if self.tokens[-1] in self.model.end_tokens:
             return "end"
         decode = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-        text = self.tokenizer.decode(self.tokens, **decode)
+        text = self.model.tokenizer.decode(self.tokens, **decode)
         # without half characters and white space at the end: the text only grows
         before, self.text = self.text, text.strip().rstrip("\ufffd").rstrip()
         if self.request.stream is not None and len(self.text) > len(before):

@@ -116,12 +116,8 @@ def load_language_model(
     They go to the device of `device.choose_device`: a GPU where there is one. A GGUF file is
     dequantised once to float32 and kept in the cache as safetensors (SmolLM2: 517 MB, about 15 s).
 
-    Args:
-        model: see `find_model`.
-        dtype: see `choose_dtype`.
-
     Raises:
-        ConfigError: an unknown model, dtype or device.
+        ConfigError: an unknown model, dtype or device (`find_model`, `choose_dtype`).
         AssetError: the weights are absent, damaged, of an unknown kind or cannot be fetched.
     """
     source = model if isinstance(model, ModelSource) else find_model(model)

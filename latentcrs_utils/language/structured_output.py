@@ -74,11 +74,8 @@ class SchemaGuide:
     not the bounds of numbers and not ``uniqueItems``, so give years and the like as an enumeration.
     A schema without bounds on its lists and texts may never end.
 
-    Args:
-        source: whose tokens.
-        dtype: as which it is loaded.
-        schema: a JSON schema as JSON text. The first use of a schema takes as long as it has
-            states: 0.3 s for a text of up to 40 characters, 4 s for one of 160.
+    The schema is JSON text. Its first use takes as long as it has states: 0.3 s for a text of up to
+    40 characters, 4 s for one of 160.
 
     Raises:
         ConfigError: a schema that cannot be enforced with these tokens.

@@ -171,7 +171,7 @@ from latentcrs_utils.language.embedder import VectorStore
 store = VectorStore(Path(sys.argv[1]))
 for batch in range(100_000):
     numbers = range(batch * 20, batch * 20 + 20)
-    store.write((n.to_bytes(32, "big"), n, np.full(500, n, dtype="float32")) for n in numbers)
+    store.write({n.to_bytes(32, "big"): (n, np.full(500, n, dtype="float32")) for n in numbers})
     print(batch, flush=True)
 """
 
