@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "requirements-recbole.txt"
 SCRIPT = HERE / "recbole_sasrec.py"
 ENVIRONMENT = HERE.parent / "build" / "recbole"
-AIM = 3.0
+AIM, REPEATS = 3.0, 2
 # ours, and RecBole's default; how many batches of each are timed
 BATCH_SIZES = {128: 24, 2048: 3}
 
@@ -74,10 +74,8 @@ def write_atomic_file(data: Dataset, folder: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def run_recbole(
-    data: Dataset, config: BackboneConfig, python: Path, repeats: int
-) -> dict[str, Any]:
-    """Train RecBole's SASRec for a few batches of every size; what its script measured."""
+def run_recbole(data: Dataset, config: BackboneConfig, python: Path) -> list[dict[str, Any]]:
+    """Train RecBole's SASRec for a few batches of every size; what its script measured of each."""
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -87,7 +85,7 @@ def run_recbole(
             "folder": str(folder),
             "output": str(folder / "measured.json"),
             "n_batches": BATCH_SIZES,
-            "repeats": repeats,
+            "repeats": REPEATS,
             "threads": threads,
         }
         path = folder / "settings.json"
@@ -98,7 +96,7 @@ def run_recbole(
             cwd=name,
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
         )
-        return json.loads((folder / "measured.json").read_text(encoding="utf-8"))
+        return json.loads((folder / "measured.json").read_text(encoding="utf-8"))["runs"]
 
 
 def comparison(
@@ -130,7 +128,7 @@ def comparison(
     }
 
 
-def against_recbole(data: Dataset, repeats: int = 2) -> list[dict[str, Any]]:
+def against_recbole(data: Dataset) -> list[dict[str, Any]]:
     """Measure our epoch before and after RecBole's batches; one row for each of its batch sizes.
 
     Raises:
@@ -139,8 +137,8 @@ def against_recbole(data: Dataset, repeats: int = 2) -> list[dict[str, Any]]:
     python = environment()
     config = BackboneConfig(windows="all")
     epoch = backbone_epoch(data, config)
-    (before,) = compare(epoch, repeats=repeats)
-    measured = run_recbole(data, config, python, repeats)
-    (after,) = compare(epoch, repeats=repeats)
+    (before,) = compare(epoch, repeats=REPEATS)
+    measured = run_recbole(data, config, python)
+    (after,) = compare(epoch, repeats=REPEATS)
     ours = (before + after) / 2
-    return [comparison(ours, n_targets(data), run, config.batch_size) for run in measured["runs"]]
+    return [comparison(ours, n_targets(data), run, config.batch_size) for run in measured]

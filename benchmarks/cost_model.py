@@ -7,9 +7,11 @@ theory suggests, fitted with the largest point left out, which then tests it. Wr
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -31,22 +33,18 @@ K_MEANS_ROUNDS, STATES_A_USER, LENGTH = 20, 9, 40
 _CHEAP = 0.05  # seconds, below which a call is repeated more often
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One stage of the model.
+class Stage(NamedTuple):
+    """One stage of the model; ``cost_model.toml`` explains the other fields.
 
     Attributes:
         call: sizes -> (the case with its true sizes, the function to time).
-        grid: sizes; the last one is not fitted but predicted.
-        seconds, memory: the terms of both laws.
-        note: what one call is.
     """
 
     name: str
     call: Callable[..., tuple[Case, Callable[[], Any]]]
-    grid: tuple[tuple[int, ...], ...]
-    seconds: tuple[str, ...]
-    memory: tuple[str, ...]
+    grid: Sequence[Sequence[int]]
+    seconds: Sequence[str]
+    memory: Sequence[str]
     note: str
 
 
@@ -90,32 +88,16 @@ def embedding(n_texts: int) -> tuple[Case, Callable[[], Any]]:
     return Case(1, 1, texts=n_texts), lambda: embedder.embed(texts, progress=False)
 
 
-STAGES = (
-    Stage("data filtering", filtering,
-          ((2000, 1000), (6000, 1000), (20_000, 4000), (40_000, 10_000)),
-          ("1", "actions"), ("1", "actions"), "the 5-core to its fixed point"),
-    Stage("backbone epoch", backbone,
-          ((200, 500), (200, 5000), (800, 500), (800, 5000), (1200, 2500)),
-          ("1", "actions", "actions*items"), ("1", "batch positions", "items"),
-          "all windows of 50, full softmax, batch 128, without validation"),
-    Stage("EM epoch", em,
-          ((160, 500, 64), (160, 500, 512), (160, 5000, 64), (160, 5000, 512), (640, 500, 64),
-           (640, 500, 512), (480, 2500, 256)),
-          ("1", "instances", "instances*items", "instances*K*items"),
-          ("1", "instances", "batch instances*items", "K*items"),
-          "E-pass and M-pass of LatentCRS+, batch 480, all items as candidates"),
-    Stage("ranking", ranking,
-          ((500, 1000), (500, 20_000), (4000, 1000), (1000, 40_000), (2000, 10_000)),
-          ("1", "users", "users*items"), ("1", "users", "items"),
-          "all items for every user, history masked"),
-    Stage("k-means", clustering,
-          ((300, 32), (300, 256), (2000, 32), (2000, 256), (1000, 128)),
-          ("1", "users", "users*K"), ("1", "users", "users*K"),
-          f"{STATES_A_USER} states a user, one start, {K_MEANS_ROUNDS} rounds at most"),
-    Stage("embedding", embedding, ((8,), (32,), (96,), (64,)),
-          ("1", "texts"), ("1", "batch texts"),
-          "PromptEOL with the default model, batch 32, nothing cached"),
-)  # fmt: skip
+CALLS = {
+    "data filtering": filtering,
+    "backbone epoch": backbone,
+    "EM epoch": em,
+    "ranking": ranking,
+    "k-means": clustering,
+    "embedding": embedding,
+}
+_LAWS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+STAGES = tuple(Stage(name, call, **_LAWS[name]) for name, call in CALLS.items())
 
 
 def measure_point(stage: Stage, sizes: Sequence[int]) -> dict[str, Any]:
@@ -132,10 +114,7 @@ def measure_point(stage: Stage, sizes: Sequence[int]) -> dict[str, Any]:
 
 
 def law(stage: Stage, points: Sequence[dict[str, Any]], efficiency: float | None) -> dict:
-    """Fit both laws of a stage to all points but the last, and test them on the last.
-
-    ``efficiency`` is what a second process adds, where that was measured.
-    """
+    """Fit both laws of a stage to all points but the last, and test them on the last."""
     cases = [point["case"] for point in points]
     row: dict[str, Any] = {"note": stage.note, "efficiency": efficiency}
     for what, names in (("seconds", stage.seconds), ("bytes", stage.memory)):
