@@ -191,9 +191,8 @@ def count_items(histories: Sequences, assignments: Tensor, K: int, n_items: int)
 def describe_anchor(anchors: Anchors, data: Dataset, anchor: int, n: int = 8) -> pl.DataFrame:
     """List the n items that users near an anchor, 0..K-1, had just chosen unusually often.
 
-    Returns:
-        n rows, the most typical first: `item`, `title`, `year`, `genres`, `share` of the
-        anchor's states that hold the item, and `lift`, that share over the one of all states.
+    Columns: `item`, `title`, `year`, `genres`, `share` of the anchor's states that hold the item,
+    and `lift`, that share over the one of all states; the most typical item comes first.
     """
     import polars as pl
 
@@ -209,8 +208,7 @@ def lifts(counts: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Shares within each cluster, and how they compare with the shares everywhere.
 
     Args:
-        counts: [K, A] how many of a cluster's cases have an attribute.
-        sizes: [K] cases of each cluster.
+        counts: [K, A] how many of a cluster's cases have an attribute; sizes: [K] its cases.
 
     Returns:
         share [K, A], drawn to the overall share where a cluster is small, and lift [K, A],
@@ -235,9 +233,7 @@ def name_anchors(data: Dataset, item_counts: Tensor, sizes: Tensor) -> tuple[str
     next; where two names would still be the same, the later one takes more titles.
 
     Args:
-        data: the data set; only titles, years and genres are read.
-        item_counts: [K, V+1] as from `count_items`.
-        sizes: [K] cases of each cluster.
+        item_counts: [K, V+1] as from `count_items`; sizes: [K] cases of each cluster.
     """
     labels, fits = _labels(data, item_counts.numpy())
     share, lift = lifts(item_counts.numpy(), sizes.numpy())
@@ -266,24 +262,19 @@ def _short(title: str, limit: int = 30) -> str:
     title = title.split(" (")[0]
     if len(title) > limit and ": " in title:
         title = title.split(": ")[0].removesuffix(" or")
-    if len(title) <= limit:
-        return title
-    return title[: limit - 1].rsplit(" ", 1)[0].rstrip(" ,&-") + "…"
+    cut = title[: limit - 1].rsplit(" ", 1)[0].rstrip(" ,&-")
+    return title if len(title) <= limit else f"{cut}…"
 
 
 def _labels(data: Dataset, item_counts: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """For each cluster the words of its attribute, "" if none stands out, and who has it [K, V+1].
-
-    An attribute is a genre, or a genre of a decade.
-    """
+    """Each cluster's genre or genre of a decade, "" if none stands out; who has it, [K, V+1]."""
     attributes: dict[str, list[int]] = {}
     for item, year, genres in data.items.select("item", "year", "genres").iter_rows():
         for genre in genres:
             attributes.setdefault(genre, []).append(item)
             if year is not None:
                 attributes.setdefault(f"{year // 10 % 10}0s {genre}", []).append(item)
-    if not attributes:
-        # a catalogue without any genre
+    if not attributes:  # a catalogue without any genre
         return [""] * len(item_counts), np.ones(item_counts.shape, dtype=bool)
     words = sorted(attributes)
     has = np.zeros((len(words), item_counts.shape[1]), dtype=bool)

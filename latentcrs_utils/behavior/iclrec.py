@@ -168,13 +168,10 @@ def contrast_loss(
     """ICLRec's weighted contrastive loss of a batch, from two random views of each sequence.
 
     Args:
-        encoder: the network, in training mode.
-        inputs: [B, L] left-padded items.
+        encoder: the network, in training mode; inputs: [B, L] left-padded items.
         prototypes: [K, hidden] intent prototypes; assignments: [B] that of each sequence. None
             for kind "InstanceCL".
-        config: ratios, weights, temperature.
         kind: "InstanceCL", "IntentCL" or "Hybrid" (both).
-        generator: source of the views.
         processes: all are given the whole batch; each encodes its share of the rows.
 
     Returns:
@@ -200,20 +197,15 @@ def contrast_loss(
 
 
 def find_prototypes(states: Tensor, n_prototypes: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Cluster sequence representations with k-means, the "E-step" of ICLRec.
-
-    Args:
-        states: [N, h] representations of the training sequences.
-        n_prototypes: K; at most N is used.
-        seed: seed of the initial centres.
+    """Cluster sequence representations [N, h] with k-means, the "E-step" of ICLRec.
 
     Returns:
-        Centres [K, h] and the index [N] of each sequence's centre.
+        Centres [K, h], at most N, and the index [N] of each sequence's centre.
     """
     from sklearn.cluster import MiniBatchKMeans
 
-    n_clusters = min(n_prototypes, len(states))
-    kmeans = MiniBatchKMeans(n_clusters, batch_size=1024, n_init=1, random_state=seed)
+    K = min(n_prototypes, len(states))
+    kmeans = MiniBatchKMeans(K, batch_size=1024, n_init=1, random_state=seed)
     assignments = kmeans.fit_predict(states.cpu().numpy().astype(np.float32))
     centres = torch.from_numpy(kmeans.cluster_centers_).to(states)
     return centres, torch.from_numpy(assignments).long().to(states.device)

@@ -34,11 +34,9 @@ def next_item_loss(
 
     Args:
         encoder: the network, in training mode.
-        inputs: [B, L] left-padded items.
-        targets: [B, L] next items.
+        inputs: [B, L] left-padded items; targets: [B, L] next items.
         kind: "ce" (full softmax), "sampled" (softmax over the target and `n_negatives` items that
             the batch shares) or "bce" (one sampled negative a position).
-        generator: source of the negatives.
         n_negatives: of the sampled softmax; V - 1 or more make it the full one.
         processes: all are given the whole batch; each does its share of the rows.
 
@@ -71,8 +69,7 @@ def next_item_ce(states: Tensor, targets: Tensor, item_embeddings: Tensor) -> Te
     """Full-softmax cross-entropy of the next item, mean over positions.
 
     Args:
-        states: [P, hidden] at P real positions.
-        targets: [P] next items 1..V.
+        states: [P, hidden] at P real positions; targets: [P] next items 1..V.
         item_embeddings: [V+1, hidden]; the padding row takes no part in the softmax.
     """
     return candidate_softmax(states, item_embeddings[1:], targets - 1)
@@ -90,8 +87,7 @@ def next_item_sampled(
     average, and with n = V - 1 the loss *is* the full softmax.
 
     Args:
-        states: [P, hidden] at P real positions.
-        targets: [P] next items 1..V.
+        states: [P, hidden] at P real positions; targets: [P] next items 1..V.
         sample: [n+1] different items 1..V, uniform, without regard to the targets.
         item_embeddings: [V+1, hidden].
     """
@@ -126,12 +122,9 @@ def next_item_bce(
 
 
 def sample_negatives(inputs: Tensor, n_items: int, generator: torch.Generator) -> Tensor:
-    """Draw one item 1..V per position that is not in the row, [B, L].
+    """Draw one item 1..V per position that is not in its row of `inputs`, both [B, L].
 
-    Args:
-        inputs: [B, L] item ids of each row, 0 = padding; a row must not hold all items.
-        n_items: V.
-        generator: source of randomness, on the CPU.
+    A row must not hold all items; the generator is one of the CPU.
     """
     taken = torch.zeros(len(inputs), n_items + 1, dtype=torch.bool)
     taken.scatter_(1, inputs.cpu(), True)

@@ -30,9 +30,8 @@ def next_item_windows(
     the end, the last one shortened by the sequence's phase.
 
     Args:
-        sequences: N sequences.
         length: pairs in a window, L.
-        phases: [N] whole numbers in 0..L-1, or None.
+        phases: one whole number in 0..L-1 a sequence, or None.
 
     Returns:
         Inputs and targets, both [B, L] int64, left-padded; targets[b, l] follows inputs[b, l].

@@ -179,8 +179,6 @@ def _indicators(
 
 def _bands(numbers: np.ndarray, starts: Sequence[float]) -> np.ndarray:
     """Which item's number [V] is in which band (ascending `starts`), [V, bands]; NaN is in none."""
-    numbers = numbers.astype(float)
-    table = np.zeros((len(numbers), len(starts)), dtype=np.float32)
-    known = np.flatnonzero(~np.isnan(numbers))
-    table[known, np.searchsorted(starts, numbers[known], side="right") - 1] = 1.0
-    return table
+    place = np.searchsorted(starts, numbers, side="right")
+    place[np.isnan(numbers.astype(float))] = 0
+    return np.eye(len(starts) + 1, dtype=np.float32)[place, 1:]

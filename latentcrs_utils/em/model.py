@@ -61,15 +61,9 @@ def fit_em(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         generative = GenerativeModel(
-            anchors.centroids,
-            v,
-            item_vectors(v, data),
-            language.x.shape[1],
-            form=config.form,
-            residual=config.residual,
-            text_hidden=config.text_hidden,
-            dropout=config.dropout,
-        )
+            anchors.centroids, v, item_vectors(v, data), language.x.shape[1], form=config.form,
+            residual=config.residual, text_hidden=config.text_hidden, dropout=config.dropout,
+        )  # fmt: skip
         inference = InferenceModel(v.shape[1])
         models = nn.ModuleDict({"generative": generative, "inference": inference})
 

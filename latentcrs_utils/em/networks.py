@@ -45,11 +45,7 @@ class ItemAffinity(nn.Module):
 
 
 class InferenceModel(nn.Module):
-    """l of Equation 10, q(m_j | S), with the item matrix W_e of Equation 13.
-
-    Args:
-        width: d, of S, of the anchors and of the item vectors.
-    """
+    """l of Equation 10, q(m_j | S), with the item matrix W_e of Equation 13."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -62,6 +58,10 @@ class InferenceModel(nn.Module):
         scale = anchors.shape[1] ** 0.5
         scores = full_precision(self.W_q(S) @ self.W_k(anchors).T)
         return torch.log_softmax(scores / scale, dim=-1)
+
+    def item_logits(self, r: Tensor, v: Tensor) -> Tensor:
+        """r W_e v for each of n item vectors (Equation 13), [B, n], from r [B, d] and v [n, d]."""
+        return full_precision(r @ self.W_e(v).T)
 
 
 class Residual(nn.Module):
@@ -144,11 +144,9 @@ class GenerativeModel(nn.Module):
             self.residual = Residual(*sizes, dropout, zero_init=True)
 
     def context(self, S: Tensor, x: Tensor, *, residual: bool = True) -> Context:
-        """log p(m_j | S, x) and what else of the instances does not depend on the item.
+        """log p(m_j | S, x) of S [B, d] and x [B, d_x], and what else does not depend on an item.
 
-        Args:
-            S: [B, d]; x: [B, d_x].
-            residual: False leaves the residual out, as the first stages of Algorithm 1 do.
+        `residual=False` leaves the residual out, as the first stages of Algorithm 1 do.
         """
         affinity = full_precision(self.f(S, x, self.anchors))
         query = None
@@ -189,8 +187,7 @@ class GenerativeModel(nn.Module):
         # computed anew for these few: the gradient of a chosen column would fill a whole table
         g = full_precision(full_precision(self.g.W_v(self.v[targets])) @ catalogue.intents.T)
         log_items = []
-        for context in contexts:
-            query = context.residual_query
+        for query in (context.residual_query for context in contexts):
             if query is None or self.residual is None:
                 log_items.append(g - catalogue.log_total)
             else:
@@ -287,8 +284,7 @@ class ItemTables:
     def log_mixture(self, log_prior: Tensor, query: Tensor | None) -> Tensor:
         """log sum_j p_j softmax_v(g(v, m_j) + residual_bv) of the items 1..V, [B, V].
 
-        Args:
-            log_prior: log p_j, [B, K]; query: the instances' factor of the residual, or None.
+        `log_prior` is log p_j, [B, K]; `query` the instances' factor of the residual, or None.
         """
         of_intents, intent_peak = self.weights
         residual, log_sum = None, self.log_total

@@ -17,13 +17,7 @@ from torch import Tensor, nn
 from latentcrs_utils.config import EMConfig
 from latentcrs_utils.em import losses
 from latentcrs_utils.em.instances import Instances, sample_candidates
-from latentcrs_utils.em.networks import (
-    Context,
-    GenerativeModel,
-    InferenceModel,
-    ItemTables,
-    full_precision,
-)
+from latentcrs_utils.em.networks import Context, GenerativeModel, InferenceModel, ItemTables
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.ranking import ndcg, rank_by_factors, ranks_in_chunks
 from latentcrs_utils.support.artifacts import Training
@@ -88,7 +82,6 @@ class EMTrainer:
     Args:
         generative: f, g and the residual, which the M-step trains.
         inference: l, which the E-step trains.
-        config: hyper-parameters.
         instances: the training instances, on the device of the models.
         seed: of the order of the instances and of sampled negatives.
 
@@ -207,10 +200,9 @@ class EMTrainer:
         )
 
     def joint_loss(self, batch: Instances) -> Tensor:
-        """Both recommendation losses, and lambda KL(q || p(m | S, x)), which moves both models.
+        """Table 5's "Direct KL Alignment": both recommendation losses and lambda KL(q || p).
 
-        Table 5's "Direct KL Alignment": no posterior is formed, the two beliefs are only drawn
-        together.
+        No posterior is formed; the KL moves both models and draws their beliefs together.
         """
         c, context = self.config, self.context(batch)
         _, by_words = self.m_terms(context, batch)
@@ -232,13 +224,13 @@ class EMTrainer:
         """L_rec^E (Equation 13) of r = sum_j q(m_j | S) m_j (Equation 12)."""
         model = self.generative
         r = losses.intent_vector(log_q.exp(), model.anchors.detach())
-        logits = full_precision(r @ self.inference.W_e(model.v[1:]).T)
+        logits = self.inference.item_logits(r, model.v[1:])
         return losses.recommendation_loss_e(logits, batch.targets - 1)
 
     def log_item(self, context: Context, batch: Instances, catalogue: ItemTables) -> Tensor:
         """log p(v | m_j, S, x) of the observed items, [B, K]: g (Equation 6), normalised.
 
-        It is normalised over all items, or with `n_negatives` over the observed item and a sample.
+        The candidates are all items, or with `n_negatives` the observed item and a sample.
         """
         if self.config.n_negatives is None:
             return self.generative.log_item(context, batch.targets, catalogue)
@@ -303,10 +295,7 @@ class EMTrainer:
 
     @torch.no_grad()
     def monitor(self) -> dict[str, float]:
-        """ELBO, log-likelihood and gaps, means in nats over the first `N_MONITORED` instances.
-
-        The candidates are those of the training: all items, or with `n_negatives` sampled ones.
-        """
+        """ELBO, log-likelihood and gaps, means in nats over the first `N_MONITORED` instances."""
         self.training.module.eval()
         catalogue, parts = self.generative.catalogue(), []
         rows = torch.arange(min(N_MONITORED, len(self.instances)), device=self.device)

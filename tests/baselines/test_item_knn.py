@@ -9,12 +9,7 @@ import pytest
 import torch
 
 from latentcrs_utils.baselines import item_knn as knn
-from latentcrs_utils.baselines.item_knn import (
-    ItemKNNConfig,
-    item_knn,
-    item_similarity,
-    tune_item_knn,
-)
+from latentcrs_utils.baselines.item_knn import ItemKNNConfig, item_knn, tune_item_knn
 from latentcrs_utils.baselines.popularity import popularity
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.ranking import ndcg, rank_of_target
@@ -29,24 +24,21 @@ def small() -> Dataset:
     return Dataset("small", items, users, Sequences.from_lists(rows), {}, "small-fingerprint")
 
 
-def test_popularity_counts_training_actions(small: Dataset) -> None:
+def test_popularity_and_similarity_by_hand(small: Dataset) -> None:
     assert popularity(small).tolist() == [float("-inf"), 3.0, 2.0, 3.0, 0.0, 0.0]
-
-
-def test_similarity_by_hand(small: Dataset) -> None:
-    similarity = item_similarity(small, n_neighbours=5).toarray()
+    similarity = knn.item_similarity(small, n_neighbours=5).toarray()
     # Users of 1: all three; of 2: two; of 3: two (a repeat counts once); 2 and 3 share one.
     assert similarity[1, 2] == pytest.approx(2 / math.sqrt(3 * 2))
     assert similarity[2, 3] == pytest.approx(1 / math.sqrt(2 * 2))
     assert similarity.diagonal().tolist() == [0.0] * 6
     assert (similarity == similarity.T).all()
     assert similarity[4:].sum() == 0
-    shrunk = item_similarity(small, n_neighbours=5, shrinkage=2.0).toarray()
+    shrunk = knn.item_similarity(small, n_neighbours=5, shrinkage=2.0).toarray()
     assert shrunk[2, 3] == pytest.approx(1 / (2 + 2))
 
 
 def test_only_the_nearest_neighbours_stay(small: Dataset) -> None:
-    similarity = item_similarity(small, n_neighbours=1).toarray()
+    similarity = knn.item_similarity(small, n_neighbours=1).toarray()
     assert (similarity > 0).sum(1).tolist() == [0, 1, 1, 1, 0, 0]
     # The neighbour of 2 is 1 (0.82), not 3 (0.5).
     assert similarity[2].argmax() == 1
@@ -67,9 +59,9 @@ def test_scores_sum_the_similarities_of_the_history(small: Dataset) -> None:
 def test_similarities_do_not_depend_on_the_blocks_of_items(
     small: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = item_similarity.__wrapped__(small, 5, 2.0)
+    whole = knn.item_similarity.__wrapped__(small, 5, 2.0)
     monkeypatch.setattr(knn, "_PRODUCTS", 3)
-    blocks = item_similarity.__wrapped__(small, 5, 2.0)
+    blocks = knn.item_similarity.__wrapped__(small, 5, 2.0)
     for part in ("indptr", "indices", "data"):
         assert (getattr(whole, part) == getattr(blocks, part)).all()
 

@@ -15,16 +15,12 @@ from latentcrs_utils.simulation.utterances import simulate_utterances
 
 @pytest.fixture
 def tiny() -> Dataset:
-    items = pl.DataFrame(
-        {
-            "item": range(1, 7),
-            "raw_item": [str(i) for i in range(1, 7)],
-            "title": list("ABCDEF"),
-            "year": [1985, 1994, 1997, None, 1955, 1998],
-            "genres": [["Comedy"], ["Comedy", "Horror"], ["Drama"], ["War"], ["War", "IMAX"], []],
-        },
-        schema_overrides={"item": pl.Int32, "year": pl.Int32},
-    )
+    columns = {
+        "item": range(1, 7), "raw_item": list("123456"), "title": list("ABCDEF"),
+        "year": [1985, 1994, 1997, None, 1955, 1998],
+        "genres": [["Comedy"], ["Comedy", "Horror"], ["Drama"], ["War"], ["War", "IMAX"], []],
+    }  # fmt: skip
+    items = pl.DataFrame(columns, schema_overrides={"item": pl.Int32, "year": pl.Int32})
     users = pl.DataFrame({"user": [0], "raw_user": ["u"]}, schema_overrides={"user": pl.Int32})
     return Dataset("tiny", items, users, Sequences.from_lists([[1, 2, 3, 4, 5]]), {}, "none")
 

@@ -157,12 +157,6 @@ def test_who_is_absent_or_not_read_gets_nothing(system):
     assert attribution.contributions(model, S, x, ITEMS)[1].abs().max() < 1e-9
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_who_does_something_gets_something(form):
-    shares = attribution.contributions(fitted(form), *instance(), ITEMS)
-    assert (shares.abs().amax(1) > 0.1).all()
-
-
 def test_one_instance_at_a_time():
     model, (S, x) = fitted(), instance()
     with pytest.raises(ValueError, match="one instance, not of 2 and 1"):
@@ -170,8 +164,9 @@ def test_one_instance_at_a_time():
 
 
 @pytest.mark.parametrize("residual", [False, True])
-def test_the_twelve_lines_of_the_course_are_the_same(residual):
-    model, (S, x) = fitted(residual=residual), instance()
+@pytest.mark.parametrize("form", FORMS)
+def test_the_twelve_lines_of_the_course_are_the_same(form, residual):
+    model, (S, x) = fitted(form, residual), instance()
     for v in ITEMS:
 
         def worth(who, v=v):
@@ -188,6 +183,8 @@ def test_the_twelve_lines_of_the_course_are_the_same(residual):
 
         found = attribution.contributions(model, S, x, [v])[:, 0]
         assert found.tolist() == pytest.approx(list(share.values()), abs=1e-9)
+    if residual:  # loud enough that all three do something, and get something
+        assert (attribution.contributions(model, S, x, ITEMS).abs().amax(1) > 0.1).all()
 
 
 @pytest.mark.parametrize("residual", [False, True])
