@@ -20,7 +20,7 @@ from torch import Tensor
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Requirements, matcher_for
 from latentcrs_utils.conversation.policies import FilterPolicy, Policy, Request, relax
-from latentcrs_utils.conversation.reranking import Prior, RerankContext, fused_order, log_ratios
+from latentcrs_utils.conversation.reranking import Prior, RerankContext, fused_order, rerank
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
@@ -45,7 +45,8 @@ from latentcrs_utils.simulation.utterances import simulate_utterances
 
 REFERENCE, FILTER = "LatentCRS+", "backbone + lexicon filter"
 METRICS = ("Recall@5", "NDCG@5", "NDCG@20")
-N_CANDIDATES = RerankConfig().n_candidates
+LIKELIHOOD = RerankConfig(method="likelihood")
+N_CANDIDATES = LIKELIHOOD.n_candidates
 WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
 _SAY_EVERY = 25
 Say = Callable[[str], None]
@@ -91,8 +92,8 @@ def ask_about(
         seen = case.instances.histories[0].tolist()
         best = policy.select(Request(scorer(case)[0], seen, N_CANDIDATES)).items
         context = RerankContext([data.titles[item] for item in seen], [text], policy.noun)
-        ratios = log_ratios(chat_model, best, context, prior)
-        found.append(Asked(best, tuple(ratios), int(case.instances.targets[0]), int(ranks[row])))
+        ratios = rerank(chat_model, best, context, LIKELIHOOD, prior).log_ratios
+        found.append(Asked(best, ratios, int(case.instances.targets[0]), int(ranks[row])))
         if (row + 1) % _SAY_EVERY == 0 or row + 1 == len(cases):
             each = (time.perf_counter() - begun) / (row + 1)
             say(f"  {row + 1} of {len(cases)} texts, {each:.1f} s each")

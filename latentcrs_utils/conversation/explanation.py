@@ -17,10 +17,10 @@ from latentcrs_utils.em import attribution, losses
 from latentcrs_utils.em.attribution import HISTORY, RESIDUAL, WORDS
 from latentcrs_utils.simulation.titles import spoken_title
 
-# Smaller effects are not told: in bfloat16 the company in a batch moves an intent by up to 0.01.
-_TOLD = 0.01
+# Smaller ones are not told: in bfloat16 the company in a batch moves an intent by up to 0.01.
+_SMALLEST_EFFECT = 0.01
 # Every span costs a reading of the rest: of a long dialogue there are fewer, longer ones.
-_READ_AGAIN = 8_000
+_N_CHARACTERS_READ = 8_000
 _N_SPANS = (4, 24)
 _N_HISTORY = 50  # latest items that are left out, one at a time
 _N_INTENTS = 6  # whose change is reported
@@ -95,7 +95,7 @@ class ItemReasons:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What happened in the head of the system in one turn.
+    """What one turn did to the intents, and why its items were offered.
 
     Attributes:
         noun: what an item is called, such as "film".
@@ -130,7 +130,7 @@ class Explanation:
             ("history", "{}", self.history),
         )
         for moved in self.intents:
-            if abs(moved.change) < _TOLD:
+            if abs(moved.change) < _SMALLEST_EFFECT:
                 continue
             verb = "rose" if moved.change > 0 else "fell"
             before, after = _percent(moved.before), _percent(moved.after)
@@ -140,7 +140,7 @@ class Explanation:
                 told = ", ".join(
                     f"{marks.format(_short(text))} ({100 * value:+.0f})"
                     for text, value in points
-                    if abs(value) >= _TOLD
+                    if abs(value) >= _SMALLEST_EFFECT
                 )
                 parts += [f"{what}: {told}"] if told else []
             lines.append(_wrapped("- ", f"{'; '.join(parts)}."))
@@ -237,7 +237,7 @@ def _left_out(
     """What every span of the words and every item of the history did."""
     model, names = belief.model, [belief.model.anchors.names[j] for j in reported]
     fewest, most = _N_SPANS
-    affordable = _READ_AGAIN // max(len(read_text(messages)[0]), 1)
+    affordable = _N_CHARACTERS_READ // max(len(read_text(messages)[0]), 1)
     pieces = spans(messages, min(most, max(affordable, fewest)))
     places = range(max(len(history) - _N_HISTORY, 0), len(history))
     shortened = [[*history[:place], *history[place + 1 :]] for place in places]
@@ -324,8 +324,8 @@ def item_reasons(
 
 WHY_LIMIT = 110
 """Characters of a sentence at most."""
-_SMALLEST = 0.05  # smaller shares are not told
-_AGAINST = -0.1  # nor are weaker objections
+_SMALLEST_SHARE = 0.05  # smaller ones are not told
+_SMALLEST_OBJECTION = -0.1
 _N_NAMED = 3  # requirements in one sentence
 _TITLE_WIDTH, _INTENT_WIDTHS = 28, (44, 30)
 _NOUNS = {HISTORY: "what you liked", WORDS: "your words", RESIDUAL: "a direct match"}
@@ -347,7 +347,7 @@ def why(turn: Turn, state: State, beliefs: Beliefs) -> tuple[str, ...]:
     """
     messages, ids = [*state.messages, turn.message], [item.item for item in turn.items]
     belief = beliefs(state.history, messages)
-    data = belief.model.data
+    data, v = belief.model.data, belief.model.generative.v
     required, asked = turn.policy == "F", Requirements(turn.requirements)
     if not required:
         read = make_extractor(data)
@@ -355,18 +355,20 @@ def why(turn: Turn, state: State, beliefs: Beliefs) -> tuple[str, ...]:
             asked = asked.then(read(message).requirements, message)
         # nearly every item meets a refusal: where nothing is filtered, that explains nothing
         asked = Requirements(tuple(r for r in asked if not r.constraint.negated))
-    satisfying = matcher_for(data).satisfying
-    nearest = _nearest_known(belief, state.history, ids)
-    sentences = []
-    for place, because in enumerate(item_reasons(belief, ids)):
-        item = turn.items[place]
-        met = [r.constraint for r in asked if satisfying(r.constraint)[item.item]]
+    matcher, known, sentences = matcher_for(data), state.history, []
+    for place, (item, because) in enumerate(
+        zip(turn.items, item_reasons(belief, ids), strict=True)
+    ):
+        met = [r.constraint for r in asked if matcher.satisfying(r.constraint)[item.item]]
+        named, near = ", ".join(map(_label, met[:_N_NAMED])), ""
+        if known:
+            title = data.titles[known[int((normalize(v[known], dim=1) @ v[item.item]).argmax())]]
+            near = textwrap.shorten(spoken_title(title), _TITLE_WIDTH, placeholder="…")
         facts = _missed(item)
         was = turn.candidates.index(item.item) if item.item in turn.candidates else place
         if was > place:
             facts.append(f"raised from place {was + 1} by the language model")
-        named = ", ".join(map(_label, met[:_N_NAMED]))
-        sources = _sources(because.shares, named, nearest[place], required)
+        sources = _sources(because.shares, named, near, required)
         sentences.append(_sentence(facts, sources, next(iter(because.intents))))
     return tuple(sentences)
 
@@ -386,16 +388,6 @@ def _missed(item: Recommendation) -> list[str]:
     return [f"{', '.join(words)} (nothing else left meets all)"] if words else []
 
 
-def _nearest_known(belief: Belief, history: Sequence[int], items: Sequence[int]) -> list[str]:
-    """Title of the item of the history that is nearest to each item; "" without a history."""
-    if not history:
-        return [""] * len(items)
-    v, titles = belief.model.generative.v, belief.model.data.titles
-    cosines = normalize(v[list(items)], dim=1) @ normalize(v[list(history)], dim=1).T
-    known = [spoken_title(titles[history[place]]) for place in cosines.argmax(1).tolist()]
-    return [textwrap.shorten(title, _TITLE_WIDTH, placeholder="…") for title in known]
-
-
 def _sources(
     shares: Mapping[str, float], met: str, near: str, required: bool
 ) -> list[tuple[str, str]]:
@@ -408,12 +400,12 @@ def _sources(
         details[WORDS] = ""
     sources = []
     for who in sorted(shares, key=lambda who: -shares[who]):
-        if shares[who] >= _SMALLEST:
+        if shares[who] >= _SMALLEST_SHARE:
             much = "mostly" if shares[who] > 0.5 else f"{100 * shares[who]:.0f} % from"
             source = f"{much} {_NOUNS[who]}"
             sources.append((source + details.get(who, ""), source))
     may_object = (HISTORY,) if held else (WORDS, HISTORY)
-    if against := [_NOUNS[who] for who in may_object if shares[who] <= _AGAINST]:
+    if against := [_NOUNS[who] for who in may_object if shares[who] <= _SMALLEST_OBJECTION]:
         sources.insert(1, (f"despite {' and '.join(against)}",) * 2)
     return [(f"{met} as required",) * 2, *sources] if held else sources
 

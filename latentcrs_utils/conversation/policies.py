@@ -39,14 +39,7 @@ GetChatModel = Callable[[], "ChatModel | None"]
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a policy took from a message before items are chosen.
-
-    Attributes:
-        requirements: all that hold after the message.
-        note: what the user should know.
-        tokens: read and written by a language model.
-        counted: whether all of them were counted.
-    """
+    """What a policy took from a message: all requirements that hold after it, and the costs."""
 
     requirements: Requirements = field(default_factory=Requirements)
     note: str = ""
@@ -105,13 +98,7 @@ class Policy:
     def parse(
         self, message: str, before: Requirements, stop: threading.Event | None = None
     ) -> Parsed:
-        """Take from a message what the choice needs: nothing, unless a policy says more.
-
-        Args:
-            message: what the user said.
-            before: the requirements that held until then.
-            stop: ends a language model's answer.
-        """
+        """Take from a message what the choice needs, given the requirements before it."""
         return Parsed()
 
     @torch.no_grad()
@@ -154,7 +141,7 @@ class FilterPolicy(Policy):
 
     Args:
         data: the catalogue.
-        chat_model: the language model, loaded at first use; None: the lexicon reads alone.
+        chat_model: gives the language model at first use; None: the lexicon reads alone.
         extractor: who reads the requirements.
 
     Raises:
@@ -212,7 +199,7 @@ class RerankPolicy(Policy):
 
     Args:
         data: the catalogue.
-        chat_model: the language model, loaded when it is first needed.
+        chat_model: gives the language model when it is first needed.
         config: method, number of candidates and weight.
     """
 
@@ -304,17 +291,10 @@ def _widened(time: Constraint) -> Constraint:
 def relaxations(
     matcher: Matcher, wanted: Requirements, left: np.ndarray | None = None
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield what is allowed, bool [V + 1]: at first by all requirements, then after every step.
+    """Yield a step ("" at first) and the items that are then allowed, bool [V + 1].
 
-    Steps that free no item are left out.
-
-    Args:
-        matcher: of the catalogue.
-        wanted: the requirements.
-        left: the items that are still to be had, bool [V + 1]; None: all.
-
-    Yields:
-        Name of the step ("" at first) and the items allowed so far; each mask holds those before.
+    Each mask holds those before it; steps that free none of the items that are still to be had
+    (`left`, bool [V + 1]; None: all) are left out.
     """
     left, lacking = matcher.items if left is None else left, _lacking(matcher, wanted)
     may_lack = dict.fromkeys(lacking, 0)
@@ -346,8 +326,6 @@ def relax(scores: Tensor, matcher: Matcher, wanted: Requirements) -> Tensor:
 
     Args:
         scores: [V + 1]; minus infinity for what is not to be offered. At least one is finite.
-        matcher: of the catalogue.
-        wanted: the requirements.
 
     Returns:
         Float64 [V + 1]: in tier 0 as they are, in higher tiers moved below those before, minus
