@@ -13,7 +13,7 @@ from latentcrs_utils.constraints.lexicon import lexicon_for, words
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.simulation.items import PRICE_STEPS
 from latentcrs_utils.simulation.phrase_book import ERA_PARTS
-from latentcrs_utils.simulation.titles import TitleFinder
+from latentcrs_utils.simulation.titles import blank_titles, title_forms
 
 # A form is bounded: a small model fills an open list for ever.
 MOST_VALUES = 40
@@ -41,7 +41,7 @@ class Vocabulary:
         catalogue = matcher_for(data).catalogue
         items, self.domain = catalogue.items[1:], catalogue.domain
         self.lexicon = lexicon_for(data)
-        self._titles = TitleFinder(item.title for item in items)
+        self._titles = title_forms(item.title for item in items)
         genres = _commonest(genre for item in items for genre in item.genres)
         prices = [str(step) for step in PRICE_STEPS] if self.lexicon.prices else []
         decades = sorted({item.decade for item in items if item.decade is not None})
@@ -60,7 +60,7 @@ class Vocabulary:
 
     def plain_words(self, message: str) -> str:
         """Return a message of the same length in which titles and comparisons are blanked."""
-        blanked = self._titles.blank(message)
+        blanked = blank_titles(message, self._titles)
         return _COMPARISON.sub(lambda match: "_" * len(match.group()), blanked)
 
     @cached_property

@@ -17,7 +17,7 @@ from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import MessageError
 from latentcrs_utils.language.chat_model import sentences
-from latentcrs_utils.simulation.titles import SPOKEN_WORD, Form, find_titles, spoken_words
+from latentcrs_utils.simulation.titles import SPOKEN_WORD, Form, spoken_words, titles_in
 
 MESSAGE_LIMIT = 2_000
 REPLY_LIMIT = 400
@@ -71,7 +71,6 @@ class ReplyGuard:
         for title in titles:
             for form in _catalogue_forms(title):
                 self._catalogue.setdefault(form, title)
-        self._longest = max(map(len, self._catalogue), default=0)
 
     def objection(
         self,
@@ -133,8 +132,7 @@ class ReplyGuard:
             return spoken_words(" ".join(words)) in chosen or _written_as_title(words)
 
         named, rest, last = list[str](), "", 0
-        longest = max(self._longest, *map(len, chosen), 0)
-        for begin, end, title in find_titles(text, forms, longest, is_title):
+        for begin, end, title in titles_in(text, forms, is_title):
             if title not in chosen.values():
                 return title, named, text
             named.append(title)

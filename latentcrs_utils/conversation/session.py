@@ -225,15 +225,14 @@ class Conversation(State):
     def retry(self, **how: Any) -> Turn:
         """Answer the last message again: after a stop, or by another policy.
 
-        Its turn, and the clicks and withdrawals after it, are taken back. Whatever goes wrong
+        Its turn, and the clicks and withdrawals after it, are taken back; whatever goes wrong
         before there are items, all of it is there again.
 
         Args:
             how: `stream`, `stop` and `watch` as of `say`.
 
         Raises:
-            MessageError: nothing was said so far, or no item is left to offer.
-            ConfigError, StoppedError: as of `say`.
+            MessageError: nothing was said so far; else as of `say`.
         """
         if not self.turns:
             raise MessageError("There is no message to answer again: say something first.")

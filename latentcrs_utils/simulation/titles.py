@@ -100,20 +100,19 @@ def spoken_words(text: str) -> Form:
     return tuple(word.casefold().removesuffix("'s") for word in SPOKEN_WORD.findall(plain))
 
 
-def find_titles(
-    text: str, forms: Mapping[Form, _T], longest: int, is_title: Callable[[str, list[str]], bool]
+def titles_in(
+    text: str, forms: Mapping[Form, _T], is_title: Callable[[str, list[str]], bool]
 ) -> Iterator[tuple[int, int, _T]]:
     """Yield where titles stand in a text: begin, end, and whose it is; the longest at each place.
 
     Args:
         text: what is said.
         forms: how titles may be said, as `spoken_words` -> whose title it is.
-        longest: number of words of the longest form.
         is_title: whether words that make up a form stand for the title, given the text before.
     """
     found = list(SPOKEN_WORD.finditer(text))
     keys = [" ".join(spoken_words(match.group())) for match in found]
-    start = 0
+    start, longest = 0, max(map(len, forms), default=0)
     while start < len(found):
         begin, next_start = found[start].start(), start + 1
         for end in range(min(len(found), start + longest), start, -1):
@@ -125,36 +124,29 @@ def find_titles(
         start = next_start
 
 
-class TitleFinder:
-    """Finds the titles of a catalogue in talk, so that their words are not read as wishes.
+def title_forms(titles: Iterable[str]) -> dict[Form, str]:
+    """Return how titles may be said: also without subtitle, without article -> the title."""
+    forms = {}
+    for title in titles:
+        said = spoken_title(title)
+        for words in filter(None, map(spoken_words, (said, said.split(":")[0]))):
+            forms[words] = title
+            # what is left of "The War" is an everyday word
+            if len(words) > 2 and words[0] in _ARTICLES:
+                forms[words[1:]] = title
+    return forms
 
-    Args:
-        titles: as the catalogue has them (empty ones are skipped).
+
+def blank_titles(text: str, forms: Mapping[Form, str]) -> str:
+    """Return ``text`` with each title turned into one word of underscores, as long as it was.
+
+    So the words of titles are not read as wishes. Three words in a row are a title in any case. Two
+    need their capitals, or words before them such as "like" or "I loved"; one needs its capital
+    within a sentence.
     """
-
-    def __init__(self, titles: Iterable[str]) -> None:
-        self._forms = {form: title for title in titles for form in _forms(title)}
-        self._longest = max(map(len, self._forms), default=0)
-
-    def blank(self, text: str) -> str:
-        """Return ``text`` with each title turned into one word of underscores, as long as it was.
-
-        Three words in a row are a title in any case. Two need their capitals, or words before them
-        such as "like" or "I loved"; one needs its capital within a sentence.
-        """
-        for begin, end, _ in find_titles(text, self._forms, self._longest, _is_title):
-            text = text[:begin] + "_" * (end - begin) + text[end:]
-        return text
-
-
-def _forms(title: str) -> Iterator[Form]:
-    """Yield how a title may be said, as words: without its subtitle, without its article."""
-    said = spoken_title(title)
-    for words in filter(None, map(spoken_words, (said, said.split(":")[0]))):
-        yield words
-        # what is left of "The War" is an everyday word
-        if len(words) > 2 and words[0] in _ARTICLES:
-            yield words[1:]
+    for begin, end, _ in titles_in(text, forms, _is_title):
+        text = text[:begin] + "_" * (end - begin) + text[end:]
+    return text
 
 
 def _is_title(before: str, words: list[str]) -> bool:
