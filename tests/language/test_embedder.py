@@ -179,26 +179,19 @@ def test_a_cache_that_cannot_be_written_is_done_without(tiny, tiny_embedder, emp
     assert passes == [1]
 
 
-PAIRS = [
-    ("A comedy, please", "Something that makes me laugh"),
-    ("I want to be scared tonight", "a horror film"),
-    ("A film for my children", "something for the whole family and the little ones"),
-    ("A sad love story", "a tearful romance"),
-]
-
-
 def test_smollm2_puts_like_meanings_near_once_centred(model_dir):
     def centred(vectors: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.normalize(vectors - vectors.mean(dim=0), dim=1)
 
-    texts = [text for pair in PAIRS for text in pair]
+    texts = ["A comedy, please", "I want to be scared tonight", "A film for my children",
+             "A sad love story", "Something that makes me laugh", "a horror film",
+             "something for the whole family and the little ones", "a tearful romance"]  # fmt: skip
     vectors = Embedder(dtype="float32", reuse=False).embed(texts)
     raw = torch.nn.functional.normalize(vectors, dim=1)
     assert vectors.shape == (8, 576)
     assert (raw @ raw.T).min() > 0.6  # nearly parallel: why the course standardises them
     x = centred(vectors)
-    similarity = x[0::2] @ x[1::2].T
-    assert (similarity.argmax(dim=1) == torch.arange(len(PAIRS))).float().mean() >= 0.75
+    assert ((x[:4] @ x[4:].T).argmax(dim=1) == torch.arange(4)).sum() >= 3
     # bfloat16 says the same
     other = centred(Embedder(dtype="bfloat16", reuse=False).embed(texts))
     assert (x * other).sum(dim=1).min() > 0.98
