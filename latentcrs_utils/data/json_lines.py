@@ -41,7 +41,7 @@ def read_json_lines(
     everything as text.
 
     Args:
-        path: the file; its name ends in ``.gz`` if it is compressed.
+        path: the file, compressed if its name ends in ``.gz``.
         schema: the columns wanted and their types; all other keys are ignored.
         required: columns in which every line must have a value.
         block: bytes of text parsed at once; memory is a small multiple of it.

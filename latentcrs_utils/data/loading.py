@@ -127,18 +127,14 @@ def prepare(name: str, source: Source, config: DataConfig) -> Dataset:
         "with_metadata": len(described),
         "passes": passes,
     }
-    digest = hashlib.sha256(offsets.astype("<i8").tobytes())
-    digest.update(sequences.flat.astype("<i4").tobytes())
-    digest.update(table.write_json().encode())
-    return Dataset(name, table, users, sequences, counts, digest.hexdigest())
+    content = offsets.astype("<i8").tobytes() + sequences.flat.astype("<i4").tobytes()
+    digest = hashlib.sha256(content + table.write_json().encode()).hexdigest()
+    return Dataset(name, table, users, sequences, counts, digest)
 
 
 def _numbered(raw: pl.Series, first: int) -> tuple[pl.Series, pl.DataFrame]:
-    """Number the distinct ids of a column from ``first``.
-
-    Returns:
-        The column with numbers in the place of the ids; and a table of both, columns ``user`` and
-        ``raw_user``, or ``item`` and ``raw_item``.
+    """Number the distinct ids of a column from ``first``: the numbers row by row, and a table of
+    numbers and ids.
     """
     ids = raw.cast(pl.String)
     distinct = ids.unique().sort()

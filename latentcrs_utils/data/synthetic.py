@@ -1,9 +1,8 @@
 """A generated world whose intents are known, so that one may ask whether EM found them.
 
-Each of the K true intents is a taste: one or two genres and a range of years. Every item belongs
-to one intent. A user has a home intent and wanders: at each step the user stays with the current
-intent or leaves it, mostly for the home intent, else for a neighbour, and then takes an item of
-that intent (or, by noise, any item), popular ones more often, none twice.
+Each of the K true intents is a taste, one or two genres and a range of years; every item belongs
+to one. Before each step a user stays with the current intent or leaves it, mostly for the home
+intent, and then takes an item of it (or, by noise, any), popular ones more often, none twice.
 """
 
 from __future__ import annotations
