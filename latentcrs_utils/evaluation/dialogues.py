@@ -16,7 +16,7 @@ import polars as pl
 
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.errors import DataError, MessageError
-from latentcrs_utils.language.chat_model import ChatModel, Message, Reply, Usage
+from latentcrs_utils.language.chat_model import ChatModel, Reply, Usage
 from latentcrs_utils.support.progress import note
 
 Purpose = Literal["embedding", "extraction", "re-ranking", "scoring", "user"]
@@ -259,7 +259,7 @@ class Answers(ChatModel):
         tokens = entry["prompt_tokens"], entry["completion_tokens"]
         return Reply(entry["text"], *tokens, entry["seconds"], self.name)
 
-    def score(self, prompt: str | Sequence[Message], continuations: Sequence[str]) -> list[float]:
+    def score(self, prompt: str, continuations: Sequence[str]) -> list[float]:
         """Log-likelihoods as before, or ask the chat model.
 
         Raises:
