@@ -117,9 +117,6 @@ def fake_model(n_items: int = N_ITEMS, *, residual: bool = True) -> LatentCRS:
     return LatentCRS(fake_dataset(n_items), FakeBackbone(), anchors, FakeLanguage(), *fitted)
 
 
-FakeModel = known_model = fake_model  # until all tests say fake_model
-
-
 class FakeChatModel:
     """Speaks prepared replies in pieces of a few characters, and remembers what it was asked.
 

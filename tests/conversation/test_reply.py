@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from latentcrs_utils.conversation.session import Conversation
-from tests.conversation.fakes import FakeChatModel, FakeModel, chat
+from tests.conversation.fakes import FakeChatModel, chat, fake_model
 from tests.language import chat_server as does
 from tests.language.chat_server import KEY, ChatServer, chat_model_for, chat_server
 
@@ -112,7 +112,7 @@ def test_tokens_that_nobody_reported_are_no_zero():
     turn = conversation.say("horror")
     assert (turn.prompt_tokens, turn.completion_tokens, turn.counted) == (0, 0, False)
     assert str(turn).endswith("Usage: tokens not counted: nobody reported them.")
-    again = Conversation.from_transcript(FakeModel(), conversation.transcript(), chat_model=None)
+    again = Conversation.from_transcript(fake_model(), conversation.transcript(), chat_model=None)
     assert again.turns == [turn]
 
 

@@ -14,11 +14,10 @@ from tests.conversation.fakes import (
     GENRES,
     N_ITEMS,
     FakeChatModel,
-    FakeModel,
     FakeScorer,
     chat,
+    fake_model,
     ids,
-    known_model,
 )
 
 REPLY = "Film Number 7 may do."
@@ -39,7 +38,7 @@ def test_a_turn_offers_the_best_items_of_the_wanted_genre():
 
 
 def test_an_item_without_a_name_is_never_offered():
-    model = FakeModel()
+    model = fake_model()
     titles = pl.when(pl.col("item") == 2).then(pl.lit("Unknown title")).otherwise("title")
     data = replace(model.data, items=model.data.items.with_columns(title=titles))
     conversation = Conversation(replace(model, data=data), 42, chat_model=None)
@@ -85,7 +84,7 @@ class Counted:
 
 @pytest.mark.parametrize("policy", ["B", "F", "V"])
 def test_a_turn_encodes_and_embeds_once(policy):
-    model = known_model()
+    model = fake_model()
     encode, embed = Counted(model.backbone.encode), Counted(model.language.encode)
     model.backbone.encode, model.language.encode = encode, embed
     conversation = Conversation(model, 42, chat_model=FakeScorer(*["..."] * 9), policy=policy)
@@ -177,7 +176,7 @@ def test_a_refused_message_changes_nothing(message):
 
 
 def test_an_exhausted_catalogue_offers_the_rest_then_says_so():
-    conversation = Conversation(FakeModel(n_items=33), chat_model=None, n_items=30)
+    conversation = Conversation(fake_model(n_items=33), chat_model=None, n_items=30)
     conversation.say("anything")
     rest = conversation.say("more")
     assert len(rest.items) == 3 and "Only 3 of the 30 places could be filled" in rest.note
@@ -212,7 +211,7 @@ def test_another_policy_counts_from_the_next_message_on():
     fourth = conversation.say(WISH)
     assert [turn.policy for turn in conversation.turns] == ["B", "F", "F", "B"]
     assert fourth.requirements == () and len(conversation.requirements) == 2
-    again = Conversation.from_transcript(FakeModel(), conversation.transcript(), chat_model=None)
+    again = Conversation.from_transcript(fake_model(), conversation.transcript(), chat_model=None)
     assert again.turns == conversation.turns and again.policy == "B"
 
 

@@ -12,7 +12,7 @@ import pytest
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.transcript import in_markdown, quoted
 from latentcrs_utils.errors import ConfigError, DataError
-from tests.conversation.fakes import FakeChatModel, FakeModel, FakeScorer, chat, known_model
+from tests.conversation.fakes import FakeChatModel, FakeScorer, chat, fake_model
 
 REPLY = "Film Number 7 may do."
 HOSTILE = (
@@ -66,13 +66,13 @@ def test_a_transcript_of_an_older_format_is_read(format):
             del turn[name]
         for item in turn["items"] * (format == 1):
             del item["misses"]
-    again = Conversation.from_transcript(FakeModel(), old, chat_model=None)
+    again = Conversation.from_transcript(fake_model(), old, chat_model=None)
     assert again.policy == "B" and again.transcript() == stored
 
 
 def test_a_conversation_may_go_on_as_another_policy():
     stored = told("B").transcript()
-    again = Conversation.from_transcript(FakeModel(), stored, chat_model=None, policy="F")
+    again = Conversation.from_transcript(fake_model(), stored, chat_model=None, policy="F")
     turn = again.say("no comedy")
     assert [t.policy for t in again.turns] == ["B", "B", "F"]
     assert [*map(str, turn.requirements)] == ["no Comedy (“no comedy”)"]
@@ -103,9 +103,9 @@ def test_a_damaged_transcript_is_refused_in_one_sentence(change, reason):
     turn = stored["events"][0]["say"]
     (stored if {*change} <= {*stored} else turn).update(change)
     with pytest.raises(ConfigError if "policy" in change else DataError, match=reason):
-        Conversation.from_transcript(FakeModel(), stored)
+        Conversation.from_transcript(fake_model(), stored)
     with pytest.raises(DataError, match="not a transcript"):
-        Conversation.from_transcript(FakeModel(), "nonsense")
+        Conversation.from_transcript(fake_model(), "nonsense")
 
 
 # As Markdown
@@ -159,7 +159,7 @@ def test_plain_words_stay_readable_and_what_has_no_form_is_left_out():
 
 def test_the_page_has_all_that_happened():
     chat_model = FakeChatModel("{}", REPLY)
-    model = known_model()
+    model = fake_model()
     conversation = Conversation(model, 42, chat_model=chat_model, policy="F", extractor="both")
     first = conversation.say("a western from the fifties, no horror")
     conversation.accept(first.items[0].item)
@@ -194,7 +194,7 @@ def test_the_page_has_all_that_happened():
 
 
 def test_hostile_words_and_titles_do_nothing_on_the_page():
-    model = known_model()
+    model = fake_model()
     title = "<img src=x onerror=alert(1)> [x](javascript:1) *hot* https://evil.example"
     column = pl.when(pl.col("item") == 3).then(pl.lit(title)).otherwise("title")
     object.__setattr__(model.data, "items", model.data.items.with_columns(title=column))

@@ -4,14 +4,14 @@ import threading
 from dataclasses import dataclass
 
 from latentcrs_utils.widgets.app import ChatApp
-from tests.conversation.fakes import FakeChatModel, FakeModel
+from tests.conversation.fakes import FakeChatModel, fake_model
 
 GOOD = "Night of the Moth may be the one."
 
 
 def app_with(*replies, user=42, before_piece=None, **more) -> ChatApp:
     chat_model = FakeChatModel(*replies, before_piece=before_piece) if replies else None
-    return ChatApp(FakeModel(), user=user, chat_model=chat_model, **more)
+    return ChatApp(fake_model(), user=user, chat_model=chat_model, **more)
 
 
 @dataclass

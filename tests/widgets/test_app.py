@@ -11,7 +11,7 @@ from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.errors import ConfigError, DataError, MessageError
 from latentcrs_utils.widgets.app import ChatApp
 from latentcrs_utils.widgets.views import EXPLAINED, IDEAS
-from tests.conversation.fakes import FakeModel, FakeScorer
+from tests.conversation.fakes import FakeScorer, fake_model
 
 from .hands import GOOD, app_with, ask, buttons, enter, html, press, sent, shown
 
@@ -386,7 +386,7 @@ def test_what_was_relaxed_is_told_above_the_cards_on_the_cards_and_aloud():
 
 def test_v_says_that_it_re_ordered_and_counts_its_tokens():
     chat_model = FakeScorer(GOOD, words=("Night",))
-    app = ChatApp(FakeModel(), user=42, chat_model=chat_model, policy="V")
+    app = ChatApp(fake_model(), user=42, chat_model=chat_model, policy="V")
     ask(app, "horror")
     page, turn = html(app.widget), app.conversation.turns[0]
     assert turn.reranked and "Re-ordered" in page
