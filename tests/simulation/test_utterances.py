@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +13,7 @@ import pytest
 
 from experiments.extraction import extraction_report, literally
 from latentcrs_utils.config import SimulatorConfig
-from latentcrs_utils.constraints.constraint import Constraint, Matcher
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.lexicon import lexicon_for
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
@@ -75,23 +73,26 @@ def values(row: dict[str, Any], *slots: str, negated: bool = False) -> list[str]
     return [c.value for c in row["said"] if c.slot in slots and c.negated == negated]
 
 
-def test_counts(data: Dataset, utterances: Utterances) -> None:
-    sizes = dict(utterances.frame.group_by("split").len().iter_rows())
+def test_sizes_levels_turns_and_pools(data: Dataset, utterances: Utterances) -> None:
+    frame = utterances.frame
+    sizes = dict(frame.group_by("split").len().iter_rows())
     own = int(np.sum(1 + np.minimum(5, data.interactions.lengths - 4)))
-    assert own == 5_565
-    assert own + 5 * 938 < sizes.pop("train") <= own + 10 * 938
+    assert own == 5_565 and own + 5 * 938 < sizes.pop("train") <= own + 10 * 938
     assert sizes == {"valid": 938, "test": 938 * 4 * 2, "test_turns": 938}
-    assert utterances.frame["instance"].to_list() == list(range(len(utterances)))
+    assert frame["instance"].to_list() == list(range(len(utterances)))
     # what the Embedder has to read
-    assert 8_000 < utterances.frame["text"].n_unique() < 11_500
-
-
-def test_the_table_is_the_one_that_everything_was_fitted_to(utterances: Utterances) -> None:
-    """Fits are kept under the words they were trained on: other words mean fitting all anew."""
-    content = json.dumps(utterances.frame.rows())
-    assert hashlib.sha256(content.encode()).hexdigest() == (
-        "838a78eacf3ced68ab6c46ec071b08425b01ffd8131efb42a4f0123e4be56eea"
-    )
+    assert 8_000 < frame["text"].n_unique() < 11_500
+    # the sentences that were simulated for their own film; the rest reuses them
+    train = utterances.select(split="train").frame.head(own)
+    per_level = train.group_by("level").len()["len"]
+    assert len(per_level) == len(LEVELS) and per_level.max() - per_level.min() <= 1
+    n_turns = train["turns"].list.len()
+    assert set(n_turns) == {1, 2, 3, 4, 5} and 0.57 < (n_turns == 1).mean() < 0.63
+    for split, phrasings in (("train", {"train"}), ("valid", {"valid"}), ("test_turns", {"test"})):
+        assert set(utterances.select(split=split).frame["phrasing"]) == phrasings
+    assert set(utterances.select(split="test").frame["turns"].list.len()) == {1}
+    turns = utterances.select(split="test_turns").frame
+    assert sorted(turns["turns"].list.len().value_counts()["count"]) == [187, 187, 188, 188, 188]
 
 
 def test_targets_and_histories_are_those_of_the_split(
@@ -107,20 +108,6 @@ def test_targets_and_histories_are_those_of_the_split(
     assert (train.frame["cut"].to_numpy() <= last_training).all()
     for row in rows(train, 50):
         assert data.interactions[row["user"]][row["cut"]] == row["target"]
-
-
-def test_levels_turns_and_pools(utterances: Utterances) -> None:
-    # the sentences that were simulated for their own film; the rest reuses them
-    train = utterances.select(split="train").frame.head(5_565)
-    per_level = train.group_by("level").len()["len"]
-    assert len(per_level) == len(LEVELS) and per_level.max() - per_level.min() <= 1
-    n_turns = train["turns"].list.len()
-    assert set(n_turns) == {1, 2, 3, 4, 5} and 0.57 < (n_turns == 1).mean() < 0.63
-    for split, phrasings in (("train", {"train"}), ("valid", {"valid"}), ("test_turns", {"test"})):
-        assert set(utterances.select(split=split).frame["phrasing"]) == phrasings
-    assert set(utterances.select(split="test").frame["turns"].list.len()) == {1}
-    turns = utterances.select(split="test_turns").frame
-    assert sorted(turns["turns"].list.len().value_counts()["count"]) == [187, 187, 188, 188, 188]
 
 
 def test_the_text_is_all_messages_so_far(anywhere: World) -> None:
@@ -174,14 +161,15 @@ def test_relations_are_true(anywhere: World) -> None:
     dark = {"Horror", "Thriller", "Crime", "War", "Film-Noir"}
     bright = {"Comedy", "Children's", "Animation", "Musical"}
 
-    def is_only(item: Item, these: set[str], those: set[str]) -> bool:
-        return bool(item.genres & these) and not item.genres & those
+    def lighter(item: Item, other: Item) -> bool:
+        either = item.genres & bright and other.genres & dark
+        return bool(either) and not item.genres & dark and not other.genres & bright
 
     true = {
         "older": lambda item, other: item.year <= other.year - 5,
         "newer": lambda item, other: item.year >= other.year + 5,
-        "lighter": lambda *pair: is_only(pair[0], bright, dark) and is_only(pair[1], dark, bright),
-        "darker": lambda *pair: is_only(pair[0], dark, bright) and is_only(pair[1], bright, dark),
+        "lighter": lighter,
+        "darker": lambda item, other: lighter(other, item),
         "similar": lambda item, other: item.genres == other.genres,
         "cheaper": lambda item, other: item.price < other.price,
         "same creator": lambda item, other: item.creator == other.creator,
@@ -208,26 +196,16 @@ def test_examples_are_items_of_the_history(anywhere: World) -> None:
 
 
 def test_the_example_is_the_likest_that_may_be_named(data: Dataset, utterances: Utterances) -> None:
-    def attributes(item: int) -> set[str]:
-        film = data.item(item)
-        found = set(film["genres"])
-        if film["year"]:
-            found.add(str(film["year"] // 10))
-            found |= {e for e in ("1990-1993", "1994-1995", "1996-1998")
-                      if int(e[:4]) <= film["year"] <= int(e[5:])}  # fmt: skip
-        return found
-
+    catalogue = world("films").catalogue
     for row in rows(utterances.select(split="test", level="by example", phrasing="test"), 5):
-        liked = values(row, "like", "liked")
-        if not liked:
-            continue
-        target = attributes(row["target"])
+        target, liked = catalogue[row["target"]], values(row, "like", "liked")
+        history = data.interactions[row["user"]][: row["cut"]].tolist()
         common = {
-            int(i): len(attributes(int(i)) & target)
-            for i in data.interactions[row["user"]][: row["cut"]]
-            if not leaks_title(data.title(int(i)), data.title(row["target"]))
+            item: len(catalogue[item].attributes & target.attributes)
+            for item in history
+            if not leaks_title(data.title(item), target.title)
         }
-        assert common[int(liked[0])] == max(common.values())
+        assert not liked or common[int(liked[0])] == max(common.values())
 
 
 def test_seen_and_unseen_say_the_same(utterances: Utterances) -> None:
@@ -313,16 +291,6 @@ def test_plain_is_the_lexicons_home_game_and_paraphrase_is_not(anywhere: World) 
 def test_nobody_is_no_creator(shop: World) -> None:
     assert "Various Artists" in set(shop.data.items["creator"])
     assert not shop.utterances.frame["text"].str.contains("Various Artists").any()
-
-
-def test_what_is_asked_of_all_items_at_once_is_true_of_each(shop: World) -> None:
-    items, matcher = shop.catalogue.items, Matcher(shop.catalogue)
-    said = {c for row in rows(shop.utterances) for c in row["said"]}
-    slots = {(c.slot, c.negated): c for c in sorted(said, key=str)}  # one of each kind
-    unknown = [Constraint("genre", "Nonsense"), Constraint("creator", "Nobody At All")]
-    for constraint in [*slots.values(), *unknown]:
-        one_by_one = [item.item > 0 and constraint.satisfies(item, items) for item in items]
-        assert matcher.satisfying(constraint).tolist() == one_by_one, constraint
 
 
 def test_reused_sentences_are_true_of_their_new_items_and_cost_no_new_text(
@@ -425,8 +393,6 @@ def test_bad_arguments_are_named(utterances: Utterances) -> None:
         utterances.select(level="vauge")
     with pytest.raises(DataError, match="There is no split"):
         utterances.select(split="tset")
-    with pytest.raises(DataError, match="length"):
-        Constraint.parse("length=90")
     with pytest.raises(ConfigError, match="one_turn_share"):
         SimulatorConfig(one_turn_share=1.5)
     with pytest.raises(ConfigError, match="exceeds 1"):

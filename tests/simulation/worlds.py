@@ -10,7 +10,6 @@ import unicodedata
 import zlib
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,39 +111,31 @@ def _draw(key: str, n: int) -> int:
     return zlib.crc32(key.encode()) % n
 
 
-def _shop(name: str, titles: list[str], rest: pl.DataFrame, histories: list[list[int]]) -> Dataset:
-    """A data set of these titles; ``rest`` has year, genres, creator, platform, price."""
-    numbers = pl.DataFrame({
-        "item": pl.Series(range(1, len(titles) + 1), dtype=pl.Int32),
-        "raw_item": [f"B{i:09d}" for i in range(len(titles))], "title": titles,
-    })  # fmt: skip
-    users = pl.DataFrame({
-        "user": pl.Series(range(len(histories)), dtype=pl.Int32),
-        "raw_user": [f"u{i}" for i in range(len(histories))],
-    })  # fmt: skip
-    items = pl.concat([numbers, rest], how="horizontal")
-    return Dataset(name, items, users, Sequences.from_lists(histories), {}, "invented")
-
-
-def _facts(titles: list[str], creators: tuple[str, ...], first: int) -> pl.DataFrame:
-    years = [first + _draw(f"y{t}", 2023 - first) if _draw(f"k{t}", 2) else None for t in titles]
-    return pl.DataFrame({
-        "year": pl.Series(years, dtype=pl.Int32),
+def _shop(
+    name: str, titles: list[str], first_year: int, histories: list[list[int]], **columns: Any
+) -> Dataset:
+    """A data set of these titles; year, creator and price are invented, the rest is given."""
+    creators = PUBLISHERS if "games" in name else ARTISTS
+    years = [first_year + _draw(f"y{t}", 2023 - first_year) if _draw(f"k{t}", 2) else None
+             for t in titles]  # fmt: skip
+    items = pl.DataFrame({
+        "item": range(1, len(titles) + 1), "raw_item": [f"B{i:09d}" for i in range(len(titles))],
+        "title": titles, "year": years,
         "creator": [creators[_draw(f"c{t}", len(creators))] for t in titles],
         "price": [_draw(f"p{t}", 7000) / 100 if _draw(f"q{t}", 3) else None for t in titles],
-    })  # fmt: skip
-
-
-def _real(name: str) -> Path | None:
-    root = folder_with(name)
-    return root and root / name
+        **columns,
+    }, schema_overrides={"item": pl.Int32, "year": pl.Int32})  # fmt: skip
+    numbers = range(len(histories))
+    users = pl.DataFrame({"user": numbers, "raw_user": [f"u{i}" for i in numbers]},
+                         schema_overrides={"user": pl.Int32})  # fmt: skip
+    return Dataset(name, items, users, Sequences.from_lists(histories), {}, "invented")
 
 
 def _games() -> Dataset | None:
     """Real titles, platforms and histories; invented genres, publishers, prices."""
-    folder = _real("video-games-2018")
-    if folder is None:
+    if (root := folder_with("video-games-2018")) is None:
         return None
+    folder = root / "video-games-2018"
     platforms, items = (
         pl.read_csv(folder / file, separator="\t", quote_char=None)
         for file in ("platform_by_title.tsv", "item_map.tsv")
@@ -165,19 +156,16 @@ def _games() -> Dataset | None:
         chosen = {known[_draw(f"{i}{title}", len(known))] for i in range(_draw(title, 3))}
         return gear[:1] or sorted(chosen)
 
-    rest = _facts(titles, PUBLISHERS, 1985).with_columns(
-        pl.Series("genres", [genres(title) for title in titles]),
-        pl.Series("platform", [platform_of.get(title) for title in titles], dtype=pl.String),
-    )
-    return _shop("amazon-video-games", titles, rest, histories)
+    platform = pl.Series([platform_of.get(title) for title in titles], dtype=pl.String)
+    columns = {"genres": [genres(title) for title in titles], "platform": platform}
+    return _shop("amazon-video-games", titles, 1985, histories, **columns)
 
 
 def _albums() -> Dataset | None:
     """Real titles and categories; invented artists, years, prices and histories."""
-    folder = _real("cds-2018")
-    if folder is None:
+    if (root := folder_with("cds-2018")) is None:
         return None
-    table = pl.read_csv(folder / "CDs.item", separator="\t", quote_char=None)
+    table = pl.read_csv(root / "cds-2018" / "CDs.item", separator="\t", quote_char=None)
     table.columns = ["raw", "title", "category"]
     table = table.filter(~pl.col("title").str.starts_with("<")).drop_nulls().head(6000)
     titles, rng = table["title"].to_list(), np.random.default_rng(0)
@@ -185,9 +173,7 @@ def _albums() -> Dataset | None:
         (rng.choice(len(titles), size=n, replace=False) + 1).tolist()
         for n in rng.integers(5, 14, 400)
     ]
-    genres = table["category"].str.split("; ").alias("genres")
-    rest = _facts(titles, ARTISTS, 1955).with_columns(genres)
-    return _shop("amazon-cds", titles, rest, histories)
+    return _shop("amazon-cds", titles, 1955, histories, genres=table["category"].str.split("; "))
 
 
 def invented(
@@ -210,30 +196,27 @@ def invented(
     titles = [
         f"{a}{b} {b}{c}".title() for a in syllables for b, c in zip("aeiou", "umnrk", strict=True)
     ]
-    domain = domain_of(name)
-    known = list(lexicon_of(domain).genres)
-    rest = _facts(titles, PUBLISHERS if domain == "games" else ARTISTS, 1980)
-    genres_of = [sorted({known[_draw(t, len(known))], known[_draw(f"2{t}", 12)]}) for t in titles]
-    rest = rest.with_columns(pl.Series("genres", genres_of))
-    if domain == "games":
-        platforms = list(lexicon_of("games").platforms)
-        drawn = [platforms[_draw(f"m{t}", len(platforms))] for t in titles]
-        rest = rest.with_columns(pl.Series("platform", drawn))
-    if bare:
-        rest = rest.with_columns(
-            pl.lit(None, dtype=rest[column].dtype).alias(column)
-            for column in ("year", "creator", "price")
-        )
-    last = len(titles)
-    if title:
-        titles[-1] = title
-        creators = [*rest["creator"][:-1], creator or rest["creator"][-1]]
-        kept = genres or rest["genres"][-1].to_list()
-        rest = rest.with_columns(
-            pl.Series("creator", creators, dtype=pl.String),
-            pl.Series("genres", [*rest["genres"][:-1].to_list(), kept]),
-        )
+    lexicon, last = lexicon_of(domain_of(name)), len(titles)
+    known, platforms = list(lexicon.genres), list(lexicon.platforms)
+    columns: dict[str, list[Any]] = {
+        "genres": [sorted({known[_draw(t, len(known))], known[_draw(f"2{t}", 12)]}) for t in titles]
+    }
+    if platforms:
+        columns["platform"] = [platforms[_draw(f"m{t}", len(platforms))] for t in titles]
     rng = np.random.default_rng(0)
     histories = [(rng.permutation(last - 1)[:9] + 1).tolist() for _ in range(60)]
-    ends = [[*h[:-1], last] if title else h for h in histories]
-    return _shop(name, titles, rest, ends)
+    data = _shop(
+        name, titles, 1980, [[*h[:-1], last] if title else h for h in histories], **columns
+    )
+    items = data.items
+    if title:
+        wanted = {"title": title, "creator": creator, "genres": genres}
+        at_end = pl.col("item") == last
+        items = items.with_columns(
+            pl.when(at_end).then(pl.lit(value)).otherwise(pl.col(column)).alias(column)
+            for column, value in wanted.items() if value
+        )  # fmt: skip
+    if bare:
+        unknown = (pl.lit(None, items[c].dtype).alias(c) for c in ("year", "creator", "price"))
+        items = items.with_columns(unknown)
+    return replace(data, items=items)
