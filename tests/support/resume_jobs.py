@@ -99,15 +99,11 @@ class Outcome:
 
 
 class Run:
-    """A job in a process of its own.
+    """A job of `JOBS` in a process with a cache of its own.
 
-    Args:
-        job: name in `JOBS`.
-        cache: the run's `LATENTCRS_CACHE`.
-        options: of the job.
-        die_at: a file's suffix and a number, e.g. (".checkpoint", 3): the process kills itself when
-            the third file of that kind is half written; or ("discard", 1): just before the first
-            checkpoint is removed.
+    `die_at` is a file's suffix and a number, e.g. (".checkpoint", 3): the process kills itself when
+    the third file of that kind is half written; or ("discard", 1): just before the first checkpoint
+    is removed.
     """
 
     def __init__(self, job: str, cache: Path, *, die_at: tuple[str, int] | None = None, **options):
@@ -149,18 +145,28 @@ def _work(
     progress.logger.addFilter(lambda record: notes.append(record.getMessage()) or False)
     steps: list[int] = []
 
-    def step(*_: object) -> None:
+    def step() -> None:
         steps.append(len(steps) + 1)
         line.send(steps[-1])
         line.recv()
 
-    register_optimizer_step_post_hook(step)
-    real = embedder.last_hidden_states
-    embedder.last_hidden_states = lambda *given: (step(), real(*given))[1]
     if die_at is not None:
         _die_while_writing(*die_at)
-    state, curve = JOBS[job](**options)
+    with each_step(step):
+        state, curve = JOBS[job](**options)
     line.send(Outcome(digest(state), without_seconds(curve), notes, len(steps)))
+
+
+@contextmanager
+def each_step(do: Callable[[], None]) -> Iterator[None]:
+    """Call `do` after every step of an optimiser and before every pass of the language model."""
+    hook, real = register_optimizer_step_post_hook(lambda *_: do()), embedder.last_hidden_states
+    embedder.last_hidden_states = lambda *given: (do(), real(*given))[1]
+    try:
+        yield
+    finally:
+        hook.remove()
+        embedder.last_hidden_states = real
 
 
 def digest(state: dict[str, torch.Tensor]) -> str:

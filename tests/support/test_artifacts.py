@@ -267,7 +267,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_training(empty_cache: Path
         text=True,
         check=True,
     )
-    assert run.stdout.strip() == "2000"
+    assert run.stdout == "2000\n"
     assert run.stderr.count("no checkpoint in") == 1
     assert run.stderr.count("made, but not saved in") == 1
     assert not list((empty_cache / "demo").iterdir())

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from latentcrs_utils.language import embedder
 from latentcrs_utils.language.embedder import VectorStore
 from tests.language.tiny_model import make_tiny_model
-from tests.support.resume_jobs import JOBS, Outcome, Run, digest, without_seconds
-
-TRAININGS = [job for job in JOBS if job != "embedding"]
+from tests.support.resume_jobs import JOBS, Outcome, Run, digest, each_step, without_seconds
 
 
 @pytest.fixture(scope="module")
@@ -69,32 +67,28 @@ MOMENTS = [
     (".checkpoint", 1), (".checkpoint", 7), (".safetensors", 1), (".safetensors", 2), (".json", 2),
     ("discard", 2),
 ]  # fmt: skip
+OVER_AND_OVER = ("LatentCRS+, sampled candidates", [(".checkpoint", n) for n in (2, 1, 3, 2)])
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: "{}-{}".format(*moment))
+@pytest.mark.parametrize(
+    ("job", "moments"), [*(("LatentCRS", [moment]) for moment in MOMENTS), OVER_AND_OVER], ids=str
+)
 def test_killed_in_the_midst_of_writing(
-    moment: tuple[str, int], undisturbed: dict, tmp_path: Path
+    job: str, moments: list[tuple[str, int]], undisturbed: dict, tmp_path: Path
 ) -> None:
     # the job makes two artifacts: the first of each kind of file is the backbone's
-    killed = Run("LatentCRS", tmp_path, die_at=moment)
-    assert killed.until() is None and killed.process.exitcode == -signal.SIGKILL
+    for moment in moments:
+        killed = Run(job, tmp_path, die_at=moment)
+        assert killed.until() is None and killed.process.exitcode == -signal.SIGKILL
     assert (".part" in left(tmp_path)) == (moment[0] != "discard")
-    done = Run("LatentCRS", tmp_path).until()
-    assert same(done, undisturbed["LatentCRS"])
-    assert left(tmp_path) == {".safetensors", ".json"}
-    if moment[1] > 1:
-        assert done.n_steps < undisturbed["LatentCRS"].n_steps
-        assert any("goes on after" in said or "loaded" in said for said in done.notes)
-
-
-def test_killed_at_each_write_over_and_over(undisturbed: dict, tmp_path: Path) -> None:
-    job = "LatentCRS+, sampled candidates"
-    for number in (2, 1, 3, 2):
-        assert Run(job, tmp_path, die_at=(".checkpoint", number)).until() is None
     # what a killed writer left goes with the next writing of the same file
     assert len(list(tmp_path.rglob("*.part"))) <= 2
-    assert same(Run(job, tmp_path).until(), undisturbed[job])
+    done = Run(job, tmp_path).until()
+    assert same(done, undisturbed[job])
     assert left(tmp_path) == {".safetensors", ".json"}
+    if moment[1] > 1:
+        assert done.n_steps < undisturbed[job].n_steps
+        assert any("goes on after" in said or "loaded" in said for said in done.notes)
 
 
 def test_two_at_once_and_one_is_killed(undisturbed: dict, tmp_path: Path) -> None:
@@ -116,51 +110,27 @@ def test_two_at_once_and_one_is_killed(undisturbed: dict, tmp_path: Path) -> Non
     assert left(tmp_path) == {".safetensors", ".json"}
 
 
-class Interruption:
-    """Raises KeyboardInterrupt at an optimiser's step, as the stop button of a notebook does."""
-
-    def __init__(self, step: int):
-        self.left = step
-
-    def __call__(self, *_: object) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("job", TRAININGS)
+@pytest.mark.parametrize("job", JOBS)
 def test_interrupted_in_a_notebook(
-    job: str, undisturbed: dict, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+    job: str, undisturbed: dict, options: dict, empty_cache: Path
 ) -> None:
     whole = undisturbed[job]
-    monkeypatch.setenv("LATENTCRS_PROGRESS", "0")
     before = torch.get_rng_state()
     for share in (0.3, 0.4):
-        hook = register_optimizer_step_post_hook(Interruption(int(share * whole.n_steps)))
-        try:
-            with pytest.raises(KeyboardInterrupt):
-                JOBS[job]()
-        finally:
-            hook.remove()
+        left_to_do = itertools.count(int(share * whole.n_steps), -1)
+
+        def stop(left_to_do: Iterator[int] = left_to_do) -> None:
+            if next(left_to_do) == 0:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt), each_step(stop):
+            JOBS[job](**options.get(job, {}))
         assert torch.equal(torch.get_rng_state(), before)
         # other random draws between the attempts do not matter
         torch.rand(3)
         before = torch.get_rng_state()
-    state, curve = JOBS[job]()
+    state, curve = JOBS[job](**options.get(job, {}))
     assert (digest(state), without_seconds(curve)) == (whole.digest, whole.curve)
-
-
-def test_an_interrupted_embedding_goes_on(
-    options: dict, undisturbed: dict, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, interruption = embedder.last_hidden_states, Interruption(6)
-    monkeypatch.setattr(
-        embedder, "last_hidden_states", lambda *given: (interruption(), real(*given))[1]
-    )
-    with pytest.raises(KeyboardInterrupt):
-        JOBS["embedding"](**options["embedding"])
-    state, _ = JOBS["embedding"](**options["embedding"])
-    assert digest(state) == undisturbed["embedding"].digest
 
 
 WRITER = """
