@@ -53,9 +53,13 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def toml(root: Path) -> dict:
+    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+
+
 def declared(root: Path) -> dict[str, tuple[str, str]]:
     """Name -> (version, group) of every requirement; an inexact one has the version ""."""
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = toml(root)["project"]
     groups = {"dependencies": project["dependencies"], **project["optional-dependencies"]}
     found = {}
     for group, requirements in groups.items():
@@ -69,10 +73,9 @@ def declared(root: Path) -> dict[str, tuple[str, str]]:
 def conda(root: Path) -> tuple[str, list[str]]:
     """The Python version of environment.yml, and its list for pip."""
     content = yaml.safe_load((root / "environment.yml").read_text(encoding="utf-8"))
-    (python,) = (p for p in content["dependencies"] if str(p).startswith("python="))
-    (pip,) = (p["pip"] for p in content["dependencies"] if isinstance(p, dict))
-    assert "pip" in content["dependencies"]
-    return python.removeprefix("python="), pip
+    python, pip, listed = content["dependencies"]
+    assert pip == "pip"
+    return python.removeprefix("python="), listed["pip"]
 
 
 def sources(root: Path) -> Iterator[tuple[str, str]]:
@@ -82,12 +85,9 @@ def sources(root: Path) -> Iterator[tuple[str, str]]:
             yield file.relative_to(root).as_posix(), file.read_text(encoding="utf-8")
         for file in sorted((root / folder).glob("*.ipynb")):
             cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
-            lines = "\n".join(
-                "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"
-            ).splitlines()
+            code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
             # a magic is not Python
-            code = "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
-            yield file.relative_to(root).as_posix(), code
+            yield file.relative_to(root).as_posix(), re.sub(r"(?m)^\s*[%!].*$", "", code)
 
 
 @cache
@@ -105,51 +105,44 @@ def imported(source: str) -> set[str]:
 _packages = cache(importlib.metadata.packages_distributions)
 
 
-def import_problems(root: Path) -> list[str]:
+def import_problems(root: Path) -> Iterator[str]:
     """What is imported and not declared where it should be, and what is declared in vain."""
-    pins = declared(root)
+    pins, used = declared(root), set()
     files = [file for folder in MAY_IMPORT for file in (root / folder).rglob("*.py")]
-    ours = {file.stem for file in files} | {file.parent.name for file in files}
-    provided = _packages()
-    problems, used = [], set()
+    known = {file.stem for file in files} | {file.parent.name for file in files}
+    known |= set(sys.stdlib_module_names)
     for file, source in sources(root):
-        allowed = MAY_IMPORT[file.partition("/")[0]]
-        theirs: set[str] = set()
+        allowed, theirs = MAY_IMPORT[file.partition("/")[0]], set()
         if file in ELSEWHERE:
             lines = (root / ELSEWHERE[file]).read_text(encoding="utf-8").splitlines()
             theirs = {re.split("[<=>]", line)[0] for line in lines}
-        for module in sorted(imported(source) - set(sys.stdlib_module_names) - ours - theirs):
-            names = {normal(name) for name in provided.get(module, [])}
+        for module in sorted(imported(source) - known - theirs):
+            names = {normal(name) for name in _packages().get(module, [])}
             used |= names
             if not any(name in pins and pins[name][1] in allowed for name in names):
-                problems.append(f"{file} imports {module}, which no group of {allowed} declares")
-    for name in pins:
-        if name in used and name in NOT_IMPORTED:
-            problems.append(f"{name} is imported: take it off the list of exceptions")
-        if name not in used and name not in NOT_IMPORTED:
-            problems.append(f"{name} is declared, but nothing imports it")
-    stale = sorted(set(NOT_IMPORTED) - set(pins))
-    return problems + [f"{name} is an exception, but not declared" for name in stale]
+                yield f"{file} imports {module}, which no group of {allowed} declares"
+    for name in sorted(used & set(NOT_IMPORTED)):
+        yield f"{name} is imported: take it off the list of exceptions"
+    for name in sorted(set(pins) - used - set(NOT_IMPORTED)):
+        yield f"{name} is declared, but nothing imports it"
+    for name in sorted(set(NOT_IMPORTED) - set(pins)):
+        yield f"{name} is an exception, but not declared"
 
 
-def pin_problems(root: Path) -> list[str]:
+def pin_problems(root: Path) -> Iterator[str]:
     """Inexact pins, and pins that environment.yml has otherwise, lacks or adds."""
-    pins = declared(root)
-    problems = [f"{name} is not pinned exactly" for name, (pin, _) in pins.items() if not pin]
-    _, listed = conda(root)
-    expected = {f"{name}=={pin}" for name, (pin, group) in pins.items() if group != "dev"}
-    found = {
-        normal(name) + sign + pin for name, sign, pin in (n.partition("==") for n in listed[:-1])
-    }
+    pins, (_, listed) = declared(root), conda(root)
+    yield from (f"{name} is not pinned exactly" for name, (pin, _) in pins.items() if not pin)
     if listed[-1] != "--editable .":
-        problems.append("environment.yml must end with the course's own package, --editable .")
-    problems += [f"environment.yml lacks {pin}" for pin in sorted(expected - found)]
-    return problems + [f"environment.yml has {pin} in vain" for pin in sorted(found - expected)]
+        yield "environment.yml must end with the course's own package, --editable ."
+    expected = {f"{name}=={pin}" for name, (pin, group) in pins.items() if group != "dev"}
+    found = {re.sub("^[^=]+", lambda name: normal(name[0]), line) for line in listed[:-1]}
+    yield from (f"environment.yml lacks {pin}" for pin in sorted(expected - found))
+    yield from (f"environment.yml has {pin} in vain" for pin in sorted(found - expected))
 
 
-def version_problems(root: Path) -> list[str]:
+def version_problems(root: Path) -> Iterator[str]:
     """Packages that are installed in another version than the pinned one, or not at all."""
-    problems = []
     for name, (pin, group) in declared(root).items():
         try:
             # torch's local suffix (+cpu, +cu130) names the build
@@ -157,33 +150,29 @@ def version_problems(root: Path) -> list[str]:
         except importlib.metadata.PackageNotFoundError:
             installed = ""
         if installed != pin and not (group == "dev" and not installed):
-            problems.append(f"{name} {installed or '(none)'} is installed, {pin} is pinned")
-    return problems
+            yield f"{name} {installed or '(none)'} is installed, {pin} is pinned"
 
 
-def python_problems(root: Path) -> list[str]:
+def python_problems(root: Path) -> Iterator[str]:
     """Whether the one Python version of environment.yml is the oldest that the package takes."""
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    python, _ = conda(root)
-    oldest = project["project"]["requires-python"].removeprefix(">=")
+    content = toml(root)
+    oldest = content["project"]["requires-python"].removeprefix(">=")
     others = {
-        "mypy": project["tool"]["mypy"]["python_version"],
-        "ruff": project["tool"]["ruff"]["target-version"].replace("py3", "3."),
-        "environment.yml": python,
+        "mypy": content["tool"]["mypy"]["python_version"],
+        "ruff": content["tool"]["ruff"]["target-version"].replace("py3", "3."),
+        "environment.yml": conda(root)[0],
     }
-    return [
-        f"{where} names Python {version}, the package begins with {oldest}"
-        for where, version in others.items()
-        if version != oldest
-    ]
+    for where, version in others.items():
+        if version != oldest:
+            yield f"{where} names Python {version}, the package begins with {oldest}"
 
 
 ALL = (import_problems, pin_problems, version_problems, python_problems)
 
 
 @pytest.mark.parametrize("problems", ALL, ids=lambda check: check.__name__)
-def test_the_environments_agree(problems: Callable[[Path], list[str]]) -> None:
-    assert problems(ROOT) == []
+def test_the_environments_agree(problems: Callable[[Path], Iterator[str]]) -> None:
+    assert list(problems(ROOT)) == []
 
 
 @pytest.fixture(scope="module")

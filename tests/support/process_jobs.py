@@ -10,8 +10,7 @@ import argparse
 import json
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -67,30 +66,21 @@ def train(config: BackboneConfig, *, reuse: bool = False) -> dict[str, Any]:
     return {"curve": curve, "digest": state, "processes": backbone.facts["processes"]}
 
 
-@contextmanager
-def interrupted_at(epoch: int) -> Iterator[None]:
-    """Stop a training while it validates after this epoch, in every process."""
-    real, calls = pretraining.validate, iter(range(1, 100))
-
-    def stop(*given: Any) -> float:
-        if next(calls) == epoch:
-            raise KeyboardInterrupt
-        return real(*given)
-
-    with patch.object(pretraining, "validate", stop):
-        yield
-
-
 def interrupted(config: BackboneConfig) -> dict[str, Any]:
-    """Train twice: the first is stopped in the midst of its third epoch."""
+    """Train twice: the first is stopped in the midst of its third epoch, in every process."""
     # a key of its own in the cache; the training is the same, for it is shorter than any patience
-    config = replace(config, patience=config.patience + 1)
-    try:
-        with interrupted_at(3):
-            train(config, reuse=True)
-    except KeyboardInterrupt:
-        return train(config, reuse=True)
-    raise AssertionError("nothing was interrupted")
+    config, real = replace(config, patience=config.patience + 1), pretraining.validate
+    values = [real, real, KeyboardInterrupt]
+
+    def validate(*given: Any) -> float:
+        if (do := values.pop(0)) is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return do(*given)
+
+    with patch.object(pretraining, "validate", validate), suppress(KeyboardInterrupt):
+        train(config, reuse=True)
+    assert not values, "nothing was interrupted"
+    return train(config, reuse=True)
 
 
 def all_jobs(model: str, processes: Processes) -> dict[str, Any]:

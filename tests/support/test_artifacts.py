@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -61,15 +60,12 @@ def test_trains_once_then_loads_the_same(
 ) -> None:
     monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
     train = Trainer()
-    first, facts = make(train)
-    said = capfd.readouterr()
-    again, facts_again = make(train)
-    said_again = capfd.readouterr()
+    (first, facts), (again, facts_again) = make(train), make(train)
     assert train.runs == 1 and torch.equal(first, again)
     assert facts == facts_again == {"epochs": 5, "name": "ünï"}
     # on stderr only
-    assert "made and saved" in said.err and "loaded" in said_again.err
-    assert said.out == said_again.out == ""
+    said = capfd.readouterr()
+    assert "made and saved" in said.err and "loaded" in said.err and said.out == ""
     pair(empty_cache)[1].write_text("to be overwritten")
     make(train, reuse=False)
     make(train)
@@ -86,14 +82,11 @@ def test_any_changed_part_trains_anew(empty_cache: Path, other: dict) -> None:
 
 def test_what_an_earlier_version_saved_is_loaded(empty_cache: Path) -> None:
     """The names and the format of the files are kept: other versions' results stay good."""
-    tensor_file, fact_file = (
-        empty_cache / "demo" / f"fc686ce87504b22a.{suffix}" for suffix in ("safetensors", "json")
-    )
-    tensor_file.parent.mkdir(parents=True)
-    content = safetensors.torch.save({"W": torch.ones(2)})
-    tensor_file.write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
-    fact_file.write_text(json.dumps({"sha256": digest, "facts": {"epochs": 1}}))
+    file = empty_cache / "demo" / "fc686ce87504b22a.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(safetensors.torch.save({"W": torch.ones(2)}))
+    record = {"sha256": artifacts.sha256(file), "facts": {"epochs": 1}}
+    file.with_suffix(".json").write_text(json.dumps(record))
     train = Trainer()
     W, facts = make(train)
     assert train.runs == 0 and W.tolist() == [1, 1] and facts == {"epochs": 1}
@@ -104,27 +97,28 @@ def flipped(content: bytes) -> bytes:
 
 
 # which file of the pair, and what becomes of its bytes (None: it is lost)
-DAMAGES: dict[str, tuple[int, Callable[[bytes], bytes | None]]] = {
-    "cut tensors": (0, lambda content: content[:-3]),
-    "a bit of the tensors": (0, flipped),
-    "no tensors": (0, lambda content: None),
-    "no facts": (1, lambda content: None),
-    "cut facts": (1, lambda content: content[:20]),
-    "strange facts": (1, lambda content: b'["not", "a", "record"]'),
-    "undecodable facts": (1, lambda content: b"\xff\xfe\x00broken"),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_pair_is_made_again(empty_cache: Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    ("which", "change"),
+    [
+        (0, lambda content: content[:-3]),
+        (0, flipped),
+        (0, None),
+        (1, None),
+        (1, lambda content: content[:20]),
+        (1, lambda content: b'["not", "a", "record"]'),
+        (1, lambda content: b"\xff\xfe\x00broken"),
+    ],
+)
+def test_damaged_pair_is_made_again(
+    empty_cache: Path, which: int, change: Callable[[bytes], bytes] | None
+) -> None:
     train = Trainer()
     expected, _ = make(train)
-    which, change = DAMAGES[damage]
     file = pair(empty_cache)[which]
-    if (content := change(file.read_bytes())) is None:
+    if change is None:
         file.unlink()
     else:
-        file.write_bytes(content)
+        file.write_bytes(change(file.read_bytes()))
     assert torch.equal(make(train)[0], expected) and train.runs == 2
     make(train)
     assert train.runs == 2
@@ -261,12 +255,9 @@ print(int(tensors["W"].sum()))
 
 def test_a_full_disk_costs_the_checkpoint_and_not_the_training(empty_cache: Path) -> None:
     run = subprocess.run(
-        [sys.executable, "-c", FULL_DISK],
+        [sys.executable, "-c", FULL_DISK], capture_output=True, text=True, check=True,
         env={**os.environ, "LATENTCRS_PROGRESS": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    )  # fmt: skip
     assert run.stdout == "2000\n"
     assert run.stderr.count("no checkpoint in") == 1
     assert run.stderr.count("made, but not saved in") == 1
