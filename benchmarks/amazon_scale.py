@@ -21,8 +21,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 
+from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.evaluation.recording import Command, provenance, write_record
 from latentcrs_utils.support.device import peak_memory
 
@@ -51,8 +53,6 @@ def measured(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def read_whole(name: str) -> dict[str, Any]:
     """Load a data set; say what came out."""
-    from latentcrs_utils.data.loading import load_dataset
-
     data = load_dataset(name)
     counts = {key: data.counts[key] for key in ("repeated", "positives")}
     counts |= {"reviews": data.counts["ratings"], "passes": len(data.counts["passes"]) - 1}
@@ -61,11 +61,9 @@ def read_whole(name: str) -> dict[str, Any]:
 
 def scan(path: Path) -> dict[str, Any]:
     """Collect the four columns with the library's lazy reader."""
-    import polars as pl
-
-    columns = {"user_id": pl.String, "parent_asin": pl.String, "rating": pl.Float64}
-    lazy = pl.scan_ndjson(path, schema={**columns, "timestamp": pl.Int64})
-    return {"reviews": len(lazy.collect(engine="streaming"))}
+    columns = {"user_id": pl.String, "parent_asin": pl.String}
+    columns |= {"rating": pl.Float64, "timestamp": pl.Int64}
+    return {"reviews": len(pl.scan_ndjson(path, schema=columns).collect(engine="streaming"))}
 
 
 def measure(
@@ -107,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(measured(read)))
         return
     with tempfile.TemporaryDirectory(prefix="amazon-") as name:
-        folder, plain = options.keep or Path(name), options.plain
+        folder, plain = (options.keep or Path(name)).resolve(), options.plain
         result = measure(folder, options.kind, options.rows, options.seed, compressed=not plain)
     print(json.dumps(result, indent=1))
     if options.record:

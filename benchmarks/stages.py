@@ -46,12 +46,12 @@ def five_core() -> Measurement:
     )
 
 
-def padding(data: Dataset, length: int = 50) -> Measurement:
+def padding(data: Dataset) -> Measurement:
     """CSR to a padded batch of all users, compared with copying an array of that size."""
     histories = data.histories("test")
-    padded = histories.pad(length)
-    seconds, floor_seconds = compare(lambda: histories.pad(length), padded.copy, repeats=50)
-    note = f"{len(histories)} histories to [{len(histories)}, {length}]"
+    padded = histories.pad(50)
+    seconds, floor_seconds = compare(lambda: histories.pad(50), padded.copy, repeats=50)
+    note = f"{len(histories)} histories to {list(padded.shape)}"
     return Measurement("padding", data.name, seconds, "copying the result", floor_seconds, note)
 
 
@@ -94,21 +94,6 @@ def embedder_and_texts(n_texts: int) -> tuple[Embedder, list[str]]:
     return embedder, texts
 
 
-def embedding(n_texts: int = 32, repeats: int = 3) -> Measurement:
-    """PromptEOL of one batch with the language model, compared with its own matrix products."""
-    embedder, texts = embedder_and_texts(n_texts)
-    embed = partial(embedder.embed, texts, progress=False)
-    note = f"{n_texts} sentences in {embedder.dtype}"
-    return against_matrix_products(
-        "embedding", embedder.name, embed, note, aim=1.5, repeats=repeats
-    )
-
-
-def of_data(data: Dataset, quick: bool) -> Iterator[Measurement]:
-    """Filtering and padding."""
-    yield from (five_core(), padding(data))
-
-
 def of_ranking(data: Dataset, quick: bool) -> Iterator[Measurement]:
     """Full ranking, at three sizes of the catalogue."""
     factors = random(data.n_users, WIDTH), random(data.n_items + 1, WIDTH, seed=1)
@@ -135,10 +120,18 @@ def of_em(data: Dataset, quick: bool) -> Iterator[Measurement]:
         yield measure_em(ml_1m_shaped(_ML_1M_USERS), 512, 1, residual=residual)
 
 
+def of_embedding(data: Dataset, quick: bool) -> Iterator[Measurement]:
+    """PromptEOL of one batch with the language model, compared with its own matrix products."""
+    embedder, texts = embedder_and_texts(32)
+    embed = partial(embedder.embed, texts, progress=False)
+    note, repeats = f"{len(texts)} sentences in {embedder.dtype}", 1 if quick else 2
+    yield against_matrix_products("embedding", embedder.name, embed, note, aim=1.5, repeats=repeats)
+
+
 STAGES = {
-    "data": of_data,
+    "data": lambda data, quick: iter((five_core(), padding(data))),
     "ranking": of_ranking,
     "backbone": of_backbone,
     "em": of_em,
-    "embedding": lambda data, quick: iter([embedding(repeats=1 if quick else 2)]),
+    "embedding": of_embedding,
 }
