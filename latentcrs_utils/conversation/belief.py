@@ -115,13 +115,7 @@ class Beliefs:
 
 
 class Span(NamedTuple):
-    """Some successive words of a dialogue.
-
-    Attributes:
-        message: number of the message in which the words begin, 1 for the first.
-        text: the words.
-        rest: what is read when these words are left out, the rest verbatim; "" if nothing is.
-    """
+    """Successive words of a dialogue, the number (from 1) of their message, and what is left."""
 
     message: int
     text: str

@@ -26,10 +26,11 @@ from latentcrs_utils.constraints.extraction import (
     make_extractor,
 )
 from latentcrs_utils.conversation.reply import thing
-from latentcrs_utils.conversation.reranking import Prior, RerankContext, method_for, rerank
+from latentcrs_utils.conversation.reranking import Prior, RerankContext, rerank
 from latentcrs_utils.conversation.turn import PolicyName, Recommendation, describe
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import UNKNOWN_TITLE
+from latentcrs_utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import ChatModel
@@ -215,30 +216,26 @@ class RerankPolicy(Policy):
         n, titles = request.n_items, self.data.titles
         best = self._best(scores, max(n, self.config.n_candidates))
         context = RerankContext([titles[v] for v in request.history], request.messages, self.noun)
-        chat_model, new = None, None
-        reason = "there is no language model to change it"
+        reason, counted = "there is no language model to change it", True
         try:
-            chat_model = self._chat_model()
-        except Exception as error:
-            reason = failure(error)
-        if chat_model is not None:
-            method_for(chat_model, self.config.method)
-            try:
+            if (chat_model := self._chat_model()) is not None:
+                counted = False  # what a failed model has read is not known
                 new = rerank(chat_model, best, context, self.config, self._prior, request.stop)
-            except Exception as error:
-                reason = failure(error)
-        if new is None:  # whatever a model raises, the recommender's order stands
-            note = f"The order is the recommender's own, because {reason}."
-            return Slate(best[:n], note, counted=chat_model is None)
-        of_id = {item.item: item for item in best}
-        return Slate(
-            tuple(of_id[item] for item in new.order[:n]),
-            candidates=tuple(of_id),
-            reranked=new.order,
-            tokens=new.tokens,
-            prior_tokens=new.prior_tokens,
-            counted=new.counted,
-        )
+                of_id = {item.item: item for item in best}
+                return Slate(
+                    tuple(of_id[item] for item in new.order[:n]),
+                    candidates=tuple(of_id),
+                    reranked=new.order,
+                    tokens=new.tokens,
+                    prior_tokens=new.prior_tokens,
+                    counted=new.counted,
+                )
+        except ConfigError:
+            raise
+        except Exception as error:  # whatever a model raises, the recommender's order stands
+            reason = failure(error)
+        note = f"The order is the recommender's own, because {reason}."
+        return Slate(best[:n], note, counted=counted)
 
 
 # Constraint relaxation of policy F

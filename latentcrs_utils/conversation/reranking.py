@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def rerank(
     prior: Prior | None = None,
     stop: threading.Event | None = None,
 ) -> Reranked:
-    """Re-rank by the method of the configuration, or by the one that suits the model.
+    """Re-rank by likelihood or in a list; "auto": by likelihood if the model can score.
 
     By likelihood, the order is that of `fused_order`; an item gains by log p(item | context) -
     log p(item | empty context). The difference keeps long titles from losing and common ones from
@@ -100,8 +100,12 @@ def rerank(
         MessageError: a score is no number, or the answer has no number of the list.
         LatentCRSError: the model failed.
     """
-    if method_for(chat_model, config.method) == "listwise":
+    able = callable(getattr(chat_model, "score", None))
+    if config.method == "listwise" or (config.method == "auto" and not able):
         return _written(chat_model, candidates, context, stop)
+    if not able:
+        name = getattr(chat_model, "name", "This model")
+        raise ConfigError(f"{name} cannot score given words: choose method='listwise'.")
     prior = {} if prior is None else prior
     texts = [_words_for(item) for item in candidates]
     begun = _tokens_read(chat_model)
@@ -114,21 +118,6 @@ def rerank(
     order = fused_order(candidates, ratios, config.weight)
     tokens = _tokens_read(chat_model) - cached, 0
     return Reranked(tuple(order), ratios, tokens, cached - begun)
-
-
-def method_for(chat_model: Any, method: str = "auto") -> Literal["likelihood", "listwise"]:
-    """How to ask a model for an order: by default by likelihood if it can score, else by a list.
-
-    Raises:
-        ConfigError: the likelihood is asked of a model that cannot tell it.
-    """
-    able = callable(getattr(chat_model, "score", None))
-    if method == "listwise" or (method == "auto" and not able):
-        return "listwise"
-    if not able:
-        name = getattr(chat_model, "name", "This model")
-        raise ConfigError(f"{name} cannot score given words: choose method='listwise'.")
-    return "likelihood"
 
 
 def _log_likelihoods(chat_model: Any, context: RerankContext, texts: list[str]) -> list[float]:

@@ -61,20 +61,22 @@ class FakeLanguage:
         self.n_calls = 0
         frame = {"split": ["train"] * 4 + ["test"], "text": [*TRAINING, "a scary film"]}
         self.utterances = Utterances(pl.DataFrame(frame))
-        self.x = self._sum(frame["text"])
+        self.x = summed(frame["text"])
 
     def encode(self, texts: list[str], progress: bool | None = None) -> Tensor:
         assert all(text.strip() for text in texts)
         self.read += texts
         self.n_calls += 1
-        return self._sum(texts)
+        return summed(texts)
 
-    def _sum(self, texts: list[str]) -> Tensor:
-        rows = torch.zeros(len(texts), len(GENRES))
-        for row, text in zip(rows, texts, strict=True):
-            for word, (genre, size) in WORDS.items():
-                row[genre] += size * text.lower().count(word)
-        return rows
+
+def summed(texts: list[str]) -> Tensor:
+    """The sum of the vectors of the known words of each text, [B, 4]."""
+    rows = torch.zeros(len(texts), len(GENRES))
+    for row, text in zip(rows, texts, strict=True):
+        for word, (genre, size) in WORDS.items():
+            row[genre] += size * text.lower().count(word)
+    return rows
 
 
 class FakeBackbone:

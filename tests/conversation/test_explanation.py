@@ -179,15 +179,6 @@ def test_words_that_say_nothing_move_nothing():
     assert nothing.items == () and len(nothing.describe().splitlines()) == 1
 
 
-def test_a_long_message_leaves_no_room_for_the_old_one(model):
-    message = ("blah " * 395 + "scary").ljust(2_000, "!")
-    found = explain(model, [12], ["sad", message], [2])
-    assert behind(found.intents[0], found.words)[0].text.endswith("scary!!!!!!!!!!!!!!!!!!!!")
-    # the old message has no part in the turn any more
-    assert model.language.read[:2] == [message, "sad"]
-    assert {effect.message for effect in found.words} == {2}
-
-
 @pytest.mark.parametrize(
     ("n_words", "n_spans"), [(24, 24), (60, 24), (100, 16), (250, 6), (400, 4)]
 )

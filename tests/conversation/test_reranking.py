@@ -1,6 +1,5 @@
 """Policy V: orders by likelihood and by a written list, and what may be wrong with them."""
 
-import json
 import math
 from types import SimpleNamespace
 
@@ -103,40 +102,32 @@ def test_scores_that_are_none_are_refused(wrong):
         rerank(chat_model, CANDIDATES, CONTEXT, RerankConfig())
 
 
-def written(reply):
-    return rerank(FakeChatModel(reply), CANDIDATES, CONTEXT, RerankConfig())
-
-
 @pytest.mark.parametrize(
     ("reply", "items"),
     [
         ('{"order": [4, 2, 1, 3]}', (14, 12, 11, 13)),
         # what is no permutation is repaired
         ('{"order": [4, 4, 4, 2]}', (14, 12, 11, 13)),
-        ('{"order": [3]}', (13, 11, 12, 14)),
         ('{"order": [9, 0, -1, "2", true, 2.0, 3]}', (13, 11, 12, 14)),
         ("[2, 1]", (12, 11, 13, 14)),
+        # without any item it is refused
+        *[(reply, "none of the 4") for reply in ('{"order": [99]}', "{}", '"Moth Season"', "7")],
+        ("I want Moth Season.", "wrote no JSON: 'I want Moth Season.'"),
     ],
 )
 def test_a_capable_model_writes_the_order(reply, items):
-    new = written(reply)
-    assert new.order == items and new.log_ratios == () and new.tokens == (50, len(reply) // 4)
+    if isinstance(items, str):
+        with pytest.raises(MessageError, match=items):
+            rerank(FakeChatModel(reply), CANDIDATES, CONTEXT, RerankConfig())
+    else:
+        new = rerank(FakeChatModel(reply), CANDIDATES, CONTEXT, RerankConfig())
+        assert new.order == items and new.log_ratios == () and new.tokens == (50, len(reply) // 4)
 
 
-@pytest.mark.parametrize(
-    "reply", ['{"order": []}', '{"order": [99]}', "{}", '"Moth Season"', "7", "I want Moth Season."]
-)
-def test_a_list_without_any_item_is_refused(reply):
-    prose = reply.startswith("I")
-    with pytest.raises(MessageError, match="wrote no JSON: 'I want" if prose else "none of the 4"):
-        written(reply)
-
-
-def test_the_list_is_numbered_and_the_context_is_data():
+def test_the_list_is_numbered_the_schema_bounds_it_and_the_context_is_data():
     chat_model = FakeChatModel("[1]")
     rerank(chat_model, CANDIDATES, CONTEXT, RerankConfig())
     system, user = chat_model.asked[0]
-    assert chat_model.schemas == [order_schema(4)]
     assert "films" in system["content"] and "moths" not in system["content"]
     assert user["content"].splitlines()[-4:] == [
         "1. Quiet Harbour (1950): Drama",
@@ -144,13 +135,11 @@ def test_the_list_is_numbered_and_the_context_is_data():
         "3. A Long Title about Thunder and Other Weather (1960): Western",
         "4. Moth Season (1970): Horror",
     ]
-
-
-def test_the_schema_bounds_the_list():
-    order_of_three = order_schema(3)["properties"]["order"]
-    assert order_of_three["items"] == {"type": "integer", "enum": [1, 2, 3]}
-    assert order_of_three["minItems"] == order_of_three["maxItems"] == 3
-    json.dumps(order_schema(20))
+    assert chat_model.schemas == [order_schema(4)]
+    assert order_schema(4)["properties"]["order"] == {
+        "type": "array", "items": {"type": "integer", "enum": [1, 2, 3, 4]},
+        "minItems": 4, "maxItems": 4,
+    }  # fmt: skip
 
 
 @given(st.lists(st.integers(-3, 12) | st.text(max_size=2) | st.none(), max_size=30))
