@@ -227,6 +227,11 @@ def _backbone(data: Dataset, config: BackboneConfig, seed: int) -> Backbone:
     return pretrain(data, config, seed=seed)
 
 
+def smaller_batches(config: Any, share: float) -> Any:
+    """Batches in proportion to the instances, so that an epoch keeps its number of steps."""
+    return replace(config, batch_size=max(SMALLEST_BATCH, round(config.batch_size * share)))
+
+
 def fit_variant(variant: Variant, data: Dataset, language: Language, seed: int) -> FittedVariant:
     """Fit one variant from one seed, or load it; of the language it takes its share of texts."""
     options = preset(data.name, data.n_users)
@@ -236,19 +241,13 @@ def fit_variant(variant: Variant, data: Dataset, language: Language, seed: int) 
         model = SimpleNamespace(scores=lambda S, x: backbone.scores(S))
         return FittedVariant(backbone, model, None, 0)
     language = fewer_texts(language, variant.share, seed)
-
-    def smaller(config: Any) -> Any:
-        """Batches in proportion to the instances: an epoch keeps its number of steps."""
-        size = max(SMALLEST_BATCH, round(config.batch_size * variant.share))
-        return replace(config, batch_size=size)
-
     if variant.em is not None:
         anchors = find_anchors(backbone, data, K=variant.K, seed=seed)
-        config = smaller(variant.em)
+        config = smaller_batches(variant.em, variant.share)
         model = fit_em(data, backbone, anchors, language, config, seed=seed, progress=False)
     else:
         fit = fit_fusion if variant.system == "fusion" else fit_text_alone
-        config = smaller(options.direct)
+        config = smaller_batches(options.direct, variant.share)
         model = fit(data, backbone, language, config=config, seed=seed, progress=False)
     values = [row["valid_ndcg10"] for row in model.curve if row.get("stage") != "q"]
     return FittedVariant(backbone, model, max(values), len(model.curve))

@@ -32,11 +32,6 @@ EXAMPLE = Path(__file__).parents[1] / "data" / "example"
 TOLERANCE = 0.0015  # of numbers recorded to three decimals
 COLUMNS = ["split", "user", "cut", "target", "level", "phrasing", "turns", "text", "conditions"]
 TEXTS = ("a comedy from the 1980s", "no horror, please", "Something like Alien.", "très drôle ☂")
-MESSAGES = (
-    "I feel like a comedy from the 1980s.",
-    "Nothing with romance in it, please, and no musicals.",
-    "Something like Blade Runner, but it has to be a western.",
-)
 ASKED = "something dark and funny"
 DRAFTS = (
     "Fargo is a dark and funny choice, and Alien comes next.",
@@ -54,14 +49,10 @@ DRAFTS = (
 )
 
 
-def digest(value: Any, length: int = 64) -> str:
+def digest(value: Any) -> str:
     """The sha256 of JSON values; neither types of numbers nor names of columns enter into it."""
     text = json.dumps(value, default=lambda array: array.tolist())
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
-
-
-def rounded(values: Iterable[float]) -> list[float]:
-    return [round(float(value), 3) for value in values]
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @cache
@@ -113,7 +104,7 @@ def embeddings() -> dict[str, Any]:
     vectors = embedder.embed(TEXTS, progress=False)
     return {
         "tokens": [embedder.token_ids(text) for text in TEXTS],
-        "some values": [rounded(v[:: len(v) // 8]) for v in vectors],
+        "some values": [[round(float(x), 3) for x in v[:: len(v) // 8]] for v in vectors],
     }
 
 
@@ -142,9 +133,8 @@ def flat(values: Any, place: str = "") -> dict[str, Any]:
     """Place -> value of all that a JSON value holds."""
     if not isinstance(values, (dict, list)):
         return {place: values}
-    parts = values.items() if isinstance(values, dict) else enumerate(values)
-    found = {place: type(values).__name__}
-    for name, part in parts:
+    found: dict[str, Any] = {place: type(values).__name__}
+    for name, part in values.items() if isinstance(values, dict) else enumerate(values):
         found |= flat(part, f"{place}/{name}")
     return found
 

@@ -122,9 +122,9 @@ def test_a_lesson_can_ask_whether_em_found_the_true_intents() -> None:
     assert abs(adjusted_rand_score(by_chance, posterior.argmax(1))) < 0.05
 
 
-def write_csv(folder: Path, world: SyntheticConfig) -> tuple[Path, Path]:
+def write_csv(folder: Path, **world: int) -> tuple[Path, Path]:
     """Write a world as somebody's own data: other genres, some items without genre or year."""
-    source = synthetic_world(world).source
+    source = synthetic_world(SyntheticConfig(**world)).source
     items = source.items.rename({"raw_item": "item"}).with_columns(
         genres=pl.col("genres").list.eval(pl.element().replace(OTHER_GENRES)).list.join("|"),
         year=pl.when(pl.col("year") % 10 == 0).then(None).otherwise(pl.col("year")),
@@ -135,15 +135,14 @@ def write_csv(folder: Path, world: SyntheticConfig) -> tuple[Path, Path]:
 
 
 def test_data_of_ones_own_with_genres_that_no_phrase_is_made_for(tmp_path: Path) -> None:
-    files = write_csv(tmp_path, SyntheticConfig(n_users=150, n_items=120, n_intents=8))
+    files = write_csv(tmp_path, n_users=150, n_items=120, n_intents=8)
     data = lc.load_csv(*files, name="books")
     utterances = lc.simulate_utterances(data, seed=0)
     for genre, words in {
         "Slice of Life": "slice of life", "IMAX": "IMAX", "Épopée": "épopée",
     }.items():  # fmt: skip
-        about = utterances.frame.filter(
-            pl.col("conditions").list.contains(f"genre={genre}"), pl.col("level") == "plain"
-        )
+        asks = pl.col("conditions").list.contains(f"genre={genre}")
+        about = utterances.frame.filter(asks, level="plain")
         assert len(about) > 5
         assert about["text"].str.contains(words, literal=True).all()
     assert "an IMAX" in " ".join(utterances.texts)
@@ -152,7 +151,7 @@ def test_data_of_ones_own_with_genres_that_no_phrase_is_made_for(tmp_path: Path)
 
 
 def test_items_without_any_genre_or_year(tmp_path: Path) -> None:
-    files = write_csv(tmp_path, SyntheticConfig(n_users=60, n_items=80, n_intents=4))
+    files = write_csv(tmp_path, n_users=60, n_items=80, n_intents=4)
     pl.read_csv(files[1]).with_columns(genres=pl.lit(""), year=pl.lit("")).write_csv(files[1])
     assert talk(lc.load_csv(*files, name="bare"))
 

@@ -109,18 +109,18 @@ class Dialogue:
         Raises:
             KeyError, TypeError, ValueError: a field is missing or of the wrong type.
         """
+        fields = {name: value for name, value in values.items() if name != "run"}
         exchanges = tuple(
             Exchange(
-                exchange["message"],
-                tuple(map(Constraint.parse, exchange["conditions"])),
-                tuple(map(Constraint.parse, exchange["withdrawn"])),
-                exchange["source"],
-                tuple(map(int, exchange["offered"])),
-                tuple(TokenUsage(**part) for part in exchange["usage"]),
+                said["message"],
+                tuple(map(Constraint.parse, said["conditions"])),
+                tuple(map(Constraint.parse, said["withdrawn"])),
+                said["source"],
+                tuple(said["offered"]),
+                tuple(TokenUsage(**part) for part in said["usage"]),
             )
-            for exchange in values["exchanges"]
+            for said in values["exchanges"]
         )
-        fields = {name: value for name, value in values.items() if name != "run"}
         return cls(**{**fields, "exchanges": exchanges})
 
 
@@ -221,14 +221,10 @@ class Answers(ChatModel):
 
     Args:
         chat_model: answers; `score` is asked only of one that can.
-        file: where answers are kept, see `JsonLog`; None: in memory alone.
+        file: where answers are kept, see `JsonLog`, which may refuse it; None: in memory alone.
 
     Attributes:
-        name: of the chat model.
         usage: of all answers that were used here, those from the file included.
-
-    Raises:
-        DataError: the file holds answers of another model, or a line before its last is damaged.
     """
 
     def __init__(self, chat_model: Any, file: Path | None = None):
@@ -245,11 +241,7 @@ class Answers(ChatModel):
         return {"asked": len(kept), "failed": failed, "seconds_each": seconds / max(len(kept), 1)}
 
     def generate(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
-        """Answer as before, or ask the chat model.
-
-        Raises:
-            MessageError: the chat model fails, or failed, on this question.
-        """
+        """Answer as before, or ask; MessageError: the model fails, or failed, on this question."""
 
         def ask() -> dict[str, Any]:
             reply = self._chat_model.generate(messages, **options)
@@ -260,11 +252,7 @@ class Answers(ChatModel):
         return Reply(entry["text"], *tokens, entry["seconds"], self.name)
 
     def score(self, prompt: str, continuations: Sequence[str]) -> list[float]:
-        """Log-likelihoods as before, or ask the chat model.
-
-        Raises:
-            MessageError: the chat model fails, or failed, on this question.
-        """
+        """Log-likelihoods as before, or ask; MessageError: as of `generate`."""
 
         def ask() -> dict[str, Any]:
             before = self._chat_model.usage.prompt_tokens

@@ -121,10 +121,7 @@ class System:
 
 
 def dialogue_systems(fitted: Fitted) -> dict[str, System]:
-    """Every row of the one-turn table as a system, in its order, and policy F of `LatentCRS+`.
-
-    F reads with the lexicon, which needs no language model.
-    """
+    """Every row of the one-turn table as a system, and F of `LatentCRS+`, read with the lexicon."""
     basic = Policy(fitted.data)
     systems = {
         name: System(scorer, basic, fitted.backbone, fitted.language, name in READERS)
@@ -244,8 +241,7 @@ def converse(
 
     Args:
         data: the data set; targets of the setting's split, histories without them.
-        name: of the system.
-        system: scores and chooses the items.
+        name, system: scores and chooses the items.
         users: user indices.
         setting: how the dialogues go; default, the paper's five turns of five items.
         make_users: user indices -> simulated users; default, template users of the setting.
@@ -259,8 +255,7 @@ def converse(
     Raises:
         DataError: the log is damaged or of another run; the scores are malformed.
     """
-    setting = setting or Setting()
-    users = [int(user) for user in users]
+    setting, users = setting or Setting(), [int(user) for user in users]
     make_users = make_users or template_users(data, setting)
     # logs from before there was a choice of the split are those of the test
     chosen = {"class": "Setting", **asdict(setting)}

@@ -34,7 +34,7 @@ class EvalSet:
 
     Attributes:
         instances: S, x, targets and histories.
-        texts: x^u as words, N strings.
+        texts: x^u as words.
         frame: user, level and phrasing of each instance.
     """
 
@@ -239,12 +239,7 @@ def parts_of_equal_size(values: np.ndarray, n: int = 4) -> np.ndarray:
 
 
 def by_part(values: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
-    """Mean of ``values`` in each part with its 95 % bootstrap interval.
-
-    Args:
-        values: [N] one value an instance, such as a metric or a paired difference.
-        parts: [N] number of the part, 0 to len(names) - 1.
-        names: of the parts.
+    """Mean of the values [N] in each part, 0 to len(names) - 1, with its 95 % bootstrap interval.
 
     Returns:
         Columns part, n, mean, low, high; one row a part that has instances.
@@ -266,11 +261,7 @@ def by_part(values: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> pl.D
 def means_by_part(
     values: Mapping[str, np.ndarray], parts: np.ndarray, names: Sequence[str]
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, tuple[float, float]]]]:
-    """`by_part` of several systems, as `plots.dots` draws it.
-
-    Returns:
-        system -> part -> mean, and system -> part -> (low, high).
-    """
+    """`by_part` of several systems: system -> part -> mean, and system -> part -> (low, high)."""
     tables = {system: by_part(of_system, parts, names) for system, of_system in values.items()}
     means = {system: dict(zip(t["part"], t["mean"], strict=True)) for system, t in tables.items()}
     ends = {

@@ -80,7 +80,7 @@ class Command:
         self, path: Path, content: Mapping[str, Any], packages: Sequence[str] = PACKAGES
     ) -> None:
         """Write the content as JSON, floats rounded, behind what made it (`provenance`)."""
-        write_record(path, {**provenance(self.line, packages), **rounded(dict(content))})
+        write_record(path, provenance(self.line, packages) | rounded(dict(content)))
 
 
 def sizes(data: Dataset) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,7 +66,6 @@ from latentcrs_utils.support.artifacts import key
 from tests.conversation.fakes import FakeChatModel, FakeScorer, fake_model
 
 USERS = range(N_USERS)
-EMPTY = json.dumps({"genres": [], "not_genres": [], "years": []})
 WISHES = (
     "a western or a scary comedy from the fifties",
     "no horror, please, and nothing sad",
@@ -81,18 +80,9 @@ def world() -> Dataset:
     return dataset()
 
 
-@pytest.fixture(scope="module")
-def fitted(world: Dataset) -> SimpleNamespace:
-    return fitted_to(world)
-
-
 def hold(data: Dataset, one: System, setting: Setting | None = None, **more) -> list[Dialogue]:
     """The dialogues of all users with a system."""
     return converse(data, "any", one, USERS, setting, **more)
-
-
-def with_policy(policy: Policy, start: System) -> System:
-    return dataclasses.replace(start, policy=policy)
 
 
 def watching(start: System) -> tuple[System, list[EvalSet]]:
@@ -103,7 +93,7 @@ def watching(start: System) -> tuple[System, list[EvalSet]]:
         seen.append(cases)
         return start.scorer(cases)
 
-    return dataclasses.replace(start, scorer=watch), seen
+    return replace(start, scorer=watch), seen
 
 
 def wishing(target: int, message: str) -> SimpleNamespace:
@@ -120,8 +110,8 @@ def test_a_dialogue_has_the_same_items_in_the_chat_and_in_the_evaluation(
     model = fake_model()
     # a film without a name, which nobody may be offered
     titles = pl.when(pl.col("item") == 7).then(pl.lit("Unknown title")).otherwise(pl.col("title"))
-    data = dataclasses.replace(model.data, items=model.data.items.with_columns(title=titles))
-    model = dataclasses.replace(model, data=data)
+    data = replace(model.data, items=model.data.items.with_columns(title=titles))
+    model = replace(model, data=data)
     config = RerankConfig(n_candidates=8, weight=1.0)
     asked, told = (FakeScorer(*["..."] * 9, words=("Number 1", "(1960"), nats=0.4) for _ in "12")
     chat = Conversation(model, 42, chat_model=asked, n_items=n_items, policy=name, rerank=config)
@@ -132,7 +122,7 @@ def test_a_dialogue_has_the_same_items_in_the_chat_and_in_the_evaluation(
         embedder=SimpleNamespace(token_ids=str.split),
     )  # fmt: skip
     start = system(lambda cases: model.scores(cases.instances.S, cases.instances.x), reads=True)
-    start = dataclasses.replace(start, policy=policy, backbone=model.backbone, language=language)
+    start = replace(start, policy=policy, backbone=model.backbone, language=language)
     # whoever wants the film without a name never accepts
     exchanges = tuple(Exchange(text, (), (), "template", ()) for text in wishes)
     log = [Dialogue("any", data.user_index(42), 7, 0, None, exchanges)]
@@ -159,7 +149,7 @@ def test_the_protocol(
     world: Dataset, seed: int, difficulty, level, n_turns: int, n_items: int, known: int | None
 ) -> None:
     setting = Setting(difficulty, level, "test", seed, n_turns, n_items, known, batch_size=7)
-    dialogues = converse(world, "noise", noise(seed), USERS, setting)
+    dialogues = hold(world, noise(seed), setting)
     assert [d.user for d in dialogues] == list(USERS)
     for dialogue in dialogues:
         history = world.interactions[dialogue.user][:-1].tolist()
@@ -351,8 +341,8 @@ def test_who_wants_a_film_without_a_name_is_not_asked(world: Dataset) -> None:
     assert all(target not in d.offered for d in dialogues)
 
 
-def test_every_row_of_the_table_is_a_system(world: Dataset, fitted: SimpleNamespace) -> None:
-    systems = dialogue_systems(fitted)
+def test_every_row_of_the_table_is_a_system(world: Dataset) -> None:
+    systems = dialogue_systems(fitted_to(world))
     assert list(systems) == [
         "popularity", "item-kNN", "backbone alone", "text alone", "backbone + lexicon filter",
         "fusion without intents", "LatentCRS", "LatentCRS+", "LatentCRS+ F",
@@ -372,14 +362,12 @@ def test_every_row_of_the_table_is_a_system(world: Dataset, fitted: SimpleNamesp
         assert exchange.usage[0].prompt_tokens == 7 + n_words
 
 
-def test_filters_hold_a_system_to_all_that_was_said(
-    world: Dataset, fitted: SimpleNamespace
-) -> None:
+def test_filters_hold_a_system_to_all_that_was_said(world: Dataset) -> None:
     """Said over several turns, the words count together: the target is among what is left."""
-    systems, setting = dialogue_systems(fitted), Setting(level="plain")
+    systems, setting = dialogue_systems(fitted_to(world)), Setting(level="plain")
     films = template_users(world, setting)([0])[0].test_case.catalogue
     for held, free in (
-        (with_policy(FilterPolicy(world), noise(0)), noise(0)),
+        (replace(noise(0), policy=FilterPolicy(world)), noise(0)),
         (systems["backbone + lexicon filter"], systems["backbone alone"]),
     ):
         f, b = (hold(world, one, setting) for one in (held, free))
@@ -393,14 +381,13 @@ def test_filters_hold_a_system_to_all_that_was_said(
 
 def test_what_the_user_has_seen_keeps_no_requirement_from_being_relaxed(world: Dataset) -> None:
     """In cold start, too, where the system does not know that the last comedies were seen."""
-    rows = world.items.to_dicts()
-    comedies = {row["item"] for row in rows if "Comedy" in row["genres"]}
-    eighties = {row["item"] for row in rows if 1980 <= (row["year"] or 0) <= 1989}
-
+    films = world.items.to_dicts()
+    comedies = {film["item"] for film in films if "Comedy" in film["genres"]}
+    eighties = {film["item"] for film in films if 1980 <= (film["year"] or 0) <= 1989}
     user = wishing(min({*range(1, N_ITEMS)} - comedies - eighties), "a comedy from the 1980s")
     history = [*sorted(comedies), user.target]
-    data = dataclasses.replace(world, interactions=Sequences.from_lists([history] * N_USERS))
-    filtered = with_policy(FilterPolicy(data), system(falling, data))
+    data = replace(world, interactions=Sequences.from_lists([history] * N_USERS))
+    filtered = replace(system(falling, data), policy=FilterPolicy(data))
     for known in (None, 0):
         setting = Setting(known=known, n_turns=1)
         (dialogue,) = converse(data, "F", filtered, [0], setting, make_users=lambda _: [user])
@@ -413,7 +400,7 @@ def test_what_the_user_has_seen_keeps_no_requirement_from_being_relaxed(world: D
 
 def reranking(start: System, chat_model: FakeScorer, weight: float | None = None) -> System:
     config = RerankConfig() if weight is None else RerankConfig(weight=weight)
-    return with_policy(RerankPolicy(start.policy.data, lambda: chat_model, config), start)
+    return replace(start, policy=RerankPolicy(start.policy.data, lambda: chat_model, config))
 
 
 def test_v_is_b_but_for_what_its_model_knows(world: Dataset, caplog) -> None:
@@ -445,9 +432,7 @@ def test_v_is_b_but_for_what_its_model_knows(world: Dataset, caplog) -> None:
     assert success_by(knowing, 5).mean() > success_by(b, 5).mean() + 0.1
 
 
-def test_usage_holds_only_what_was_said_whenever_a_run_begins(
-    world: Dataset, tmp_path: Path
-) -> None:
+def test_usage_holds_only_what_was_said_whenever_a_run_begins(world, tmp_path: Path) -> None:
     setting, log = Setting(level="plain", batch_size=10), tmp_path / "log.jsonl"
     chat_model = FakeScorer(words=("Western",))
     whole = hold(world, reranking(noise(0), chat_model), setting, log=log)
@@ -464,25 +449,14 @@ def test_usage_holds_only_what_was_said_whenever_a_run_begins(
     assert without_seconds(again) == without_seconds(whole)
 
 
-def test_f_reads_each_message_once_and_a_restart_asks_no_more(
-    world: Dataset, tmp_path: Path
-) -> None:
-    form = json.dumps({
-        "genres": [{"words": "scary", "value": "Horror"}], "not_genres": [], "years": [],
-    })  # fmt: skip
-
-    setting = Setting(n_turns=1)
-    chat_model = FakeChatModel(form, *[EMPTY] * 200)
-    held = []
+def test_f_reads_each_message_once_and_a_restart_asks_no_more(world, tmp_path: Path) -> None:
+    form = json.dumps({"genres": [{"words": "scary", "value": "Horror"}]})
+    chat_model, user, held = FakeChatModel(form), wishing(1, "scary, from the seventies"), []
     for asked in (chat_model, FakeChatModel()):
         systems = asking_systems(system(falling), asked, tmp_path)
         assert tuple(systems) == ON_REQUEST == (RERANKED, FILTERED_BY_MODEL)
-        held.append(
-            converse(
-                world, "F", systems[FILTERED_BY_MODEL], [3, 4], setting,
-                make_users=lambda users: [wishing(1, "scary, from the seventies") for _ in users],
-            )
-        )  # fmt: skip
+        one, setting = systems[FILTERED_BY_MODEL], Setting(n_turns=1)
+        held.append(hold(world, one, setting, make_users=lambda users: [user] * len(users)))
     horror = {v for v in range(1, N_ITEMS + 1) if v % 4 == 2 and 1970 <= 1950 + v <= 1979}
     past = world.histories("test")
     for dialogue in held[0]:

@@ -18,7 +18,7 @@ from latentcrs_utils.evaluation.metrics import metric_values
 from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, evaluate, scorers
 from latentcrs_utils.simulation.utterances import simulate_utterances
 from tests.conversation.fakes import FakeScorer
-from tests.evaluation.dialogue_world import N_ITEMS, N_USERS, Language, fitted_to
+from tests.evaluation.dialogue_world import N_USERS, Language, fitted_to
 
 FIVE = (21, 22, 23, 24, 25)
 
@@ -95,13 +95,11 @@ def test_who_is_asked(fitted: SimpleNamespace) -> None:
     assert len(valid) == 9 == valid.frame["user"].n_unique()
     assert set(valid.frame["level"]) <= {"plain", "vague"}
     past = fitted.data.interactions
-    for row, user in enumerate(valid.frame["user"].to_list()):
-        assert int(valid.instances.targets[row]) == past[user][-2]
+    assert valid.instances.targets.tolist() == [past[user][-2] for user in valid.frame["user"]]
     few = cases_to_test(fitted, 5, seed=0)
     assert few.frame["user"].n_unique() == 5 and len(few) == 20
     assert set(few.frame["phrasing"]) == {"test"}
-    last = [past[user][-1] for user in few.frame["user"]]
-    assert few.instances.targets.tolist() == last
+    assert few.instances.targets.tolist() == [past[user][-1] for user in few.frame["user"]]
     assert len(cases_to_test(fitted, None, seed=0)) == 4 * N_USERS
 
 
@@ -123,13 +121,13 @@ def test_f_in_one_turn_is_held_to_the_words(fitted: SimpleNamespace) -> None:
 
 def test_what_was_seen_is_no_choice_for_f(fitted: SimpleNamespace) -> None:
     cases = cases_to_test(fitted, 1, seed=0)
-    (history, *_) = cases.instances.histories
-    genres = [fitted.data.item(item)["genres"] for item in range(1, N_ITEMS + 1)]
-    westerns = [v for v, g in enumerate(genres, 1) if g == ["Western"] and v not in history]
+    history = cases.instances.histories[0].tolist()
+    genres = fitted.data.items["genres"].to_list()
+    westerns = {v for v, g in enumerate(genres, 1) if g == ["Western"]} - {*history}
     asked_for = EvalSet(cases.instances, ["a western"] * 4, cases.frame)
     scores = reranking.filtered(fitted.data, scorers(fitted)["LatentCRS+"])(asked_for)
-    scores[:, history.tolist()] = -torch.inf
-    assert set(scores[0].topk(len(westerns)).indices.tolist()) == set(westerns)
+    scores[:, history] = -torch.inf
+    assert set(scores[0].topk(len(westerns)).indices.tolist()) == westerns
 
 
 def test_the_command_goes_on_where_it_was(
@@ -141,10 +139,8 @@ def test_the_command_goes_on_where_it_was(
     }.items():  # fmt: skip
         monkeypatch.setattr(reranking, name, value)
     record, answers = tmp_path / "record.json", tmp_path / "answers.jsonl"
-    arguments = [
-        "--users", "8", "--test-users", "3", "--weights", "0", "1",
-        "--answers", str(answers), "--record", str(record),
-    ]  # fmt: skip
+    kept = ["--answers", str(answers), "--record", str(record)]
+    arguments = ["--users", "8", "--test-users", "3", "--weights", "0", "1", *kept]
 
     class Mortal(FakeScorer):
         left = 5
