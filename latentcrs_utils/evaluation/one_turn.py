@@ -101,18 +101,14 @@ def evaluate(
     Returns:
         name -> ranks [N], 1 is best.
     """
-    histories, targets = cases.instances.histories if masked else None, cases.instances.targets
+    seen, targets = cases.instances.histories if masked else None, cases.instances.targets
 
     def ranks(scorer: Scorer) -> np.ndarray:
         if not len(cases):
             return np.zeros(0, dtype=np.int64)
         n_items = scorer(cases.take(slice(0, 1))).shape[1] - 1
         return ranks_in_chunks(
-            lambda rows: scorer(cases.take(rows)),
-            targets,
-            histories,
-            n_items=n_items,
-            memory=memory,
+            lambda rows: scorer(cases.take(rows)), targets, seen, n_items=n_items, memory=memory
         ).numpy()
 
     return {name: ranks(scorer) for name, scorer in systems.items()}

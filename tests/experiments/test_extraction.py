@@ -27,17 +27,12 @@ def table(texts: list[str], conditions: list[list[str]], **more) -> Utterances:
     return Utterances(pl.DataFrame({"text": texts, "conditions": conditions, **columns}))
 
 
-def row_of(utterances: Utterances, reader=None) -> dict:
-    """The first row of a report."""
-    return extraction_report(utterances, reader or literally()).row(0, named=True)
-
-
 def test_the_report_counts_by_hand() -> None:
     utterances = table(
         ["a comedy", "a comedy", "a weepie"],
         [["genre=Comedy", "mood=light"], ["genre=Drama"], ["genre=Drama", "like=3"]],
     )
-    report = row_of(utterances)
+    report = extraction_report(utterances, literally()).row(0, named=True)
     # found: Comedy, Comedy; true: Comedy, Drama, Drama; hit: one
     assert (report["n_found"], report["n_true"], report["n_hit"]) == (2, 3, 1)
     assert report["utterances"] == 3 and report["found"] == pytest.approx(2 / 3)
@@ -50,7 +45,7 @@ def test_the_interval_narrows_with_the_number_of_utterances() -> None:
     widths = []
     for n in (8, 200):
         truth = [["genre=Comedy"], ["genre=Drama"]] * (n // 2)
-        row = row_of(table(["a comedy"] * n, truth))
+        row = extraction_report(table(["a comedy"] * n, truth), literally()).row(0, named=True)
         assert row["recall"] == pytest.approx(0.5)
         assert row["recall_low"] < 0.5 < row["recall_high"]
         widths.append(row["recall_high"] - row["recall_low"])
@@ -58,7 +53,7 @@ def test_the_interval_narrows_with_the_number_of_utterances() -> None:
 
 
 def test_the_report_has_no_number_where_there_is_nothing_to_divide() -> None:
-    report = row_of(table(["hello"], [["mood=light"]]))
+    report = extraction_report(table(["hello"], [["mood=light"]]), literally()).row(0, named=True)
     for name in ("precision", "precision_high", "recall", "recall_low"):
         assert report[name] is None
     assert report["found"] == 0
@@ -84,7 +79,7 @@ def test_a_dialogue_is_read_message_by_message_or_as_one_text() -> None:
     utterances = table([" ".join(turns)], [["not genre=Comedy", "decade=1990"]], turns=[turns])
     by_message = message_by_message(make_extractor(fake_dataset(), "lexicon"))
     for reader, n_found in ((by_message, 2), (literally(), 3)):
-        row = row_of(utterances, reader)
+        row = extraction_report(utterances, reader).row(0, named=True)
         assert (row["n_hit"], row["n_found"]) == (2, n_found)
 
 
