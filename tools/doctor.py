@@ -146,18 +146,6 @@ def check_imports(names: list[str], seconds: float = 300) -> Iterator[Check]:
         yield Check(True, f"all {len(names)} packages can be imported")
 
 
-def check_writable(folder: Path) -> Check:
-    """The cache folder exists or can be made, and takes a file."""
-    remedy = "mend its permissions, or set LATENTCRS_CACHE to a folder of yours"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        return Check(False, f"cache {folder} cannot be written ({error.strerror})", remedy)
-    return Check(True, f"cache {folder} is writable")
-
-
 def check_disk(folder: Path, needed: int, purpose: str, remedy: str) -> Check:
     """There is room in the file system of ``folder``, which need not exist yet."""
     while not folder.exists():
@@ -243,13 +231,13 @@ def checks_of_cache() -> Iterator[Check]:
 
     try:
         folder = cache_dir()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        remedy = "set LATENTCRS_CACHE to a folder that you can write"
-        yield Check(False, f"the cache folder cannot be made ({error.strerror})", remedy)
+        remedy = "mend its permissions, or set LATENTCRS_CACHE to a folder of yours"
+        yield Check(False, f"the cache cannot be written ({error})", remedy)
         return
-    yield check_writable(folder)
-    remedy = "free some space, or set LATENTCRS_CACHE elsewhere"
-    yield check_disk(folder, CACHE_BYTES, "the cache", remedy)
+    yield Check(True, f"cache {folder} is writable")
+    yield check_disk(folder, CACHE_BYTES, "the cache", "free some space, or set LATENTCRS_CACHE")
     yield from check_assets()
 
 

@@ -29,7 +29,6 @@ from nbformat import NotebookNode
 from course.chapters import STRIP, strip_of_the_series
 from latentcrs_utils.support.files import atomic_path
 from tools.lesson_policies import MEASURED, OUTPUT_POLICIES, SOURCE_POLICIES
-from tools.notebook_environment import notebook_environment
 from tools.notebook_html import render
 from tools.recorded_policies import (
     CHAPTER_POLICIES,
@@ -45,6 +44,27 @@ from tools.recorded_policies import (
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 CELL_TIMEOUT = 1200
+# Recording and checking compare texts byte for byte: what can change a printed text is fixed here.
+ENVIRONMENT: dict[str, str] = {
+    # Two threads: the number of summands per thread changes the last digits of a float.
+    "OMP_NUM_THREADS": "2",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
+    # A recorded notebook is a CPU notebook, also on a machine with an accelerator.
+    "CUDA_VISIBLE_DEVICES": "",
+    # Progress bars go to stderr, which is compared.
+    "LATENTCRS_PROGRESS": "0",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    # Sets of strings print in the order of their hashes.
+    "PYTHONHASHSEED": "0",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    # Printed tables must not depend on the width of the terminal that started the run.
+    "COLUMNS": "100",
+    "LINES": "40",
+}
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # Evaluated in the kernel. Windows has no `resource`; psutil is there as a part of ipykernel.
 PEAK = (
@@ -133,7 +153,7 @@ def execute(notebook: NotebookNode, folder: Path) -> Measurement:
 
     started = time.perf_counter()
     # the manager is ours, so the client would leave the kernel and its gigabyte alive
-    with client.setup_kernel(env=notebook_environment(), cleanup_kc=True):
+    with client.setup_kernel(env={**os.environ, **ENVIRONMENT}, cleanup_kc=True):
         for index, cell in enumerate(notebook.cells):
             place = f"cell {index + 1}"
             try:
@@ -349,7 +369,9 @@ def strict_nbval(paths: list[Path], *, extra: list[str] | None = None) -> int:
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q"]
     command += ["-p", "no:cacheprovider", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
     command += [*(extra or []), *map(str, paths)]
-    return subprocess.run(command, cwd=ROOT, env=notebook_environment(), check=False).returncode
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, check=False
+    ).returncode
 
 
 def main(arguments: list[str] | None = None) -> int:

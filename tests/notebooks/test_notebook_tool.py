@@ -49,7 +49,7 @@ def test_the_kernel_has_the_recording_environment(tool, tmp_path):
     path = write(tmp_path / "a.ipynb", "import os; print(os.environ['LATENTCRS_PROGRESS'])")
     tool.record(path)
     outputs = nbformat.read(path, as_version=4).cells[0].outputs
-    assert outputs[0].text == tool.notebook_environment()["LATENTCRS_PROGRESS"] + "\n"
+    assert outputs[0].text == tool.ENVIRONMENT["LATENTCRS_PROGRESS"] + "\n"
 
 
 @pytest.mark.parametrize(

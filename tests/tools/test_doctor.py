@@ -134,12 +134,15 @@ def test_a_broken_library_does_not_end_the_doctor(tmp_path: Path) -> None:
     assert run.stdout.endswith("1 to mend, see the arrows above.\n")
 
 
-def test_a_cache_that_cannot_be_written_and_a_full_disk(tmp_path: Path) -> None:
-    in_the_way = tmp_path / "file"
-    in_the_way.write_text("", encoding="utf-8")
-    check = doctor.check_writable(in_the_way / "cache")
-    assert not check.passed
-    assert "LATENTCRS_CACHE" in check.remedy
+def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("LATENTCRS_CACHE", str(tmp_path / "file" / "cache"))
+    *_, check = doctor.checks_of_cache()
+    assert check.passed is False
+    assert str(tmp_path / "file") in check.subject and "LATENTCRS_CACHE" in check.remedy
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "cache"
     full = doctor.check_disk(folder, 10**18, "the cache", "free some space")
     assert re.match(r"\[FAIL\] [\d.]+ GB free for the cache \(needs 1000000000\)", str(full))
