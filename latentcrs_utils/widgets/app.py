@@ -69,8 +69,7 @@ class ChatApp:
         **setting: Any,
     ):
         self.model, self._setting = model, setting
-        self._start: tuple[int | str | None, list[int] | None] = (user, None)
-        self._earlier: tuple[Conversation, Sequence[TurnView], Any] | None = None
+        self._earlier: tuple[Conversation, Sequence[TurnView]] | None = None
         self._clicks: list[tuple[Choice, int]] = []
         self._end: tuple[str, StatusKind] = ("Ready", "idle")
         self._is_awake = False
@@ -80,8 +79,8 @@ class ChatApp:
         chat_model = setting.get("chat_model", "local")
         speaker = model.language.embedder if chat_model == "local" else chat_model
         self._speaker = getattr(speaker, "name", None)
-        fresh, act = self._fresh(*self._start, policy), lambda name, *of: getattr(self, name)(*of)
-        self.view = ChatView(act, model, self._speaker)
+        fresh = self._fresh(user, None, policy)
+        self.view = ChatView(lambda name, *of: getattr(self, name)(*of), model, self._speaker)
         self.view.restart(fresh)
         self.view.say(*self._end)
         self.widget = self.view.widget
@@ -165,14 +164,15 @@ class ChatApp:
 
     def clear(self) -> bool:
         """Start again with the same person."""
-        return self._begin(*self._start, "Cleared. Undo brings the conversation back.")
+        user, start = self.conversation.user, self.conversation.start
+        words = "Cleared. Undo brings the conversation back."
+        return self._begin(user, start if user is None else None, words)
 
     def start_as(self, user: int | str | None) -> bool:
         """Start a conversation as another user (None: without a history)."""
         name = "a stranger" if user is None else f"user {user}"
-        return self._begin(
-            user, None, f"A new conversation as {name}. Undo brings the earlier one back."
-        )
+        words = f"A new conversation as {name}. Undo brings the earlier one back."
+        return self._begin(user, None, words)
 
     def build_history(self) -> bool:
         """Start a conversation as yourself, and show items to click."""
@@ -186,11 +186,10 @@ class ChatApp:
         """Make these items, oldest first, your history; after the first message "Like" does."""
         if self.view.turns:
             return not self.view.say("The conversation has begun: Like adds to your history now.")
-        self._start = (None, list(items))
-        self.view.conversation = self._fresh(*self._start, self.conversation.policy)
+        self.view.conversation = self._fresh(None, items, self.conversation.policy)
         self.view.update()
         n, noun = len(items), self.view.noun
-        return self.view.say(f"Your history has {n or 'no'} {noun}{'' if n == 1 else 's'}.")
+        return self.view.say(f"Your history has {n or 'no'} {noun}{'s' * (n != 1)}.")
 
     def use(self, policy: PolicyName) -> None:
         """Choose items in another way from the next message on: "B", "F" or "V".
@@ -376,19 +375,18 @@ class ChatApp:
         return TurnView(message, self.conversation.n_items, self.click, who)
 
     def _fresh(
-        self, user: int | str | None, history: list[int] | None, policy: PolicyName
+        self, user: int | str | None, history: Sequence[int] | None, policy: PolicyName
     ) -> Conversation:
         return Conversation(self.model, user, history=history, policy=policy, **self._setting)
 
     @_when_free
-    def _begin(self, user: int | str | None, history: list[int] | None, words: str) -> bool:
+    def _begin(self, user: int | str | None, history: Sequence[int] | None, words: str) -> bool:
         """A new conversation; the old one stays within reach of Undo."""
         fresh = self._fresh(user, history, self.conversation.policy)
         if self.view.turns or self.conversation.feedback:
             for turn in self._earlier[1] if self._earlier else ():
                 close(turn.widget)
-            self._earlier = (self.conversation, self.view.turns, self._start)
-        self._start = (user, history)
+            self._earlier = (self.conversation, self.view.turns)
         self.view.driver.leave()
         self.view.restart(fresh)
         return self.view.say(words)
@@ -400,9 +398,8 @@ class ChatApp:
             return self.pick(picker.picked[:-1])
         if self._earlier is None:
             return not self.view.say("There is nothing to take back.")
-        conversation, turns, self._start = self._earlier
-        self._earlier = None
-        self.view.restart(conversation, turns)
+        earlier, self._earlier = self._earlier, None
+        self.view.restart(*earlier)
         return self.view.say("The earlier conversation is back.")
 
 

@@ -44,6 +44,12 @@ def switch(widget: w.DOMWidget, style: str, on: bool) -> None:
     (widget.add_class if on else widget.remove_class)(style)
 
 
+def tick(made: w.Button, words: str, on: bool, tip_on: str, tip_off: str) -> None:
+    """Label a button that is chosen or not."""
+    made.description, made.tooltip = (f"✓ {words}", tip_on) if on else (words, tip_off)
+    switch(made, "lcrs-chosen", on)
+
+
 def close(widget: w.Widget) -> None:
     """Close a widget and all below it, so that long sessions do not pile up."""
     for child in getattr(widget, "children", ()):
@@ -114,10 +120,8 @@ class OneOf(Generic[T]):
 
     def _mark(self) -> None:
         for value, made in self._buttons.items():
-            words, on = self.options[value], value == self.value
-            made.description = f"✓ {words}" if on else words
-            made.tooltip = f"{words}: chosen" if on else f"Choose {words}"
-            switch(made, "lcrs-chosen", on)
+            words = self.options[value]
+            tick(made, words, value == self.value, f"{words}: chosen", f"Choose {words}")
 
 
 class Chips:
@@ -238,9 +242,7 @@ class HistoryPicker:
             if place < len(self.suggested):
                 chosen = self.suggested[place] in self.picked
                 label = describe(self.data, self.suggested[place]).label
-                made.description = f"✓ {label}" if chosen else label
-                made.tooltip = f"Take {label} out again" if chosen else f"You liked {label}"
-                switch(made, "lcrs-chosen", chosen)
+                tick(made, label, chosen, f"Take {label} out again", f"You liked {label}")
         labels = [describe(self.data, item).label for item in self.picked]
         tips = [f"Take {label} out again" for label in labels]
         self._chips.show(dict(zip(self.picked, zip(labels, tips, strict=True), strict=True)))
@@ -336,9 +338,8 @@ class Driver:
         """Say how far the simulated user is; at the end, what it looked for."""
         pilot = self.autopilot
         if pilot is None:
-            self._tell("Nobody is driving: press One step first.")
-            return
-        turns = f"{pilot.n_turns} turn{'' if pilot.n_turns == 1 else 's'}"
+            return self._tell("Nobody is driving: press One step first.")
+        turns = f"{pilot.n_turns} turn{'s' * (pilot.n_turns != 1)}"
         if pilot.outcome is None:
             goal = f" It has {pilot.goal} in mind." if self._shows_goal else ""
             self._tell(f"It has talked for {turns} of at most {MAX_TURNS}.{goal}")
