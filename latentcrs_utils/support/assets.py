@@ -141,16 +141,8 @@ def _find(root: Path, name: str) -> Path | None:
 def own_files(title: str, urls: Sequence[str], page: str) -> list[Path]:
     """Return files that every reader downloads by hand: too large, and no hash is published.
 
-    What cannot be checked is not downloaded here; the readers check every line instead.
-
-    Args:
-        title: for people.
-        urls: of the compressed files (``.gz``).
-        page: where a person reads about them.
-
-    Returns:
-        The files in ``LATENTCRS_DATA`` or a direct subfolder, plain or gzip, in the order of
-        ``urls``.
+    What cannot be checked is not downloaded here; the readers check every line instead. The files
+    lie in ``LATENTCRS_DATA`` or a direct subfolder, plain or compressed as at ``urls`` (``.gz``).
 
     Raises:
         AssetError: one is absent; the message says which, where to get it, where to put it.

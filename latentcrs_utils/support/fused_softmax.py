@@ -1,8 +1,7 @@
 """The cross-entropy of a softmax over many candidates, without the matrix of all scores.
 
-It goes through the positions in chunks small enough for the processor's cache, and derives the
-gradient while a chunk's probabilities are at hand, so no [P, C] matrix is ever held, in either
-direction.
+It takes the positions in chunks that fit the processor's cache, and derives the gradient while a
+chunk's probabilities are at hand, so no [P, C] matrix is ever held, in either direction.
 """
 
 from __future__ import annotations

@@ -140,13 +140,8 @@ def run_command(
 ) -> int:
     """Do a command's work in this process and those started with it, and leave them.
 
-    Args:
-        work: what to do; an error of ours ends it with one sentence on the screen.
-        device: where to compute, as for `device.choose_device`.
-        expected: as for `join`.
-
-    Returns:
-        The exit status, 0 or 2.
+    `device` is named as for `choose_device`, `expected` as for `join`. Returns the exit status, 0,
+    or 2 after an error of ours, which is one sentence on the screen.
     """
     import torch
 
@@ -157,7 +152,7 @@ def run_command(
     except LatentCRSError as error:
         print(f"Error: {error}", file=sys.stderr)
     finally:
-        if torch.distributed.is_initialized():
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
             # none ends what another still uses; but nobody may wait for one that failed
             if done:
                 torch.distributed.barrier()

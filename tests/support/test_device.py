@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -9,45 +11,46 @@ from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.support import device
 
 
-@pytest.fixture(autouse=True)
-def no_wishes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LATENTCRS_DEVICE", raising=False)
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
-
-
 @pytest.fixture
-def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let PyTorch say that it sees two GPUs; devices are only named, nothing is put on them."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets PyTorch see some GPUs; devices are only named, nothing is put on them."""
+
+    def describe(n_gpus: int, **environment: str) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: n_gpus > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+        for name in ("LATENTCRS_DEVICE", "LOCAL_RANK"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+
+    return describe
 
 
-@pytest.fixture
-def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-
-
+@pytest.mark.parametrize(
+    ("n_gpus", "environment", "name", "found"),
+    [
+        (0, {}, None, "cpu"),
+        (2, {}, None, "cuda:0"),
+        (2, {}, "cpu", "cpu"),
+        (2, {}, "cuda:1", "cuda:1"),
+        (2, {"LATENTCRS_DEVICE": "cpu"}, None, "cpu"),
+        (2, {"LATENTCRS_DEVICE": "cpu"}, "cuda", "cuda:0"),
+        # each process has a GPU of its own
+        (2, {"LOCAL_RANK": "1"}, None, "cuda:1"),
+    ],
+)
 def test_a_gpu_is_taken_unless_the_caller_or_the_environment_says_otherwise(
-    two_gpus: None, monkeypatch: pytest.MonkeyPatch
+    machine: Callable[..., None], n_gpus: int, environment: dict, name: str | None, found: str
 ) -> None:
-    assert device.choose_device() == torch.device("cuda", 0)
-    assert device.choose_device("cpu") == torch.device("cpu")
-    assert device.choose_device("cuda:1") == torch.device("cuda", 1)
-    monkeypatch.setenv("LATENTCRS_DEVICE", "cpu")
-    assert device.choose_device() == torch.device("cpu")
-    assert device.choose_device("cuda") == torch.device("cuda", 0)
+    machine(n_gpus, **environment)
+    assert device.choose_device(name) == torch.device(found)
 
 
-def test_each_process_has_a_gpu_of_its_own(two_gpus: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert device.choose_device() == torch.device("cuda", 1)
-    monkeypatch.setenv("LOCAL_RANK", "2")
+def test_a_gpu_that_is_not_there(machine: Callable[..., None]) -> None:
+    machine(2, LOCAL_RANK="2")
     with pytest.raises(ConfigError, match=r"GPU 2, but PyTorch sees 2 .* fewer processes"):
         device.choose_device()
-
-
-def test_without_a_gpu_it_is_the_cpu(no_gpu: None) -> None:
-    assert device.choose_device() == torch.device("cpu")
+    machine(0)
     with pytest.raises(ConfigError, match=r"device='cuda' asks for GPU 0.*sees 0 .*'cpu'"):
         device.choose_device("cuda")
 

@@ -81,22 +81,16 @@ def test_what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays(
     assert content.read_text() == "whole"
 
 
-def test_the_first_of_two_folders_stays(tmp_path: Path) -> None:
+def test_the_first_of_two_folders_stays_and_a_file_in_the_way_is_an_error(tmp_path: Path) -> None:
     target = tmp_path / "folder"
     with atomic_folder(target) as late:
         (late / "file").write_text("late")
-        with atomic_folder(target) as early:
-            (early / "file").write_text("early")
-    assert (target / "file").read_text() == "early"
-    assert names(tmp_path) == ["folder"]
-
-
-def test_a_folder_that_cannot_be_put_in_its_place_is_an_error(tmp_path: Path) -> None:
-    target = tmp_path / "folder"
-    target.write_text("a file is in the way")
-    with pytest.raises(OSError, match="folder"):
-        write("atomic_folder", target)
-    assert names(tmp_path) == ["folder"] and target.is_file()
+        write("atomic_folder", target, "early")
+    assert names(target) == ["part"] and names(tmp_path) == ["folder"]
+    (tmp_path / "taken").write_text("a file is in the way")
+    with pytest.raises(OSError, match="taken"):
+        write("atomic_folder", tmp_path / "taken")
+    assert names(tmp_path) == ["folder", "taken"] and (tmp_path / "taken").is_file()
 
 
 def test_without_locks_only_what_is_old_is_removed(
