@@ -38,7 +38,7 @@ class Run:
     Attributes:
         ranks: rank of each user's test item [U], 1 is best.
         best_epoch: the epoch that the validation items chose; 0 for what is only counted.
-        curve: the learning curve, as in `Backbone`.
+        curve: as in `Backbone`.
     """
 
     ranks: np.ndarray

@@ -156,7 +156,6 @@ def wishes(
 
     Args:
         cases: as from `unseen_cases`; those that ask for a genre count.
-        data: the data set.
         models: systems with `scores`, judged by the genres that their probabilities add up to.
         intents: fitted `LatentCRS` models, judged by their beliefs over intents alone.
 

@@ -54,14 +54,10 @@ def mass_of_truths(item_probability: Tensor, truth_of_items: Tensor, n_truths: i
 def beliefs_in_truths(
     model: LatentCRS, S: Tensor, x: Tensor, items: Tensor, truth_of_items: Tensor, n_truths: int
 ) -> dict[str, Tensor]:
-    """Three beliefs over the learned intents, translated into the true ones, each [B, T].
+    """Three beliefs over the learned intents, translated into the n_truths = T true ones, [B, T].
 
-    What a learned intent means is read off its own films: the true intents of p(v | m_j).
-
-    Args:
-        model: fitted; S, x: the cases; items: the films that they chose, [B].
-        truth_of_items: true intent of every item, [V + 1].
-        n_truths: T.
+    What a learned intent means is read off its own films: the true intents [V + 1] of p(v | m_j).
+    The cases S and x chose the items [B].
     """
     likes = torch.softmax(model.generative.item_table(), dim=1)  # [K, V + 1]
     meaning = mass_of_truths(likes, truth_of_items, n_truths)  # [K, T]

@@ -77,7 +77,6 @@ class FittedVariant:
     """A fitted variant.
 
     Attributes:
-        backbone: encodes the histories.
         model: has `scores(S [B, d], x [B, d_x]) -> [B, V + 1]`.
         valid: best valid NDCG@10 of the training; None where nothing but the backbone is trained.
         epochs: passes over the instances until training stopped.
@@ -313,10 +312,9 @@ def difference(ours: Mapping[int, np.ndarray], theirs: Mapping[int, np.ndarray])
 def mean_gaps(
     ours: Mapping[int, np.ndarray], theirs: Mapping[int, np.ndarray]
 ) -> np.ndarray | None:
-    """NDCG@20 of ours minus theirs, averaged over the shared seeds; None where there is none.
+    """NDCG@20 of ours minus theirs in the shape of the ranks, averaged over the shared seeds.
 
-    Args:
-        ours, theirs: seed -> ranks of the same cases; the result has their shape.
+    None where no seed is shared.
     """
     shared = [seed for seed in ours if seed in theirs]
     gaps = [metric_values(ours[s], METRIC) - metric_values(theirs[s], METRIC) for s in shared]

@@ -1,4 +1,4 @@
-"""Who reads the requirements out of a message: the lexicon, a language model, or both (variant F).
+"""Who reads the requirements out of a message: the lexicon, a language model, or both (policy F).
 
 A language model answers in a JSON schema whose values are the catalogue's own, and quotes the
 user's words for each. A value counts only if its quotation is in the message; whether it is asked
