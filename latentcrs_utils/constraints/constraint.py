@@ -4,8 +4,7 @@ A constraint is written ``slot=value``, in logs, tables and JSON files too: ``ge
 ``not genre=Horror``, ``decade=1980``, ``era=1996-1998`` (a span of years), ``mood=light``,
 ``creator=Nintendo``, ``platform=PlayStation 4``, ``price=20`` (less than 20 dollars); and, with
 the id of an item of the user's own history, ``like=12``, ``older=12`` and the other `RELATIONS`,
-and ``liked=12`` for an item that has nothing in common with the target. A simulated user says
-constraints; the hard ones among them are what a filter can require of an item.
+and ``liked=12`` for an item that has nothing in common with the target.
 """
 
 from __future__ import annotations
@@ -301,11 +300,10 @@ class Matcher:
     def satisfying(self, constraint: Constraint) -> np.ndarray:
         """Return the items of which a constraint is true, bool [V + 1]; never the padding.
 
-        Items that have the same value in the slot's column are looked at once.
-
         Raises:
             DataError: there is no such mood.
         """
+        # items that have the same value in the slot's column are looked at once
         if constraint not in self._known:
             if len(self._known) >= _N_KEPT:
                 self._known.clear()

@@ -1,9 +1,8 @@
 """Who reads the requirements out of a message: the lexicon, a language model, or both (policy F).
 
 A language model answers in a JSON schema whose values are the catalogue's own, and quotes the
-user's words for each. A value counts only if its quotation is in the message; whether it is asked
-for or refused is what the words say. A small model still fills such a form with near noise, so the
-lexicon alone is the default.
+user's words for each: what they do not support does not count. A small model still fills such a
+form with near noise, so the lexicon alone is the default.
 """
 
 from __future__ import annotations
@@ -59,10 +58,10 @@ class Extractor(Protocol):
     """Anything that reads requirements out of a message."""
 
     def __call__(self, message: str, *, stop: threading.Event | None = None) -> Extraction:
-        """Read one message.
+        """Read one message, as `clean_message` leaves it.
 
         Args:
-            message: the user's words, as `clean_message` leaves them.
+            message: the user's words.
             stop: set it, from any thread, to end a model's answer; what it wrote is then no use.
 
         Raises:
@@ -176,11 +175,6 @@ def supported(message: str, proposed: Requirement, vocabulary: Vocabulary) -> Re
     They must be in the message, outside of titles. Whether the value is asked for or refused is
     what the words say: a genre that the model lists as wished for and that follows "no" is refused.
     Words that the lexicon can read mean what it reads ("1994", not "1990s").
-
-    Args:
-        message: what the user said.
-        proposed: a value, and the words of the message that the model quotes for it.
-        vocabulary: of the catalogue.
     """
     plain, wanted = vocabulary.plain_words(message), proposed.constraint
     place = locate(message, proposed.evidence)
@@ -214,10 +208,9 @@ def supported(message: str, proposed: Requirement, vocabulary: Vocabulary) -> Re
 
 
 def locate(message: str, quoted: str) -> tuple[int, int] | None:
-    """Return the characters of a message that a quotation means, start and end.
+    """Return where a message holds a quotation, whatever the case, white space and apostrophes.
 
-    Case, white space and the form of apostrophes do not matter. None if the message does not hold
-    these words, or they have hardly any letters.
+    None if it does not, or the words have hardly any letters.
     """
     parts = r"\s+".join(map(re.escape, quoted.replace("’", "'").split()))
     pattern = rf"(?<!\w){parts}(?!\w)"

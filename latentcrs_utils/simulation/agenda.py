@@ -107,15 +107,12 @@ class Agenda(UserGoal):
     def message(
         self, number: int, state: DialogueState, offered: Sequence[Item]
     ) -> tuple[list[DialogueAct], DialogueState]:
-        """Choose a message, the target not being on offer.
+        """Choose a message, the target not being on offer; return it and the state after it.
 
         Args:
             number: of the message, from 1.
             state: what was said so far.
             offered: the items on offer, best first.
-
-        Returns:
-            What is said, and the state after it.
         """
         if number == 1:
             return self._opening()
@@ -187,10 +184,9 @@ class Agenda(UserGoal):
         ]
 
     def _guilty(self, constraint: Constraint, offered: Sequence[Item]) -> list[int]:
-        """Return how the offered items that are known to break a constraint are referred to.
+        """Return where items are that are known to break a constraint, as a list of one or none.
 
-        A list of one: ``SEVERAL`` for most of them, else the place of the first, from 1; empty
-        where there is none.
+        ``SEVERAL`` for most of those on offer, else the place of the first, from 1.
         """
         about = "year" if constraint.attribute == "years" else constraint.slot
         known = about if about in ("year", *FACTS) else "genres"

@@ -202,10 +202,8 @@ class UserGoal:
         return [Constraint("decade", decade)] if decade in eras else []
 
     def refusal(self) -> list[Constraint]:
-        """Draw a genre that people refuse and the target does not have, as a list of one.
-
-        None where it would be odd: who asks for a controller does not refuse puzzle games.
-        """
+        """Draw a genre that people refuse and the target does not have, as a list of one."""
+        # who asks for a controller does not refuse puzzle games
         about, genres = self.test_case.book["items"], self.test_case.target.genres
         odd = about.get("refused_among_themselves") and genres.isdisjoint(about["refused"])
         options = [g for g in about["refused"] if g not in genres and not odd]
@@ -222,11 +220,7 @@ class UserGoal:
         return () if nothing else (one(self.rng, moods),)
 
     def _first_attributes(self) -> tuple[Constraint, ...]:
-        """Choose one or two constraints: genres, time, a refusal; platform, creator, price.
-
-        The draws do not depend on the level; what has no other words than the catalogue's is
-        dropped where those are not to be used.
-        """
+        """Choose one or two constraints, by the same draws at every level."""
         case, config = self.test_case, self.config
         genres = [case.genres[i] for i in self.rng.permutation(len(case.genres))]
         genres.sort(key=lambda g: not has_other_words(g.slot, g.value, case.catalogue.domain))

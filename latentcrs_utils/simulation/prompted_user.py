@@ -8,8 +8,10 @@ the template user speaks in its place. Whether the target is on offer is not lef
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from latentcrs_utils.constraints.constraint import Constraint
@@ -19,24 +21,7 @@ from latentcrs_utils.simulation.agenda import MOST_NEW
 from latentcrs_utils.simulation.items import Item
 from latentcrs_utils.simulation.users import Accept, TemplateUser, UserMessage
 
-INSTRUCTIONS = """\
-You are a customer chatting with a recommender, and you are looking for one {thing}.
-The {thing} that you have in mind: {title}
-All that you know about it: {facts}
-What you liked before: {history}
-Rules:
-- Write the customer's words and nothing else.
-- Say what you want, so that the recommender comes closer to the {thing} that you have in mind.
-- If it suggests other {thing}s, turn them down and tell something you know about yours.
-- If it asks what you like, answer with something you know about yours.
-- If it suggests the one that you have in mind, accept.
-- Tell only what stands above, and at most two facts in one message.
-- You may mention what you liked before.
-- Never write the title of the {thing} that you have in mind, not even a part of it.
-- When the chat is over for you, write <END>."""
-GREETING = "Hello! What are you looking for today?"
-OFFER = "How about one of these? {titles}"
-AGAIN = "That broke a rule: {reason}. Say it again, in one sentence, without that."
+PROMPT = tomllib.loads((Path(__file__).parent / "prompt.toml").read_text("utf-8"))
 MAX_NEW_TOKENS = 60
 _N_LIKED = 10
 _N_SENTENCES = 2
@@ -73,7 +58,7 @@ class PromptedUser:
         self._lexicon = lexicon_of(self._catalogue.domain)
         liked = [self._catalogue[int(item)] for item in template.test_case.history[-_N_LIKED:]]
         self._spoken_of = [item.title for item in liked]
-        instructions = INSTRUCTIONS.format(
+        instructions = PROMPT["instructions"].format(
             thing=self._thing,
             title=template.test_case.target.title,
             facts=", ".join(_facts(template.test_case.target)) or "nothing",
@@ -93,7 +78,11 @@ class PromptedUser:
             return self._template.say(offered)
         items = [self._catalogue[item] for item in offered]
         self._spoken_of += [item.title for item in items]
-        said = OFFER.format(titles="; ".join(map(_label, items))) if items else GREETING
+        said = (
+            PROMPT["offer"].format(titles="; ".join(map(_label, items)))
+            if items
+            else PROMPT["greeting"]
+        )
         self._chat.append({"role": "user", "content": said})
         message = self._speak(offered)
         self._chat.append({"role": "assistant", "content": message.text})
@@ -117,7 +106,7 @@ class PromptedUser:
             self.objections.append(reason)
             chat += [
                 {"role": "assistant", "content": reply.text},
-                {"role": "user", "content": AGAIN.format(reason=reason)},
+                {"role": "user", "content": PROMPT["again"].format(reason=reason)},
             ]
         spoken = self._template.say(offered)
         assert isinstance(spoken, UserMessage), "the target is not on offer"

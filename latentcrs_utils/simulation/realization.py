@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -150,10 +149,7 @@ class Realizer:
         return spoken_title(self._catalogue[constraint.item].title)
 
     def _genre(self, constraint: Constraint, form: Literal["film", "touch"]) -> str:
-        """Return words for a genre, as a whole item or as an ingredient ("touch").
-
-        A genre that the phrase book does not know is called by its name.
-        """
+        """Return words for a genre, as a whole item or as an ingredient ("touch")."""
         genre = constraint.value
         if genre not in self._book["genres"]:
             return named_genre(self.choose_phrase("plain", OTHER_GENRE, form), genre, self._domain)
@@ -170,10 +166,7 @@ class Realizer:
         )  # fmt: skip
 
     def _fact(self, constraint: Constraint) -> str:
-        """Return words for a platform, creator or price.
-
-        Plainly, its name ("the Wii", "Sega", "under $20"); else a nickname, if there is one.
-        """
+        """Return a platform, creator or price: its name ("the Wii", "Sega") or a nickname."""
         slot, value = constraint.slot, constraint.value
         if not self._plain and has_other_words(slot, value, self._domain):
             return self.choose_phrase(f"{slot}s", value)
@@ -217,15 +210,3 @@ def first_clean(
     if fallback is None:
         raise UnsayableError(target)
     return fallback
-
-
-def word_dialogue(realizer: Realizer, acts: Sequence[DialogueAct], target: Item) -> list[str]:
-    """Word a planned dialogue, one message an act, none of which gives the target's title away.
-
-    Raises:
-        UnsayableError: no wording of some act avoids the title; plan another dialogue.
-    """
-    said: list[str] = []
-    for act in acts:
-        said.append(first_clean(partial(realizer.realize, act), said, target))
-    return said

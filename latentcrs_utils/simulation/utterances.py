@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress, groupby
 from typing import Any
 
@@ -38,7 +39,7 @@ from latentcrs_utils.simulation.planner import (
     UserGoal,
     generator,
 )
-from latentcrs_utils.simulation.realization import Realizer, UnsayableError, word_dialogue
+from latentcrs_utils.simulation.realization import Realizer, UnsayableError, first_clean
 
 _SCHEMA = pl.Schema({
     "split": pl.String(), "user": pl.Int64(), "cut": pl.Int64(), "target": pl.Int64(),
@@ -127,9 +128,6 @@ def simulate_utterances(
         data: the data set.
         seed: of every draw; equal seeds give equal tables.
         config: shares and weights; by default those of the data set's preset.
-
-    Returns:
-        The table of utterances.
     """
     config = config or preset(data.name, data.n_users).simulator
     simulation = _Simulation(data, seed, config)
@@ -183,9 +181,8 @@ class _Simulation:
         """Return rows about one target (without their numbers), one for each way of speaking.
 
         What is said depends neither on the phrasing nor, for plain and paraphrased, on the level.
-        Some constraints cannot be worded without the title (who could refuse war without a word
-        of "Star Wars"?); then all of them are drawn anew, so that every way says the same. If no
-        plan can be worded, the user says nothing in particular.
+        Where it cannot be worded without the title (who could refuse war without a word of "Star
+        Wars"?), all is drawn anew; if no plan can be worded, nothing in particular is said.
         """
         items, where = self.data.interactions[user], (split, user, cut)
         case = TestCase(self.catalogue, self.catalogue[int(items[cut])], items[:cut])
@@ -198,7 +195,9 @@ class _Simulation:
         def row(level: Level, phrasing: Pool, acts: Sequence[DialogueAct]) -> dict[str, Any]:
             rng = generator(self.seed, "how", *where, level, phrasing)
             realizer = Realizer(rng, phrasing, self.catalogue, level)
-            said = word_dialogue(realizer, acts, case.target)
+            said: list[str] = []
+            for act in acts:
+                said.append(first_clean(partial(realizer.realize, act), said, case.target))
             return {
                 "split": split, "user": user, "cut": cut, "target": case.target.item,
                 "level": level, "phrasing": phrasing, "turns": said, "text": " ".join(said),
@@ -267,8 +266,7 @@ def _suiting(
 ) -> tuple[Callable[[int], np.ndarray], np.ndarray]:
     """Return which sentences suit an item, and 1 / (number of items that each suits), float [N].
 
-    Sentences times items would be a table of gigabytes; what is kept is one bit for each constraint
-    and item, and the constraints of each distinct set.
+    Sentences times items would be a table of gigabytes; kept are bits for constraints and items.
     """
     numbers = {c: i for i, c in enumerate(sorted(frozenset().union(*said), key=str))}
     sets = {of_set: i for i, of_set in enumerate(dict.fromkeys(said))}

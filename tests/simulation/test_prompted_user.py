@@ -13,7 +13,7 @@ from latentcrs_utils.errors import MessageError
 from latentcrs_utils.language.chat_model import ScriptedChatModel
 from latentcrs_utils.simulation.items import Catalogue
 from latentcrs_utils.simulation.planner import TestCase
-from latentcrs_utils.simulation.prompted_user import GREETING, PromptedUser, tidy_message
+from latentcrs_utils.simulation.prompted_user import PROMPT, PromptedUser, tidy_message
 from latentcrs_utils.simulation.users import Accept, TemplateUser, UserMessage
 from tests.conversation.fakes import fake_dataset
 
@@ -38,7 +38,7 @@ def test_the_prompt_tells_the_target_the_facts_and_the_history() -> None:
     message = person.say()
     (asked,) = person._chat_model.asked
     system, greeting = asked
-    assert greeting == {"role": "user", "content": GREETING}
+    assert greeting == {"role": "user", "content": PROMPT["greeting"]}
     for part in ("Night of the Moth", "Horror, from 1952", "The Quiet Harbour (1951)", "<END>"):
         assert part in system["content"]
     assert "{" not in system["content"]
