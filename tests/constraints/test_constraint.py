@@ -42,19 +42,13 @@ def said(*messages: str) -> Requirements:
 @pytest.mark.parametrize(
     ("condition", "words"),
     [
-        ("genre=Comedy", "Comedy"),
-        ("not genre=Horror", "no Horror"),
-        ("decade=1980", "the 1980s"),
-        ("era=1996-1998", "the late 1990s"),
-        ("era=1994-1994", "1994"),
-        ("era=1960-1972", "1960 to 1972"),
-        ("era=0-1979", "before 1980"),
-        ("era=1990-9999", "1990 or later"),
-        ("platform=Wii", "for Wii"),
-        ("creator=Nintendo", "by Nintendo"),
-        ("price=20", "under $20"),
+        ("genre=Comedy", "Comedy"), ("not genre=Horror", "no Horror"),
+        ("decade=1980", "the 1980s"), ("era=1996-1998", "the late 1990s"),
+        ("era=1994-1994", "1994"), ("era=1960-1972", "1960 to 1972"),
+        ("era=0-1979", "before 1980"), ("era=1990-9999", "1990 or later"),
+        ("platform=Wii", "for Wii"), ("creator=Nintendo", "by Nintendo"), ("price=20", "under $20"),
     ],
-)
+)  # fmt: skip
 def test_a_requirement_in_words(condition: str, words: str) -> None:
     assert Constraint.parse(condition).label == words
 
@@ -162,19 +156,14 @@ def test_two_readers_together_the_lexicon_prevails_on_genres() -> None:
 
 def shop() -> Dataset:
     """Six games; of the last one nothing is known."""
-    items = pl.DataFrame(
-        {
-            "item": range(1, 7),
-            "raw_item": list("abcdef"),
-            "title": [f"Game {i}" for i in range(1, 7)],
-            "year": [1985, 1999, 2004, 2010, 2011, None],
-            "genres": [["Puzzle"], ["Puzzle", "Horror"], ["Racing"], ["Horror"], ["Racing"], []],
-            "creator": ["Sega", "Sony", "Sega", "Nintendo", "Nintendo", None],
-            "platform": ["NES", "PlayStation", "Wii", "Wii", None, None],
-            "price": [5.0, 19.99, 20.0, None, 60.0, None],
-        },
-        schema_overrides={"item": pl.Int32, "year": pl.Int32},
-    )
+    items = pl.DataFrame({
+        "item": range(1, 7), "raw_item": list("abcdef"), "title": ["Game"] * 6,
+        "year": [1985, 1999, 2004, 2010, 2011, None],
+        "genres": [["Puzzle"], ["Puzzle", "Horror"], ["Racing"], ["Horror"], ["Racing"], []],
+        "creator": ["Sega", "Sony", "Sega", "Nintendo", "Nintendo", None],
+        "platform": ["NES", "PlayStation", "Wii", "Wii", None, None],
+        "price": [5.0, 19.99, 20.0, None, 60.0, None],
+    }, schema_overrides={"item": pl.Int32, "year": pl.Int32})  # fmt: skip
     users = pl.DataFrame({"user": [0], "raw_user": ["u"]}, schema_overrides={"user": pl.Int32})
     interactions = Sequences.from_lists([[1, 2, 3, 4, 5]])
     return Dataset("amazon-video-games-small", items, users, interactions, {}, "six games")

@@ -27,12 +27,10 @@ MESSAGE = "something scary from the sixties, but no western"
 
 def form(**lists: list[tuple[str, str]]) -> str:
     """What a model writes: field -> (words, value)."""
-    names = ("genres", "not_genres", "years")
-    filled = {
+    return json.dumps({
         name: [{"words": words, "value": value} for words, value in lists.get(name, [])]
-        for name in names
-    }
-    return json.dumps(filled)
+        for name in ("genres", "not_genres", "years")
+    })  # fmt: skip
 
 
 GOOD = form(
@@ -111,7 +109,7 @@ def test_a_model_alone_raises() -> None:
     "filled",
     [
         {"genres": [{"words": "western", "value": "Soap"}]},
-        {"genres": [{"words": "western", "value": ["Western"]}]},
+        {"genres": [{"words": "western", "value": ["Western"]}, {"value": "Western"}]},
         {"genres": [{"words": None, "value": "Western"}]},
         {"genres": ["Western"], "years": "1960s"},
         {"genres": None, "else": [{"words": "western", "value": "Western"}]},
@@ -246,11 +244,8 @@ def test_a_model_that_obeys_the_text_leaves_the_form_no_less(message: str) -> No
     )
     for how in ("model", "both"):
         found, _ = read(obedient, message, how)
-        assert set(written(found.requirements)) <= {
-            "genre=Horror",
-            "not genre=Horror",
-            "genre=Western",
-        }
+        allowed = {"genre=Horror", "not genre=Horror", "genre=Western"}
+        assert set(written(found.requirements)) <= allowed
         assert all(r.evidence in message for r in found.requirements)
 
 
