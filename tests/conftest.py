@@ -34,7 +34,8 @@ def data() -> Dataset:
 @pytest.fixture(scope="session")
 def model_dir() -> Path:
     """Folder that holds the GGUF file of SmolLM2-135M-Instruct."""
-    return assets.smollm2_gguf().parent
+    (file,) = assets.fetch(assets.SMOLLM2).values()
+    return file.parent
 
 
 @pytest.fixture(scope="session")

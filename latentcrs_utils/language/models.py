@@ -89,7 +89,8 @@ def find_model(model: str | Path = DEFAULT_MODEL) -> ModelSource:
     """
     if str(model) == DEFAULT_MODEL:
         asset = assets.SMOLLM2
-        return ModelSource(asset.title, asset.members[0].sha256, assets.smollm2_gguf)
+        member = asset.members[0]
+        return ModelSource(asset.title, member.sha256, lambda: assets.fetch(asset)[member.name])
     path = Path(model).expanduser()
     if path.is_file() and path.suffix == ".gguf":
         return ModelSource(path.stem, known_sha256(path), lambda: path)

@@ -47,12 +47,6 @@ def fetch(asset: Asset) -> dict[str, Path]:
     return _unpack(asset)
 
 
-def smollm2_gguf() -> Path:
-    """Return the verified GGUF file of SmolLM2-135M-Instruct (98 MB)."""
-    (file,) = fetch(SMOLLM2).values()
-    return file
-
-
 def cached(asset: Asset) -> dict[str, Path] | None:
     """Return the asset's verified files in the cache, by name; ``None`` unless all are there."""
     files = _files(asset)

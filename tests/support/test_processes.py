@@ -65,6 +65,10 @@ def test_there_were_two(runs: dict[int, dict[str, Any]]) -> None:
         assert run["processes"] == run["pids"] == count
         assert run["numbers"] == list(range(count))
         assert run["ce"]["processes"] == count
+        # the command says so, too
+        said = run["command"]["printed"]
+        assert run["command"]["status"] == 0 and f"trained by {count} on cpu" in said
+        assert f"{count} process{'es' if count > 1 else ''} on cpu" in said
 
 
 @pytest.mark.parametrize("training", ["ce", "sampled", "bce, contrasts"])
@@ -98,13 +102,6 @@ def test_two_processes_embed_to_the_bits_of_one(runs: dict[int, dict[str, Any]])
     for name in ("embedding", "from the cache", "afresh"):
         assert len(runs[2][name]) == 1, "all processes have all vectors"
         assert runs[1]["embedding"] == runs[2][name]
-
-
-def test_the_command_says_how_many_there_are(runs: dict[int, dict[str, Any]]) -> None:
-    for count, words in ((1, "1 process on cpu"), (2, "2 processes on cpu")):
-        assert runs[count]["command"]["status"] == 0
-        assert words in runs[count]["command"]["printed"]
-        assert f"trained by {count} on cpu" in runs[count]["command"]["printed"]
 
 
 def test_a_notebook_starts_two(runs: dict[int, dict[str, Any]], tmp_path: Path) -> None:
