@@ -81,3 +81,15 @@ def test_the_catalogue_is_computed_once_for_a_fitted_model(small_world, asked, m
     assert torch.equal(first, fresh)
     monkeypatch.setattr(type(model.generative), "catalogue", None)
     assert torch.equal(model.scores(S, x), first)
+
+
+def test_training_reads_the_train_part_and_valid_selects(small_world, monkeypatch):
+    seen, (data, encoder, _, language) = [], small_world
+    monkeypatch.setattr(
+        "latentcrs_utils.em.model.train_em",
+        lambda trainer, valid, **_: seen.extend([trainer.instances, valid]),
+    )
+    fit_em(*small_world, replace(QUICK, lambda_=3.0))
+    for split, found in zip(("train", "valid"), seen, strict=True):
+        expected = instances_of(data, encoder, language, rows_of(language, split))
+        assert torch.equal(found.targets, expected.targets) and torch.equal(found.S, expected.S)

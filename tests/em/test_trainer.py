@@ -121,6 +121,28 @@ def test_one_stage_as_long_as_two_and_both_models_learn(small_world, empty_cache
     assert not torch.equal(model.generative.f.W_m.weight, identity)
 
 
+def test_the_intents_alone_are_asked_too_where_there_is_a_residual(batch):
+    one = trainer(
+        residual=True, infonce_weight=0.0, lambda_=0.0, alpha_M=2.0, aux_intent_weight=0.7
+    )
+    torch.nn.init.ones_(one.generative.residual.a)
+    model, rows = one.generative, torch.arange(len(batch))
+    both, alone = (
+        -model.log_probability(context, model.catalogue())[rows, batch.targets].mean()
+        for context in (model.context(batch.S, batch.x, residual=on) for on in (True, False))
+    )
+    torch.testing.assert_close(one.m_loss(batch), 2.0 * (both + 0.7 * alone))
+
+
+def test_stages_are_those_of_algorithm_1(monkeypatch):
+    one, steps = trainer(n_epochs_q=2, n_epochs_generative=1, n_epochs_alternate=2), []
+    monkeypatch.setattr(one, "e_step", lambda **options: steps.append(("E", options)))
+    monkeypatch.setattr(one, "m_step", lambda: steps.append(("M", {})))
+    train_em(one, one.instances, progress=False)
+    warm_up, e_step, m_step = ("E", {"warm_up": True}), ("E", {}), ("M", {})
+    assert steps == [warm_up, warm_up, m_step, e_step, m_step, e_step, m_step]
+
+
 def test_product_form_needs_sampled_candidates():
     with pytest.raises(ConfigError, match="n_negatives"):
         random_trainer(form="product")
