@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("ranking",),
     ("behavior",),
-    ("intents", "stability"),
+    ("intents",),
     ("language",),
     ("simulation", "constraints"),
     ("em",),

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentcrs_utils.stability import (
+from course.stability import (
     agreement,
     match_clusters,
     over_resamples,
@@ -57,7 +57,7 @@ def test_a_resample_draws_users_not_points(monkeypatch: pytest.MonkeyPatch) -> N
         drawn.append(sorted(S[:, 0].int().tolist()))
         return S[:K], torch.zeros(len(S), dtype=torch.int64), 0.0
 
-    monkeypatch.setattr("latentcrs_utils.stability.k_means", record)
+    monkeypatch.setattr("course.stability.k_means", record)
     found = over_resamples(points, owners, 2, range(20))
     assert found.shape == (20, 6)
     for sample in drawn:
