@@ -81,12 +81,7 @@ def catalogue_name(kind: str, name: str, domain: Domain) -> str:
     """Return the name that the phrase book uses for one of a catalogue.
 
     A shop's categories overlap ("Gamepads & Standard Controllers" are controllers); the tables
-    ``names`` of a book say which of them count as one. Films keep their names.
-
-    Args:
-        kind: "genres", "platforms" or "creators".
-        name: as the catalogue has it.
-        domain: whose phrase book.
+    ``names`` of a book say which genres, platforms or creators (``kind``) count as one.
     """
     return phrase_book(domain)["items"].get("names", {}).get(kind, {}).get(name, name)
 

@@ -19,7 +19,6 @@ from tests.conversation.fakes import fake_dataset
 
 TARGET = 2  # Night of the Moth (1952), a horror film
 HISTORY = [1, 3, 12]
-
 HORROR = Constraint("genre", "Horror")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from latentcrs_utils.simulation.phrase_book import Domain
@@ -19,39 +21,18 @@ TITLES = [
 ]  # fmt: skip
 
 
-def bare(text: str) -> str:
-    """The text with each blanked title as one mark."""
-    blanked = blank_titles(text, title_forms(TITLES))
-    assert len(blanked) == len(text)
-    return " ".join("#" if "__" in word else word for word in blanked.split())
-
-
-@pytest.mark.parametrize(
-    ("text", "left"),
-    [
-        ("Something like Star Wars.", "Something like #"),
-        ("something like star wars, please", "something like # please"),
-        ("I loved star wars", "I loved #"),
-        ("a star wars with fewer stars", "a star wars with fewer stars"),
-        ("a war film, not The War", "a war film, not #"),
-        ("I'd like a war film", "I'd like a war film"),
-        ("I like war", "I like war"),
-        ("Thriller, please", "Thriller, please"),
-        ("I saw Thriller twice", "I saw # twice"),
-        ("Good. Thriller!", "Good. Thriller!"),
-        ("twelve monkeys? I enjoyed Twelve Monkeys!", "twelve monkeys? I enjoyed #"),
-        ("Crime and Comedy or Crime & Comedy", "# or #"),
-        ("Mystery Science Theater 3000 was fun", "# was fun"),
-        ("once upon a time in the west", "#"),
-        ("no titles here", "no titles here"),
-    ],
-)
-def test_titles_are_blanked_where_they_stand_for_an_item(text: str, left: str) -> None:
-    assert bare(text) == left
-
-
-def test_a_catalogue_without_titles_blanks_nothing() -> None:
-    assert blank_titles("Star Wars", {}) == "Star Wars"
+@pytest.mark.parametrize("marked", [
+    "Something like [Star Wars].", "something like [star wars], please", "I loved [star wars]",
+    "a star wars with fewer stars", "a war film, not [The War]", "I'd like a war film",
+    "I like war", "Thriller, please", "I saw [Thriller] twice", "Good. Thriller!",
+    "twelve monkeys? I enjoyed [Twelve Monkeys]!", "[Crime and Comedy] or [Crime & Comedy]",
+    "[Mystery Science Theater 3000] was fun", "[once upon a time in the west]", "no titles here",
+])  # fmt: skip
+def test_titles_are_blanked_where_they_stand_for_an_item(marked: str) -> None:
+    text = marked.replace("[", "").replace("]", "")
+    blanked = re.sub(r"\[.*?\]", lambda title: "_" * (len(title[0]) - 2), marked)
+    assert blank_titles(text, title_forms(TITLES)) == blanked
+    assert blank_titles(text, {}) == text
 
 
 @pytest.mark.parametrize(
