@@ -181,6 +181,7 @@ def test_of_equal_scores_the_smaller_id_comes_first():
     scores = torch.tensor([-torch.inf, 1.0, 2.0, 1.0, 2.0, -torch.inf, 1.0])
     assert best_items(scores, 4) == [2, 4, 1, 3] and best_items(scores, 99) == [2, 4, 1, 3, 6]
     assert best_items(torch.full((4,), -torch.inf), 2) == []
+    assert best_items(torch.ones(5_000), 99) == list(range(99))
 
 
 def test_the_request_is_left_as_it_was(games):
