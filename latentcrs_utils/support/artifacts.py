@@ -301,9 +301,9 @@ class Training:
                 f"{file.parent.name}: its checkpoint is damaged or of another kind; starting anew."
             )
             return None
-        curve, after = json.loads(record)
+        facts, after = json.loads(record)
         note(f"{file.parent.name}: goes on after {after}, where an earlier run was stopped.")
-        return _nested(load(content)), curve
+        return _nested(load(content)), facts["curve"]
 
     def _save(self, after: str) -> None:
         """Replace the checkpoint; where that is impossible, say so once and go on without."""
@@ -320,7 +320,8 @@ class Training:
             "generator": self.generator.get_state(),
             "dropout": streams,
         }
-        record, content = json.dumps([self.curve, after]).encode(), save(_on_cpu(_flat(tree)))
+        record = json.dumps([{"curve": self.curve}, after]).encode()
+        content = save(_on_cpu(_flat(tree)))
         try:
             with atomic_path(file) as temporary:
                 temporary.write_bytes(b"\n".join([_digest(file, record, content), record, content]))
