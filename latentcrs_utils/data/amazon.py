@@ -1,7 +1,7 @@
 """Amazon Reviews 2023, in the files of its provider (McAuley Lab): Video Games, CDs and Vinyl.
 
-A category is two files of JSON lines: reviews, and metadata of the items. They are joined on
-``parent_asin``, the page that variants of one item share.
+A category is two files of JSON lines, reviews and metadata, joined on ``parent_asin``, the page
+that variants of one item share.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import html
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
 from latentcrs_utils.data.json_lines import Schema, read_json_lines
-from latentcrs_utils.data.source import ITEM_SCHEMA, Source, damaged, once_each
+from latentcrs_utils.data.source import ITEM_SCHEMA, Source, once_each
 from latentcrs_utils.support.assets import own_files
 
 _WORDS = tomllib.loads(Path(__file__).with_name("amazon.toml").read_text(encoding="utf-8"))
@@ -48,11 +48,10 @@ def title(text: str | None) -> str | None:
 
 
 def artist(store: str | None) -> str | None:
-    """Return the first artist named in a CD's ``store``.
+    """Return the first artist named in a CD's ``store``; "Various Artists" is nobody.
 
     ``"John Barry  (Composer),     Barry, John  (Composer)    Format: Audio CD"`` -> "John Barry".
-    A name with commas and without a role stays whole ("Earth, Wind & Fire"); "Various Artists" is
-    nobody.
+    A name with commas and without a role stays whole ("Earth, Wind & Fire").
     """
     return _name(_ROLE.split(_FORMAT.sub("", words(store)), maxsplit=1)[0])
 
@@ -80,12 +79,9 @@ def price(text: str | None) -> float | None:
 
 
 def year(details: Mapping[str, Any], *, or_listed: bool) -> int | None:
-    """Return the year of release from ``details``, 1900 to 2023.
+    """Return the year of release, 1900 to 2023, from the ``details`` of the product page.
 
-    Args:
-        details: keys and values of the product page.
-        or_listed: whether the date on which the shop first listed it will do. It does for games
-            and gear; most albums are decades older than their page.
+    ``or_listed``: else that of its first day in the shop; most albums are decades older.
     """
     for key in (*RELEASED, LISTED) if or_listed else RELEASED:
         found = _YEAR.search(str(details.get(key) or ""))
@@ -95,10 +91,9 @@ def year(details: Mapping[str, Any], *, or_listed: bool) -> int | None:
 
 
 def platform(categories: Sequence[str | None], name: str) -> str | None:
-    """Return the platform of a game or of gear for one.
+    """Return the platform of a game or of gear for one: the deepest level that names one.
 
-    The deepest level of the category path that names one; else the title, if it names exactly
-    one: gear "for PS4, Xbox One and PC" has none.
+    Else the title, if it names exactly one: gear "for PS4, Xbox One and PC" has none.
     """
     for level in reversed(categories):
         if (found := _PLATFORMS.get(words(level))) is not None:
@@ -119,12 +114,9 @@ def genres(categories: Sequence[str | None]) -> list[str]:
     return list(dict.fromkeys(kept))
 
 
-_REVIEW: Schema = {
-    "user_id": pl.String(),
-    "parent_asin": pl.String(),
-    "rating": pl.Float64(),
-    "timestamp": pl.Int64(),
-}
+_REVIEW: Schema = dict(
+    user_id=pl.String(), parent_asin=pl.String(), rating=pl.Float64(), timestamp=pl.Int64()
+)
 _DETAILS = (*RELEASED, LISTED, "Brand", "Manufacturer")
 _METADATA: Schema = {
     **dict.fromkeys(("parent_asin", "title", "store", "price"), pl.String()),
@@ -142,11 +134,8 @@ def read_amazon(category: Literal["Video_Games", "CDs_and_Vinyl"]) -> Source:
     ``genres`` are the levels of the category path that tell something; ``year`` is that of
     release, of a game else of its first day in the shop. Of a user's several reviews of one item,
     the earliest counts, as in the provider's own benchmark files. The official release's loop is
-    known for Video Games; for CDs it is taken to be the same.
-
-    Raises:
-        AssetError: the files are not in ``LATENTCRS_DATA``.
-        DataError: a line of a file cannot be used.
+    known for Video Games; for CDs it is taken to be the same. AssetError: the files are not in
+    ``LATENTCRS_DATA``. DataError: a line of a file cannot be used.
     """
     urls = (
         f"{_RAW}/review_categories/{category}.jsonl.gz",
@@ -156,12 +145,9 @@ def read_amazon(category: Literal["Video_Games", "CDs_and_Vinyl"]) -> Source:
     reviews, metadata = own_files(title, urls, "https://amazon-reviews-2023.github.io/")
     ratings = _ratings(reviews)
     earliest = once_each(ratings, "first")
-    return Source(
-        earliest,
-        _items(metadata, games=category == "Video_Games"),
-        repeated=len(ratings) - len(earliest),
-        official_passes=_OFFICIAL_PASSES,
-    )
+    items = _items(metadata, games=category == "Video_Games")
+    repeated = len(ratings) - len(earliest)
+    return Source(earliest, items, repeated=repeated, official_passes=_OFFICIAL_PASSES)
 
 
 def _ratings(path: Path) -> pl.DataFrame:
@@ -169,35 +155,27 @@ def _ratings(path: Path) -> pl.DataFrame:
     users, items = (pl.Categorical(pl.Categories.random(kind)) for kind in ("user", "item"))
     ids = {"user": pl.col("user_id").cast(users), "item": pl.col("parent_asin").cast(items)}
     blocks = read_json_lines(path, _REVIEW, required=tuple(_REVIEW))
-    return _joined(path, (block.select("rating", "timestamp", **ids) for block in blocks))
+    return pl.concat([b.select("rating", "timestamp", **ids) for b in blocks], rechunk=True)
 
 
 def _items(path: Path, *, games: bool) -> pl.DataFrame:
     """Read a file of metadata: the items with a usable title, each once, in file order."""
     schema = {**ITEM_SCHEMA, "creator": pl.String(), "platform": pl.String(), "price": pl.Float64()}
 
-    def described(block: pl.DataFrame) -> pl.DataFrame:
-        rows = []
-        for row in block.iter_rows(named=True):
-            levels, details = row["categories"] or [], row["details"] or {}
-            if (name := title(row["title"])) is not None:
-                found = {"raw_item": row["parent_asin"], "title": name, "genres": genres(levels)}
-                found |= {"year": year(details, or_listed=games), "price": price(row["price"])}
-                if games:
-                    found["creator"] = brand(row["store"], details)
-                    found["platform"] = platform(levels, name)
-                else:
-                    found["creator"] = artist(row["store"])
-                rows.append(found)
-        return pl.DataFrame(rows, schema=schema)
+    def described(row: dict[str, Any]) -> dict[str, Any]:
+        name, levels, details = title(row["title"]), row["categories"] or [], row["details"] or {}
+        return {
+            "raw_item": row["parent_asin"],
+            "title": name,
+            "year": year(details, or_listed=games),
+            "genres": genres(levels),
+            "creator": brand(row["store"], details) if games else artist(row["store"]),
+            "platform": platform(levels, name or "") if games else None,
+            "price": price(row["price"]),
+        }
 
-    items = _joined(path, map(described, read_json_lines(path, _METADATA, ("parent_asin",))))
+    blocks = read_json_lines(path, _METADATA, ("parent_asin",))
+    tables = [pl.DataFrame(map(described, b.iter_rows(named=True)), schema) for b in blocks]
+    items = pl.concat(tables, rechunk=True).drop_nulls("title")
     once = items.unique("raw_item", keep="first", maintain_order=True)
     return once if games else once.drop("platform")
-
-
-def _joined(path: Path, blocks: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    found = list(blocks)
-    if not found:
-        raise damaged(path, "is empty; get the file again")
-    return pl.concat(found, rechunk=True)

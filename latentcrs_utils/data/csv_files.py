@@ -7,7 +7,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -22,16 +22,9 @@ RATING_COLUMNS = ("user", "item", "rating", "timestamp")
 class Table:
     """The cells of a file as text, and the exact place of what is wrong with one.
 
-    Args:
-        path: the file.
-        columns: the columns that it must have; without a header, all of them in order.
-        separator: between cells, of any length; where it is a comma, cells may be in quotes.
-        encoding: of the file; ``utf-8-sig`` is UTF-8 with or without a byte-order mark.
-        header: whether the first line names the columns.
-        advice: what a reader should do about a damaged file.
-
-    Attributes:
-        frame: the cells, those without text null; names of columns are trimmed and small.
+    ``columns`` are those that it must have; without a header, all of them in order. Cells may be
+    in quotes where a comma separates them. ``frame`` has the cells, those without text null, under
+    trimmed names in small letters; ``advice`` is what a reader should do about a damaged file.
 
     Raises:
         DataError: absent, unreadable, empty, in another encoding, without one of ``columns``,
@@ -48,25 +41,26 @@ class Table:
         header: bool = True,
         advice: str = "correct the file",
     ):
-        self.path, self.separator, self.header, self.advice = path, separator, header, advice
+        # polars separates by one byte only
+        self.separator = separator if len(separator) == 1 else "\t"
+        self.path, self.header, self.advice = path, header, advice
         try:
             raw = path.read_bytes()
-            self.text = raw.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+            text = raw.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+            self.text = text.replace(separator, self.separator)
         except OSError as error:
-            reason = f"cannot be read ({error.strerror or error}); check the name of the file"
-            raise damaged(path, reason) from None
+            problem = f"cannot be read ({error.strerror or error}); check the name of the file"
+            raise damaged(path, problem) from None
         except UnicodeDecodeError as error:
             remedy = 'save the file again as UTF-8 (spreadsheets call it "CSV UTF-8")'
             line = raw.count(b"\n", 0, error.start) + 1
             raise damaged(path, f"the text is not UTF-8; {remedy}", line=line) from None
         if not self.text.strip():
             raise damaged(path, f"is empty; {advice}")
-        # polars separates by one byte only
-        one_byte = separator if len(separator) == 1 else "\t"
         try:
             frame = pl.read_csv(
-                self.text.replace(separator, one_byte).encode(),
-                separator=one_byte,
+                self.text.encode(),
+                separator=self.separator,
                 quote_char='"' if separator == "," else None,
                 has_header=header,
                 infer_schema=False,
@@ -112,11 +106,8 @@ class Table:
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         """Give the rows that are not empty, each with the line on which it begins."""
-        if self.separator != ",":
-            rows = (line.split(self.separator) for line in self.text.split("\n"))
-            yield from ((line, cells) for line, cells in enumerate(rows, 1) if any(cells))
-            return
-        reader, line = csv.reader(io.StringIO(self.text)), 1
+        quoting, line = csv.QUOTE_MINIMAL if self.separator == "," else csv.QUOTE_NONE, 1
+        reader = csv.reader(io.StringIO(self.text), delimiter=self.separator, quoting=quoting)
         for cells in reader:
             if any(cells):
                 yield line, cells
@@ -126,16 +117,17 @@ class Table:
         """Return the line of the file, from 1, on which data row ``row`` (from 0) begins."""
         return next(itertools.islice(self._records(), row + self.header, None))[0]
 
-    def refuse(self, wrong: pl.Series, column: str, problem: Callable[[int], str]) -> None:
-        """Raise DataError for the first row that is ``wrong``: file, line, column, problem."""
+    def refuse(self, wrong: pl.Series, cells: pl.Series, problem: str) -> None:
+        """Raise DataError for the first of a column's cells that is ``wrong``, with its place."""
         if wrong.any():
             row = wrong.arg_max() or 0
-            raise damaged(self.path, problem(row), line=self.line(row), column=column)
+            told = f"{cells[row]!r} {problem}" if cells[row] else problem
+            raise damaged(self.path, told, line=self.line(row), column=cells.name)
 
     def texts(self, column: str) -> pl.Series:
         """Return a column of text without surrounding spaces; no cell may be empty."""
         cells = self.frame[column].str.strip_chars().fill_null("")
-        self.refuse(cells == "", column, lambda row: f"the cell is empty; {self.advice}")
+        self.refuse(cells == "", cells, f"the cell is empty; {self.advice}")
         return cells
 
     def numbers(
@@ -148,36 +140,29 @@ class Table:
         values = cells.cast(pl.Float64, strict=False)
         found = values.cast(dtype, strict=False)
         fits = (values.is_finite() & (found == values)).fill_null(False)
-        problem = f"is not {kind}; {self.advice}"
-        self.refuse(cells.is_not_null() & ~fits, column, lambda row: f"{cells[row]!r} {problem}")
+        self.refuse(cells.is_not_null() & ~fits, cells, f"is not {kind}; {self.advice}")
         return found
 
     def ratings(self, columns: tuple[str, ...] = RATING_COLUMNS) -> pl.DataFrame:
         """Return user, item, rating, timestamp; where ratings are absent, all are infinite."""
         user, item, rating, timestamp = columns
-        endless = pl.repeat(math.inf, len(self.frame), eager=True)
         return pl.DataFrame(
             {
                 "user": self.texts(user),
                 "item": self.texts(item),
-                "rating": self.numbers(rating) if rating in self.frame else endless,
+                "rating": self.numbers(rating) if rating in self.frame else math.inf,
                 "timestamp": self.numbers(timestamp, kind="a number of seconds since 1970"),
             }
         )
 
 
 def read_csv_pair(interactions: str | Path, items: str | Path) -> Source:
-    """Read the format of ``data/example``; ``data/README.md`` describes it.
+    """Read two CSV files in the format of ``data/example``; ``data/README.md`` describes it.
 
-    Args:
-        interactions: path of a CSV file with the columns user, item, timestamp and perhaps
-            rating; without it every interaction is positive, whatever the threshold. Of several
-            rows of one user and item the latest counts (of equal times the last in the file),
-            for people change their minds.
-        items: path of a CSV file with the columns item, title, year, genres.
-
-    Raises:
-        DataError: one sentence naming file, line, column and what to do.
+    ``interactions`` has the columns user, item, timestamp and perhaps rating; without it every
+    interaction is positive, whatever the threshold. Of several rows of one user and item the
+    latest counts (of equal times the last in the file), for people change their minds. ``items``
+    has item, title, year, genres. DataError: one sentence with file, line, column and remedy.
     """
     described = _items(Table(Path(items), ("item", "title", "year", "genres")))
     table = Table(Path(interactions), ("user", "item", "timestamp"))
@@ -186,7 +171,7 @@ def read_csv_pair(interactions: str | Path, items: str | Path) -> Source:
     unknown = ~item.is_in(described["raw_item"].to_list())
     rows = f"({unknown.sum():,} of {len(item):,} rows name such items)"
     problem = f"is not among the items of {items} {rows}; add it there or remove the row"
-    table.refuse(unknown, "item", lambda row: f"{item[row]!r} {problem}")
+    table.refuse(unknown, item, problem)
     latest = once_each(ratings, "last")
     if repeated := len(ratings) - len(latest):
         note(f"{table.path}: {repeated:,} earlier rows of the same user and item were left out.")
@@ -195,12 +180,10 @@ def read_csv_pair(interactions: str | Path, items: str | Path) -> Source:
 
 def _items(table: Table) -> pl.DataFrame:
     item = table.texts("item")
-
-    def already(row: int) -> str:
-        first = table.line((item == item[row]).arg_max() or 0)
-        return f"{item[row]!r} is on line {first:,} already; keep one"
-
-    table.refuse(~item.is_first_distinct(), "item", already)
+    again = ~item.is_first_distinct()
+    if again.any():
+        first = table.line(item.index_of(item.filter(again)[0]) or 0)
+        table.refuse(again, item, f"is on line {first:,} already; keep one")
     genre = pl.element().str.strip_chars()
     genres = table.frame["genres"].fill_null("").str.split("|").list
     return pl.DataFrame(

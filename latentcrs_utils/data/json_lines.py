@@ -1,8 +1,7 @@
 """JSON-lines files of any length in bounded memory: one object a line, plain or gzip.
 
-A file is read in blocks of whole lines; while one is parsed, the next is read and decompressed.
-``polars.scan_ndjson`` takes memory that grows with the file (results/amazon_scale.json has both),
-and it cannot say which line is damaged.
+While one block of lines is parsed, the next is read and decompressed. ``polars.scan_ndjson``
+takes memory that grows with the file (results/amazon_scale.json) and names no damaged line.
 """
 
 from __future__ import annotations
@@ -36,23 +35,17 @@ def read_json_lines(
 ) -> Iterator[pl.DataFrame]:
     """Give the columns of ``schema``, a block of lines at a time, in the order of the file.
 
-    Empty lines are left out. A key that a line lacks is null, and so is a value that its column
-    cannot hold (a word for a number). A number in quotes is a number, and a column of text takes
-    everything as text.
-
-    Args:
-        path: the file, compressed if its name ends in ``.gz``.
-        schema: the columns wanted and their types; all other keys are ignored.
-        required: columns in which every line must have a value.
-        block: bytes of text parsed at once; memory is a small multiple of it.
-
-    Raises:
-        DataError: one sentence with file and line: no JSON object, a required value is absent,
-            the file ends in the middle of a line, or its compression is damaged.
+    The file is compressed if its name ends in ``.gz``; memory is a small multiple of ``block``,
+    bytes of text. Empty lines and other keys are left out. A key that a line lacks is null, and so
+    is a value that its column cannot hold (a word for a number); a number in quotes is a number,
+    and a column of text takes everything as text. DataError, one sentence with file and line: the
+    file is empty, cut off or damaged, or a line is no JSON object or has no ``required`` value.
     """
     blocks = _blocks(path, block)
     with ThreadPoolExecutor(1) as reader:
         upcoming = reader.submit(next, blocks, None)
+        if upcoming.result() is None:
+            raise damaged(path, f"is empty; {_ADVICE}")
         while (found := upcoming.result()) is not None:
             upcoming = reader.submit(next, blocks, None)
             yield _parsed(path, *found, schema, required)

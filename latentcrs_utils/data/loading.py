@@ -12,23 +12,18 @@ import numpy as np
 import polars as pl
 
 from latentcrs_utils.config import DataConfig, Filter
-from latentcrs_utils.data import preprocess
+from latentcrs_utils.data import movielens, preprocess
 from latentcrs_utils.data.amazon import read_amazon
 from latentcrs_utils.data.csv_files import read_csv_pair
-from latentcrs_utils.data.movielens import (
-    read_movielens_1m,
-    read_movielens_100k,
-    read_movielens_latest_small,
-)
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.data.source import Source
 from latentcrs_utils.data.synthetic import synthetic_world
 from latentcrs_utils.errors import ConfigError, DataError
 
 DATASETS: dict[str, Callable[[], Source]] = {
-    "ml-100k": read_movielens_100k,
-    "ml-1m": read_movielens_1m,
-    "ml-latest-small": read_movielens_latest_small,
+    "ml-100k": movielens.read_movielens_100k,
+    "ml-1m": movielens.read_movielens_1m,
+    "ml-latest-small": movielens.read_movielens_latest_small,
     "amazon-video-games": partial(read_amazon, "Video_Games"),
     "amazon-cds": partial(read_amazon, "CDs_and_Vinyl"),
     "synthetic": lambda: synthetic_world().source,
@@ -42,14 +37,11 @@ def load_dataset(
     k_core: int = 5,
     filter: Filter = "k-core",
 ) -> Dataset:
-    """Load a data set and prepare it as the paper does (Appendix B).
+    """Load one of ``DATASETS`` and prepare it as the paper does (Appendix B).
 
-    Args:
-        name: one of ``DATASETS``.
-        min_rating: ratings from here on are positive.
-        k_core: every user and item has at least that many positives.
-        filter: ``"k-core"`` runs to the fixed point (the paper's words); ``"official"`` does
-            what the official release did: users only (MovieLens), ten passes (Amazon).
+    Ratings from ``min_rating`` on are positive, and every user and item keeps at least ``k_core``
+    of them: at the fixed point (``filter="k-core"``, the paper's words), or as far as the official
+    release went (``"official"``): users only for MovieLens, ten passes for Amazon.
 
     Raises:
         DataError: unknown name, or nothing is left after filtering.
@@ -75,13 +67,8 @@ def load_csv(
 ) -> Dataset:
     """Load data of your own from two CSV files and prepare it like the others.
 
-    ``data/README.md`` describes the format and ``data/example`` shows it; `read_csv_pair` names
-    the columns. The data set is called ``name``; the other options are those of `load_dataset`.
-
-    Raises:
-        DataError: a file cannot be used (the message names line, column and remedy), or nothing
-            is left after filtering.
-        ConfigError: an argument makes no sense.
+    `read_csv_pair` names the columns, and ``data/README.md`` describes the format. Options and
+    errors are those of `load_dataset`; DataError names line, column and remedy in a file.
     """
     if name in DATASETS:
         raise ConfigError(f"The name {name!r} is taken by a built-in data set; choose another.")
@@ -92,8 +79,7 @@ def load_csv(
 def prepare(name: str, source: Source, config: DataConfig) -> Dataset:
     """Filter, order and number the ratings of one source.
 
-    Users and items are numbered in the order of their ids (as numbers where they are
-    numbers, else as text), whatever the order of the ratings.
+    Users and items are numbered in the order of their ids: as numbers if all are, else as text.
     """
     if config.min_rating < source.complete_from:
         raise DataError(
@@ -116,8 +102,7 @@ def prepare(name: str, source: Source, config: DataConfig) -> Dataset:
     user, users = _numbered(kept["user"], 0)
     item, items = _numbered(kept["item"], 1)
     ordered = preprocess.chronological(kept.with_columns(user=user, item=item))
-    lengths = np.bincount(ordered["user"].to_numpy(), minlength=len(users))
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    offsets = np.searchsorted(ordered["user"].to_numpy(), np.arange(len(users) + 1))
     sequences = Sequences(offsets, ordered["item"].to_numpy().astype(np.int32))
     table = items.join(source.items, on="raw_item", how="left", maintain_order="left")
     counts = {
@@ -133,9 +118,7 @@ def prepare(name: str, source: Source, config: DataConfig) -> Dataset:
 
 
 def _numbered(raw: pl.Series, first: int) -> tuple[pl.Series, pl.DataFrame]:
-    """Number the distinct ids of a column from ``first``: the numbers row by row, and a table of
-    numbers and ids.
-    """
+    """Number a column's distinct ids from ``first``: the numbers row by row, a table with both."""
     ids = raw.cast(pl.String)
     distinct = ids.unique().sort()
     numeric = distinct.cast(pl.Int64, strict=False)
