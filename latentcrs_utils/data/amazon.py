@@ -117,14 +117,12 @@ def genres(categories: Sequence[str | None]) -> list[str]:
 _REVIEW: Schema = dict(
     user_id=pl.String(), parent_asin=pl.String(), rating=pl.Float64(), timestamp=pl.Int64()
 )
-_DETAILS = (*RELEASED, LISTED, "Brand", "Manufacturer")
 _METADATA: Schema = {
     **dict.fromkeys(("parent_asin", "title", "store", "price"), pl.String()),
     "categories": pl.List(pl.String),
-    "details": pl.Struct(dict.fromkeys(_DETAILS, pl.String)),
+    "details": pl.Struct(dict.fromkeys((*RELEASED, LISTED, "Brand", "Manufacturer"), pl.String)),
 }
 _RAW = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/raw"
-_OFFICIAL_PASSES = 10
 
 
 def read_amazon(category: Literal["Video_Games", "CDs_and_Vinyl"]) -> Source:
@@ -137,17 +135,15 @@ def read_amazon(category: Literal["Video_Games", "CDs_and_Vinyl"]) -> Source:
     known for Video Games; for CDs it is taken to be the same. AssetError: the files are not in
     ``LATENTCRS_DATA``. DataError: a line of a file cannot be used.
     """
-    urls = (
-        f"{_RAW}/review_categories/{category}.jsonl.gz",
-        f"{_RAW}/meta_categories/meta_{category}.jsonl.gz",
-    )
+    places = "review_categories/", "meta_categories/meta_"
+    urls = tuple(f"{_RAW}/{place}{category}.jsonl.gz" for place in places)
     title = f"{category.replace('_', ' ')} (Amazon Reviews 2023)"
     reviews, metadata = own_files(title, urls, "https://amazon-reviews-2023.github.io/")
     ratings = _ratings(reviews)
     earliest = once_each(ratings, "first")
     items = _items(metadata, games=category == "Video_Games")
     repeated = len(ratings) - len(earliest)
-    return Source(earliest, items, repeated=repeated, official_passes=_OFFICIAL_PASSES)
+    return Source(earliest, items, repeated=repeated, official_passes=10)
 
 
 def _ratings(path: Path) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -25,10 +26,8 @@ class Table:
     ``columns`` are those that it must have; without a header, all of them in order. Cells may be
     in quotes where a comma separates them. ``frame`` has the cells, those without text null, under
     trimmed names in small letters; ``advice`` is what a reader should do about a damaged file.
-
-    Raises:
-        DataError: absent, unreadable, empty, in another encoding, without one of ``columns``,
-            or with rows of other lengths.
+    DataError: absent, unreadable, empty, in another encoding, without one of ``columns``, or with
+    rows of other lengths.
     """
 
     def __init__(
@@ -83,16 +82,13 @@ class Table:
         """Trim the names of the columns (``" Item_ID:token"`` -> ``"item_id"``), check them."""
         # polars marks the second of two equal names itself
         names = [re.split(r":|_duplicated_\d+$", name)[0].strip().lower() for name in given]
-        for name in names:
-            if names.count(name) > 1:
-                problem = f"two columns are called {name!r}; {self.advice}"
-                raise damaged(self.path, problem, line=1)
-        for name in wanted:
-            if name not in names:
-                between = "tabs" if self.separator == "\t" else "commas"
-                problem = f"there is no column {name!r} among {', '.join(names)}"
-                remedy = f"the first line must name {', '.join(wanted)}, with {between} between"
-                raise damaged(self.path, f"{problem}; {remedy}", line=1)
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise damaged(self.path, f"two columns are called {twice[0]!r}; {self.advice}", line=1)
+        if absent := [name for name in wanted if name not in names]:
+            between = "tabs" if self.separator == "\t" else "commas"
+            problem = f"there is no column {absent[0]!r} among {', '.join(names)}"
+            remedy = f"the first line must name {', '.join(wanted)}, with {between} between"
+            raise damaged(self.path, f"{problem}; {remedy}", line=1)
         return names
 
     def _unreadable(self, reason: str) -> DataError:
@@ -106,8 +102,9 @@ class Table:
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         """Give the rows that are not empty, each with the line on which it begins."""
-        quoting, line = csv.QUOTE_MINIMAL if self.separator == "," else csv.QUOTE_NONE, 1
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self.separator == "," else csv.QUOTE_NONE
         reader = csv.reader(io.StringIO(self.text), delimiter=self.separator, quoting=quoting)
+        line = 1
         for cells in reader:
             if any(cells):
                 yield line, cells
@@ -164,11 +161,26 @@ def read_csv_pair(interactions: str | Path, items: str | Path) -> Source:
     latest counts (of equal times the last in the file), for people change their minds. ``items``
     has item, title, year, genres. DataError: one sentence with file, line, column and remedy.
     """
-    described = _items(Table(Path(items), ("item", "title", "year", "genres")))
+    listed = Table(Path(items), ("item", "title", "year", "genres"))
+    raw_item = listed.texts("item")
+    again = ~raw_item.is_first_distinct()
+    if again.any():
+        first = listed.line(raw_item.index_of(raw_item.filter(again)[0]) or 0)
+        listed.refuse(again, raw_item, f"is on line {first:,} already; keep one")
+    genre = pl.element().str.strip_chars()
+    genres = listed.frame["genres"].fill_null("").str.split("|").list
+    described = pl.DataFrame(
+        {
+            "raw_item": raw_item,
+            "title": listed.texts("title"),
+            "year": listed.numbers("year", pl.Int32, "a whole number"),
+            "genres": genres.eval(genre.filter(genre != "").unique(maintain_order=True)),
+        }
+    )
     table = Table(Path(interactions), ("user", "item", "timestamp"))
     ratings = table.ratings()
     item = ratings["item"]
-    unknown = ~item.is_in(described["raw_item"].to_list())
+    unknown = ~item.is_in(raw_item.to_list())
     rows = f"({unknown.sum():,} of {len(item):,} rows name such items)"
     problem = f"is not among the items of {items} {rows}; add it there or remove the row"
     table.refuse(unknown, item, problem)
@@ -176,21 +188,3 @@ def read_csv_pair(interactions: str | Path, items: str | Path) -> Source:
     if repeated := len(ratings) - len(latest):
         note(f"{table.path}: {repeated:,} earlier rows of the same user and item were left out.")
     return Source(latest, described)
-
-
-def _items(table: Table) -> pl.DataFrame:
-    item = table.texts("item")
-    again = ~item.is_first_distinct()
-    if again.any():
-        first = table.line(item.index_of(item.filter(again)[0]) or 0)
-        table.refuse(again, item, f"is on line {first:,} already; keep one")
-    genre = pl.element().str.strip_chars()
-    genres = table.frame["genres"].fill_null("").str.split("|").list
-    return pl.DataFrame(
-        {
-            "raw_item": item,
-            "title": table.texts("title"),
-            "year": table.numbers("year", pl.Int32, "a whole number"),
-            "genres": genres.eval(genre.filter(genre != "").unique(maintain_order=True)),
-        }
-    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -127,13 +126,12 @@ def _fitted(value: Any, dtype: Any) -> Any:
         return [_fitted(one, dtype.inner) for one in value] if isinstance(value, list) else None
     if dtype == pl.String:
         return value if value is None or isinstance(value, str) else _text(value)
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        return None
-    if not math.isfinite(number):
-        return None
-    return int(number) if dtype.is_integer() else number
+    with suppress(TypeError, ValueError, OverflowError):
+        number = float("" if isinstance(value, bool) else value)
+        # fails where it is not finite
+        whole = int(number)
+        return whole if dtype.is_integer() else number
+    return None
 
 
 _text = partial(json.dumps, ensure_ascii=False)

@@ -41,12 +41,8 @@ def load_dataset(
 
     Ratings from ``min_rating`` on are positive, and every user and item keeps at least ``k_core``
     of them: at the fixed point (``filter="k-core"``, the paper's words), or as far as the official
-    release went (``"official"``): users only for MovieLens, ten passes for Amazon.
-
-    Raises:
-        DataError: unknown name, or nothing is left after filtering.
-        AssetError: the files cannot be had.
-        ConfigError: an argument makes no sense.
+    release went (``"official"``): users only for MovieLens, ten passes for Amazon. DataError: no
+    such name, or nothing is left. AssetError: the files cannot be had. ConfigError: a bad option.
     """
     config = DataConfig(min_rating=min_rating, k_core=k_core, filter=filter)
     if name not in DATASETS:
@@ -105,16 +101,11 @@ def prepare(name: str, source: Source, config: DataConfig) -> Dataset:
     offsets = np.searchsorted(ordered["user"].to_numpy(), np.arange(len(users) + 1))
     sequences = Sequences(offsets, ordered["item"].to_numpy().astype(np.int32))
     table = items.join(source.items, on="raw_item", how="left", maintain_order="left")
-    counts = {
-        "ratings": len(source.ratings) + source.repeated,
-        "repeated": source.repeated,
-        "positives": len(liked),
-        "with_metadata": len(described),
-        "passes": passes,
-    }
+    counts = {"ratings": len(source.ratings) + source.repeated, "repeated": source.repeated}
+    counts |= {"positives": len(liked), "with_metadata": len(described)}
     content = offsets.astype("<i8").tobytes() + sequences.flat.astype("<i4").tobytes()
     digest = hashlib.sha256(content + table.write_json().encode()).hexdigest()
-    return Dataset(name, table, users, sequences, counts, digest)
+    return Dataset(name, table, users, sequences, {**counts, "passes": passes}, digest)
 
 
 def _numbered(raw: pl.Series, first: int) -> tuple[pl.Series, pl.DataFrame]:

@@ -1,8 +1,12 @@
-"""MovieLens, in the formats of its provider (GroupLens) and of the embedded copy."""
+"""MovieLens, in the formats of its provider (GroupLens) and of the embedded copy.
+
+AssetError: files can be had from nowhere. DataError: one is not the expected table.
+"""
 
 from __future__ import annotations
 
 from functools import partial
+from itertools import compress
 from pathlib import Path
 
 import polars as pl
@@ -35,10 +39,6 @@ def read_movielens_100k() -> Source:
 
     The provider's files (``u.data``, ``u.item``, ``u.genre``) are read from ``LATENTCRS_DATA``
     when they are there; else the embedded copy, which holds the same; else they are downloaded.
-
-    Raises:
-        AssetError: the files can be had from nowhere; the message names both ways.
-        DataError: a file is not the expected table.
     """
     if (files := in_user_folder(ML_100K)) is not None:
         return _read_100k_raw(files)
@@ -55,8 +55,7 @@ def read_movielens_1m() -> Source:
     """Read MovieLens-1M: 1,000,209 ratings of 6,040 users on 3,883 films.
 
     ``LATENTCRS_DATA`` may hold ``ratings_known_timestamp.dat`` instead of ``ratings.dat``: it
-    lacks ratings of 1 to 3, so it serves a threshold of 4 or 5 only. Raises as
-    :func:`read_movielens_100k`.
+    lacks ratings of 1 to 3, so it serves a threshold of 4 or 5 only.
     """
     files, name, complete_from = in_user_folder(ML_1M), "ratings.dat", 0.0
     if files is None and (files := in_user_folder(ML_1M_POSITIVES)) is not None:
@@ -67,10 +66,7 @@ def read_movielens_1m() -> Source:
 
 
 def read_movielens_latest_small() -> Source:
-    """Read MovieLens latest-small: 100,836 ratings of 610 users on 9,742 films up to 2018.
-
-    Raises as :func:`read_movielens_100k`.
-    """
+    """Read MovieLens latest-small: 100,836 ratings of 610 users on 9,742 films up to 2018."""
     files = in_user_folder(ML_LATEST_SMALL) or fetch(ML_LATEST_SMALL)
     columns = ("userid", "movieid", "rating", "timestamp")
     ratings = Table(files["ratings.csv"], columns, advice=_ADVICE).ratings(columns)
@@ -94,14 +90,13 @@ def _read_100k_raw(files: dict[str, Path]) -> Source:
     """Read the provider's files: a column of 0 or 1 for each line of ``u.genre``."""
     genres = _old_table(files["u.genre"], ("genre", "number"), "|").texts("genre")
     columns = ("item", "title", "released", "video", "page", *genres)
-    rows = []
-    for row in _old_table(files["u.item"], columns, "|").frame.fill_null("").iter_rows():
-        raw_item, title, _, _, _, *flags = row
-        own = [genre for genre, flag in zip(genres, flags, strict=True) if flag == "1"]
+    rows = _old_table(files["u.item"], columns, "|").frame.fill_null("").iter_rows()
+    items = item_frame(
         # one film is marked as released on video, after its year
-        rows.append(_item(raw_item, title.removesuffix(" (V)"), "", own))
-    ratings = _old_table(files["u.data"], RATING_COLUMNS, "\t").ratings()
-    return Source(ratings, item_frame(rows))
+        _item(raw, title.removesuffix(" (V)"), "", list(compress(genres, map(int, flags))))
+        for raw, title, _, _, _, *flags in rows
+    )
+    return Source(_old_table(files["u.data"], RATING_COLUMNS, "\t").ratings(), items)
 
 
 def _titled(table: Table) -> pl.DataFrame:

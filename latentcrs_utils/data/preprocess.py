@@ -21,11 +21,8 @@ def k_core(
     """Drop users and items with fewer than ``k`` rows until none is left, in the order given.
 
     Without ``max_passes`` the result is the fixed point: the unique largest subset in which every
-    user and every item has at least ``k`` rows.
-
-    Returns:
-        The frame, and the counts before the first and after every pass; at a fixed point the
-        last two are equal.
+    user and every item has at least ``k`` rows. Returns also the counts before the first and after
+    every pass; at a fixed point the last two are equal.
     """
     passes = [Statistics.of(ratings)]
     while max_passes is None or len(passes) <= max_passes:
@@ -39,10 +36,8 @@ def k_core(
 def official_filter(
     ratings: pl.DataFrame, k: int = 5, passes: int | None = None
 ) -> tuple[pl.DataFrame, list[Statistics]]:
-    """Filter as the official release did; returns what `k_core` returns.
-
-    ``passes`` over users and items (Amazon: ten, which had not converged on Video Games);
-    ``None``: users with ``k`` rows, items free (MovieLens).
+    """Filter as the official release did: `k_core` in so many ``passes`` (Amazon: ten, which do not
+    converge on Video Games); where it is ``None``, users only (MovieLens).
     """
     if passes is not None:
         return k_core(ratings, k, passes)
@@ -60,11 +55,8 @@ def chronological(ratings: pl.DataFrame) -> pl.DataFrame:
 
 
 def leave_one_out(sequences: Sequences) -> tuple[Sequences, np.ndarray, np.ndarray]:
-    """Split every sequence into training part, validation item and test item.
-
-    Returns:
-        Training parts (all but the last two items), validation items int64 [N] (last but one) and
-        test items int64 [N] (last). ``DataError``: a sequence has fewer than three items.
+    """Split into training parts (all but two), validation items int64 [N] (last but one) and test
+    items int64 [N] (last); DataError if a sequence has fewer than three items.
     """
     if len(sequences) and sequences.lengths.min() < 3:
         raise DataError("Leave-one-out needs at least three items in every sequence.")
@@ -79,22 +71,14 @@ def random_cuts(
     """Draw training instances: the last training item of every user and random earlier ones.
 
     Instance (user, cut) predicts item ``interactions[user][cut]`` from the ``cut`` items before
-    it. Validation and test items are never a target or in a history.
-
-    Args:
-        data: the data set; seed: of the draw.
-        n_cuts: random cuts for each user besides the last training item, all different; a user
-            with fewer positions gives all of them.
-        min_history: the least number of items before a random cut.
-
-    Returns:
-        user int64 [M] and cut int64 [M], sorted by user, then cut.
+    it. Validation and test items are never a target or in a history. Besides the last training
+    item every user gives ``n_cuts`` different random cuts, or all there are, with at least
+    ``min_history`` items before. Returns user and cut, int64 [M] each, sorted by user, then cut.
     """
     last = data.interactions.lengths - 3
     available = np.maximum(last - min_history, 0)
     user = np.repeat(np.arange(data.n_users), available)
-    starts = np.concatenate([[0], np.cumsum(available)])[:-1]
-    position = np.arange(len(user)) - np.repeat(starts, available)
+    position = np.arange(len(user)) - np.repeat(np.cumsum(available) - available, available)
     order = np.lexsort((np.random.default_rng(seed).random(len(user)), user))
     # after the shuffle within each user, the first n_cuts of a user are its draw
     drawn = order[position < n_cuts]

@@ -21,9 +21,8 @@ Split = Literal["train", "valid", "test"]
 class Sequences:
     """N item sequences in one flat array; sequence i is ``flat[offsets[i]:offsets[i + 1]]``.
 
-    Attributes:
-        offsets: int64 [N + 1], starting at 0.
-        flat: int32 [total], item ids 1..V, oldest first (0 is padding and never appears).
+    ``offsets`` is int64 [N + 1] and begins with 0; ``flat`` is int32 [total], item ids 1..V, oldest
+    first (0 is padding and never appears).
     """
 
     offsets: np.ndarray
@@ -98,7 +97,6 @@ class Dataset:
     """One prepared data set.
 
     Attributes:
-        name: e.g. ``"ml-100k"``.
         items: item (int32, 1..V), raw_item, title (str), year (int32 or null), genres
             (list of str), sorted by item. Titles need not be unique. Where the files tell, also
             creator (brand or artist), platform (str or null), price (US dollars or null).
@@ -135,8 +133,8 @@ class Dataset:
         return f"Dataset({self.name}: {n.users:,} users, {n.items:,} items, {n.actions:,} actions)"
 
     def histories(self, split: Split) -> Sequences:
-        """Return what is known of every user, U sequences: all but the last item ("test"), all but
-        the last two ("valid"; also "train", where the last of these is the target).
+        """Return what is known of every user, U sequences: all but the last item ("test") or two
+        ("valid"; also "train", where the last of these is the target).
         """
         return self.interactions.without_last(min(2, _from_end(split)))
 

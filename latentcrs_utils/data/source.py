@@ -29,12 +29,10 @@ class Source:
     Attributes:
         ratings: user, item (the provider's ids: str, or a categorical of str where there are
             millions of rows), rating (float), timestamp (a number; only its order counts).
-        items: raw_item, title (str), year (int32 or null), genres (list of str), in file order;
-            where the files tell, also creator, platform (str or null), price (float or null).
+        items: raw_item (str) and what `Dataset.items` has of an item, in file order.
         complete_from: ratings below this one are not all there; 0 where none is missing.
         repeated: further ratings of one user for one item that the reader left out.
-        official_passes: how often the official release's loop went over users and items of
-            this set; ``None`` where it filtered users only.
+        official_passes: of the official release's loop; ``None`` where it filtered users only.
     """
 
     ratings: pl.DataFrame
@@ -91,12 +89,8 @@ def item_frame(rows: Iterable[tuple[str, str, int | None, list[str]]]) -> pl.Dat
 
 def tidy_title(title: str) -> str:
     """Put trailing articles in front: ``"Usual Suspects, The"`` -> ``"The Usual Suspects"``."""
-
-    def front(match: re.Match[str]) -> str:
-        rest, article = match.groups()
-        return article + rest if article.endswith("'") else f"{article} {rest}"
-
-    return _TRAILING_ARTICLE.sub(front, title.strip())
+    # the French article takes no space
+    return _TRAILING_ARTICLE.sub(r"\2 \1", title.strip()).replace("L' ", "L'")
 
 
 def mend_year(title: str, year: str) -> tuple[str, int | None]:

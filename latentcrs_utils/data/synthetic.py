@@ -32,14 +32,10 @@ _BEGINNING = 1_700_000_000  # seconds since 1970
 
 @dataclass(frozen=True, eq=False)
 class SyntheticWorld:
-    """The data and the truth about them.
+    """The data, as a reader of files would return them, and the truth about them.
 
-    Attributes:
-        config: what the world was made of.
-        source: ratings and items, as a reader of files would return them.
-        item_intents: raw_item (str) and intent (0..K-1) of every item.
-        steps: user, item, intent of every liked item: the intent that the user then had. After
-            a step of noise it is not the intent of the item.
+    ``item_intents`` has raw_item (str) and intent (0..K-1) of every item; ``steps`` has user, item
+    and intent of every liked item: the user's then, after a step of noise not the item's.
     """
 
     config: SyntheticConfig
@@ -54,11 +50,8 @@ class SyntheticWorld:
         return [f"{' and '.join(genres)}, {first}-{last}" for genres, first, last in tastes]
 
     def intents_of_items(self, data: Dataset) -> np.ndarray:
-        """True intent of every item id of a data set made of this world, int64 [V + 1]; entry 0,
-        the padding, is -1.
-        """
-        of_items = _looked_up(data.items.select("raw_item"), self.item_intents, data)
-        return np.concatenate([[-1], of_items])
+        """True intent of every item id of a data set made of this world, int64 [V + 1]; -1 of 0."""
+        return np.insert(_looked_up(data.items.select("raw_item"), self.item_intents, data), 0, -1)
 
     def intents_of_steps(self, data: Dataset) -> np.ndarray:
         """True intent of the user at every action, int64, like ``data.interactions.flat``."""
@@ -82,28 +75,18 @@ def _looked_up(rows: pl.DataFrame, truth: pl.DataFrame, data: Dataset) -> np.nda
 
 
 def synthetic_world(config: SyntheticConfig | None = None, seed: int = 0) -> SyntheticWorld:
-    """Generate a world; equal arguments give equal worlds.
-
-    Raises:
-        ConfigError: more intents than there are tastes to tell apart.
-    """
+    """Generate a world; equal arguments give equal ones. ConfigError: more intents than tastes."""
     config = config or SyntheticConfig()
-    if config.n_intents > len(TASTES):
-        raise ConfigError(
-            f"n_intents={config.n_intents}: there are {len(TASTES)} tastes to tell apart."
-        )
     rng, K = np.random.default_rng(seed), config.n_intents
+    if len(TASTES) < K:
+        raise ConfigError(f"n_intents={K}: there are {len(TASTES)} tastes to tell apart.")
     # every intent has items; the sizes differ by chance only
     item_intent = rng.permutation(np.arange(config.n_items) % K)
-    rows = list(_steps(config, item_intent, rng))
-    ratings = pl.DataFrame(rows, schema=_STEP, orient="row")
+    ratings = pl.DataFrame(list(_steps(config, item_intent, rng)), schema=_STEP, orient="row")
     items = _items(config, item_intent, rng)
-    return SyntheticWorld(
-        config,
-        Source(ratings.drop("intent"), items),
-        pl.DataFrame({"raw_item": items["raw_item"], "intent": item_intent}),
-        ratings.drop_nulls("intent").select("user", "item", "intent"),
-    )
+    item_intents = pl.DataFrame({"raw_item": items["raw_item"], "intent": item_intent})
+    steps = ratings.drop_nulls("intent").select("user", "item", "intent")
+    return SyntheticWorld(config, Source(ratings.drop("intent"), items), item_intents, steps)
 
 
 def _steps(
