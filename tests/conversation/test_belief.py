@@ -24,6 +24,8 @@ def test_it_is_the_text_that_a_conversation_reads(length):
     assert (n_dropped > 0) == ("no longer read" in turn.note)
     too_long = "x" * (TEXT_LIMIT + 1)
     assert read_text(["a", too_long]) == (too_long, 1)
+    half = "x" * (TEXT_LIMIT // 2)
+    assert read_text([half[1:], half])[1] == 0 and read_text([half, half]) == (half, 1)
 
 
 def test_few_words_are_single_words_and_the_rest_stays_verbatim():
