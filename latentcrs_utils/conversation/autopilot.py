@@ -3,24 +3,18 @@
 No threads and no waiting: whoever shows the conversation calls `step` once a message.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from latentcrs_utils.constraints.constraint import matcher_for
 from latentcrs_utils.conversation.policies import untitled
+from latentcrs_utils.conversation.session import Conversation
+from latentcrs_utils.conversation.turn import Turn
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.simulation.planner import TestCase, can_be_named, generator
-from latentcrs_utils.simulation.users import Accept, TemplateUser, make_test_cases
-
-if TYPE_CHECKING:
-    from latentcrs_utils.conversation.session import Conversation
-    from latentcrs_utils.conversation.turn import Turn
-    from latentcrs_utils.simulation.agenda import Difficulty
-    from latentcrs_utils.simulation.planner import Level
-    from latentcrs_utils.simulation.users import SimulatedUser
+from latentcrs_utils.simulation.agenda import Difficulty
+from latentcrs_utils.simulation.planner import Level, TestCase, can_be_named, generator
+from latentcrs_utils.simulation.users import Accept, SimulatedUser, TemplateUser, make_test_cases
 
 MAX_TURNS = 5
 """Turns after which a simulated user gives up, as in the paper's evaluation."""
@@ -29,17 +23,9 @@ MAX_TURNS = 5
 class Autopilot:
     """Lets a simulated user lead a conversation to the item that it has in mind.
 
-    It accepts that item, and refuses every other one that it is offered.
-
-    Attributes:
-        conversation: empty at first, or one to go on with.
-        user: says what it wants.
-        goal: title and year of what the user has in mind; keep it from who is guessing.
-        n_turns: messages answered so far.
-        outcome: "accepted", "gave up after 5 turns"; None while it goes on.
-
-    Raises:
-        DataError: the catalogue has no such target.
+    It accepts that item (a `DataError` if the catalogue does not have it), and refuses every other
+    one that it is offered. `goal` is its title and year, to be kept from who is guessing; `n_turns`
+    counts answered messages; `outcome` is "accepted", "gave up after 5 turns", or None on the way.
     """
 
     def __init__(self, conversation: Conversation, user: SimulatedUser):
@@ -53,26 +39,17 @@ class Autopilot:
     def next_message(self) -> str | None:
         """What the user says next, to show it before it is answered; None when all is over.
 
-        Raises:
-            LatentCRSError: whatever the simulated user fails with; asked again, it tries again.
+        Where the simulated user fails, asked again, it tries again.
         """
         if self.outcome is None and self._message is None:
             self._react()
         return self._message
 
     def step(self, **how: Any) -> Turn | None:
-        """Say the user's next message, and let the user react to the offer.
+        """Say the user's next message, and let the user react to the offer; None after the end.
 
-        Args:
-            how: `stream`, `stop` and `watch` as of `Conversation.say`.
-
-        Returns:
-            The turn; None when all is over.
-
-        Raises:
-            StoppedError: stopped before there were items; the next step says the same message.
-            LatentCRSError: the message could not be answered (likewise), or the simulated user
-                failed after the turn.
+        `how` and the errors are those of `Conversation.say`, after which the next step says the
+        same message; the simulated user, too, may fail, after the turn.
         """
         message = self.next_message()
         if message is None:
@@ -110,14 +87,10 @@ def make_autopilot(
 ) -> Autopilot:
     """An autopilot with a template user, which costs nothing and never names its target.
 
-    Args:
-        conversation: its user looks for the item that is kept aside for testing; a stranger, or
-            somebody with a history of their own, for an item drawn by the seed.
-        difficulty, level, seed: as of `TemplateUser`.
-
-    Raises:
-        ConfigError: an unknown difficulty or level.
-        DataError: the item can no longer be offered in this conversation.
+    The conversation's user looks for the item that is kept aside for testing; a stranger, or
+    somebody with a history of their own, for an item drawn by the seed. An item that can no longer
+    be offered is a `DataError`, an unknown difficulty or level (see `TemplateUser`) a
+    `ConfigError`.
     """
     data = conversation.model.data
     catalogue = matcher_for(data).catalogue

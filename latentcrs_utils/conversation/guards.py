@@ -40,15 +40,12 @@ def clean_message(text: str) -> str:
     """Check a message of the user and make it safe to store, to embed and to print.
 
     Any writing system, emoji and markup pass unchanged; only characters that no text holds (control
-    characters, halves of surrogate pairs) are dropped or replaced.
-
-    Raises:
-        MessageError: not a text, nothing visible in it, or more than `MESSAGE_LIMIT` characters.
+    characters, halves of surrogate pairs) are dropped or replaced. What is no text, shows nothing
+    or has more than `MESSAGE_LIMIT` characters is a `MessageError`.
     """
     if not isinstance(text, str):
         raise MessageError(f"A message is a text, not a value of type {type(text).__name__}.")
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc").strip()
+    text = "".join(filter(may_be_text, text.encode("utf-8", "replace").decode("utf-8"))).strip()
     if not any(unicodedata.category(c)[0] not in "ZC" for c in text):
         raise MessageError('The message is empty: write a few words, such as "a quiet drama".')
     if len(text) > MESSAGE_LIMIT:
@@ -59,12 +56,13 @@ def clean_message(text: str) -> str:
     return text
 
 
-class ReplyGuard:
-    """Decides whether a reply may be shown, given the titles of the catalogue.
+def may_be_text(character: str) -> bool:
+    """Whether a text may hold a character: no control, and no half of a surrogate pair."""
+    return character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cs")
 
-    Args:
-        titles: every title of the catalogue (empty strings are skipped).
-    """
+
+class ReplyGuard:
+    """Decides whether a reply may be shown, given all titles of the catalogue (not empty ones)."""
 
     def __init__(self, titles: Iterable[str]):
         self._catalogue: dict[Form, str] = {}
@@ -81,17 +79,13 @@ class ReplyGuard:
         instructions: str = "",
         previous: Collection[str] = (),
     ) -> str | None:
-        """Why a reply may not be shown.
+        """Why a tidied reply may not be shown, to follow "because"; None when all is well.
 
         Args:
-            reply: the tidied reply.
-            items: what the recommender chose for this turn; it may speak of nothing else.
-            message: the user's message; its names may be taken up, but not as films.
+            items: what the recommender chose for this turn; the reply may speak of nothing else.
+            message: of the user; its names may be taken up, but not as films.
             instructions: the fixed words of the prompt, which the reply must not recite.
             previous: replies already given.
-
-        Returns:
-            None when all is well, else the reason, to follow "because".
         """
         if not spoken_words(reply):
             return "it was empty"

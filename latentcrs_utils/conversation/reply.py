@@ -82,23 +82,17 @@ def word_reply(
     stream: Callable[[str], None] | None,
     stop: threading.Event,
 ) -> Turn:
-    """Complete a turn with its reply.
+    """Complete a turn of items and intents with reply, source, reason, draft and tokens.
 
-    Of a language model's text the first sentence is shown, as soon as the guard has let it pass;
-    else the template takes over. In both cases the model is stopped then.
+    Of a language model's text the first sentence is shown (and given to `stream`) as soon as the
+    guard has let it pass; else the template takes over. In both cases the model is stopped then,
+    as it is when the user sets `stop`. The tokens of a failed model are unknown.
 
     Args:
-        turn: items and intents, no reply yet.
-        chat_model: the language model, or None for the template alone.
-        guard: knows the catalogue.
+        chat_model: None for the template alone.
         noun: what an item is called.
         has_history: whether behavior is known of this user.
         previous: replies of earlier turns.
-        stream: called with the sentence of the model.
-        stop: set by the user to cut the writing short.
-
-    Returns:
-        The turn with reply, source, reason, draft and tokens; those of a failed model are unknown.
     """
     plain = replace(turn, reply=template_reply(turn, has_history))
     if chat_model is None:

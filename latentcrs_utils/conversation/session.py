@@ -40,31 +40,26 @@ class StoppedError(LatentCRSError):
 
 
 class Conversation(State):
-    """A conversation between one user and a fitted model.
+    """A conversation between one user and a model that `fit_em` returned.
 
     Every message is joined to those before it, embedded, and turned into a belief; a policy chooses
     items that were neither seen nor offered by the scores of that belief, and the reply around them
     is worded by a language model, under guards. A refused or stopped message leaves the
-    conversation as it was. An item that the catalogue does not have, and a turn that is none of
-    this conversation, is a `DataError`.
+    conversation as it was. An unknown user or item, and a turn that is none of this conversation,
+    is a `DataError`, a senseless setting a `ConfigError`.
 
     Args:
-        model: what `fit_em` returned.
         user: a user id of the data's provider (42), whose history without its last item, the one
             that the course keeps aside for testing, is what the model knows; None for a stranger.
         history: item ids, oldest first, that somebody without a number liked: a history built by
             clicking; not together with `user`.
-        chat_model: the language model that words the replies, and serves F and V; "local" is the
-            one that embeds the messages; None for plain templates only.
-        n_items: how many items a turn offers.
+        chat_model: words the replies, and serves F and V; "local" is the language model that embeds
+            the messages; None for plain templates only.
+        n_items: how many items a turn offers, at least 1.
         policy: "B", "F" or "V"; `use` changes it.
         extractor: who reads the requirements of F: "lexicon" (the default takes no time), "model",
             "both", or an extractor of your own; without a chat model the lexicon alone.
         rerank: how V re-orders.
-
-    Raises:
-        DataError: an unknown user or item.
-        ConfigError: `n_items` below 1, both a user and a history, or no such policy or extractor.
     """
 
     def __init__(
@@ -105,12 +100,9 @@ class Conversation(State):
         return self._policy.name
 
     def use(self, policy: PolicyName) -> None:
-        """Choose items by another policy from the next message on.
+        """Choose items by another policy from the next message on; no such one: `ConfigError`.
 
         What F required stays known while B or V choose, who do not ask for it.
-
-        Raises:
-            ConfigError: there is no such policy; the old one stays.
         """
         if policy not in self._policies:
             raise ConfigError(f"There is no policy {policy!r}: choose 'B', 'F' or 'V'.")
@@ -133,18 +125,14 @@ class Conversation(State):
         stop: threading.Event | None = None,
         watch: Watch = lambda stage, turn: None,
     ) -> Turn:
-        """Answer a message.
+        """Answer a message of at most `MESSAGE_LIMIT` characters by a turn, the last of `turns`.
 
         Args:
-            text: what the user says, at most `MESSAGE_LIMIT` characters.
             stream: called with each new sentence of the reply, already checked.
             stop: set it from another thread to stop: before items are chosen the message is
                 dropped, afterwards the reply is cut short.
             watch: called with "reading", "choosing" and "writing" when each begins, the last time
                 with the turn as far as it is known: items and intents, no reply.
-
-        Returns:
-            The turn, which is also the last of `turns`.
 
         Raises:
             MessageError: the message is empty or too long, or no item is left to offer.
@@ -223,16 +211,10 @@ class Conversation(State):
             yield f"The dialogue is long: its first {dropped} messages are no longer read."
 
     def retry(self, **how: Any) -> Turn:
-        """Answer the last message again: after a stop, or by another policy.
+        """Answer the last message again (`how`: as of `say`): after a stop, or by another policy.
 
         Its turn, and the clicks and withdrawals after it, are taken back; whatever goes wrong
-        before there are items, all of it is there again.
-
-        Args:
-            how: `stream`, `stop` and `watch` as of `say`.
-
-        Raises:
-            MessageError: nothing was said so far; else as of `say`.
+        before there are items, all of it is there again. Without any message: `MessageError`.
         """
         if not self.turns:
             raise MessageError("There is no message to answer again: say something first.")
@@ -258,10 +240,9 @@ class Conversation(State):
             self.events += (Feedback(kind, item),)
 
     def withdraw(self, constraint: Constraint | str) -> None:
-        """Take back a requirement, or its written form; the next message does without it.
+        """Take back a requirement, by its constraint or the written form of it.
 
-        Raises:
-            DataError: it is not required.
+        The next message does without it. What is not required is a `DataError`.
         """
         known = {str(known): known for known in self.requirements.constraints}
         if str(constraint) not in known:
@@ -307,14 +288,9 @@ class Conversation(State):
     ) -> "Conversation":
         """The conversation that `transcript` described, ready to go on; nothing is generated again.
 
-        Args:
-            model: the model to go on with; its catalogue must be that of the transcript.
-            values: what `transcript` returned, perhaps after a journey through JSON.
-            options: other settings of a new conversation (`chat_model`, `policy`, `extractor`,
-                `rerank`); a policy other than the transcript's holds from the next message on.
-
-        Raises:
-            DataError: the transcript is damaged or belongs to another catalogue.
+        `options` are other settings of a new conversation; a policy other than the transcript's
+        holds from the next message on. A transcript that is damaged, or belongs to another
+        catalogue than the model's, is a `DataError`.
         """
         setting, state = transcript.read(model.data, values)
         conversation = cls(model, **{**setting, **options})

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from latentcrs_utils.constraints.constraint import Constraint, Requirement
+from latentcrs_utils.conversation.guards import may_be_text
 from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.turn import (
     Event,
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from latentcrs_utils.data.sequences import Dataset
 
 FORMAT = 3
-# format 1 knew neither policies nor requirements, format 2 called the policy "variant"
-_READABLE = (1, 2, FORMAT)
 _TUPLES = ("relaxed", "candidates", "reranked", "choosing_tokens")
 _MARKS = {"accept": "liked", "reject": "refused"}
 
@@ -34,10 +33,7 @@ _MARKS = {"accept": "liked", "reject": "refused"}
 def write(data: "Dataset", state: State, **setting: Any) -> dict[str, Any]:
     """Everything that happened in a conversation, as dicts, lists, strings and numbers.
 
-    Args:
-        data: the catalogue.
-        state: all that happened.
-        setting: model (its name), user, n_items and policy.
+    `setting` is the name of the model, user, n_items and policy.
     """
 
     def noted(event: Event) -> dict[str, Any]:
@@ -61,13 +57,11 @@ def write(data: "Dataset", state: State, **setting: Any) -> dict[str, Any]:
 def read(data: "Dataset", values: Mapping[str, Any]) -> tuple[dict[str, Any], State]:
     """The setting (user, n_items, policy) and the state that `write` noted.
 
-    Raises:
-        DataError: a field is missing or wrong, or the transcript is of another catalogue.
+    Another format or catalogue, and a field that is missing or wrong, is a `DataError`.
     """
-    if not isinstance(values, Mapping) or values.get("format") not in _READABLE:
+    if not isinstance(values, Mapping) or values.get("format") != FORMAT:
         raise DataError(
-            f"This is not a transcript of format {_READABLE[0]} to {FORMAT}: give what "
-            "`transcript()` returned."
+            f"This is not a transcript of format {FORMAT}: give what `transcript()` returned."
         )
     if values.get("catalogue") != data.fingerprint:
         raise DataError(
@@ -75,17 +69,13 @@ def read(data: "Dataset", values: Mapping[str, Any]) -> tuple[dict[str, Any], St
             f"the items of {data.name} have other numbers. Load the data set that it was made with."
         )
     try:
-        setting = {"user": values["user"], "n_items": values["n_items"], "policy": _policy(values)}
+        setting = {name: values[name] for name in ("user", "n_items", "policy")}
         events = [_event(data, event) for event in values["events"]]
         return setting, State(map(data.valid_item, values["history"]), events)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"The transcript is damaged ({type(error).__name__}: {error}); export it again."
         ) from error
-
-
-def _policy(values: Mapping[str, Any]) -> Any:
-    return values.get("policy", values.get("variant", "B"))
 
 
 def _event(data: "Dataset", event: Mapping[str, Any]) -> Event:
@@ -98,18 +88,15 @@ def _event(data: "Dataset", event: Mapping[str, Any]) -> Event:
 
 
 def _turn(data: "Dataset", said: Mapping[str, Any]) -> Turn:
-    values = {name: value for name, value in said.items() if name != "variant"}
-    values |= {name: tuple(said[name]) for name in _TUPLES if name in said}
     items, requirements = [], []
     for item in said["items"]:
-        data.valid_item(item["item"])
-        misses = tuple(map(Constraint.parse, item.get("misses", ())))
+        misses = tuple(map(Constraint.parse, item["misses"]))
         items.append(Recommendation(**{**item, "genres": tuple(item["genres"]), "misses": misses}))
-    for found in map(dict, said.get("requirements", ())):
+    for found in map(dict, said["requirements"]):
         requirements.append(Requirement(Constraint.parse(found.pop("condition")), **found))
-    values |= {"items": tuple(items), "requirements": tuple(requirements)}
-    turn = Turn(**{**values, "policy": _policy(said)})
-    for number in (*turn.candidates, *turn.reranked):
+    values = {**said, **{name: tuple(said[name]) for name in _TUPLES}}
+    turn = Turn(**{**values, "items": tuple(items), "requirements": tuple(requirements)})
+    for number in (*(item.item for item in items), *turn.candidates, *turn.reranked):
         data.valid_item(number)
     return turn
 
@@ -123,12 +110,8 @@ def markdown(
 ) -> str:
     """A conversation as a page of Markdown: who, what was said, what was offered and why.
 
-    Foreign text is escaped, so that it is shown and does nothing.
-
-    Args:
-        model: its name; data: the catalogue; user: who talked, None for a stranger.
-        state: all that happened.
-        why: a sentence for each item of a turn.
+    `model` is a name; `why` gives a sentence for each item of a turn. Foreign text is escaped, so
+    that it is shown and does nothing.
     """
     noun, n = thing(data.name), len(state.start)
     who = "A stranger" if user is None else f"User {user}"
@@ -137,18 +120,21 @@ def markdown(
         f"{in_markdown(who)} of {in_markdown(data.name)}, of whom "
         f"{n} liked {noun}{'s' * (n != 1)} were known at the start.",
     ]
-    marked: dict[str, list[str]] = {"accept": [], "reject": []}
-    for item, kind in state.feedback.items():
-        marked[kind].append(in_markdown(describe(data, item).label))
+
+    def label(item: int) -> str:
+        return in_markdown(describe(data, item).label)
+
     for event in state.events:
         if isinstance(event, Turn):
             lines += _exchange(event, why(event))
         elif isinstance(event, Withdrawal):
             lines.append(f"*Taken back: {in_markdown(event.constraint.label)}*")
         else:
-            label = in_markdown(describe(data, event.item).label)
-            lines.append(f"*{_MARKS[event.kind].capitalize()}: {label}*")
-    at_the_end = [f"- {_MARKS[kind]}: {'; '.join(told)}" for kind, told in marked.items() if told]
+            lines.append(f"*{_MARKS[event.kind].capitalize()}: {label(event.item)}*")
+    at_the_end = []
+    for kind, mark in _MARKS.items():
+        if told := [label(item) for item, clicked in state.feedback.items() if clicked == kind]:
+            at_the_end.append(f"- {mark}: {'; '.join(told)}")
     if state.requirements:
         at_the_end.append(f"- required: {_required(state.requirements)}")
     if at_the_end:
@@ -194,7 +180,8 @@ def in_markdown(text: str) -> str:
     What has no form of its own is left out: control characters, halves of surrogate pairs, and
     marks of direction, which would turn the words around them.
     """
-    line = " ".join("".join(filter(_visible, text)).split())
+    shown = (c for c in text if unicodedata.bidirectional(c) not in _DIRECTIONS and may_be_text(c))
+    line = " ".join("".join(shown).split())
     line = html.escape(line, quote=False).translate(_AS_ENTITY)
     line = _ADDRESS.sub(lambda m: f"{m[1]}&#58;" if m[1] else f"{m[2]}&#46;", line)
     line = _MARKUP.sub(r"\\\1", line)
@@ -205,10 +192,3 @@ def quoted(text: str) -> str:
     """A text of any number of lines as a Markdown quotation."""
     lines = [in_markdown(line) for line in text.splitlines()]
     return "\n".join(f"> {line}  " if line else ">" for line in lines).rstrip()
-
-
-def _visible(character: str) -> bool:
-    if character in "\n\t":
-        return True
-    directs = unicodedata.bidirectional(character) in _DIRECTIONS
-    return not directs and unicodedata.category(character) not in ("Cc", "Cs")

@@ -16,13 +16,10 @@ Kind = Literal["accept", "reject"]
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One offered item.
+    """One offered item, by its id (1..V), with what the catalogue says of it.
 
-    Attributes:
-        item: item id, 1..V.
-        title, year, genres: what the catalogue says of it; the year may be unknown (None).
-        score: log p(v | S, x) when it was offered.
-        misses: constraints that the user requires and the item does not satisfy (policy F).
+    `score` is log p(v | S, x) when it was offered; `misses` are the constraints that the user
+    requires and the item does not satisfy (policy F).
     """
 
     item: int
@@ -45,10 +42,8 @@ def describe(data: Dataset, item: int, score: float = 0.0) -> Recommendation:
 
 
 def more_like(title: str) -> str:
-    """The message that asks for more of a kind, as the simulated users of `by example` would.
-
-    A year in brackets stays out: policy F would hold the next items to it.
-    """
+    """The message that asks for more of a kind, as the simulated users of `by example` would."""
+    # a year in brackets stays out: policy F would hold the next items to it
     return f"Something like {spoken_title(title)}."
 
 
@@ -58,20 +53,18 @@ class Turn:
 
     Attributes:
         number: 1 for the first turn.
-        message: what the user said.
         items: the offered items, best first.
         intents_before, intents_after: p(m | S, x) of the intents that lead before or after the
             message, by name, the highest after it first; both have the same names.
-        reply: the sentence shown to the user.
-        reply_source: "model" when a language model worded it, "template" when a plain template did.
+        reply_source: "model" when a language model worded the reply, else "template".
         chat_model: name of the language model; None without one.
         why_template: why the template speaks; None when the model does.
         draft: what the language model wrote, shown or not.
         note: something that the user should know about this turn, such as a cold start.
         seconds: time spent "reading" the message, "choosing" the items, "writing" the reply.
         prompt_tokens, completion_tokens: read and written by the language model for the reply.
-        policy: who chose the items: "B", the recommender alone; "F", held to requirements; "V",
-            re-ordered by a language model.
+        policy: how the items were chosen: "B", by the recommender alone; "F", held to requirements;
+            "V", re-ordered by a language model.
         requirements: all that hold after the message, each with the words that say so (F).
         relaxed: what was relaxed to fill the list (F), as in `policies.RELAXATIONS`.
         candidates, reranked: item ids as the recommender ranked them, and as the language model did
@@ -150,11 +143,9 @@ Event = Turn | Feedback | Withdrawal
 
 
 class State:
-    """A conversation at one moment.
+    """A conversation at one moment: the items known at its start, and all events so far.
 
-    Args:
-        start: item ids that were known at its start, oldest first.
-        events: turns, clicks and withdrawals so far, in their order.
+    `start` are item ids, oldest first; `events` are turns, clicks and withdrawals in their order.
     """
 
     def __init__(self, start: Iterable[int], events: Iterable[Event] = ()):
@@ -163,13 +154,12 @@ class State:
     def before(self, turn: Turn) -> "State":
         """The state in which the message of a turn was said, be it the one being answered.
 
-        Raises:
-            DataError: the turn is none of this conversation.
+        A turn that is none of this conversation is a `DataError`.
         """
-        turns = self.turns
+        turns = dict(enumerate(self.turns, start=1))
         if turn.number == len(turns) + 1:
             return State(self.start, self.events)
-        known = turns[turn.number - 1] if 1 <= turn.number <= len(turns) else None
+        known = turns.get(turn.number)
         if known is None or (known.message, known.items) != (turn.message, turn.items):
             raise DataError(
                 f"Turn {turn.number} ({turn.message[:40]!r}) is none of this conversation: it was "

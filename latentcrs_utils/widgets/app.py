@@ -47,17 +47,8 @@ class ChatApp:
     """A chat with a fitted model; let it be the last expression of a cell to see it.
 
     What a user does is a method, which returns whether it was done or has begun; if not, the status
-    line says why.
-
-    Args:
-        model: what `fit_em` returned.
-        user: user id of the data's provider to start as; None for a stranger.
-        policy: how items are chosen at first: "B", "F" or "V".
-        setting: `chat_model`, `n_items`, `extractor` and `rerank` as of `Conversation`.
-
-    Raises:
-        DataError: an unknown user.
-        ConfigError: no such policy or extractor, or `n_items` below 1.
+    line says why. `user` and `policy` are those of the first conversation, `setting` has
+    `chat_model`, `n_items`, `extractor` and `rerank`: all, and the errors, as of `Conversation`.
     """
 
     def __init__(
@@ -91,8 +82,7 @@ class ChatApp:
     def submit(self, text: str | None = None) -> bool:
         """Send a message: the one place through which all messages go.
 
-        Args:
-            text: the message; None takes it from the message box, which keeps it if it is refused.
+        None takes it from the message box, which keeps it if it is refused.
         """
         box = self.view.message
         message = clean_message(box.value if text is None else text)
@@ -144,11 +134,17 @@ class ChatApp:
 
     @_when_free
     def undo(self) -> bool:
-        """Take back the last message, click or withdrawal, or the last Clear."""
+        """Take back the last message, click, withdrawal or pick of a history, or the last Clear."""
         self.view.driver.leave()
-        event = self.conversation.undo()
+        event, picker = self.conversation.undo(), self.view.picker
         if event is None:
-            return self._undo_beginning()
+            if picker.is_open and picker.picked:
+                return self.pick(picker.picked[:-1])
+            if self._earlier is None:
+                return not self.view.say("There is nothing to take back.")
+            earlier, self._earlier = self._earlier, None
+            self.view.restart(*earlier)
+            return self.view.say("The earlier conversation is back.")
         if isinstance(event, Turn):
             *kept, last = self.view.turns
             self.view.give_back(event.message)
@@ -192,19 +188,15 @@ class ChatApp:
         return self.view.say(f"Your history has {n or 'no'} {noun}{'s' * (n != 1)}.")
 
     def use(self, policy: PolicyName) -> None:
-        """Choose items in another way from the next message on: "B", "F" or "V".
-
-        Raises:
-            ConfigError: there is no such policy.
-        """
+        """Choose items by another policy from the next message on; no such one: `ConfigError`."""
         if policy == self.conversation.policy:
             return
         self.conversation.use(policy)
         self.view.policies.choose(policy)
         if not self.busy:
             self.view.show_requirements()
-            what = in_full(policy, self._speaker, self._setting.get("extractor", "lexicon"))
             again = " Retry answers the last one again so." if self.view.turns else ""
+            what = self._in_full(policy)
             self.view.say(f"From the next message on: policy {policy}. {what}.{again}")
 
     @_when_free
@@ -308,10 +300,9 @@ class ChatApp:
         kept: str,
         done: str = "Ready",
     ) -> bool:
-        """Ask for one turn and show it, in the thread of the answer; whether there is one.
+        """Ask (by `Conversation.say` or the like) for one turn and show it; whether there is one.
 
-        Without an answer the `earlier` turns are shown again, and `kept` says what became of the
-        message. `ask` is `Conversation.say` or the like, with `stream`, `stop` and `watch` to give.
+        Else the `earlier` turns are shown again, and `kept` says what became of the message.
         """
         try:
             turn = ask(stream=view.stream, stop=self._stopped, watch=partial(self._watch, view))
@@ -391,28 +382,24 @@ class ChatApp:
         self.view.restart(fresh)
         return self.view.say(words)
 
-    def _undo_beginning(self) -> bool:
-        """Take back the last pick of a history, or the beginning of the conversation."""
-        picker = self.view.picker
-        if picker.is_open and picker.picked:
-            return self.pick(picker.picked[:-1])
-        if self._earlier is None:
-            return not self.view.say("There is nothing to take back.")
-        earlier, self._earlier = self._earlier, None
-        self.view.restart(*earlier)
-        return self.view.say("The earlier conversation is back.")
-
-
-def in_full(policy: PolicyName, speaker: str | None, extractor: object) -> str:
-    """What a policy does, who speaks and who reads the requirements, in a sentence."""
-    if policy == "B":
-        return "The recommender alone chooses"
-    if policy == "F":
-        readers = {"lexicon": "a lexicon", "model": speaker, "both": f"a lexicon and {speaker}"}
-        reader = readers.get(str(extractor), "a reader of yours")
-        return f"What you require is read by {reader}, and holds"
-    best = f"the recommender's best {RerankConfig().n_candidates}, which takes some seconds"
-    return f"{speaker} re-orders {best}" if speaker else "It has B's order: no language model"
+    def _in_full(self, policy: PolicyName) -> str:
+        """What a policy does, who speaks and who reads the requirements, in a sentence."""
+        if policy == "B":
+            return "The recommender alone chooses"
+        speaker, setting = self._speaker, self._setting
+        if policy == "F":
+            how = setting.get("extractor", "lexicon")
+            readers = {"lexicon": "a lexicon", "model": speaker, "both": f"a lexicon and {speaker}"}
+            # without a language model the lexicon reads alone
+            name = "lexicon" if speaker is None and isinstance(how, str) else how
+            return (
+                f"What you require is read by {readers.get(name, 'a reader of yours')}, and holds"
+            )
+        if speaker is None:
+            return "It has B's order: no language model"
+        config = setting.get("rerank") or RerankConfig()
+        n = max(self.conversation.n_items, config.n_candidates)
+        return f"{speaker} re-orders the recommender's best {n}, which takes some seconds"
 
 
 def transcript_files(conversation: Conversation) -> dict[str, tuple[str, str, str]]:

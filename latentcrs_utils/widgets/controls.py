@@ -60,9 +60,9 @@ def close(widget: w.Widget) -> None:
 def on_enter(box: w.Text, submit: Callable[[], object]) -> None:
     """Call `submit` once for each Enter in a text box, when the text is there.
 
-    The box reports its text on Enter and also when it loses the focus, so the text alone does not
-    tell. The key alone comes too early, on a busy machine long before the text; when none follows
-    within a second (a quarter, if the box tells each letter at once), none was typed.
+    The box reports its text also when it loses the focus, and the key long before the text on a
+    busy machine; when none follows within a second (a quarter, if the box tells each letter at
+    once), none was typed.
     """
     lock, pressed = threading.Lock(), threading.Event()
     seconds = 0.25 if box.continuous_update else 1.0
@@ -86,16 +86,10 @@ def on_enter(box: w.Text, submit: Callable[[], object]) -> None:
 
 
 class OneOf(Generic[T]):
-    """Some buttons of which one is chosen.
+    """Some buttons (value -> words) of which one is chosen; `chosen` is told of each new choice.
 
     Neither radio buttons nor a list: JupyterLab takes arrow keys and letters for itself, so that
     these could not be used there without a mouse. Buttons need Tab and Space alone.
-
-    Args:
-        heading: words before the buttons.
-        options: the words on each button, by value.
-        value: the one that is chosen at first.
-        chosen: called with a newly chosen value.
     """
 
     def __init__(
@@ -127,10 +121,8 @@ class OneOf(Generic[T]):
 class Chips:
     """A row of chips after a heading; a click on one takes it away.
 
-    Args:
-        heading: what they are.
-        remove: called with the value of the chip that was clicked; it shows what is left.
-        home: takes the keyboard focus when the last chip is gone.
+    `remove` is called with the value of the clicked chip, and shows what is left; `home` takes the
+    keyboard focus when the last chip is gone.
     """
 
     def __init__(self, heading: str, remove: Callable[[Any], object], home: w.DOMWidget):
@@ -167,12 +159,10 @@ def _spelled_titles(data: Dataset) -> dict[int, str]:
 
 
 def find_titles(data: Dataset, query: str, n: int) -> tuple[list[int], int]:
-    """Items that have all words of a query in their titles; of the last word the beginning.
+    """The n best known items with a query's words in their titles, and how many there are in all.
 
-    Accents and capitals do not matter; an empty query finds every item.
-
-    Returns:
-        The n item ids that were liked most often, and how many there are in all.
+    Of the last word the beginning is enough, accents and capitals do not matter, and an empty query
+    finds every item. The best known were liked most often.
     """
     *whole, last = spoken_words(query[:_LONGEST_QUERY]) or [""]
     if query.strip() and not last:
@@ -243,9 +233,8 @@ class HistoryPicker:
                 chosen = self.suggested[place] in self.picked
                 label = describe(self.data, self.suggested[place]).label
                 tick(made, label, chosen, f"Take {label} out again", f"You liked {label}")
-        labels = [describe(self.data, item).label for item in self.picked]
-        tips = [f"Take {label} out again" for label in labels]
-        self._chips.show(dict(zip(self.picked, zip(labels, tips, strict=True), strict=True)))
+        labels = {item: describe(self.data, item).label for item in self.picked}
+        self._chips.show({i: (label, f"Take {label} out again") for i, label in labels.items()})
 
     def _click(self, place: int) -> None:
         if place < len(self.suggested):
@@ -267,13 +256,8 @@ class HistoryPicker:
 class Driver:
     """The panel of the simulated user: its kind, how to begin, and how far it is.
 
-    Args:
-        noun: what an item is called.
-        drive: called to go on, with whether to the end.
-
-    Attributes:
-        autopilot: the one who drives, or drove last; None if nobody did, or left.
-        words: what the panel says of that.
+    `drive` is called to go on, with whether to the end; `autopilot` drives, or drove last, and is
+    None if nobody did, or left.
     """
 
     def __init__(self, noun: str, drive: Callable[[bool], object]):
@@ -309,17 +293,9 @@ class Driver:
         return MAX_TURNS - pilot.n_turns
 
     def begin(self, conversation: Conversation) -> None:
-        """Let a new simulated user, of the chosen kind, take over a conversation.
-
-        Raises:
-            LatentCRSError: nobody can be simulated for it.
-        """
-        self.autopilot = make_autopilot(
-            conversation,
-            difficulty=self.difficulty.value,
-            level=self.level.value,
-            seed=self._n_begun,
-        )
+        """Let a new simulated user, of the chosen kind, take over; `DataError` if nobody can."""
+        difficulty, level, seed = self.difficulty.value, self.level.value, self._n_begun
+        self.autopilot = make_autopilot(conversation, difficulty=difficulty, level=level, seed=seed)
         self._n_begun, self._shows_goal = self._n_begun + 1, False
         self.report()
 

@@ -2,27 +2,24 @@
 
 import base64
 import html
-import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from latentcrs_utils.conversation.guards import may_be_text
 from latentcrs_utils.conversation.turn import Recommendation, Turn
 
 N_BARS = 6
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _WAIT = '<span class="lcrs-wait">…</span>'
 
 
 def escape(text: object) -> str:
-    """Any text as HTML that shows it and does nothing else.
+    """Any text as HTML that shows it and does nothing else, also inside quoted attributes.
 
     Users, language models and catalogues write what they like; tags, quotes and entities come out
     as characters, and what no page may hold (control characters, halves of surrogate pairs) as
-    the replacement character. Safe between tags and inside quoted attributes.
+    the replacement character.
     """
-    characters = (
-        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs") else _REPLACEMENT
-        for c in str(text)
-    )
+    characters = (c if may_be_text(c) else "\N{REPLACEMENT CHARACTER}" for c in str(text))
     return html.escape("".join(characters), quote=True)
 
 
@@ -48,8 +45,8 @@ def panel(style: str, title: str, *lines: str) -> str:
 
 
 def small(words: str, role: str = "") -> str:
-    """A remark; "" without words."""
-    return _div("small", text(words), role) if words else ""
+    """A remark."""
+    return _div("small", text(words), role)
 
 
 def label(words: str) -> str:
@@ -60,17 +57,20 @@ def label(words: str) -> str:
 def status(words: str, kind: str = "idle") -> str:
     """The status line; `kind` is "idle", "busy" or "problem"."""
     role = "alert" if kind == "problem" else "status"
-    return _div(f"status {escape(kind)}", f"<i></i>{text(words)}", role)
+    return _div(f"status {kind}", f"<i></i>{text(words)}", role)
 
 
-def profile(name: str, count: int, noun: str, genres: Sequence[str], latest: Sequence[str]) -> str:
-    """Who is speaking: how much is known of them, favourite genres, titles of the latest items."""
+def profile(user: int | str | None, items: Sequence[Recommendation], noun: str) -> str:
+    """Who is speaking, and what is known of them: favourite genres and the latest items."""
+    name = f"User {user}" if user is not None else "You" if items else "A stranger"
     told = ", of whom no history is known: the first answers follow from words alone."
-    if count:
-        mostly = f", mostly {', '.join(genres)}" if genres else ""
-        told = f" liked {count} {noun}{'s' * (count > 1)}{mostly}. Latest: "
-    titles = " · ".join(map(text, latest)) if count else "“Like” builds a history."
-    return _div("profile", f"<strong>{text(name)}</strong>{escape(told)} {titles}")
+    if items:
+        genres = Counter(genre for item in items for genre in item.genres).most_common(3)
+        mostly = f", mostly {', '.join(genre for genre, _ in genres)}" if genres else ""
+        told = f" liked {len(items)} {noun}{'s' * (len(items) > 1)}{mostly}. Latest: "
+    latest = " · ".join(text(item.label) for item in reversed(items[-4:]))
+    latest = latest or "“Like” builds a history."
+    return _div("profile", f"<strong>{text(name)}</strong>{escape(told)} {latest}")
 
 
 def downloads(files: Mapping[str, tuple[str, str, str]]) -> str:
@@ -151,10 +151,8 @@ def intent_bars(
 ) -> str:
     """Bars of the leading intents with a mark where each stood before, and the same in words.
 
-    Args:
-        after: probability by intent name; the `N_BARS` highest get a bar.
-        before: the same before the last message or click; None at the start.
-        n_intents: K, to say what is left out.
+    Both are probabilities by intent name, `before` the last message or click (None at the start);
+    `n_intents` is K, to say what is left out.
     """
     names = leading(after)
     was = {name: (after if before is None else before).get(name, 0.0) for name in names}

@@ -1,6 +1,5 @@
 """What the screen shows of a conversation, and how it is brought up to date."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.resources import files
@@ -40,7 +39,6 @@ EXPLAINED: dict[PolicyName, str] = {
     "F": "F · must meet your requirements",
     "V": "V · re-ordered by an LLM",
 }
-"""One line for each policy."""
 
 # the words on the button of a choice before and after it, and its tip
 _CHOICES: dict[Choice, tuple[str, str, str]] = {
@@ -120,17 +118,10 @@ class TurnView:
 
 
 class ChatView:
-    """What is on the screen, and how a conversation is shown there.
+    """What is on the screen, and how a conversation is shown there, from the first `restart` on.
 
-    Args:
-        act: what the controls do: called with the name of an action and its arguments.
-        model: chooses the items.
-        speaker: name of the language model that words the replies; None without one.
-
-    Attributes:
-        conversation: what is shown, from the first `restart` on.
-        turns: the views of its turns, that of a coming answer among them.
-        status: the words of the status line.
+    The controls call `act` with the name of an action and its arguments; `speaker` is the language
+    model that words the replies, None without one. That of a coming answer is among the `turns`.
     """
 
     conversation: Conversation
@@ -235,7 +226,8 @@ class ChatView:
         self.bars.value = html.intent_bars(belief, self._before or None, len(belief))
         self.downloads.value = ""
         self.show_requirements()
-        self._show_profile()
+        items = [describe(self.conversation.model.data, i) for i in self.conversation.history]
+        self.profile.value = html.profile(self.conversation.user, items, self.noun)
         if self.picker.is_open:
             self.picker.show(self.conversation.history)
         self.mark(self.conversation.feedback)
@@ -275,13 +267,3 @@ class ChatView:
             "intents": html.leading(self._belief),
             "driver": self.driver.words,
         }
-
-    def _show_profile(self) -> None:
-        """Who is talking, and what is known of them."""
-        data, user = self.conversation.model.data, self.conversation.user
-        items = [describe(data, item) for item in self.conversation.history]
-        genres = Counter(genre for item in items for genre in item.genres)
-        name = f"User {user}" if user is not None else "You" if items else "A stranger"
-        favourites = [genre for genre, _ in genres.most_common(3)]
-        latest = [item.label for item in reversed(items[-4:])]
-        self.profile.value = html.profile(name, len(items), self.noun, favourites, latest)

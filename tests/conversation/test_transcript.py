@@ -2,7 +2,6 @@
 
 import json
 import re
-from copy import deepcopy
 from html.parser import HTMLParser
 
 import mistune
@@ -51,25 +50,6 @@ def test_a_transcript_survives_json_and_goes_on(policy):
     assert bool(again.requirements) == (policy == "F") and again.say("more").number == 3
 
 
-@pytest.mark.parametrize("format", [1, 2])
-def test_a_transcript_of_an_older_format_is_read(format):
-    stored = told("B").transcript()
-    old = {**deepcopy(stored), "format": format}
-    turns = [event["say"] for event in old["events"] if "say" in event]
-    for values in (old, *turns):
-        policy = values.pop("policy")
-        if format == 2:
-            values["variant"] = policy
-    for turn in turns:
-        del turn["counted"]  # there was no such field, and in format 1 none of these
-        for name in ("requirements", "relaxed", "candidates", "reranked") * (format == 1):
-            del turn[name]
-        for item in turn["items"] * (format == 1):
-            del item["misses"]
-    again = Conversation.from_transcript(fake_model(), old, chat_model=None)
-    assert again.policy == "B" and again.transcript() == stored
-
-
 def test_a_conversation_may_go_on_as_another_policy():
     stored = told("B").transcript()
     again = Conversation.from_transcript(fake_model(), stored, chat_model=None, policy="F")
@@ -81,7 +61,7 @@ def test_a_conversation_may_go_on_as_another_policy():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"format": 99}, "not a transcript of format 1"),
+        *(({"format": number}, "not a transcript of format 3") for number in (1, 2, 99, "3", None)),
         ({"catalogue": "other"}, "made with another catalogue"),
         ({"history": None}, "damaged"),
         ({"history": [10_000]}, "There is no item 10000"),

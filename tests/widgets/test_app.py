@@ -7,11 +7,13 @@ from base64 import b64decode
 
 import pytest
 
+from latentcrs_utils.config import RerankConfig
+from latentcrs_utils.constraints.extraction import make_extractor
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.errors import ConfigError, DataError, MessageError
 from latentcrs_utils.widgets.app import ChatApp
 from latentcrs_utils.widgets.views import EXPLAINED, IDEAS
-from tests.conversation.fakes import FakeScorer, fake_model
+from tests.conversation.fakes import FakeChatModel, FakeScorer, fake_model
 
 from .hands import GOOD, app_with, ask, buttons, enter, html, press, sent, shown
 
@@ -382,6 +384,29 @@ def test_what_was_relaxed_is_told_above_the_cards_on_the_cards_and_aloud():
     assert page.count("lcrs-why lcrs-misses") == 5
     assert turn.note and turn.note in app.view.heard.value
     assert "Held to: Western (“western”)" in page
+
+
+@pytest.mark.parametrize(
+    ("policy", "setting", "told"),
+    [
+        ("V", {}, f"best {RerankConfig().n_candidates},"),
+        (
+            "V",
+            {"rerank": RerankConfig(n_candidates=7)},
+            "Scripted re-orders the recommender's best 7,",
+        ),
+        ("V", {"rerank": RerankConfig(n_candidates=2)}, "best 5,"),  # at least what it offers
+        ("V", {"chat_model": None}, "It has B's order: no language model."),
+        ("F", {"extractor": "both"}, "read by a lexicon and Scripted,"),
+        ("F", {"extractor": "model"}, "read by Scripted,"),
+        ("F", {"extractor": "both", "chat_model": None}, "read by a lexicon,"),
+        ("F", {"extractor": make_extractor(fake_model().data)}, "read by a reader of yours,"),
+    ],
+)
+def test_the_status_tells_what_a_policy_will_do(policy, setting, told):
+    app = ChatApp(fake_model(), **{"chat_model": FakeChatModel(), **setting})
+    app.use(policy)
+    assert told in app.state()["status"]
 
 
 def test_v_says_that_it_re_ordered_and_counts_its_tokens():
