@@ -20,18 +20,7 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import rows_of
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.errors import LatentCRSError
-from latentcrs_utils.evaluation.one_turn import (
-    UNSEEN,
-    EvalSet,
-    Fitted,
-    dialogue_cases,
-    evaluate,
-    fit_all,
-    level_table,
-    one_turn_cases,
-    scorers,
-    summarise,
-)
+from latentcrs_utils.evaluation import one_turn
 from latentcrs_utils.evaluation.recording import Command, sizes
 from latentcrs_utils.language.encoding import Language, embed
 from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
@@ -65,41 +54,41 @@ def prepare(say: Say, name: str, tests: str) -> tuple[Dataset, Language]:
 
 def results(
     data: Dataset, language: Language, seeds: list[int], say: Say
-) -> tuple[Fitted, dict[str, pl.DataFrame]]:
-    """Fit and rank for every seed.
+) -> tuple[one_turn.Fitted, dict[str, pl.DataFrame]]:
+    """Fit and rank for every seed; returns the systems of the first one, and the summaries.
 
-    Returns:
-        The systems of the first seed, and the summaries: "masked", "unmasked" (one turn, four
-        levels) and, where the utterances hold dialogues to test on, "by_turns" (after one to five
-        messages, masked).
+    "masked" and "unmasked" are of one turn at four levels; "by_turns", where the utterances hold
+    dialogues to test on, of one to five messages, masked.
     """
     ranks: dict[str, list[dict[str, np.ndarray]]] = defaultdict(list)
-    asked: dict[str, EvalSet] = {}
+    asked: dict[str, one_turn.EvalSet] = {}
     by_seed = []
     for seed in seeds:
         suffix = f" (seed {seed})" if len(seeds) > 1 else ""
-        fitted = fit_all(data, language, seed=seed, say=lambda text: say(text + suffix))  # noqa: B023
+        fitted = one_turn.fit_all(data, language, seed=seed, say=lambda text: say(text + suffix))  # noqa: B023
         say("Ranking all items for every test user" + suffix)
-        asked["masked"] = asked["unmasked"] = one_turn_cases(data, fitted.backbone, language)
+        cases = one_turn.one_turn_cases(data, fitted.backbone, language)
+        asked["masked"] = asked["unmasked"] = cases
         if len(rows_of(language, "test_turns")):
-            asked["by_turns"] = dialogue_cases(data, fitted.backbone, language)
+            asked["by_turns"] = one_turn.dialogue_cases(data, fitted.backbone, language)
+        systems = one_turn.scorers(fitted)
         for name, cases in asked.items():
-            ranks[name].append(evaluate(cases, scorers(fitted), masked=name != "unmasked"))
+            ranks[name].append(one_turn.evaluate(cases, systems, masked=name != "unmasked"))
         by_seed.append(fitted)
-    return by_seed[0], {name: summarise(asked[name], of_seeds) for name, of_seeds in ranks.items()}
+    return by_seed[0], {name: one_turn.summarise(asked[name], of) for name, of in ranks.items()}
 
 
 def print_table(summary: pl.DataFrame, n_users: int) -> None:
     """NDCG@20 of every system at every level, unseen phrasing, history masked."""
-    table = level_table(summary, phrasing=UNSEEN)
+    table = one_turn.level_table(summary, phrasing=one_turn.UNSEEN)
     levels = table.columns[1:]
     print(f"\nNDCG@20, {n_users:,} test users, history masked, phrasing not seen in training")
     print(f"{'':28}" + "".join(f"{level:>13}" for level in levels))
     for row in table.iter_rows(named=True):
         print(f"{row['system']:28}" + "".join(f"{row[level]:13.3f}" for level in levels))
-    last = summary.filter(phrasing=UNSEEN, system="LatentCRS+")
-    widths = [(row["high"] - row["low"]) / 2 for row in last.iter_rows(named=True)]
-    print(f"95 % bootstrap intervals over users: about ±{max(widths):.3f}.")
+    last = summary.filter(phrasing=one_turn.UNSEEN, system="LatentCRS+")
+    half = (last["high"] - last["low"]).to_numpy().max() / 2
+    print(f"95 % bootstrap intervals over users: about ±{half:.3f}.")
 
 
 def print_dialogue(model: LatentCRS) -> None:
@@ -128,8 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the course; returns the exit status."""
     command = Command("latentcrs_utils.run", __doc__, seeds=True, record=False)
     add = command.parser.add_argument
-    unseen = "unseen: only single messages in phrasings that training never used"
-    add("--tests", choices=("all", "unseen"), default="all", help=unseen)
+    add("--tests", choices=("all", "unseen"), default="all", help="unseen: one message, new words")
     add("--no-notebooks", action="store_true", help="only the table and the talk")
     options, say = command.read(arguments), command.say
     try:

@@ -27,13 +27,10 @@ RECOMMENDING = PURPOSES[:-1]
 
 @dataclass(frozen=True)
 class TokenUsage:
-    """What one purpose has cost in a turn.
+    """What one purpose has cost in a turn: tokens read and written, wall-clock seconds.
 
-    Attributes:
-        purpose: embedding of the words, extraction (policy F), re-ranking (V), scoring (no
-            language model), playing the user.
-        prompt_tokens, completion_tokens: read and written; an embedding pass writes 1.
-        seconds: wall-clock time.
+    Extraction is of policy F, re-ranking of V; scoring takes no language model, and an embedding
+    pass writes one token.
     """
 
     purpose: Purpose
@@ -44,15 +41,10 @@ class TokenUsage:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One turn of a dialogue.
+    """One turn: the user's message, the ids of the items offered then, best first, and the cost.
 
-    Attributes:
-        message: what the user said.
-        constraints: what that said for the first time.
-        withdrawn: what it took back.
-        source: who worded it, "template" or the name of a language model.
-        offered: ids of the items that the system offered then, best first.
-        usage: what the turn cost, on both sides.
+    The message says the constraints for the first time and takes back those withdrawn; its source
+    is "template" or the language model that worded it. The usage is that of both sides.
     """
 
     message: str
@@ -65,15 +57,10 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Dialogue:
-    """A dialogue between a simulated user and a system.
+    """A dialogue between a simulated user, 0..U-1 and drawn by a seed, and the system of a name.
 
-    Attributes:
-        system: name of the system.
-        user: user index, 0..U-1.
-        target: id of the item that the user had in mind.
-        seed: of the user.
-        success: the turn in which the target was offered, from 1; None: never.
-        exchanges: the turns.
+    The target is the id of the item that the user had in mind; success is the turn in which it was
+    offered, from 1, None for never.
     """
 
     system: str
@@ -106,22 +93,16 @@ class Dialogue:
     def from_dict(cls, values: Mapping[str, Any]) -> Dialogue:
         """The dialogue that `to_dict` wrote, perhaps as a line of a log.
 
-        Raises:
-            KeyError, TypeError, ValueError: a field is missing or of the wrong type.
+        KeyError, TypeError, ValueError: a field is missing or of the wrong type.
         """
         fields = {name: value for name, value in values.items() if name != "run"}
-        exchanges = tuple(
-            Exchange(
-                said["message"],
-                tuple(map(Constraint.parse, said["conditions"])),
-                tuple(map(Constraint.parse, said["withdrawn"])),
-                said["source"],
-                tuple(said["offered"]),
-                tuple(TokenUsage(**part) for part in said["usage"]),
-            )
-            for said in values["exchanges"]
-        )
-        return cls(**{**fields, "exchanges": exchanges})
+        exchanges = []
+        for said in values["exchanges"]:
+            new, gone = (map(Constraint.parse, said[name]) for name in ("conditions", "withdrawn"))
+            usage = tuple(TokenUsage(**part) for part in said["usage"])
+            words = said["message"], tuple(new), tuple(gone), said["source"]
+            exchanges.append(Exchange(*words, tuple(said["offered"]), usage))
+        return cls(**{**fields, "exchanges": tuple(exchanges)})
 
 
 def success_by(dialogues: Sequence[Dialogue], k: int) -> np.ndarray:
@@ -137,18 +118,10 @@ def turns_taken(dialogues: Sequence[Dialogue], n_turns: int = 5) -> np.ndarray:
 class JsonLog:
     """Entries in a file of JSON lines, one a line, whole or not there; a killed run goes on.
 
-    At most the last line is damaged then; it is cut off when the log is opened again.
-
-    Args:
-        path: the file, its folder is made if absent; None: in memory alone.
-        run: names everything that the entries depend on; each line holds it.
-        by: the field that tells entries apart.
-
-    Attributes:
-        entries: those that are whole, by that field.
-
-    Raises:
-        DataError: a line before the last is damaged, or the file belongs to another run.
+    At most the last line is damaged then; it is cut off when the log is opened again. Each line
+    holds `run`, which names everything that the entries depend on; the field `by` tells them apart
+    and is the key of `entries`. The folder of the path is made if absent; None keeps the entries in
+    memory alone. DataError: a line before the last is damaged, or the file is of another run.
     """
 
     def __init__(self, path: Path | None, run: str, by: str):
@@ -205,11 +178,7 @@ def _whole_lines(path: Path, by: str) -> tuple[list[dict[str, Any]], int]:
 
 
 def read_dialogues(path: Path) -> list[Dialogue]:
-    """Read the dialogues of a log, without its last line if that is damaged.
-
-    Raises:
-        DataError: another line is damaged.
-    """
+    """The dialogues of a log, without its last line if that is damaged; DataError: another is."""
     return [Dialogue.from_dict(entry) for entry in _whole_lines(path, "user")[0]]
 
 
@@ -217,14 +186,8 @@ class Answers(ChatModel):
     """A chat model that is asked every question once; its answers, and its failures, are kept.
 
     So all ways to use an answer are measured on the same answer, and a measurement that was killed
-    goes on where it was.
-
-    Args:
-        chat_model: answers; `score` is asked only of one that can.
-        file: where answers are kept, see `JsonLog`, which may refuse it; None: in memory alone.
-
-    Attributes:
-        usage: of all answers that were used here, those from the file included.
+    goes on where it was. `score` is asked only of a model that can; the file is that of a `JsonLog`
+    (None: in memory alone), and `usage` counts its answers, too, when they are used.
     """
 
     def __init__(self, chat_model: Any, file: Path | None = None):
@@ -280,12 +243,10 @@ class Answers(ChatModel):
 
 
 def usage_table(dialogues: Sequence[Dialogue]) -> pl.DataFrame:
-    """Return what some dialogues cost, system by system.
+    """What some dialogues cost: a row a system and purpose, and "recommending" (`RECOMMENDING`).
 
-    Returns:
-        One row a system and purpose, and one row "recommending" that adds up `RECOMMENDING`:
-        system, purpose, turns and dialogues (how many), then prompt_tokens, completion_tokens and
-        seconds, each as mean over turns (``..._a_turn``: what Table 6 prints) and over dialogues.
+    Columns: system, purpose, turns and dialogues (how many), then prompt_tokens, completion_tokens
+    and seconds, each as mean over turns (``..._a_turn``: what Table 6 prints) and over dialogues.
     """
     rows = []
     for system in dict.fromkeys(dialogue.system for dialogue in dialogues):

@@ -27,14 +27,11 @@ def metric_values(ranks: np.ndarray, metric: str) -> np.ndarray:
 
 
 def describe_ranks(ranks: np.ndarray | Sequence[np.ndarray]) -> dict[str, Any]:
-    """Means of the metrics and what chance could have done to NDCG@20.
+    """Means of the four metrics and what chance could have done to NDCG@20.
 
-    Args:
-        ranks: [seeds, ..., U]; what lies between seeds and users is averaged like the seeds.
-
-    Returns:
-        The four metrics; low and high, 95 % bootstrap interval over users of NDCG@20; seed_spread,
-        largest minus smallest NDCG@20 of a seed.
+    ranks is [seeds, ..., U]; what lies between seeds and users is averaged like the seeds. low and
+    high are the 95 % bootstrap interval over users, seed_spread is the largest minus the smallest
+    mean of a seed.
     """
     ranks = np.asarray(ranks)
     values = metric_values(ranks, METRIC)
@@ -47,14 +44,9 @@ def describe_ranks(ranks: np.ndarray | Sequence[np.ndarray]) -> dict[str, Any]:
 def bootstrap_interval(
     values: Tensor | np.ndarray, n: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean.
+    """95 % percentile bootstrap interval of the mean of values [B], from n resamples.
 
-    Args:
-        values: [B] per-instance values.
-        n, seed: number and seed of the resamples.
-
-    Raises:
-        ValueError: there are no values.
+    ValueError: there are no values.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0:
@@ -101,14 +93,8 @@ def paired_difference(
     """Mean of ``ours - theirs`` on the same instances, with a 95 % interval over users.
 
     Users are what is drawn by chance, so users are resampled: several instances of one user are
-    averaged first, and never count as independent.
-
-    Args:
-        ours, theirs: [B] values of a metric, the same instances in the same order.
-        users: [B] whose instance it is; default, each instance is a user of its own.
-
-    Raises:
-        ValueError: the lengths do not agree, or there is no instance.
+    averaged first, and never count as independent. All arguments are [B]; users says whose instance
+    it is, by default each is a user of its own. ValueError: the lengths do not agree, or B = 0.
     """
     gap = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
     if users is not None:
@@ -122,14 +108,9 @@ def paired_difference(
 def users_needed(per_user: np.ndarray, effect: float) -> int:
     """How many users it takes to find a mean difference of ``effect``, by the normal formula.
 
-    It is found, so that the 95 % interval leaves out zero, with a probability of 80 %.
-
-    Args:
-        per_user: [N] paired differences of a pilot; only their spread is read.
-        effect: the smallest true difference that one would not want to miss, not zero.
-
-    Raises:
-        ValueError: fewer than two users, or an effect of zero.
+    Found means, with a probability of 80 %, that the 95 % interval leaves out zero. Of the paired
+    differences of a pilot, [N], only the spread is read; the effect is the smallest that one would
+    not want to miss. ValueError: fewer than two users, or an effect of zero.
     """
     if len(per_user) < 2 or effect == 0:
         raise ValueError("It takes two users to see a spread, and an effect that is not zero.")

@@ -69,14 +69,9 @@ MakeUsers = Callable[[Sequence[int]], Sequence[SimulatedUser]]
 class System:
     """A partner in dialogues: a scorer of the one-turn tables, and the policy that chooses.
 
-    Attributes:
-        scorer: cases -> scores [B, V + 1], asked anew in every turn. The frame of the cases has
-            the columns user and turn.
-        policy: chooses the items, B for the best alone.
-        backbone: encodes the histories.
-        language: embeds the messages.
-        reads: whether the scorer looks at x; if not, nothing is embedded.
-        identity: names what else the answers depend on, for the log: a language model, a setting.
+    The scorer is asked anew in every turn; the frame of its cases has the columns user and turn,
+    and if it does not look at x (`reads`), nothing is embedded. For the log, `identity` names what
+    else the answers depend on: a language model, a setting.
     """
 
     scorer: Scorer
@@ -92,12 +87,8 @@ class System:
     ) -> tuple[Tensor, list[tuple[TokenUsage, ...]]]:
         """Score all items for B users, of whom something is known and who said some messages.
 
-        Returns:
-            [B, V + 1], and what the embedding of each dialogue cost: one PromptEOL pass, one new
-            token.
-
-        Raises:
-            DataError: the scores are malformed.
+        Returns [B, V + 1], and what the embedding of each dialogue cost: one PromptEOL pass, one
+        new token. DataError: the scores are malformed.
         """
         texts, begun = [read_text(said)[0] for said in messages], time.perf_counter()
         usage: list[tuple[TokenUsage, ...]] = [()] * len(texts)
@@ -164,10 +155,9 @@ class Setting:
     """How the dialogues go (the paper's: five turns, five items a turn).
 
     Attributes:
-        difficulty, level, phrasing: of the template user.
-        seed: of the users.
+        difficulty, level, phrasing, seed: of the users.
         n_turns: a dialogue without success ends after so many.
-        n_items: items offered a turn.
+        n_items: offered a turn.
         known: items at the end of a history that the system knows; None for all (cold start).
         batch_size: dialogues held at once.
         split: whose targets: "test", the last item of each user; "valid", the last but one, with
@@ -199,8 +189,7 @@ class Setting:
 def sample_users(data: Dataset, n: int | None = None, split: HeldOut = "test") -> np.ndarray:
     """Draw n users, or all, whose target has a name, so that an offer of it can be taken up.
 
-    Returns:
-        User indices in ascending order, int64, the same at every call.
+    The indices ascend, int64, and are the same at every call.
     """
     titles = data.titles
     users = np.flatnonzero([titles[item] != UNKNOWN_TITLE for item in data.targets(split)])
@@ -210,7 +199,7 @@ def sample_users(data: Dataset, n: int | None = None, split: HeldOut = "test") -
 
 
 def template_users(data: Dataset, setting: Setting) -> MakeUsers:
-    """Return the maker of the template users of a setting."""
+    """The maker of the template users of a setting."""
     catalogue, config = Catalogue(data), preset(data.name, data.n_users).simulator
 
     def make(users: Sequence[int]) -> list[SimulatedUser]:
@@ -237,20 +226,17 @@ def converse(
     log: Path | None = None,
     identity: str = "",
 ) -> list[Dialogue]:
-    """Let every user talk to a system.
+    """Let every user (index) talk to a system; returns one dialogue a user, in their order.
 
     Args:
         data: the data set; targets of the setting's split, histories without them.
         name, system: scores and chooses the items.
-        users: user indices.
-        setting: how the dialogues go; default, the paper's five turns of five items.
+        users: 0..U-1.
+        setting: default, the paper's five turns of five items.
         make_users: user indices -> simulated users; default, template users of the setting.
         log: a file of JSON lines; dialogues that it holds are not held again.
         identity: names what else the dialogues depend on (the fitted model, the simulator); a
             log of another identity is refused.
-
-    Returns:
-        One dialogue a user, in their order.
 
     Raises:
         DataError: the log is damaged or of another run; the scores are malformed.
@@ -277,11 +263,8 @@ def converse(
 class _Talk:
     """One dialogue under way, which goes on while there are more messages than exchanges.
 
-    Attributes:
-        history: what the system knows of the user.
-        excluded: items that are not offered: the whole past, those offered before.
-        requirements: what the policy found to hold so far.
-        success: as of `Dialogue`.
+    history is what the system knows of the user; the whole past, and what was offered before, is
+    excluded; requirements are what the policy found to hold so far.
     """
 
     user: int

@@ -19,24 +19,18 @@ from latentcrs_utils.behavior.pretraining import Backbone, pretrain
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import Instances, instances_of, rows_of
 from latentcrs_utils.em.model import LatentCRS, fit_em
-from latentcrs_utils.evaluation.metrics import describe_ranks, mean_and_interval
+from latentcrs_utils.evaluation.metrics import METRIC, describe_ranks, mean_and_interval
 from latentcrs_utils.intents import Anchors, find_anchors
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.ranking import MEMORY, ranks_in_chunks
+from latentcrs_utils.simulation.planner import LEVELS as LEVELS
 
-LEVELS = ("plain", "paraphrased", "by example", "vague")
 UNSEEN, SEEN = "test", "train"
 
 
 @dataclass(frozen=True)
 class EvalSet:
-    """What all systems are asked: N test instances.
-
-    Attributes:
-        instances: S, x, targets and histories.
-        texts: x^u as words.
-        frame: user, level and phrasing of each instance.
-    """
+    """What all systems are asked: N instances, x^u as words, and user, level, phrasing of each."""
 
     instances: Instances
     texts: list[str]
@@ -90,16 +84,10 @@ def dialogue_cases(data: Dataset, backbone: Backbone, language: Language) -> Eva
 def evaluate(
     cases: EvalSet, systems: Mapping[str, Scorer], *, masked: bool = True, memory: int = MEMORY
 ) -> dict[str, np.ndarray]:
-    """Rank of the target under every system, asked for some cases at a time to save memory.
+    """Name -> ranks [N] of the targets under each system, 1 is best.
 
-    Args:
-        cases: the instances, the same for all systems.
-        systems: name -> function from cases to scores [N, V + 1].
-        masked: leave the items of the history out of the ranking (ICLRec's convention).
-        memory: bytes of scores that a system is asked for at once at most (but one case at least).
-
-    Returns:
-        name -> ranks [N], 1 is best.
+    Masked, the items of the history are left out of the ranking (ICLRec's convention). To save
+    memory a system is asked for so many bytes of scores at once at most (but one case at least).
     """
     seen, targets = cases.instances.histories if masked else None, cases.instances.targets
 
@@ -117,9 +105,7 @@ def evaluate(
 def summarise(cases: EvalSet, ranks_by_seed: Sequence[Mapping[str, np.ndarray]]) -> pl.DataFrame:
     """One row per phrasing, level and system: n and what `describe_ranks` says.
 
-    Args:
-        cases: the instances that were ranked.
-        ranks_by_seed: one result of `evaluate` per seed, with the same systems.
+    The ranks of each seed are those of `evaluate` for the same cases and systems.
     """
     rows: list[dict[str, Any]] = []
     groups = cases.frame.with_row_index("row").group_by("phrasing", "level", maintain_order=True)
@@ -131,10 +117,10 @@ def summarise(cases: EvalSet, ranks_by_seed: Sequence[Mapping[str, np.ndarray]])
     return pl.DataFrame(rows)
 
 
-def level_table(summary: pl.DataFrame, *, phrasing: str, metric: str = "NDCG@20") -> pl.DataFrame:
-    """One row a system, one column a level: the table that the README and `make run` print."""
-    wanted = summary.filter(pl.col("phrasing") == phrasing)
-    return wanted.pivot("level", index="system", values=metric, maintain_order=True)
+def level_table(summary: pl.DataFrame, *, phrasing: str) -> pl.DataFrame:
+    """NDCG@20, one row a system, one column a level: as the README and `make run` print it."""
+    wanted = summary.filter(phrasing=phrasing)
+    return wanted.pivot("level", index="system", values=METRIC, maintain_order=True)
 
 
 @dataclass(frozen=True)
@@ -218,9 +204,8 @@ def history_similarity(data: Dataset, n_last: int = 10) -> np.ndarray:
     The mean over the last ``n_last`` items of the history of the overlap of their genres with the
     target's: |both| / |either| (Jaccard), 0 where neither item has a genre.
     """
-    has = genre_table(data)[0]
-    last, targets = data.histories("test").last(n_last), data.targets("test")
-    ours, theirs = has[last.flat], has[targets[last.rows()]]
+    has, last = genre_table(data)[0], data.histories("test").last(n_last)
+    ours, theirs = has[last.flat], has[data.targets("test")[last.rows()]]
     both, either = (ours & theirs).sum(1), (ours | theirs).sum(1)
     return np.bincount(last.rows(), both / np.maximum(either, 1), len(last)) / last.lengths
 
@@ -237,11 +222,8 @@ def parts_of_equal_size(values: np.ndarray, n: int = 4) -> np.ndarray:
 def by_part(values: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
     """Mean of the values [N] in each part, 0 to len(names) - 1, with its 95 % bootstrap interval.
 
-    Returns:
-        Columns part, n, mean, low, high; one row a part that has instances.
-
-    Raises:
-        ValueError: lengths or numbers of parts do not fit.
+    Columns part, n, mean, low, high; one row a part that has instances. ValueError: lengths or
+    numbers of parts do not fit.
     """
     values, parts = np.asarray(values), np.asarray(parts)
     if len(values) != len(parts) or parts.max(initial=-1) >= len(names):
@@ -258,10 +240,7 @@ def means_by_part(
     values: Mapping[str, np.ndarray], parts: np.ndarray, names: Sequence[str]
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, tuple[float, float]]]]:
     """`by_part` of several systems: system -> part -> mean, and system -> part -> (low, high)."""
-    tables = {system: by_part(of_system, parts, names) for system, of_system in values.items()}
-    means = {system: dict(zip(t["part"], t["mean"], strict=True)) for system, t in tables.items()}
-    ends = {
-        system: dict(zip(t["part"], t.select("low", "high").iter_rows(), strict=True))
-        for system, t in tables.items()
-    }
+    tables = {name: by_part(v, parts, names).to_dicts() for name, v in values.items()}
+    means = {name: {r["part"]: r["mean"] for r in rows} for name, rows in tables.items()}
+    ends = {name: {r["part"]: (r["low"], r["high"]) for r in rows} for name, rows in tables.items()}
     return means, ends

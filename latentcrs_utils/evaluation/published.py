@@ -39,14 +39,10 @@ PAPER_TABLE_1: dict[str, PrintedColumn] = dict(zip(DATA_SETS, (
 
 @dataclass(frozen=True)
 class Printed:
-    """One system on one data set, as printed.
+    """One system, by the paper's name, on one data set, by the course's; a row of a table.
 
-    Attributes:
-        table: number of the paper's table.
-        data: name in this course; Table 3 is a sample of 500 of its test users.
-        system: the paper's name of it.
-        metrics: metric -> printed value.
-        half_units: metric -> half a unit of the last printed digit; the true value is this near.
+    Table 3 is of a sample of 500 test users. half_units are, of each metric, half a unit of the
+    last printed digit: the true value is this near.
     """
 
     table: int
@@ -129,10 +125,8 @@ def contradictions(
 ) -> list[str]:
     """Say what in a row of the four metrics is impossible for one ranking, one sentence each.
 
-    Args:
-        metrics: the four values by name.
-        half_units: how far each may be from the true value because of its printed digits; default
-            exact. Every bound is widened by it, so rounding is never reported.
+    Because of its printed digits each value may be as far from the true one as `half_units` says;
+    default exact. Every bound is widened by it, so rounding is never reported.
     """
     r5, n5, r20, n20 = (metrics[name] for name in METRICS)
     e_r5, e_n5, e_r20, e_n20 = ((half_units or {}).get(name, 0.0) for name in METRICS)

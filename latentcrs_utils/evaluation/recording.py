@@ -24,17 +24,10 @@ PACKAGES = ("torch", "transformers", "scikit-learn", "polars", "numpy")
 class Command:
     """One command line, ``python -m MODULE``: its options, its progress, its record.
 
-    Args:
-        module: the module that is run.
-        description: for ``--help``.
-        data: whether there is ``--data`` (default ml-100k).
-        seeds: whether there is ``--seeds`` (default 0).
-        record: whether ``--record`` must be given; None: the command has no such option.
-
-    Attributes:
-        parser: takes further options before `read`.
-        line: the command as it was given, once it is read.
-        steps: one row a finished step: step, seconds (wall clock), cpu_seconds (all threads).
+    There may be ``--data`` (default ml-100k), ``--seeds`` (default 0) and ``--record``, which is
+    required if true, absent if None; `parser` takes further options. `line` is the command as it
+    was given, once it is read. `steps` has a row a finished step: step, seconds (wall clock),
+    cpu_seconds (all threads).
     """
 
     def __init__(
