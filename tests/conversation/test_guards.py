@@ -24,10 +24,6 @@ OFFERED = [
 GUARD = ReplyGuard(CATALOGUE)
 
 
-def objection(reply: str, **more) -> str | None:
-    return GUARD.objection(reply, OFFERED, **more)
-
-
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -113,57 +109,42 @@ BAD = {
     "Alien is a film of dread, and Alien is a fine choice.": "repeated itself",
     "go to it go to it go to it go to it go.": "repeated itself",
 }
+TOLD = "Answer in one or two short, warm sentences about The Quiet Harbour."
+CONTEXTS = [
+    ("Answer in one or two short, warm sentences.", {"instructions": TOLD}, "recited"),
+    ("Short and warm: The Quiet Harbour.", {"instructions": TOLD}, None),
+    ("Alien is a fine choice.", {"previous": ["Alien is a fine choice."]}, "repeated"),
+    # a genre or a name that the user spoke of may be taken up, a film not
+    ("For a comedy mood, Alien.", {}, "genre"),
+    ("For a comedy mood, Alien.", {"message": "a comedy, or so"}, None),
+    ("No comedy, so Alien.", {"message": "no comedy please"}, None),
+    ("For you and Maria, Alien.", {"message": "for Maria and me"}, None),
+    ("Sure, Heat it is.", {"message": "offer me Heat and nothing else"}, "not chosen (Heat)"),
+    ("Something slow and sad please.", {"message": "something slow and sad please."}, "repeated"),
+]
 
 
-@pytest.mark.parametrize("reply", GOOD)
-def test_replies_about_the_offered_films_may_be_shown(reply):
-    assert objection(reply) is None
-
-
-@pytest.mark.parametrize(("reply", "reason"), BAD.items())
-def test_other_replies_may_not(reply, reason):
-    assert reason in objection(reply)
+@pytest.mark.parametrize(
+    ("reply", "more", "reason"),
+    [
+        *((reply, {}, None) for reply in GOOD),
+        *((reply, {}, reason) for reply, reason in BAD.items()),
+        *CONTEXTS,
+    ],
+)
+def test_a_reply_may_be_shown_or_there_is_a_reason(reply, more, reason):
+    found = GUARD.objection(reply, OFFERED, **more)
+    assert reason in found if reason else found is None
 
 
 @pytest.mark.parametrize(("reply", "foreign"), FOREIGN.items())
 def test_a_title_that_was_not_chosen_is_found(reply, foreign):
-    assert objection(reply) == f"it named a film that was not chosen ({foreign})"
+    assert GUARD.objection(reply, OFFERED) == f"it named a film that was not chosen ({foreign})"
     assert GUARD.foreign_title(reply, [item.title for item in OFFERED]) == foreign
 
 
-def test_the_prompt_must_not_be_recited_but_titles_may():
-    told = "Answer in one or two short, warm sentences about The Quiet Harbour."
-    recited = "Answer in one or two short, warm sentences."
-    assert objection(recited, instructions=told) == "it recited its instructions"
-    assert objection("Short and warm: The Quiet Harbour.", instructions=told) is None
-
-
-@pytest.mark.parametrize(
-    ("reply", "message", "reason"),
-    [
-        # a genre or a name that the user spoke of may be taken up, a film not
-        ("For a comedy mood, Alien.", "", "genre"),
-        ("For a comedy mood, Alien.", "a comedy, or so", None),
-        ("No comedy, so Alien.", "no comedy please", None),
-        ("For you and Maria, Alien.", "for Maria and me", None),
-        ("Sure, Heat it is.", "offer me Heat and nothing else", r"not chosen (Heat)"),
-        ("Something slow and sad please.", "something slow and sad please.", "repeated"),
-    ],
-)
-def test_what_the_user_said_may_be_taken_up_but_not_parroted(reply, message, reason):
-    found = objection(reply, message=message)
-    assert reason in found if reason else found is None
-
-
-def test_an_earlier_reply_is_not_repeated():
-    assert "repeated" in objection("Alien is a fine choice.", previous=["Alien is a fine choice."])
-
-
-def test_words_ignore_case_accents_possessives_and_ampersands():
-    assert spoken_words("Amélie’s CAFÉ & Bar") == ("amelie", "cafe", "and", "bar")
-
-
 def test_all_real_titles_are_recognised(data):
+    assert spoken_words("Amélie’s CAFÉ & Bar") == ("amelie", "cafe", "and", "bar")
     guard = ReplyGuard(data.titles)
     other = Recommendation(0, "Zzyzx", 1990, (), 0.0)
     for row in data.items[::25].iter_rows(named=True):

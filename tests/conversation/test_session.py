@@ -1,24 +1,15 @@
 """A conversation, turn by turn, with a model whose numbers are known."""
 
 import threading
-from dataclasses import replace
+from unittest.mock import Mock
 
-import polars as pl
 import pytest
 import torch
 
 from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.conversation.turn import Feedback
 from latentcrs_utils.errors import ConfigError, DataError, MessageError
-from tests.conversation.fakes import (
-    GENRES,
-    N_ITEMS,
-    FakeChatModel,
-    FakeScorer,
-    chat,
-    fake_model,
-    ids,
-)
+from tests.conversation.fakes import INTENTS, FakeChatModel, FakeScorer, chat, fake_model, ids
 
 REPLY = "Film Number 7 may do."
 WISH = "a western from the seventies"
@@ -38,10 +29,8 @@ def test_a_turn_offers_the_best_items_of_the_wanted_genre():
 
 
 def test_an_item_without_a_name_is_never_offered():
-    model = fake_model()
-    titles = pl.when(pl.col("item") == 2).then(pl.lit("Unknown title")).otherwise("title")
-    data = replace(model.data, items=model.data.items.with_columns(title=titles))
-    conversation = Conversation(replace(model, data=data), 42, chat_model=None)
+    conversation = chat(user=42)
+    conversation.model.data.titles[2] = "Unknown title"
     assert ids(conversation.say("a horror film")) == [6, 10, 14, 18, 22]
 
 
@@ -49,11 +38,9 @@ def test_intents_before_and_after_are_the_posterior():
     conversation = chat(user=42)
     turn, model = conversation.say("horror"), conversation.model
     S = torch.tensor([[1.0, 0, 0, 0]])  # all films of user 42 are comedies
-    before = model.intent_prior(S, torch.zeros(1, 4))[0]
-    after = model.intent_prior(S, torch.tensor([[0.0, 0, 2, 0]]))[0]
-    for j, genre in enumerate(GENRES):
-        assert turn.intents_before[f"{genre} lovers"] == pytest.approx(before[j].item())
-        assert turn.intents_after[f"{genre} lovers"] == pytest.approx(after[j].item())
+    for told, x in ((turn.intents_before, [0.0] * 4), (turn.intents_after, [0.0, 0, 2, 0])):
+        expected = model.intent_prior(S, torch.tensor([x]))[0].tolist()
+        assert told == pytest.approx(dict(zip(INTENTS, expected, strict=True)))
     assert next(iter(turn.intents_after)) == next(iter(conversation.intents())) == "Horror lovers"
     assert conversation.intents() == pytest.approx(dict(turn.intents_after))
 
@@ -71,33 +58,22 @@ def test_all_messages_so_far_are_read_together_until_the_oldest_are_too_far_back
     assert "first 2 messages are no longer read" in turn.note and len(conversation.messages) == 4
 
 
-class Counted:
-    """What an encoder or an embedder was asked for."""
-
-    def __init__(self, encode):
-        self.encode, self.calls = encode, 0
-
-    def __call__(self, *asked, **options):
-        self.calls += 1
-        return self.encode(*asked, **options)
-
-
 @pytest.mark.parametrize("policy", ["B", "F", "V"])
 def test_a_turn_encodes_and_embeds_once(policy):
-    model = fake_model()
-    encode, embed = Counted(model.backbone.encode), Counted(model.language.encode)
-    model.backbone.encode, model.language.encode = encode, embed
-    conversation = Conversation(model, 42, chat_model=FakeScorer(*["..."] * 9), policy=policy)
+    conversation = chat(policy, FakeScorer(*["..."] * 9), 42)
+    sides = conversation.model.backbone, conversation.model.language
+    for side in sides:
+        side.encode = Mock(wraps=side.encode)
 
     def look(turn):
-        """What the view does after a turn or a click."""
+        """What the view does after a turn or a click; how often history and words were encoded."""
         conversation.intents()
         conversation.why(turn)
         conversation.markdown()
-        return encode.calls, embed.calls
+        return tuple(side.encode.call_count for side in sides)
 
     conversation.intents()
-    assert (encode.calls, embed.calls) == (1, 0)
+    assert [side.encode.call_count for side in sides] == [1, 0]
     first = conversation.say("a funny film")
     assert look(first) == (1, 1)
     assert look(conversation.say("and scary")) == (1, 2)
@@ -147,18 +123,18 @@ def test_a_stranger_is_served_from_words_alone_and_told_so(setting):
     turn = chat(**setting).say("western")
     assert ids(turn) == [3, 7, 11, 15, 19]
     assert turn.note == "No history is known, so these films follow from your words alone."
-    assert turn.intents_before == pytest.approx({f"{g} lovers": 0.25 for g in GENRES})
+    assert turn.intents_before == pytest.approx(dict.fromkeys(INTENTS, 0.25))
     assert chat(history=[3, 7, 11]).history == [3, 7, 11]
     assert chat(user=42).say("hello").note == ""
 
 
-@pytest.mark.parametrize("item", [0, -1, N_ITEMS + 1, "2", 2.0, None])
+@pytest.mark.parametrize("item", [0, -1, 41, "2", 2.0, None])
 def test_an_unknown_item_is_refused_and_changes_nothing(item):
     conversation = chat(user=42)
     conversation.say("drama")
     before = conversation.transcript()
     for act in (conversation.accept, conversation.reject, conversation.label):
-        with pytest.raises(DataError, match=f"item ids go from 1 to {N_ITEMS}"):
+        with pytest.raises(DataError, match="item ids go from 1 to 40"):
             act(item)
     with pytest.raises(DataError, match="There is no item"):
         chat(history=[1, item])
@@ -211,6 +187,8 @@ def test_another_policy_counts_from_the_next_message_on():
     fourth = conversation.say(WISH)
     assert [turn.policy for turn in conversation.turns] == ["B", "F", "F", "B"]
     assert fourth.requirements == () and len(conversation.requirements) == 2
+    with pytest.raises(ConfigError, match="no policy 'X'"):
+        conversation.use("X")
     again = Conversation.from_transcript(fake_model(), conversation.transcript(), chat_model=None)
     assert again.turns == conversation.turns and again.policy == "B"
 
@@ -231,13 +209,6 @@ def test_senseless_settings_are_refused(setting, reason):
         chat(**{"user": 42, **setting})
 
 
-def test_a_policy_that_does_not_exist_leaves_the_old_one():
-    conversation = chat()
-    with pytest.raises(ConfigError, match="no policy 'X'"):
-        conversation.use("X")
-    assert conversation.policy == "B"
-
-
 def test_the_last_message_is_answered_again_from_where_it_was_said():
     conversation = chat()
     first = conversation.say("drama")
@@ -255,15 +226,11 @@ def test_the_last_message_is_answered_again_from_where_it_was_said():
     assert ids(conversation.retry()) == ids(second)
 
 
-def test_a_retry_streams_tells_its_stages_and_may_be_stopped():
-    shown, stages, stop = [], [], threading.Event()
-    chat_model = FakeChatModel(REPLY, REPLY, REPLY)
+def test_a_retry_streams_and_may_be_stopped_after_the_items():
+    shown, stop, chat_model = [], threading.Event(), FakeChatModel(REPLY, REPLY, REPLY)
     conversation = chat(chat_model=chat_model)
     conversation.say("western")
-    turn = conversation.retry(stream=shown.append, watch=lambda stage, _: stages.append(stage))
-    assert shown == [REPLY] and stages == ["reading", "choosing", "writing"]
-    assert turn.reply_source == "model"
-    # stopped after the items, the new turn stays
+    assert conversation.retry(stream=shown.append).reply_source == "model" and shown == [REPLY]
     chat_model.before_piece = stop.set
     turn = conversation.retry(stop=stop)
     assert turn.why_template == "you stopped it" and conversation.turns == [turn]

@@ -1,12 +1,10 @@
 """What all tests of the view share: sentences on why that need no fitted model."""
 
-import threading
-
 import pytest
 
 from latentcrs_utils.conversation.session import Conversation
 
-from .hands import GOOD, Slow, app_with
+from .hands import Slow, app_with, ask
 
 
 @pytest.fixture(autouse=True)
@@ -20,14 +18,15 @@ def reasons(monkeypatch):
 
 
 @pytest.fixture
+def app():
+    """An app for user 42 that has answered "horror" by a plain template."""
+    app = app_with()
+    ask(app, "horror")
+    return app
+
+
+@pytest.fixture
 def slow():
-    """An app whose language model waits until it is told to go on."""
-    begun, go = threading.Event(), threading.Event()
-
-    def pause():
-        begun.set()
-        assert go.wait(10)
-
-    slow = Slow(app_with(GOOD, GOOD, before_piece=pause), begun, go)
+    slow = Slow()
     yield slow
     slow.finish()

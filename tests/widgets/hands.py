@@ -1,7 +1,6 @@
 """Hands and eyes for the view: make an app, press its buttons, read what is on its screen."""
 
 import threading
-from dataclasses import dataclass
 
 from latentcrs_utils.widgets.app import ChatApp
 from tests.conversation.fakes import FakeChatModel, fake_model
@@ -14,13 +13,16 @@ def app_with(*replies, user=42, before_piece=None, **more) -> ChatApp:
     return ChatApp(fake_model(), user=user, chat_model=chat_model, **more)
 
 
-@dataclass
 class Slow:
-    """An app whose replies wait."""
+    """An app whose language model waits until it is told to go on."""
 
-    app: ChatApp
-    begun: threading.Event
-    go: threading.Event
+    def __init__(self):
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.app = app_with(GOOD, GOOD, before_piece=self._pause)
+
+    def _pause(self) -> None:
+        self.begun.set()
+        assert self.go.wait(10)
 
     def begin(self, text="horror") -> None:
         """Send a message and wait until its reply is being written."""

@@ -35,9 +35,7 @@ def test_it_opens_with_the_person_the_history_and_the_belief():
     assert "User 42" in page and "liked 5 films, mostly Comedy" in page
     assert page.index("Film Number 28") < page.index("Film Number 24")
     assert "What kind of film" in page and "LatentCRS+ chooses among 40 films of ml-fake" in page
-    bundle = app._repr_mimebundle_()
-    data = bundle[0] if isinstance(bundle, tuple) else bundle
-    assert "application/vnd.jupyter.widget-view+json" in data
+    assert "application/vnd.jupyter.widget-view+json" in str(app._repr_mimebundle_())
 
 
 def test_a_message_brings_reply_cards_and_bars():
@@ -59,9 +57,7 @@ def test_a_message_brings_reply_cards_and_bars():
     ("message", "reason"),
     [("", "empty"), ("   ", "empty"), ("y" * 10_000, "10,000 characters and the limit is 2,000")],
 )
-def test_a_refused_message_stays_in_the_box_and_changes_nothing(message, reason):
-    app = app_with()
-    ask(app, "horror")
+def test_a_refused_message_stays_in_the_box_and_changes_nothing(app, message, reason):
     app.view.message.value = message
     before = app.state()
     assert not app.submit() and reason in app.state()["status"]
@@ -192,9 +188,7 @@ def test_a_stop_while_reading_and_a_failure_give_the_message_back(error, status)
 # Clicks on cards, Undo, Clear, Retry
 
 
-def test_likes_and_refusals_reach_the_conversation_and_undo_takes_them_back():
-    app = app_with()
-    ask(app, "horror")
+def test_likes_and_refusals_reach_the_conversation_and_undo_takes_them_back(app):
     press(app, "Like", 0)
     state = press(app, "Not this", 1)
     assert state["cards"][0][:2] == [("Night of the Moth", "accept"), ("Film Number 6", "reject")]
@@ -225,9 +219,8 @@ def test_a_click_during_writing_counts_afterwards(slow):
     assert slow.app.conversation.feedback == {} and len(slow.app.conversation.turns) == 1
 
 
-def test_clear_can_be_taken_back():
-    app = app_with()
-    before = ask(app, "horror")
+def test_clear_can_be_taken_back(app):
+    before = app.state()
     assert press(app, "Clear")["messages"] == [] and app.conversation.turns == []
     app.clear()
     app.undo()
@@ -235,9 +228,7 @@ def test_clear_can_be_taken_back():
     assert [turn.message for turn in app.conversation.turns] == ["horror"]
 
 
-def test_retry_answers_the_last_message_as_things_are_chosen_now_and_drops_later_clicks():
-    app = app_with()
-    ask(app, "horror")
+def test_retry_answers_the_last_message_as_things_are_chosen_now_and_drops_later_clicks(app):
     ask(app, "a western")
     press(app, "Not this", 5)
     app.use("F")
@@ -248,9 +239,8 @@ def test_retry_answers_the_last_message_as_things_are_chosen_now_and_drops_later
     assert app.conversation.feedback == {}
 
 
-def test_a_retry_that_fails_leaves_the_earlier_answer(monkeypatch):
-    app = app_with()
-    before = ask(app, "horror")
+def test_a_retry_that_fails_leaves_the_earlier_answer(app, monkeypatch):
+    before = app.state()
     with monkeypatch.context() as broken:
         broken.setattr(app.conversation, "say", failing)
         state = press(app, "Retry")
@@ -259,12 +249,28 @@ def test_a_retry_that_fails_leaves_the_earlier_answer(monkeypatch):
     assert press(app, "Retry")["status"] == "Answered again"
 
 
+def test_what_has_left_the_screen_is_closed(app):
+    gone = []
+
+    def fails(*_, **__):
+        gone.append(app.view.turns[-1].widget)
+        raise RuntimeError
+
+    for act in (lambda: press(app, "Retry"), app.undo):
+        gone.append(app.view.turns[-1].widget)
+        act()
+    app.model.language.encode = fails
+    app.submit("western")
+    app.wait(10)
+    assert len(gone) == 3 and all(widget.children for widget in gone)
+    assert all(part.comm is None for widget in gone for part in (widget, *widget.children))
+
+
 # Who is talking
 
 
-def test_another_person_can_be_chosen_and_an_unknown_one_changes_nothing():
-    app = app_with()
-    before = ask(app, "horror")
+def test_another_person_can_be_chosen_and_an_unknown_one_changes_nothing(app):
+    before = app.state()
     for unknown in ("1000", "<img src=x onerror=alert(1)>"):
         app.view.person.value = unknown
         state = press(app, "Start as this user")
@@ -282,16 +288,9 @@ def test_another_person_can_be_chosen_and_an_unknown_one_changes_nothing():
     assert "No history is known" in html(app.widget)
 
 
-def building() -> ChatApp:
-    app = app_with()
-    ask(app, "horror")
-    press(app, "Build a history")
-    return app
-
-
-def test_clicks_make_the_history_and_the_belief_follows():
-    app = building()
-    assert app.state()["user"] is None and app.state()["history"] == 0
+def test_clicks_make_the_history_and_the_belief_follows(app):
+    state = press(app, "Build a history")
+    assert state["user"] is None and state["history"] == 0
     press(app, "Dust & Thunder (1953)")
     state = press(app, "Film Number 9 (1959)")
     assert app.conversation.history == [3, 9] and state["history"] == 2
@@ -305,8 +304,8 @@ def test_clicks_make_the_history_and_the_belief_follows():
     assert app.conversation.history == [4]
 
 
-def test_the_first_message_closes_the_picker_and_the_history_counts():
-    app = building()
+def test_the_first_message_closes_the_picker_and_the_history_counts(app):
+    press(app, "Build a history")
     press(app, "Dust & Thunder (1953)")
     state = ask(app, "surprise me")
     assert not shown(app.view.picker.widget)
@@ -319,8 +318,8 @@ def test_the_first_message_closes_the_picker_and_the_history_counts():
         assert app.state()["messages"] == [] and app.conversation.history == [3]
 
 
-def test_undo_takes_back_picks_and_then_the_beginning():
-    app = building()
+def test_undo_takes_back_picks_and_then_the_beginning(app):
+    press(app, "Build a history")
     press(app, "Dust & Thunder (1953)")
     app.undo()
     assert app.conversation.history == [] and shown(app.view.picker.widget)
@@ -422,13 +421,8 @@ def test_v_says_that_it_re_ordered_and_counts_its_tokens():
 # The simulated user at the wheel
 
 
-def slow_to_find(**more):
-    """One film a turn: user 42's simulated self finds its film in the third."""
-    return app_with(n_items=1, **more)
-
-
 def test_one_step_is_one_message_of_somebody_else():
-    app = slow_to_find()
+    app = app_with(n_items=1)  # user 42's simulated self finds its film in the third turn
     ask(app, "horror")
     state = press(app, "One step")  # in a conversation of its own
     assert len(state["messages"]) == 1 and state["messages"][0] not in ("", "horror")
@@ -442,7 +436,7 @@ def test_one_step_is_one_message_of_somebody_else():
 
 
 def test_to_the_end_it_goes_by_itself_and_the_next_one_begins_anew():
-    app = slow_to_find()
+    app = app_with(n_items=1)
     first = press(app, "Run to the end")
     pilot = app.view.driver.autopilot
     assert pilot.outcome and len(first["messages"]) == pilot.n_turns > 1
@@ -456,7 +450,7 @@ def test_to_the_end_it_goes_by_itself_and_the_next_one_begins_anew():
 
 @pytest.mark.parametrize("act", ["submit", "undo", "retry", "clear"])
 def test_whoever_takes_over_sends_it_away(act):
-    app = slow_to_find(user=None)
+    app = app_with(n_items=1, user=None)
     press(app, "One step")
     app.submit("horror") if act == "submit" else getattr(app, act)()
     assert app.wait(10)
@@ -466,7 +460,7 @@ def test_whoever_takes_over_sends_it_away(act):
 
 @pytest.mark.parametrize("after", [0, 1])
 def test_stopped_on_the_way_it_says_the_same_again(after):
-    app = slow_to_find()
+    app = app_with(n_items=1)
     read, said = app.model.language.encode, []
 
     def stopped(texts, progress=None):
@@ -532,9 +526,7 @@ def test_the_files_go_as_soon_as_the_conversation_goes_on(slow):
         assert exported(app) == {}
 
 
-def test_a_file_that_cannot_be_made_is_said_to_be_missing(monkeypatch):
-    app = app_with()
-    ask(app, "horror")
+def test_a_file_that_cannot_be_made_is_said_to_be_missing(app, monkeypatch):
     monkeypatch.setattr(threading, "excepthook", lambda failed: None)
     with monkeypatch.context() as broken:
         broken.setattr(app.conversation, "transcript", lambda: {"not": object()})

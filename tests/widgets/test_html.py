@@ -65,10 +65,6 @@ def test_hostile_titles_names_and_reasons_are_shown_as_text(why, monkeypatch):
     page = html(app.widget)
     assert len(state["cards"][0]) == page.count('class="lcrs-why') == 5
     assert "<script" not in page and "&lt;script&gt;" in page and "&amp;amp;" in page
-
-
-def test_hostile_titles_in_the_history_picker_are_words_on_buttons():
-    app = ChatApp(hostile_model(), user=None, chat_model=None)
     press(app, "Build a history")
     label = app.conversation.label(app.view.picker.suggested[0])
     assert label.startswith("<script>")
@@ -141,15 +137,3 @@ def test_a_new_order_is_told_by_the_places_that_it_had_before():
     assert "the recommender had these at places 3, 1" in told(3, 1, 2)
     assert "these stayed in the recommender&#x27;s order" in told(1, 2, 3)
     assert "Re-ordered" not in render.reply(Turn(1, "hello", (), {}, {}, reply="Hello."))
-
-
-def test_a_turn_is_heard_with_all_its_films():
-    films = (Recommendation(1, "Heat", 1995, (), 0.0), Recommendation(2, "<b>", None, (), 0.0))
-    heard = render.heard(Turn(1, "hello", films, {}, {}, reply="See Heat."))
-    assert 'role="alert"' in heard and "See Heat." in heard and "Heat (1995)" in heard
-    assert "&lt;b&gt;" in heard and "<b>" not in heard
-
-
-@pytest.mark.parametrize(("kind", "role"), [("problem", "alert"), ("busy", "status")])
-def test_only_a_problem_interrupts(kind, role):
-    assert f'role="{role}"' in render.status("No.", kind)
