@@ -47,13 +47,10 @@ class TextScorer(nn.Module):
 
 @dataclass(frozen=True)
 class DirectModel:
-    """A fitted scorer without intents.
+    """A fitted scorer without intents, `text alone` or `fusion without intents`.
 
-    Attributes:
-        name: `text alone` or `fusion without intents`.
-        scorer: the networks.
-        v: item embeddings [V + 1, d]; c: item vectors with attributes [V + 1, d_c].
-        curve: one row an epoch: epoch, loss (nats), valid_ndcg10.
+    It has the item embeddings v [V + 1, d] and the item vectors with attributes c [V + 1, d_c];
+    `curve` has one row an epoch: epoch, loss (nats), valid_ndcg10.
     """
 
     name: str
@@ -104,11 +101,8 @@ def fit_direct(
 ) -> DirectModel:
     """Fit a scorer of items by cross-entropy over the catalogue, or load the same fit.
 
-    Args:
-        name: of the system, part of the artifact's key; the other arguments are those of `fit_em`.
-
-    Returns:
-        The scorer at its best valid NDCG@10.
+    The name is part of the artifact's key; the other arguments are those of `fit_em`. The scorer
+    comes back at its best valid NDCG@10.
     """
     config = config or preset(data.name, data.n_users).direct
     v = backbone.item_embeddings

@@ -29,10 +29,8 @@ _PRODUCTS = 10_000_000
 class ItemKNNConfig:
     """What the validation items choose.
 
-    Attributes:
-        n_neighbours: similar items kept for each item.
-        n_recent: items at the end of a history that count; None for all.
-        shrinkage: lowers the similarity of items that few users share.
+    How many similar items are kept for each item, and how many at the end of a history count (None
+    for all); `shrinkage` lowers the similarity of items that few users share.
     """
 
     n_neighbours: int = 50
@@ -41,15 +39,10 @@ class ItemKNNConfig:
 
 
 def item_knn(data: Dataset, histories: Sequences, config: ItemKNNConfig | None = None) -> Tensor:
-    """Score each item by its summed similarity to the items of a history.
+    """Score each item by its summed similarity to the items of a history, [N, V+1] float32.
 
-    Args:
-        data: the data set; similarities come from its training part alone.
-        histories: N histories to score for.
-        config: None takes the best of a small grid on the validation items.
-
-    Returns:
-        [N, V+1] float32; column 0 is -inf, an empty history gives zeros.
+    Similarities come from the training part alone; without a `config` it is the one that
+    `tune_item_knn` finds. Column 0 is -inf, an empty history gives zeros.
     """
     config = tune_item_knn(data) if config is None else config
     similarity = item_similarity(data, config.n_neighbours, config.shrinkage)
@@ -58,15 +51,10 @@ def item_knn(data: Dataset, histories: Sequences, config: ItemKNNConfig | None =
 
 @lru_cache(maxsize=4)
 def item_similarity(data: Dataset, n_neighbours: int, shrinkage: float = 0.0) -> sparse.csr_array:
-    """Cosine between the columns of the users x items matrix of the training part.
+    """Cosine between the columns of the users x items matrix of the training part, [V+1, V+1].
 
-    c(i, j) / (sqrt(c(i) c(j)) + shrinkage), with c(i, j) the users who have both.
-
-    Args:
-        n_neighbours: entries kept in each row, the largest; the diagonal is zero.
-
-    Returns:
-        [V+1, V+1] sparse matrix; row i holds the neighbours of item i.
+    c(i, j) / (sqrt(c(i) c(j)) + shrinkage), with c(i, j) the users who have both. Row i keeps the
+    `n_neighbours` items that are most similar to item i; the diagonal is zero.
     """
     matrix = _incidence(data.histories("train"), data.n_items)
     matrix.data[:] = 1.0

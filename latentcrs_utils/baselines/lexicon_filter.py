@@ -26,16 +26,13 @@ def _allowed(matcher: Matcher, wanted: Requirements) -> np.ndarray:
 
 
 def lexicon_mask(data: Dataset, texts: Sequence[str]) -> np.ndarray:
-    """Return the items that the literal words of each text allow.
+    """The items that the literal words of each text allow, bool [N, V + 1], column 0 always False.
 
     An item is allowed if it has every genre asked for and none refused, and was made in one of
     the spans asked for; of a shop's catalogue also if it runs on a platform asked for, is by a
     creator asked for and costs less than said. If no item has all genres, one of them is enough;
     if nothing at all is left, or the text names nothing that the lexicon knows, every item is
     allowed. So no row is empty, and a text without known words leaves the backbone as it is.
-
-    Returns:
-        Bool [N, V + 1] for N texts and V items; column 0 (padding) is always False.
     """
     if not texts:
         return np.zeros((0, data.n_items + 1), dtype=bool)

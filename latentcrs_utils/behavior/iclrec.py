@@ -63,11 +63,7 @@ def reorder(sequences: Tensor, ratio: float, generator: torch.Generator) -> Tens
 def random_view(
     sequences: Tensor, ratios: tuple[float, float, float], generator: torch.Generator
 ) -> Tensor:
-    """Give every sequence one view, of a kind drawn for each sequence on its own, [B, L].
-
-    Args:
-        ratios: of `crop`, `mask` and `reorder`.
-    """
+    """One view of every sequence, [B, L]: of `crop`, `mask` and `reorder` one is drawn for each."""
     kind = torch.randint(3, (len(sequences), 1), generator=generator).to(sequences.device)
     views = [
         view(sequences, r, generator) for view, r in zip((crop, mask, reorder), ratios, strict=True)
@@ -94,12 +90,8 @@ def info_nce(
 
     -log exp(q·p / t) / (exp(q·p / t) + sum over allowed n of exp(q·n / t))
 
-    Args:
-        queries: [B, h].
-        positives: [B, h], row i belongs to query i.
-        negatives: [N, h], shared by all queries.
-        allowed: [B, N] bool, False where a negative must not count for a query.
-        temperature: t above.
+    Each of the queries [B, h] has its own of the positives [B, h]; the negatives [N, h] are shared,
+    and `allowed` [B, N] is False where one must not count for a query. t is the temperature.
     """
     positive = (queries * positives).sum(1, keepdim=True)
     negative = (queries @ negatives.T).masked_fill(~allowed, float("-inf"))
@@ -110,11 +102,8 @@ def info_nce(
 def instance_contrast(one: Tensor, two: Tensor, temperature: float = 1.0) -> Tensor:
     """Contrast two views of each sequence with all other views of the batch (ICLRec, L_SeqCL).
 
-    Args:
-        one: [B, h] representations of the first views; two: of the second views.
-
-    Returns:
-        Scalar loss, the mean over both directions; each query has 2 (B - 1) negatives.
+    `one` and `two` are their representations, [B, h]; each query has 2 (B - 1) negatives. The loss,
+    a scalar, is the mean over both directions.
     """
     B = len(one)
     others = ~torch.eye(B, dtype=torch.bool, device=one.device)
@@ -126,13 +115,10 @@ def instance_contrast(one: Tensor, two: Tensor, temperature: float = 1.0) -> Ten
 
 
 def different_intents(assignments: Tensor) -> Tensor:
-    """Find the true negatives: pairs whose sequences belong to different prototypes.
+    """Find the true negatives, pairs of different prototypes: bool [B, B] from their indices [B].
 
     A prototype of a sequence with the same intent is a *false negative* and must not be pushed
     away; with intents [0, 1, 0] only the pairs (0, 1) and (1, 2) remain, both ways.
-
-    Returns:
-        [B, B] bool, from the prototype index [B] of each sequence.
     """
     return assignments[:, None] != assignments[None, :]
 
@@ -142,13 +128,8 @@ def intent_contrast(
 ) -> Tensor:
     """Contrast each view's own intent prototype with those of the batch (ICLRec, L_ICL).
 
-    Args:
-        views: representations [B, h], one tensor per view of the batch.
-        prototypes: [K, h] k-means centres, constants.
-        assignments: [B] prototype index of each sequence.
-
-    Returns:
-        Scalar loss, the mean over the views.
+    The prototypes [K, h] are k-means centres, constants; `assignments` [B] has the one of each
+    sequence. The loss, a scalar, is the mean over the views, each [B, h].
     """
     own, allowed = prototypes[assignments], different_intents(assignments)
     losses = [info_nce(view, own, own, allowed, temperature) for view in views]
@@ -168,14 +149,12 @@ def contrast_loss(
     """ICLRec's weighted contrastive loss of a batch, from two random views of each sequence.
 
     Args:
-        encoder: the network, in training mode; inputs: [B, L] left-padded items.
-        prototypes: [K, hidden] intent prototypes; assignments: [B] that of each sequence. None
-            for kind "InstanceCL".
+        encoder: the network, in training mode.
+        inputs: [B, L] left-padded items.
+        prototypes, assignments: as for `intent_contrast`; None for the kind "InstanceCL".
         kind: "InstanceCL", "IntentCL" or "Hybrid" (both).
-        processes: all are given the whole batch; each encodes its share of the rows.
-
-    Returns:
-        Scalar loss of the whole batch; its gradient is that of this process's rows.
+        processes: each is given the whole batch and encodes its share of the rows; the loss is that
+            of the batch, the gradient that of the share.
     """
     short = trim(inputs)
     ratios = (config.crop, config.mask, config.reorder)
@@ -199,8 +178,7 @@ def contrast_loss(
 def find_prototypes(states: Tensor, n_prototypes: int, seed: int) -> tuple[Tensor, Tensor]:
     """Cluster sequence representations [N, h] with k-means, the "E-step" of ICLRec.
 
-    Returns:
-        Centres [K, h], at most N, and the index [N] of each sequence's centre.
+    Returns the centres [K, h], at most N, and the index [N] of each sequence's centre.
     """
     from sklearn.cluster import MiniBatchKMeans
 

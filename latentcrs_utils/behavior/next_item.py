@@ -30,18 +30,15 @@ def next_item_loss(
     n_negatives: int = 1024,
     processes: Processes = SINGLE,
 ) -> Tensor:
-    """The recommendation loss of a batch.
+    """The recommendation loss of a batch, the mean over its positions.
 
     Args:
         encoder: the network, in training mode.
-        inputs: [B, L] left-padded items; targets: [B, L] next items.
+        inputs, targets: left-padded items and the next items, both [B, L].
         kind: "ce" (full softmax), "sampled" (softmax over the target and `n_negatives` items that
             the batch shares) or "bce" (one sampled negative a position).
         n_negatives: of the sampled softmax; V - 1 or more make it the full one.
-        processes: all are given the whole batch; each does its share of the rows.
-
-    Returns:
-        Scalar loss; of several processes a share, the sum of which is the mean over all positions.
+        processes: each is given the whole batch, and returns what its rows add to the mean.
     """
     short = trim(inputs)
     following, V = targets[:, -short.shape[1] :], encoder.n_items
@@ -68,9 +65,8 @@ def next_item_loss(
 def next_item_ce(states: Tensor, targets: Tensor, item_embeddings: Tensor) -> Tensor:
     """Full-softmax cross-entropy of the next item, mean over positions.
 
-    Args:
-        states: [P, hidden] at P real positions; targets: [P] next items 1..V.
-        item_embeddings: [V+1, hidden]; the padding row takes no part in the softmax.
+    The states [P, hidden] are those of P real positions, the targets [P] their next items 1..V. Row
+    0 of the item embeddings [V+1, hidden], the padding, takes no part in the softmax.
     """
     return candidate_softmax(states, item_embeddings[1:], targets - 1)
 
@@ -86,10 +82,8 @@ def next_item_sampled(
     (V - 1) / n items (the "log q correction"), so the sum that the softmax divides by is right on
     average, and with n = V - 1 the loss *is* the full softmax.
 
-    Args:
-        states: [P, hidden] at P real positions; targets: [P] next items 1..V.
-        sample: [n+1] different items 1..V, uniform, without regard to the targets.
-        item_embeddings: [V+1, hidden].
+    `sample` has n + 1 different items 1..V, drawn uniformly (`draw_sample`); the other arguments
+    are those of `next_item_ce`.
     """
     V, n = len(item_embeddings) - 1, len(sample) - 1
     place = torch.full((V + 1,), n, device=sample.device)
@@ -110,10 +104,7 @@ def next_item_bce(
 
     -log sigmoid(s·v) - log(1 - sigmoid(s·n)), mean over positions
 
-    Args:
-        states: [P, hidden] at P real positions.
-        targets: [P] next items; negatives: [P] items that the user does not have.
-        item_embeddings: [V+1, hidden].
+    `negatives` [P] are items that the user does not have; the rest is as for `next_item_ce`.
     """
     # as an embedding: the gradient of plain indexing is summed in no fixed order by threads
     positive = (states * embedding(targets, item_embeddings)).sum(1)

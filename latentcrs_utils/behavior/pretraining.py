@@ -39,13 +39,9 @@ def train_epoch(
 ) -> float:
     """Train one pass over all windows of the training part; returns the mean loss.
 
-    Args:
-        encoder: the network, on the device where it is trained.
-        optimizer: of its parameters.
-        data, config: what it is trained on, and how.
-        epoch: number of the pass, from 0; contrasts begin after `config.warmup_epochs`.
-        generator: source of windows, order, views and negatives, on the CPU.
-        processes: all that train together; each does its share of each batch.
+    The encoder is on the device where it is trained, the generator on the CPU: it draws windows,
+    order, views and negatives. Epochs count from 0, and contrasts begin after
+    `config.warmup_epochs` of them. Each of the processes does its share of each batch.
     """
     device = encoder.item_embedding.weight.device
     windows = epoch_windows(data.histories("train"), config, generator)
@@ -91,8 +87,8 @@ def pretrain(
     """Train the backbone on the training part of `data`, or load it if that was done before.
 
     Stops when valid NDCG@20 (full ranking, history masked) has not risen for `config.patience`
-    epochs, and returns the best epoch's weights. A run that is killed or interrupted goes on after
-    its last epoch when it is called again, to the same result.
+    epochs, and returns the best epoch's weights, frozen, on the CPU. A run that was killed goes on
+    after its last epoch when it is called again, to the same result.
 
     In several processes (torchrun, Accelerate) all call this; each takes its share of every batch.
     Batches, steps and learning rate are those of one process, only dropout is drawn otherwise.
@@ -100,14 +96,11 @@ def pretrain(
     Args:
         data: the data set; its validation items select the epoch, its test items are not touched.
         config: hyper-parameters; None takes the preset of the data set.
-        seed: seed of weights, dropout, order, views and negatives.
-        progress: show a progress bar; None lets the environment decide.
+        seed: of weights, dropout, order, views and negatives.
+        progress: show a progress bar; None asks the environment.
         reuse: False trains again even if a result is on disk.
         device: "cpu", "cuda" or "cuda:1"; None, `device.choose_device`'s choice.
         compile: pass the encoder through `torch.compile` (pays on a GPU, after a minute or so).
-
-    Returns:
-        The frozen backbone, on the CPU.
 
     Raises:
         ConfigError: a device that is not there.
@@ -167,14 +160,10 @@ def pretrain(
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pretrained, frozen sequence encoder.
+    """A pretrained sequence encoder, in evaluation mode and without gradients.
 
-    Attributes:
-        config: what it was trained with.
-        encoder: the network, in evaluation mode, without gradients.
-        curve: one dict per epoch: `epoch`, `loss`, `valid NDCG@20`, `seconds`.
-        facts: how it was trained: `device`, `processes`, `peak_memory` of one in bytes (also 0
-            where that is unknown).
+    `curve` has one row an epoch: `epoch`, `loss`, `valid NDCG@20`, `seconds`. `facts` say how it
+    was trained: `device`, `processes`, `peak_memory` of one in bytes (0 where it is unknown).
     """
 
     config: BackboneConfig

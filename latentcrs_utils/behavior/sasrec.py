@@ -15,13 +15,9 @@ if TYPE_CHECKING:
 class SASRec(nn.Module):
     """Causal transformer that summarises, at every position, the items up to that position.
 
-    Items are 1..n_items; 0 is padding, on the left. The state at the last position is the user
-    representation S of the paper; an item's score is its dot product with S.
-
-    Args:
-        n_items: catalogue size V, without padding.
-        config: reads `hidden`, `n_layers`, `n_heads`, `dropout`, `max_length`.
-        seed: seed of the initial weights.
+    Items are 1..V, `n_items` of them; 0 is padding, on the left. The state at the last position is
+    the user representation S of the paper; an item's score is its dot product with S. `seed` is
+    that of the initial weights.
     """
 
     def __init__(self, n_items: int, config: BackboneConfig, *, seed: int = 0) -> None:
@@ -50,16 +46,9 @@ class SASRec(nn.Module):
         self.item_embedding.weight[0].zero_()
 
     def forward(self, sequences: Tensor) -> Tensor:
-        """Encode left-padded sequences.
+        """States [B, L, hidden] of left-padded sequences [B, L] int64, exactly zero at padding.
 
-        Args:
-            sequences: [B, L] int64 item ids, 0 = padding, L <= `max_length`.
-
-        Returns:
-            [B, L, hidden] states, exactly zero where the input is padding.
-
-        Raises:
-            ValueError: L exceeds `max_length`.
+        A length L beyond `max_length` is a ValueError.
         """
         L = sequences.shape[1]
         if self.max_length < L:
@@ -81,11 +70,8 @@ class SASRec(nn.Module):
 def visible_keys(real: Tensor) -> Tensor:
     """Say which key each query may attend to: itself, and the real items before it.
 
-    Args:
-        real: [B, L] bool, False at padding.
-
-    Returns:
-        [B, 1, L, L] bool. The diagonal is always True, so that no softmax runs over nothing.
+    `real` [B, L] is False at padding; returns bool [B, 1, L, L], True on the diagonal, so that no
+    softmax runs over nothing.
     """
     L = real.shape[1]
     causal = torch.ones(L, L, dtype=torch.bool, device=real.device).tril()
@@ -141,13 +127,8 @@ class CausalSelfAttention(nn.Module):
 def attend_on_cpu(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, dropout: float) -> Tensor:
     """PyTorch's `scaled_dot_product_attention` in three matrix operations, with the same draws.
 
-    Args:
-        q: queries; k: keys; v: values, all [B, heads, L, d].
-        visible: [B, 1, L, L] bool; every query sees at least one key.
-        dropout: share of the attention weights that is set to 0.
-
-    Returns:
-        [B, heads, L, d], sums of the values weighted by softmax(q·k / sqrt(d)).
+    The sums [B, heads, L, d] of the values v, weighted by softmax(q·k / sqrt(d)) of the queries and
+    keys, all of that shape; `dropout` is the share of weights set to 0. Every query must see a key.
     """
     B, n_heads, L, d = q.shape
     hidden = q.new_zeros(visible.shape).masked_fill_(~visible, float("-inf"))

@@ -23,18 +23,11 @@ def trim(sequences: Tensor) -> Tensor:
 def next_item_windows(
     sequences: Sequences, length: int, phases: np.ndarray | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Cut sequences into inputs and their next items.
+    """Cut sequences into inputs and their next items, both [B, L] int64, left-padded.
 
-    A sequence of n items has n - 1 (item, next item) pairs. Without `phases` its last `length`
-    pairs make one window; with them, all pairs are used: windows of `length` pairs are laid from
-    the end, the last one shortened by the sequence's phase.
-
-    Args:
-        length: pairs in a window, L.
-        phases: one whole number in 0..L-1 a sequence, or None.
-
-    Returns:
-        Inputs and targets, both [B, L] int64, left-padded; targets[b, l] follows inputs[b, l].
+    A sequence of n items has n - 1 (item, next item) pairs. Without `phases` its last `length` = L
+    pairs make one window; with them, one whole number in 0..L-1 a sequence, all pairs are used:
+    windows are laid from the end, the last one shortened by the phase.
     """
     offsets = np.asarray(sequences.offsets)
     n_pairs = np.maximum(np.diff(offsets) - 1, 0)

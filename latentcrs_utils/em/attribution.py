@@ -30,21 +30,12 @@ def without(model: LatentCRS, player: str) -> int:
 
 @torch.no_grad()
 def coalition_scores(model: LatentCRS, S: Tensor, x: Tensor) -> Tensor:
-    """log p(v | ...) of every item, computed with the model itself in every coalition.
+    """log p(v | ...) of every item in every coalition of the n `players`, [2^n, V + 1].
 
-    An absent history is S = 0, what the backbone gives a stranger; absent words are x = 0, the mean
-    of the standardised training texts; an absent residual is left out of the scores.
-
-    Args:
-        model: a fitted model with n `players`.
-        S: of one instance, [1, d]; x: of the same, [1, d_x].
-
-    Returns:
-        [2^n, V + 1]; player i of `players` takes part in row c where bit i of c is set, so row 0
-        knows nothing and the last row is `model.scores`. Column 0 (padding) is minus infinity.
-
-    Raises:
-        ValueError: more than one instance.
+    S [1, d] and x [1, d_x] are of one instance; more are a ValueError. Without the history S = 0,
+    what the backbone gives a stranger; without the words x = 0, the mean of the standardised
+    training texts. Player i takes part in row c where bit i of c is set, so row 0 knows nothing and
+    the last row is `model.scores`. Column 0 (padding) is minus infinity.
     """
     if len(S) != 1 or len(x) != 1:
         raise ValueError(f"Coalitions are those of one instance, not of {len(S)} and {len(x)}.")
@@ -61,14 +52,8 @@ def shapley_values(worths: Tensor) -> Tensor:
     A player's share is what it adds to the coalition of those before it, averaged over all orders:
     phi_i = sum over C without i of |C|! (n - |C| - 1)! / n! (worth(C and i) - worth(C)).
 
-    Args:
-        worths: [2^n, ...]; player i belongs to coalition c where bit i of c is set.
-
-    Returns:
-        [n, ...], which sum to worths[-1] - worths[0].
-
-    Raises:
-        ValueError: the number of coalitions is not 2, 4, 8, ...
+    Player i belongs to coalition c of `worths` [2^n, ...] where bit i of c is set; any other number
+    of coalitions is a ValueError. The shares, [n, ...], sum to worths[-1] - worths[0].
     """
     n = len(worths).bit_length() - 1
     if n < 1 or len(worths) != 2**n:
@@ -86,11 +71,7 @@ def shapley_values(worths: Tensor) -> Tensor:
 def contributions(model: LatentCRS, S: Tensor, x: Tensor, items: Sequence[int]) -> Tensor:
     """What each of `players` adds to the scores of m items, in nats, [n, m] float64.
 
-    For each item they add up to log p(v | S, x) - log p(v | nothing), where nothing is row 0 of
-    `coalition_scores`; a contribution is negative where a player lowers the score. What two players
-    do only together is halved between them.
-
-    Args:
-        model, S, x: as for `coalition_scores`; items: m item ids.
+    They add up to log p(v | S, x) - log p(v | nothing), the last row of `coalition_scores` less the
+    first; who lowers a score gets a negative share. What two do only together is halved for them.
     """
     return shapley_values(coalition_scores(model, S, x)[:, list(items)].double())

@@ -21,13 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Instances:
-    """N training instances as tensors on one device.
+    """N training instances on one device.
 
-    Attributes:
-        S: frozen embeddings of the histories, [N, d].
-        x: standardised language embeddings, [N, d_x].
-        targets: observed items, [N], ids 1..V.
-        histories: the items before the observed one, N sequences.
+    S [N, d] are the frozen embeddings of the `histories`, x [N, d_x] the standardised embeddings of
+    the words, and `targets` [N] the observed items 1..V, which follow the histories.
     """
 
     S: Tensor
@@ -58,11 +55,7 @@ def rows_of(language: Language, split: str) -> np.ndarray:
 def instances_of(
     data: Dataset, backbone: Backbone, language: Language, rows: np.ndarray
 ) -> Instances:
-    """Tensors of some utterances: S of the history before the target, x of the words, the target.
-
-    Args:
-        rows: row numbers of `language.utterances`, [N]; the instances are in their order.
-    """
+    """The instances of some `rows` [N] of `language.utterances`, in their order."""
     frame = language.utterances.frame[rows]
     users, cuts = frame["user"].to_numpy(), frame["cut"].to_numpy()
     pairs, inverse = np.unique(np.stack([users, cuts]), axis=1, return_inverse=True)
@@ -81,10 +74,8 @@ def sample_candidates(
     """The observed item (column 0) and n negatives outside history and target, [B, 1 + n].
 
     Negatives are drawn from all items and drawn again where they are known or double: memory is
-    that of the result, whatever the catalogue.
-
-    Raises:
-        ConfigError: fewer items than that are left after the longest history.
+    that of the result, whatever the catalogue. Where the longest history leaves fewer than n items,
+    it raises a ConfigError.
     """
     # row * (V + 1) + item of every item in a row's history, and of its target; each once
     rows = np.concatenate([batch.histories.rows(), np.arange(len(batch))])
@@ -142,8 +133,8 @@ def item_attributes(data: Dataset) -> Tensor:
 
     Genres and periods, and where the catalogue has these columns (Amazon), platforms, price bands
     and the `N_CREATORS` most frequent creators of `CREATOR_COUNT` or more items; there a genre
-    needs `GENRE_COUNT` items. In this order, names in alphabetical order. Row 0 (padding) is zero,
-    and so is what is not known.
+    needs `GENRE_COUNT` items. Names are in alphabetical order. Row 0 (padding) and what is not
+    known are zero.
     """
     items, of_shop = data.items, "creator" in data.items.columns
     parts = [
@@ -163,9 +154,9 @@ def item_attributes(data: Dataset) -> Tensor:
 def _indicators(
     values: Sequence[Sequence[str | None]], *, at_least: int, at_most: int | None = None
 ) -> np.ndarray:
-    """Which item has which of its `values`, float32 [V, values kept], in alphabetical order.
+    """Which item has which value, float32 [V, values kept], in alphabetical order.
 
-    Kept are values of `at_least` so many items, and `at_most` so many, the most frequent.
+    Kept are the `at_most` most frequent values, of those that `at_least` so many items have.
     """
     counts = Counter(value for of_item in values for value in of_item if value is not None)
     frequent = sorted(counts, key=lambda value: (-counts[value], value))[:at_most]

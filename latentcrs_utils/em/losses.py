@@ -15,19 +15,15 @@ from torch import Tensor
 def kl(log_q: Tensor, log_p: Tensor) -> Tensor:
     """Kullback-Leibler divergence KL(q || p) between distributions over intents, [B], in nats.
 
-    Args:
-        log_q: [B, K], each row normalised.
-        log_p: [B, K]; need not be normalised (Equation 11 leaves it open), which adds a constant
-            that does not depend on q.
+    Only q must be normalised; Equation 11 leaves p open, which adds a constant free of q.
     """
     return (log_q.exp() * (log_q - log_p)).sum(-1)
 
 
 def elbo(log_q: Tensor, log_prior: Tensor, log_item: Tensor) -> Tensor:
-    """Evidence lower bound of one observed item, Equation 4, from three [B, K].
+    """Evidence lower bound of one observed item, Equation 4, [B], in nats.
 
-    Returns:
-        [B], in nats; at most `log_likelihood`, equal to it when q is `exact_posterior`.
+    It is at most `log_likelihood`, and equal to it when q is `exact_posterior`.
     """
     return (log_q.exp() * (log_item + log_prior - log_q)).sum(-1)
 
@@ -47,10 +43,8 @@ def infonce(q: Tensor, log_item: Tensor) -> Tensor:
 
     -sum_j q(m_j | S) log (exp g(v, m_j) / sum over the candidates c of exp g(c, m_j))
 
-    Args:
-        q: q(m_j | S), [B, K].
-        log_item: the logarithm above, [B, K]: the log-softmax of g over the observed item and its
-            sampled negatives, or over all items, where it is log p(v | m_j, S, x).
+    `q` is q(m_j | S), [B, K]; `log_item` the logarithm, [B, K]: the log-softmax of g over the
+    observed item and its sampled negatives, or over all items, where it is log p(v | m_j, S, x).
     """
     return -(q * log_item).sum(-1).mean()
 
@@ -58,11 +52,8 @@ def infonce(q: Tensor, log_item: Tensor) -> Tensor:
 def recommendation_loss_m(h_positive: Tensor, h_negative: Tensor) -> Tensor:
     """Auxiliary recommendation loss of the M-step, Equation 8, with h read as a logit.
 
-    The paper takes the logarithm of h, which may be negative; as a logit it is the cross-entropy
-    of the observed item among the candidates.
-
-    Args:
-        h_positive: h(v, S, x), [B]; h_negative: h of the negatives, [B, n].
+    The paper takes the logarithm of h, which may be negative. As a logit it gives the cross-entropy
+    of the observed item, h(v, S, x) [B], among its negatives [B, n].
     """
     logits = torch.cat([h_positive.unsqueeze(-1), h_negative], dim=-1)
     return -torch.log_softmax(logits, dim=-1)[:, 0].mean()
@@ -80,10 +71,8 @@ def m_step_loss(
 ) -> Tensor:
     """L^M, the loss of the recommendation learning step, Equation 9.
 
-    Args:
-        item_loss: `infonce`; its weight is 1 in the paper, and 0 on ML-1M in its code.
-        log_q: of the fixed inference model, [B, K]; log_prior: [B, K].
-        recommendation_loss: L_rec^M.
+    `item_loss` is `infonce`, weighted 1 in the paper and 0 on ML-1M in its code; `log_q` comes from
+    the inference model, which is fixed; `recommendation_loss` is L_rec^M.
     """
     return (
         infonce_weight * item_loss
@@ -105,9 +94,7 @@ def intent_vector(q: Tensor, anchors: Tensor) -> Tensor:
 def recommendation_loss_e(logits: Tensor, targets: Tensor) -> Tensor:
     """Auxiliary recommendation loss of the E-step, Equation 13.
 
-    Args:
-        logits: r W_e v of the candidates, [B, n_candidates].
-        targets: column of the observed item, [B].
+    `logits` are r W_e v of the candidates, [B, n_candidates]; `targets` the observed one's column.
     """
     return F.cross_entropy(logits, targets)
 

@@ -35,21 +35,17 @@ def fit_em(
 ) -> "LatentCRS":
     """Fit `LatentCRS` (or `LatentCRS+`) to Equation 1 by Algorithm 1, or load it from the cache.
 
-    A fit that is killed or interrupted goes on after its last epoch when it is called again, to
-    the same result. It is computed on the device that `choose_device` finds; what comes back is on
-    the CPU.
+    It is fitted on the device that `choose_device` finds and comes back on the CPU, in the state
+    with the best valid NDCG@10. A fit that was killed goes on after its last epoch when it is
+    called again, to the same result.
 
     Args:
         data, backbone, anchors, language: the stages before this one.
-        config: hyper-parameters; default, the data set's preset for this `residual`.
-        residual: True for `LatentCRS+`, False for the paper's `LatentCRS`; read only when there is
-            no `config`, which has a `residual` of its own.
+        config: hyper-parameters; None takes the data set's preset for this `residual`.
+        residual: True for `LatentCRS+`, False for the paper's `LatentCRS`; a `config` has its own.
         seed: of the initial weights, the dropout, the order of the batches and the negatives.
         progress: show progress bars; None asks the environment.
-        reuse: load a fit with the same key when there is one.
-
-    Returns:
-        The fitted model, the state with the best valid NDCG@10.
+        reuse: False fits again even if a result is on disk.
 
     Raises:
         ConfigError: the form and the candidates do not fit together.
@@ -96,15 +92,8 @@ class LatentCRS:
     """A fitted `LatentCRS` (the paper's) or `LatentCRS+` (with the residual).
 
     Its methods take S [B, d], embeddings of histories, and x [B, d_x], standardised embeddings of
-    words.
-
-    Attributes:
-        data, backbone, anchors, language: what it was fitted on; the backbone and the language
-            model are frozen.
-        config: the hyper-parameters of the fit.
-        generative: p(m_j | S, x) and p(v | m_j, S, x).
-        inference: q(m_j | S).
-        curve: one row an epoch (see `train_em`).
+    words. `generative` is p(m_j | S, x) and p(v | m_j, S, x), `inference` q(m_j | S); `curve` has
+    one row an epoch (see `train_em`).
     """
 
     data: Dataset
@@ -118,7 +107,7 @@ class LatentCRS:
 
     @property
     def name(self) -> str:
-        """`LatentCRS+` with the residual, `LatentCRS` without."""
+        """`LatentCRS+` or `LatentCRS`."""
         return "LatentCRS+" if self.config.residual else "LatentCRS"
 
     @cached_property

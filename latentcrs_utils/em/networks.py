@@ -68,10 +68,8 @@ class Residual(nn.Module):
     """What `LatentCRS+` adds to log p(v | m_j, S, x): a (S . v) + T([S; x]) (U c_v)^T.
 
     The first term scores an item as the backbone does; the second scores its vector and attributes
-    c_v against the words directly, without passing through the intents.
-
-    Args:
-        zero_init: start with scores of zero, so that what the intents explain is left to them.
+    c_v against the words directly, without passing through the intents. With `zero_init` all scores
+    start at zero, so that what the intents explain is left to them.
     """
 
     def __init__(
@@ -104,15 +102,10 @@ class Residual(nn.Module):
 class GenerativeModel(nn.Module):
     """p(m_j | S, x) and p(v | m_j, S, x): everything that the M-step trains.
 
-    Args:
-        anchors: intent anchors m, [K, d]; copied, and trained from there.
-        v: item embeddings of the frozen backbone, [V + 1, d].
-        c: item vectors with attributes for the residual, [V + 1, d_c].
-        text_width: d_x.
-        form: which reading of p(v | ...) (see `log_probability`).
-        residual: True for `LatentCRS+`, False for the paper's `LatentCRS`.
-        text_hidden: width of the hidden layer over the language embedding.
-        dropout: dropout on the text layers and the FFN.
+    The intent `anchors` m [K, d] are copied, and trained from there; v [V + 1, d] are the item
+    embeddings of the frozen backbone. The `residual` of `LatentCRS+` reads item vectors with
+    attributes, c [V + 1, d_c]. `form` is the reading of p(v | ...), see `log_probability`;
+    `text_width` is d_x, and `text_hidden` the width of the layer over the language embedding.
     """
 
     v: Tensor
@@ -149,16 +142,11 @@ class GenerativeModel(nn.Module):
         `residual=False` leaves the residual out, as the first stages of Algorithm 1 do.
         """
         affinity = full_precision(self.f(S, x, self.anchors))
-        query = None
-        if residual and self.residual is not None:
-            query = self.residual.query(S, x)
+        query = self.residual.query(S, x) if residual and self.residual is not None else None
         return Context(torch.log_softmax(affinity, dim=-1), affinity, query)
 
     def catalogue(self) -> ItemTables:
-        """Everything about the items that does not depend on the instance.
-
-        In an M-step it changes with every batch; while the model is fixed, one serves all.
-        """
+        """What does not depend on the instance: one for all while the model is fixed."""
         return ItemTables(
             intents=full_precision(self.g.W_j(self.anchors)),
             items=full_precision(self.g.W_v(self.v)),
@@ -232,11 +220,9 @@ class GenerativeModel(nn.Module):
 class Context:
     """What the generative model computes once per instance, before it looks at any item.
 
-    Attributes:
-        log_prior: log p(m_j | S, x), [B, K] (Equation 5).
-        affinity: FFN([S; x]) (W_m m_j)^T, [B, K]: the logits of the prior, a factor of Equation 6.
-        residual_query: the instances' factor of the residual, [B, 2 d] (`Residual.query`); None
-            leaves the residual out of every score.
+    `log_prior` is log p(m_j | S, x), [B, K] (Equation 5); its logits `affinity` [B, K], which are
+    FFN([S; x]) (W_m m_j)^T, are a factor of Equation 6. `residual_query` [B, 2 d] is the instances'
+    factor of the residual (`Residual.query`); None leaves the residual out of every score.
     """
 
     log_prior: Tensor
@@ -248,11 +234,8 @@ class Context:
 class ItemTables:
     """What the generative model computes once for all instances (`GenerativeModel.catalogue`).
 
-    Attributes:
-        intents: W_j m_j, [K, d].
-        items: W_v v, [V + 1, d]; their product with `intents` is g(v, m_j).
-        residual: the items' factor of the residual, [V + 1, 2 d] (`Residual.items`); None for the
-            paper's `LatentCRS`.
+    The product of `intents`, W_j m_j [K, d], and `items`, W_v v [V + 1, d], is g(v, m_j). The
+    `residual` [V + 1, 2 d] is the items' factor of the residual (`Residual.items`), or None.
     """
 
     intents: Tensor
@@ -282,10 +265,7 @@ class ItemTables:
         return _log(full_precision(weights @ of_intents.T)) + intent_peak.T + peak
 
     def log_mixture(self, log_prior: Tensor, query: Tensor | None) -> Tensor:
-        """log sum_j p_j softmax_v(g(v, m_j) + residual_bv) of the items 1..V, [B, V].
-
-        `log_prior` is log p_j, [B, K]; `query` the instances' factor of the residual, or None.
-        """
+        """log sum_j p_j softmax_v(g(v, m_j) + residual_bv) of the items 1..V, [B, V]."""
         of_intents, intent_peak = self.weights
         residual, log_sum = None, self.log_total
         if query is not None:
@@ -306,26 +286,20 @@ class TextProjection(nn.Module):
         self.layers = two_layers(text_width, hidden, width, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Project [B, d_x] to [B, width]."""
+        """[B, width] from [B, d_x]."""
         return self.layers(x)
 
 
 def two_layers(width: int, hidden: int, out: int, dropout: float) -> nn.Sequential:
     """A feed-forward network with LayerNorm, ReLU and dropout on its hidden layer."""
-    return nn.Sequential(
-        nn.Linear(width, hidden),
-        nn.LayerNorm(hidden),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(hidden, out),
-    )
+    first, last = nn.Linear(width, hidden), nn.Linear(hidden, out)
+    return nn.Sequential(first, nn.LayerNorm(hidden), nn.ReLU(), nn.Dropout(dropout), last)
 
 
 def identity_map(width: int) -> nn.Linear:
-    """A trainable matrix that starts as the identity.
+    """A trainable matrix that starts as the identity, not as noise.
 
-    Anchors, S and v live in one space, where m_j . v is the backbone's score of item v for the
-    typical user m_j: EM starts from there rather than from noise.
+    Anchors, S and v live in one space: m_j . v is the backbone's score of v for the typical user.
     """
     linear = nn.Linear(width, width, bias=False)
     nn.init.eye_(linear.weight)
@@ -335,7 +309,7 @@ def identity_map(width: int) -> nn.Linear:
 def exp_minus_peak(scores: Tensor) -> tuple[Tensor, Tensor]:
     """exp(scores - peak), at most 1, and each row's peak, held constant for the gradient.
 
-    It overwrites the scores: they are the largest tensor there is, and nobody reads them again.
+    It overwrites the scores: the largest tensor there is, and nobody reads them again.
     """
     peak = scores.detach().amax(1, keepdim=True)
     return scores.sub_(peak).exp_(), peak

@@ -36,24 +36,15 @@ def train_em(
 ) -> list[Row]:
     """Algorithm 1: warm up q, warm up the generative model, then alternate E-step and M-step.
 
-    Each stage ends after its number of epochs or when valid NDCG@10 has not risen for `patience`
-    epochs; the best state over stages 2 and 3 is restored (with a residual, of stage 3).
+    A stage ends after its number of epochs, or when NDCG@10 of the `valid` instances has not risen
+    for `patience` epochs. The trainer is left in the best state of stages 2 and 3, with a residual
+    of stage 3: the residual of `LatentCRS+` takes no part earlier, since it is strong enough to
+    explain the choices alone, and the intents would learn nothing. With `schedule="joint"` there is
+    one stage of that name instead, as long as stages 2 and 3.
 
-    The residual of `LatentCRS+` takes no part before stage 3: it is strong enough to explain the
-    choices alone, and the intents would learn nothing.
-
-    With `schedule="joint"` there is one stage of that name instead, as long as stages 2 and 3.
-
-    Args:
-        trainer: changed in place.
-        valid: the instances that select the epoch.
-        progress: show a progress bar; None asks the environment.
-        checkpoint: file where the state is kept after every epoch, and taken up if it is there;
-            the global random stream, which dropout draws from, is part of it.
-
-    Returns:
-        One row an epoch: stage, epoch, loss_e, loss_m, elbo, log_likelihood, kl_q_prior,
-        kl_q_exact (nats), valid_ndcg10, seconds.
+    After every epoch the state, and the global random stream that dropout draws from, is kept in
+    the file `checkpoint`, and taken up if it is there. Returns one row an epoch: stage, epoch,
+    loss_e, loss_m, elbo, log_likelihood, kl_q_prior, kl_q_exact (nats), valid_ndcg10, seconds.
     """
     config, training = trainer.config, trainer.training
     training.checkpoint = checkpoint
@@ -79,18 +70,10 @@ def train_em(
 class EMTrainer:
     """One run of Algorithm 1: both models, their optimisers, the instances, the random stream.
 
-    Args:
-        generative: f, g and the residual, which the M-step trains.
-        inference: l, which the E-step trains.
-        instances: the training instances, on the device of the models.
-        seed: of the order of the instances and of sampled negatives.
-
-    Attributes:
-        residual_enabled: whether the residual of `LatentCRS+` takes part; `stage` decides.
-        training: what a checkpoint holds, with the curve.
-
-    Raises:
-        ConfigError: the form `product` without sampled candidates.
+    The M-step trains `generative` (f, g and the residual), the E-step `inference` (l), both on
+    `instances`, which are on the device of the models. `seed` is of the order of the instances and
+    of sampled negatives; without these the form `product` is a ConfigError. `residual_enabled` says
+    whether the residual of `LatentCRS+` takes part; `stage` decides.
     """
 
     def __init__(
@@ -241,8 +224,8 @@ class EMTrainer:
         """`log_item` [B, K] and L_rec^M (Equation 8), from the same candidates.
 
         Equation 8 follows the form: the mixture's own likelihood, or the cross-entropy of the logit
-        h. With a residual, the same loss without it is added with the weight `aux_intent_weight`:
-        the intents keep their meaning if they must explain the choices alone, too.
+        h. With a residual, the loss without it is added, weighted by `aux_intent_weight`: intents
+        that must explain the choices alone, too, keep their meaning.
         """
         model, contexts = self.generative, [context]
         if context.residual_query is not None:
@@ -303,19 +286,17 @@ class EMTrainer:
             batch = self.instances.take(some)
             context, log_q = self.context(batch), self.log_q(batch)
             log_prior, log_item = context.log_prior, self.log_item(context, batch, catalogue)
-            values = (
-                losses.elbo(log_q, log_prior, log_item),
-                losses.log_likelihood(log_prior, log_item),
-                losses.kl(log_q, log_prior),
-                losses.kl(log_q, losses.exact_posterior(log_prior, log_item)),
-            )
-            parts.append(torch.stack(values))
-        names = "elbo", "log_likelihood", "kl_q_prior", "kl_q_exact"
-        means = [of_name.mean().item() for of_name in torch.cat(parts, dim=1)]
-        return dict(zip(names, means, strict=True))
+            values = {
+                "elbo": losses.elbo(log_q, log_prior, log_item),
+                "log_likelihood": losses.log_likelihood(log_prior, log_item),
+                "kl_q_prior": losses.kl(log_q, log_prior),
+                "kl_q_exact": losses.kl(log_q, losses.exact_posterior(log_prior, log_item)),
+            }
+            parts.append(values)
+        return {name: torch.cat([of[name] for of in parts]).mean().item() for name in parts[0]}
 
     @torch.no_grad()
-    def valid_ndcg(self, valid: Instances, *, inference_alone: bool = False) -> float:
+    def valid_ndcg(self, valid: Instances, *, inference_alone: bool) -> float:
         """NDCG@10 by p(v | S, x), or by r W_e v of the inference model alone; history masked."""
         model, asked = self.generative, (valid.targets, valid.histories)
         if inference_alone:
