@@ -145,7 +145,7 @@ def one_turn(data: Dataset, name: str) -> dict[str, Any]:
 
     def direct(kind: type[TextScorer] | type[Residual]) -> DirectModel:
         scorer = kind(TEXT_WIDTH, WIDTH, c.shape[1], 256, 0.5).eval().requires_grad_(False)
-        return DirectModel(name, scorer, v, c, [])
+        return DirectModel(name, scorer, scorer.items(v, c), [])
 
     models = (random_model(data, residual=residual) for residual in (False, True))
     parts = (backbone, nothing, direct(TextScorer), direct(Residual), *models)

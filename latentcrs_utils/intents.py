@@ -39,7 +39,7 @@ class Anchors:
     Attributes:
         centroids: [K, hidden] float32, largest cluster first (ties by coordinates).
         sizes: [K] int64, states nearest to each centroid.
-        names: K different names, made of what such users had just chosen unusually often.
+        names: K different ones, made of what such users had just chosen unusually often.
         assignments: [U] int64, the anchor of each user's whole training history.
         item_counts: [K, V+1] int64, states of each cluster with an item among the last few.
         inertia: sum of squared distances of the states to their centroids.
@@ -69,12 +69,13 @@ def find_anchors(
 ) -> Anchors:
     """Cluster the representations S of users along their training histories (Equation 3).
 
+    Validation and test items are not read.
+
     Args:
-        backbone: the pretrained encoder.
-        data: the data set that it was trained on; validation and test items are not read.
+        backbone, data: the pretrained encoder, and what it was trained on.
         K: number of intents; None takes the one of `config`.
         config: cuts, starts and iterations; None takes the preset of the data set.
-        seed: seed of the cuts and of the k-means starts.
+        seed: of the cuts and of the k-means starts.
         reuse: False clusters again even if a result is on disk.
 
     Raises:
@@ -95,11 +96,10 @@ def find_anchors(
 
 
 def training_cuts(data: Dataset, n_cuts: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the moments that are clustered: each user's training part, then ``n_cuts`` parts of it.
+    """Draw the moments that are clustered: each user's training part, then `n_cuts` parts of it.
 
-    Returns:
-        user int64 [N] and number of items int64 [N]: first the U users in order with their whole
-        training parts, after them the earlier moments.
+    Returns users and numbers of items, both [N] int64: first the U users in order with their whole
+    training parts, after them the earlier moments.
     """
     users = np.arange(data.n_users)
     cuts = data.histories("train").lengths
@@ -119,16 +119,11 @@ def training_states(data: Dataset, n_cuts: int, seed: int) -> Sequences:
 def k_means(
     S: Tensor, K: int, *, n_init: int = 1, max_iterations: int = 300, seed: int = 0
 ) -> tuple[Tensor, Tensor, float]:
-    """Cluster points with scikit-learn's k-means, and number the clusters canonically.
+    """Cluster points S [N, h] with scikit-learn's k-means, and number the clusters canonically.
 
-    Args:
-        S: [N, h] points.
-        n_init: starts, each drawn by k-means++; the one of lowest inertia is kept.
-        max_iterations: rounds of assignment and update at most.
-
-    Returns:
-        centroids [K, h] float32, assignments [N] int64, and the inertia, the sum of the squared
-        distances of the points to their centroids.
+    Of `n_init` starts, each drawn by k-means++, the one of lowest inertia is kept. Returns the
+    centroids [K, h] float32, the assignments [N] int64, and the inertia, the sum of the squared
+    distances of the points to their centroids.
 
     Raises:
         ConfigError: fewer points than clusters.
@@ -163,10 +158,8 @@ def _cluster(
 def canonical_order(centroids: Tensor, assignments: Tensor) -> tuple[Tensor, Tensor]:
     """Renumber clusters so that their numbers do not depend on how k-means happened to start.
 
-    Larger clusters come first; equal ones in the order of their coordinates.
-
-    Args:
-        centroids: [K, h]; assignments: [N] cluster of each point.
+    Larger clusters come first, equal ones in the order of their coordinates. Centroids are [K, h];
+    the assignments [N] have the cluster of each point.
     """
     sizes = torch.bincount(assignments, minlength=len(centroids)).numpy()
     # lexsort sorts by its last key first: size, then coordinate 0, 1, 2 ...
@@ -177,10 +170,9 @@ def canonical_order(centroids: Tensor, assignments: Tensor) -> tuple[Tensor, Ten
 
 
 def count_items(histories: Sequences, assignments: Tensor, K: int, n_items: int) -> Tensor:
-    """Count, for each of K clusters and item, the cluster's histories that hold it, int64 [K, V+1].
+    """Count, for each cluster and item, the cluster's histories that hold it, int64 [K, V+1].
 
-    Args:
-        histories: N sequences; assignments: [N] their clusters; n_items: V.
+    The N histories belong to the clusters `assignments` [N].
     """
     pairs = np.unique(np.stack([histories.rows(), histories.flat.astype(np.int64)]), axis=1)
     cells = assignments.numpy()[pairs[0]] * (n_items + 1) + pairs[1]
@@ -205,14 +197,11 @@ def describe_anchor(anchors: Anchors, data: Dataset, anchor: int, n: int = 8) ->
 
 
 def lifts(counts: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shares within each cluster, and how they compare with the shares everywhere.
+    """Shares within each cluster, and how they compare with the shares everywhere, both [K, A].
 
-    Args:
-        counts: [K, A] how many of a cluster's cases have an attribute; sizes: [K] its cases.
-
-    Returns:
-        share [K, A], drawn to the overall share where a cluster is small, and lift [K, A],
-        share / overall share (1 where an attribute occurs nowhere).
+    From how many of the `sizes` [K] cases of a cluster have an attribute, `counts` [K, A]. A share
+    is drawn to the overall share where a cluster is small; lift is share / overall share (1 where
+    an attribute occurs nowhere).
     """
     overall = counts.sum(0) / max(sizes.sum(), 1)
     share = (counts + _SHRINKAGE * overall) / (sizes[:, None] + _SHRINKAGE)
@@ -230,10 +219,8 @@ def name_anchors(data: Dataset, item_counts: Tensor, sizes: Tensor) -> tuple[str
 
     A name has the decade and genre that stand out together, if any do, and two signature titles,
     e.g. "80s Action · Die Hard, Aliens". A title that names a larger cluster counts half for the
-    next; where two names would still be the same, the later one takes more titles.
-
-    Args:
-        item_counts: [K, V+1] as from `count_items`; sizes: [K] cases of each cluster.
+    next; where two names would still be the same, the later one takes more titles. The counts
+    [K, V+1] are those of `count_items`, the sizes [K] the cases of each cluster.
     """
     labels, fits = _labels(data, item_counts.numpy())
     share, lift = lifts(item_counts.numpy(), sizes.numpy())

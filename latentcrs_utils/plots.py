@@ -48,11 +48,9 @@ def lines(
     spans: Mapping[str, tuple[float, float]] | None = None,
     references: Mapping[str, float] | None = None,
 ) -> str:
-    """Draw one curve per entry of ``curves`` and return the text twin.
+    """Draw one curve per entry of ``curves``, name -> (x, y), each [n], gaps NaN; return the twin.
 
-    Args:
-        curves: name -> (x, y), each of shape [n]; gaps are NaN.
-        spans: name -> (from, to), shaded stretches of x such as the stages of a training.
+    ``spans`` are shaded stretches of x, name -> (from, to), such as the stages of a training.
     """
     figure, axes = new_axes(title, xlabel, ylabel)
     facts = []
@@ -221,11 +219,7 @@ def heatmap(
 
 
 def histogram(samples: Mapping[str, ArrayLike], *, title: str, xlabel: str, ylabel: str) -> str:
-    """Draw each of ``samples`` (name -> [n]) as shares in 40 common bins.
-
-    Returns:
-        The text twin: medians and quartiles.
-    """
+    """Draw ``samples`` (name -> [n]) as shares in 40 bins; the twin has medians and quartiles."""
     figure, axes = new_axes(title, xlabel, ylabel)
     arrays = {name: np.asarray(x, float).ravel() for name, x in samples.items()}
     edges = np.histogram_bin_edges(np.concatenate(list(arrays.values())), 40).tolist()
@@ -251,14 +245,13 @@ def scatter(
 ) -> str:
     """Draw points in a plane, one colour and marker per group, labelled at the right.
 
+    The twin says how many points each group has and where its middle lies.
+
     Args:
         groups: name -> [n, 2] points, at most eight groups.
         others: [n, 2] points of no group, drawn small and grey.
         stars: the middle of a group is its mean, marked with a star; else it is the median.
         size: area of a marker in square points.
-
-    Returns:
-        The text twin: how many points each group has and where its middle lies.
     """
     figure, axes = new_axes(title, xlabel, ylabel, (7.2, 4.6))
     if others is not None:
@@ -284,8 +277,7 @@ def scatter(
 def silhouettes(groups: Mapping[str, ArrayLike], *, title: str) -> str:
     """Draw one blade per cluster (name -> [n] silhouettes, -1 to 1), its points sorted.
 
-    Returns:
-        The text twin: points, mean and share below zero of each cluster, and the mean of all.
+    The twin has points, mean and share below zero of each cluster, and the mean of all.
     """
     arrays = {name: -np.sort(-np.asarray(s, float).ravel()) for name, s in groups.items()}
     total = sum(map(len, arrays.values()))

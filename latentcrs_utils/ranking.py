@@ -37,21 +37,15 @@ def ndcg(ranks: Tensor, k: int) -> Tensor:
 def rank_of_target(
     scores: Tensor, targets: Tensor | np.ndarray, seen: Sequences | None = None
 ) -> Tensor:
-    """Rank each row's target among all items.
+    """Rank each row's target among all items, [B] int64 on the CPU; 1 is best.
 
-    The padding column 0 never competes. Items in `seen` do not compete either, except the target
-    itself. Ties are counted against the target: who scores all items alike ranks it last.
-
-    Args:
-        scores: [B, V+1], column v belongs to item v, higher is better; -inf is allowed.
-        targets: [B] item ids 1..V.
-        seen: the history of each row (the mask), or None to rank all items ("unmasked").
-
-    Returns:
-        [B] int64 ranks on the CPU, 1 is best.
+    Scores are [B, V+1], column v those of item v, higher is better, -inf is allowed; targets are
+    [B] items 1..V. The padding column 0 never competes. Items in `seen`, the history of each row
+    (None: "unmasked"), do not compete either, except the target itself. Ties are counted against
+    the target: who scores all items alike ranks it last.
 
     Raises:
-        ValueError: if the sizes do not agree, a target is not an item, or a score is not a number.
+        ValueError: the sizes do not agree, a target is not an item, or a score is not a number.
     """
     targets = torch.as_tensor(targets, dtype=torch.int64)
     if scores.ndim != 2 or targets.shape != scores.shape[:1]:
@@ -72,11 +66,8 @@ def ranks_in_chunks(
 ) -> Tensor:
     """Rank as `rank_of_target`, of scores that are never all there at once.
 
-    Args:
-        score_rows: slice of the B rows -> their scores [b, V+1], which are left as they are.
-        targets, seen: as for `rank_of_target`.
-        n_items: V.
-        memory: bytes of float32 scores that are asked for at once at most (but always one row).
+    `score_rows` gives the scores [b, V+1] of a slice of the B rows, which are left as they are. At
+    most `memory` bytes of float32 scores are asked for at once, but always one row.
     """
     targets = torch.as_tensor(targets, dtype=torch.int64)
     _check_ranking(targets, seen, n_items)
@@ -107,12 +98,7 @@ def ranks_in_chunks(
 def rank_by_factors(
     users: Tensor, items: Tensor, targets: Tensor | np.ndarray, seen: Sequences | None = None
 ) -> Tensor:
-    """Rank as `rank_of_target` of the scores `users @ items.T`, block by block of both.
-
-    Args:
-        users: [B, w]; items: [V+1, w], of which row 0 does not compete.
-        targets, seen: as for `rank_of_target`.
-    """
+    """Rank as `rank_of_target` of the scores users [B, w] @ items.T [w, V+1], in blocks of both."""
     targets = torch.as_tensor(targets, dtype=torch.int64)
     users, items, n_items = users.detach(), items.detach(), len(items) - 1
     if users.shape[:1] != targets.shape:
@@ -151,8 +137,8 @@ def _rank_in_tiles(
 ) -> Tensor | None:
     """Ranks of some rows, tile by tile of the items; None if the product rounds unevenly.
 
-    The target's score must be known before the first tile, so it is computed apart; should a tile
-    find it rounded otherwise, ties could be told wrongly.
+    The target's score is computed apart, to be known before the first tile; should a tile find it
+    rounded otherwise, ties could be told wrongly.
     """
     some, target = users[rows], targets[rows]
     own = (some @ items[target].T).diagonal().contiguous()[:, None]

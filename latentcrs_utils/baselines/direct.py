@@ -5,7 +5,6 @@ by the same valid NDCG@10.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +48,14 @@ class TextScorer(nn.Module):
 class DirectModel:
     """A fitted scorer without intents, `text alone` or `fusion without intents`.
 
-    It has the item embeddings v [V + 1, d] and the item vectors with attributes c [V + 1, d_c];
-    `curve` has one row an epoch: epoch, loss (nats), valid_ndcg10.
+    `items` is their factor of the scores, [V + 1, width], the same for all users; `curve` has one
+    row an epoch: epoch, loss (nats), valid_ndcg10.
     """
 
     name: str
     scorer: TextScorer | Residual
-    v: Tensor
-    c: Tensor
+    items: Tensor
     curve: list[dict[str, float]]
-
-    @cached_property
-    def items(self) -> Tensor:
-        """The items' factor of the scores, [V + 1, width]; the same for all users."""
-        with torch.no_grad():
-            return self.scorer.items(self.v, self.c)
 
     @torch.no_grad()
     def scores(self, S: Tensor, x: Tensor) -> Tensor:
@@ -157,4 +149,4 @@ def fit_direct(
         state, facts = train_or_load("direct", parts, train, reuse=reuse)
     scorer.load_state_dict(state)
     scorer.eval().requires_grad_(False)
-    return DirectModel(name, scorer, v, c, facts["curve"])
+    return DirectModel(name, scorer, scorer.items(v, c), facts["curve"])

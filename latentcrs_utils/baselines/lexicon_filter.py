@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from latentcrs_utils.constraints.constraint import Constraint, Matcher, Requirements, matcher_for
+from latentcrs_utils.constraints.constraint import Matcher, Requirements, matcher_for
 from latentcrs_utils.constraints.lexicon import extract, lexicon_for
 from latentcrs_utils.data.sequences import Dataset
 
 
 def _allowed(matcher: Matcher, wanted: Requirements) -> np.ndarray:
-    """Items that meet ``wanted``, bool [V + 1]; falls back as :func:`lexicon_mask` says."""
+    """Items that meet the requirements, bool [V + 1], or the next best (see `lexicon_mask`)."""
     facts = matcher.all_of(wanted.of("price")) & matcher.any_of(wanted.of("years"))
     facts &= matcher.any_of(wanted.of("platform")) & matcher.any_of(wanted.of("creator"))
     genres = wanted.of("genre")
@@ -34,14 +34,8 @@ def lexicon_mask(data: Dataset, texts: Sequence[str]) -> np.ndarray:
     if nothing at all is left, or the text names nothing that the lexicon knows, every item is
     allowed. So no row is empty, and a text without known words leaves the backbone as it is.
     """
-    if not texts:
-        return np.zeros((0, data.n_items + 1), dtype=bool)
     matcher, lexicon = matcher_for(data), lexicon_for(data)
     mask = np.empty((len(texts), data.n_items + 1), dtype=bool)
-    rows: dict[tuple[Constraint, ...], np.ndarray] = {}
     for row, text in enumerate(texts):
-        wanted = extract(text, lexicon)
-        if wanted.constraints not in rows:
-            rows[wanted.constraints] = _allowed(matcher, wanted)
-        mask[row] = rows[wanted.constraints]
+        mask[row] = _allowed(matcher, extract(text, lexicon))
     return mask
