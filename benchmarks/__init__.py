@@ -1,5 +1,4 @@
 """Benchmarks: what each stage costs, as a ratio to a floor measured in the same run.
 
-Seconds depend on the machine and on who else uses it; a ratio to work that is unavoidable (the
-stage's own matrix products, its own bytes) travels better.
+Seconds depend on the machine and on who else uses it; a ratio to unavoidable work travels better.
 """

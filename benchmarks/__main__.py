@@ -18,23 +18,17 @@ import torch
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import LatentCRSError
-from latentcrs_utils.evaluation.recording import Command, provenance, write_record
+from latentcrs_utils.evaluation.recording import PACKAGES, Command, provenance, write_record
 
 from .against_recbole import UnavailableError, against_recbole
 from .measure import ROOT, Measurement, clock
 from .naive_em import against_naive_em
 from .stages import STAGES
 
-RECORD, QUICK_RECORD = ROOT / "results" / "bench.json", ROOT / "build" / "bench.json"
-PACKAGES = ("torch", "numpy", "polars", "transformers")
-
 
 def rounded(row: dict[str, Any]) -> dict[str, Any]:
     """The same row, its numbers to four significant digits."""
-    return {
-        key: float(f"{value:.4g}") if isinstance(value, float) else value
-        for key, value in row.items()
-    }
+    return row | {key: float(f"{x:.4g}") for key, x in row.items() if isinstance(x, float)}
 
 
 def line(measurement: Measurement) -> str:
@@ -71,8 +65,7 @@ def rows_of_part(part: str, data: Dataset, quick: bool) -> Iterator[tuple[str, d
         for found in STAGES[part](data, quick):
             print(line(found), flush=True)
             ratios = {"ratio": found.ratio, "ratio_at_best_rate": found.ratio_at_best_rate}
-            row = {"part": part, **rounded(dataclasses.asdict(found) | ratios)}
-            yield "measurements", row
+            yield "measurements", {"part": part, **rounded(dataclasses.asdict(found) | ratios)}
         return
     for row in RIVALS[part](data, quick):
         print(
@@ -91,9 +84,8 @@ def measure(output: Path, parts: Sequence[str], *, quick: bool) -> None:
         "clock": clock()[0],
     }
     print(f"{described['machine']}, {described['processor']}, {described['threads']} threads")
-    print(
-        f"{'stage':21} {'at':14} {'one call':>13} {'ratio':>8} {'strict':>8} {'memory':>6}  floor"
-    )
+    names = f"{'stage':21} {'at':14} {'one call':>13} {'ratio':>8} {'strict':>8} {'memory':>6}"
+    print(f"{names}  floor")
     data = load_dataset("ml-100k")
     for part in parts:
         measured = list(rows_of_part(part, data, quick))
@@ -114,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = f"measure these anew and keep the others of the record: {', '.join(PARTS)}"
     add("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=words)
     options = command.read(arguments)
-    output = options.record or (QUICK_RECORD if options.quick else RECORD)
+    output = options.record or ROOT / ("build" if options.quick else "results") / "bench.json"
     try:
         measure(output, options.parts, quick=options.quick)
     except LatentCRSError as error:

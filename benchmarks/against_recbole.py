@@ -1,9 +1,8 @@
 """Training throughput compared with what a reader would pick instead: RecBole's SASRec.
 
 Same data and targets, width, layers, heads, length, full softmax, dropout and number of threads.
-RecBole makes of every prefix of a history a sample of its own, with one prediction; the course
-predicts the next item at every position of a window at once. Both see each target of the training
-part once in an epoch, so seconds an epoch and predictions a second compare alike.
+RecBole makes a sample of every prefix of a history, with one prediction; the course predicts the
+next item at every position of a window at once. Both see each training target once in an epoch.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,11 @@ import torch
 from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.data.sequences import Dataset
 
-from .measure import compare
+from .measure import ROOT, compare
 from .training import backbone_epoch, n_targets
 
-HERE = Path(__file__).resolve().parent
-REQUIREMENTS = HERE / "requirements-recbole.txt"
-SCRIPT = HERE / "recbole_sasrec.py"
-ENVIRONMENT = HERE.parent / "build" / "recbole"
+REQUIREMENTS = ROOT / "benchmarks" / "requirements-recbole.txt"
+ENVIRONMENT = ROOT / "build" / "recbole"
 AIM, REPEATS = 3.0, 2
 # ours, and RecBole's default; how many batches of each are timed
 BATCH_SIZES = {128: 24, 2048: 3}
@@ -38,11 +36,7 @@ class UnavailableError(Exception):
 
 
 def environment(folder: Path = ENVIRONMENT) -> Path:
-    """Return the Python of RecBole's virtual environment, which is built once.
-
-    Raises:
-        UnavailableError: it cannot be built.
-    """
+    """Return the Python of RecBole's virtual environment, which is built once if it can be."""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     complete = folder / ".complete"
     wanted = REQUIREMENTS.read_text(encoding="utf-8")
@@ -80,8 +74,7 @@ def run_recbole(data: Dataset, config: BackboneConfig, python: Path) -> list[dic
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_atomic_file(data, folder)
-        names = ("max_length", "hidden", "n_layers", "n_heads", "dropout")
-        settings = {name: getattr(config, name) for name in names} | {
+        settings = asdict(config) | {
             "folder": str(folder),
             "output": str(folder / "measured.json"),
             "n_batches": BATCH_SIZES,
@@ -91,7 +84,7 @@ def run_recbole(data: Dataset, config: BackboneConfig, python: Path) -> list[dic
         path = folder / "settings.json"
         path.write_text(json.dumps(settings), encoding="utf-8")
         _run(
-            [str(python), str(SCRIPT), str(path)],
+            [str(python), str(REQUIREMENTS.with_name("recbole_sasrec.py")), str(path)],
             "RecBole's SASRec failed",
             cwd=name,
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
@@ -129,11 +122,7 @@ def comparison(
 
 
 def against_recbole(data: Dataset) -> list[dict[str, Any]]:
-    """Measure our epoch before and after RecBole's batches; one row for each of its batch sizes.
-
-    Raises:
-        UnavailableError: RecBole cannot be measured here.
-    """
+    """Measure our epoch before and after RecBole's batches, if they can be had; one row a size."""
     python = environment()
     config = BackboneConfig(windows="all")
     epoch = backbone_epoch(data, config)

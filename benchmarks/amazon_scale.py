@@ -4,9 +4,8 @@
     python -m benchmarks.amazon_scale --kind cds --record results/amazon_scale.json
 
 Writes generated files (benchmarks/generated_amazon.py), since nobody may ship the real ones, reads
-them with ``load_dataset``, and removes them (``--keep FOLDER``: leaves them there). Compared with
-what ``polars.scan_ndjson`` needs to collect the same four columns of the reviews. A record keeps
-what it says of the other kind and of the other form (``--plain``).
+them with ``load_dataset`` and, to compare, four columns of the reviews with ``polars.scan_ndjson``,
+and removes them. A record keeps what it says of the other kind and of the other form (``--plain``).
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +32,14 @@ from .measure import in_a_process
 _NAMES: dict[Kind, str] = {"games": "amazon-video-games", "cds": "amazon-cds"}
 
 
-def measured(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def measured(read: Callable[[Any], dict[str, Any]], what: Any) -> dict[str, Any]:
     """Seconds of a reading, the most MB that the process ever held, and what was found."""
 
     def peak_megabytes() -> int:
         return round(peak_memory(torch.device("cpu")) / 1e6)
 
     begun, before = time.perf_counter(), peak_megabytes()
-    found = read()
+    found = read(what)
     return {
         "seconds": round(time.perf_counter() - begun, 1),
         "processor_seconds": round(time.process_time(), 1),
@@ -66,28 +64,6 @@ def scan(path: Path) -> dict[str, Any]:
     return {"reviews": len(pl.scan_ndjson(path, schema=columns).collect(engine="streaming"))}
 
 
-def measure(
-    folder: Path, kind: Kind, n_reviews: int, seed: int, *, compressed: bool
-) -> dict[str, Any]:
-    """Generate one category in a folder, and read it in both ways, each in a new process."""
-    size, begun = scaled(kind, n_reviews), time.perf_counter()
-    *files, n_users = write(folder, size, seed, compressed=compressed)
-    variables = {"LATENTCRS_DATA": str(folder), "LATENTCRS_PROGRESS": "0"}
-    read = partial(in_a_process, "benchmarks.amazon_scale", **variables)
-    return {
-        "generated": {
-            **dataclasses.asdict(size),
-            "seed": seed,
-            "users": n_users,
-            "compressed": compressed,
-            "megabytes": {file.name: round(file.stat().st_size / 1e6) for file in files},
-            "seconds": round(time.perf_counter() - begun, 1),
-        },
-        "load_dataset": read("--load", _NAMES[kind]),
-        "scan_ndjson": read("--scan", str(files[0])),
-    }
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and record; or, with ``--load`` or ``--scan``, be one of the processes measured."""
     command = Command("benchmarks.amazon_scale", __doc__, data=None, record=False)
@@ -100,19 +76,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--load", help=argparse.SUPPRESS)
     add("--scan", type=Path, help=argparse.SUPPRESS)
     options = command.read(arguments)
-    if options.load or options.scan:
-        read = (lambda: read_whole(options.load)) if options.load else (lambda: scan(options.scan))
-        print(json.dumps(measured(read)))
+    if what := options.load or options.scan:
+        print(json.dumps(measured(read_whole if options.load else scan, what)))
         return
-    with tempfile.TemporaryDirectory(prefix="amazon-") as name:
-        folder, plain = (options.keep or Path(name)).resolve(), options.plain
-        result = measure(folder, options.kind, options.rows, options.seed, compressed=not plain)
+    name, begun = _NAMES[options.kind], time.perf_counter()
+    size = scaled(options.kind, options.rows)
+    with tempfile.TemporaryDirectory(prefix="amazon-") as temporary:
+        folder = (options.keep or Path(temporary)).resolve()
+        *files, n_users = write(folder, size, options.seed, compressed=not options.plain)
+        generated = {
+            **dataclasses.asdict(size),
+            "seed": options.seed,
+            "users": n_users,
+            "compressed": not options.plain,
+            "megabytes": {file.name: round(file.stat().st_size / 1e6) for file in files},
+            "seconds": round(time.perf_counter() - begun, 1),
+        }
+        # each in a new process, whose memory is its own
+        variables = {"LATENTCRS_DATA": str(folder), "LATENTCRS_PROGRESS": "0"}
+        load, collect = (
+            in_a_process("benchmarks.amazon_scale", option, what, **variables)
+            for option, what in (("--load", name), ("--scan", str(files[0])))
+        )
+    result = {"generated": generated, "load_dataset": load, "scan_ndjson": collect}
     print(json.dumps(result, indent=1))
     if options.record:
-        made = provenance(command.line, ("polars", "numpy"))
-        key = f"{_NAMES[options.kind]}, {'plain' if options.plain else 'gzip'}"
+        result = provenance(command.line, ("polars", "numpy")) | result
+        key = f"{name}, {'plain' if options.plain else 'gzip'}"
         old = json.loads(options.record.read_text("utf-8")) if options.record.exists() else {}
-        write_record(options.record, {**old, key: {**made, **result}})
+        write_record(options.record, old | {key: result})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """``python -m benchmarks.cost_model``: time and memory of every stage against its sizes.
 
-Small grids of generated data, a few seconds a point; for each stage a law of a few terms that
-theory suggests, fitted with the largest point left out, which then tests it. Writes
-``results/cost_model.json``, which notebook 11 reads.
+Small grids of generated data; for each stage a law of a few terms that theory suggests, fitted
+with the last point left out, which then tests it. Writes ``results/cost_model.json``.
 """
 
 from __future__ import annotations
@@ -30,15 +29,10 @@ from .training import backbone_epoch, efficiency_of_two, em_epoch
 from .worlds import generated_data, random
 
 K_MEANS_ROUNDS, STATES_A_USER, LENGTH = 20, 9, 40
-_CHEAP = 0.05  # seconds, below which a call is repeated more often
 
 
 class Stage(NamedTuple):
-    """One stage of the model; ``cost_model.toml`` explains the other fields.
-
-    Attributes:
-        call: sizes -> (the case with its true sizes, the function to time).
-    """
+    """``call`` maps sizes to the case and the function to time; the TOML explains the rest."""
 
     name: str
     call: Callable[..., tuple[Case, Callable[[], Any]]]
@@ -105,9 +99,9 @@ def measure_point(stage: Stage, sizes: Sequence[int]) -> dict[str, Any]:
     case, function = stage.call(*sizes)
     peak = peak_bytes(function)
     (seconds,) = compare(function, repeats=1, warm=True)
-    if seconds < 20 * _CHEAP:
-        repeats = 9 if seconds < _CHEAP else 3
-        (seconds,) = compare(function, repeats=repeats, warm=True)
+    if seconds < 1:
+        # what is cheap is repeated
+        (seconds,) = compare(function, repeats=9 if seconds < 0.05 else 3, warm=True)
     memory = f"{(peak or 0) / 1e6:.0f} MB"
     print(f"{stage.name:15} {sizes!s:18} {seconds:8.3f} s {memory:>8}", flush=True)
     return {"case": case, "seconds": seconds, "bytes": peak}
@@ -117,15 +111,11 @@ def law(stage: Stage, points: Sequence[dict[str, Any]], efficiency: float | None
     """Fit both laws of a stage to all points but the last, and test them on the last."""
     cases = [point["case"] for point in points]
     row: dict[str, Any] = {"note": stage.note, "efficiency": efficiency}
-    for what, names in (("seconds", stage.seconds), ("bytes", stage.memory)):
-        least = 1 if what == "bytes" else 1e-9
+    for what, names, least in (("seconds", stage.seconds, 1e-9), ("bytes", stage.memory, 1)):
         values = [max(point[what], least) for point in points]
         coefficients = fit_law(cases[:-1], values[:-1], names)
         predicted = [terms_of(case, names) @ np.array(coefficients) for case in cases]
-        *fitted, held_out = (
-            round(abs(found - true) / true, 3)
-            for found, true in zip(predicted, values, strict=True)
-        )
+        *fitted, held_out = (abs(np.array(predicted) / values - 1)).round(3).tolist()
         row[what] = {
             "terms": list(names),
             "coefficients": [float(f"{value:.4g}") for value in coefficients],

@@ -4,7 +4,6 @@ The counts follow what is published of the release (Video Games: 4.6 million rev
 thousand items by 2.8 million users, 72 % of whom wrote one; CDs and Vinyl: 4.8 million of 702
 thousand by 1.8 million). Users and items are drawn by power laws; every text is invented. No two
 users are alike in taste, so these files are for measuring time and memory, not for training.
-``python -m benchmarks.amazon_scale --keep FOLDER`` leaves a pair of them.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ import numpy as np
 Kind = Literal["games", "cds"]
 _CATEGORY = {"games": "Video_Games", "cds": "CDs_and_Vinyl"}
 _N_BODIES = 4096  # distinct texts; far more than a compressor's window holds
-_CHUNK = 200_000
 _FIRST, _LAST = 946_684_800_000, 1_694_476_800_000  # 2000 to September 2023, milliseconds
 _SYLLABLES = ("ba", "co", "di", "fe", "gu", "ha", "jo", "ki", "lu", "mé", "no", "pi", "ra", "så",
               "to", "vu", "we", "xi", "ya", "zo")  # fmt: skip
@@ -33,12 +31,8 @@ _PATHS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="u
 
 @dataclass(frozen=True)
 class AmazonSize:
-    """How many, and how unevenly.
-
-    Attributes:
-        n_reviews, n_items: lines of the file of reviews, and of the file of metadata.
-        activity: exponent of the law of reviews per user; ``most`` is their largest number.
-        popularity: exponent of the popularities of the items.
+    """Lines of both files, and exponents of the laws of reviews per user, at ``most`` so many, and
+    of the items' popularities.
     """
 
     kind: Kind = "games"
@@ -65,26 +59,20 @@ def scaled(kind: Kind, n_reviews: int) -> AmazonSize:
 def write(
     folder: Path, size: AmazonSize, seed: int = 0, *, compressed: bool = True
 ) -> tuple[Path, Path, int]:
-    """Write both files of one category; equal arguments give equal lines.
-
-    Returns:
-        The files of reviews and of metadata in ``folder``, gzip like the provider's if
-        ``compressed``, and the number of users.
+    """Write both files of one category, ``compressed`` like the provider's by gzip; equal arguments
+    give equal lines. Returns the files of reviews and of metadata, and the number of users.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     asins = [f"B{number:09d}" for number in rng.permutation(10 * size.n_items)[: size.n_items]]
-    suffix = ".jsonl.gz" if compressed else ".jsonl"
-    name = _CATEGORY[size.kind] + suffix
+    name = f"{_CATEGORY[size.kind]}.jsonl{'.gz' * compressed}"
     reviews, metadata = folder / name, folder / f"meta_{name}"
     opened: Any = partial(gzip.open, compresslevel=3) if compressed else open
     with opened(reviews, "wb") as file:
         n_users = _write_reviews(file, size, asins, rng)
     texts = [_words(rng, 40) for _ in range(512)]
     with opened(metadata, "wb") as file:
-        for start in range(0, len(asins), 10_000):
-            lines = _metadata(size.kind, asins[start : start + 10_000], texts, rng)
-            file.write("".join(lines).encode())
+        file.writelines(map(str.encode, _metadata(size.kind, asins, texts, rng)))
     return reviews, metadata, n_users
 
 
@@ -96,28 +84,25 @@ def _write_reviews(
     cumulative = weights.cumsum() / weights.sum()
     written = users = 0
     while written < size.n_reviews:
-        per_user = np.minimum(rng.zipf(size.activity, _CHUNK // 2), size.most)
+        per_user = np.minimum(rng.zipf(size.activity, 100_000), size.most)
         per_user = per_user[per_user.cumsum() <= size.n_reviews - written]
         if not len(per_user):
             per_user = np.array([size.n_reviews - written])
         n = int(per_user.sum())
         ids = rng.bytes(17 * len(per_user))
-        names = [
-            "A" + base64.b32encode(ids[start : start + 17])[:27].decode()
-            for start in range(0, len(ids), 17)
-        ]
+        starts = range(0, len(ids), 17)
+        names = ["A" + base64.b32encode(ids[at : at + 17])[:27].decode() for at in starts]
         items = cumulative.searchsorted(rng.random(n)).tolist()
         ratings = rng.choice([5, 4, 3, 2, 1], n, p=[0.62, 0.16, 0.08, 0.05, 0.09]).tolist()
         times = rng.integers(_FIRST, _LAST, n).tolist()
         chosen = rng.integers(_N_BODIES, size=n).tolist()
         owners = np.repeat(np.arange(len(per_user)), per_user).tolist()
+        columns = ratings, chosen, items, owners, times
         lines = [
             f'{{"rating": {rating}.0, {bodies[body]}, "asin": "{asins[item]}", '
             f'"parent_asin": "{asins[item]}", "user_id": "{names[owner]}", "timestamp": {time}, '
             f'"helpful_vote": {body % 7}, "verified_purchase": true}}\n'
-            for rating, body, item, owner, time in zip(
-                ratings, chosen, items, owners, times, strict=True
-            )
+            for rating, body, item, owner, time in zip(*columns, strict=True)
         ]
         file.write("".join(lines).encode())
         written, users = written + n, users + len(per_user)

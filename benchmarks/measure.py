@@ -22,26 +22,21 @@ from .products import Product, products_of, replay
 from .worlds import random
 
 ROOT = Path(__file__).resolve().parent.parent
-
-# large enough for a processor's best rate, small enough for a few milliseconds
-_SIDE = 1024
+_SIDE = 1024  # large enough for a processor's best rate, small enough for a few milliseconds
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One stage compared with its floor.
+    """One stage at some data or shapes (``scale``) compared with its floor: medians of one call.
 
     Attributes:
-        stage, scale: what was timed, and the data or the shapes that it was timed at.
-        seconds, floor_seconds: medians of one call, and of the floor that it is compared with.
         note: what one call does.
-        aim: the largest ratio that is good enough; None where nobody set one.
+        aim: the largest ratio that is good enough.
         gflop: floating-point operations of the stage's own matrix products, in 10^9.
         best_rate_seconds: what these would take at this machine's best rate, that of a large
             square product: a stricter floor, which small products cannot reach.
-        peak_bytes: resident memory at its highest, above what was there before the call; None
-            where the system does not tell.
+        peak_bytes: of resident memory above its start; None where the system does not tell.
     """
 
     stage: str
@@ -69,8 +64,8 @@ class Measurement:
 def clock() -> tuple[str, Callable[[], float]]:
     """Name and reading, in seconds, of the clock that measures.
 
-    With one thread it is the processor time of this process, since other work on the machine
-    hardly touches that; with several threads, whose waiting counts too, the time on the wall.
+    With one thread it is the processor time of this process, which other work on the machine
+    hardly touches; with several, whose waiting counts too, the time on the wall.
     """
     if torch.get_num_threads() == 1:
         return "processor time of the one thread", time.process_time
@@ -80,10 +75,8 @@ def clock() -> tuple[str, Callable[[], float]]:
 def compare(
     *functions: Callable[[], Any], repeats: int = 7, warm: bool = False
 ) -> tuple[float, ...]:
-    """Return the median seconds of every function, called in turn.
-
-    Taking turns spreads what others do on the machine evenly over all. Unless they are ``warm``,
-    one call of each before the clock starts warms caches and lazy imports.
+    """Return the median seconds of every function, called in turn, so that what others do on the
+    machine meets all. Unless they are ``warm``, each is called once before the clock starts.
     """
     _, now = clock()
     times: list[list[float]] = [[] for _ in functions]
@@ -104,13 +97,8 @@ def matrix_product(dtype: torch.dtype) -> tuple[Callable[[], Any], int]:
 
 
 def in_a_process(*arguments: str, **environment: str) -> Any:
-    """Run ``python -m ARGUMENTS`` and return the JSON that it prints.
-
-    Raises:
-        subprocess.CalledProcessError: it fails; what it says has been printed.
-    """
-    command = [sys.executable, "-m", *arguments]
-    variables = {**os.environ, **environment}
+    """Run ``python -m ARGUMENTS`` and return the JSON that it prints, or CalledProcessError."""
+    command, variables = [sys.executable, "-m", *arguments], os.environ | environment
     done = subprocess.run(command, cwd=ROOT, env=variables, check=True, stdout=subprocess.PIPE)
     return json.loads(done.stdout)
 
@@ -148,9 +136,8 @@ def against_matrix_products(
     repeats: int = 7,
     floor: tuple[str, Callable[[], Any]] | None = None,
 ) -> Measurement:
-    """Compare a call with its own matrix products: at their own shapes, and at the best rate.
-
-    ``floor`` names other products to compare with, and does them.
+    """Compare a call with its own matrix products, or with those of a named ``floor``: at their own
+    shapes, and at the best rate.
     """
     products: list[Product] = []
     peak = peak_bytes(lambda: products.extend(products_of(function)))
@@ -161,10 +148,8 @@ def against_matrix_products(
     name, same = floor or (f"its own {len(products):,} matrix products", replay(products))
     same()
     square()
-    seconds, floor_seconds, square_seconds = compare(
-        function, same, square, repeats=repeats, warm=True
-    )
-    best = flops * square_seconds / flops_of_square
+    seconds, floor_seconds, of_square = compare(function, same, square, repeats=repeats, warm=True)
+    best = flops * of_square / flops_of_square
     return Measurement(
         stage, scale, seconds, name, floor_seconds, note, aim, flops / 1e9, best, peak
     )

@@ -1,9 +1,8 @@
 """The EM loop as one would write it first: correct, and far too slow.
 
 For every batch it encodes the histories again, though the backbone is frozen; and it gives every
-instance a copy of its own of all anchors and all items' scores, [B, K, V + 1], though the table of
-scores is the same for all users. Each loss equals the package's
-(tests/benchmarks/test_benchmarks.py), so the seconds between them buy nothing.
+instance its own copy of all anchors and all items' scores, [B, K, V + 1], though all users share
+them. Each loss equals the package's (tests/benchmarks/test_benchmarks.py).
 """
 
 from __future__ import annotations
@@ -37,9 +36,7 @@ def log_item_for_each(
 ) -> tuple[Tensor, Tensor]:
     """log p(m_j | S, x) and log p(v | m_j, S, x) of the targets, both [B, K], in form `mixture`.
 
-    Args:
-        S: [B, d]; x: [B, d_x]; targets: [B].
-        residual: add the residual to every item's score, where the model has one.
+    S is [B, d], x [B, d_x], targets [B]; ``residual`` is added where the model has one.
     """
     log_prior = torch.log_softmax(model.f(S, x, model.anchors), dim=-1)
     # every instance its own anchors [B, K, d], its own items, and its own table [B, K, V + 1]
@@ -48,8 +45,7 @@ def log_item_for_each(
     if residual and model.residual is not None:
         query = model.residual.query(S, x)
         logits = logits + (query @ model.residual.items(model.v, model.c).T)[:, None, :]
-    padding = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
-    padding[0] = True
+    padding = torch.arange(logits.shape[-1], device=logits.device) == 0
     log_item = torch.log_softmax(logits.masked_fill(padding, -torch.inf), dim=-1)
     index = targets[:, None, None].expand(-1, log_item.shape[1], 1)
     return log_prior, log_item.gather(2, index).squeeze(2)
@@ -58,12 +54,9 @@ def log_item_for_each(
 def naive_m_loss(
     trainer: EMTrainer, encoder: SASRec, padded: Tensor, x: Tensor, targets: Tensor
 ) -> Tensor:
-    """L^M (Equation 9) of a batch, with q fixed and all items as candidates.
+    """L^M (Equation 9) of a batch, with q fixed and all items as candidates, as `EMTrainer.m_loss`.
 
-    Args:
-        trainer: both models; `EMTrainer.m_loss` is the fast twin.
-        encoder: the frozen backbone, in evaluation mode.
-        padded: histories [B, L]; x: [B, d_x]; targets: [B].
+    ``encoder`` is the frozen backbone; padded histories are [B, L], x [B, d_x], targets [B].
     """
     model, config = trainer.generative, trainer.config
     S = encode_again(encoder, padded)
@@ -90,8 +83,7 @@ def naive_e_loss(
 ) -> Tensor:
     """L^E (Equation 14) of a batch; arguments as in `naive_m_loss`."""
     model = trainer.generative
-    anchors = model.anchors.detach()
-    S = encode_again(encoder, padded)
+    anchors, S = model.anchors.detach(), encode_again(encoder, padded)
     log_q = trainer.inference(S, anchors)
     logits = losses.intent_vector(log_q.exp(), anchors) @ trainer.inference.W_e(model.v[1:]).T
     with torch.no_grad():
@@ -121,8 +113,7 @@ def naive_batch(
 def against_naive_em(data: Dataset, *, residual: bool, batch_size: int) -> dict[str, Any]:
     """Time an E-step and an M-step on each of a few batches, theirs and ours.
 
-    Ours has the histories' S at hand; what encoding them once cost is a part of its seconds:
-    spread over all the epochs of Algorithm 1, as it is in a fit.
+    Ours has S at hand; encoding it once counts, spread over all the epochs of Algorithm 1.
     """
     few = em_instances(data, 5).take(torch.arange(N_BATCHES * batch_size))
     trainer = em_trainer(data, few, K, residual=residual)
@@ -146,7 +137,7 @@ def against_naive_em(data: Dataset, *, residual: bool, batch_size: int) -> dict[
     rival_seconds, seconds, encoding = compare(theirs, ours, encode, repeats=2, warm=True)
     n_epochs = trainer.config.n_epochs_generative + trainer.config.n_epochs_alternate
     seconds += encoding / n_epochs
-    system = "LatentCRS+" if residual else "LatentCRS"
+    system = f"LatentCRS{'+' * residual}"
     return {
         "rival": "naive EM loop",
         "what": f"E-step and M-step on a batch of {batch_size}, {system}, {data.name}",

@@ -1,8 +1,8 @@
 """Which matrix products a computation does, and how long these alone take.
 
-The products are what cannot be avoided: whoever computes the same numbers does them. Written down
-while the stage runs and done again one after another, into memory that is there already, they are
-the stage's floor. The products of attention count as plain batched ones, the fused form's too.
+Whoever computes the same numbers does these products. Written down while the stage runs and done
+again one after another, into memory that is there already, they are the stage's floor. The products
+of attention count as plain batched ones, the fused form's too.
 """
 
 from __future__ import annotations
@@ -19,14 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 _aten = torch.ops.aten
 _PLAIN = {_aten.mm: 0, _aten.bmm: 0, _aten.addmm: 1, _aten.baddbmm: 1}
 # fused attention by name, with the place of the query among the arguments; a build may lack some
-_FUSED = {
-    "_scaled_dot_product_flash_attention_for_cpu": 0,
-    "_scaled_dot_product_flash_attention": 0,
-    "_scaled_dot_product_efficient_attention": 0,
-    "_scaled_dot_product_flash_attention_for_cpu_backward": 1,
-    "_scaled_dot_product_flash_attention_backward": 1,
-    "_scaled_dot_product_efficient_attention_backward": 1,
-}
+_KINDS = ("flash_attention_for_cpu", "flash_attention", "efficient_attention")
+_FUSED = {f"_scaled_dot_product_{kind}": 0 for kind in _KINDS}
+_FUSED |= {f"{name}_backward": 1 for name in _FUSED}
 
 
 @dataclass(frozen=True)
@@ -92,8 +87,7 @@ def products_of(function: Callable[[], Any]) -> list[Product]:
 def replay(products: list[Product]) -> Callable[[], None]:
     """Return a function that does the products once more, on random numbers.
 
-    All left operands lie in one piece of memory, all right ones in another and all results in a
-    third, so that thousands of products of many shapes need no more than the largest three.
+    All left operands lie in one piece of memory, all right ones in another, all results in a third.
     """
     generator = torch.Generator().manual_seed(0)
     operands = [

@@ -1,12 +1,12 @@
 """Runs in RecBole's own virtual environment: trains its SASRec for some batches, prints JSON.
 
-``python recbole_sasrec.py SETTINGS.json``: the settings name a folder with an atomic file
-``course/course.inter``, the sizes of the model, how many batches to time of each batch size and the
-number of threads. Nothing of the course is imported here, and RecBole's own trainer does the steps.
+``python recbole_sasrec.py SETTINGS.json``: `against_recbole.run_recbole` writes the settings.
+Nothing of the course is imported here, and RecBole's own trainer does the steps.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import statistics
@@ -22,10 +22,7 @@ class FirstBatches:
         self.loader, self.n_batches = loader, n_batches
 
     def __iter__(self):
-        for number, batch in enumerate(self.loader):
-            if number == self.n_batches:
-                return
-            yield batch
+        return itertools.islice(self.loader, self.n_batches)
 
     def __getattr__(self, name):
         return getattr(self.loader, name)
@@ -39,6 +36,7 @@ def measure(settings, batch_size):
     from recbole.trainer import Trainer
     from recbole.utils import init_seed
 
+    split = {"LS": "valid_and_test"}
     own = {
         "data_path": settings["folder"],
         "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
@@ -52,12 +50,7 @@ def measure(settings, batch_size):
         "loss_type": "CE",
         "train_neg_sample_args": None,
         "train_batch_size": batch_size,
-        "eval_args": {
-            "split": {"LS": "valid_and_test"},
-            "order": "TO",
-            "group_by": "user",
-            "mode": "full",
-        },
+        "eval_args": {"split": split, "order": "TO", "group_by": "user", "mode": "full"},
         "use_gpu": False,
         "show_progress": False,
         "state": "ERROR",

@@ -31,8 +31,7 @@ from .measure import Measurement, against_matrix_products, compare, in_a_process
 from .worlds import generated_data, random
 
 WIDTH, TEXT_WIDTH = 64, 576
-# of the epoch that is shared by processes
-USERS, ITEMS, LENGTH = 800, 3000, 40
+USERS, ITEMS, LENGTH = 800, 3000, 40  # of the epoch that is shared by processes
 # further instances a user: as many as the presets cut, on ML-1M as many as the paper's code
 CUTS = {"ml-100k": 15, "ML-1M shapes": 5}
 
@@ -65,10 +64,8 @@ def measure_backbone(data: Dataset, repeats: int) -> Measurement:
         f"{data.n_users:,} users, {n_targets(data):,} next items in windows of "
         f"{config.max_length}, full softmax over {data.n_items:,} items"
     )
-    epoch = backbone_epoch(data, config)
-    return against_matrix_products(
-        "backbone epoch", data.name, epoch, note, aim=3.0, repeats=repeats
-    )
+    what = "backbone epoch", data.name, backbone_epoch(data, config), note
+    return against_matrix_products(*what, aim=3.0, repeats=repeats)
 
 
 def em_instances(data: Dataset, n_cuts: int) -> Instances:
@@ -86,36 +83,23 @@ def em_instances(data: Dataset, n_cuts: int) -> Instances:
 def em_trainer(
     data: Dataset, instances: Instances, K: int, *, residual: bool, n_negatives: int | None = None
 ) -> EMTrainer:
-    """Both models in the state of stage 3's first pass, with random vectors.
-
-    The preset is that of ml-100k; the other presets' weights and rates change no cost.
-    """
+    """Both models in the state of stage 3's first pass, random vectors, preset of ml-100k."""
     options = preset("ml-100k")
     config = replace(options.em_plus if residual else options.em, n_negatives=n_negatives)
     v = random(data.n_items + 1, WIDTH)
+    vectors = random(K, WIDTH, seed=1), v, item_vectors(v, data)
+    more: dict[str, Any] = {"text_hidden": config.text_hidden, "dropout": config.dropout}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = GenerativeModel(
-            random(K, WIDTH, seed=1),
-            v,
-            item_vectors(v, data),
-            TEXT_WIDTH,
-            residual=residual,
-            text_hidden=config.text_hidden,
-            dropout=config.dropout,
-        )
+        model = GenerativeModel(*vectors, TEXT_WIDTH, residual=residual, **more)
         return EMTrainer(model, InferenceModel(WIDTH), config, instances, seed=0)
 
 
 def em_epoch(
     data: Dataset, K: int, n_cuts: int, *, n_batches: int | None = None, **options: Any
 ) -> tuple[Callable[[], None], Instances]:
-    """A function that runs one epoch of Algorithm 1's third stage, and its instances.
-
-    Args:
-        n_cuts: random cuts a user, as for `em_instances`.
-        n_batches: how many batches at most; None: all.
-        options: as for `em_trainer`.
+    """A function that runs one epoch of Algorithm 1's third stage, at most ``n_batches``, and its
+    instances; options as for `em_trainer`.
     """
     instances = em_instances(data, n_cuts)
     if n_batches is not None:
@@ -139,10 +123,8 @@ def measure_em(
         f"{data.n_users:,} users; E-pass and M-pass over {len(instances):,} instances, batch 480, "
         f"K={K}, all {data.n_items:,} items as candidates"
     )
-    name = "LatentCRS+" if residual else "LatentCRS"
-    return against_matrix_products(
-        f"EM epoch, {name}", data.name, epoch, note, aim=3.0, repeats=repeats
-    )
+    what = f"EM epoch, LatentCRS{'+' * residual}", data.name, epoch, note
+    return against_matrix_products(*what, aim=3.0, repeats=repeats)
 
 
 def efficiency_of_two() -> dict[str, Any] | None:

@@ -10,8 +10,7 @@ from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.data.synthetic import TASTES
 
 GENRES = sorted({genre for genres, _, _ in TASTES for genre in genres})
-_SPREAD = 0.9
-_POPULARITY = 0.7
+_SPREAD, _POPULARITY = 0.9, 0.7
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -60,6 +59,6 @@ def generated_data(name: str, n_users: int, n_items: int, mean_length: float) ->
     )
 
 
-def ml_1m_shaped(n_users: int = 6034) -> Dataset:
-    """3,125 items and about 95 actions a user, as MovieLens-1M after its 5-core."""
-    return generated_data("ML-1M shapes", n_users, 3125, 96)
+def ml_1m_shaped() -> Dataset:
+    """All items of MovieLens-1M after its 5-core, a third of its users (time is in proportion)."""
+    return generated_data("ML-1M shapes", 2000, 3125, 96)

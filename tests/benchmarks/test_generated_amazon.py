@@ -37,7 +37,7 @@ def test_the_layout_the_seed_and_the_reading(
     items = [json.loads(line) for line in again[1].read_bytes().splitlines()]
     assert len(items) == 40 and all(set(row) == METADATA for row in items)
     monkeypatch.setenv("LATENTCRS_DATA", str(tmp_path / "a"))
-    found = amazon_scale.measured(lambda: amazon_scale.read_whole("amazon-cds"))
+    found = amazon_scale.measured(amazon_scale.read_whole, "amazon-cds")
     assert found["reviews"] == 3_000 and found["users"] <= once[2]
     assert found["seconds"] >= 0 and found["peak_megabytes"] >= found["megabytes_before"]
     assert amazon_scale.scan(again[0])["reviews"] == 3_000
