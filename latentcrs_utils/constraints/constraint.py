@@ -7,13 +7,11 @@ the id of an item of the user's own history, ``like=12``, ``older=12`` and the o
 and ``liked=12`` for an item that has nothing in common with the target.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -46,16 +44,7 @@ FIRST_YEAR, LAST_YEAR = 0, 9999
 
 @dataclass(frozen=True)
 class Constraint:
-    """One thing that a user may ask of an item.
-
-    Attributes:
-        slot: what it is about, such as ``genre``.
-        value: what is asked for, such as ``Comedy``.
-        negated: whether it is refused instead.
-
-    Raises:
-        DataError: there is no such slot.
-    """
+    """One thing that a user asks of an item, or refuses; an unknown slot is a `DataError`."""
 
     slot: str
     value: str
@@ -66,12 +55,8 @@ class Constraint:
             raise DataError(f"There is no constraint on {self.slot!r} (in {str(self)!r}).")
 
     @classmethod
-    def parse(cls, text: str) -> Constraint:
-        """Return the constraint that ``text`` writes, e.g. ``not genre=Horror``.
-
-        Raises:
-            DataError: there is no such slot.
-        """
+    def parse(cls, text: str) -> Self:
+        """Return the constraint that ``text`` writes, e.g. ``not genre=Horror``."""
         slot, _, value = text.partition("=")
         return cls(slot.removeprefix("not "), value, slot.startswith("not "))
 
@@ -79,9 +64,9 @@ class Constraint:
         return f"{'not ' if self.negated else ''}{self.slot}={self.value}"
 
     @property
-    def opposite(self) -> Constraint:
+    def opposite(self) -> Self:
         """The constraint that is true where this one is false."""
-        return Constraint(self.slot, self.value, not self.negated)
+        return replace(self, negated=not self.negated)
 
     @property
     def item(self) -> int:
@@ -122,14 +107,8 @@ class Constraint:
         """Say whether the constraint is true of an item; the one place that decides it.
 
         An item without a year or a price has none of the values asked for, and so satisfies every
-        refusal. ``like`` asks for a shared attribute; ``liked`` asks for nothing.
-
-        Args:
-            item: of the catalogue.
-            items: all, by id, for constraints that name an item.
-
-        Raises:
-            DataError: there is no such mood.
+        refusal. ``like`` asks for a shared attribute; ``liked`` asks for nothing. Constraints that
+        name an item need all ``items``, by id. An unknown mood is a `DataError`.
         """
         match self.slot:
             case "genre":
@@ -152,13 +131,7 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Requirement:
-    """A hard constraint that a user insists on, and the words that say so.
-
-    Attributes:
-        constraint: what an item must satisfy.
-        evidence: the user's own words.
-        source: who found it: the lexicon, a language model, or both.
-    """
+    """A hard constraint that a user insists on, the words that say so, and who found it."""
 
     constraint: Constraint
     evidence: str = ""
@@ -170,13 +143,10 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Requirements:
-    """All requirements of a text, or of a dialogue so far; true if there are any.
+    """Requirements of a text, or of a dialogue so far, in the order said; true if there are any.
 
     An item must have every genre asked for and none refused, lie in one of the spans of years, be
     for one of the platforms, by one of the creators, and below the price.
-
-    Attributes:
-        found: one for each constraint, in the order in which they were said.
     """
 
     found: tuple[Requirement, ...] = ()
@@ -211,22 +181,18 @@ class Requirements:
         """Return the constraints on one attribute, in the order in which they were said."""
         return [r.constraint for r in self.found if r.constraint.attribute == attribute]
 
-    def without(self, constraint: Constraint) -> Requirements:
+    def without(self, constraint: Constraint) -> Self:
         """Return the requirements less one, which the user takes back."""
-        return Requirements(tuple(r for r in self.found if r.constraint != constraint))
+        return replace(self, found=tuple(r for r in self.found if r.constraint != constraint))
 
-    def then(self, later: Requirements, message: str) -> Requirements:
-        """Return what holds after a further message.
+    def then(self, later: "Requirements", message: str) -> Self:
+        """Return what holds after a further message, in which ``later`` was found.
 
         Requirements add up; later words override earlier contrary ones, also between a genre asked
         for and refused. An item has one time, platform, creator and price, so a new one takes the
         place of the old, unless it follows "or" or "also". A message that says "instead",
         "actually" or the like and asks for a genre withdraws the genres asked for before, unless it
         says "also".
-
-        Args:
-            later: what was found in the message.
-            message: its words.
         """
         stays = [r for r in self.found if not _overridden(r.constraint, later, message)]
         kept = {r.constraint: r for r in stays}
@@ -234,7 +200,7 @@ class Requirements:
             old = kept.get(new.constraint)
             both = old is not None and old.source != new.source
             kept[new.constraint] = replace(new, source="both") if both else new
-        return Requirements(tuple(kept.values()))
+        return replace(self, found=tuple(kept.values()))
 
 
 _ALSO = re.compile(r"\b(?:or|also)\b(?:\W+\w+){0,3}\W*$", re.I)
@@ -265,8 +231,7 @@ def _adds(new: Requirement, message: str) -> bool:
 def combined(lexicon: Requirements, model: Requirements) -> Requirements:
     """Return what two readers found in one message.
 
-    The lexicon reads names of genres and words of refusal literally, so where the two contradict
-    each other about a genre it prevails.
+    Where they contradict each other about a genre, the lexicon prevails, which reads literally.
     """
     found = {requirement.constraint: requirement for requirement in lexicon}
     for new in model:
@@ -283,11 +248,9 @@ _COLUMN = {"genre": "genres", "decade": "year", "era": "year"}
 
 
 class Matcher:
-    """Answers for all items of a catalogue at once; every answer is computed once.
+    """Answers for all items of a catalogue at once, and computes every answer once.
 
-    Attributes:
-        catalogue: the items.
-        items: true for every item, false for padding, bool [V + 1].
+    ``items`` is true for every item and false for padding, bool [V + 1].
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -298,11 +261,7 @@ class Matcher:
         self._known: dict[Constraint, np.ndarray] = {}
 
     def satisfying(self, constraint: Constraint) -> np.ndarray:
-        """Return the items of which a constraint is true, bool [V + 1]; never the padding.
-
-        Raises:
-            DataError: there is no such mood.
-        """
+        """Return the items that satisfy a constraint, bool [V + 1]; never the padding."""
         # items that have the same value in the slot's column are looked at once
         if constraint not in self._known:
             if len(self._known) >= _N_KEPT:

@@ -5,23 +5,19 @@ user's words for each: what they do not support does not count. A small model st
 form with near noise, so the lexicon alone is the default.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import textwrap
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements, combined
 from latentcrs_utils.constraints.lexicon import extract, mentions, negation_start, words
 from latentcrs_utils.constraints.vocabulary import Vocabulary, vocabulary_for
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError, LatentCRSError, MessageError
-
-if TYPE_CHECKING:
-    from latentcrs_utils.language.chat_model import Message
+from latentcrs_utils.language.chat_model import Message
 
 How = Literal["lexicon", "model", "both"]
 MAX_NEW_TOKENS = 260
@@ -38,13 +34,10 @@ REQUEST = "Customer: {message}"
 
 @dataclass(frozen=True)
 class Extraction:
-    """What was read out of one message.
+    """What was read out of one message, and the model's usage.
 
-    Attributes:
-        requirements: what counts.
-        failure: why the model's part is missing, in words to follow "because"; None if it is not.
-        prompt_tokens, completion_tokens: the model's usage.
-        counted: whether its tokens were counted; those of a failed model are not.
+    ``failure`` says why the model's part is missing, in words to follow "because"; None if it is
+    not. The tokens of a failed model are not ``counted``.
     """
 
     requirements: Requirements
@@ -60,9 +53,7 @@ class Extractor(Protocol):
     def __call__(self, message: str, *, stop: threading.Event | None = None) -> Extraction:
         """Read one message, as `clean_message` leaves it.
 
-        Args:
-            message: the user's words.
-            stop: set it, from any thread, to end a model's answer; what it wrote is then no use.
+        Set ``stop``, from any thread, to end a model's answer; what it wrote is then no use.
 
         Raises:
             LatentCRSError: a language model alone was to read, and failed or wrote no form.
@@ -150,8 +141,7 @@ def prompt(message: str, vocabulary: Vocabulary) -> list[Message]:
 def read_form(text: str, vocabulary: Vocabulary) -> list[Requirement]:
     """Return what a model wrote into the form, each value with the words that it quotes.
 
-    Raises:
-        MessageError: it is no such form; values outside the vocabulary are no error, but left out.
+    Values outside the vocabulary are left out; what is no form at all is a `MessageError`.
     """
     try:
         form = json.loads(text)
@@ -194,11 +184,8 @@ def supported(message: str, proposed: Requirement, vocabulary: Vocabulary) -> Re
             return None
         said, opening, end = same[-1].constraint, same[-1].opening, same[-1].end
     else:
-        denials = [
-            at
-            for at in (negation_start(plain, start), negation_start(plain, end))
-            if at is not None
-        ]
+        refusals = (negation_start(plain, place) for place in (start, end))
+        denials = [at for at in refusals if at is not None]
         said = replace(wanted, negated=wanted.negated or bool(denials))
         opening = min([start, *denials])
     # no word refuses what the model says is refused; only genres can be refused at all
@@ -210,7 +197,7 @@ def supported(message: str, proposed: Requirement, vocabulary: Vocabulary) -> Re
 def locate(message: str, quoted: str) -> tuple[int, int] | None:
     """Return where a message holds a quotation, whatever the case, white space and apostrophes.
 
-    None if it does not, or the words have hardly any letters.
+    None if it does not, or if the words have hardly any letters.
     """
     parts = r"\s+".join(map(re.escape, quoted.replace("’", "'").split()))
     pattern = rf"(?<!\w){parts}(?!\w)"

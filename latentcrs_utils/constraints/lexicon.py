@@ -7,8 +7,6 @@ creators and sums of money ("under $20"). It does *not* resolve titles: "like To
 nothing, and "Scary Movie" misleads it. Its words lie in ``words/*.toml``; add yours there.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -47,23 +45,15 @@ def _pattern(of_name: Iterable[str]) -> re.Pattern[str]:
 
 @dataclass(frozen=True, eq=False)
 class Lexicon:
-    """The words of one kind of catalogue.
-
-    Attributes:
-        genres, platforms: name -> pattern.
-        recent_words: how "recent" is said; recent: the years that it means.
-        creators: lower-case name, of two letters or more -> name.
-        prices: whether sums of money are read.
-        years: first and last year that four digits alone may mean; None: they mean no year.
-    """
+    """The words of one kind of catalogue: names and the patterns that find them."""
 
     genres: Mapping[str, re.Pattern[str]]
     platforms: Mapping[str, re.Pattern[str]]
     recent_words: re.Pattern[str]
-    years: tuple[int, int] | None
-    prices: bool
-    creators: Mapping[str, str] = field(default_factory=dict)
-    recent: tuple[int, int] = (1996, 1998)
+    years: tuple[int, int] | None  # first and last that four digits may mean; None: no year
+    prices: bool  # whether sums of money are read
+    creators: Mapping[str, str] = field(default_factory=dict)  # in lower case -> name
+    recent: tuple[int, int] = (1996, 1998)  # years that "recent" means
 
 
 @cache
@@ -103,18 +93,12 @@ def lexicon_for(data: Dataset) -> Lexicon:
 
 @dataclass(frozen=True)
 class Mention:
-    """One place in a text where a constraint is named.
+    """One place in a text, characters ``start`` to ``end``, where a constraint is named."""
 
-    Attributes:
-        constraint: negated where it follows a word of refusal.
-        start, end: the characters that name it.
-        opening: where the words of refusal begin; ``start`` if there are none.
-    """
-
-    constraint: Constraint
+    constraint: Constraint  # negated where it follows a word of refusal
     start: int
     end: int
-    opening: int
+    opening: int  # where the words of refusal begin; ``start`` if there are none
 
 
 _SAID = {name: "|".join(map(str, of_name)) for name, of_name in words("any").items()}
@@ -155,9 +139,7 @@ def negation_start(text: str, start: int) -> int | None:
 def mentions(text: str, lexicon: Lexicon | None = None) -> list[Mention]:
     """Return every place in a text where a genre, a time or a fact is named, in their order.
 
-    Args:
-        text: what a user says.
-        lexicon: of a catalogue (:func:`lexicon_for`); None: that of films.
+    The lexicon is that of films, or of a catalogue (:func:`lexicon_for`).
     """
     lexicon = lexicon or lexicon_of("films")
     text = text.replace("’", "'")
@@ -173,10 +155,8 @@ def extract(text: str, lexicon: Lexicon | None = None) -> Requirements:
     """Return the genres, refused genres, times and facts that ``text`` names.
 
     A genre that is named both ways counts as the last mention says; of several prices the lowest
-    counts. The evidence of each is its name in the text, with the words of refusal before it.
-
-    Args:
-        text, lexicon: as of `mentions`.
+    counts. The evidence of each is its name in the text, with the words of refusal before it. The
+    lexicon is that of films, or of a catalogue (:func:`lexicon_for`).
     """
     last: dict[tuple[str, str], Requirement] = {}
     for mention in mentions(text, lexicon):

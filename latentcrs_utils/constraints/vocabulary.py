@@ -1,7 +1,5 @@
 """What may be required of the items of one catalogue: its own values, as a form to be filled in."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -26,15 +24,9 @@ _COMPARISON = re.compile(r"\bmore recent(?:ly)?(?: made)? than\b(?! (?:the )?['\
 class Vocabulary:
     """The values of one catalogue, and how its users name them.
 
-    Args:
-        data: the catalogue.
-
-    Attributes:
-        domain: what the items are.
-        lexicon: of the catalogue.
-        fields: field of the form -> value as it is written there -> constraint; the most common
-            genres (asked for and refused), times, platforms, creators and prices, where the
-            catalogue has any.
+    ``fields`` maps a field of the form to its values as they are written there, and these to their
+    constraints: the most common genres (asked for and refused), times, platforms, creators and
+    prices, where the catalogue has any.
     """
 
     def __init__(self, data: Dataset):

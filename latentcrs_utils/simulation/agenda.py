@@ -5,11 +5,9 @@ them are true of the target, with one exception: a user who changes their mind b
 and takes it back two or three messages later.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.simulation.items import Item, shares_attribute, suits
@@ -38,27 +36,16 @@ _EXTRA_SHARE = 0.5
 
 @dataclass(frozen=True)
 class UserProfile:
-    """How forthcoming a user is.
+    """How forthcoming a user is; the shares lie in [0, 1]."""
 
-    Attributes:
-        first: constraints of the first message at most.
-        reason: how often a refusal says why.
-        new_reason: how often the reason is one not given yet, where there is such a one.
-        reasons: reasons of one message at most.
-        wish: how often a later message tells another wish.
-        most: new constraints of a later message at most.
-        insists: tells a wish rather than nothing.
-        changes: begins with a mistake.
-    """
-
-    first: int = MOST_NEW
-    reason: float = 0.6
-    new_reason: float = 0.6
-    reasons: int = 1
-    wish: float = 0.6
-    most: int = MOST_NEW
-    insists: bool = False
-    changes: bool = False
+    first: int = MOST_NEW  # constraints of the first message at most
+    reason: float = 0.6  # share of refusals that say why
+    new_reason: float = 0.6  # share of reasons that are new, where there is a new one
+    reasons: int = 1  # of one message at most
+    wish: float = 0.6  # share of later messages that tell another wish
+    most: int = MOST_NEW  # new constraints of a later message at most
+    insists: bool = False  # tells a wish rather than nothing
+    changes: bool = False  # begins with a mistake
 
 
 USER_PROFILES: dict[Difficulty, UserProfile] = {
@@ -73,19 +60,13 @@ items on offer rather than what would be right."""
 
 @dataclass(frozen=True)
 class DialogueState:
-    """What the user has said so far.
+    """What the user has said so far."""
 
-    Attributes:
-        known: constraints that count, in the order in which they were said.
-        mistaken: the one among them that is not true, or None.
-        changes_at: number of the message that takes it back, from 1.
-    """
+    known: tuple[Constraint, ...] = ()  # those that count, in the order in which they were said
+    mistaken: Constraint | None = None  # the one among them that is not true
+    changes_at: int = 0  # number of the message that takes it back, from 1
 
-    known: tuple[Constraint, ...] = ()
-    mistaken: Constraint | None = None
-    changes_at: int = 0
-
-    def after(self, acts: Sequence[DialogueAct]) -> DialogueState:
+    def after(self, acts: Sequence[DialogueAct]) -> Self:
         """Return the state after a later message."""
         gone = {act.withdrawn for act in acts}
         new = (constraint for act in acts for constraint in act.constraints)
@@ -96,23 +77,16 @@ class DialogueState:
 
 @dataclass(frozen=True)
 class Agenda(UserGoal):
-    """Chooses what a user says next.
-
-    Attributes:
-        profile: how forthcoming the user is.
-    """
+    """Chooses what a user says next."""
 
     profile: UserProfile
 
     def message(
         self, number: int, state: DialogueState, offered: Sequence[Item]
     ) -> tuple[list[DialogueAct], DialogueState]:
-        """Choose a message, the target not being on offer; return it and the state after it.
+        """Choose a message, by its number from 1, and return it and the state after it.
 
-        Args:
-            number: of the message, from 1.
-            state: what was said so far.
-            offered: the items on offer, best first.
+        ``offered``, best first, does not hold the target.
         """
         if number == 1:
             return self._opening()
@@ -163,7 +137,11 @@ class Agenda(UserGoal):
             first, other = (new, old) if self.rng.random() < self.profile.new_reason else (old, new)
             chosen.append(one(self.rng, first or other))
             last = chosen[-1]
-            new, old = ([act for act in acts if not _clash(act, last)] for acts in (new, old))
+            new, old = (
+                # not about the same item again, and only once about its time
+                [a for a in acts if a.place != last.place and not a.use == last.use == "time"]
+                for acts in (new, old)
+            )
         return chosen
 
     def _new_reasons(self, state: DialogueState, offered: Sequence[Item]) -> list[DialogueAct]:
@@ -184,9 +162,9 @@ class Agenda(UserGoal):
         ]
 
     def _guilty(self, constraint: Constraint, offered: Sequence[Item]) -> list[int]:
-        """Return where items are that are known to break a constraint, as a list of one or none.
+        """Return, in a list, the first place (from 1) of an item known to break a constraint.
 
-        ``SEVERAL`` for most of those on offer, else the place of the first, from 1.
+        ``SEVERAL`` where most of those on offer break it; an empty list where none does.
         """
         about = "year" if constraint.attribute == "years" else constraint.slot
         known = about if about in ("year", *FACTS) else "genres"
@@ -242,8 +220,3 @@ def _touches(mistaken: Constraint | None, act: DialogueAct) -> bool:
         return False
     rival = mistaken.slot == act.use == "mood"
     return rival or act.restated == mistaken or mistaken.opposite in act.constraints
-
-
-def _clash(act: DialogueAct, other: DialogueAct) -> bool:
-    """Say whether two reasons are about the same item, or both about its time."""
-    return act.place == other.place or act.use == other.use == "time"

@@ -3,8 +3,6 @@
 What may be said of them is a :class:`.constraint.Constraint`, which looks here for what is true.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,9 +25,7 @@ from latentcrs_utils.simulation.titles import leaks_title, title_and_keywords
 YEARS_APART = 5  # "older" and "newer" mean at least so many years
 PRICE_STEPS = (5, 10, 15, 20, 30, 50, 100)  # people name round sums
 CHEAPER = 0.7  # "cheaper" means at most so much of the other's price
-RELATIONS = (
-    "older", "newer", "lighter", "darker", "similar", "cheaper", "same creator",
-)  # fmt: skip
+RELATIONS = ("older", "newer", "lighter", "darker", "similar", "cheaper", "same creator")
 """How the target may compare with an item of the user's own history."""
 _MOODS = {name: rule for domain in DOMAINS
           for name, rule in phrase_book(domain)["items"]["moods"].items()}  # fmt: skip
@@ -38,27 +34,16 @@ _DARK: Mapping[str, Any] = phrase_book("films")["items"]["dark"]
 
 @dataclass(frozen=True)
 class Item:
-    """What the simulator knows of an item.
-
-    Attributes:
-        item: id.
-        title: as the catalogue has it (films) or as a person would shorten it (others).
-        year: None if unknown.
-        genres: in the words of the phrase book.
-        creator: publisher, brand or artist, or None.
-        platform: what a game runs on, or None.
-        price: US dollars, or None.
-        title_keywords: the part of the title that gives it away; None: the whole title.
-    """
+    """What the simulator knows of an item; None: unknown."""
 
     item: int
-    title: str
+    title: str  # as the catalogue has it (films) or as a person would shorten it (others)
     year: int | None
-    genres: frozenset[str]
-    creator: str | None = None
-    platform: str | None = None
-    price: float | None = None
-    title_keywords: str | None = None
+    genres: frozenset[str]  # in the words of the phrase book
+    creator: str | None = None  # publisher, brand or artist
+    platform: str | None = None  # what a game runs on
+    price: float | None = None  # US dollars
+    title_keywords: str | None = None  # what of the title gives it away; None: all of it
 
     @cached_property
     def decade(self) -> int | None:
@@ -84,14 +69,10 @@ class Item:
 
 
 class Catalogue:
-    """The items of a data set.
+    """The items of a data set, V + 1 by id; of item 0 (padding) nothing is known.
 
     The slots beside genre and time are the columns of the data set for which its phrase book has
     words; names are those of the phrase book.
-
-    Attributes:
-        items: by id, V + 1; entry 0 (padding) has no title, year, genre or anything else.
-        domain: what they are.
     """
 
     def __init__(self, data: Dataset) -> None:
@@ -119,11 +100,7 @@ def _fact(slot: str, value: Any, domain: Domain) -> Any:
 
 
 def suits(mood: str, item: Item) -> bool:
-    """Say whether a mood suits an item.
-
-    Raises:
-        DataError: there is no such mood.
-    """
+    """Say whether a mood suits an item; of an unknown mood that is a `DataError`."""
     if mood not in _MOODS:
         raise DataError(f"There is no mood {mood!r}.")
     return _fits(_MOODS[mood], item)
@@ -142,10 +119,9 @@ def _fits(rule: Mapping[str, Any], item: Item) -> bool:
 
 
 def shares_attribute(item: Item, target: Item) -> bool:
-    """Say whether one may be asked for by naming the other.
+    """Say whether two items have a genre or creator in common; so one is "like" the other.
 
-    They share a genre or their creator, or, where nothing is known of the genre of one, run on
-    the same platform.
+    Where one has no known genre, the same platform will do.
     """
     slots = {slot for slot, _ in item.attributes & target.attributes}
     unknown = not item.genres or not target.genres

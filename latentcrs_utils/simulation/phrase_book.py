@@ -1,13 +1,10 @@
 """The phrase books: pools of phrasings, read from the TOML files in ``phrase_books/``.
 
-Everything that a simulated user can say is in those files, in three pools: ``train``, ``valid``
-and ``test``. The pools share no phrase and no sentence frame, so that a text of the pool ``test``
-uses wordings which no training text has. There is one book for each kind of item (films, games,
-albums); to teach another language or another kind, edit the files. The file ``items`` of a book
-says what may be said at all: moods, genres to refuse, names of the catalogue that count as one.
+They hold all that a simulated user can say, one book for each kind of item; to teach another
+language or kind, edit them. The pools ``train``, ``valid`` and ``test`` share no phrase and no
+sentence frame, so that a test text is worded as no training text is. A book's file ``items`` says
+what may be said at all: moods, genres to refuse, names of the catalogue that count as one.
 """
-
-from __future__ import annotations
 
 import tomllib
 from functools import cache
@@ -64,11 +61,7 @@ DECADE_WORDS = {int(y): word for y, word in phrase_book()["items"]["decade_words
 
 @cache
 def pool(phrasing: Pool, *path: str, domain: Domain = "films") -> list[str]:
-    """Return the phrases at ``path`` (file, table, key ...) of one pool.
-
-    Raises:
-        DataError: the phrase book has no such entry.
-    """
+    """Return a pool's phrases at ``path`` (file, table, key ...); `DataError`: no such entry."""
     entry: Any = phrase_book(domain)
     for step in (*path, phrasing):
         if step not in entry:
@@ -78,10 +71,9 @@ def pool(phrasing: Pool, *path: str, domain: Domain = "films") -> list[str]:
 
 
 def catalogue_name(kind: str, name: str, domain: Domain) -> str:
-    """Return the name that the phrase book uses for one of a catalogue.
+    """Return the phrase book's name for a catalogue's genre, platform or creator (``kind``).
 
-    A shop's categories overlap ("Gamepads & Standard Controllers" are controllers); the tables
-    ``names`` of a book say which genres, platforms or creators (``kind``) count as one.
+    A shop's categories overlap ("Gamepads & Standard Controllers" are controllers).
     """
     return phrase_book(domain)["items"].get("names", {}).get(kind, {}).get(name, name)
 

@@ -1,7 +1,5 @@
 """What one simulated user says about the target: constraints, turn by turn, all of them true."""
 
-from __future__ import annotations
-
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
@@ -59,23 +57,17 @@ def weighted(rng: np.random.Generator, options: Sequence[tuple[float, _T]]) -> _
 
 @dataclass(frozen=True)
 class DialogueAct:
-    """One sentence to be said.
+    """One sentence to be said: a wish, a refusal with its reason, or a change of mind.
 
-    Attributes:
-        use: its entry in the phrase book, such as "first", "genre", "not", "nothing".
-        constraints: what it says that was not said before.
-        restated: what it repeats.
-        kind: a wish, a refusal for a new reason, a wish repeated to refuse, a change of mind.
-        place: of the refused item in the list, from 1; ``SEVERAL`` for more than half of them.
-        withdrawn: the constraint that no longer counts.
+    The kind "refuse" gives a new reason, "repeat" an earlier wish as the reason.
     """
 
-    use: str
-    constraints: tuple[Constraint, ...] = ()
+    use: str  # entry in the phrase book, such as "first", "genre", "not", "nothing"
+    constraints: tuple[Constraint, ...] = ()  # what was not said before
     restated: Constraint | None = None
     kind: Literal["wish", "refuse", "repeat", "change"] = "wish"
-    place: int = SEVERAL
-    withdrawn: Constraint | None = None
+    place: int = SEVERAL  # of the refused item in the list, from 1; SEVERAL: of more than half
+    withdrawn: Constraint | None = None  # counts no longer
 
 
 NOTHING = DialogueAct("nothing")
@@ -94,7 +86,7 @@ def genres_of(names: Iterable[str], *, negated: bool = False) -> list[Constraint
 
 
 def can_be_named(item: Item) -> bool:
-    """Say whether naming an item tells anything: its title does, and something is known of it."""
+    """Say whether a title tells anything ("Greatest Hits" does not) and its item is known."""
     telling = item.title_keywords is None or distinctive_words(item.title_keywords)
     return bool(telling and (item.genres or item.creator or item.platform))
 
@@ -109,19 +101,13 @@ def facts_of(item: Item) -> list[Constraint]:
 
 @dataclass(frozen=True, eq=False)
 class TestCase:
-    """What a user has in mind, and what is true of it.
-
-    Attributes:
-        catalogue: of all items.
-        target: the item to ask for.
-        history: ids of the items liked before, oldest first, int [n].
-    """
+    """What a user has in mind, and what is true of it."""
 
     __test__ = False  # the name misleads pytest
 
     catalogue: Catalogue
     target: Item
-    history: np.ndarray
+    history: np.ndarray  # ids of the items liked before, oldest first, int [n]
 
     @cached_property
     def book(self) -> dict[str, Any]:
@@ -130,12 +116,9 @@ class TestCase:
 
     @cached_property
     def examples(self) -> list[Item]:
-        """The (at most ten) earlier items to be named, the likest to the target first.
+        """The (at most ten) earlier items that may be named, the likest to the target first.
 
         Likeness: number of shared attributes, then overlap of the genres (Jaccard), then recency.
-        An item whose title shares a distinctive word with the target's is never named (a sequel
-        would give the target away), nor one about which nothing is known, nor one whose title
-        says nothing ("Greatest Hits").
         """
         target = self.target
 
@@ -149,7 +132,7 @@ class TestCase:
         return list(islice(filter(self.may_be_named, ranked), _N_EXAMPLES))
 
     def may_be_named(self, item: Item) -> bool:
-        """Say whether naming an item tells something, but not the title of the target."""
+        """Say whether naming an item tells something, but not the target's title, as a sequel's."""
         return can_be_named(item) and not self.target.leaks_title(spoken_title(item.title))
 
     @cached_property
@@ -174,14 +157,7 @@ class TestCase:
 
 @dataclass(frozen=True)
 class UserGoal:
-    """What one user wants, and what may be said of it.
-
-    Attributes:
-        test_case: target and history.
-        level: of the language.
-        config: weights of the wishes.
-        rng: of every choice.
-    """
+    """What one user wants, and what may be said of it; every choice is drawn from ``rng``."""
 
     test_case: TestCase
     level: Level

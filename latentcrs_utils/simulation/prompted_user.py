@@ -5,8 +5,6 @@ films, or says what is not true. Such a message is asked for once more, and if t
 the template user speaks in its place. Whether the target is on offer is not left to the model.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -31,37 +29,30 @@ _END = re.compile(r"<\s*/?\s*END\s*>", re.IGNORECASE)
 
 
 class TitleGuard(Protocol):
-    """Recognises the titles of a catalogue, as :class:`.guards.ReplyGuard` does."""
+    """Recognises a catalogue's titles; :class:`.guards.ReplyGuard` is one."""
 
     def foreign_title(self, text: str, titles: Iterable[str]) -> str | None:
         """Return the first title of the catalogue in a text that is none of ``titles``."""
 
 
 class PromptedUser:
-    """A user played by a language model, with a template user behind it.
+    """A user played by a language model; the template user knows its target and stands in for it.
 
-    Args:
-        template: knows target and history, and speaks where the model may not.
-        chat_model: the language model.
-        guard: recognises the catalogue's titles (one for all users).
-
-    Attributes:
-        told: constraints that the lexicon found in the model's messages so far.
-        objections: why messages were refused, in order; two in a row: the template spoke.
+    ``told`` lists the constraints that the lexicon found in the model's messages so far,
+    ``objections`` why messages were refused, in order; after two in a row the template spoke.
     """
 
     def __init__(self, template: TemplateUser, chat_model: ChatModel, guard: TitleGuard):
         self._template, self._chat_model, self._guard = template, chat_model, guard
-        self.target = template.target
-        self._catalogue = template.test_case.catalogue
-        self._thing = self._catalogue.domain.removesuffix("s")
-        self._lexicon = lexicon_of(self._catalogue.domain)
-        liked = [self._catalogue[int(item)] for item in template.test_case.history[-_N_LIKED:]]
+        self.target, case = template.target, template.test_case
+        self._catalogue, self._lexicon = case.catalogue, lexicon_of(case.catalogue.domain)
+        self._thing = case.catalogue.domain.removesuffix("s")
+        liked = [case.catalogue[int(item)] for item in case.history[-_N_LIKED:]]
         self._spoken_of = [item.title for item in liked]
         instructions = PROMPT["instructions"].format(
             thing=self._thing,
-            title=template.test_case.target.title,
-            facts=", ".join(_facts(template.test_case.target)) or "nothing",
+            title=case.target.title,
+            facts=", ".join(_facts(case.target)) or "nothing",
             history="; ".join(map(_label, liked)) or "nothing",
         )
         self._chat: list[Message] = [{"role": "system", "content": instructions}]
@@ -69,21 +60,14 @@ class PromptedUser:
         self.objections: list[str] = []
 
     def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept:
-        """Answer to the items on offer, as of `SimulatedUser`.
-
-        Raises:
-            LatentCRSError: whatever the language model fails with; nothing is made up for it.
-        """
+        """Answer the items on offer; a `LatentCRSError` of the language model is not caught."""
         if self.target in offered:
             return self._template.say(offered)
         items = [self._catalogue[item] for item in offered]
         self._spoken_of += [item.title for item in items]
-        said = (
-            PROMPT["offer"].format(titles="; ".join(map(_label, items)))
-            if items
-            else PROMPT["greeting"]
-        )
-        self._chat.append({"role": "user", "content": said})
+        titles = "; ".join(map(_label, items))
+        heard = PROMPT["offer"].format(titles=titles) if items else PROMPT["greeting"]
+        self._chat.append({"role": "user", "content": heard})
         message = self._speak(offered)
         self._chat.append({"role": "assistant", "content": message.text})
         return message

@@ -1,7 +1,5 @@
 """Words one simulated user: chooses phrases for dialogue acts, and keeps the title out of them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -43,13 +41,10 @@ class UnsayableError(DataError):
 
 
 class Realizer:
-    """Turns the dialogue acts of one user into words: a source of draws, a pool, a level.
+    """Turns the dialogue acts of one user into words.
 
-    Args:
-        rng: of every choice of words.
-        phrasing: the pool that phrases are taken from.
-        catalogue: of the items that are spoken of; its domain names the phrase book.
-        level: "plain" speaks in the catalogue's own words.
+    Phrases are drawn by ``rng`` from the pool ``phrasing`` of the phrase book for the catalogue's
+    domain; at the level "plain" they are the catalogue's own words.
     """
 
     def __init__(
@@ -113,8 +108,8 @@ class Realizer:
             return sentence(frame.format(title=titles[0], other=titles[1]))
         relation = ""
         for constraint in constraints[1:]:
-            slots, use = self._slots(constraint), use_of(constraint)
-            relation += self.choose_phrase("frames", "by example", use).format(**slots)
+            slots, where = self._slots(constraint), ("frames", "by example", use_of(constraint))
+            relation += self.choose_phrase(*where).format(**slots)
         frame = self.choose_phrase("frames", "by example", "ask")
         return sentence(frame.format(title=titles[0], rel=relation))
 
@@ -184,16 +179,10 @@ def sentence(text: str) -> str:
 def first_clean(
     write: Callable[[], str], said: Sequence[str], target: Item, *, again: bool = False
 ) -> str:
-    """Return a message that keeps the title secret and, if it can, opens unlike those before.
+    """Return a draw of ``write`` that does not give the title away and, if it can, opens anew.
 
-    Args:
-        write: draws a message.
-        said: the messages before.
-        target: whose title is kept.
-        again: words that were said before will do.
-
-    Raises:
-        UnsayableError: every phrasing that was tried gives the title away.
+    The messages ``said`` before count: they may not give it away together, and none is repeated
+    unless its words will do ``again``. `UnsayableError`: all that was tried gives it away.
     """
     before, taken = " ".join(said), [] if again else said
     openings = {text.split()[0] for text in taken}

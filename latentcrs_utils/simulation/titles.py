@@ -1,7 +1,5 @@
 """Titles: as people say them, whether a text gives one away, and where one stands in a message."""
 
-from __future__ import annotations
-
 import html
 import re
 import unicodedata
@@ -37,12 +35,11 @@ def spoken_title(title: str) -> str:
 
 
 def title_and_keywords(title: str, domain: Domain) -> tuple[str, str | None]:
-    """Return a title of a catalogue as people say it, and the part of it that gives it away.
+    """Return a title of a catalogue as people say it, and what of it gives it away (None: all).
 
-    Where the phrase book lists generic words, the title is a shop's: it is said without edition,
-    platform and sales talk (``"Into the Nexus - PS3"`` -> ``"Into the Nexus"``), and words for
-    machines, packaging or the kind of thing give nothing away. Else it is said as it is, and all of
-    it counts (None).
+    A shop's title, for which the phrase book lists generic words, is said without edition, platform
+    and sales talk (``"Into the Nexus - PS3"`` -> ``"Into the Nexus"``), and words for machines,
+    packaging or the kind of thing give nothing away.
     """
     book = phrase_book(domain)["items"]
     if "generic_title_words" not in book:
@@ -68,13 +65,7 @@ def distinctive_words(title: str) -> frozenset[str]:
 
 
 def leaks_title(text: str, title: str, title_keywords: str | None = None) -> bool:
-    """Say whether ``text`` holds ``title`` or any distinctive word of it.
-
-    Args:
-        text: what is said.
-        title: the title to be kept.
-        title_keywords: the words of the title that may give it away (None: all).
-    """
+    """Say whether a text holds a title or a distinctive keyword of it (None: each word is one)."""
     words = tokens(text)
     telling = distinctive_words(title if title_keywords is None else title_keywords)
     if not telling.isdisjoint(map(_stem, words)):
@@ -105,10 +96,8 @@ def titles_in(
 ) -> Iterator[tuple[int, int, _T]]:
     """Yield where titles stand in a text: begin, end, and whose it is; the longest at each place.
 
-    Args:
-        text: what is said.
-        forms: how titles may be said, as `spoken_words` -> whose title it is.
-        is_title: whether words that make up a form stand for the title, given the text before.
+    ``forms`` maps titles, as `spoken_words` has them, to whose they are; ``is_title`` says whether
+    words that make up a form stand for the title, given the text before them.
     """
     found = list(SPOKEN_WORD.finditer(text))
     keys = [" ".join(spoken_words(match.group())) for match in found]
@@ -138,11 +127,10 @@ def title_forms(titles: Iterable[str]) -> dict[Form, str]:
 
 
 def blank_titles(text: str, forms: Mapping[Form, str]) -> str:
-    """Return ``text`` with each title turned into one word of underscores, as long as it was.
+    """Return ``text`` with underscores for each title, so that its words are not read as wishes.
 
-    So the words of titles are not read as wishes. Three words in a row are a title in any case. Two
-    need their capitals, or words before them such as "like" or "I loved"; one needs its capital
-    within a sentence.
+    Three words in a row are a title in any case; two need their capitals, or words before them such
+    as "like" or "I loved"; one needs its capital within a sentence.
     """
     for begin, end, _ in titles_in(text, forms, _is_title):
         text = text[:begin] + "_" * (end - begin) + text[end:]

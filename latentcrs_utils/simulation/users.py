@@ -1,11 +1,9 @@
 """Simulated users for whole dialogues: they know what they want, refuse, and accept only that.
 
-:mod:`.utterances` writes what users might say in advance; here a user answers what is really on
-offer. The rules are those of the paper's prompt (Appendix D): lead to the target, refuse anything
-else and tell why or what is wanted, at most two new constraints a message, never the title.
+:mod:`.utterances` writes in advance; here a user answers what is really on offer. The rules are
+those of the paper's prompt (Appendix D): lead to the target, refuse anything else and tell why or
+what is wanted, at most two new constraints a message, never the title.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -45,20 +43,15 @@ _TRIES = 4  # wordings of a sentence, of which one begins unlike the sentence be
 
 @dataclass(frozen=True)
 class UserMessage:
-    """What a simulated user says.
+    """What a simulated user says: the constraints it adds to a dialogue, and those it takes back.
 
-    Attributes:
-        text: the message.
-        constraints: what it says that was not said before.
-        withdrawn: what it takes back.
-        source: who worded it, "template" or the name of a language model.
-        prompt_tokens, completion_tokens, seconds: the language model's usage.
+    The tokens and seconds are those of the language model that worded it.
     """
 
     text: str
     constraints: tuple[Constraint, ...] = ()
     withdrawn: tuple[Constraint, ...] = ()
-    source: str = "template"
+    source: str = "template"  # or the name of a language model
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
@@ -80,17 +73,15 @@ class SimulatedUser(Protocol):
         """Id of the item that the user has in mind."""
 
     def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept | None:
-        """Answer to the items on offer, best first; before the first offer there are none.
-
-        None: the user has nothing more to say and leaves.
-        """
+        """Answer the items on offer, best first, none before the first offer; None: leave."""
 
 
 class TemplateUser:
     """A user with an agenda and a phrase book: seeded, free, and true to its target.
 
-    Two users of equal arguments who are offered the same say the same, whoever else is asked. The
-    first message does not depend on the system, so all systems begin alike.
+    Users of equal arguments who are offered the same say the same, whoever else is asked; the first
+    message is the same for all systems. ``messages`` holds what was said so far, also by somebody
+    else in this user's place; ``state`` what of it counts.
 
     Args:
         test_case: target and history.
@@ -100,10 +91,6 @@ class TemplateUser:
         level: of the language, as in `simulate_utterances`.
         phrasing: the pool that the words come from; that of "test" is nowhere in training.
         config: weights of the wishes.
-
-    Attributes:
-        messages: what was said so far, also by somebody else in this user's place.
-        state: what of it counts.
 
     Raises:
         ConfigError: an unknown difficulty, level or pool.
@@ -133,11 +120,9 @@ class TemplateUser:
         self._seed, self._who = seed, (user, len(test_case.history), self.target)
 
     def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept:
-        """Answer to the items on offer, best first; before the first offer there are none.
+        """Answer the items on offer, best first; before the first offer there are none.
 
-        Raises:
-            DataError: an unknown item.
-            UnsayableError: no phrase of the book keeps the title secret.
+        An unknown item is a `DataError`; `UnsayableError`: no phrase keeps the title secret.
         """
         catalogue, target = self.test_case.catalogue, self.test_case.target
         n_items = len(catalogue.items) - 1
@@ -196,13 +181,10 @@ def make_test_cases(
     catalogue: Catalogue | None = None,
     split: HeldOut = "test",
 ) -> list[TestCase]:
-    """Return what some users have in mind: the held-out item, and the items liked before.
+    """Return what some users (0..U-1) have in mind: the held-out item, and those liked before.
 
-    Args:
-        data: the data set.
-        users: user indices, 0..U-1.
-        catalogue: of the same data set, where it is at hand.
-        split: "test", the last item of each user; "valid", the last but one.
+    Held out is each user's last item ("test") or the last but one ("valid"). Give the catalogue of
+    the data set where it is at hand.
     """
     histories, targets = data.histories(split), data.targets(split)
     known = catalogue or Catalogue(data)

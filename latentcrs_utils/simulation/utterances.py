@@ -1,23 +1,20 @@
 """The table of simulated utterances: seeded, and free of any language model.
 
-The paper lets a large language model play the user (Appendix D). Its rules are kept here: say
-what leads to the target, at most two new constraints a turn, never the target's title. A phrase
-book and a seed take the place of the language model, so that thousands of texts cost seconds,
-and so that phrasings can be kept apart: test phrasings never occur in training texts.
+The paper lets a large language model play the user (Appendix D). Its rules are kept: say what leads
+to the target, at most two new constraints a turn, never its title. A phrase book and a seed take
+the model's place: thousands of texts cost seconds, and no test phrasing occurs in a training text.
 
 Levels: ``plain`` uses the catalogue's own words ("a comedy from the 1980s"); ``paraphrased``
 says the same without them; ``by example`` names items that the user liked before; ``vague``
 only hints at a mood or an occasion.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import compress, groupby
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -52,12 +49,10 @@ _SCHEMA = pl.Schema({
 class Utterances:
     """What simulated users say, one row per utterance history x^u.
 
-    Attributes:
-        frame: instance (int, row number), split ("train", "valid", "test", "test_turns"),
-            user, cut (the history is ``interactions[user][:cut]``), target (= the item at the
-            cut), level, phrasing (pool: "train", "valid", "test"), turns (the messages), text
-            (the messages joined by a space: x^u), conditions (the constraints that the text
-            expresses, as strings).
+    Columns: instance (int, row number), split ("train", "valid", "test", "test_turns"), user, cut
+    (the history is ``interactions[user][:cut]``), target (the item at the cut), level, phrasing
+    (pool), turns (the messages), text (x^u: the messages joined by a space), conditions (the
+    constraints that the text expresses, as strings).
     """
 
     frame: pl.DataFrame
@@ -81,11 +76,10 @@ class Utterances:
 
     def select(
         self, *, split: str | None = None, level: str | None = None, phrasing: str | None = None
-    ) -> Utterances:
+    ) -> Self:
         """Return the rows of one split, level and phrasing (None: any).
 
-        Raises:
-            DataError: there is no such split, level or phrasing; the message lists them.
+        An unknown one is a `DataError` that lists the known ones.
         """
         wanted = {"split": split, "level": level, "phrasing": phrasing}
         wanted = {column: value for column, value in wanted.items() if value is not None}
@@ -93,7 +87,7 @@ class Utterances:
             known = sorted(self.frame[column].unique())
             if value not in known:
                 raise DataError(f"There is no {column} {value!r}. Known: {', '.join(known)}.")
-        return Utterances(self.frame.filter(**wanted))
+        return replace(self, frame=self.frame.filter(**wanted))
 
     def verbatim_overlap(self) -> pl.DataFrame:
         """Return, by split, level and phrasing, the share of texts that also occur in training.
@@ -115,7 +109,7 @@ class Utterances:
 def simulate_utterances(
     data: Dataset, *, seed: int = 0, config: SimulatorConfig | None = None
 ) -> Utterances:
-    """Simulate what users say on the way to their targets.
+    """Simulate what users say on the way to their targets; equal seeds give equal tables.
 
     Splits: ``train``, the last training item and ``n_cuts`` random earlier ones of every user,
     the four levels equally often, one to five turns, and ``n_reused_cuts`` further cuts with a
@@ -123,11 +117,7 @@ def simulate_utterances(
     turn, one level each; ``test``, every user at every level, one turn, worded once with the
     phrasings of the pool ``test`` (unseen) and once with those of ``train`` (seen), the
     constraints being the same; ``test_turns``, every user, one to five turns, unseen phrasing.
-
-    Args:
-        data: the data set.
-        seed: of every draw; equal seeds give equal tables.
-        config: shares and weights; by default those of the data set's preset.
+    Shares and weights are by default those of the data set's preset.
     """
     config = config or preset(data.name, data.n_users).simulator
     simulation = _Simulation(data, seed, config)
@@ -178,7 +168,7 @@ class _Simulation:
     def _rows(
         self, split: str, user: int, cut: int, ways: Sequence[tuple[Level, Pool]], n_turns: int = 1
     ) -> list[dict[str, Any]]:
-        """Return rows about one target (without their numbers), one for each way of speaking.
+        """Return rows about one target, one for each way of speaking.
 
         What is said depends neither on the phrasing nor, for plain and paraphrased, on the level.
         Where it cannot be worded without the title (who could refuse war without a word of "Star
@@ -214,10 +204,9 @@ class _Simulation:
     def reused(self, train: pl.DataFrame) -> pl.DataFrame:
         """Return training rows for further random cuts of every user, with sentences of `train`.
 
-        For each cut that `train` has not, a level is drawn, then a sentence of that level whose
-        constraints all hold for the target, one that suits few items with more weight than one that
-        suits many (as if its constraints had been drawn from what is true of the item). Sentences
-        about the speaker's own items are not reused.
+        For each new cut a level is drawn, then a sentence of that level whose constraints all hold
+        for the target; the fewer items it suits the larger its weight (as if its constraints had
+        been drawn from what is true of the item). Sentences about the speaker's own items stay.
         """
         said = [frozenset(map(Constraint.parse, row)) for row in train["conditions"].to_list()]
         general = [all(c.slot not in PERSONAL for c in row) for row in said]
@@ -227,17 +216,11 @@ class _Simulation:
         if not levels:
             return train.clear()
         users, cuts = random_cuts(self.data, self.config.n_reused_cuts, self.seed + 1)
-        taken = set(train.select("user", "cut").iter_rows())
+        taken, items = set(train.select("user", "cut").iter_rows()), self.data.interactions
         rng = np.random.default_rng([self.seed, self.config.n_reused_cuts])
         # target, level, number in [0, 1), user, cut
         wanted = [
-            (
-                int(self.data.interactions[u][c]),
-                levels[rng.integers(len(levels))],
-                rng.random(),
-                u,
-                c,
-            )
+            (int(items[u][c]), levels[rng.integers(len(levels))], rng.random(), u, c)
             for u, c in zip(users.tolist(), cuts.tolist(), strict=True)
             if (u, c) not in taken
         ]
