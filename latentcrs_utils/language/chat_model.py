@@ -6,10 +6,12 @@ Behind it is a model on this machine (`local_chat_model`), one that answers at a
 
 from __future__ import annotations
 
+import json
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from latentcrs_utils.errors import ConfigError, MessageError, ReplyError
@@ -35,21 +37,19 @@ class Reply:
     """
 
     text: str
-    prompt_tokens: int
-    completion_tokens: int
-    seconds: float
-    model: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    model: str = ""
     finish: Finish = "end"
     counted: bool = True
 
 
 @dataclass
 class Usage:
-    """The tokens that a ChatModel has read and written.
+    """The tokens that a ChatModel has read and written, in so many calls.
 
-    Attributes:
-        calls: replies so far, those included that were not the JSON asked for.
-        uncounted: calls whose tokens nobody reported, so that the sums of tokens are too low.
+    ``uncounted``: calls whose tokens nobody reported, so that the sums of tokens are too low.
     """
 
     calls: int = 0
@@ -73,7 +73,7 @@ class Usage:
 class ChatRequest:
     """What `ChatModel.generate` was asked for; its arguments, under their names."""
 
-    messages: Sequence[Message]
+    messages: list[Message]
     schema: Mapping[str, Any] | None
     max_new_tokens: int
     stream: Callable[[str], None] | None
@@ -90,13 +90,15 @@ class ChatModel:
 
     Attributes:
         name: the model, as shown on screen.
-        usage: the tokens so far.
+        usage: the tokens so far, those of replies included that were not the JSON asked for.
         score: a prompt and C continuations -> the log-likelihood of each of them, in nats; None
             where the back end cannot tell.
+        asks_twice: whether a reply that is not the JSON asked for is sent back once.
         advice: what to do about a whole reply that is not the JSON asked for.
     """
 
     score: Callable[[str, Sequence[str]], list[float]] | None = None
+    asks_twice = False
     advice = "ask in other words, or choose a more capable model"
 
     def __init__(self, name: str):
@@ -133,11 +135,30 @@ class ChatModel:
             for m in messages
         ):
             raise MessageError("A chat is a list of messages with 'role' and 'content'.")
+        chat = [{"role": m["role"], "content": str(m["content"])} for m in messages]
         if schema is None:
-            return self._reply(ChatRequest(messages, None, max_new_tokens, stream, stop))
+            return self._ask(ChatRequest(chat, None, max_new_tokens, stream, stop))
         check_schema(schema)
-        reply = self._reply(ChatRequest(messages, schema, max_new_tokens, None, stop))
+        request = ChatRequest(chat, schema, max_new_tokens, None, stop)
+        reply = self._ask(request)
         wrong = complaint(reply.text, schema)
+        if wrong is not None and self.asks_twice and not request.stopped:
+            demand = (
+                f"That does not do: {wrong}. Reply with JSON alone, without a word or a mark "
+                f"around it, that is valid against this schema: {json.dumps(schema)}"
+            )
+            # some endpoints refuse an empty message
+            chat.append({"role": "assistant", "content": reply.text or "(nothing)"})
+            chat.append({"role": "user", "content": demand})
+            second = self._ask(request)
+            reply = replace(
+                second,
+                prompt_tokens=reply.prompt_tokens + second.prompt_tokens,
+                completion_tokens=reply.completion_tokens + second.completion_tokens,
+                seconds=reply.seconds + second.seconds,
+                counted=reply.counted and second.counted,
+            )
+            wrong = complaint(reply.text, schema)
         if wrong is not None:
             advice = {
                 "length": "it was cut at max_new_tokens: allow more, or bound its lists and texts",
@@ -151,8 +172,16 @@ class ChatModel:
             stream(reply.text)
         return reply
 
+    def _ask(self, request: ChatRequest) -> Reply:
+        """Return one reply, whether it fits the schema or not; it is timed and counted."""
+        started = time.perf_counter()
+        reply = self._reply(request)
+        reply = replace(reply, seconds=time.perf_counter() - started, model=self.name)
+        self.usage.add(reply.prompt_tokens, reply.completion_tokens, reply.seconds, reply.counted)
+        return reply
+
     def _reply(self, request: ChatRequest) -> Reply:
-        """Write a reply, whether it fits the schema or not, and count its tokens."""
+        """Write a reply: its text, tokens and finish."""
         raise NotImplementedError
 
 
@@ -176,7 +205,7 @@ class ScriptedChatModel(ChatModel):
 
     def _reply(self, request: ChatRequest) -> Reply:
         reply = self.replies[len(self.asked) % len(self.replies)]
-        self.asked.append(list(request.messages))
+        self.asked.append(request.messages)
         self.schemas.append(request.schema)
         if isinstance(reply, Exception):
             raise reply
@@ -189,9 +218,8 @@ class ScriptedChatModel(ChatModel):
                 request.stream(word)
         cut: Finish = "stopped" if request.stopped else "length"
         finish = "end" if len(said) == len(words) else cut
-        n_read = sum(len(str(m["content"]).split()) for m in request.messages)
-        self.usage.add(n_read, len(said), 0.0)
-        return Reply("".join(said), n_read, len(said), 0.0, self.name, finish)
+        n_read = sum(len(message["content"].split()) for message in request.messages)
+        return Reply("".join(said), n_read, len(said), finish=finish)
 
 
 # a stop ends a sentence when a capital or nothing follows, not in "Airplane! is" or "Dr. No"

@@ -6,20 +6,17 @@ failure, a stop that never waits for the network, and a reply that is checked ag
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import re
 import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from latentcrs_utils.errors import ConfigError, EndpointError
-from latentcrs_utils.language.chat_model import ChatModel, ChatRequest, Finish, Message, Reply
-from latentcrs_utils.language.structured_output import complaint
+from latentcrs_utils.language.chat_model import ChatModel, ChatRequest, Finish, Reply
 
 # a server that is there at all accepts a connection quickly, however long its model then thinks
 _LONGEST_CONNECT = 10.0
@@ -58,6 +55,7 @@ class EndpointChatModel(ChatModel):
         EndpointError: later: nobody is there, refuses, or answers with something else.
     """
 
+    asks_twice = True
     advice = (
         "it was asked twice and may ignore response_format, so choose an endpoint that supports "
         "JSON schemas, or another model"
@@ -91,55 +89,78 @@ class EndpointChatModel(ChatModel):
         self._refused: set[str] = set()  # what this endpoint was found not to understand
 
     def _reply(self, request: ChatRequest) -> Reply:
-        """Ask for a reply; what is not JSON of the schema is sent back once with what is wrong.
+        """Take the pieces of a reply from a thread of its own, until it ends or is stopped.
 
-        A stop returns at once, wherever the request is. The tokens of both tries are the reply's.
+        So a stop never waits for the network; what the endpoint still sends is thrown away.
         """
-        chat = [{"role": m["role"], "content": str(m["content"])} for m in request.messages]
-        first = self._ask(chat, request)
-        wrong = None if request.schema is None else complaint(first.text, request.schema)
-        if wrong is None or request.stopped:
-            return first
-        demand = (
-            f"That does not do: {wrong}. Reply with JSON alone, without a word or a mark around "
-            f"it, that is valid against this schema: {json.dumps(request.schema)}"
-        )
-        # some endpoints refuse an empty message
-        chat.append({"role": "assistant", "content": first.text or "(nothing)"})
-        chat.append({"role": "user", "content": demand})
-        second = self._ask(chat, request)
-        return replace(
-            second,
-            prompt_tokens=first.prompt_tokens + second.prompt_tokens,
-            completion_tokens=first.completion_tokens + second.completion_tokens,
-            seconds=first.seconds + second.seconds,
-            counted=first.counted and second.counted,
-        )
-
-    def _ask(self, chat: list[Message], request: ChatRequest) -> Reply:
-        """Return one reply, whatever it is, and count its tokens."""
         if request.stopped:
-            return Reply("", 0, 0, 0.0, self.name, "stopped")
-        started = time.perf_counter()
+            return Reply("", finish="stopped")
         # a key that cannot be one is refused here, not in the thread
         self._key()
-        heard = stream_completion(self._parts(chat, request), request)
+        text, ended, heard = "", False, PartialReply()
+        threading.Thread(target=self._listen, args=(request, heard), daemon=True).start()
+        try:
+            while not (ended or request.stopped):
+                try:
+                    piece = heard.pieces.get(timeout=_GLANCE)
+                except queue.Empty:
+                    continue
+                ended = piece is None
+                if piece:
+                    text += piece
+                    if request.stream is not None:
+                        request.stream(piece)
+        finally:
+            heard.abandoned = True
+        if not ended:
+            return Reply(text, finish="stopped", counted=False)
         finish = _FINISHES.get(heard.finish, "end")
-        if request.stopped and heard.failure is heard.finish is None:
-            finish = "stopped"
-        elif finish == "cut" and not heard.text:
+        if finish == "cut" and not text:
             withheld = f"withheld the reply of {self.name!r} (content filter): ask otherwise."
             nothing = heard.failure or f"answered without a reply: {_IS_IT_ONE}."
             raise EndpointError(f"{self.base_url} {withheld if heard.finish else nothing}")
-        (n_read, n_written), counted = heard.tokens or (0, 0), heard.tokens is not None
-        seconds = time.perf_counter() - started
-        self.usage.add(n_read, n_written, seconds, counted)
-        return Reply(heard.text, n_read, n_written, seconds, self.name, finish, counted)
+        n_read, n_written = heard.tokens or (0, 0)
+        return Reply(text, n_read, n_written, finish=finish, counted=heard.tokens is not None)
 
-    def _body(self, chat: list[Message], request: ChatRequest) -> dict[str, Any]:
+    def _listen(self, request: ChatRequest, heard: PartialReply) -> None:
+        """Ask, and hand on each piece of the reply; None says that it has ended.
+
+        Only text leaves here: what the client raises holds the headers, and so the key.
+        """
+        with ExitStack() as stack:
+            stack.callback(heard.pieces.put, None)
+            import openai
+
+            key, again, begun = self._key(), False, False
+            headers = {"Authorization": f"Bearer {key}" if key else openai.Omit()}
+            timeout = openai.Timeout(self.timeout, connect=min(self.timeout, _LONGEST_CONNECT))
+            client = openai.OpenAI(
+                api_key="-", base_url=self.base_url, timeout=timeout, max_retries=self.retries
+            )
+            stack.enter_context(client)
+            while not heard.abandoned:
+                sent, answer = self._body(request), None
+                try:
+                    answer = client.chat.completions.create(**sent, extra_headers=headers)
+                    for part in answer if isinstance(answer, openai.Stream) else [answer]:
+                        piece = heard.take(part)
+                        begun = begun or bool(piece)
+                        heard.pieces.put(piece)
+                        if heard.abandoned:
+                            return
+                    return
+                except Exception as error:
+                    lost = answer is not None and isinstance(error, openai.APIConnectionError)
+                    if lost and not begun and self.retries and not again:
+                        again = True
+                    elif not self._learn(error, sent):
+                        heard.failure = error_message(error, self, key, again)
+                        return
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
         """Return what is to be sent, without what this endpoint was found not to understand."""
         limit = "max_completion_tokens" if "max_tokens" in self._refused else "max_tokens"
-        body: dict[str, Any] = {"model": self.model, "messages": chat}
+        body: dict[str, Any] = {"model": self.model, "messages": request.messages}
         body |= {limit: request.max_new_tokens, "temperature": self.temperature}
         if request.stream is not None or request.stop is not None:
             # only what is to be seen or stopped on its way: that has more ways to fail
@@ -150,36 +171,6 @@ class EndpointChatModel(ChatModel):
             form = {"name": "reply", "strict": strict, "schema": dict(request.schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
         return body
-
-    def _parts(self, chat: list[Message], request: ChatRequest) -> Iterator[PartialReply]:
-        """Yield the parts of a reply, the last one with what went wrong if anything did.
-
-        Only text leaves here: what the client raises holds the headers, and so the key.
-        """
-        import openai
-
-        key, again = self._key(), False
-        headers = {"Authorization": f"Bearer {key}" if key else openai.Omit()}
-        timeout = openai.Timeout(self.timeout, connect=min(self.timeout, _LONGEST_CONNECT))
-        with openai.OpenAI(
-            api_key="-", base_url=self.base_url, timeout=timeout, max_retries=self.retries
-        ) as client:
-            while True:
-                sent, answer, begun = self._body(chat, request), None, False
-                try:
-                    answer = client.chat.completions.create(**sent, extra_headers=headers)
-                    for chunk in answer if isinstance(answer, openai.Stream) else [answer]:
-                        part = _part(chunk)
-                        begun = begun or bool(part.text)
-                        yield part
-                    return
-                except Exception as error:
-                    lost = answer is not None and isinstance(error, openai.APIConnectionError)
-                    if lost and not begun and self.retries and not again:
-                        again = True
-                    elif not self._learn(error, sent):
-                        yield PartialReply(failure=error_message(error, self, key, again))
-                        return
 
     def _learn(self, error: Exception, sent: dict[str, Any]) -> bool:
         """Note what the endpoint does not understand; whether that is worth another try."""
@@ -192,7 +183,7 @@ class EndpointChatModel(ChatModel):
 
     def _key(self) -> str:
         """Return the key, empty where there is none; one that no header can carry is refused."""
-        key = os.environ.get(self.key_variable, "").strip() if self.key_variable else ""
+        key = os.environ.get(self.key_variable or "", "").strip()
         if key.isascii() and key.isprintable() and " " not in key:
             return key
         # no traceback may show it
@@ -205,65 +196,31 @@ class EndpointChatModel(ChatModel):
 
 @dataclass
 class PartialReply:
-    """What has arrived of a reply; where it said so, why it ended, and tokens read and written.
+    """A reply that arrives: pieces of its text, None after the last, and what is known of it.
 
-    ``failure`` is the rest of a sentence that begins with the address.
+    ``tokens`` are those read and written; ``failure`` is the rest of a sentence that begins with
+    the address; ``abandoned`` is set when nobody waits for the rest.
     """
 
-    text: str = ""
     finish: str | None = None
     tokens: tuple[int, int] | None = None
-    failure: str | None = None
+    failure: str = ""
+    pieces: queue.SimpleQueue[str | None] = field(default_factory=queue.SimpleQueue)
+    abandoned: bool = False
 
-
-def stream_completion(parts: Iterator[PartialReply], request: ChatRequest) -> PartialReply:
-    """Take the parts of a reply in a thread of its own, until it ends or is stopped.
-
-    What the endpoint still sends after a stop is thrown away.
-    """
-    heard, left = PartialReply(), threading.Event()
-    arrived: queue.SimpleQueue[PartialReply | None] = queue.SimpleQueue()
-
-    def take() -> None:
-        try:
-            for part in parts:
-                arrived.put(part)
-                if left.is_set():
-                    return
-        finally:
-            arrived.put(None)
-
-    threading.Thread(target=take, name="endpoint call", daemon=True).start()
-    try:
-        while not request.stopped:
-            try:
-                part = arrived.get(timeout=_GLANCE)
-            except queue.Empty:
-                continue
-            if part is None:
-                break
-            heard.finish, heard.tokens = part.finish or heard.finish, part.tokens or heard.tokens
-            heard.failure, heard.text = part.failure, heard.text + part.text
-            if part.text and request.stream is not None:
-                request.stream(part.text)
-        return heard
-    finally:
-        left.set()
-
-
-def _part(answer: Any) -> PartialReply:
-    """Read a part for what it says; the client checks no types, and an odd part says nothing."""
-    choices, usage = getattr(answer, "choices", None), getattr(answer, "usage", None)
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    said = getattr(choice, "delta", None) or getattr(choice, "message", None)
-    text = getattr(said, "content", None)
-    finish = getattr(choice, "finish_reason", None)
-    tokens = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
-    return PartialReply(
-        text if isinstance(text, str) else "",
-        finish if isinstance(finish, str) else None,
-        tokens if all(isinstance(n, int) for n in tokens) else None,  # type: ignore[arg-type]
-    )
+    def take(self, part: Any) -> str:
+        """Return the text of a part; the client checks no types, and an odd part says nothing."""
+        choices, usage = getattr(part, "choices", None), getattr(part, "usage", None)
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        said = getattr(choice, "delta", None) or getattr(choice, "message", None)
+        text, finish = getattr(said, "content", None), getattr(choice, "finish_reason", None)
+        n_read = getattr(usage, "prompt_tokens", None)
+        n_written = getattr(usage, "completion_tokens", None)
+        if isinstance(finish, str):
+            self.finish = finish
+        if isinstance(n_read, int) and isinstance(n_written, int):
+            self.tokens = n_read, n_written
+        return text if isinstance(text, str) else ""
 
 
 def error_message(error: Exception, model: EndpointChatModel, key: str, again: bool) -> str:
@@ -279,11 +236,11 @@ def error_message(error: Exception, model: EndpointChatModel, key: str, again: b
     n = 1 + again + int(sent.get("x-stainless-retry-count", 0))
     asked = f"asked {['once', 'twice'][n - 1] if n < 3 else f'{n} times'}"
     if isinstance(error, openai.APITimeoutError):
-        silence = f"was silent for {model.timeout:g} s, {asked}"
-        return f"{silence}: see whether it is busy, or give a longer timeout."
+        advice = "see whether it is busy, or give a longer timeout"
+        return f"was silent for {model.timeout:g} s, {asked}: {advice}."
     if isinstance(error, openai.APIConnectionError):
-        broken = f"cannot be reached or breaks off, {asked}"
-        return f"{broken}: see whether the server runs and the address is right."
+        advice = "see whether the server runs and the address is right"
+        return f"cannot be reached or breaks off, {asked}: {advice}."
     if not isinstance(error, openai.APIError):
         return f"sent what is no reply ({type(error).__name__}): {_IS_IT_ONE}."
     if not isinstance(error, openai.APIStatusError):
@@ -291,12 +248,11 @@ def error_message(error: Exception, model: EndpointChatModel, key: str, again: b
     status, answer = error.status_code, f"(HTTP {error.status_code}{_quote(error, key)})"
     if status in (401, 403):
         # such an answer may repeat a part of the key, so it is not quoted
-        if model.key_variable is None:
-            return f"asks for a key (HTTP {status}): name its environment variable, key_variable."
-        return (
-            f"{'refuses the' if key else 'asks for a'} key (HTTP {status}): set the environment "
-            f"variable {model.key_variable} to one that is valid there and may use {model.name!r}."
-        )
+        advice = "name its environment variable, key_variable"
+        if model.key_variable is not None:
+            advice = f"set the environment variable {model.key_variable} to one that is valid there"
+            advice += f" and may use {model.name!r}"
+        return f"{'refuses the' if key else 'asks for a'} key (HTTP {status}): {advice}."
     if status == 404:
         return (
             f"has no model {model.name!r}, or is no such endpoint {answer}: check the model's "
@@ -324,16 +280,13 @@ def _quote(error: Any, key: str) -> str:
 
 def _sound(url: str) -> str:
     """Return the address, once it is one and gives nothing away."""
-    try:
-        parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound:
-        raise ConfigError(f"base_url={url!r} is no address: try 'http://127.0.0.1:8000/v1'.")
-    if parts.username or parts.password or parts.query:
+    if re.match(r"(\w+://)?[^/]*@", url) or "?" in url:
         raise ConfigError(
             "base_url holds a user, a password or a query, which would be shown: give the bare "
             "address, and the key in the environment."
         )
-    return url.rstrip("/")
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return url.rstrip("/")
+    raise ConfigError(f"base_url={url!r} is no address: try 'http://127.0.0.1:8000/v1'.")

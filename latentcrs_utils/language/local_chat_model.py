@@ -48,7 +48,6 @@ class LocalChatModel(ChatModel):
 
     def _reply(self, request: ChatRequest) -> Reply:
         """Write a reply; with a schema, only of tokens that keep to it (see `SchemaGuide`)."""
-        started = time.perf_counter()
         language_model, prompt = self._language_model(), self._chat_ids(request.messages)
         model = language_model.model
         if len(prompt) + request.max_new_tokens > language_model.context_length:
@@ -77,9 +76,8 @@ class LocalChatModel(ChatModel):
                 logits_processor=restrictions,
                 stopping_criteria=[written],
             )
-        seconds, n_written = time.perf_counter() - started, len(written.tokens)
-        self.usage.add(len(prompt), n_written, seconds)
-        return Reply(written.text, len(prompt), n_written, seconds, self.name, written.finish)
+        finish = written.finish or "stopped"
+        return Reply(written.text, len(prompt), len(written.tokens), finish=finish)
 
     def score(self, prompt: str, continuations: Sequence[str]) -> list[float]:
         """Log-likelihood of each continuation of one prompt: the sum over its tokens, in nats.
@@ -116,9 +114,12 @@ class LocalChatModel(ChatModel):
                 f"{self.name} has no chat template: it can embed, but to talk choose an "
                 "instruction-tuned model."
             )
-        clean = [
-            {**m, "content": _without_control_words(tokenizer, str(m["content"]))} for m in messages
-        ]
+        clean = [dict(message) for message in messages]
+        for message in clean:
+            # nobody opens a turn of their own: no control word is left, nor one made by leaving out
+            while found := [w for w in tokenizer.all_special_tokens if w in message["content"]]:
+                for word in found:
+                    message["content"] = message["content"].replace(word, "")
         text = tokenizer.apply_chat_template(clean, tokenize=False, add_generation_prompt=True)
         return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
@@ -126,8 +127,7 @@ class LocalChatModel(ChatModel):
 class _Written(StoppingCriteria):
     """The reply so far: hands on each new piece of text, and says when and why it ends.
 
-    Transformers asks for the end before it calls a streamer, so the text is streamed from here: a
-    stop then ends the reply after the token in hand.
+    It takes the place of a streamer, which transformers would call only after it asked for the end.
     """
 
     def __init__(
@@ -136,16 +136,15 @@ class _Written(StoppingCriteria):
         self.model, self.guide, self.request = model, guide, request
         self.tokens: list[int] = []
         self.text = ""
-        self.finish: Finish = "stopped"
+        self.finish: Finish | None = None
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """Take the token that was chosen last; ``[1]``, whether it ends the reply."""
         self.tokens.append(int(input_ids[0, -1]))
-        finish = self._finish()
-        self.finish = finish or self.finish
-        return torch.tensor([finish is not None], device=input_ids.device)
+        self.finish = self._ending()
+        return torch.tensor([self.finish is not None], device=input_ids.device)
 
-    def _finish(self) -> Finish | None:
+    def _ending(self) -> Finish | None:
         if self.tokens[-1] in self.model.end_tokens:
             return "end"
         decode = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
@@ -199,11 +198,3 @@ def _log_likelihoods(model: Any, prompt: list[int], endings: list[list[int]]) ->
         for place, row in zip(places, log_p, strict=True):
             scores[place] = float(row[: len(endings[place])].sum())
     return [scores[place] for place in range(len(endings))]
-
-
-def _without_control_words(tokenizer: Any, text: str) -> str:
-    """Text in which nobody can open a turn of their own: no control word of the model is left."""
-    while found := [word for word in tokenizer.all_special_tokens if word in text]:
-        for word in found:
-            text = text.replace(word, "")
-    return text

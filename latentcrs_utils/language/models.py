@@ -13,7 +13,9 @@ from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import torch
 
 from latentcrs_utils.errors import AssetError, ConfigError
 from latentcrs_utils.support import assets
@@ -21,9 +23,6 @@ from latentcrs_utils.support.artifacts import cache_dir, key, known_sha256
 from latentcrs_utils.support.device import choose_device
 from latentcrs_utils.support.files import atomic_folder
 from latentcrs_utils.support.progress import note
-
-if TYPE_CHECKING:
-    import torch
 
 DTypeName = Literal["auto", "float32", "bfloat16"]
 DEFAULT_MODEL = "smollm2"
@@ -137,8 +136,6 @@ def choose_dtype(dtype: DTypeName = "auto") -> Literal["float32", "bfloat16"]:
         return dtype
     if dtype != "auto":
         raise ConfigError(f"dtype={dtype!r} is not one of 'auto', 'float32', 'bfloat16'.")
-    import torch
-
     if choose_device().type == "cuda":
         native = torch.cuda.is_bf16_supported()
     else:
@@ -179,7 +176,6 @@ def _load(source: ModelSource, dtype: str, device: torch.device) -> LanguageMode
 
 def _from_files(place: Path | str, dtype: str, **options: str) -> tuple[Any, Any]:
     """Load a folder or a Hugging Face id; safetensors only, no code from the model's folder."""
-    import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -203,8 +199,6 @@ def _from_files(place: Path | str, dtype: str, **options: str) -> tuple[Any, Any
 
 def _from_gguf(file: Path, source: ModelSource, dtype: str) -> tuple[Any, Any]:
     """Load the safetensors copy of a GGUF file, making it first where it is absent or damaged."""
-    import torch
-
     folder = cache_dir() / "models" / f"{source.name}-{source.identity[:12]}"
     if folder.is_dir():
         try:

@@ -88,10 +88,10 @@ class SchemaGuide:
 
     def restrict(self, logits: torch.Tensor) -> torch.Tensor:
         """Return logits ``[V]`` with minus infinity for every token that would break the schema."""
-        import torch
-
-        allowed = torch.tensor(self._guide.get_tokens(), device=logits.device)
-        return torch.full_like(logits, -torch.inf).index_copy(0, allowed, logits[allowed])
+        allowed = self._guide.get_tokens()
+        masked = logits.new_full(logits.shape, -float("inf"))
+        masked[allowed] = logits[allowed]
+        return masked
 
     def advance(self, token: int) -> None:
         """Follow the reply by the token that was chosen."""

@@ -23,7 +23,7 @@ def test_it_says_its_lines():
     reply = scripted.generate(CHAT, max_new_tokens=2)
     assert (reply.text, reply.finish) == ("one two", "length")
     assert scripted.asked == [CHAT] * 3 and scripted.schemas == [None] * 3
-    assert scripted.usage == Usage(calls=2, prompt_tokens=8, completion_tokens=5)
+    assert scripted.usage == Usage(2, 8, 5, scripted.usage.seconds)
     stop = threading.Event()
     stop.set()
     assert ScriptedChatModel(["never"]).generate(CHAT, stop=stop).finish == "stopped"
