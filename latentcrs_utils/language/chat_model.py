@@ -93,8 +93,8 @@ class ChatModel:
         usage: the tokens so far, those of replies included that were not the JSON asked for.
         score: a prompt and C continuations -> the log-likelihood of each of them, in nats; None
             where the back end cannot tell.
-        asks_twice: whether a reply that is not the JSON asked for is sent back once.
-        advice: what to do about a whole reply that is not the JSON asked for.
+        asks_twice, advice: whether a reply that is not the JSON asked for is sent back once, and
+            what to do if that does not help.
     """
 
     score: Callable[[str, Sequence[str]], list[float]] | None = None
@@ -130,12 +130,12 @@ class ChatModel:
             ConfigError: the schema is none, or one that the back end cannot keep to.
             MessageError: malformed messages, or more than the model can read.
         """
-        if not messages or not all(
-            isinstance(m, dict) and isinstance(m.get("role"), str) and "content" in m
-            for m in messages
-        ):
+        try:
+            chat = [{"role": m["role"], "content": str(m["content"])} for m in messages]
+        except (TypeError, KeyError):
+            chat = []
+        if not chat:
             raise MessageError("A chat is a list of messages with 'role' and 'content'.")
-        chat = [{"role": m["role"], "content": str(m["content"])} for m in messages]
         if schema is None:
             return self._ask(ChatRequest(chat, None, max_new_tokens, stream, stop))
         check_schema(schema)
@@ -186,13 +186,11 @@ class ChatModel:
 
 
 class ScriptedChatModel(ChatModel):
-    """Says prepared replies in turn, over and over; for tests and for lessons without a model.
-
-    A word counts as a token.
+    """Says prepared replies in turn, over and over, for lessons without a model; a word is a token.
 
     Attributes:
         replies: what to say; an exception among them is raised instead.
-        asked, schemas: the messages and the schema of every call so far.
+        asked: the messages of every call so far.
     """
 
     def __init__(self, replies: Sequence[str | Exception]):
@@ -201,12 +199,10 @@ class ScriptedChatModel(ChatModel):
         super().__init__("scripted")
         self.replies = list(replies)
         self.asked: list[list[Message]] = []
-        self.schemas: list[Mapping[str, Any] | None] = []
 
     def _reply(self, request: ChatRequest) -> Reply:
         reply = self.replies[len(self.asked) % len(self.replies)]
         self.asked.append(request.messages)
-        self.schemas.append(request.schema)
         if isinstance(reply, Exception):
             raise reply
         words, said = re.split(r"(?= )", reply), []

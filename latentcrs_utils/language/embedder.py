@@ -10,11 +10,11 @@ import hashlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +25,6 @@ from latentcrs_utils.support.artifacts import cache_dir
 from latentcrs_utils.support.processes import Processes, join
 from latentcrs_utils.support.progress import note, track
 
-Result = TypeVar("Result")
 Rows = dict[bytes, tuple[int, np.ndarray]]  # key -> number of tokens, float32 vector [d]
 
 PROMPT = 'This sentence: "{text}" means in one word: "'
@@ -41,11 +40,9 @@ class EmbeddingUsage:
     """What embedding has cost so far; the first three are the same with a warm cache.
 
     Attributes:
-        texts: texts asked for, repetitions included.
-        distinct: distinct texts among them, per call.
-        tokens: tokens of the distinct texts, prompt included: what one pass reads.
-        computed_texts: distinct texts that really went through the model.
-        computed_tokens: tokens of those.
+        texts, distinct: texts asked for, and distinct ones among those of a call.
+        tokens: of the distinct texts, prompt included: what one pass reads.
+        computed_texts, computed_tokens: distinct texts that really went through the model.
         seconds: wall-clock time spent in ``embed``.
     """
 
@@ -65,16 +62,16 @@ class Embedder:
     after centring).
 
     Args:
-        model: ``"smollm2"``, a folder, a ``.gguf`` file or a Hugging Face id.
+        model: ``"smollm2"``, a folder, a ``.gguf`` file or a Hugging Face id; a ChatModel made
+            with the same shares the weights.
         dtype: ``"auto"`` is bfloat16 where the processor has it natively, else float32.
         batch_size: texts a forward pass; they are sorted by length, so little is padding.
         prompt: has ``{text}`` once; the text stands there verbatim.
         reuse: ``False`` computes everything afresh and leaves the cache alone.
 
     Attributes:
-        model: which model it is, as given; a ChatModel made with it shares the weights.
         name: the model, as shown on screen.
-        tokens: the `EmbeddingUsage` of all calls so far.
+        tokens: what all calls so far have cost.
 
     Raises:
         ConfigError: unknown model or dtype, or a prompt without ``{text}``.
@@ -114,15 +111,9 @@ class Embedder:
     def embed(self, texts: Sequence[str], progress: bool | None = None) -> torch.Tensor:
         """Return the PromptEOL vector of every text, from the cache where it is known.
 
-        In several processes all call this with the same texts: each embeds its share of the
-        batches, the main one keeps the cache, and all get all vectors, those of one process.
-
-        Args:
-            texts: N texts; repetitions cost nothing.
-            progress: show a bar; ``None`` follows the environment.
-
-        Returns:
-            Float32 ``[N, d]`` on the CPU, not standardised.
+        N texts -> float32 ``[N, d]`` on the CPU, not standardised; repetitions cost nothing. In
+        several processes all call this with the same texts: each embeds its share of the batches,
+        the main one keeps the cache, and all get all vectors, those of one process.
 
         Raises:
             MessageError: something that is no text, or an empty one.
@@ -141,8 +132,8 @@ class Embedder:
             known |= self._compute(missing, progress, processes)
         known = processes.broadcast(known)
         if not keys:
-            width = self._language_model().model.config.get_text_config().hidden_size
-            return torch.zeros(0, width)
+            config = self._language_model().model.config.get_text_config()
+            return torch.zeros(0, config.hidden_size)
         with self._counting:
             self.tokens.texts += len(keys)
             self.tokens.distinct += len(wanted)
@@ -153,13 +144,9 @@ class Embedder:
         return torch.from_numpy(np.stack([known[name][1] for name in keys]))
 
     def token_ids(self, text: str) -> list[int]:
-        """Token ids of the whole prompt around a text.
-
-        Of a long text the *end* is kept, since the latest words of a dialogue count most.
-        """
-        language_model = self._language_model()
-        opening, closing_words = self.prompt.split("{text}")
-        ids = language_model.token_ids(opening + text + closing_words)
+        """Token ids of the prompt around a text; of a long one the *end* is kept."""
+        language_model, opening = self._language_model(), self.prompt.partition("{text}")[0]
+        ids = language_model.token_ids(self.prompt.replace("{text}", text))
         limit = min(MAX_TOKENS, language_model.context_length)
         if len(ids) <= limit:
             return ids
@@ -182,8 +169,8 @@ class Embedder:
     ) -> Rows:
         """Embed texts batch by batch, longest first, storing each batch as it is done.
 
-        The order depends on nothing but the list of texts: after a kill, and in several processes,
-        each text is computed in the same company.
+        The order depends on the texts alone, so after a kill and in several processes each text is
+        computed in the same company.
         """
         language_model = processes.main_first(self._language_model)
         ids = {name: self.token_ids(text) for name, text in missing.items()}
@@ -209,12 +196,10 @@ class Embedder:
 def last_hidden_states(
     language_model: models.LanguageModel, batch: Sequence[list[int]]
 ) -> np.ndarray:
-    """Last hidden state (after the final normalisation) of the last token of each sequence.
+    """Last hidden state, after the final normalisation, of the last of each sequence's tokens.
 
-    Sequences are padded on the left, so that the last column holds every last token; the mask
-    hides the padding and positions count from each sequence's own first token.
-
-    B lists of token ids -> float32 ``[B, d]``.
+    B lists of token ids -> float32 ``[B, d]``. Padding is on the left, so the last column holds
+    every last token; the mask hides it, and positions count from the sequence's own first token.
     """
     model, longest = language_model.model, max(map(len, batch))
     gaps = [longest - len(sequence) for sequence in batch]
@@ -233,8 +218,8 @@ def last_hidden_states(
 class VectorStore:
     """A map from 32-byte keys to (number of tokens, float32 vector) in an SQLite file.
 
-    A cache, never a reason to fail: a damaged file is set aside and begun anew, and where
-    nothing can be kept the vectors are computed each time.
+    A cache, never a reason to fail: a damaged file is set aside and begun anew; where none can be
+    kept, the vectors are computed each time.
     """
 
     def __init__(self, file: Path):
@@ -243,52 +228,44 @@ class VectorStore:
 
     def read(self, keys: Iterable[bytes]) -> Rows:
         """Return what is known of ``keys``."""
-
-        def select(connection: sqlite3.Connection) -> Rows:
-            question = "SELECT tokens, vector FROM vectors WHERE key = ?"
-            rows = ((key, connection.execute(question, (key,)).fetchone()) for key in keys)
-            return {key: (row[0], np.frombuffer(row[1], "<f4")) for key, row in rows if row}
-
-        return self._run(select) or {} if self.file.exists() else {}
+        if not self.file.exists():
+            return {}
+        question = "SELECT key, tokens, vector FROM vectors WHERE key = ?"
+        found = self._run(question, [(key,) for key in keys])
+        return {row[0]: (row[1], np.frombuffer(row[2], "<f4")) for row in found if row}
 
     def write(self, rows: Rows) -> None:
         """Add rows in one transaction; a key that is there already keeps its vector."""
         packed = [(key, n, vector.astype("<f4").tobytes()) for key, (n, vector) in rows.items()]
+        self._run("INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)", packed)
 
-        def insert(connection: sqlite3.Connection) -> None:
-            with connection:
-                connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)", packed)
-
-        self._run(insert)
-
-    def _run(self, action: Callable[[sqlite3.Connection], Result]) -> Result | None:
-        """Do ``action`` on a connection of its own (threads never share one)."""
-        try:
+    def _run(self, statement: str, rows: list[tuple[Any, ...]]) -> list[Any]:
+        """Execute a statement for each row, on a connection of its own: threads never share one."""
+        for mended in (False, True):
             try:
-                return self._attempt(action)
-            except sqlite3.OperationalError:
-                # locked, full, read-only: not a damaged file, so it stays where it is
-                raise
-            except sqlite3.DatabaseError:
-                note(f"{self.file} is damaged: set aside as {self.file.name}.damaged, begun anew.")
-                for suffix in ("-wal", "-shm"):
-                    self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
-                self.file.replace(self.file.with_name(f"{self.file.name}.damaged"))
-                return self._attempt(action)
-        except (sqlite3.Error, OSError) as error:
-            if not self._complained:
-                note(f"Embeddings are not kept in {self.file} ({error}); going on without.")
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                with closing(sqlite3.connect(self.file, timeout=_PATIENCE_SECONDS)) as connection:
+                    # readers and one writer at a time, without waiting for each other
+                    connection.execute("PRAGMA journal_mode=WAL")
+                    connection.execute("PRAGMA synchronous=NORMAL")
+                    connection.execute(
+                        "CREATE TABLE IF NOT EXISTS vectors"
+                        " (key BLOB PRIMARY KEY, tokens INTEGER NOT NULL, vector BLOB NOT NULL)"
+                    )
+                    with connection:
+                        return [connection.execute(statement, row).fetchone() for row in rows]
+            except (sqlite3.Error, OSError) as error:
+                # a file that is locked, full or read-only raises another kind: it is not damaged
+                if type(error) is sqlite3.DatabaseError and not mended:
+                    note(f"{self.file} is damaged: set aside as {self.file.name}.damaged.")
+                    # another process may have done it
+                    with suppress(OSError):
+                        for suffix in ("-wal", "-shm"):
+                            self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
+                        self.file.replace(self.file.with_name(f"{self.file.name}.damaged"))
+                    continue
+                if not self._complained:
+                    note(f"Embeddings are not kept in {self.file} ({error}); going on without.")
                 self._complained = True
-            return None
-
-    def _attempt(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(self.file, timeout=_PATIENCE_SECONDS)) as connection:
-            # readers and one writer at a time, without waiting for each other
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS vectors"
-                " (key BLOB PRIMARY KEY, tokens INTEGER NOT NULL, vector BLOB NOT NULL)"
-            )
-            return action(connection)
+                break
+        return []

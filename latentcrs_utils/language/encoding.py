@@ -36,11 +36,8 @@ class Language:
     validation and test texts leaks in.
 
     Attributes:
-        utterances: the N utterances.
-        x: their standardised vectors, float32 ``[N, d]``, in the same order.
-        mean: ``[d]``, subtracted.
-        scale: ``[d]``, divided by.
-        embedder: makes the vectors.
+        x: standardised vectors of the N utterances, float32 ``[N, d]``, in the same order.
+        mean, scale: what is subtracted and divided by, ``[d]``.
     """
 
     utterances: UtteranceTable
@@ -52,20 +49,14 @@ class Language:
     @property
     def fingerprint(self) -> str:
         """sha256 of what the vectors come from: model and prompt, instances, words; 64 digits."""
-        columns = ("split", "user", "cut", "target", "text")
-        rows = self.utterances.frame.select(columns).rows()
+        rows = self.utterances.frame.select("split", "user", "cut", "target", "text").rows()
         content = json.dumps([self.embedder.identity, rows], ensure_ascii=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     def encode(self, texts: Sequence[str], progress: bool | None = None) -> torch.Tensor:
-        """Embed and standardise new texts.
+        """Embed and standardise n new texts, float32 ``[n, d]``.
 
-        Args:
-            texts: n texts; x^u of a dialogue is all of the user's messages joined by a space.
-            progress: show a bar; ``None`` follows the environment.
-
-        Returns:
-            Float32 ``[n, d]``.
+        x^u of a dialogue is that of all of the user's messages, joined by a space.
         """
         return (self.embedder.embed(texts, progress) - self.mean) / self.scale
 
@@ -75,10 +66,7 @@ def embed(
 ) -> Language:
     """Embed all utterances, each distinct text once, and standardise them.
 
-    Args:
-        utterances: what the simulated users say; its ``frame`` has columns ``split`` and ``text``.
-        embedder: PromptEOL with SmolLM2 where none is given.
-        progress: show a bar; ``None`` follows the environment.
+    Without an ``embedder`` it is PromptEOL with SmolLM2.
 
     Raises:
         DataError: there are fewer than two distinct training texts to take statistics from.

@@ -35,10 +35,10 @@ class EndpointChatModel(ChatModel):
     """A language model behind an OpenAI-compatible address.
 
     The key is read from the environment for each request and kept nowhere; without one, none is
-    sent, which suits servers on this machine. The client sends a request again that meets a limit
-    (429), a failing server (5xx), a time-out or a broken connection, after 0.5, 1, 2, ..., at most
-    8 seconds or what the server asks for in ``Retry-After``. A reply that breaks off before its
-    first word is asked for once more; one that breaks off later is kept, its ``finish`` is "cut".
+    sent, which suits servers on this machine. A request is sent again that meets a limit (429), a
+    failing server (5xx), a time-out or a broken connection, after 0.5, 1, 2, ..., at most 8 seconds
+    or what ``Retry-After`` says. A reply that breaks off before its first word is asked for once
+    more; one that breaks off later is kept, its ``finish`` is "cut".
 
     Args:
         model: as the endpoint calls it.
@@ -50,8 +50,7 @@ class EndpointChatModel(ChatModel):
         temperature: 0 asks for the likeliest words; None leaves it to the endpoint.
 
     Raises:
-        ConfigError: an address that is none, or holds a password; a senseless number; later a key
-            that cannot be one.
+        ConfigError: a senseless number or address, one with a password, later a senseless key.
         EndpointError: later: nobody is there, refuses, or answers with something else.
     """
 
@@ -89,10 +88,7 @@ class EndpointChatModel(ChatModel):
         self._refused: set[str] = set()  # what this endpoint was found not to understand
 
     def _reply(self, request: ChatRequest) -> Reply:
-        """Take the pieces of a reply from a thread of its own, until it ends or is stopped.
-
-        So a stop never waits for the network; what the endpoint still sends is thrown away.
-        """
+        """Take pieces from a thread until the reply ends or is stopped: no wait for the network."""
         if request.stopped:
             return Reply("", finish="stopped")
         # a key that cannot be one is refused here, not in the thread
@@ -224,10 +220,9 @@ class PartialReply:
 
 
 def error_message(error: Exception, model: EndpointChatModel, key: str, again: bool) -> str:
-    """Say why there is no reply, in the rest of a sentence that begins with the address.
+    """Say why there is no reply, as `PartialReply.failure`; the key is cut out of what is quoted.
 
-    The key is cut out of everything that is quoted. ``again``: the request was sent anew, besides
-    the client's own retries.
+    ``again``: the request was sent anew, besides the client's own retries.
     """
     import openai
 

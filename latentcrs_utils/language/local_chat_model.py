@@ -82,9 +82,8 @@ class LocalChatModel(ChatModel):
     def score(self, prompt: str, continuations: Sequence[str]) -> list[float]:
         """Log-likelihood of each continuation of one prompt: the sum over its tokens, in nats.
 
-        The prompt is read once, its keys and values serve all continuations. Prompt and
-        continuation are split into tokens apart, so begin a continuation with the space that
-        would separate it.
+        The prompt is read once for all. Prompt and continuation are split into tokens apart, so
+        begin a continuation with the space that would separate it.
 
         Raises:
             MessageError: an empty prompt or continuation, or more than the model can read.

@@ -33,7 +33,7 @@ class ModelSource:
     """Which language model is meant, before any weight is read.
 
     Attributes:
-        name: what to call it on screen.
+        name: as shown on screen.
         identity: changes whenever the weights do; part of every cache key.
         place: gives the ``.gguf`` file, the folder, or the Hugging Face id to load from.
         revision: commit of a Hugging Face id.
@@ -66,7 +66,7 @@ class LanguageModel:
         return (ends | {self.tokenizer.eos_token_id}) - {None}
 
     def token_ids(self, text: str, *, opening: bool = True) -> list[int]:
-        """Return the token ids of plain text; control words of the model in it are only letters.
+        """Return the token ids of plain text, in which control words are only letters.
 
         ``opening`` puts a begin-of-text token in front, where the model has one.
         """
@@ -78,9 +78,8 @@ class LanguageModel:
 def find_model(model: str | Path = DEFAULT_MODEL) -> ModelSource:
     """Say which model is meant, without loading weights.
 
-    Args:
-        model: ``"smollm2"`` (the embedded default), a folder written by ``save_pretrained``, a
-            ``.gguf`` file, or a Hugging Face id ("owner/name").
+    It is ``"smollm2"`` (comes with the course), a folder written by ``save_pretrained``, a
+    ``.gguf`` file, or a Hugging Face id ("owner/name").
 
     Raises:
         ConfigError: nothing of that name exists.
@@ -111,10 +110,10 @@ def find_model(model: str | Path = DEFAULT_MODEL) -> ModelSource:
 def load_language_model(
     model: str | Path | ModelSource = DEFAULT_MODEL, dtype: DTypeName = "auto"
 ) -> LanguageModel:
-    """Load weights and tokenizer, or return those already loaded in this process.
+    """Load weights and tokenizer to the device of `choose_device`, once in a process.
 
-    They go to the device of `device.choose_device`: a GPU where there is one. A GGUF file is
-    dequantised once to float32 and kept in the cache as safetensors (SmolLM2: 517 MB, about 15 s).
+    A GGUF file is dequantised once to float32 and kept in the cache as safetensors (SmolLM2:
+    517 MB, about 15 s).
 
     Raises:
         ConfigError: an unknown model, dtype or device (`find_model`, `choose_dtype`).
@@ -129,8 +128,8 @@ def load_language_model(
 def choose_dtype(dtype: DTypeName = "auto") -> Literal["float32", "bfloat16"]:
     """Resolve ``"auto"``: bfloat16 where the processor computes in it natively, else float32.
 
-    Native means a GPU with bfloat16, or a CPU with AVX512-BF16 or AMX, where bfloat16 about
-    doubles the speed; elsewhere it is emulated and slower than float32.
+    Native on a GPU with bfloat16 or a CPU with AVX512-BF16 or AMX, twice as fast there; elsewhere
+    emulated, and slower than float32.
     """
     if dtype in ("float32", "bfloat16"):
         return dtype
@@ -139,8 +138,7 @@ def choose_dtype(dtype: DTypeName = "auto") -> Literal["float32", "bfloat16"]:
     if choose_device().type == "cuda":
         native = torch.cuda.is_bf16_supported()
     else:
-        able = torch.cpu.get_capabilities()
-        native = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+        native = any(map(torch.cpu.get_capabilities().get, ("avx512_bf16", "amx_bf16")))
     return "bfloat16" if native else "float32"
 
 
@@ -174,20 +172,15 @@ def _load(source: ModelSource, dtype: str, device: torch.device) -> LanguageMode
     return LanguageModel(model, tokenizer)
 
 
-def _from_files(place: Path | str, dtype: str, **options: str) -> tuple[Any, Any]:
+def _from_files(place: Path | str, dtype: str, **options: Any) -> tuple[Any, Any]:
     """Load a folder or a Hugging Face id; safetensors only, no code from the model's folder."""
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            place,
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            trust_remote_code=False,
-            **options,
-        )
+        options |= {"dtype": getattr(torch, dtype), "use_safetensors": True}
+        model = AutoModelForCausalLM.from_pretrained(place, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise AssetError(

@@ -72,10 +72,8 @@ class SchemaGuide:
 
     It enforces types, enumerations, required properties in their order, lengths of lists and texts;
     not the bounds of numbers and not ``uniqueItems``, so give years and the like as an enumeration.
-    A schema without bounds on its lists and texts may never end.
-
-    The schema is JSON text. Its first use takes as long as it has states: 0.3 s for a text of up to
-    40 characters, 4 s for one of 160.
+    A schema, JSON text, without bounds on its lists and texts may never end; its first use takes
+    0.3 s for a text of up to 40 characters, 4 s for one of 160.
 
     Raises:
         ConfigError: a schema that cannot be enforced with these tokens.
@@ -130,12 +128,10 @@ def _index(source: ModelSource, dtype: DTypeName, schema: str) -> Any:
 
 
 def token_bytes(tokenizer: Any, without: Collection[int] = ()) -> dict[bytes, list[int]]:
-    """Return what each token writes, as bytes -> ids, without the control words.
+    """Return what each token writes, as bytes -> ids; not the control words and not ``without``.
 
-    Args:
-        tokenizer: of transformers; byte-level (GPT-2, Llama 3, SmolLM2, Qwen), with byte fallback
-            (Llama 2, Mistral, Gemma), or another, whose tokens are taken for whole characters.
-        without: ids of further tokens to leave out.
+    A tokenizer is byte-level (GPT-2, Llama 3, SmolLM2, Qwen), has byte fallback (Llama 2, Mistral,
+    Gemma), or is another, whose tokens are taken for whole characters.
     """
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
