@@ -22,12 +22,6 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_ce_by_hand() -> None:
-    loss = next_item.next_item_ce(torch.tensor([[2.0, 1.0]]), torch.tensor([3]), ITEMS)
-    expected = -math.log(math.exp(3) / (math.exp(2) + math.exp(1) + math.exp(3)))
-    assert loss.item() == pytest.approx(expected, rel=1e-5)
-
-
 def test_bce_by_hand() -> None:
     def sigmoid(x: float) -> float:
         return 1 / (1 + math.exp(-x))
@@ -69,12 +63,15 @@ def with_gradients(loss: Tensor, *leaves: Tensor) -> list[Tensor]:
     return [loss.detach(), *torch.autograd.grad(loss, leaves)]
 
 
-def test_the_full_softmax_is_that_of_pytorch(chunks: None) -> None:
-    states, targets, vectors = world()
+# with states so long, targets are improbable, and their loss is finite yet
+@pytest.mark.parametrize("scale", [1.0, 200.0])
+def test_the_full_softmax_is_that_of_pytorch(chunks: None, scale: float) -> None:
+    states, targets, vectors = world(torch.float64 if scale == 1 else torch.float32, scale)
+    plain = plain_ce(states, targets, vectors)
+    assert plain > 150 or scale == 1
     ours = with_gradients(3 * next_item.next_item_ce(states, targets, vectors), states, vectors)
-    theirs = with_gradients(3 * plain_ce(states, targets, vectors), states, vectors)
-    torch.testing.assert_close(ours, theirs)
-    assert torch.equal(ours[2][0], torch.zeros(H, dtype=torch.float64))
+    torch.testing.assert_close(ours, with_gradients(3 * plain, states, vectors))
+    assert not ours[2][0].any()
     with torch.no_grad():
         loss = next_item.next_item_ce(states, targets, vectors)
     assert not loss.requires_grad
@@ -83,19 +80,10 @@ def test_the_full_softmax_is_that_of_pytorch(chunks: None) -> None:
 
 def test_gradients_are_those_of_finite_differences(chunks: None) -> None:
     states, targets, vectors = world()
-    assert torch.autograd.gradcheck(next_item.next_item_ce, (states[:20], targets[:20], vectors))
     sample = next_item.draw_sample(V, 5, seeded(1))
     assert torch.autograd.gradcheck(
         lambda s, v: next_item.next_item_sampled(s, targets[:20], sample, v), (states[:20], vectors)
     )
-
-
-def test_an_improbable_target_has_a_finite_loss(chunks: None) -> None:
-    states, targets, vectors = world(torch.float32, scale=200.0)
-    plain = plain_ce(states, targets, vectors)
-    assert plain > 150
-    ours = with_gradients(next_item.next_item_ce(states, targets, vectors), states, vectors)
-    torch.testing.assert_close(ours, with_gradients(plain, states, vectors))
 
 
 def test_bfloat16_comes_close(chunks: None) -> None:

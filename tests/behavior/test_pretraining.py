@@ -115,8 +115,8 @@ def test_both_the_default_and_the_published_form_exist() -> None:
     default, published = preset("ml-100k").backbone, ICLREC_AS_PUBLISHED
     assert (default.loss, default.contrast) == ("ce", "none")
     assert (published.loss, published.contrast) == ("bce", "Hybrid")
-    assert (published.cf_weight, published.intent_cf_weight) == (0.1, 0.1)
-    assert (published.crop, published.mask, published.reorder) == (0.2, 0.7, 0.2)
+    values = published.cf_weight, published.intent_cf_weight, published.crop, published.mask
+    assert (*values, published.reorder) == (0.1, 0.1, 0.2, 0.7, 0.2)
 
 
 @pytest.mark.parametrize("config", [TINY, dataclasses.replace(TINY, contrast="Hybrid", loss="bce")])
