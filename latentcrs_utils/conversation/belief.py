@@ -24,13 +24,9 @@ _N_KEPT = 8  # latest histories, texts and beliefs that are remembered
 
 
 def read_text(messages: Sequence[str]) -> tuple[str, int]:
-    """x^u as text: the messages joined by a space, without the oldest where they are too long.
+    """x^u as text, and how many messages it leaves out.
 
-    Args:
-        messages: the user's messages, oldest first.
-
-    Returns:
-        The text, "" without a message, and how many messages were left out.
+    The messages (oldest first) are joined by a space, without the oldest where they are too long.
     """
     first = 0
     while len(" ".join(messages[first:])) > TEXT_LIMIT and len(messages) - first > 1:
@@ -53,13 +49,7 @@ def embed_texts(language: "Language", texts: Sequence[str]) -> Tensor:
 
 @dataclass(frozen=True)
 class Belief:
-    """What a fitted model believes of B instances.
-
-    Attributes:
-        model: what `fit_em` returned.
-        S: of the histories, [B, d].
-        x: of the words, [B, d_x].
-    """
+    """What a fitted model believes of B instances, from S [B, d] and x [B, d_x] of `LatentCRS`."""
 
     model: "LatentCRS"
     S: Tensor
@@ -123,16 +113,12 @@ class Span(NamedTuple):
 
 
 def spans(messages: Sequence[str], limit: int) -> list[Span]:
-    """Cut the text of `read_text` into single words, or into as many spans as are allowed.
+    """Cut the text of `read_text` into single words, or into `limit` (>= 1) spans of more.
 
     Beyond `limit` words the longest span is halved, at a punctuation mark near its middle if there
     is one, until there are `limit` of them. A span lies within one message, unless there are more
     messages than spans: then the oldest ones are one span. Writing without spaces between words
     makes one word of a sentence.
-
-    Args:
-        messages: the user's messages, oldest first.
-        limit: number of spans at most, at least 1.
     """
     text, n_dropped = read_text(messages)
     words = [match.span() for match in re.finditer(r"\S+", text)]

@@ -30,12 +30,7 @@ _N_NEAREST = 3  # training texts
 
 @dataclass(frozen=True)
 class IntentChange:
-    """How far a turn moved one intent.
-
-    Attributes:
-        name: of the anchor.
-        before, after: p(m | S, x), in [0, 1].
-    """
+    """How far a turn moved an intent, by name: p(m | S, x) before and after it, in [0, 1]."""
 
     name: str
     before: float
@@ -57,14 +52,14 @@ class LeftOut:
 
     Attributes:
         text: the words, or title and year of the item.
-        message: of words, the number of the message in which they begin, from 1; None of an item.
+        message: number, from 1, of the message in which the words begin; 0 of an item.
         nats: KL(p(m | S, x) || p(m | S, x without)), how much they moved the intents altogether.
-        intents: p(m | S, x) - p(m | S, x without) by intent name; positive if they raised it.
+        intents: p(m | S, x) - p(m | S, x without), by name; positive if they raised the intent.
         log_items: log p(v | S, x) - log p(v | S, x without) of the offered items, in nats.
     """
 
     text: str
-    message: int | None
+    message: int
     nats: float
     intents: Mapping[str, float]
     log_items: tuple[float, ...]
@@ -72,14 +67,13 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class ItemReasons:
-    """Why one item was offered.
+    """Why an item, of this id and title with year, was offered.
 
     Attributes:
-        item: item id; label: title and year.
         nats: Shapley values by player ("history", "words", "residual"); they add up to
             log p(v | S, x) - log p(v | nothing).
-        shares: nats over the sum of all players' absolute nats, by player: the absolute shares add
-            up to 1, a negative one spoke against the item. 0 where no player did anything.
+        shares: nats over the sum of all players' absolute nats; a negative one spoke against the
+            item. 0 where no player did anything.
         ranks: place among the items that could be offered, 1 the best, when the model knows
             "both", the "history" alone or the "words" alone (the residual speaks each time).
         intents: the leading p(m | v, S, x), by name: which intents explain the item.
@@ -95,17 +89,15 @@ class ItemReasons:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What one turn did to the intents, and why its items were offered.
+    """What one turn did to the intents, and why its items were offered, best first.
 
     Attributes:
         noun: what an item is called, such as "film".
         nats: KL(after || before) of the intent posterior.
         intents: those that moved most, the largest change first, and the leader after the turn.
-        words, history: what would be otherwise without some words, or an item of the history, in
-            their order.
+        words, history: in their order, what leaving out some words or a known item would change.
         nearest: training utterances nearest to x in the standardised space, the nearest first:
             text, cosine and the intent that the text leads to without any history.
-        items: the offered items, best first.
     """
 
     noun: str
@@ -117,30 +109,30 @@ class Explanation:
     items: tuple[ItemReasons, ...]
 
     def describe(self) -> str:
-        """The explanation in a few lines of text: titles and names of intents, no numbers of them.
+        """The explanation in a few lines of text.
 
-        In brackets stand the percentage points that an intent has of these words, or of an item of
-        the history, after the turn. Effects below one point are not told.
+        Brackets behind words, or an item of the history, hold the percentage points that an intent
+        owes to them after the turn; effects below one point are not told.
         """
         lines = [f"The intents moved by {self.nats:.2f} nats."]
-        last = max((effect.message or 0 for effect in self.words), default=0)
-        causes: tuple[tuple[str, str, Sequence[LeftOut]], ...] = (
+        last = max((effect.message for effect in self.words), default=0)
+        causes = (
             ("words", "“{}”", [e for e in self.words if e.message == last]),
             ("said before", "“{}”", [e for e in self.words if e.message != last]),
-            ("history", "{}", self.history),
+            ("history", "{}", [*self.history]),
         )
         for moved in self.intents:
             if abs(moved.change) < _SMALLEST_EFFECT:
                 continue
             verb = "rose" if moved.change > 0 else "fell"
-            before, after = _percent(moved.before), _percent(moved.after)
-            parts = [f"{moved.name} {verb} from {before} to {after}"]
+            parts = [
+                f"{moved.name} {verb} from {_percent(moved.before)} to {_percent(moved.after)}"
+            ]
             for what, marks, effects in causes:
-                points = [(e.text, e.intents[moved.name]) for e in behind(moved, effects)]
                 told = ", ".join(
-                    f"{marks.format(_short(text))} ({100 * value:+.0f})"
-                    for text, value in points
-                    if abs(value) >= _SMALLEST_EFFECT
+                    f"{marks.format(_short(e.text))} ({100 * e.intents[moved.name]:+.0f})"
+                    for e in behind(moved, effects)
+                    if abs(e.intents[moved.name]) >= _SMALLEST_EFFECT
                 )
                 parts += [f"{what}: {told}"] if told else []
             lines.append(_wrapped("- ", f"{'; '.join(parts)}."))
@@ -155,15 +147,10 @@ class Explanation:
 
 
 def behind(change: IntentChange, effects: Sequence[LeftOut], n: int = 3) -> list[LeftOut]:
-    """Those that moved an intent the way it went, the strongest first.
+    """Of the words or the history of an explanation, at most n that moved an intent as it went.
 
-    Of an intent that rose, or stayed, these are the words or items whose absence lowers it most; of
-    one that fell, those whose absence raises it most.
-
-    Args:
-        change: one of the intents of an explanation.
-        effects: its `words` or its `history`.
-        n: how many at most.
+    The strongest come first. Of an intent that rose, or stayed, they are those whose absence lowers
+    it most; of one that fell, those whose absence raises it most.
     """
     sign = -1 if change.change < 0 else 1
     moved = [effect for effect in effects if sign * effect.intents[change.name] > 0]
@@ -196,16 +183,11 @@ def _wrapped(lead: str, text: str) -> str:
 
 @torch.no_grad()
 def explain(turn: Turn, state: State, beliefs: Beliefs) -> Explanation:
-    """Explain a turn.
+    """Explain a turn with its items; `state` is what had happened when its message was said.
 
     This embeds the words but for each of at most 24 spans in one call (fewer spans of a long
     dialogue, so that about 8,000 characters are read in all), and encodes up to 50 shortened
     histories; the rest is cheap.
-
-    Args:
-        turn: with its items.
-        state: what had happened when its message was said.
-        beliefs: of the dialogue.
     """
     history, messages = state.history, [*state.messages, turn.message]
     items = [item.item for item in turn.items]
@@ -215,15 +197,15 @@ def explain(turn: Turn, state: State, beliefs: Beliefs) -> Explanation:
     after, was = log_after.exp(), log_before.exp()
     most_moved = (after - was).abs().argsort(descending=True, stable=True)[:_N_INTENTS]
     reported = list(dict.fromkeys([*most_moved.tolist(), int(after.argmax())]))
-    words, known = _left_out(belief, history, messages, items, reported)
+    effects = _left_out(belief, history, messages, items, reported)
     return Explanation(
         noun=thing(model.data.name),
         nats=float(losses.kl(log_after, log_before)),
         intents=tuple(IntentChange(names[j], float(was[j]), float(after[j])) for j in reported),
-        words=words,
-        history=known,
+        words=tuple(effect for effect in effects if effect.message),
+        history=tuple(effect for effect in effects if not effect.message),
         nearest=_nearest_texts(belief),
-        items=item_reasons(belief, items, state.excluded),
+        items=_item_reasons(belief, items, state.excluded),
     )
 
 
@@ -233,8 +215,8 @@ def _left_out(
     messages: Sequence[str],
     items: Sequence[int],
     reported: Sequence[int],
-) -> tuple[tuple[LeftOut, ...], tuple[LeftOut, ...]]:
-    """What every span of the words and every item of the history did."""
+) -> list[LeftOut]:
+    """What every span of the words, then every item of the history did."""
     model, names = belief.model, [belief.model.anchors.names[j] for j in reported]
     fewest, most = _N_SPANS
     affordable = _N_CHARACTERS_READ // max(len(read_text(messages)[0]), 1)
@@ -253,13 +235,12 @@ def _left_out(
     nats = losses.kl(log_p[:1], log_p[1:]).tolist()
     moved = (log_p[:1].exp() - log_p[1:].exp())[:, reported].tolist()
     gained = (scores[:1] - scores[1:]).tolist()
-    what: list[tuple[str, int | None]] = [(piece.text, piece.message) for piece in pieces]
-    what += [(describe(model.data, history[place]).label, None) for place in places]
-    effects = tuple(
+    what = [(piece.text, piece.message) for piece in pieces]
+    what += [(describe(model.data, history[place]).label, 0) for place in places]
+    return [
         LeftOut(*source, lost, dict(zip(names, of_intents, strict=True)), tuple(of_items))
         for source, lost, of_intents, of_items in zip(what, nats, moved, gained, strict=True)
-    )
-    return effects[: len(pieces)], effects[len(pieces) :]
+    ]
 
 
 def _nearest_texts(belief: Belief) -> tuple[tuple[str, float, str], ...]:
@@ -279,16 +260,10 @@ def _nearest_texts(belief: Belief) -> tuple[tuple[str, float, str], ...]:
 
 
 @torch.no_grad()
-def item_reasons(
+def _item_reasons(
     belief: Belief, items: Sequence[int], excluded: Iterable[int] = ()
 ) -> tuple[ItemReasons, ...]:
-    """Why each of some items was offered.
-
-    Args:
-        belief: of one instance.
-        items: their ids.
-        excluded: items that could not be offered; some of `items` may be among them.
-    """
+    """Why each item was offered; ids that could not be are `excluded`, unless they are items."""
     if not items:
         return ()
     model, names = belief.model, belief.model.anchors.names
@@ -332,34 +307,27 @@ _NOUNS = {HISTORY: "what you liked", WORDS: "your words", RESIDUAL: "a direct ma
 
 
 def why(turn: Turn, state: State, beliefs: Beliefs) -> tuple[str, ...]:
-    """Why each item of a turn was offered, at most `WHY_LIMIT` characters each.
+    """Why each item of a turn was offered: a sentence of at most `WHY_LIMIT` characters each.
 
-    Shares are those of the absolute Shapley values, so what speaks against an item counts, too; "a
-    direct match" is the residual of `LatentCRS+`, which passes through no intent. The items of a
-    stranger come from the words alone, by whatever way. Titles and the user's words are text:
-    whoever shows them as HTML escapes them first.
-
-    Args:
-        turn, state, beliefs: as of `explain`.
-
-    Returns:
-        One sentence an item, in the order of `turn.items`.
+    The arguments are those of `explain`. Shares are those of the absolute Shapley values, so what
+    speaks against an item counts, too; "a direct match" is the residual of `LatentCRS+`, which
+    passes through no intent. The items of a stranger come from the words alone, by whatever way.
+    Titles and the user's words are text: whoever shows them as HTML escapes them first.
     """
-    messages, ids = [*state.messages, turn.message], [item.item for item in turn.items]
-    belief = beliefs(state.history, messages)
+    known, messages = state.history, [*state.messages, turn.message]
+    belief = beliefs(known, messages)
     data, v = belief.model.data, belief.model.generative.v
-    required, asked = turn.policy == "F", Requirements(turn.requirements)
+    required, wanted = turn.policy == "F", Requirements(turn.requirements)
     if not required:
         read = make_extractor(data)
         for message in messages[read_text(messages)[1] :]:
-            asked = asked.then(read(message).requirements, message)
-        # nearly every item meets a refusal: where nothing is filtered, that explains nothing
-        asked = Requirements(tuple(r for r in asked if not r.constraint.negated))
-    matcher, known, sentences = matcher_for(data), state.history, []
-    for place, (item, because) in enumerate(
-        zip(turn.items, item_reasons(belief, ids), strict=True)
-    ):
-        met = [r.constraint for r in asked if matcher.satisfying(r.constraint)[item.item]]
+            wanted = wanted.then(read(message).requirements, message)
+    # nearly every item meets a refusal: where nothing is filtered, that explains nothing
+    asked = [r.constraint for r in wanted if required or not r.constraint.negated]
+    reasons = _item_reasons(belief, [item.item for item in turn.items])
+    matcher, sentences = matcher_for(data), []
+    for place, (item, because) in enumerate(zip(turn.items, reasons, strict=True)):
+        met = [constraint for constraint in asked if matcher.satisfying(constraint)[item.item]]
         named, near = ", ".join(map(_label, met[:_N_NAMED])), ""
         if known:
             title = data.titles[known[int((normalize(v[known], dim=1) @ v[item.item]).argmax())]]

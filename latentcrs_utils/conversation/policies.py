@@ -6,7 +6,7 @@ and the multi-turn evaluation drive the same policies.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -52,13 +52,10 @@ class Parsed:
 class Request:
     """What a policy is asked for in one turn of one dialogue.
 
-    Attributes:
-        scores: of all items, [V + 1], such as log p(v | S, x).
-        excluded: ids of items that are not to be offered: seen, offered before, clicked.
-        n_items: how many items, at most.
-        requirements: what `parse` found to hold.
-        history, messages: known item ids, and all that the user said, oldest first.
-        stop: set, from any thread, to end a language model's answer.
+    `scores` [V + 1] are those of all items, such as log p(v | S, x); at most `n_items` are wanted.
+    `excluded` are ids that are not to be offered: seen, offered before, clicked. The `requirements`
+    are what `parse` found to hold; `history` has the ids of known items and `messages` all that the
+    user said, both oldest first. `stop`, set from any thread, ends a language model's answer.
     """
 
     scores: Tensor
@@ -106,8 +103,7 @@ class Policy:
     def select(self, request: Request) -> Slate:
         """Choose the items of a turn, none where nothing is left to offer.
 
-        Raises:
-            ConfigError: the language model cannot do what the policy asks of it.
+        A language model that cannot do what the policy asks of it is a `ConfigError`.
         """
         scores = request.scores.clone()
         scores[[0, *request.excluded, *untitled(self.data)]] = -torch.inf
@@ -140,13 +136,8 @@ def best_items(scores: Tensor, n: int) -> list[int]:
 class FilterPolicy(Policy):
     """Policy F: the best items that meet the requirements, which are relaxed in a stated order.
 
-    Args:
-        data: the catalogue.
-        chat_model: gives the language model at first use; None: the lexicon reads alone.
-        extractor: who reads the requirements.
-
-    Raises:
-        ConfigError: there is no such extractor.
+    `extractor` says who reads the requirements (no such one: `ConfigError`); `chat_model` gives it
+    the language model at first use, and where that is None the lexicon reads alone.
     """
 
     name: PolicyName = "F"
@@ -184,24 +175,29 @@ class FilterPolicy(Policy):
 
     def _choose(self, scores: Tensor, request: Request) -> Slate:
         wanted, matcher = request.requirements, matcher_for(self.data)
+        asked = [requirement.constraint for requirement in wanted]
+        one_is_enough = ("years", "platform", "creator")  # of several
+        groups = [wanted.of(c.attribute) if c.attribute in one_is_enough else [c] for c in asked]
+        met = [*zip(asked, map(matcher.any_of, groups), strict=True)]
         best = best_items(relax(scores, matcher, wanted), request.n_items)
         items = tuple(
             replace(
-                describe(self.data, item, float(scores[item])), misses=missed(matcher, wanted, item)
+                describe(self.data, item, float(scores[item])),
+                misses=tuple(constraint for constraint, mask in met if not mask[item]),
             )
             for item in best
         )
-        relaxed = relaxed_steps(matcher, wanted, items)
-        return Slate(items, relaxation_note(wanted, items, relaxed, self.noun), relaxed)
+        # no more than the chosen items need
+        worst = {part: lack[best].max() for part, lack in _lacking(matcher, wanted).items()}
+        relaxed = tuple(step for step, (part, lack, _) in _STEPS.items() if worst[part] == lack)
+        n_met = sum(not item.misses for item in items)
+        return Slate(items, _relaxation_note(asked, relaxed, n_met, self.noun), relaxed)
 
 
 class RerankPolicy(Policy):
-    """Policy V: the recommender's best items in a language model's order.
+    """Policy V: the recommender's best items in the order of a language model.
 
-    Args:
-        data: the catalogue.
-        chat_model: gives the language model when it is first needed.
-        config: method, number of candidates and weight.
+    `chat_model` gives that model at first use; where it is None the order stays.
     """
 
     name: PolicyName = "V"
@@ -240,49 +236,39 @@ class RerankPolicy(Policy):
 
 # Constraint relaxation of policy F
 
-YEARS_WIDENED = 5
-RELAXATIONS: dict[str, str] = {
-    "price": "the price",
-    "creator": "who made it",
-    "platform": "the platform",
-    "years widened": f"the years (by up to {YEARS_WIDENED} either way)",
-    "years": "the years",
-    "some genres": "some of the genres",
-    "genres": "the genres",
-    "refusals": "what you refused",
-}
-"""What is relaxed, in this order, and how the user is told."""
-# the part of the wish that a step relaxes, and how much an item may then lack of it
+_YEARS_WIDENED = 5
+# step: the part of the wish that it relaxes, how much an item may then lack of it, and its words
 _STEPS = {
-    "price": ("price", 1),
-    "creator": ("creator", 1),
-    "platform": ("platform", 1),
-    "years widened": ("years", 1),
-    "years": ("years", 2),
-    "some genres": ("genres", 1),
-    "genres": ("genres", 2),
-    "refusals": ("refusals", 1),
+    "price": ("price", 1, "the price"),
+    "creator": ("creator", 1, "who made it"),
+    "platform": ("platform", 1, "the platform"),
+    "years widened": ("years", 1, f"the years (by up to {_YEARS_WIDENED} either way)"),
+    "years": ("years", 2, "the years"),
+    "some genres": ("genres", 1, "some of the genres"),
+    "genres": ("genres", 2, "the genres"),
+    "refusals": ("refusals", 1, "what you refused"),
 }
+RELAXATIONS = {step: words for step, (_, _, words) in _STEPS.items()}
+"""What is relaxed, in this order, and how the user is told."""
 
 
 def _lacking(matcher: Matcher, wanted: Requirements) -> dict[str, np.ndarray]:
     """How much every item lacks of each part of the wish, int [V + 1]; 0 if it meets the part."""
-    genres, years = wanted.of("genre"), wanted.of("years")
+    genres = wanted.of("genre")
     asked = [genre for genre in genres if not genre.negated]
+    wider = (f"{max(a - _YEARS_WIDENED, 0)}-{b + _YEARS_WIDENED}" for a, b in wanted.years)
     met = {
         "price": [matcher.all_of(wanted.of("price"))],
         "creator": [matcher.any_of(wanted.of("creator"))],
         "platform": [matcher.any_of(wanted.of("platform"))],
-        "years": [matcher.any_of(years), matcher.any_of(map(_widened, years))],
+        "years": [
+            matcher.any_of(wanted.of("years")),
+            matcher.any_of(Constraint("era", years) for years in wider),
+        ],
         "genres": [matcher.all_of(asked), matcher.any_of(asked)],
         "refusals": [matcher.all_of(genre for genre in genres if genre.negated)],
     }
     return {part: (~np.stack(masks)).sum(0) for part, masks in met.items()}
-
-
-def _widened(time: Constraint) -> Constraint:
-    first, last = time.years
-    return Constraint("era", f"{max(first - YEARS_WIDENED, 0)}-{last + YEARS_WIDENED}")
 
 
 def relaxations(
@@ -294,39 +280,34 @@ def relaxations(
     (`left`, bool [V + 1]; None: all) are left out.
     """
     left, lacking = matcher.items if left is None else left, _lacking(matcher, wanted)
-    may_lack = dict.fromkeys(lacking, 0)
 
-    def allowed_after(*step: tuple[str, int]) -> np.ndarray:
-        limits = {**may_lack, **dict(step)}.items()
-        return left & np.logical_and.reduce([lacking[part] <= limit for part, limit in limits])
+    def allowed_if(limits: Mapping[str, int]) -> np.ndarray:
+        met = [lack <= limits.get(part, 0) for part, lack in lacking.items()]
+        return left & np.logical_and.reduce(met)
 
-    pending = [step for step, (part, _) in _STEPS.items() if lacking[part][1:].any()]
-    allowed = allowed_after()
+    limits: dict[str, int] = {}
+    allowed = allowed_if(limits)
     yield "", allowed
+    pending = {s: (part, n) for s, (part, n, _) in _STEPS.items() if lacking[part][1:].any()}
     while pending:
+        after = {s: allowed_if(limits | {part: n}) for s, (part, n) in pending.items()}
         # refusals come last, whatever they would free
-        tried = [step for step in pending if step != "refusals"] or pending
-        freeing = (s for s in tried if (allowed_after(_STEPS[s]) & ~allowed).any())
-        step = next(freeing, tried[0])
-        part, lack = _STEPS[step]
-        may_lack[part] = lack
-        pending = [s for s in pending if _STEPS[s][0] != part or _STEPS[s][1] > lack]
-        before, allowed = allowed, allowed_after()
-        if (allowed & ~before).any():
-            yield step, allowed
+        tried = [step for step in pending if step != "refusals"] or [*pending]
+        step = next((step for step in tried if (after[step] & ~allowed).any()), tried[0])
+        if (after[step] & ~allowed).any():
+            yield step, after[step]
+        relaxed, limit = pending[step]
+        allowed, limits[relaxed] = after[step], limit
+        pending = {s: (part, n) for s, (part, n) in pending.items() if n > limits.get(part, 0)}
 
 
 def relax(scores: Tensor, matcher: Matcher, wanted: Requirements) -> Tensor:
-    """Scores under requirements: every item of a lower tier before those of a higher one.
+    """Scores [V + 1] under requirements: every item of a lower tier before those of a higher one.
 
-    The tier of an item is the number of relaxations after which it is allowed.
-
-    Args:
-        scores: [V + 1]; minus infinity for what is not to be offered. At least one is finite.
-
-    Returns:
-        Float64 [V + 1]: in tier 0 as they are, in higher tiers moved below those before, minus
-        infinity for what the user refused, unless nothing else is left.
+    The tier of an item is the number of relaxations after which it is allowed. Minus infinity
+    marks what is not to be offered; at least one score is finite. The result, float64 [V + 1],
+    leaves tier 0 as it is, has higher tiers moved below those before, and minus infinity also for
+    what the user refused, unless nothing else is left.
     """
     left = torch.isfinite(scores)
     names, masks = zip(*relaxations(matcher, wanted, left.cpu().numpy()), strict=True)
@@ -341,38 +322,16 @@ def relax(scores: Tensor, matcher: Matcher, wanted: Requirements) -> Tensor:
     return torch.where(left, scores - tier * span, -torch.inf)
 
 
-def missed(matcher: Matcher, wanted: Requirements, item: int) -> tuple[Constraint, ...]:
-    """The constraints that an item does not satisfy; of several times or makers one is enough."""
-
-    def met(constraint: Constraint) -> bool:
-        attribute = constraint.attribute
-        one_is_enough = attribute in ("years", "platform", "creator")
-        group = wanted.of(attribute) if attribute and one_is_enough else [constraint]
-        return bool(matcher.any_of(group)[item])
-
-    return tuple(r.constraint for r in wanted if not met(r.constraint))
-
-
-def relaxed_steps(
-    matcher: Matcher, wanted: Requirements, items: Sequence[Recommendation]
-) -> tuple[str, ...]:
-    """The steps of `RELAXATIONS` behind the chosen items: no more than they needed."""
-    ids = [item.item for item in items]
-    worst = {part: lack[ids].max() for part, lack in _lacking(matcher, wanted).items()}
-    return tuple(step for step, (part, lack) in _STEPS.items() if worst[part] == lack)
-
-
-def relaxation_note(
-    wanted: Requirements, items: Sequence[Recommendation], relaxed: Sequence[str], noun: str
+def _relaxation_note(
+    asked: Sequence[Constraint], relaxed: Sequence[str], n_met: int, noun: str
 ) -> str:
-    """What to tell the user about a list that does not meet all requirements; "" if it does."""
+    """What to tell the user about a list of which n items meet all that was asked."""
     if not relaxed:
         return ""
-    asked = ", ".join(requirement.constraint.label for requirement in wanted)
     *others, last = (RELAXATIONS[step] for step in relaxed)
     parts = f"{', '.join(others)} and {last}" if others else last
-    n = sum(not item.misses for item in items)
-    if n == 0:
-        return f"No {noun} is left that meets all of: {asked}. So I relaxed {parts}."
-    few = f"Only 1 {noun} is left that meets" if n == 1 else f"Only {n} {noun}s are left that meet"
-    return f"{few} all of: {asked}. For the others I relaxed {parts}."
+    wish = ", ".join(constraint.label for constraint in asked)
+    if n_met == 0:
+        return f"No {noun} is left that meets all of: {wish}. So I relaxed {parts}."
+    left = f"1 {noun} is left that meets" if n_met == 1 else f"{n_met} {noun}s are left that meet"
+    return f"Only {left} all of: {wish}. For the others I relaxed {parts}."

@@ -1,14 +1,14 @@
 """Policy V: a language model puts the recommender's best items into another order (Section 4.3).
 
-A small model cannot be asked for a list, but it can be asked how likely a title is after what the
-user said; a capable one writes the order. The recommender alone decides which items there are.
+A small model cannot write a list, but it can tell how likely a title is after what the user said;
+a capable one writes the order. The recommender alone decides which items there are.
 """
 
 import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import ConfigError, MessageError
 from latentcrs_utils.simulation.titles import spoken_title
+
+if TYPE_CHECKING:
+    from latentcrs_utils.language.chat_model import ChatModel
 
 # The model reads the latest titles and words; a longer context costs more than it tells.
 _N_TITLES = 8
@@ -34,13 +37,7 @@ Prior = dict[str, float]
 
 @dataclass(frozen=True)
 class RerankContext:
-    """What a language model is told of the user.
-
-    Attributes:
-        liked: titles of the history, oldest first.
-        messages: what the user said, oldest first.
-        noun: "film", "game", "album" or "item".
-    """
+    """What a language model is told of the user: titles and messages, the oldest first."""
 
     liked: Sequence[str]
     messages: Sequence[str]
@@ -55,15 +52,12 @@ class RerankContext:
 
 @dataclass(frozen=True)
 class Reranked:
-    """A new order of some candidates.
+    """A new order of some candidates, item ids with the best first.
 
-    Attributes:
-        order: item ids, best first.
-        log_ratios: of each candidate, in the recommender's order, how much likelier the words for
-            it become by the context, in nats; empty if the model wrote the order.
-        tokens: read and written by the model for this context.
-        prior_tokens: read for what does not depend on the context.
-        counted: whether the tokens were counted.
+    `log_ratios` tell of each candidate, in the recommender's order, how much likelier the words for
+    it become by the context, in nats; there are none if the model wrote the order. `tokens` were
+    read and written for this context, `prior_tokens` read for what does not depend on it; `counted`
+    says whether the back end reported them.
     """
 
     order: tuple[int, ...]
@@ -74,7 +68,7 @@ class Reranked:
 
 
 def rerank(
-    chat_model: Any,
+    chat_model: "ChatModel",
     candidates: Sequence[Recommendation],
     context: RerankContext,
     config: RerankConfig,
@@ -88,55 +82,43 @@ def rerank(
     winning. In a list, the model writes the numbers of the items, which `permutation` completes.
 
     Args:
-        chat_model: has `score`, or writes JSON that fits a schema.
         candidates: C items with their log p(v | S, x), best first.
-        context: what the user did and said.
-        config: method and weight.
         prior: remembers what does not depend on the context.
-        stop: ends a model's answer.
+        stop: ends the answer of a model that writes.
 
     Raises:
         ConfigError: the likelihood is asked of a model that cannot tell it.
         MessageError: a score is no number, or the answer has no number of the list.
         LatentCRSError: the model failed.
     """
-    able = callable(getattr(chat_model, "score", None))
-    if config.method == "listwise" or (config.method == "auto" and not able):
+    score, noun = chat_model.score, context.noun
+    if config.method == "listwise" or (config.method == "auto" and score is None):
         return _written(chat_model, candidates, context, stop)
-    if not able:
-        name = getattr(chat_model, "name", "This model")
-        raise ConfigError(f"{name} cannot score given words: choose method='listwise'.")
+    if score is None:
+        raise ConfigError(f"{chat_model.name} cannot score given words: choose method='listwise'.")
+    # what the model scores is title, year and genres, behind the space that parts them
+    texts = []
+    for item in candidates:
+        known = ", ".join([*([str(item.year)] if item.year else []), *item.genres])
+        texts.append(f" {spoken_title(item.title)}" + (f" ({known})" if known else ""))
+
+    def log_likelihoods(context: RerankContext, texts: list[str]) -> list[float]:
+        scores = score(f"{context}\nThe {noun} that the shop recommends:", texts)
+        if len(scores) != len(texts) or not np.isfinite(scores).all():
+            raise MessageError(f"The language model gave no {len(texts)} finite scores.")
+        return scores
+
     prior = {} if prior is None else prior
-    texts = [_words_for(item) for item in candidates]
-    begun = _tokens_read(chat_model)
+    begun = chat_model.usage.prompt_tokens
     if missing := [text for text in dict.fromkeys(texts) if text not in prior]:
-        nothing = RerankContext([], [NOTHING], context.noun)
-        prior |= zip(missing, _log_likelihoods(chat_model, nothing, missing), strict=True)
-    cached = _tokens_read(chat_model)
-    told = zip(_log_likelihoods(chat_model, context, texts), texts, strict=True)
+        nothing = RerankContext([], [NOTHING], noun)
+        prior |= zip(missing, log_likelihoods(nothing, missing), strict=True)
+    cached = chat_model.usage.prompt_tokens
+    told = zip(log_likelihoods(context, texts), texts, strict=True)
     ratios = tuple(score - prior[text] for score, text in told)
     order = fused_order(candidates, ratios, config.weight)
-    tokens = _tokens_read(chat_model) - cached, 0
+    tokens = chat_model.usage.prompt_tokens - cached, 0
     return Reranked(tuple(order), ratios, tokens, cached - begun)
-
-
-def _log_likelihoods(chat_model: Any, context: RerankContext, texts: list[str]) -> list[float]:
-    prompt = f"{context}\nThe {context.noun} that the shop recommends:"
-    scores = [float(score) for score in chat_model.score(prompt, texts)]
-    if len(scores) != len(texts) or not np.isfinite(scores).all():
-        raise MessageError(f"The language model gave no {len(texts)} finite scores.")
-    return scores
-
-
-def _words_for(item: Recommendation) -> str:
-    """What the model scores: title, year and genres, behind the space that parts them."""
-    known = ", ".join([*([str(item.year)] if item.year else []), *item.genres])
-    return f" {spoken_title(item.title)}" + (f" ({known})" if known else "")
-
-
-def _tokens_read(chat_model: Any) -> int:
-    """What a chat model has read so far, if it counts."""
-    return int(getattr(getattr(chat_model, "usage", None), "prompt_tokens", 0))
 
 
 def fused_order(
@@ -148,7 +130,7 @@ def fused_order(
 
 
 def _written(
-    chat_model: Any,
+    chat_model: "ChatModel",
     candidates: Sequence[Recommendation],
     context: RerankContext,
     stop: threading.Event | None,
@@ -191,9 +173,7 @@ def permutation(numbers: Any, n: int) -> list[int]:
     """Make a permutation of 0..n-1 out of a list of numbers from 1 to n.
 
     Doubles and what is no such number are dropped; what is missing follows in its old order.
-
-    Raises:
-        MessageError: there is no number from 1 to n at all.
+    Without any number from 1 to n it is a `MessageError`.
     """
     listed = numbers if isinstance(numbers, list) else []
     named = [x - 1 for x in listed if type(x) is int and 1 <= x <= n]

@@ -128,6 +128,8 @@ class FakeChatModel:
 
     name = "Scripted"
     counts = True
+    score = None
+    usage = SimpleNamespace(prompt_tokens=0)
 
     def __init__(self, *replies: str | Exception, before_piece=None):
         self.replies = list(replies)

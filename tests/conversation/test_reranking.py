@@ -1,7 +1,6 @@
 """Policy V: orders by likelihood and by a written list, and what may be wrong with them."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -97,7 +96,8 @@ def test_equal_titles_are_told_apart_by_the_recommender_alone():
 
 @pytest.mark.parametrize("wrong", [[math.nan] * 4, [-math.inf] * 4, [1.0]])
 def test_scores_that_are_none_are_refused(wrong):
-    chat_model = SimpleNamespace(name="odd", score=lambda prompt, texts: wrong)
+    chat_model = FakeScorer()
+    chat_model.score = lambda prompt, texts: wrong
     with pytest.raises(MessageError, match="no 4 finite scores"):
         rerank(chat_model, CANDIDATES, CONTEXT, RerankConfig())
 

@@ -17,6 +17,7 @@ from latentcrs_utils.conversation.reranking import NOTHING, RerankContext, reran
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.em import attribution, losses
 from latentcrs_utils.em.networks import IntentPrior
+from latentcrs_utils.language.chat_model import Usage
 from latentcrs_utils.language.models import find_model, load_language_model
 from latentcrs_utils.language.structured_output import SchemaGuide, check_schema
 from latentcrs_utils.simulation.items import Catalogue
@@ -119,7 +120,8 @@ def test_gains(by_hand):
         for n, (title, year) in enumerate([("Quiz Zoo", 1991), ("Big", 1988), ("Jazz", 1951)])
     ]
     told = RerankContext(["Jaws"], ["something with a quiz"])
-    theirs = rerank(SimpleNamespace(score=score), items, told, RerankConfig(weight=0.1))
+    chat_model = SimpleNamespace(score=score, usage=Usage())
+    theirs = rerank(chat_model, items, told, RerankConfig(weight=0.1))
     ask = "\nThe film that the shop recommends:"
     texts = [f" {item.title} ({item.year}, Comedy)" for item in items]
     ours = by_hand.gains(score, f"{told}{ask}", f"{RerankContext([], [NOTHING])}{ask}", texts)
