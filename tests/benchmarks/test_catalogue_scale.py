@@ -11,8 +11,6 @@ from benchmarks import catalogue_scale
 from benchmarks.measure import in_a_process
 from benchmarks.worlds import generated_data
 
-SMALL = {"n_users": 200, "n_items": 150}
-
 
 @pytest.mark.parametrize("stage", catalogue_scale.STAGES)
 def test_every_stage_runs_and_says_how_long_and_how_large(
@@ -20,7 +18,7 @@ def test_every_stage_runs_and_says_how_long_and_how_large(
 ) -> None:
     for name, small in (("K", 8), ("N_CASES", 20), ("N_BATCHES", 1), ("N_TURNS", 2)):
         monkeypatch.setattr(catalogue_scale, name, small)
-    found = catalogue_scale.run_stage(stage, **SMALL)
+    found = catalogue_scale.run_stage(stage, n_users=200, n_items=150)
     assert min(found["seconds"], found["processor_seconds"]) > 0
     assert 1 <= found["n"] <= 480
     assert found["peak_bytes"] >= found["bytes_before"] >= 0
@@ -34,8 +32,7 @@ def test_the_random_model_is_a_distribution_over_items() -> None:
 
 
 def test_a_stage_in_a_process_of_its_own() -> None:
-    sizes = ("--users", "200", "--items", "150")
-    module = "benchmarks.catalogue_scale"
-    assert in_a_process(module, "--stage", "ranking by factors", *sizes)["n"] == 200
+    stage = "benchmarks.catalogue_scale", "--users", "200", "--items", "150", "--stage"
+    assert in_a_process(*stage, "ranking by factors")["n"] == 200
     with pytest.raises(subprocess.CalledProcessError):
-        in_a_process(module, "--stage", "nothing")
+        in_a_process(*stage, "nothing")

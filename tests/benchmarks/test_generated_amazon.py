@@ -11,17 +11,9 @@ import pytest
 import latentcrs_utils as lc
 from benchmarks import amazon_scale
 from benchmarks.generated_amazon import AmazonSize, scaled, write
+from tests.data.test_amazon import metadata, review
 
 SIZE = AmazonSize("cds", n_reviews=3_000, n_items=40, activity=1.6, most=60)
-REVIEW = {
-    "rating", "title", "text", "images", "asin", "parent_asin", "user_id", "timestamp",
-    "helpful_vote", "verified_purchase",
-}  # fmt: skip
-METADATA = {
-    "main_category", "title", "average_rating", "rating_number", "features", "description",
-    "price", "images", "videos", "store", "categories", "details", "parent_asin",
-    "bought_together",
-}  # fmt: skip
 
 
 def test_the_layout_the_seed_and_the_reading(
@@ -32,18 +24,15 @@ def test_the_layout_the_seed_and_the_reading(
     for first, second, third in list(zip(once, again, other, strict=True))[:2]:
         assert gzip.decompress(first.read_bytes()) == second.read_bytes() != third.read_bytes()
     reviews = [json.loads(line) for line in again[0].read_bytes().splitlines()]
-    assert len(reviews) == 3_000 and all(set(row) == REVIEW for row in reviews)
+    assert len(reviews) == 3_000 and all(set(row) == set(review("u", "i", 0)) for row in reviews)
     assert len({row["user_id"] for row in reviews}) == again[2]
     items = [json.loads(line) for line in again[1].read_bytes().splitlines()]
-    assert len(items) == 40 and all(set(row) == METADATA for row in items)
+    assert len(items) == 40 and all(set(row) == set(metadata("i")) for row in items)
     monkeypatch.setenv("LATENTCRS_DATA", str(tmp_path / "a"))
     found = amazon_scale.measured(amazon_scale.read_whole, "amazon-cds")
     assert found["reviews"] == 3_000 and found["users"] <= once[2]
     assert found["seconds"] >= 0 and found["peak_megabytes"] >= found["megabytes_before"]
     assert amazon_scale.scan(again[0])["reviews"] == 3_000
-    data = lc.load_dataset("amazon-cds")
-    assert data.items["creator"].null_count() == 0
-
-
-def test_a_part_keeps_the_proportions() -> None:
+    assert lc.load_dataset("amazon-cds").items["creator"].null_count() == 0
+    # a part keeps the proportions
     assert (scaled("games", 480_000).n_items, scaled("cds", 4_800_000).n_items) == (14_000, 702_000)
