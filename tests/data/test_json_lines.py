@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -30,15 +31,11 @@ def lines(rows: list[dict]) -> bytes:
 
 
 def read(path: Path, block: int = 1 << 20) -> list[dict]:
-    return [
-        row
-        for frame in read_json_lines(path, SCHEMA, ("id", "n"), block)
-        for row in frame.iter_rows(named=True)
-    ]
+    return pl.concat(read_json_lines(path, SCHEMA, ("id", "n"), block)).to_dicts()
 
 
-def expected(rows: list[dict]) -> list[dict]:
-    return [{**row, "about": {"made": row["about"]["made"]}} for row in rows]
+# keys that nobody asked for are left out
+EXPECTED = [{**row, "about": {"made": "x"}} for row in GOOD]
 
 
 @pytest.mark.parametrize("block", [7, 100, 1000, 1 << 20])
@@ -48,15 +45,13 @@ def test_blocks_make_no_difference(tmp_path: Path, block: int, compressed: bool)
     # a compressed file may have several members
     members = gzip.compress(lines(GOOD[:20])) + gzip.compress(lines(GOOD[20:]))
     path.write_bytes(members if compressed else lines(GOOD))
-    assert read(path, block) == expected(GOOD)
+    assert read(path, block) == EXPECTED
 
 
 def test_empty_lines_carriage_returns_and_no_newline_at_the_end(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_bytes(
-        b"\n" + lines(GOOD[:3]).replace(b"\n", b"\r\n") + b"  \n\n" + lines(GOOD[3:])[:-1]
-    )
-    assert read(path) == read(path, 33) == expected(GOOD)
+    path, start = tmp_path / "rows.jsonl", lines(GOOD[:3]).replace(b"\n", b"\r\n")
+    path.write_bytes(b"\n" + start + b"  \n\n" + lines(GOOD[3:])[:-1])
+    assert read(path) == read(path, 33) == EXPECTED
 
 
 def test_values_of_another_kind(tmp_path: Path) -> None:
@@ -104,16 +99,21 @@ def test_a_block_read_line_by_line_is_the_same(tmp_path: Path) -> None:
 def test_a_damaged_line_is_named(tmp_path: Path, damaged: bytes, message: str, block: int) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(lines(GOOD[:20]) + b"\n" + damaged + b"\n" + lines(GOOD[20:]))
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match=f"^{re.escape(f'{path}, {message}')}"):
         read(path, block)
-    assert message in str(caught.value) and str(caught.value).startswith(str(path))
 
 
-def test_a_file_cut_in_the_middle_of_its_last_line_or_absent(tmp_path: Path) -> None:
+def test_a_file_that_is_cut_endless_empty_or_absent(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_bytes(lines(GOOD)[:-9])
-    with pytest.raises(DataError, match=r"rows\.jsonl, line 50: this is no JSON object"):
-        read(path)
+    monkeypatch.setattr("latentcrs_utils.data.json_lines._LONGEST", 1000)
+    for content, message in (
+        (lines(GOOD)[:-9], ", line 50: this is no JSON object"),
+        (lines(GOOD) + b"x" * 5000, ", line 51: the line does not end"),
+        (b"", " is empty"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=rf"rows\.jsonl{message}; get the file again"):
+            read(path, 100)
     with pytest.raises(DataError, match=r"absent\.jsonl cannot be read \(No such file"):
         read(tmp_path / "absent.jsonl")
 
@@ -125,14 +125,5 @@ def test_a_compressed_file_that_is_cut_off_or_damaged(tmp_path: Path) -> None:
     cut = whole[: whole.index(b'{"id": "\\u00e930"') + 5]
     for content, last in ((cut, 30), (whole[:-6] + b"wrong!", 50), (b"no gzip at all", 0)):
         path.write_bytes(content)
-        message = f"after line {last}: the compressed file is cut off or damaged"
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(DataError, match=f"after line {last}: the compressed file is cut off"):
             read(path)
-
-
-def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentcrs_utils.data.json_lines._LONGEST", 1000)
-    path = tmp_path / "rows.jsonl"
-    path.write_bytes(lines(GOOD) + b"x" * 5000)
-    with pytest.raises(DataError, match="line 51: the line does not end"):
-        read(path, 100)

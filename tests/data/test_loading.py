@@ -54,17 +54,13 @@ def test_fingerprint_follows_the_content() -> None:
     assert prepare("toy", source, config).fingerprint == prepare("a", source, config).fingerprint
 
 
-@pytest.mark.parametrize(
-    ("name", "close"),
-    [("ml100k", "ml-100k"), ("ML-100K", "ml-100k"), ("ml-latest", "ml-latest-small"),
-     ("ml-1M", "ml-1m"), ("netflix", None)],
-)  # fmt: skip
-def test_an_unknown_name_is_answered_with_what_exists(name: str, close: str | None) -> None:
-    with pytest.raises(DataError) as caught:
-        lc.load_dataset(name)
-    answer = f"; did you mean {close!r}?" if close else "."
-    known = f"Known: {', '.join(DATASETS)}."
-    assert str(caught.value) == f"There is no data set {name!r}{answer} {known}"
+def test_an_unknown_name_is_answered_with_what_exists() -> None:
+    closest = {"ml100k": "ml-100k", "ML-100K": "ml-100k", "ml-latest": "ml-latest-small"}
+    for name, close in {**closest, "ml-1M": "ml-1m", "netflix": None}.items():
+        answer = rf"; did you mean '{close}'\?" if close else r"\."
+        known = f"Known: {', '.join(DATASETS)}."
+        with pytest.raises(DataError, match=f"^There is no data set '{name}'{answer} {known}$"):
+            lc.load_dataset(name)
 
 
 def test_senseless_options_are_refused() -> None:

@@ -34,9 +34,7 @@ def test_as_plain_lists(lists: list[list[int]], n: int) -> None:
 def test_pad_is_left_padding_of_the_newest_items(lists: list[list[int]], length: int) -> None:
     padded = Sequences.from_lists(lists).pad(length)
     assert padded.shape == (len(lists), length) and padded.dtype == np.int64
-    for row, sequence in zip(lists, padded.tolist(), strict=True):
-        kept = row[-length:]
-        assert sequence == [0] * (length - len(kept)) + kept
+    assert padded.tolist() == [([0] * length + row)[-length:] for row in lists]
 
 
 @given(rows.filter(len), st.data())

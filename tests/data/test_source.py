@@ -7,37 +7,28 @@ import pytest
 
 from latentcrs_utils.data.source import Statistics, mend_year, tidy_title
 
+TITLES = {
+    "Usual Suspects, The": "The Usual Suspects",
+    "American in Paris, An": "An American in Paris",
+    "Tin Drum, The (Blechtrommel, Die)": "The Tin Drum (Die Blechtrommel)",
+    "Enfer, L'": "L'Enfer",
+    "Good, The Bad and The Ugly, The": "The Good, The Bad and The Ugly",
+    " Heat ": "Heat",
+    **{same: same for same in ("Bye Bye, Love", "Paris, France", "Truth or Consequences, N.M.")},
+}
+# title and cell of the year -> what they make
+YEARS = {
+    ("Heat", "1995"): ("Heat", 1995),
+    ("The Great Giving (1995)", "V"): ("The Great Giving", 1995),
+    ("Unknown title", "unkonwn"): ("Unknown title", None),
+    ("Heat (Blu-ray)", ""): ("Heat (Blu-ray)", None),
+    ("1984", "?"): ("1984", None),
+}
 
-@pytest.mark.parametrize(
-    ("title", "tidy"),
-    [
-        ("Usual Suspects, The", "The Usual Suspects"),
-        ("American in Paris, An", "An American in Paris"),
-        ("Tin Drum, The (Blechtrommel, Die)", "The Tin Drum (Die Blechtrommel)"),
-        ("Enfer, L'", "L'Enfer"),
-        ("Good, The Bad and The Ugly, The", "The Good, The Bad and The Ugly"),
-        ("Bye Bye, Love", "Bye Bye, Love"),
-        ("Paris, France", "Paris, France"),
-        ("Truth or Consequences, N.M.", "Truth or Consequences, N.M."),
-        (" Heat ", "Heat"),
-    ],
-)
-def test_tidy_title(title: str, tidy: str) -> None:
-    assert tidy_title(title) == tidy
 
-
-@pytest.mark.parametrize(
-    ("title", "cell", "expected"),
-    [
-        ("Heat", "1995", ("Heat", 1995)),
-        ("The Great Giving (1995)", "V", ("The Great Giving", 1995)),
-        ("Unknown title", "unkonwn", ("Unknown title", None)),
-        ("Heat (Blu-ray)", "", ("Heat (Blu-ray)", None)),
-        ("1984", "?", ("1984", None)),
-    ],
-)
-def test_mend_year_never_guesses(title: str, cell: str, expected: tuple) -> None:
-    assert mend_year(title, cell) == expected
+def test_titles_become_readable_and_years_are_never_guessed() -> None:
+    assert {title: tidy_title(title) for title in TITLES} == TITLES
+    assert {given: mend_year(*given) for given in YEARS} == YEARS
 
 
 def test_statistics_by_hand() -> None:
