@@ -40,11 +40,14 @@ def test_the_interval_holds_the_mean_and_narrows() -> None:
     assert low < high < low + 0.03
 
 
-def test_mean_and_interval_by_hand() -> None:
+def test_paired_differences_by_hand() -> None:
     found = paired_difference(torch.tensor([1.0, 0.5, 0.5]), np.array([0.5, 0.5, 0.0]))
     assert found.mean == pytest.approx(1 / 3)
     assert found.per_user.tolist() == [0.5, 0.0, 0.5]
     assert (found.low, found.high) == bootstrap_interval(found.per_user)
+    # who has more instances counts once
+    found = paired_difference(np.array([1.0, 0.0, 0.0]), np.zeros(3), np.array([7, 7, 3]))
+    assert sorted(found.per_user.tolist()) == [0.0, 0.5]
 
 
 def test_what_both_share_cancels() -> None:
@@ -58,20 +61,13 @@ def test_what_both_share_cancels() -> None:
 
 def test_instances_of_a_user_are_not_independent() -> None:
     rng = np.random.default_rng(1)
-    gap = rng.normal(size=50).repeat(8)
-    users = np.arange(50).repeat(8)
-    order = rng.permutation(400)
+    gap, users, order = rng.normal(size=50).repeat(8), np.arange(50).repeat(8), rng.permutation(400)
     clustered = paired_difference(gap[order], np.zeros(400), users[order])
     naive = paired_difference(gap, np.zeros(400))
     assert len(clustered.per_user) == 50
     assert clustered.mean == pytest.approx(naive.mean)
     ratio = (clustered.high - clustered.low) / (naive.high - naive.low)
     assert 2.3 < ratio < 3.4  # sqrt(8) = 2.83
-
-
-def test_users_with_more_instances_count_once() -> None:
-    found = paired_difference(np.array([1.0, 0.0, 0.0]), np.zeros(3), np.array([7, 7, 3]))
-    assert sorted(found.per_user.tolist()) == [0.0, 0.5]
 
 
 def test_no_difference_is_rarely_called_one() -> None:
