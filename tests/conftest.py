@@ -1,7 +1,5 @@
 """Fixtures shared by all tests; the real assets are fetched once into the cache."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -34,8 +32,7 @@ def data() -> Dataset:
 @pytest.fixture(scope="session")
 def model_dir() -> Path:
     """Folder that holds the GGUF file of SmolLM2-135M-Instruct."""
-    (file,) = assets.fetch(assets.SMOLLM2).values()
-    return file.parent
+    return next(iter(assets.fetch(assets.SMOLLM2).values())).parent
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +43,14 @@ def small_world(tmp_path_factory: pytest.TempPathFactory) -> tuple:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LATENTCRS_CACHE", str(tmp_path_factory.mktemp("cache")))
         return world()
+
+
+@pytest.fixture(scope="session")
+def world() -> Dataset:
+    """The thirty users and forty films of `tests.evaluation.dialogue_world`."""
+    from tests.evaluation.dialogue_world import dataset
+
+    return dataset()
 
 
 @pytest.fixture

@@ -40,11 +40,6 @@ WISHES = (
 )
 
 
-@pytest.fixture(scope="module")
-def world() -> Dataset:
-    return small.dataset()
-
-
 def hold(data: Dataset, one: System, setting: Setting | None = None, **more) -> list[Dialogue]:
     """The dialogues of all users with a system."""
     return converse(data, "any", one, USERS, setting, **more)

@@ -1,7 +1,5 @@
 """The ablations: one change at a time, the same users, and measures that are right by hand."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, replace
 from types import SimpleNamespace
@@ -31,13 +29,11 @@ def groups_of(n_users):
     return variants.groups(SimpleNamespace(name="ml-100k", n_users=n_users))
 
 
-@pytest.fixture(scope="module")
-def plan():
-    return groups_of(938)
+PLAN = groups_of(938)
 
 
-def test_names_are_distinct_and_every_reference_is_in_its_group(plan):
-    for group in plan.values():
+def test_names_are_distinct_and_every_reference_is_in_its_group():
+    for group in PLAN.values():
         names = [variant.name for variant in group]
         references = {variant.reference for variant in group}
         assert len(set(names)) == len(names)
@@ -45,12 +41,12 @@ def test_names_are_distinct_and_every_reference_is_in_its_group(plan):
 
 
 @pytest.mark.parametrize("name", ["lambda", "alpha_M", "alpha_E"])
-def test_a_sweep_changes_one_value_and_holds_the_presets_own(plan, name):
+def test_a_sweep_changes_one_value_and_holds_the_presets_own(name):
     own = asdict(preset("ml-100k").em)
-    changed = [{k for k, v in asdict(variant.em).items() if v != own[k]} for variant in plan[name]]
+    changed = [{k for k, v in asdict(variant.em).items() if v != own[k]} for variant in PLAN[name]]
     assert sorted(map(len, changed)) == [0] + [1] * (len(changed) - 1)
     assert len(set.union(*changed)) == 1
-    assert len({variant.value for variant in plan[name]}) == len(plan[name])
+    assert len({variant.value for variant in PLAN[name]}) == len(PLAN[name])
 
 
 def test_more_intents_than_users_are_not_tried():
@@ -58,8 +54,8 @@ def test_more_intents_than_users_are_not_tried():
     assert [v.K for v in groups_of(6034)["K"]][-1] == 1024
 
 
-def test_what_the_ablations_of_table_5_leave_out(plan):
-    by_name = {variant.name: variant.em for variant in plan["table 5"]}
+def test_what_the_ablations_of_table_5_leave_out():
+    by_name = {variant.name: variant.em for variant in PLAN["table 5"]}
     alone = by_name["without inference model"]
     assert (alone.n_epochs_q, alone.infonce_weight, alone.lambda_) == (0, 0, 0)
     assert by_name["direct KL alignment"].schedule == "joint"
@@ -144,10 +140,11 @@ def test_probabilities_of_candidates_sum_to_one_and_leave_the_history_out():
 
 
 def test_calibration_error_by_hand():
-    error = diagnostics.expected_calibration_error
-    promised = np.array([0.2, 0.2, 0.9, 0.9])
-    assert error(promised, np.array([0, 0, 1, 1]), 2) == pytest.approx(0.15)
-    assert error(np.array([0.5] * 10), np.array([0, 1] * 5), 5) == 0
+    for promised, kept, n_bins, expected in (
+        ([0.2, 0.2, 0.9, 0.9], [0, 0, 1, 1], 2, 0.15), ([0.5] * 10, [0, 1] * 5, 5, 0),
+    ):  # fmt: skip
+        found = diagnostics.expected_calibration_error(np.array(promised), np.array(kept), n_bins)
+        assert found == pytest.approx(expected)
 
 
 def test_the_temperature_of_scaled_scores_is_found():
@@ -226,13 +223,9 @@ def test_variants_are_compared_and_the_record_keeps_other_groups(data, language,
     assert behavior["valid_ndcg10"] is None
     path = empty_cache.parent / "record.json"
     for done in ({"parts": {"rows": [fusion]}}, {"wishes": {"rows": []}}):
-        path.write_text(json.dumps(ablations.content(path, bench, done)), encoding="utf-8")
-    written = json.loads(path.read_text(encoding="utf-8"))
+        written = ablations.content(path, bench, done)
+        path.write_text(json.dumps(written), encoding="utf-8")
     assert list(written["groups"]) == ["parts", "wishes"] and written["seeds"] == [0, 1]
     assert written["groups"]["parts"]["rows"][0]["NDCG@20"] == round(fusion["NDCG@20"], 4)
-
-
-def test_an_unknown_group_is_named(data, language):
-    bench = ablations.Bench(data, language, [0], lambda _: None)
     with pytest.raises(ConfigError, match="There is no group 'Table 5'"):
         ablations.run_group("Table 5", bench)

@@ -13,11 +13,10 @@ from latentcrs_utils.config import BackboneConfig
 TINY = BackboneConfig(hidden=8, n_layers=1, n_heads=1, max_length=6, n_epochs=3, patience=3)
 
 
-def run(*ranks):
-    return Run(np.array(ranks), best_epoch=2, curve=[{}] * 5)
-
-
 def test_a_difference_is_taken_on_the_seeds_that_both_have():
+    def run(*ranks):
+        return Run(np.array(ranks), best_epoch=2, curve=[{}] * 5)
+
     runs = {
         "popularity": {0: Run(np.array([30, 30, 30]))},
         REFERENCE: {0: run(1, 1, 1), 1: run(1, 30, 30)},

@@ -1,7 +1,5 @@
 """The cost model: true laws are found, tested on what they were not fitted to, and used."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import fields
 from pathlib import Path
@@ -13,26 +11,23 @@ from benchmarks.cost_model import STAGES, Stage, law, measure_point
 from experiments.cost_model import RECORD, Case, CostModel, fit_law
 from latentcrs_utils.errors import ConfigError
 
-TERMS = ("1", "users", "users*items")
+TERMS, COEFFICIENTS = ("1", "users", "users*items"), [2.0, 3e-3, 5e-6]
+GRID = [Case(users, items) for users in (100, 2000) for items in (500, 9000)]
 
 
 def cost(case: Case) -> float:
     return 2.0 + 3e-3 * case.n_users + 5e-6 * case.n_users * case.n_items
 
 
-def grid() -> list[Case]:
-    return [Case(users, items) for users in (100, 2000) for items in (500, 9000)]
-
-
 def test_a_true_law_is_found_and_no_coefficient_is_negative() -> None:
-    found = fit_law(grid(), [cost(case) for case in grid()], TERMS)
-    assert found == pytest.approx([2.0, 3e-3, 5e-6], rel=1e-6)
-    assert min(fit_law(grid(), [10.0 / case.n_users for case in grid()], TERMS)) >= 0
+    found = fit_law(GRID, [cost(case) for case in GRID], TERMS)
+    assert found == pytest.approx(COEFFICIENTS, rel=1e-6)
+    assert min(fit_law(GRID, [10.0 / case.n_users for case in GRID], TERMS)) >= 0
 
 
 def test_a_law_is_tested_on_the_point_left_out() -> None:
     stage = Stage("demo", None, (), TERMS, ("1",), "a demo")
-    points = [{"case": case, "seconds": cost(case), "bytes": 1000} for case in grid()]
+    points = [{"case": case, "seconds": cost(case), "bytes": 1000} for case in GRID]
     outside = Case(5000, 5000)
     fitted = law(stage, [*points, {"case": outside, "seconds": cost(outside), "bytes": 2000}], None)
     assert fitted["seconds"]["held_out_error"] < 1e-3
@@ -43,7 +38,7 @@ def test_a_law_is_tested_on_the_point_left_out() -> None:
 
 
 def demo_model(efficiency: float | None) -> CostModel:
-    seconds = {"terms": list(TERMS), "coefficients": [2.0, 3e-3, 5e-6]}
+    seconds = {"terms": TERMS, "coefficients": COEFFICIENTS}
     memory = {"terms": ["K*items"], "coefficients": [4.0]}
     return CostModel({"demo": {"seconds": seconds, "bytes": memory, "efficiency": efficiency}})
 
@@ -59,12 +54,12 @@ def test_a_prediction_is_the_sum_of_the_terms() -> None:
 
 
 def test_what_is_impossible_to_predict_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no law for 'other'; there are: demo"):
-        demo_model(None).predict("other", Case(1, 1))
-    with pytest.raises(ConfigError, match="one process only"):
-        demo_model(None).predict("demo", Case(1, 1), 2)
-    with pytest.raises(ConfigError, match="n_processes=0"):
-        demo_model(0.9).predict("demo", Case(1, 1), 0)
+    for efficiency, stage, n, complaint in (
+        (None, "other", 1, "no law for 'other'; there are: demo"),
+        (None, "demo", 2, "one process only"), (0.9, "demo", 0, "n_processes=0"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=complaint):
+            demo_model(efficiency).predict(stage, Case(1, 1), n)
     with pytest.raises(ConfigError, match=r"python -m benchmarks\.cost_model"):
         CostModel.read(tmp_path / "cost_model.json")
 
@@ -76,7 +71,7 @@ def test_sizes_that_are_not_given_are_those_of_the_paper() -> None:
 
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage.name != "embedding"])
-def test_every_stage_can_be_measured(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_stage_can_be_measured(stage: Stage) -> None:
     small = {"data filtering": (60, 40), "EM epoch": (30, 40, 4), "k-means": (20, 4)}
     point = measure_point(stage, small.get(stage.name, (30, 60)))
     assert point["seconds"] > 0

@@ -1,7 +1,5 @@
 """Precision and recall of requirements: the counts, the model's answers, the record."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path
@@ -22,17 +20,18 @@ SCARY = json.dumps({"genres": [{"words": "scary", "value": "Horror"}]})
 
 
 def table(texts: list[str], conditions: list[list[str]], **more) -> Utterances:
-    n = len(texts)
-    columns = {"level": ["plain"] * n, "phrasing": ["test"] * n, **more}
-    return Utterances(pl.DataFrame({"text": texts, "conditions": conditions, **columns}))
+    same = {"level": ["plain"] * len(texts), "phrasing": ["test"] * len(texts)}
+    return Utterances(pl.DataFrame({"text": texts, "conditions": conditions, **same, **more}))
+
+
+def counted(*table_of: list) -> dict:
+    """The one row of a report on such a table."""
+    return extraction_report(table(*table_of), literally()).row(0, named=True)
 
 
 def test_the_report_counts_by_hand() -> None:
-    utterances = table(
-        ["a comedy", "a comedy", "a weepie"],
-        [["genre=Comedy", "mood=light"], ["genre=Drama"], ["genre=Drama", "like=3"]],
-    )
-    report = extraction_report(utterances, literally()).row(0, named=True)
+    truth = [["genre=Comedy", "mood=light"], ["genre=Drama"], ["genre=Drama", "like=3"]]
+    report = counted(["a comedy", "a comedy", "a weepie"], truth)
     # found: Comedy, Comedy; true: Comedy, Drama, Drama; hit: one
     assert (report["n_found"], report["n_true"], report["n_hit"]) == (2, 3, 1)
     assert report["utterances"] == 3 and report["found"] == pytest.approx(2 / 3)
@@ -45,7 +44,7 @@ def test_the_interval_narrows_with_the_number_of_utterances() -> None:
     widths = []
     for n in (8, 200):
         truth = [["genre=Comedy"], ["genre=Drama"]] * (n // 2)
-        row = extraction_report(table(["a comedy"] * n, truth), literally()).row(0, named=True)
+        row = counted(["a comedy"] * n, truth)
         assert row["recall"] == pytest.approx(0.5)
         assert row["recall_low"] < 0.5 < row["recall_high"]
         widths.append(row["recall_high"] - row["recall_low"])
@@ -53,25 +52,21 @@ def test_the_interval_narrows_with_the_number_of_utterances() -> None:
 
 
 def test_the_report_has_no_number_where_there_is_nothing_to_divide() -> None:
-    report = extraction_report(table(["hello"], [["mood=light"]]), literally()).row(0, named=True)
-    for name in ("precision", "precision_high", "recall", "recall_low"):
-        assert report[name] is None
-    assert report["found"] == 0
+    names = ("precision", "precision_high", "recall", "recall_low", "found")
+    report = counted(["hello"], [["mood=light"]])
+    assert [report[name] for name in names] == [None] * 4 + [0]
 
 
 def test_groups_are_apart_and_each_dialogue_is_read_once() -> None:
-    utterances = table(
-        ["a comedy", "a comedy", "a drama"], [["genre=Comedy"]] * 3, level=["a", "b", "b"]
-    )
-    asked = []
+    texts, asked = ["a comedy", "a comedy", "a drama"], []
 
     def reader(messages):
-        asked.append(tuple(messages))
+        asked.append(*messages)
         return literally()(messages)
 
-    report = extraction_report(utterances, reader)
+    report = extraction_report(table(texts, [["genre=Comedy"]] * 3, level=["a", "b", "b"]), reader)
     assert dict(report.select("level", "precision").iter_rows()) == {"a": 1.0, "b": 0.5}
-    assert asked == [("a comedy",), ("a drama",)]
+    assert asked == ["a comedy", "a drama"]
 
 
 def test_a_dialogue_is_read_message_by_message_or_as_one_text() -> None:
@@ -118,8 +113,8 @@ def test_the_record(data: Dataset, tmp_path: Path, monkeypatch, capsys) -> None:
     users = {frozenset(rows["user"]) for _, rows in chosen.group_by(["level", "phrasing"])}
     assert len(users) == 1 and len(next(iter(users))) == 5
     record = tmp_path / "extraction.json"
-    empty = json.dumps({"genres": []})
-    main(["--n", "2", "--record", str(record)], chat_model=FakeChatModel(*[empty] * 16))
+    chat_model = FakeChatModel(*[json.dumps({"genres": []})] * 16)
+    main(["--n", "2", "--record", str(record)], chat_model)
     content = json.loads(record.read_text(encoding="utf-8"))
     assert (content["model"], content["split"]) == ("Scripted", "test")
     assert content["model_answers"]["asked"] <= 16 and content["model_answers"]["failed"] == 0

@@ -1,7 +1,5 @@
 """Table 4 with intervals, cold start, and the command that records them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,14 +15,7 @@ from latentcrs_utils.evaluation.dialogues import Dialogue, read_dialogues
 from latentcrs_utils.evaluation.multi_turn import ON_REQUEST, Setting
 from latentcrs_utils.language.chat_model import ScriptedChatModel
 from tests.conversation.fakes import FakeScorer, fake_model
-from tests.evaluation.dialogue_world import (
-    N_ITEMS,
-    N_USERS,
-    Language,
-    fitted_to,
-    noise,
-    reader,
-)
+from tests.evaluation.dialogue_world import N_ITEMS, N_USERS, Language, fitted_to, noise, reader
 
 USERS = range(N_USERS)
 
@@ -66,12 +57,7 @@ def test_each_system_and_setting_has_a_log(world: Dataset, tmp_path: Path) -> No
 def asked(world: Dataset, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The command on the small world; how many dialogues the models are asked about at once."""
     asked, model = [], fake_model(N_ITEMS)
-
-    def scores(S, x):
-        asked.append(len(S))
-        return model.scores(S, x)
-
-    noted = SimpleNamespace(scores=scores)
+    noted = SimpleNamespace(scores=lambda S, x: asked.append(len(S)) or model.scores(S, x))
     for name, value in {
         "load_dataset": lambda name: world,
         "simulate_utterances": lambda data, *, seed: None,
@@ -89,9 +75,7 @@ def run(file: Path, *arguments: object) -> dict:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def test_the_command_records_what_it_measures(
-    asked: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_records_what_it_measures(asked: list[int], tmp_path: Path, capsys) -> None:
     file, logs = tmp_path / "record.json", tmp_path / "logs"
     arguments = [
         "--users", 12, "--difficulty", "normal", "picky", "--level", "plain", "--seeds", 0, 1,
@@ -108,11 +92,10 @@ def test_the_command_records_what_it_measures(
         assert all(r["S@3"] <= r["S@5"] and 1 <= r["AT"] <= 5 for r in rows.values())
         assert rows["LatentCRS+"]["S@5_gap"] == 0 and rows["popularity"]["S@5_gap"] is not None
         for name, of_seeds in result["outcomes"].items():
-            turns = np.array([[int(digit) for digit in of_seed] for of_seed in of_seeds])
+            turns = np.array([[*map(int, of_seed)] for of_seed in of_seeds])
             assert turns.shape == (2, 12)
-            assert rows[name]["S@5"] == pytest.approx((turns > 0).mean(), abs=1e-4)
-            counted = np.where(turns > 0, turns, 5)
-            assert rows[name]["AT"] == pytest.approx(counted.mean(), abs=1e-4)
+            expected = {"S@5": (turns > 0).mean(), "AT": np.where(turns > 0, turns, 5).mean()}
+            assert {m: rows[name][m] for m in expected} == pytest.approx(expected, abs=1e-4)
         usage = {(row["system"], row["purpose"]): row for row in result["ledger"]}
         assert usage["LatentCRS+", "embedding"]["completion_tokens_a_turn"] == 1
         assert ("popularity", "embedding") not in usage
@@ -143,22 +126,14 @@ def test_the_command_knows_its_systems(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'GPT4'.*: popularity, item-kNN"):
         main(["--systems", "LatentCRS", "GPT4"])
     (result,) = run(tmp_path / "r.json", "--systems", "LatentCRS", "--users", 3)["results"]
-    (row,) = result["systems"]
-    assert row["system"] == "LatentCRS" and row["AT_gap"] is None
+    assert [row["system"] for row in result["systems"]] == ["LatentCRS"]
 
 
 @pytest.mark.usefixtures("asked")
-def test_a_language_model_takes_part_when_its_systems_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    named: list[str] = []
-    form = json.dumps({"genres": [], "not_genres": [], "years": []})
-
-    def chat_model(model: str) -> FakeScorer:
-        named.append(model)
-        return FakeScorer(*[form] * 200, words=("Western",))
-
-    monkeypatch.setattr(multi_turn, "LocalChatModel", chat_model)
+def test_a_language_model_takes_part_when_its_systems_are_named(tmp_path, monkeypatch) -> None:
+    form, named = json.dumps({"genres": [], "not_genres": [], "years": []}), []
+    chat_model = FakeScorer(*[form] * 200, words=("Western",))
+    monkeypatch.setattr(multi_turn, "LocalChatModel", lambda m: named.append(m) or chat_model)
     file, logs = tmp_path / "r.json", tmp_path / "logs"
     common = ["--users", 6, "--level", "plain", "--logs", logs, "--systems", "LatentCRS+"]
     run(file, *common)
@@ -178,9 +153,7 @@ def test_a_language_model_takes_part_when_its_systems_are_named(
 
 
 @pytest.mark.usefixtures("asked")
-def test_a_language_model_may_play_the_users(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_language_model_may_play_the_users(tmp_path, monkeypatch) -> None:
     said = ["I would like to be surprised by you.", "Not those, please go on."]
     chat_model = ScriptedChatModel(said)
     monkeypatch.setattr(multi_turn, "LocalChatModel", lambda model: chat_model)

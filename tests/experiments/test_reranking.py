@@ -1,7 +1,5 @@
 """V and F in one turn: ranks by hand, the choice of a weight, and the command."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,7 +48,7 @@ def test_ranks_by_hand(world: Dataset) -> None:
 
 def test_the_gaps_are_paired_over_users() -> None:
     ours, theirs = np.array([1, 3, 30, 6]), np.array([2, 3, 30, 5])
-    row = compare(ours, theirs, np.array([0, 1, 2, 3]))
+    row = compare(ours, theirs, np.arange(4))
     assert row["Recall@5"] == 0.5 and row["Recall@5_gap"] == -0.25
     assert row["NDCG@5"] == pytest.approx((1 + 1 / 2) / 4)
     better, worse = 1 - 1 / np.log2(3), 1 / np.log2(7) - 1 / np.log2(6)
@@ -62,9 +60,9 @@ def test_the_gaps_are_paired_over_users() -> None:
 def test_every_weight_is_weighed_on_the_same_likelihoods(world: Dataset) -> None:
     texts = [asked(world, 23, 3, {23: 4.0, 24: 100.0})] * 3
     rows = reranking.weigh(texts, np.arange(3), [1.0, 0.0, 0.6])
-    assert [row["weight"] for row in rows] == [0.0, 0.6, 1.0]
     # the target gains the second place at best, for 24 gains more
-    assert [row["NDCG@20"] for row in rows] == pytest.approx([0.5, 1 / np.log2(3), 1 / np.log2(3)])
+    found = {row["weight"]: row["NDCG@20"] for row in rows}
+    assert found == pytest.approx({0.0: 0.5, 0.6: 1 / np.log2(3), 1.0: 1 / np.log2(3)})
     assert rows[0]["NDCG@5"] == pytest.approx(0.5) and rows[0]["NDCG@20_gap"] == 0
     # of equal ones that with less weight
     assert reranking.choose(rows) == reranking.choose(rows[::-1]) == rows[1]
@@ -92,14 +90,15 @@ def test_the_model_reads_the_best_that_were_not_seen(fitted: SimpleNamespace) ->
 
 def test_who_is_asked(fitted: SimpleNamespace) -> None:
     valid = reranking.validation_cases(fitted, ["plain", "vague"], 9, seed=0)
-    assert len(valid) == 9 == valid.frame["user"].n_unique()
-    assert set(valid.frame["level"]) <= {"plain", "vague"}
-    past = fitted.data.interactions
-    assert valid.instances.targets.tolist() == [past[user][-2] for user in valid.frame["user"]]
     few = cases_to_test(fitted, 5, seed=0)
-    assert few.frame["user"].n_unique() == 5 and len(few) == 20
-    assert set(few.frame["phrasing"]) == {"test"}
-    assert few.instances.targets.tolist() == [past[user][-1] for user in few.frame["user"]]
+    past = fitted.data.interactions
+    for cases, place, n, n_users in ((valid, -2, 9, 9), (few, -1, 20, 5)):
+        assert (len(cases), cases.frame["user"].n_unique()) == (n, n_users)
+        wanted = [past[user][place] for user in cases.frame["user"]]
+        assert cases.instances.targets.tolist() == wanted
+    assert set(valid.frame["level"]) <= {"plain", "vague"} and set(few.frame["phrasing"]) == {
+        "test"
+    }
     assert len(cases_to_test(fitted, None, seed=0)) == 4 * N_USERS
 
 
@@ -108,10 +107,8 @@ def test_f_in_one_turn_is_held_to_the_words(fitted: SimpleNamespace) -> None:
     found = {row["level"]: row for row in reranking.filter_table(fitted, cases)}
     assert [row["n"] for row in found.values()] == [N_USERS] * 4
     plain = found["plain"]
-    assert plain["to LatentCRS+"]["NDCG@20_gap"] == pytest.approx(
-        plain["LatentCRS+ F"]["NDCG@20"] - plain["LatentCRS+"]["NDCG@20"]
-    )
-    assert plain["to LatentCRS+"]["NDCG@20_gap"] > 0
+    gap = plain["LatentCRS+ F"]["NDCG@20"] - plain["LatentCRS+"]["NDCG@20"]
+    assert plain["to LatentCRS+"]["NDCG@20_gap"] == pytest.approx(gap) and gap > 0
     # at every level the filter's row is that of the one-turn table
     rows = np.flatnonzero((cases.frame["level"] == "vague").to_numpy())
     name = "backbone + lexicon filter"
@@ -130,14 +127,10 @@ def test_what_was_seen_is_no_choice_for_f(fitted: SimpleNamespace) -> None:
     assert set(scores[0].topk(len(westerns)).indices.tolist()) == westerns
 
 
-def test_the_command_goes_on_where_it_was(
-    world: Dataset, fitted: SimpleNamespace, tmp_path: Path, monkeypatch
-) -> None:
-    for name, value in {
-        "load_dataset": lambda name: world, "embed": lambda utterances: fitted.language,
-        "fit_all": lambda data, language, *, seed, say: fitted,
-    }.items():  # fmt: skip
-        monkeypatch.setattr(reranking, name, value)
+def test_the_command_goes_on_where_it_was(world, fitted, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(reranking, "load_dataset", lambda name: world)
+    monkeypatch.setattr(reranking, "embed", lambda utterances: fitted.language)
+    monkeypatch.setattr(reranking, "fit_all", lambda data, language, *, seed, say: fitted)
     record, answers = tmp_path / "record.json", tmp_path / "answers.jsonl"
     kept = ["--answers", str(answers), "--record", str(record)]
     arguments = ["--users", "8", "--test-users", "3", "--weights", "0", "1", *kept]
@@ -159,8 +152,8 @@ def test_the_command_goes_on_where_it_was(
     written = json.loads(record.read_text())
     asked_in_all = len(answers.read_text().splitlines())
     assert len(chat_model.scored) == asked_in_all - 4
-    assert written["validation"]["n"] == 8 and len(written["validation"]["rows"]) == 2
-    assert written["validation"]["best"] in written["validation"]["rows"]
+    valid = written["validation"]
+    assert valid["n"] == 8 and len(valid["rows"]) == 2 and valid["best"] in valid["rows"]
     # a weight above 0 is tested even where the recommender alone was best
     assert written["test"]["weight"] == 1 and written["test"]["n_candidates"] == 20
     tested = {row["level"]: row["n"] for row in written["test"]["rows"]}
