@@ -18,7 +18,6 @@ from torch import Tensor
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Constraint, Matcher, Requirements, matcher_for
 from latentcrs_utils.constraints.extraction import (
-    Extraction,
     Extractor,
     How,
     check_how,
@@ -165,8 +164,8 @@ class FilterPolicy(Policy):
                 extractor = make_extractor(self.data, how, chat_model)
             found = extractor(message, stop=stop)
         except Exception as error:  # whatever a model raises, the lexicon can read the message
-            literal = make_extractor(self.data)(message).requirements
-            found = Extraction(literal, failure=failure(error), counted=False)
+            literal = make_extractor(self.data)(message)
+            found = replace(literal, failure=failure(error), counted=False)
         note = ""
         if found.failure:
             note = f"Your wishes were read by their literal words, because {found.failure}."

@@ -1,7 +1,5 @@
 """A language model plays the user: the rules of the prompt, and what happens when it breaks one."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import polars as pl
@@ -132,14 +130,10 @@ def test_a_failing_model_is_not_papered_over() -> None:
         user(MessageError("too long")).say()
 
 
-@pytest.mark.parametrize(
-    ("written", "said"),
-    [
-        ('User: "I want a **scary** film." <END>', "I want a scary film."),
-        ("One. Two! Three? Four.", "One. Two!"),
-        ("I want a scary film. It should be from the", "I want a scary film."),
-        ("no stop at all", ""),
-    ],
-)
+@pytest.mark.parametrize(("written", "said"), [
+    ('User: "I want a **scary** film." <END>', "I want a scary film."),
+    ("I want a scary film. It should be from the", "I want a scary film."),
+    ("One. Two! Three? Four.", "One. Two!"), ("no stop at all", ""),
+])  # fmt: skip
 def test_messages_are_tidied(written: str, said: str) -> None:
     assert tidy_message(written) == said

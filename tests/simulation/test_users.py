@@ -1,7 +1,5 @@
 """Simulated users in dialogues: true, secretive, two things at a time, and the same every time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,8 +27,7 @@ EVERY = st.fixed_dictionaries({
     "difficulty": st.sampled_from(DIFFICULTIES), "level": st.sampled_from(LEVELS),
     "phrasing": st.sampled_from(POOLS), "seed": st.integers(0, 99),
 })  # fmt: skip
-PLACES = [phrase for path, entry in all_pools().items() if path[:2] == ("replies", "place")
-          for phrase in entry["test"]]  # fmt: skip
+PLACES = [p for entry in all_pools("films", "replies", "place").values() for p in entry["test"]]
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +37,8 @@ def films(data: Dataset) -> list[TestCase]:
 
 @pytest.fixture(scope="module", params=["films", "amazon-video-games", "amazon-cds"])
 def cases(request: pytest.FixtureRequest, films: list[TestCase]) -> list[TestCase]:
-    return (
-        films if request.param == "films" else make_test_cases(invented(request.param), range(60))
-    )
+    name = request.param
+    return films if name == "films" else make_test_cases(invented(name), range(60))
 
 
 def test_cases_of_a_split(data: Dataset) -> None:
@@ -61,7 +57,6 @@ def offers(case: TestCase, seed: int) -> list[list[int]]:
 
 
 def talk(user: TemplateUser, offered: Sequence[Sequence[int]]) -> list[UserMessage]:
-    """The first message and the answers to the offers."""
     said = [user.say(), *(user.say(items) for items in offered)]
     assert all(isinstance(message, UserMessage) for message in said)
     return said
@@ -110,9 +105,7 @@ def test_whatever_is_offered(cases: list[TestCase], number: int, options: dict, 
 
 
 @pytest.mark.parametrize("phrasing", POOLS)
-def test_titles_that_share_words_with_the_phrase_book_are_kept(
-    films: list[TestCase], phrasing: Pool
-) -> None:
+def test_titles_in_words_of_the_phrase_book_are_kept(films: list[TestCase], phrasing: Pool) -> None:
     """The dangerous ones: "Star Wars" and war, "The Secret Garden" and secrets."""
     spoken = {w for path, e in all_pools().items() if path[0] != "frames"
               for p in e[phrasing] for w in words(p)}  # fmt: skip
@@ -161,9 +154,7 @@ def test_equal_seeds_give_equal_dialogues_whoever_else_is_asked(films: list[Test
 
 def test_plain_and_paraphrased_users_begin_with_the_same_wish(films: list[TestCase]) -> None:
     for n in range(0, 938, 9):
-        plain, other = (
-            TemplateUser(films[n], user=n, level=level).say() for level in ("plain", "paraphrased")
-        )
+        plain, other = (TemplateUser(films[n], user=n, level=level).say() for level in LEVELS[:2])
         assert plain.constraints == other.constraints and plain.text != other.text
 
 
@@ -220,9 +211,7 @@ def test_difficulties_differ_as_they_say(films: list[TestCase]) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_a_change_of_mind_happens_and_nothing_contradicts_it_before(
-    films: list[TestCase], level: Level
-) -> None:
+def test_a_change_of_mind_comes_uncontradicted(films: list[TestCase], level: Level) -> None:
     changes = []
     for user, _, said in dialogues(films, 6, difficulty="changes its mind", level=level):
         first_said = {c: turn for turn, m in enumerate(said, 1) for c in m.constraints}
@@ -252,10 +241,7 @@ def test_a_user_who_cannot_say_why_takes_the_mistake_back_all_the_same() -> None
     phrases = {p for path, e in all_pools().items() if path[-2:] == ("War", "touch")
                for p in e["test"]}  # fmt: skip
     title = " ".join(sorted({w for p in phrases for w in words(p)}))
-    data = bare_dataset(
-        title=["Abel", "Bravo", "Cynic", "Delta", "Ember", title],
-        genres=[["War"]] * 5 + [["Musical"]],
-    )
+    data = bare_dataset(title=[*"ABCDE", title], genres=[["War"]] * 5 + [["Musical"]])
     taken_back = 0
     for seed in range(20):
         (case,) = make_test_cases(data, [0])
@@ -290,15 +276,14 @@ def test_what_somebody_else_said_counts_as_said(films: list[TestCase]) -> None:
     message = user.say(offers(films[3], 3)[0])
     assert isinstance(message, UserMessage) and len(user.messages) == 2
     # a later message, not a first one
-    asks = [f for path, e in all_pools().items() if path[0] == "frames" and path[2] == "ask"
+    asks = [f for path, e in all_pools("films", "frames").items() if path[2] == "ask"
             for f in e["test"] if f]  # fmt: skip
     assert not any(message.text.startswith(ask.split("{")[0]) for ask in asks if ask[0] != "{")
 
 
 def test_bad_arguments_are_named(films: list[TestCase]) -> None:
-    with pytest.raises(ConfigError, match=r"There is no difficulty 'hard'\. Known: vague, normal"):
-        TemplateUser(films[0], difficulty="hard")
-    with pytest.raises(ConfigError, match="There is no level"):
-        TemplateUser(films[0], level="loud")
+    for name in ("difficulty", "level", "phrasing"):
+        with pytest.raises(ConfigError, match=rf"There is no {name} 'loud'\. Known: "):
+            TemplateUser(films[0], **{name: "loud"})
     with pytest.raises(DataError, match="Item ids go from 1 to 1008"):
         TemplateUser(films[0]).say([0])

@@ -1,10 +1,8 @@
 """What simulated users say: secret titles, true constraints, apart pools, on every kind of item."""
 
-from __future__ import annotations
-
-import dataclasses
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,11 +51,6 @@ def anywhere(request: pytest.FixtureRequest) -> World:
     return world(request.param)
 
 
-@pytest.fixture(scope="module", params=WORLDS[1:])
-def shop(request: pytest.FixtureRequest) -> World:
-    return world(request.param)
-
-
 @pytest.fixture(scope="module")
 def utterances() -> Utterances:
     return world("films").utterances
@@ -98,11 +91,10 @@ def test_sizes_levels_turns_and_pools(data: Dataset, utterances: Utterances) -> 
 def test_targets_and_histories_are_those_of_the_split(
     data: Dataset, utterances: Utterances
 ) -> None:
-    test = utterances.select(split="test", level="vague", phrasing="test")
-    assert np.array_equal(test.targets, data.targets("test"))
-    assert np.array_equal(test.histories(data).flat, data.histories("test").flat)
-    valid = utterances.select(split="valid")
-    assert np.array_equal(valid.targets, data.targets("valid"))
+    for split, which in (("test", {"level": "vague", "phrasing": "test"}), ("valid", {})):
+        said = utterances.select(split=split, **which)
+        assert np.array_equal(said.targets, data.targets(split))
+        assert np.array_equal(said.histories(data).flat, data.histories(split).flat)
     train = utterances.select(split="train")
     last_training = data.interactions.lengths[train.frame["user"]] - 3
     assert (train.frame["cut"].to_numpy() <= last_training).all()
@@ -110,11 +102,18 @@ def test_targets_and_histories_are_those_of_the_split(
         assert data.interactions[row["user"]][row["cut"]] == row["target"]
 
 
-def test_the_text_is_all_messages_so_far(anywhere: World) -> None:
-    frame = anywhere.utterances.frame
+def test_the_text_is_all_messages_in_words_of_the_domain(anywhere: World) -> None:
+    frame, nobody = anywhere.utterances.frame, "Various Artists"
     assert (frame["turns"].list.join(" ") == frame["text"]).all()
     assert frame["turns"].list.eval(pl.element().str.len_chars() > 5).list.all().all()
-    assert not frame["text"].str.contains(r"[{}]|  ").any()
+    assert not frame["text"].str.contains(r"[{}]|  |" + nobody).any()
+    assert anywhere.domain == "films" or nobody in set(anywhere.data.items["creator"])
+    for row in rows(anywhere.utterances, 3):
+        text = row["text"]
+        for item in map(int, values(row, "like", "liked")):
+            text = text.replace(spoken_title(anywhere.catalogue[item].title), "X")
+        assert not re.search(FOREIGN[anywhere.domain], text, re.I), text
+        assert not re.search(r"None(?! of)", text), text
 
 
 def test_no_title_leaks(anywhere: World) -> None:
@@ -161,19 +160,18 @@ def test_relations_are_true(anywhere: World) -> None:
     dark = {"Horror", "Thriller", "Crime", "War", "Film-Noir"}
     bright = {"Comedy", "Children's", "Animation", "Musical"}
 
-    def lighter(item: Item, other: Item) -> bool:
-        either = item.genres & bright and other.genres & dark
-        return bool(either) and not item.genres & dark and not other.genres & bright
+    def lighter(one: Item, other: Item) -> bool:
+        either = one.genres & bright and other.genres & dark
+        return bool(either) and not one.genres & dark and not other.genres & bright
 
     true = {
-        "older": lambda item, other: item.year <= other.year - 5,
-        "newer": lambda item, other: item.year >= other.year + 5,
-        "lighter": lighter,
-        "darker": lambda item, other: lighter(other, item),
-        "similar": lambda item, other: item.genres == other.genres,
-        "cheaper": lambda item, other: item.price < other.price,
-        "same creator": lambda item, other: item.creator == other.creator,
-    }
+        "older": lambda one, other: one.year <= other.year - 5,
+        "newer": lambda one, other: one.year >= other.year + 5,
+        "lighter": lighter, "darker": lambda one, other: lighter(other, one),
+        "similar": lambda one, other: one.genres == other.genres,
+        "cheaper": lambda one, other: one.price < other.price,
+        "same creator": lambda one, other: one.creator == other.creator,
+    }  # fmt: skip
     catalogue, seen = anywhere.catalogue, set()
     for row in rows(anywhere.utterances):
         for constraint in (c for c in row["said"] if c.slot in true):
@@ -183,29 +181,21 @@ def test_relations_are_true(anywhere: World) -> None:
     assert seen == films if anywhere.domain == "films" else "cheaper" in seen
 
 
-def test_examples_are_items_of_the_history(anywhere: World) -> None:
-    data, by_example = anywhere.data, anywhere.utterances.select(level="by example")
-    named = 0
+def test_examples_are_the_likest_of_the_history_that_may_be_named(anywhere: World) -> None:
+    data, catalogue, named = anywhere.data, anywhere.catalogue, 0
+    by_example = anywhere.utterances.select(level="by example")
     for row in rows(by_example):
-        history = set(data.interactions[row["user"]][: row["cut"]].tolist())
-        for item in map(int, values(row, "like", "liked")):
-            assert item in history and item != row["target"]
-            assert spoken_title(anywhere.catalogue[item].title) in row["text"]
-            named += 1
-    assert named > 0.9 * len(by_example)
-
-
-def test_the_example_is_the_likest_that_may_be_named(data: Dataset, utterances: Utterances) -> None:
-    catalogue = world("films").catalogue
-    for row in rows(utterances.select(split="test", level="by example", phrasing="test"), 5):
-        target, liked = catalogue[row["target"]], values(row, "like", "liked")
+        target, liked = catalogue[row["target"]], [*map(int, values(row, "like", "liked"))]
         history = data.interactions[row["user"]][: row["cut"]].tolist()
-        common = {
-            item: len(catalogue[item].attributes & target.attributes)
-            for item in history
-            if not leaks_title(data.title(item), target.title)
-        }
-        assert not liked or common[int(liked[0])] == max(common.values())
+        for item in liked:
+            assert item in history and item != row["target"]
+            assert spoken_title(catalogue[item].title) in row["text"]
+        named += len(liked)
+        if anywhere.domain == "films" and liked and row["split"] == "test":
+            common = {item: len(catalogue[item].attributes & target.attributes) for item in history
+                      if not leaks_title(data.title(item), target.title)}  # fmt: skip
+            assert common[liked[0]] == max(common.values())
+    assert named > 0.9 * len(by_example)
 
 
 def test_seen_and_unseen_say_the_same(utterances: Utterances) -> None:
@@ -231,20 +221,15 @@ def test_unseen_texts_are_nowhere_in_training(anywhere: World) -> None:
     overlap = anywhere.utterances.verbatim_overlap()
     unseen = overlap.filter(pl.col("phrasing") != "train")
     assert len(unseen) == 4 * 3 and unseen["overlap"].max() == 0
-    if anywhere.domain == "films":
-        seen = overlap.filter((pl.col("phrasing") == "train") & (pl.col("level") == "vague"))
-        assert seen["overlap"].item() > 0.9
+    seen = overlap.filter(phrasing="train", level="vague")["overlap"].item()
+    assert seen > 0.9 or anywhere.domain != "films"
 
 
 def test_texts_use_the_phrases_of_their_pool_only(anywhere: World) -> None:
     """A genre phrase in a text belongs to the pool that the row names."""
-    owner = {
-        phrase.lower(): name
-        for path, entry in all_pools(anywhere.domain).items()
-        if path[0] == "genres" and path[2] == "film"
-        for name in POOLS
-        for phrase in entry[name]
-    }
+    genres = all_pools(anywhere.domain, "genres")
+    of_genres = [entry for path, entry in genres.items() if path[2] == "film"]
+    owner = {p.lower(): name for entry in of_genres for name in POOLS for p in entry[name]}
     pattern = re.compile("|".join(sorted(map(re.escape, owner), key=len, reverse=True)))
     paraphrased, found = anywhere.utterances.select(level="paraphrased"), 0
     for row in rows(paraphrased):
@@ -252,15 +237,6 @@ def test_texts_use_the_phrases_of_their_pool_only(anywhere: World) -> None:
             assert owner[phrase] == row["phrasing"]
             found += 1
     assert found > (0.9 * len(paraphrased) if anywhere.domain == "films" else 0)
-
-
-def test_the_words_are_those_of_the_domain(anywhere: World) -> None:
-    for row in rows(anywhere.utterances, 3):
-        text = row["text"]
-        for item in map(int, values(row, "like", "liked")):
-            text = text.replace(spoken_title(anywhere.catalogue[item].title), "X")
-        assert not re.search(FOREIGN[anywhere.domain], text, re.I), text
-        assert not re.search(r"None(?! of)", text), text
 
 
 def test_the_constraints_are_said(utterances: Utterances) -> None:
@@ -280,22 +256,14 @@ def test_plain_is_the_lexicons_home_game_and_paraphrase_is_not(anywhere: World) 
     table = extraction_report(anywhere.utterances.select(split="test"), read).to_dicts()
     report = {(row["level"], row["phrasing"]): row for row in table}
     for phrasing in ("test", "train"):
-        assert report["plain", phrasing]["recall"] >= 0.95
-        assert report["plain", phrasing]["precision"] >= 0.95
+        plain = report["plain", phrasing]
+        assert min(plain["recall"], plain["precision"]) >= 0.95
         assert report["paraphrased", phrasing]["recall"] <= 0.02
         assert report["vague", phrasing]["found"] <= 0.05
-        if anywhere.domain == "films":
-            assert report["by example", phrasing]["found"] <= 0.05
+        assert report["by example", phrasing]["found"] <= 0.05 or anywhere.domain != "films"
 
 
-def test_nobody_is_no_creator(shop: World) -> None:
-    assert "Various Artists" in set(shop.data.items["creator"])
-    assert not shop.utterances.frame["text"].str.contains("Various Artists").any()
-
-
-def test_reused_sentences_are_true_of_their_new_items_and_cost_no_new_text(
-    anywhere: World,
-) -> None:
+def test_reused_sentences_are_true_and_cost_no_new_text(anywhere: World) -> None:
     data, items = anywhere.data, anywhere.catalogue.items
     config = SimulatorConfig() if anywhere.domain == "films" else SHOP_CONFIG
     train = anywhere.utterances.select(split="train")
@@ -313,12 +281,11 @@ def test_reused_sentences_are_true_of_their_new_items_and_cost_no_new_text(
 
 
 def test_reuse_adds_rows_and_changes_none(data: Dataset) -> None:
-    small, config = first_users(data, 60), SimulatorConfig(n_cuts=2, n_reused_cuts=3)
-    none = dataclasses.replace(config, n_reused_cuts=0)
+    small = first_users(data, 60)
     with_reuse, without = (
-        simulate_utterances(small, config=c).frame.filter(split="train").drop("instance")
-        for c in (config, none)
-    )
+        simulate_utterances(small, config=replace(SHOP_CONFIG, n_reused_cuts=n))
+        .select(split="train").frame.drop("instance") for n in (3, 0)
+    )  # fmt: skip
     assert len(with_reuse) > len(without) and with_reuse[: len(without)].equals(without)
 
 
@@ -342,7 +309,7 @@ def test_what_cannot_be_said_without_the_title_is_not_said() -> None:
         title=["Star Wars"] * 3 + ["Delta", "Ember", "Fjord"],
         genres=[["Comedy"]] * 3 + [refused] * 3, year=[1977] * 6,
     )  # fmt: skip
-    wars = dataclasses.replace(
+    wars = replace(
         data, interactions=Sequences.from_lists([[4, 5, 6, 1, 2, 3]] * 40),
         users=pl.DataFrame({"user": range(40), "raw_user": [str(u) for u in range(40)]}),
     )  # fmt: skip
@@ -391,8 +358,6 @@ def test_films_with_unknown_genres_or_years_do_no_harm(seed: int) -> None:
 def test_bad_arguments_are_named(utterances: Utterances) -> None:
     with pytest.raises(DataError, match=r"There is no level 'vauge'. Known: by example"):
         utterances.select(level="vauge")
-    with pytest.raises(DataError, match="There is no split"):
-        utterances.select(split="tset")
     with pytest.raises(ConfigError, match="one_turn_share"):
         SimulatorConfig(one_turn_share=1.5)
     with pytest.raises(ConfigError, match="exceeds 1"):

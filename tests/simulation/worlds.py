@@ -3,11 +3,10 @@
 Publishers, prices, years and most genres of the shops are invented (the copies have none).
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -71,15 +70,18 @@ def world(name: str) -> World:
     return World(data, simulate_utterances(data, seed=0, config=config), Catalogue(data))
 
 
-def all_pools(domain: Domain = "films") -> dict[tuple[str, ...], dict[str, list[str]]]:
-    """Every entry of a phrase book: path -> {pool: phrases}."""
+def all_pools(
+    domain: Domain = "films", *prefix: str
+) -> dict[tuple[str, ...], dict[str, list[str]]]:
+    """Every entry of a phrase book, or those under a prefix: path -> {pool: phrases}."""
 
     def leaves(entry: Any, path: tuple[str, ...]) -> dict[tuple[str, ...], dict[str, list[str]]]:
         if set(entry) <= set(POOLS):
             return {path: entry}
         return {k: v for key, e in entry.items() for k, v in leaves(e, (*path, key)).items()}
 
-    return leaves({name: e for name, e in phrase_book(domain).items() if name != "items"}, ())
+    found = leaves({name: e for name, e in phrase_book(domain).items() if name != "items"}, ())
+    return {path: entry for path, entry in found.items() if path[: len(prefix)] == prefix}
 
 
 def words(text: str) -> list[str]:
@@ -111,20 +113,26 @@ def _draw(key: str, n: int) -> int:
     return zlib.crc32(key.encode()) % n
 
 
+def _creators(name: str, titles: list[str]) -> list[str]:
+    creators = PUBLISHERS if "games" in name else ARTISTS
+    return [creators[_draw(f"c{title}", len(creators))] for title in titles]
+
+
 def _shop(
     name: str, titles: list[str], first_year: int, histories: list[list[int]], **columns: Any
 ) -> Dataset:
     """A data set of these titles; year, creator and price are invented, the rest is given."""
-    creators = PUBLISHERS if "games" in name else ARTISTS
+    creators = _creators(name, titles)
     years = [first_year + _draw(f"y{t}", 2023 - first_year) if _draw(f"k{t}", 2) else None
              for t in titles]  # fmt: skip
     items = pl.DataFrame({
         "item": range(1, len(titles) + 1), "raw_item": [f"B{i:09d}" for i in range(len(titles))],
         "title": titles, "year": years,
-        "creator": [creators[_draw(f"c{t}", len(creators))] for t in titles],
+        "creator": creators,
         "price": [_draw(f"p{t}", 7000) / 100 if _draw(f"q{t}", 3) else None for t in titles],
         **columns,
-    }, schema_overrides={"item": pl.Int32, "year": pl.Int32})  # fmt: skip
+    }, schema_overrides={"item": pl.Int32, "year": pl.Int32, "creator": pl.String,
+                         "price": pl.Float64})  # fmt: skip
     numbers = range(len(histories))
     users = pl.DataFrame({"user": numbers, "raw_user": [f"u{i}" for i in numbers]},
                          schema_overrides={"user": pl.Int32})  # fmt: skip
@@ -136,12 +144,11 @@ def _games() -> Dataset | None:
     if (root := folder_with("video-games-2018")) is None:
         return None
     folder = root / "video-games-2018"
-    platforms, items = (
-        pl.read_csv(folder / file, separator="\t", quote_char=None)
-        for file in ("platform_by_title.tsv", "item_map.tsv")
-    )
-    platform_of = dict(platforms.select("title", "platform").iter_rows())
-    title_of = dict(items.select("asin", "title").iter_rows())
+    platform_of, title_of = (
+        dict(pl.read_csv(folder / file, separator="\t", quote_char=None).select(columns).rows())
+        for file, columns in (("platform_by_title.tsv", ["title", "platform"]),
+                              ("item_map.tsv", ["asin", "title"]))
+    )  # fmt: skip
     number: dict[str, int] = {}
     histories = []
     for line in (folder / "sequences.tsv").read_text().splitlines()[:400]:
@@ -177,20 +184,12 @@ def _albums() -> Dataset | None:
 
 
 def invented(
-    name: str,
-    *,
-    title: str = "",
-    creator: str = "",
-    genres: list[str] | None = None,
-    bare: bool = False,
+    name: str, *, title: str = "", creator: str = "", genres: Sequence[str] = (), bare: bool = False
 ) -> Dataset:
     """Forty items with invented titles, sixty users with nine of them each.
 
-    Args:
-        name: of the data set: what the items are.
-        title: of the last item of every user; empty: an invented one of their own.
-        creator, genres: of that item.
-        bare: know neither year, creator nor price of any item.
+    ``title`` makes the fortieth the last item of every user, with this creator and these genres;
+    ``bare`` items have neither year, creator nor price.
     """
     syllables = ("zor", "bla", "quin", "tep", "mav", "lud", "fenk", "oxi")
     titles = [
@@ -203,20 +202,14 @@ def invented(
     }
     if platforms:
         columns["platform"] = [platforms[_draw(f"m{t}", len(platforms))] for t in titles]
+    if creator:
+        columns["creator"] = [*_creators(name, titles[:-1]), creator]
+    if bare:
+        columns |= {column: [None] * last for column in ("year", "creator", "price")}
+    if genres:
+        columns["genres"][-1] = genres
     rng = np.random.default_rng(0)
     histories = [(rng.permutation(last - 1)[:9] + 1).tolist() for _ in range(60)]
-    data = _shop(
-        name, titles, 1980, [[*h[:-1], last] if title else h for h in histories], **columns
-    )
-    items = data.items
     if title:
-        wanted = {"title": title, "creator": creator, "genres": genres}
-        at_end = pl.col("item") == last
-        items = items.with_columns(
-            pl.when(at_end).then(pl.lit(value)).otherwise(pl.col(column)).alias(column)
-            for column, value in wanted.items() if value
-        )  # fmt: skip
-    if bare:
-        unknown = (pl.lit(None, items[c].dtype).alias(c) for c in ("year", "creator", "price"))
-        items = items.with_columns(unknown)
-    return replace(data, items=items)
+        titles[-1], histories = title, [[*history[:-1], last] for history in histories]
+    return _shop(name, titles, 1980, histories, **columns)
