@@ -1,7 +1,4 @@
-"""Lets a simulated user hold the conversation: it says what it wants and answers each offer.
-
-No threads and no waiting: whoever shows the conversation calls `step` once a message.
-"""
+"""Lets a simulated user hold the conversation, one `step` a message: no threads, no waiting."""
 
 from typing import Any
 
@@ -16,15 +13,14 @@ from latentcrs_utils.simulation.agenda import Difficulty
 from latentcrs_utils.simulation.planner import Level, TestCase, can_be_named, generator
 from latentcrs_utils.simulation.users import Accept, SimulatedUser, TemplateUser, make_test_cases
 
-MAX_TURNS = 5
-"""Turns after which a simulated user gives up, as in the paper's evaluation."""
+MAX_TURNS = 5  # then a simulated user gives up, as in the paper's evaluation
 
 
 class Autopilot:
     """Lets a simulated user lead a conversation to the item that it has in mind.
 
     It accepts that item (a `DataError` if the catalogue does not have it), and refuses every other
-    one that it is offered. `goal` is its title and year, to be kept from who is guessing; `n_turns`
+    one that it is offered. `goal` is its title and year, a secret to whoever guesses; `n_turns`
     counts answered messages; `outcome` is "accepted", "gave up after 5 turns", or None on the way.
     """
 
@@ -39,7 +35,7 @@ class Autopilot:
     def next_message(self) -> str | None:
         """What the user says next, to show it before it is answered; None when all is over.
 
-        Where the simulated user fails, asked again, it tries again.
+        If the simulated user fails, the next call asks it again.
         """
         if self.outcome is None and self._message is None:
             self._react()
@@ -48,8 +44,8 @@ class Autopilot:
     def step(self, **how: Any) -> Turn | None:
         """Say the user's next message, and let the user react to the offer; None after the end.
 
-        `how` and the errors are those of `Conversation.say`, after which the next step says the
-        same message; the simulated user, too, may fail, after the turn.
+        `how` is as of `Conversation.say`, and so are the errors: the next step then says the same
+        message. The simulated user may fail, too, after the turn.
         """
         message = self.next_message()
         if message is None:

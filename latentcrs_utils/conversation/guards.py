@@ -1,7 +1,6 @@
 """Checks the user's message, and the reply before it is shown.
 
-The recommender alone chooses items. A small language model words the reply badly at times: it names
-films that were not chosen, repeats itself or recites its instructions.
+A small language model at times names films that were not chosen, repeats itself or its prompt.
 """
 
 import re
@@ -22,8 +21,7 @@ from latentcrs_utils.simulation.titles import SPOKEN_WORD, Form, spoken_words, t
 MESSAGE_LIMIT = 2_000
 REPLY_LIMIT = 400
 _LEAK_WORDS = 6
-# Stands where an offered title was cut out; no message or reply holds it.
-_CUT = "\0"
+_CUT = "\0"  # where an offered title was cut out; no message or reply holds it
 
 _YEAR = re.compile(r"\b((?:18|19|20)\d\d)(s?)\b")
 _MARKERS = re.compile(

@@ -100,7 +100,7 @@ class Conversation(State):
         return self._policy.name
 
     def use(self, policy: PolicyName) -> None:
-        """Choose items by another policy from the next message on; no such one: `ConfigError`.
+        """Choose items by another policy from the next message on (unknown: `ConfigError`).
 
         What F required stays known while B or V choose, who do not ask for it.
         """
@@ -134,10 +134,9 @@ class Conversation(State):
             watch: called with "reading", "choosing" and "writing" when each begins, the last time
                 with the turn as far as it is known: items and intents, no reply.
 
-        Raises:
-            MessageError: the message is empty or too long, or no item is left to offer.
-            ConfigError: the language model cannot do what the policy asks of it.
-            StoppedError: `stop` was set before items were chosen.
+        An empty or too long message, or no item left to offer, is a `MessageError`, a stop before
+        items were chosen a `StoppedError`, and a language model that cannot do what the policy asks
+        of it a `ConfigError`.
         """
         message, policy, stopped = clean_message(text), self._policy, stop or threading.Event()
         history, said, begun = self.history, [*self.messages, message], list[float]()
@@ -214,7 +213,7 @@ class Conversation(State):
         """Answer the last message again (`how`: as of `say`): after a stop, or by another policy.
 
         Its turn, and the clicks and withdrawals after it, are taken back; whatever goes wrong
-        before there are items, all of it is there again. Without any message: `MessageError`.
+        before there are items, all of it is there again. Nothing to answer is a `MessageError`.
         """
         if not self.turns:
             raise MessageError("There is no message to answer again: say something first.")
@@ -257,9 +256,9 @@ class Conversation(State):
 
     def intents(self) -> dict[str, float]:
         """p(m | S, x) as things stand, by intent name, the most probable first."""
-        values = self.beliefs(self.history, self.messages).intents[0]
-        order = values.argsort(descending=True, stable=True).tolist()
-        return {self.model.anchors.names[j]: float(values[j]) for j in order}
+        values = self.beliefs(self.history, self.messages).intents[0].tolist()
+        named = zip(self.model.anchors.names, values, strict=True)
+        return dict(sorted(named, key=lambda pair: -pair[1]))
 
     def label(self, item: int) -> str:
         """Title and year of an item."""

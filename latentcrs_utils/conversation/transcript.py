@@ -5,7 +5,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from latentcrs_utils.constraints.constraint import Constraint, Requirement
 from latentcrs_utils.conversation.guards import may_be_text
@@ -20,17 +20,15 @@ from latentcrs_utils.conversation.turn import (
     Withdrawal,
     describe,
 )
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
-
-if TYPE_CHECKING:
-    from latentcrs_utils.data.sequences import Dataset
 
 FORMAT = 3
 _TUPLES = ("relaxed", "candidates", "reranked", "choosing_tokens")
 _MARKS = {"accept": "liked", "reject": "refused"}
 
 
-def write(data: "Dataset", state: State, **setting: Any) -> dict[str, Any]:
+def write(data: Dataset, state: State, **setting: Any) -> dict[str, Any]:
     """Everything that happened in a conversation, as dicts, lists, strings and numbers.
 
     `setting` is the name of the model, user, n_items and policy.
@@ -54,7 +52,7 @@ def write(data: "Dataset", state: State, **setting: Any) -> dict[str, Any]:
     return json.loads(json.dumps(values, default=plain))
 
 
-def read(data: "Dataset", values: Mapping[str, Any]) -> tuple[dict[str, Any], State]:
+def read(data: Dataset, values: Mapping[str, Any]) -> tuple[dict[str, Any], State]:
     """The setting (user, n_items, policy) and the state that `write` noted.
 
     Another format or catalogue, and a field that is missing or wrong, is a `DataError`.
@@ -78,7 +76,7 @@ def read(data: "Dataset", values: Mapping[str, Any]) -> tuple[dict[str, Any], St
         ) from error
 
 
-def _event(data: "Dataset", event: Mapping[str, Any]) -> Event:
+def _event(data: Dataset, event: Mapping[str, Any]) -> Event:
     if "say" in event:
         return _turn(data, event["say"])
     if "withdraw" in event:
@@ -87,7 +85,7 @@ def _event(data: "Dataset", event: Mapping[str, Any]) -> Event:
     return Feedback(kind, data.valid_item(event[kind]))
 
 
-def _turn(data: "Dataset", said: Mapping[str, Any]) -> Turn:
+def _turn(data: Dataset, said: Mapping[str, Any]) -> Turn:
     items, requirements = [], []
     for item in said["items"]:
         misses = tuple(map(Constraint.parse, item["misses"]))
@@ -103,7 +101,7 @@ def _turn(data: "Dataset", said: Mapping[str, Any]) -> Turn:
 
 def markdown(
     model: str,
-    data: "Dataset",
+    data: Dataset,
     user: int | str | None,
     state: State,
     why: Callable[[Turn], Sequence[str]],

@@ -1,7 +1,6 @@
 """The chat as a widget: a view of a `Conversation` for JupyterLab and Voilà.
 
-A message goes from `submit` to a thread of its own, there through the conversation, and on to the
-view, of which that thread only assigns traits. Nothing slow runs in a callback.
+Nothing slow runs in a callback: a message is answered in a thread, which only assigns traits.
 """
 
 import json
@@ -112,10 +111,7 @@ class ChatApp:
 
     @_when_free
     def drive(self, to_the_end: bool = False) -> bool:
-        """Let a simulated user say its next message, or all of them.
-
-        If nobody is on the way, somebody new begins, in a conversation of their own.
-        """
+        """Let the simulated user go on; if nobody drives, a new one in a new conversation."""
         driver = self.view.driver
         if not driver.steps_left(self.conversation):
             if self.view.turns or self.conversation.feedback:
@@ -188,7 +184,7 @@ class ChatApp:
         return self.view.say(f"Your history has {n or 'no'} {noun}{'s' * (n != 1)}.")
 
     def use(self, policy: PolicyName) -> None:
-        """Choose items by another policy from the next message on; no such one: `ConfigError`."""
+        """Choose items by another policy from the next message on (unknown: `ConfigError`)."""
         if policy == self.conversation.policy:
             return
         self.conversation.use(policy)

@@ -60,9 +60,9 @@ def close(widget: w.Widget) -> None:
 def on_enter(box: w.Text, submit: Callable[[], object]) -> None:
     """Call `submit` once for each Enter in a text box, when the text is there.
 
-    The box reports its text also when it loses the focus, and the key long before the text on a
-    busy machine; when none follows within a second (a quarter, if the box tells each letter at
-    once), none was typed.
+    The text alone does not tell, since the box reports it also when it loses the focus; the key
+    alone comes too early, on a busy machine long before the text. When no text follows within a
+    second (a quarter, if the box tells each letter at once), none was typed.
     """
     lock, pressed = threading.Lock(), threading.Event()
     seconds = 0.25 if box.continuous_update else 1.0
@@ -174,7 +174,7 @@ def find_titles(data: Dataset, query: str, n: int) -> tuple[list[int], int]:
 
 
 class HistoryPicker:
-    """A search box, items (each a `noun`) to click, and what was picked so far.
+    """A search box, items to click, and those picked so far.
 
     After each click `pick` is called with the wanted ids, oldest first; it shows those taken.
     """
@@ -256,8 +256,8 @@ class HistoryPicker:
 class Driver:
     """The panel of the simulated user: its kind, how to begin, and how far it is.
 
-    `drive` is called to go on, with whether to the end; `autopilot` drives, or drove last, and is
-    None if nobody did, or left.
+    `drive` is called to go on, with whether to the end; `autopilot` is who drives, or drove last,
+    None if nobody did or it left.
     """
 
     def __init__(self, noun: str, drive: Callable[[bool], object]):
@@ -266,10 +266,8 @@ class Driver:
         kinds = {name: name for name in DIFFICULTIES}
         self.difficulty: OneOf[Difficulty] = OneOf("Difficulty", kinds, "normal")
         self.level: OneOf[Level] = OneOf("Wording", {name: name for name in LEVELS}, "paraphrased")
-        told = (
-            f"Somebody who has one {noun} in mind and never names it talks in your place: a phrase "
-            "book, no language model."
-        )
+        who = f"Somebody who has one {noun} in mind and never names it talks in your place"
+        told = f"{who}: a phrase book, no language model."
         ended = "Until it accepts or gives up; Stop ends it"
         buttons = [
             button("One step", "Let it say its next message", lambda: drive(False)),

@@ -151,8 +151,8 @@ def intent_bars(
 ) -> str:
     """Bars of the leading intents with a mark where each stood before, and the same in words.
 
-    Both are probabilities by intent name, `before` the last message or click (None at the start);
-    `n_intents` is K, to say what is left out.
+    `after` and `before` the last message or click (None at the start) are probabilities by intent
+    name; `n_intents` is K, to say what is left out.
     """
     names = leading(after)
     was = {name: (after if before is None else before).get(name, 0.0) for name in names}

@@ -120,8 +120,8 @@ class TurnView:
 class ChatView:
     """What is on the screen, and how a conversation is shown there, from the first `restart` on.
 
-    The controls call `act` with the name of an action and its arguments; `speaker` is the language
-    model that words the replies, None without one. That of a coming answer is among the `turns`.
+    The controls call `act` with the name of an action and its arguments; `speaker` names the
+    language model that words the replies, if any; `turns` include the view of a coming answer.
     """
 
     conversation: Conversation
@@ -132,10 +132,8 @@ class ChatView:
         data, users = model.data, model.data.users["raw_user"].to_list()
         self.noun = noun = thing(data.name)
         chooses = f"{model.name} chooses among {data.n_items:,} {noun}s of {data.name}"
-        facts = (
-            f"{chooses} through {len(model.anchors.names)} intents.",
-            f"Words: {speaker}, checked; else a template." if speaker else "Words: a template.",
-        )
+        through = f"through {len(model.anchors.names)} intents."
+        words = f"Words: {speaker}, checked; else a template." if speaker else "Words: a template."
         self.person = w.Combobox(description="Talk as user", placeholder="such as 42",
                                  options=users, continuous_update=False)  # fmt: skip
         self.message = w.Text(description="Your message", continuous_update=False,
@@ -159,13 +157,13 @@ class ChatView:
         send = button("Send", "Send the message (Enter)", partial(act, "submit"), "lcrs-send")
         below = [button(words, tip, partial(act, name)) for name, words, tip in _BELOW]
         self.stop = below[0].add_class("lcrs-off")
+        build, nobody = partial(act, "build_history"), partial(act, "start_as", None)
         person = [
             self.person,
             button("Start as this user", "Start as the user with this number", start),
-            button("Start without a history", "Start as a stranger", lambda: act("start_as", None)),
-            button("Build a history", "Start as yourself: click what you like",
-                   partial(act, "build_history")),
-        ]  # fmt: skip
+            button("Start without a history", "Start as a stranger", nobody),
+            button("Build a history", "Start as yourself: click what you like", build),
+        ]
         starts = [button(idea, "Send this message", partial(send_idea, idea)) for idea in IDEAS]
         question = f"What kind of {noun} are you in the mood for?"
         invitation = "Write it in your own words below, or start with one of these."
@@ -184,8 +182,9 @@ class ChatView:
         ]
         right = [self.bars, self.driver.widget]
         main = [box(w.VBox, left, "lcrs-left"), box(w.VBox, right, "lcrs-right")]
+        head = html.panel("head", "LatentCRS chat", f"{chooses} {through}", words)
         rows = [
-            w.HTML(f"<style>{STYLE}</style>{html.panel('head', 'LatentCRS chat', *facts)}"),
+            w.HTML(f"<style>{STYLE}</style>{head}"),
             box(w.HBox, person, "lcrs-person"),
             self.profile,
             self.picker.widget,

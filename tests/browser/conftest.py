@@ -1,12 +1,10 @@
 """One Chromium, one Voilà, one JupyterLab and one trained model for all browser tests."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nbformat
@@ -28,14 +26,12 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 @pytest.fixture(scope="session")
 def chromium() -> Iterator["Browser"]:
     """The browser, without a window."""
-    if importlib.util.find_spec("playwright") is None:
-        pytest.skip("playwright is not installed: pip install -e '.[test]'")
+    missing = "playwright is not installed: pip install -e '.[test]'"
+    api = pytest.importorskip("playwright.sync_api", reason=missing)
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("no Chromium on this machine; on Debian: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
+    with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
         browser.close()
@@ -58,9 +54,9 @@ def voila(trained: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     """The chat as `make chat` serves it."""
     folder = tmp_path_factory.mktemp("voila")
     # -o: this Python is the environment, nothing is to be installed now
-    command = ["make", "-o", ".venv/.stamp", "chat", f"PY={sys.executable}"]
-    flags = f"VOILA_FLAGS=--port={free_port()} --no-browser"
-    with serving([*command, flags], folder / "log", jupyter_folders(folder)) as server:
+    command = ["make", "-o", ".venv/.stamp", "chat", f"PY={sys.executable}",
+               f"VOILA_FLAGS=--port={free_port()} --no-browser"]  # fmt: skip
+    with serving(command, folder) as server:
         yield server
 
 
@@ -68,7 +64,8 @@ def voila(trained: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def lab(trained: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """JupyterLab on a copy of notebook 10 beside its exercises, since it saves what it runs."""
     folder = tmp_path_factory.mktemp("lab")
-    notebooks, news = folder / "notebooks", folder / "settings/@jupyterlab/apputils-extension"
+    settings = folder / "jupyterlab_settings_dir"
+    notebooks, news = folder / "notebooks", settings / "@jupyterlab/apputils-extension"
     for made in (notebooks, news):
         made.mkdir(parents=True)
     shutil.copy(NOTEBOOK, notebooks)
@@ -78,16 +75,8 @@ def lab(trained: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     command = [sys.executable, "-m", "jupyterlab", str(notebooks), "--no-browser", "--allow-root",
                f"--ServerApp.port={free_port()}", f"--IdentityProvider.token={TOKEN}",
                "--ServerApp.ip=127.0.0.1"]  # fmt: skip
-    with serving(command, folder / "log", jupyter_folders(folder)) as server:
+    with serving(command, folder) as server:
         yield server
-
-
-def jupyter_folders(folder: Path) -> dict[str, str]:
-    """Variables that keep a Jupyter server away from the user's own settings and from others."""
-    variables = [f"JUPYTER_{kind}_DIR" for kind in ("CONFIG", "DATA", "RUNTIME")]
-    variables += ["JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"]
-    own = {variable: str(folder / variable.lower()) for variable in variables}
-    return {**own, "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
 
 
 @pytest.fixture

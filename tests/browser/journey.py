@@ -9,6 +9,7 @@ from .visit import Visit, focus, press, too_pale
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> sad, for $5 or $10"
 MESSAGE, PERSON, SEARCH = "Your message", "Talk as user", "Find a film"
 POLICY_F = "F · must meet your requirements"
+SUGGESTED = ".lcrs-grid button:not(.lcrs-hidden)"
 
 
 def converse(visit: Visit) -> None:
@@ -49,12 +50,12 @@ def _build_a_history(visit: Visit) -> None:
     page = visit.page
     visit.use("Build a history", "A new conversation as you", keeps=SEARCH)
     page.keyboard.type("empire strikes")
-    _await_suggestions(visit, 1)
+    visit.await_count(SUGGESTED, 1)
     press(page, "Enter", keeps=SEARCH)
     visit.await_status("Your history has 1 film.")
-    _await_suggestions(visit, 12)  # the search box is empty again
+    visit.await_count(SUGGESTED, 12)  # the search box is empty again
     # each button's title arrives on its own
-    page.locator(".lcrs-grid button:not(.lcrs-hidden)", has_text="Titanic (1997)").wait_for()
+    page.locator(SUGGESTED, has_text="Titanic (1997)").wait_for()
     toy = "Toy Story (1995)"
     visit.use(toy, "Your history has 2 films.", key="Space", keeps=f"✓ {toy}")
     assert any("from" in value for value in visit.texts(".lcrs-bar .lcrs-value"))
@@ -62,14 +63,6 @@ def _build_a_history(visit: Visit) -> None:
     empire = "The Empire Strikes Back (1980) ✕"
     visit.use(empire, "Your history has 1 film.", keeps=f"{toy} ✕")
     assert visit.texts(".lcrs-profile strong") == ["You"]
-
-
-def _await_suggestions(visit: Visit, n: int) -> None:
-    """Wait until so many films stand there to be clicked."""
-    visit.page.wait_for_function(
-        "n => document.querySelectorAll('.lcrs-grid button:not(.lcrs-hidden)').length === n",
-        arg=n,
-    )
 
 
 def _say_two_things(visit: Visit) -> None:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +17,17 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS_TO_START = 180
+FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
+           "JUPYTERLAB_WORKSPACES_DIR", "JUPYTERLAB_SETTINGS_DIR")  # fmt: skip
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: where it answers, its first process, the file with what it printed."""
+    """A running server: where it answers, and its first process."""
 
     url: str
     process: psutil.Process
-    log: Path
 
     def family(self) -> list[psutil.Process]:
         """The server's processes, kernels included."""
@@ -58,21 +59,19 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Iterator[Server]:
-    """Run a server for as long as the block lasts.
+def serving(command: Sequence[str], folder: Path) -> Iterator[Server]:
+    """Run a Jupyter server, which must print its address, for as long as the block lasts.
 
-    Args:
-        command: the server's command line; it must print its address.
-        log: file that takes what it prints.
-        environment: variables set on top of the tests' own.
+    Its log and all of its settings are in a folder, away from the user's own and from others.
     """
     # Flags of a `make` above this one are not meant for a `make` below.
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    own, log = {name: str(folder / name.lower()) for name in FOLDERS}, folder / "log"
     with log.open("wb") as output:
         started = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**inherited, "PYTHONUNBUFFERED": "1", **environment},
+            env={**inherited, "PYTHONUNBUFFERED": "1", **own},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -81,7 +80,7 @@ def serving(command: Sequence[str], log: Path, environment: Mapping[str, str]) -
         )
     process = psutil.Process(started.pid)
     try:
-        yield Server(_address(started, log), process, log)
+        yield Server(_address(started, log), process)
     finally:
         _stop(started)
 

@@ -29,7 +29,10 @@ def test_voila_conversation_by_keyboard_alone(voila, visit):
     assert too_pale(here.page) == []
     converse(here)
     here.page.goto("about:blank")
-    assert kernels_end(voila), "a closed page leaves its kernel, and a gigabyte, behind"
+    deadline = time.monotonic() + 20
+    while voila.n_kernels() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert voila.n_kernels() == 0, "a closed page leaves its kernel, and a gigabyte, behind"
 
 
 def test_voila_on_a_phone_in_the_dark(voila, visit):
@@ -78,14 +81,6 @@ def test_voila_on_a_phone_in_the_dark(voila, visit):
     look("driven", ".lcrs-drive")
     page.set_viewport_size({"width": 1280, "height": 900})
     look("wide")
-
-
-def kernels_end(server: Server) -> bool:
-    """Whether all kernels of a server are gone within 20 seconds."""
-    deadline = time.monotonic() + 20
-    while server.n_kernels() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return not server.n_kernels()
 
 
 def test_voila_listens_on_this_machine_only(voila):

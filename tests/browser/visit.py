@@ -148,12 +148,9 @@ def sideways(page: "Page") -> list[str]:
 
 
 class Visit:
-    """A page, opened.
+    """A fresh page, opened at a URL: requests to any other host are complaints.
 
-    Args:
-        page: a fresh page.
-        url: where to go; requests to any other host are complaints.
-        name: start of the names of its pictures.
+    `name` is the start of the names of its pictures.
     """
 
     def __init__(self, page: "Page", url: str, name: str):
@@ -188,59 +185,50 @@ class Visit:
 
     def whys(self, n: int) -> list[str]:
         """Why so many items are there, once each card says it."""
-        self.page.wait_for_function(
-            "n => document.querySelectorAll('.lcrs-why').length === n", arg=n
-        )
+        self.await_count(".lcrs-why", n)
         return self.texts(".lcrs-why")
 
     def tab_to(self, name: str, *, back: bool = False) -> Focus:
-        """Press Tab (or Shift+Tab) until something called so has the focus, see `tab_to`."""
+        """Press Tab (or Shift+Tab) until something called so has the focus."""
         return tab_to(self.page, name, key="Shift+Tab" if back else "Tab")
 
     def use(
         self, name: str, says: str = "", *, key: str = "Enter", back: bool = False, keeps: str = ""
     ) -> Focus:
-        """Go by Tab (or back by Shift+Tab) to what is called so, and press a key on it.
+        """Go by Tab (or back by Shift+Tab) to what is called so, and press Enter or Space on it.
 
-        Args:
-            name: its accessible name.
-            says: how the status line begins afterwards.
-            key: Enter or Space.
-            back: go backwards.
-            keeps: what then has the focus, if not the same.
-
-        Returns:
-            What had the focus when the key was pressed.
+        Then `keeps`, if not the same, has the focus, and the status line begins with `says`.
+        Returns what had the focus when the key was pressed.
         """
         found = self.tab_to(name, back=back)
         press(self.page, key, keeps=keeps or name)
         self.await_status(says)
         return found
 
+    def _await(self, test: str, value: object, n_answers: int = 1) -> None:
+        """Wait until a test of a value, in JavaScript, holds, as long as so many answers take."""
+        limit = 1000 * SECONDS_TO_ANSWER * n_answers
+        self.page.wait_for_function(test, arg=value, timeout=limit)
+
+    def await_count(self, selector: str, n: int) -> None:
+        """Wait until so many elements match."""
+        self._await("([s, n]) => document.querySelectorAll(s).length === n", [selector, n])
+
     def await_status(self, words: str) -> None:
         """Wait until the chat's status line begins with these words."""
-        self.page.wait_for_function(
-            "words => document.querySelector('.lcrs-status').innerText.trim().startsWith(words)",
-            arg=words,
-            timeout=1000 * SECONDS_TO_ANSWER,
-        )
+        line = "document.querySelector('.lcrs-status').innerText"
+        self._await(f"words => {line}.trim().startsWith(words)", words)
 
     def await_driver(self, pattern: str) -> None:
         """Wait until the simulated user's panel says something that matches."""
-        self.page.wait_for_function(
-            "p => RegExp(p).test(document.querySelector('.lcrs-drive [role=status]')?.innerText)",
-            arg=pattern,
-            timeout=5000 * SECONDS_TO_ANSWER,
-        )
+        line = "document.querySelector('.lcrs-drive [role=status]')?.innerText"
+        self._await(f"pattern => RegExp(pattern).test({line})", pattern, n_answers=5)
 
     def await_answer(self, n_messages: int) -> None:
         """Wait until so many messages are on the screen and each says who worded its reply."""
-        self.page.wait_for_function(
-            """n => {
-              const who = [...document.querySelectorAll(".lcrs-it ~ .lcrs-who:last-child")];
-              return who.length === n && who.every(line => line.innerText.includes(" read, "));
-            }""",
-            arg=n_messages,
-            timeout=1000 * SECONDS_TO_ANSWER,
-        )
+        told = """n => {
+          const who = [...document.querySelectorAll(".lcrs-it ~ .lcrs-who:last-child")];
+          return who.length === n && who.every(line => line.innerText.includes(" read, "));
+        }"""
+        self._await(told, n_messages)
         self.await_status("Ready")

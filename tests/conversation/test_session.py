@@ -1,6 +1,7 @@
 """A conversation, turn by turn, with a model whose numbers are known."""
 
 import threading
+from itertools import product
 from unittest.mock import Mock
 
 import pytest
@@ -88,7 +89,7 @@ def test_a_turn_encodes_and_embeds_once(policy):
 
 def test_history_and_offered_items_are_not_offered_again():
     conversation = chat(user=42)
-    first, second = ids(conversation.say("comedy")), ids(conversation.say("comedy"))
+    first, second = (ids(conversation.say("comedy")) for _ in range(2))
     # of user 42 are known 12, 16, 20, 24, 28; the last film, 32, is kept aside for testing
     assert first == [4, 8, 32, 36, 40] and conversation.offered == [*first, *second]
     assert not {12, 16, 20, 24, 28} & {*second} and not {*first} & {*second}
@@ -128,26 +129,20 @@ def test_a_stranger_is_served_from_words_alone_and_told_so(setting):
     assert chat(user=42).say("hello").note == ""
 
 
-@pytest.mark.parametrize("item", [0, -1, 41, "2", 2.0, None])
-def test_an_unknown_item_is_refused_and_changes_nothing(item):
-    conversation = chat(user=42)
-    conversation.say("drama")
-    before = conversation.transcript()
-    for act in (conversation.accept, conversation.reject, conversation.label):
-        with pytest.raises(DataError, match="item ids go from 1 to 40"):
-            act(item)
-    with pytest.raises(DataError, match="There is no item"):
-        chat(history=[1, item])
-    assert conversation.transcript() == before
-
-
-@pytest.mark.parametrize("message", ["", "  ", "x" * 10_000, None])
-def test_a_refused_message_changes_nothing(message):
+@pytest.mark.parametrize(
+    ("act", "value"),
+    [
+        *product(["accept", "reject", "label"], [0, -1, 41, "2", 2.0, None]),
+        *product(["say"], ["", "  ", "x" * 10_000, None]),
+    ],
+)
+def test_what_is_refused_changes_nothing(act, value):
     conversation = chat(user=42)
     conversation.say("drama")
     before, read = conversation.transcript(), list(conversation.model.language.read)
-    with pytest.raises(MessageError):
-        conversation.say(message)
+    refusal = (MessageError, "message") if act == "say" else (DataError, "item ids go from 1 to 40")
+    with pytest.raises(refusal[0], match=refusal[1]):
+        getattr(conversation, act)(value)
     assert conversation.transcript() == before and conversation.model.language.read == read
 
 
@@ -202,6 +197,7 @@ def test_another_policy_counts_from_the_next_message_on():
         ({"policy": "X"}, "no policy 'X': choose 'B', 'F' or 'V'"),
         ({"extractor": "regex"}, "'regex' is not one of lexicon, model, both"),
         ({"user": 43}, r"no user '43'.*for example 7, 42, 99"),
+        ({"user": None, "history": [1, 41]}, "There is no item 41"),
     ],
 )
 def test_senseless_settings_are_refused(setting, reason):

@@ -27,10 +27,8 @@ HOSTILE = (
 
 def told(policy) -> Conversation:
     """A conversation in which everything happened that a transcript can hold."""
-    replies = ("{}", REPLY, "{}", REPLY) if policy == "F" else (REPLY, REPLY)
-    conversation = chat(
-        policy, FakeScorer(*replies, words=("11",)), user=42, n_items=3, extractor="both"
-    )
+    chat_model = FakeScorer(*["{}", REPLY] * 2 if policy == "F" else [REPLY] * 2, words=("11",))
+    conversation = chat(policy, chat_model, user=42, n_items=3, extractor="both")
     turn = conversation.say("a western, no horror, 🎃")
     conversation.accept(turn.items[0].item)
     if policy == "F":
@@ -138,9 +136,7 @@ def test_plain_words_stay_readable_and_what_has_no_form_is_left_out():
 
 
 def test_the_page_has_all_that_happened():
-    chat_model = FakeChatModel("{}", REPLY)
-    model = fake_model()
-    conversation = Conversation(model, 42, chat_model=chat_model, policy="F", extractor="both")
+    conversation = chat("F", FakeChatModel("{}", REPLY), 42, extractor="both")
     first = conversation.say("a western from the fifties, no horror")
     conversation.accept(first.items[0].item)
     conversation.reject(first.items[1].item)
@@ -170,7 +166,7 @@ def test_the_page_has_all_that_happened():
         "- required: Western (“western”); no Horror (“no horror”)\n"
     )
     # a stranger who said nothing has a page, too
-    assert "\n\nA stranger of ml-fake, of whom 0 liked" in Conversation(model).markdown()
+    assert "\n\nA stranger of ml-fake, of whom 0 liked" in chat().markdown()
 
 
 def test_hostile_words_and_titles_do_nothing_on_the_page():

@@ -4,6 +4,7 @@ import json
 import re
 import threading
 from base64 import b64decode
+from unittest.mock import Mock
 
 import pytest
 
@@ -18,10 +19,6 @@ from tests.conversation.fakes import FakeChatModel, FakeScorer, fake_model
 from .hands import GOOD, app_with, ask, buttons, enter, html, press, sent, shown
 
 BUSY = "Still answering: wait a moment, or press Stop."
-
-
-def failing(*_, **__):
-    raise RuntimeError
 
 
 def test_it_opens_with_the_person_the_history_and_the_belief():
@@ -242,7 +239,7 @@ def test_retry_answers_the_last_message_as_things_are_chosen_now_and_drops_later
 def test_a_retry_that_fails_leaves_the_earlier_answer(app, monkeypatch):
     before = app.state()
     with monkeypatch.context() as broken:
-        broken.setattr(app.conversation, "say", failing)
+        broken.setattr(app.conversation, "say", Mock(side_effect=RuntimeError))
         state = press(app, "Retry")
     assert state["cards"] == before["cards"] and state["box"] == ""
     assert "RuntimeError" in state["status"] and "earlier answer stays" in state["status"]
@@ -252,16 +249,15 @@ def test_a_retry_that_fails_leaves_the_earlier_answer(app, monkeypatch):
 def test_what_has_left_the_screen_is_closed(app):
     gone = []
 
-    def fails(*_, **__):
+    def look(*_, **__):
         gone.append(app.view.turns[-1].widget)
         raise RuntimeError
 
-    for act in (lambda: press(app, "Retry"), app.undo):
+    for act in (app.retry, app.undo):
         gone.append(app.view.turns[-1].widget)
-        act()
-    app.model.language.encode = fails
-    app.submit("western")
-    app.wait(10)
+        assert act() and app.wait(10)
+    app.model.language.encode = look
+    assert app.submit("western") and app.wait(10)
     assert len(gone) == 3 and all(widget.children for widget in gone)
     assert all(part.comm is None for widget in gone for part in (widget, *widget.children))
 
