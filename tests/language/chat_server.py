@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -51,7 +52,9 @@ def chat_model_for(server: ChatServer, **setting: Any) -> EndpointChatModel:
 def chat_server() -> Iterator[ChatServer]:
     """Run one on 127.0.0.1, on a free port, as long as the block lasts."""
     state = ChatServer()
-    with _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"state": state})) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, state)) as server:
+        # a client that gave up is what several tests are about
+        server.daemon_threads, server.handle_error = True, lambda *_: None
         state.url = f"http://127.0.0.1:{server.server_port}/v1"
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
@@ -60,16 +63,12 @@ def chat_server() -> Iterator[ChatServer]:
             server.shutdown()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_: object) -> None:
-        """A client that gave up is what several tests are about."""
-
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    state: ChatServer
+
+    def __init__(self, state: ChatServer, *given: Any):
+        self.state = state
+        super().__init__(*given)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -111,9 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
 
-def well(
-    text: str | None = None, *, finish: str = "stop", usage: bool = True, pause: float = 0.0
-) -> Behaviour:
+def well(text: str | None = None, finish: str = "stop", usage: bool = True, pause=0.0) -> Behaviour:
     """Reply with `text`; without one, with `FITS` where a schema is given, else with what it says.
 
     `usage`: report tokens (a word is one); `pause`: seconds before each streamed piece.
@@ -123,34 +120,31 @@ def well(
         usual = FITS if "response_format" in body else handler.state.says
         words = (usual if text is None else text).split(" ")
         limit = body.get("max_tokens") or body.get("max_completion_tokens")
-        pieces = [w if i == 0 else f" {w}" for i, w in enumerate(words[:limit])]
+        pieces = [" " * (i > 0) + word for i, word in enumerate(words[:limit])]
         ending = "length" if len(pieces) < len(words) else finish
         n_read = sum(len(m["content"].split()) for m in body["messages"])
         tokens = {"prompt_tokens": n_read, "completion_tokens": len(pieces)} if usage else None
-        if not body.get("stream"):
+        if body.get("stream"):
+            asked = body.get("stream_options", {}).get("include_usage")
+            last = [_answer(None, tokens)] if asked and usage else []
+            handler.stream(*map(delta, pieces), delta(None, ending), *last, "[DONE]", pause=pause)
+        else:
             message = {"role": "assistant", "content": "".join(pieces)}
             handler.send(200, _answer({"message": message, "finish_reason": ending}, tokens))
-            return
-        asked = body.get("stream_options", {}).get("include_usage")
-        last = [_answer(None, tokens)] if asked and usage else []
-        events = [*map(delta, pieces), delta(None, ending), *last, "[DONE]"]
-        handler.stream(*events, pause=pause)
 
     return behave
 
 
-def delta(
-    piece: str | None, finish: str | None = None, tokens: dict[str, int] | None = None
-) -> str:
+def delta(piece: str | None, finish: str | None = None, tokens: dict | None = None) -> str:
     """One streamed piece."""
     content = {} if piece is None else {"content": piece}
     return _answer({"delta": content, "finish_reason": finish}, tokens)
 
 
-def _answer(choice: dict[str, Any] | None, tokens: dict[str, int] | None) -> str:
+def _answer(choice: dict | None, tokens: dict | None) -> str:
     answer = {"id": "1", "object": "chat", "created": 0, "model": MODEL}
-    choices = [] if choice is None else [{"index": 0, **choice}]
-    return json.dumps({**answer, "choices": choices} | ({"usage": tokens} if tokens else {}))
+    answer["choices"] = [] if choice is None else [{"index": 0, **choice}]
+    return json.dumps(answer | ({"usage": tokens} if tokens else {}))
 
 
 def error(message: str) -> str:

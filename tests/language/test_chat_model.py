@@ -59,12 +59,8 @@ def test_usage_adds_up_from_several_threads():
 
 
 def test_tidying_keeps_whole_sentences_only():
-    assert tidy_reply('  Assistant: **Alien** is\n\nfun. It has a "cat." And then') == (
-        'Alien is fun. It has a "cat."'
-    )
-    assert tidy_reply("no stop at all") == ""
-
-
-def test_stops_inside_titles_do_not_end_a_sentence():
+    text = '  Assistant: **Alien** is\n\nfun. It has a "cat." And then'
+    assert tidy_reply(text) == 'Alien is fun. It has a "cat."' and tidy_reply("no stop") == ""
+    # stops inside titles do not end a sentence
     text = "Airplane! is fun. Dr. Strange and L.A. Story too! Yes."
     assert sentences(text) == ["Airplane! is fun.", "Dr. Strange and L.A. Story too!", "Yes."]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +14,6 @@ import torch
 
 from latentcrs_utils.errors import ConfigError, MessageError, ReplyError
 from latentcrs_utils.language import local_chat_model
-from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.language.local_chat_model import LocalChatModel, goes_in_circles
 from latentcrs_utils.language.models import LanguageModel, load_language_model
 from latentcrs_utils.language.structured_output import complaint
@@ -37,17 +37,14 @@ def loaded(tiny: Path, empty_cache: Path) -> LanguageModel:
 
 
 @pytest.fixture
-def widths(loaded, monkeypatch) -> list[tuple[int, int]]:
+def widths(loaded) -> Iterator[list[tuple[int, int]]]:
     """Rows and tokens of every pass of the model."""
     passes: list[tuple[int, int]] = []
-    forward = loaded.model.base_model.forward
-
-    def noted(input_ids, **options):
-        passes.append(tuple(input_ids.shape))
-        return forward(input_ids=input_ids, **options)
-
-    monkeypatch.setattr(loaded.model.base_model, "forward", noted)
-    return passes
+    hook = loaded.model.model.embed_tokens.register_forward_hook(
+        lambda _, given, __: passes.append(tuple(given[0].shape))
+    )
+    yield passes
+    hook.remove()
 
 
 @pytest.mark.parametrize("piece", [256, 16])
@@ -79,16 +76,15 @@ def test_what_a_model_recommends_for_sampling_does_not_change_greedy_replies(cha
     assert other.generate(CHAT).text == chat_model.generate(CHAT).text
 
 
-def test_a_stop_ends_the_reply_after_the_token_in_hand(chat_model):
+def test_a_stop_ends_the_reply_after_the_token_in_hand(chat_model, widths, monkeypatch):
     stop, pieces = threading.Event(), []
     third = stopping_after(3, stop, pieces)
     reply = chat_model.generate(CHAT, max_new_tokens=50, stream=third, stop=stop)
     assert len(pieces) == 3 and reply.finish == "stopped" and reply.text == "".join(pieces)
     silent = chat_model.generate(CHAT, stop=stop)
     assert (silent.text, silent.completion_tokens, silent.finish) == ("", 0, "stopped")
-
-
-def test_a_stop_is_noticed_while_a_long_prompt_is_read(chat_model, widths, monkeypatch):
+    # it is noticed, too, while a long prompt is read
+    widths.clear()
     monkeypatch.setattr(local_chat_model, "_PIECE", 16)
     n = chat_model.generate(CHAT, max_new_tokens=2).prompt_tokens
     assert widths == [(1, 16)] * (n // 16) + [(1, n % 16), (1, 1)]
@@ -127,9 +123,6 @@ def test_endings_are_told_apart(chat_model, loaded, monkeypatch, token, finish, 
     reply = chat_model.generate(CHAT, max_new_tokens=2 if token is None else 200)
     assert (reply.finish, reply.completion_tokens) == (finish, n)
     assert (reply.text == "") == (finish == "end")
-
-
-def test_circles():
     for circling in ([5, 1, 2, 3, 4] + [1, 2, 3, 4] * 2, list(range(24)) * 3):
         assert goes_in_circles(circling)
     for fine in ([1, 2, 3, 4] * 2, [7] * 11, [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 5], []):
@@ -180,11 +173,6 @@ def test_what_is_empty_or_exceeds_the_model_is_refused(chat_model, tmp_path):
         LocalChatModel(base, dtype="float32").generate(CHAT)
 
 
-def test_embedder_and_chat_model_share_the_weights(tiny, chat_model):
-    embedder = Embedder(tiny, dtype="float32")
-    assert embedder._language_model() is chat_model._language_model()
-
-
 # every kind of bound that is enforced while writing; values that are several bytes a character
 WISH = {
     "type": "object",
@@ -214,13 +202,7 @@ def test_even_random_words_keep_to_a_schema(chat_model, loaded, monkeypatch, see
     assert chat_model.usage.completion_tokens == reply.completion_tokens > 40
 
 
-def sevens(n: int) -> dict:
-    return {"type": "array", "items": {"enum": [7]}, "minItems": n, "maxItems": n}
-
-
-def test_a_list_may_say_the_same_thing_many_times(chat_model):
-    reply = chat_model.generate(CHAT, schema=sevens(20), max_new_tokens=80)
-    assert json.loads(reply.text) == [7] * 20
+SEVENS = {"type": "array", "items": {"enum": [7]}, "minItems": 20, "maxItems": 20}
 
 
 @pytest.mark.parametrize(
@@ -229,7 +211,7 @@ def test_a_list_may_say_the_same_thing_many_times(chat_model):
         ({"schema": WISH, "max_new_tokens": 12}, ReplyError, r"tiny.*cut at max_new_tokens"),
         ({"schema": WISH, "stop": STOPPED}, ReplyError, r"empty.*stopped before its end"),
         # what cannot be enforced is still checked
-        ({"schema": {**sevens(2), "uniqueItems": True}}, ReplyError, "non-unique"),
+        ({"schema": {**SEVENS, "uniqueItems": True}}, ReplyError, "non-unique"),
         ({"schema": {"type": "text"}}, ConfigError, "no JSON schema: 'text' is not valid"),
         ({"schema": {"not": {"type": "string"}}}, ConfigError, "cannot be held to this schema"),
     ],
@@ -239,6 +221,8 @@ def test_what_is_not_whole_or_not_valid_is_no_reply(chat_model, request_, error,
         chat_model.generate(CHAT, **request_)
     # a schema that is none is refused before anything is written
     assert chat_model.usage.calls == (error is ReplyError)
+    # a list may say the same thing many times
+    assert json.loads(chat_model.generate(CHAT, schema=SEVENS).text) == [7] * 20
 
 
 def test_smollm2_streams_repeats_scores_and_writes_json(model_dir):

@@ -15,25 +15,16 @@ from latentcrs_utils.language.models import choose_dtype, find_model, load_langu
 from .tiny_model import make_tiny_model
 
 
-def test_the_default_is_known_without_its_file(empty_cache, monkeypatch):
-    monkeypatch.setattr(models.assets, "fetch", lambda asset: pytest.fail("fetched"))
-    assert find_model().name == "SmolLM2-135M-Instruct"
-
-
-def test_weights_are_loaded_once_for_all(tiny, empty_cache):
+def test_weights_are_loaded_once_for_all_and_the_identity_follows_them(tiny, empty_cache, tmp_path):
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda _: load_language_model(tiny, "float32"), range(3)))
     assert found[0] is found[1] is found[2] is load_language_model(tiny, "float32")
     assert load_language_model(tiny, "bfloat16") is not found[0]
     assert found[0].context_length == 512
-
-
-def test_identity_follows_the_weights(tiny, empty_cache, tmp_path):
     folder = make_tiny_model(tmp_path / "model")
-    before = find_model(folder).identity
-    assert before == find_model(tiny).identity
+    assert find_model(folder).identity == find_model(tiny).identity
     make_tiny_model(folder, seed=3)
-    assert find_model(folder).identity != before
+    assert find_model(folder).identity != find_model(tiny).identity
 
 
 def test_dtype_auto_follows_the_processor(monkeypatch):
@@ -46,7 +37,11 @@ def test_dtype_auto_follows_the_processor(monkeypatch):
         choose_dtype("float64")
 
 
-def test_names_and_paths_that_hold_no_model(empty_cache, tmp_path):
+def test_models_are_found_without_their_files_and_what_is_none_is_named(
+    empty_cache, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(models.assets, "fetch", lambda asset: pytest.fail("fetched"))
+    assert find_model().name == "SmolLM2-135M-Instruct"
     with pytest.raises(AssetError, match="'owner/no-such-model' is not on this machine"):
         find_model("owner/no-such-model")
     with pytest.raises(ConfigError, match=r"There is no language model 'smol lm2'.*'smollm2'"):

@@ -39,12 +39,10 @@ def test_complaints(text, wrong):
     assert found is None if wrong is None else wrong in found
 
 
-def test_a_complaint_stays_short_whatever_it_quotes():
+def test_schemas_keep_their_order_and_must_be_some():
+    # whatever it quotes, a complaint stays short
     long = complaint('"x"', {"enum": [f"genre {i}" for i in range(500)]})
     assert "'x' is not one of" in long and len(long) < 300
-
-
-def test_schemas_keep_their_order_and_must_be_some():
     assert check_schema({"type": "object", "properties": {"b": {}, "a": {}}}).index('"b"') < 40
     for schema in ({"enum": {1, 2}}, {"type": 5}, {"maxItems": -1}):
         with pytest.raises(ConfigError, match="The schema is no JSON"):
@@ -77,8 +75,9 @@ def test_the_tokens_of_a_text_spell_it_and_control_words_spell_nothing(kind, tin
 
 
 def test_a_guide_allows_the_schema_s_bytes_and_no_others(tiny, empty_cache):
+    loaded = load_language_model(tiny, "float32")
+    spelled, (end,) = token_bytes(loaded.tokenizer), loaded.end_tokens
     guide = SchemaGuide(find_model(tiny), "float32", '{"enum": ["é"]}')
-    spelled = token_bytes(load_language_model(tiny, "float32").tokenizer)
     for byte in '"é"'.encode():
         assert not guide.complete
         (token,) = spelled[bytes([byte])]
@@ -86,13 +85,9 @@ def test_a_guide_allows_the_schema_s_bytes_and_no_others(tiny, empty_cache):
         assert logits[token] == token and logits.isneginf().sum() == 259
         guide.advance(token)
     assert guide.complete
-
-
-def test_what_may_go_on_is_not_complete(tiny, empty_cache):
-    loaded = load_language_model(tiny, "float32")
+    # what may go on is not complete
     guide = SchemaGuide(find_model(tiny), "float32", '{"type": "integer"}')
-    (one,), (end,) = token_bytes(loaded.tokenizer)[b"1"], loaded.end_tokens
-    guide.advance(one)
-    logits = guide.restrict(torch.zeros(260))
-    assert logits[one] == logits[end] == 0 and not guide.complete
+    guide.advance(spelled[b"1"][0])
+    assert guide.restrict(torch.zeros(260))[[*spelled[b"1"], end]].tolist() == [0, 0]
+    assert not guide.complete
     guide.advance(end)
