@@ -94,11 +94,9 @@ class Embedder:
         self._source = models.find_model(model)
         file = cache_dir() / "embeddings" / "vectors-1.sqlite"
         self._store = VectorStore(file) if reuse else None
-        self.model = model
-        self.name = self._source.name
+        self.model, self.name = model, self._source.name
         self.dtype = models.choose_dtype(dtype)
-        self.prompt = prompt
-        self.batch_size = batch_size
+        self.prompt, self.batch_size = prompt, batch_size
         self.tokens = EmbeddingUsage()
         self._counting = threading.Lock()
 

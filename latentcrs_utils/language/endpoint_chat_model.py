@@ -79,12 +79,8 @@ class EndpointChatModel(ChatModel):
             )
         address = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
         super().__init__(re.split(r"[/\\]", model.rstrip("/\\"))[-1])
-        self.model = model
-        self.base_url = _sound(address)
-        self.key_variable = key_variable
-        self.timeout = timeout
-        self.retries = retries
-        self.temperature = temperature
+        self.model, self.base_url, self.key_variable = model, _sound(address), key_variable
+        self.timeout, self.retries, self.temperature = timeout, retries, temperature
         self._refused: set[str] = set()  # what this endpoint was found not to understand
 
     def _reply(self, request: ChatRequest) -> Reply:
@@ -170,11 +166,11 @@ class EndpointChatModel(ChatModel):
 
     def _learn(self, error: Exception, sent: dict[str, Any]) -> bool:
         """Note what the endpoint does not understand; whether that is worth another try."""
-        for word, name in _DROPPED_FOR.items():
-            new = word in str(error) and name in sent and name not in self._refused
-            if new and getattr(error, "status_code", None) in (400, 422):
-                self._refused.add(name)
-                return True
+        if getattr(error, "status_code", None) in (400, 422):
+            for word, name in _DROPPED_FOR.items():
+                if word in str(error) and name in sent and name not in self._refused:
+                    self._refused.add(name)
+                    return True
         return False
 
     def _key(self) -> str:
@@ -199,7 +195,7 @@ class PartialReply:
     """
 
     finish: str | None = None
-    tokens: tuple[int, int] | None = None
+    tokens: tuple[Any, Any] | None = None
     failure: str = ""
     pieces: queue.SimpleQueue[str | None] = field(default_factory=queue.SimpleQueue)
     abandoned: bool = False
@@ -210,12 +206,11 @@ class PartialReply:
         choice = choices[0] if isinstance(choices, list) and choices else None
         said = getattr(choice, "delta", None) or getattr(choice, "message", None)
         text, finish = getattr(said, "content", None), getattr(choice, "finish_reason", None)
-        n_read = getattr(usage, "prompt_tokens", None)
-        n_written = getattr(usage, "completion_tokens", None)
+        tokens = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
         if isinstance(finish, str):
             self.finish = finish
-        if isinstance(n_read, int) and isinstance(n_written, int):
-            self.tokens = n_read, n_written
+        if all(isinstance(n, int) for n in tokens):
+            self.tokens = tokens
         return text if isinstance(text, str) else ""
 
 

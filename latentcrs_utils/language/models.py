@@ -30,10 +30,9 @@ DEFAULT_MODEL = "smollm2"
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Which language model is meant, before any weight is read.
+    """Which language model is meant, before any weight is read; its name is for the screen.
 
     Attributes:
-        name: as shown on screen.
         identity: changes whenever the weights do; part of every cache key.
         place: gives the ``.gguf`` file, the folder, or the Hugging Face id to load from.
         revision: commit of a Hugging Face id.
@@ -62,8 +61,8 @@ class LanguageModel:
     def end_tokens(self) -> set[int]:
         """Every token with which the model ends its turn."""
         known = self.model.generation_config.eos_token_id
-        ends = set(known) if isinstance(known, (list, tuple)) else {known}
-        return (ends | {self.tokenizer.eos_token_id}) - {None}
+        ends = known if isinstance(known, (list, tuple)) else [known]
+        return {*ends, self.tokenizer.eos_token_id} - {None}
 
     def token_ids(self, text: str, *, opening: bool = True) -> list[int]:
         """Return the token ids of plain text, in which control words are only letters.

@@ -123,28 +123,29 @@ def well(text: str | None = None, finish: str = "stop", usage: bool = True, paus
         pieces = [" " * (i > 0) + word for i, word in enumerate(words[:limit])]
         ending = "length" if len(pieces) < len(words) else finish
         n_read = sum(len(m["content"].split()) for m in body["messages"])
-        tokens = {"prompt_tokens": n_read, "completion_tokens": len(pieces)} if usage else None
+        used = (n_read, len(pieces)) if usage else None
         if body.get("stream"):
             asked = body.get("stream_options", {}).get("include_usage")
-            last = [_answer(None, tokens)] if asked and usage else []
+            last = [_answer(None, used)] if asked and usage else []
             handler.stream(*map(delta, pieces), delta(None, ending), *last, "[DONE]", pause=pause)
         else:
             message = {"role": "assistant", "content": "".join(pieces)}
-            handler.send(200, _answer({"message": message, "finish_reason": ending}, tokens))
+            handler.send(200, _answer({"message": message, "finish_reason": ending}, used))
 
     return behave
 
 
-def delta(piece: str | None, finish: str | None = None, tokens: dict | None = None) -> str:
-    """One streamed piece."""
+def delta(piece: str | None, finish: str | None = None, used: tuple | None = None) -> str:
+    """One streamed piece; `used`: tokens read and written, as far as it says so."""
     content = {} if piece is None else {"content": piece}
-    return _answer({"delta": content, "finish_reason": finish}, tokens)
+    return _answer({"delta": content, "finish_reason": finish}, used)
 
 
-def _answer(choice: dict | None, tokens: dict | None) -> str:
-    answer = {"id": "1", "object": "chat", "created": 0, "model": MODEL}
-    answer["choices"] = [] if choice is None else [{"index": 0, **choice}]
-    return json.dumps(answer | ({"usage": tokens} if tokens else {}))
+def _answer(choice: dict | None, used: tuple | None) -> str:
+    choices = [] if choice is None else [{"index": 0, **choice}]
+    usage = used and dict(zip(("prompt_tokens", "completion_tokens"), used, strict=True))
+    answer = {"id": "1", "object": "chat", "created": 0, "model": MODEL, "choices": choices}
+    return json.dumps(answer | ({"usage": usage} if usage else {}))
 
 
 def error(message: str) -> str:

@@ -48,25 +48,25 @@ def test_a_reply_its_usage_and_what_was_sent(server, monkeypatch):
     assert reply.seconds > 0 and chat_model.score is None
 
 
-def test_pieces_add_up_and_any_one_brings_the_usage(server):
-    piece = does.delta("Hi", tokens={"prompt_tokens": 9, "completion_tokens": 1})
-    server.plan[:] = [does.well("A quiet film."), does.stream_of(piece, does.delta(None, "stop"))]
-    for expected, tokens in ((["A", " quiet", " film."], (4, 3)), (["Hi"], (9, 1))):
-        pieces: list[str] = []
-        reply = chat_model_for(server).generate(CHAT, stream=pieces.append)
-        assert pieces == expected
-        assert reply.text == "".join(pieces) and reply.finish == "end" and reply.counted
-        assert (reply.prompt_tokens, reply.completion_tokens) == tokens
-
-
-@pytest.mark.parametrize("stream", [None, str])
-def test_what_is_not_reported_is_not_guessed(server, stream):
-    server.plan[:] = [does.well(usage=False)]
-    chat_model = chat_model_for(server)
-    reply = chat_model.generate(CHAT, stream=stream)
-    assert (reply.prompt_tokens, reply.completion_tokens, reply.counted) == (0, 0, False)
-    chat_model.generate(CHAT)
-    assert chat_model.usage == Usage(2, 4, 7, chat_model.usage.seconds, uncounted=1)
+@pytest.mark.parametrize(
+    ("fault", "expected", "tokens"),
+    [
+        (does.well("A quiet film."), ["A", " quiet", " film."], (4, 3)),
+        # any piece may bring the usage; what is not reported is not guessed
+        (does.stream_of(does.delta("Hi", "stop", (9, 1))), ["Hi"], (9, 1)),
+        (does.well("Hi", usage=False), ["Hi"], (0, 0)),
+    ],
+)
+def test_pieces_add_up_and_so_does_their_usage(server, fault, expected, tokens):
+    server.plan[:] = [fault, does.well("Hi", usage=False)]
+    chat_model, pieces = chat_model_for(server), []
+    reply = chat_model.generate(CHAT, stream=pieces.append)
+    assert pieces == expected
+    assert reply.text == "".join(pieces) and reply.finish == "end"
+    assert (reply.prompt_tokens, reply.completion_tokens, reply.counted) == (*tokens, any(tokens))
+    assert not chat_model.generate(CHAT).counted
+    uncounted = 1 + (not any(tokens))
+    assert chat_model.usage == Usage(2, *tokens, chat_model.usage.seconds, uncounted)
 
 
 def test_a_stop_between_pieces(server):
@@ -116,29 +116,24 @@ def test_what_does_not_fit_is_sent_back_once_with_what_is_wrong(server, first, u
 
 def test_json_that_is_refused_twice_or_stopped_is_not_asked_for_again(server):
     server.plan[:] = [does.well("A film."), does.well("A film."), does.well(pause=0.3)]
-    pieces: list[str] = []
     with pytest.raises(ReplyError, match=r"asked twice .* may ignore response_format"):
-        chat_model_for(server).generate(CHAT, schema=GENRE, stream=pieces.append)
-    assert len(server.asked) == 2 and pieces == []
+        chat_model_for(server).generate(CHAT, schema=GENRE, stream=pytest.fail)
+    assert len(server.asked) == 2
     with pytest.raises(ReplyError, match="stopped before its end"):
         chat_model_for(server).generate(CHAT, schema=GENRE, stop=stopped_in(0.2))
     assert len(server.asked) == 3
 
 
-NO_ADDRESS = ("127.0.0.1:8/v1", "ftp://host/v1", "http://", "http://host:port/v1", "none")
-TELLING = (
-    "http://me:secret@host/v1",
-    "me:secret@host",
-    "http://me:secret@h:x",
-    "http://h?k=secret",
-)
-
-
 @pytest.mark.parametrize(
     ("said", "setting", "values"),
     [
-        ("is no address", "base_url", NO_ADDRESS),
-        ("would be shown", "base_url", TELLING),
+        ("is no address", "base_url", ["127.0.0.1:8/v1", "ftp://h/v1", "http://", "http://h:port"]),
+        (
+            "would be shown",
+            "base_url",
+            ["http://me:secret@h", "http://me:secret@h:x", "h:secret@h"],
+        ),
+        ("would be shown", "base_url", ["http://h?key=secret"]),
         ("must be above 0", "timeout", [0]),
         ("must be above 0", "retries", [-1]),
         ("must be above 0", "temperature", [-0.1]),
