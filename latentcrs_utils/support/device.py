@@ -24,9 +24,7 @@ def choose_device(name: str | None = None) -> torch.device:
 
     Without a name it is that of ``LATENTCRS_DEVICE``, else a GPU where there is one, else the CPU.
     Of several processes on one machine (torchrun, Accelerate) each gets a GPU of its own.
-
-    Raises:
-        ConfigError: another name, or a GPU that is not there.
+    ConfigError for another name, or a GPU that is not there.
     """
     import torch
 
@@ -46,20 +44,17 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Return the context in which matrix products have this precision.
-
-    With "bfloat16" weights, sums and losses stay float32; with "float32" nothing changes.
-    """
+    """Give matrix products this precision; weights, sums and losses stay float32."""
     import torch
 
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most bytes that were in use at once.
+    """Return the most bytes that this process used at once.
 
-    On a GPU: allocated by this process since the mark was reset. On the CPU: resident in this
-    process since it began; 0 where the system does not tell (Windows).
+    On a GPU they are counted since the mark was reset, on the CPU since the process began (0 on
+    Windows, which does not tell).
     """
     if device.type == "cuda":
         import torch

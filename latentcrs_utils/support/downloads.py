@@ -45,17 +45,11 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Asset:
-    """An archive and the files in it that the course uses.
+    """An archive, with its sha256 and size in bytes, and the files in it that the course uses.
 
-    Attributes:
-        title: for people.
-        folder: of the files, in the cache.
-        members: the files used.
-        by_hand: how a person gets the archive, e.g. "with a browser from …".
-        archive: name of the file; "" where only the members themselves are known.
-        sha256, size: of the archive; the size in bytes.
-        sources: URLs, the provider first, or ``pip:package==version``.
-        fixed: whether the provider promised never to change it.
+    `folder` is theirs in the cache, `archive` the file's name, or "" where only the members are
+    known. `by_hand` tells how a person gets it; `sources` are URLs, the provider's first, or
+    ``pip:package==version``; `fixed` tells whether the provider promised never to change it.
     """
 
     title: str
@@ -78,13 +72,10 @@ class Asset:
 
 
 def extract(archive: Path, members: Sequence[Member], folder: Path) -> None:
-    """Extract ``members`` into ``folder``, each atomically, checking size and hash first.
+    """Extract ``members`` under their bare names, each atomically, checking size and hash first.
 
-    Only the bare name of a member is used on disk, and an archive that holds any path leading
-    out of its own folder is refused as a whole.
-
-    Raises:
-        AssetError: no zip archive, an unsafe path, or a member that is absent or not as known.
+    AssetError for no intact zip archive, and for a member that is absent or not the known one. An
+    archive that holds any path leading out of its own folder is refused as a whole.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -103,9 +94,7 @@ def extract(archive: Path, members: Sequence[Member], folder: Path) -> None:
                     with opened.open(member.path) as source, temporary.open("wb") as sink:
                         shutil.copyfileobj(source, sink)
                     if sha256(temporary) != member.sha256:
-                        raise AssetError(
-                            f"{member.path} in {archive.name} has an unexpected sha256."
-                        )
+                        raise AssetError(f"{member.path} has an unexpected sha256.")
     except KeyError as absent:
         raise AssetError(f"{archive.name} is not the expected archive: {absent.args[0]}.") from None
     except (zipfile.BadZipFile, EOFError) as error:
@@ -115,8 +104,7 @@ def extract(archive: Path, members: Sequence[Member], folder: Path) -> None:
 def download(asset: Asset, folder: Path) -> Path:
     """Get the archive, into an empty folder, from the first source that has it bit for bit.
 
-    Raises:
-        AssetError: no source has it; the message says of each why.
+    AssetError if none has it; it says why, of each.
     """
     import pooch
     from requests.exceptions import RequestException

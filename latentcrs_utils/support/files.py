@@ -58,13 +58,10 @@ def scratch_folder(target: Path) -> Iterator[Path]:
         while True:
             folder = Path(tempfile.mkdtemp(".part", f".{target.name}.", target.parent))
             # before it is locked, another writer may take it for abandoned: then make another
-            with suppress(FileNotFoundError):
-                if held.enter_context(_lock(folder)) is not False and folder.exists():
-                    break
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if _lock(folder, held) is not False and folder.exists():
+                break
+        held.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield folder
 
 
 def remove_abandoned(target: Path) -> None:
@@ -74,24 +71,17 @@ def remove_abandoned(target: Path) -> None:
     locks, what is untouched for a day is abandoned.
     """
     for folder in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-        with suppress(OSError), _lock(folder) as ours:
+        with suppress(OSError), ExitStack() as held:
+            ours = _lock(folder, held)
             old = time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS
             if ours or (ours is None and old):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def _lock(folder: Path) -> Iterator[bool | None]:
-    """Lock a folder if nobody has; gives whether it is ours, ``None`` where there are no locks."""
-    try:
+def _lock(folder: Path, held: ExitStack) -> bool | None:
+    """Lock a folder until ``held`` ends; tells whether it is ours, None without locks."""
+    with suppress(OSError):  # Windows opens no folder, and some file systems have no locks
         handle = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # Windows opens no folders
-        yield None
-        return
-    try:
-        ours = None
-        with suppress(OSError):
-            ours = lock_descriptor(handle, blocking=False)
-        yield ours
-    finally:
-        os.close(handle)
+        held.callback(os.close, handle)
+        return lock_descriptor(handle, blocking=False)
+    return None

@@ -27,14 +27,10 @@ def candidate_softmax(
 
     -log exp(s·t) / (exp(s·t) + exp(shift) * sum over the other candidates c of exp(s·c))
 
-    Matrix products follow `torch.autocast`; sums and the loss are float32 at least.
-
-    Args:
-        states: [P, h].
-        candidates: [C, h].
-        column: [P], the candidate that the target replaces.
-        own: [P, h] vectors of the targets; None where the target *is* that candidate.
-        shift: log of how many items each other candidate counts for; needs `own`.
+    `column` [P] says which of the candidates [C, h] each state's target replaces; `own` [P, h] are
+    the targets' vectors, None where the target *is* that candidate. `shift`, which needs `own`, is
+    the log of how many items each other candidate counts for. Matrix products follow
+    `torch.autocast`; sums and the loss are float32 at least.
     """
     return _CandidateSoftmax.apply(states, candidates, column, own, shift, torch.is_grad_enabled())
 
@@ -70,16 +66,19 @@ class _CandidateSoftmax(torch.autograd.Function):
                 p.copy_(s[rows] @ transposed)
             if t is not None:
                 p.scatter_(1, at, (s[rows] * t[rows]).sum(1, True, dtype=p.dtype) - shift)
-            losses[rows] = _softmax_in_place(p, at)
+            highest, of_targets = p.amax(1), p.gather(1, at)[:, 0]
+            torch.softmax(p, 1, out=p)
+            # the highest probability is 1 / Z, so this is log Z even where a target's underflows
+            losses[rows] = highest - p.amax(1).log() - of_targets
             if not with_gradient:
                 continue
             # the gradient of the logits, [b, C], goes on to their factors
             g = p.scatter_add_(1, at, p.new_full(at.shape, -1.0)).div_(P)
             if t is not None and by_own is not None:
                 # these columns are the targets' and not the candidates'
-                of_targets = g.gather(1, at)
+                own_g = g.gather(1, at)
                 g.scatter_(1, at, 0.0)
-                by_own[rows], by_state[rows] = of_targets * s[rows], of_targets * t[rows]
+                by_own[rows], by_state[rows] = own_g * s[rows], own_g * t[rows]
             g = g.to(low)
             by_state[rows] += g @ c
             if g.dtype == by_candidate.dtype:
@@ -96,11 +95,3 @@ class _CandidateSoftmax(torch.autograd.Function):
             None if gradient is None else gradient * outer for gradient in ctx.saved_tensors
         )
         return by_state, by_candidate, None, by_own, None, None
-
-
-def _softmax_in_place(logits: Tensor, at: Tensor) -> Tensor:
-    """Turn logits [b, C] into probabilities; return -log of those at the columns `at` [b, 1]."""
-    highest, own = logits.amax(1), logits.gather(1, at)[:, 0]
-    torch.softmax(logits, 1, out=logits)
-    # the highest probability is exp(0) / Z, so this is log Z even where a target's underflows
-    return highest - logits.amax(1).log() - own

@@ -26,12 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all that work on the same thing.
+    """This process, the `number`-th from 0, among the `count` that work on the same thing.
 
-    Attributes:
-        number: of this process, 0 is the main one: it alone writes files and shows progress.
-        count: of all processes.
-        accelerator: Accelerate's view of them; None for a single process.
+    `accelerator` is Accelerate's view of them, None for a single process.
     """
 
     number: int = 0
@@ -40,7 +37,7 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one that writes and speaks."""
+        """Whether this is the first process, which alone writes files and shows progress."""
         return self.number == 0
 
     @property
@@ -68,7 +65,7 @@ class Processes:
         return flat[-1]
 
     def all_gather(self, own: Tensor, n_rows: int) -> Tensor:
-        """Put the shards `own` [b, h] of a batch of B = `n_rows` together, [B, h] in its order.
+        """Put the shards `own` [b, h] of a batch together in its order, [B = `n_rows`, h].
 
         A gradient goes to this process's own rows alone.
         """
@@ -111,9 +108,7 @@ SINGLE = Processes()
 def join(device: torch.device | None = None, *, expected: int | None = None) -> Processes:
     """Join the processes that were started together with this one; without any, `SINGLE`.
 
-    Args:
-        device: where they compute; None lets `device.choose_device` decide.
-        expected: how many there must be, else ConfigError; None for any number.
+    `device` defaults to `choose_device`'s. ConfigError if there are not as many as `expected`.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if expected not in (None, count):
@@ -127,11 +122,11 @@ def join(device: torch.device | None = None, *, expected: int | None = None) -> 
     import torch
     from accelerate import Accelerator
 
-    device = choose_device() if device is None else device
-    if device.type == "cpu":
+    on_cpu = (device or choose_device()).type == "cpu"
+    if on_cpu:
         # a forked process must not use the threads of its parent, and they share the cores anyway
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    accelerator = Accelerator(cpu=device.type == "cpu")
+    accelerator = Accelerator(cpu=on_cpu)
     return Processes(accelerator.process_index, accelerator.num_processes, accelerator)
 
 
@@ -140,8 +135,7 @@ def run_command(
 ) -> int:
     """Do a command's work in this process and those started with it, and leave them.
 
-    `device` is named as for `choose_device`, `expected` as for `join`. Returns the exit status, 0,
-    or 2 after an error of ours, which is one sentence on the screen.
+    Returns the exit status: 0, or 2 after an error of ours, which is one sentence on stderr.
     """
     import torch
 
