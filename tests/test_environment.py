@@ -6,7 +6,6 @@ import ast
 import importlib.metadata
 import json
 import re
-import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -48,18 +47,27 @@ MAY_IMPORT = {
 PIN = re.compile(r"([A-Za-z0-9._-]+)==([\w.]+)")
 
 
+Files = dict[str, str]  # path -> text
+
+
+# Everything that the checks read.
+READ = ["pyproject.toml", "environment.yml", *ELSEWHERE.values()]
+READ += [f"{folder}/{kind}" for folder in MAY_IMPORT for kind in ("**/*.py", "*.ipynb")]
+FILES: Files = {
+    file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8")
+    for pattern in READ
+    for file in sorted(ROOT.glob(pattern))
+}
+
+
 def normal(name: str) -> str:
     """A distribution's name as the package index compares it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def toml(root: Path) -> dict:
-    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-
-
-def declared(root: Path) -> dict[str, tuple[str, str]]:
+def declared(files: Files) -> dict[str, tuple[str, str]]:
     """Name -> (version, group) of every requirement; an inexact one has the version ""."""
-    project = toml(root)["project"]
+    project = tomllib.loads(files["pyproject.toml"])["project"]
     groups = {"dependencies": project["dependencies"], **project["optional-dependencies"]}
     found = {}
     for group, requirements in groups.items():
@@ -70,31 +78,23 @@ def declared(root: Path) -> dict[str, tuple[str, str]]:
     return found
 
 
-def conda(root: Path) -> tuple[str, list[str]]:
+def conda(files: Files) -> tuple[str, list[str]]:
     """The Python version of environment.yml, and its list for pip."""
-    content = yaml.safe_load((root / "environment.yml").read_text(encoding="utf-8"))
-    python, pip, listed = content["dependencies"]
+    python, pip, listed = yaml.safe_load(files["environment.yml"])["dependencies"]
     assert pip == "pip"
     return python.removeprefix("python="), listed["pip"]
 
 
-def sources(root: Path) -> Iterator[tuple[str, str]]:
-    """(file, Python source) of every module and of every notebook's code cells."""
-    for folder in MAY_IMPORT:
-        for file in sorted((root / folder).rglob("*.py")):
-            yield file.relative_to(root).as_posix(), file.read_text(encoding="utf-8")
-        for file in sorted((root / folder).glob("*.ipynb")):
-            cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
-            code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
-            # a magic is not Python
-            yield file.relative_to(root).as_posix(), re.sub(r"(?m)^\s*[%!].*$", "", code)
-
-
 @cache
-def imported(source: str) -> set[str]:
-    """Top-level names that a source imports absolutely, wherever in it."""
+def imported(file: str, text: str) -> set[str]:
+    """Top-level names that a module or a notebook's code imports absolutely, wherever in it."""
+    if file.endswith(".ipynb"):
+        cells = json.loads(text)["cells"]
+        text = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+        # a magic is not Python
+        text = re.sub(r"(?m)^\s*[%!].*$", "", text)
     names = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -105,33 +105,32 @@ def imported(source: str) -> set[str]:
 _packages = cache(importlib.metadata.packages_distributions)
 
 
-def import_problems(root: Path) -> Iterator[str]:
+def import_problems(files: Files) -> Iterator[str]:
     """What is imported and not declared where it should be, and what is declared in vain."""
-    pins, used = declared(root), set()
-    files = [file for folder in MAY_IMPORT for file in (root / folder).rglob("*.py")]
-    known = {file.stem for file in files} | {file.parent.name for file in files}
-    known |= set(sys.stdlib_module_names)
-    for file, source in sources(root):
-        allowed, theirs = MAY_IMPORT[file.partition("/")[0]], set()
-        if file in ELSEWHERE:
-            lines = (root / ELSEWHERE[file]).read_text(encoding="utf-8").splitlines()
-            theirs = {re.split("[<=>]", line)[0] for line in lines}
-        for module in sorted(imported(source) - known - theirs):
+    pins, used = declared(files), set()
+    sources = {file: text for file, text in files.items() if file.endswith((".py", ".ipynb"))}
+    known = set(sys.stdlib_module_names)
+    known |= {name for file in map(Path, sources) for name in (file.stem, file.parent.name)}
+    for file, text in sources.items():
+        theirs = re.findall(r"(?m)^[\w-]+", files[ELSEWHERE[file]]) if file in ELSEWHERE else []
+        allowed = MAY_IMPORT[file.partition("/")[0]]
+        for module in sorted(imported(file, text) - known - set(theirs)):
             names = {normal(name) for name in _packages().get(module, [])}
             used |= names
             if not any(name in pins and pins[name][1] in allowed for name in names):
                 yield f"{file} imports {module}, which no group of {allowed} declares"
-    for name in sorted(used & set(NOT_IMPORTED)):
-        yield f"{name} is imported: take it off the list of exceptions"
-    for name in sorted(set(pins) - used - set(NOT_IMPORTED)):
-        yield f"{name} is declared, but nothing imports it"
-    for name in sorted(set(NOT_IMPORTED) - set(pins)):
-        yield f"{name} is an exception, but not declared"
+    for name in sorted(pins.keys() | NOT_IMPORTED.keys()):
+        if name not in pins:
+            yield f"{name} is an exception, but not declared"
+        elif name in used and name in NOT_IMPORTED:
+            yield f"{name} is imported: take it off the list of exceptions"
+        elif name not in used and name not in NOT_IMPORTED:
+            yield f"{name} is declared, but nothing imports it"
 
 
-def pin_problems(root: Path) -> Iterator[str]:
+def pin_problems(files: Files) -> Iterator[str]:
     """Inexact pins, and pins that environment.yml has otherwise, lacks or adds."""
-    pins, (_, listed) = declared(root), conda(root)
+    pins, (_, listed) = declared(files), conda(files)
     yield from (f"{name} is not pinned exactly" for name, (pin, _) in pins.items() if not pin)
     if listed[-1] != "--editable .":
         yield "environment.yml must end with the course's own package, --editable ."
@@ -141,9 +140,9 @@ def pin_problems(root: Path) -> Iterator[str]:
     yield from (f"environment.yml has {pin} in vain" for pin in sorted(found - expected))
 
 
-def version_problems(root: Path) -> Iterator[str]:
+def version_problems(files: Files) -> Iterator[str]:
     """Packages that are installed in another version than the pinned one, or not at all."""
-    for name, (pin, group) in declared(root).items():
+    for name, (pin, group) in declared(files).items():
         try:
             # torch's local suffix (+cpu, +cu130) names the build
             installed = importlib.metadata.version(name).partition("+")[0]
@@ -153,16 +152,13 @@ def version_problems(root: Path) -> Iterator[str]:
             yield f"{name} {installed or '(none)'} is installed, {pin} is pinned"
 
 
-def python_problems(root: Path) -> Iterator[str]:
+def python_problems(files: Files) -> Iterator[str]:
     """Whether the one Python version of environment.yml is the oldest that the package takes."""
-    content = toml(root)
-    oldest = content["project"]["requires-python"].removeprefix(">=")
-    others = {
-        "mypy": content["tool"]["mypy"]["python_version"],
-        "ruff": content["tool"]["ruff"]["target-version"].replace("py3", "3."),
-        "environment.yml": conda(root)[0],
-    }
-    for where, version in others.items():
+    content = tomllib.loads(files["pyproject.toml"])
+    oldest, tools = content["project"]["requires-python"].removeprefix(">="), content["tool"]
+    ruff = tools["ruff"]["target-version"].replace("py3", "3.")
+    others = {"mypy": tools["mypy"]["python_version"], "ruff": ruff}
+    for where, version in (others | {"environment.yml": conda(files)[0]}).items():
         if version != oldest:
             yield f"{where} names Python {version}, the package begins with {oldest}"
 
@@ -171,20 +167,8 @@ ALL = (import_problems, pin_problems, version_problems, python_problems)
 
 
 @pytest.mark.parametrize("problems", ALL, ids=lambda check: check.__name__)
-def test_the_environments_agree(problems: Callable[[Path], Iterator[str]]) -> None:
-    assert list(problems(ROOT)) == []
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of everything that the checks read."""
-    copy = tmp_path_factory.mktemp("original")
-    for name in ("pyproject.toml", "environment.yml"):
-        shutil.copy(ROOT / name, copy)
-    for folder in MAY_IMPORT:
-        kept = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-        shutil.copytree(ROOT / folder, copy / folder, ignore=kept)
-    return copy
+def test_the_environments_agree(problems: Callable[[Files], Iterator[str]]) -> None:
+    assert list(problems(FILES)) == []
 
 
 BOTH = "pyproject.toml environment.yml"
@@ -222,19 +206,15 @@ MUTATIONS = {
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_a_disagreement_is_found(original: Path, mutation: str) -> None:
+def test_a_disagreement_is_found(mutation: str) -> None:
     names, old, new, expected = MUTATIONS[mutation]
-    before = {name: (original / name).read_text(encoding="utf-8") for name in names.split()}
-    try:
-        for name, text in before.items():
-            style = '",\n    "' if name == "pyproject.toml" else "\n      - "
-            changed = (text.replace(old, new) if old else text + new).replace("\x00", style)
-            assert changed != text
-            (original / name).write_text(changed, encoding="utf-8")
-        found = [problem for check in ALL for problem in check(original)]
-    finally:
-        for name, text in before.items():
-            (original / name).write_text(text, encoding="utf-8")
+    changed = dict(FILES)
+    for name in names.split():
+        style = '",\n    "' if name == "pyproject.toml" else "\n      - "
+        text = FILES[name].replace(old, new) if old else FILES[name] + new
+        changed[name] = text.replace("\x00", style)
+        assert changed[name] != FILES[name]
+    found = [problem for check in ALL for problem in check(changed)]
     assert any(expected in problem for problem in found), found
 
 
@@ -242,8 +222,7 @@ def test_the_hosted_environment_has_the_same_python_and_torch() -> None:
     """Binder's files: conda gives Python and torch, the rest comes from pyproject.toml."""
     folder = ROOT / ".binder"
     content = yaml.safe_load((folder / "environment.yml").read_text(encoding="utf-8"))
-    torch, _ = declared(ROOT)["torch"]
-    python, _ = conda(ROOT)
+    torch, python = declared(FILES)["torch"][0], conda(FILES)[0]
     assert content["dependencies"] == [f"python={python}", "pip", f"pytorch-cpu={torch}"]
     script = folder / "postBuild"
     assert "--editable '.[chat]'" in script.read_text(encoding="utf-8")

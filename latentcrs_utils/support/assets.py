@@ -140,10 +140,8 @@ def own_files(title: str, urls: Sequence[str], page: str) -> list[Path]:
         raise AssetError(f"{title} is not downloaded by the course. {route}")
     files = []
     for name in (PurePosixPath(url).name for url in urls):
-        file = _find(root, name.removesuffix(".gz")) or _find(root, name)
-        if file is None:
-            raise AssetError(
-                f"{title}: there is no {name} in {root} (LATENTCRS_DATA) or a folder in it. {route}"
-            )
+        if (file := _find(root, name.removesuffix(".gz")) or _find(root, name)) is None:
+            where = f"{root} (LATENTCRS_DATA) or a folder in it"
+            raise AssetError(f"{title}: there is no {name} in {where}. {route}")
         files.append(file)
     return files

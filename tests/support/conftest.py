@@ -1,4 +1,4 @@
-"""A web site of the test's own, and a cache in which nothing is yet."""
+"""A web site of the test's own, a cache in which nothing is yet, and what is said on stderr."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ def site(empty_cache: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]
 
 
 @pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between attempts, noted instead of waited for."""
-    waited: list[float] = []
-    monkeypatch.setattr("pooch.core.time.sleep", waited.append)
-    return waited
+def loud(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> pytest.CaptureFixture:
+    """What is printed, with progress shown."""
+    monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
+    return capfd

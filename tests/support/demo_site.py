@@ -37,11 +37,9 @@ ARCHIVE = zipped(CONTENT)
 # one bit of the time in its first header differs: the members are the same
 ANOTHER = ARCHIVE[:10] + bytes([ARCHIVE[10] ^ 1]) + ARCHIVE[11:]
 EXPECTED = {Path(path).name: data for path, data in CONTENT.items()}
-WHOLE = set(EXPECTED)
 
 
 def describe(*sources: str, name: str = "demo.zip", content: bytes = ARCHIVE) -> Asset:
-    """The demo archive."""
     members = tuple(Member(path, digest(data), len(data)) for path, data in CONTENT.items())
     return Asset(
         "Demo", "demo", members, "from example.org", name, digest(content), len(content), sources
@@ -58,13 +56,17 @@ def left_in(cache: Path) -> set[str]:
     return {name for name in found if not name.endswith(".sha256.json")}
 
 
+def announce(handler: BaseHTTPRequestHandler, n_bytes: int, status: int = 200) -> None:
+    handler.send_response(status)
+    handler.send_header("Content-Length", str(n_bytes))
+    handler.end_headers()
+
+
 def send(body: bytes, announced: int | None = None, status: int = 200) -> Answer:
     """Answer with ``body``, announcing ``announced`` bytes (the truth by default)."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        handler.send_header("Content-Length", str(len(body) if announced is None else announced))
-        handler.end_headers()
+        announce(handler, len(body) if announced is None else announced, status)
         handler.wfile.write(body)
 
     return answer
@@ -108,15 +110,10 @@ class Site:
     def asked(self) -> list[str]:
         return [name for name, _ in self.requests]
 
-    def announce(self, handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(ARCHIVE)))
-        handler.end_headers()
-
     def held(self, handler: BaseHTTPRequestHandler) -> None:
         """Send the first half, and the second only when the test says so."""
         half = len(ARCHIVE) // 2
-        self.announce(handler)
+        announce(handler, len(ARCHIVE))
         handler.wfile.write(ARCHIVE[:half])
         handler.wfile.flush()
         self.halfway.set()

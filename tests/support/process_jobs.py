@@ -10,24 +10,23 @@ import argparse
 import json
 import os
 import socket
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import polars as pl
 
 from experiments import pretrain as command
-from latentcrs_utils.behavior import pretraining
+from latentcrs_utils.behavior.pretraining import pretrain
 from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.support.processes import Processes, run_command
 from tests.em.small_world import dataset
-from tests.support.resume_jobs import digest, without_seconds
+from tests.support.resume_jobs import digest, interrupted_at, without_seconds
 
 BASE = BackboneConfig(
     hidden=16, n_layers=1, max_length=6, batch_size=15, n_epochs=3, dropout=0.0, learning_rate=1e-2,
@@ -60,7 +59,7 @@ def world() -> Dataset:
 
 def train(config: BackboneConfig, *, reuse: bool = False) -> dict[str, Any]:
     """Pretrain; the curve without times, the bits of the weights, and by how many."""
-    backbone = pretraining.pretrain(world(), config, reuse=reuse)
+    backbone = pretrain(world(), config, reuse=reuse)
     state = digest(backbone.encoder.state_dict())
     curve = without_seconds(backbone.curve)
     return {"curve": curve, "digest": state, "processes": backbone.facts["processes"]}
@@ -69,17 +68,9 @@ def train(config: BackboneConfig, *, reuse: bool = False) -> dict[str, Any]:
 def interrupted(config: BackboneConfig) -> dict[str, Any]:
     """Train twice: the first is stopped in the midst of its third epoch, in every process."""
     # a key of its own in the cache; the training is the same, for it is shorter than any patience
-    config, real = replace(config, patience=config.patience + 1), pretraining.validate
-    values = [real, real, KeyboardInterrupt]
-
-    def validate(*given: Any) -> float:
-        if (do := values.pop(0)) is KeyboardInterrupt:
-            raise KeyboardInterrupt
-        return do(*given)
-
-    with patch.object(pretraining, "validate", validate), suppress(KeyboardInterrupt):
+    config = replace(config, patience=config.patience + 1)
+    with interrupted_at(25):  # of 29
         train(config, reuse=True)
-    assert not values, "nothing was interrupted"
     return train(config, reuse=True)
 
 
@@ -95,25 +86,19 @@ def all_jobs(model: str, processes: Processes) -> dict[str, Any]:
         results[name] = sorted(set(everywhere.values()))
     pids = processes.merge({processes.number: os.getpid()})
     results |= {"processes": processes.count, "numbers": sorted(pids)}
-    results["pids"] = len(set(pids.values()))
-    return results
-
-
-def pretrain_command(expected: int) -> dict[str, Any]:
-    """The command line on the generated world, one epoch, and what it says."""
-    arguments = ["--data", "synthetic", "--set", "n_epochs=1", "hidden=8", "n_layers=1"]
-    with redirect_stdout(StringIO()) as printed:
-        status = command.main([*arguments, "--expect-processes", str(expected)])
-    return {"status": status, "printed": printed.getvalue()}
+    return results | {"pids": len(set(pids.values()))}
 
 
 def job(out: str, model: str, expected: int | None = None) -> None:
-    """Do everything; the main process writes what came out."""
+    """Do everything, and call the command if asked to; the main process writes what came out."""
 
     def work(processes: Processes) -> None:
         results = all_jobs(model, processes)
         if expected is not None:
-            results["command"] = pretrain_command(expected)
+            arguments = ["--data", "synthetic", "--set", "n_epochs=1", "hidden=8", "n_layers=1"]
+            with redirect_stdout(StringIO()) as printed:
+                status = command.main([*arguments, "--expect-processes", str(expected)])
+            results["command"] = [status, printed.getvalue()]
         if processes.is_main:
             Path(out).write_text(json.dumps(results), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Jobs for processes that are killed: small but real trainings that report every step they do.
+"""Small but real trainings, in processes that are killed or interrupted at a chosen step.
 
 A process waits after each step for permission to go on, so whoever starts it decides in the midst
 of which step it dies, however fast the machine is.
@@ -13,12 +13,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -90,20 +91,19 @@ JOBS: dict[str, Callable[..., tuple[dict, list]]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished job says: hash of all bits, the curve without times, notes, steps done."""
+    """What a finished job says; jobs are the same if the bits and the curve without times are."""
 
     digest: str
     curve: list[dict]
-    notes: list[str]
-    n_steps: int
+    notes: list[str] = field(compare=False)
+    n_steps: int = field(compare=False)
 
 
 class Run:
-    """A job of `JOBS` in a process with a cache of its own.
+    """A job of `JOBS` in a process of its own, which can kill itself.
 
-    `die_at` is a file's suffix and a number, e.g. (".checkpoint", 3): the process kills itself when
-    the third file of that kind is half written; or ("discard", 1): just before the first checkpoint
-    is removed.
+    With `die_at` (".checkpoint", 3) it does so when the third such file is half written, with
+    ("discard", 1) just before the first checkpoint is removed.
     """
 
     def __init__(self, job: str, cache: Path, *, die_at: tuple[str, int] | None = None, **options):
@@ -137,36 +137,49 @@ class Run:
 def _work(
     job: str, options: dict, cache: str, line: Connection, die_at: tuple[str, int] | None
 ) -> None:
-    os.environ["LATENTCRS_CACHE"] = cache
-    os.environ["LATENTCRS_PROGRESS"] = "0"
+    os.environ |= {"LATENTCRS_CACHE": cache, "LATENTCRS_PROGRESS": "0"}
     torch.set_num_threads(1)
     notes: list[str] = []
     progress.logger.setLevel("INFO")
     progress.logger.addFilter(lambda record: notes.append(record.getMessage()) or False)
-    steps: list[int] = []
+    n_steps = 0
 
-    def step() -> None:
-        steps.append(len(steps) + 1)
-        line.send(steps[-1])
+    def report(step: int) -> None:
+        nonlocal n_steps
+        n_steps = step
+        line.send(step)
         line.recv()
 
     if die_at is not None:
         _die_while_writing(*die_at)
-    with each_step(step):
+    with each_step(report):
         state, curve = JOBS[job](**options)
-    line.send(Outcome(digest(state), without_seconds(curve), notes, len(steps)))
+    line.send(Outcome(digest(state), without_seconds(curve), notes, n_steps))
 
 
 @contextmanager
-def each_step(do: Callable[[], None]) -> Iterator[None]:
-    """Call `do` after every step of an optimiser and before every pass of the language model."""
-    hook, real = register_optimizer_step_post_hook(lambda *_: do()), embedder.last_hidden_states
-    embedder.last_hidden_states = lambda *given: (do(), real(*given))[1]
+def each_step(do: Callable[[int], None]) -> Iterator[None]:
+    """Call `do` with the numbers, from 1, of the optimisers' steps and the language model's."""
+    numbers, real = itertools.count(1), embedder.last_hidden_states
+    hook = register_optimizer_step_post_hook(lambda *_: do(next(numbers)))
+    embedder.last_hidden_states = lambda *given: (do(next(numbers)), real(*given))[1]
     try:
         yield
     finally:
         hook.remove()
         embedder.last_hidden_states = real
+
+
+@contextmanager
+def interrupted_at(last: int) -> Iterator[None]:
+    """Interrupt what is in the block at a step, as a reader interrupts a notebook."""
+
+    def stop(step: int) -> None:
+        if step == last:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), each_step(stop):
+        yield
 
 
 def digest(state: dict[str, torch.Tensor]) -> str:
@@ -193,8 +206,7 @@ def _die_while_writing(suffix: str, number: int) -> None:
         with whole(target) as temporary:
             yield temporary
             if target.suffix == suffix and next(moments) == number:
-                content = temporary.read_bytes()
-                temporary.write_bytes(content[: len(content) // 2])
+                os.truncate(temporary, temporary.stat().st_size // 2)
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def dying_discard(checkpoint: Path) -> None:
@@ -202,5 +214,4 @@ def _die_while_writing(suffix: str, number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         discard(checkpoint)
 
-    artifacts.atomic_path = dying_path
-    artifacts.discard = dying_discard
+    artifacts.atomic_path, artifacts.discard = dying_path, dying_discard

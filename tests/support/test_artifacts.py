@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -34,8 +34,7 @@ def training(checkpoint: Path | None) -> Training:
 class Trainer:
     """Counts how often it trains, and keeps how many epochs its checkpoint held."""
 
-    def __init__(self) -> None:
-        self.runs, self.found = 0, 0
+    runs = found = 0
 
     def __call__(self, checkpoint: Path | None) -> tuple[dict[str, Tensor], dict]:
         self.runs += 1
@@ -55,29 +54,22 @@ def pair(cache: Path) -> tuple[Path, Path]:
     return tensor_file, tensor_file.with_suffix(".json")
 
 
-def test_trains_once_then_loads_the_same(
-    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-) -> None:
-    monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
+def test_trains_once_then_loads_the_same(empty_cache: Path, loud: pytest.CaptureFixture) -> None:
     train = Trainer()
     (first, facts), (again, facts_again) = make(train), make(train)
     assert train.runs == 1 and torch.equal(first, again)
     assert facts == facts_again == {"epochs": 5, "name": "ünï"}
     # on stderr only
-    said = capfd.readouterr()
+    said = loud.readouterr()
     assert "made and saved" in said.err and "loaded" in said.err and said.out == ""
     pair(empty_cache)[1].write_text("to be overwritten")
     make(train, reuse=False)
     make(train)
     assert train.runs == 2
-
-
-@pytest.mark.parametrize("other", [{"seed": 4}, {"config": AnchorConfig(K=9)}, {"extra": None}])
-def test_any_changed_part_trains_anew(empty_cache: Path, other: dict) -> None:
-    train = Trainer()
-    make(train)
-    make(train, other)
-    assert train.runs == 2
+    # any changed part trains anew
+    for other in ({"seed": 4}, {"config": AnchorConfig(K=9)}, {"extra": None}):
+        make(train, other)
+    assert train.runs == 5
 
 
 def test_what_an_earlier_version_saved_is_loaded(empty_cache: Path) -> None:
@@ -115,54 +107,44 @@ def test_damaged_pair_is_made_again(
     train = Trainer()
     expected, _ = make(train)
     file = pair(empty_cache)[which]
-    if change is None:
-        file.unlink()
-    else:
-        file.write_bytes(change(file.read_bytes()))
-    assert torch.equal(make(train)[0], expected) and train.runs == 2
-    make(train)
-    assert train.runs == 2
+    content = file.read_bytes()
+    file.unlink()
+    if change is not None:
+        file.write_bytes(change(content))
+    for _ in range(2):
+        assert torch.equal(make(train)[0], expected) and train.runs == 2
 
 
-def test_training_that_fails_leaves_nothing_behind(empty_cache: Path) -> None:
+def test_a_training_that_fails_and_a_cache_that_cannot_be_written(
+    empty_cache: Path, loud: pytest.CaptureFixture
+) -> None:
     with pytest.raises(ZeroDivisionError):
         make(lambda checkpoint: 1 / 0)
     assert not [file for file in empty_cache.rglob("*") if file.is_file()]
-
-
-def test_result_survives_a_cache_that_cannot_be_written(
-    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-) -> None:
-    empty_cache.mkdir()
-    (empty_cache / "demo").write_text("a file where the folder should be")
-    monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
+    # a file where the folder should be: the result is there all the same
+    (empty_cache / "demo").write_text("in the way")
     assert make(Trainer())[0].shape == (4, 3)
-    assert "not saved" in capfd.readouterr().err
+    assert "not saved" in loud.readouterr().err
 
 
-class StoppedError(Exception):
-    """Ends a training before its end."""
-
-
-def stop_in_second_epoch(checkpoint: Path | None) -> tuple[dict[str, Tensor], dict]:
+def stop_in_second_epoch(checkpoint: Path | None) -> None:
     whole = training(checkpoint)
     for epoch in whole.epochs(9, value="gain", patience=9, label="Demo"):
         if epoch == 2:
-            raise StoppedError
+            raise KeyboardInterrupt
         whole.curve.append({"gain": 0.1 + 0.2, "name": "ünï"})
-    raise AssertionError("not stopped")
 
 
 def stopped(cache: Path, parts: dict | None = None, **options: bool) -> Path | None:
     """The checkpoint of the training that was stopped last, if there is one."""
-    with pytest.raises(StoppedError):
+    with pytest.raises(KeyboardInterrupt):
         make(stop_in_second_epoch, parts, **options)
     checkpoints = cache.rglob("*.checkpoint")
     return max(checkpoints, key=lambda file: file.stat().st_mtime_ns, default=None)
 
 
 def test_a_checkpoint_gives_back_what_was_saved_and_goes_with_the_result(
-    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+    empty_cache: Path, loud: pytest.CaptureFixture
 ) -> None:
     again = training(stopped(empty_cache))
     torch.nn.init.zeros_(again.module.weight)
@@ -170,11 +152,11 @@ def test_a_checkpoint_gives_back_what_was_saved_and_goes_with_the_result(
     assert again.curve == [{"gain": 0.1 + 0.2, "name": "ünï"}]
     for state in (again.module.state_dict(), again.best_state):
         assert (state["weight"] == 0.5).all() and state.keys() == {"weight", "bias"}
-    monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
+    loud.readouterr()
     train = Trainer()
     make(train)
     assert train.found == 1
-    assert "demo: goes on after epoch 1" in capfd.readouterr().err
+    assert "demo: goes on after epoch 1" in loud.readouterr().err
     assert {file.suffix for file in (empty_cache / "demo").iterdir()} == {".safetensors", ".json"}
 
 
@@ -187,33 +169,30 @@ def test_training_afresh_neither_reads_nor_writes_a_checkpoint(empty_cache: Path
     assert stopped(empty_cache, reuse=False) is None
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda content: content[:-2],
-        flipped,
-        lambda content: content.replace(b"epoch 1", b"epoch 2"),
-        lambda content: b"",
-        lambda content: safetensors.torch.save({"W": torch.ones(3)}),
-        lambda content: stopped(Path(os.environ["LATENTCRS_CACHE"]), {"seed": 4}).read_bytes(),
-    ],
-    ids=["cut", "a value", "a fact", "empty", "another program's", "another training's"],
-)
+# what becomes of the bytes of a checkpoint, given those of another training's
+DAMAGES: dict[str, Callable[[bytes, bytes], bytes]] = {
+    "cut": lambda own, _: own[:-2],
+    "a value": lambda own, _: flipped(own),
+    "a fact": lambda own, _: own.replace(b"epoch 1", b"epoch 2"),
+    "empty": lambda *_: b"",
+    "another program's": lambda *_: safetensors.torch.save({"W": torch.ones(3)}),
+    "another training's": lambda _, other: other,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_not_used(
-    empty_cache: Path,
-    damage: Callable[[bytes], bytes],
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture,
+    empty_cache: Path, damage: str, loud: pytest.CaptureFixture
 ) -> None:
+    other = stopped(empty_cache, {"seed": 4}).read_bytes()
     file = stopped(empty_cache)
-    damaged = damage(file.read_bytes())
+    damaged = DAMAGES[damage](file.read_bytes(), other)
     assert damaged != file.read_bytes()
     file.write_bytes(damaged)
-    monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
     train = Trainer()
     make(train)
     assert (train.found, train.runs) == (0, 1) and not file.exists()
-    assert "starting anew" in capfd.readouterr().err
+    assert "starting anew" in loud.readouterr().err
 
 
 def test_a_checkpoint_left_beside_its_result_goes_at_the_next_call(empty_cache: Path) -> None:
@@ -257,23 +236,19 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_training(empty_cache: Path
 def test_key_is_the_same_in_every_process() -> None:
     code = (
         "from latentcrs_utils.support.artifacts import key; from latentcrs_utils.config import *;"
-        "print(key(config=BackboneConfig(), tags=('a', 'b'), seed=0))"
+        "print(key(config=BackboneConfig(), tags=('a', 'b'), seed=0), end='')"
     )
     here = artifacts.key(seed=0, tags=["a", "b"], config=BackboneConfig())
     assert len(here) == 16
     for hash_seed in ("1", "2"):
-        there = subprocess.check_output(
-            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": hash_seed}, text=True
-        )
-        assert there.strip() == here
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        command = [sys.executable, "-c", code]
+        assert subprocess.check_output(command, env=environment, text=True) == here
 
 
 def test_key_tells_apart_what_differs() -> None:
-    @dataclass(frozen=True)
-    class Lookalike:
-        K: int = 64
-        n_init: int = 10
-        max_iterations: int = 300
+    class Lookalike(AnchorConfig):
+        """The same fields of another class."""
 
     configs = (AnchorConfig(), AnchorConfig(K=65), Lookalike())
     values = (1, 1.5, "1", True, None, [1], *configs, {"K": 1})
@@ -293,25 +268,22 @@ def test_cache_dir_is_the_environments_or_of_the_checkout(
     assert artifacts.cache_dir() == root / "data" / "cache"
 
 
-@pytest.mark.parametrize("change", [b"other", b"longer than before"])
 def test_a_known_hash_is_that_of_the_file_as_it_is(
-    empty_cache: Path, tmp_path: Path, change: bytes, monkeypatch: pytest.MonkeyPatch
+    empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, hashed = tmp_path / "file", []
-    real = artifacts.sha256
-    monkeypatch.setattr(artifacts, "sha256", lambda path: (hashed.append(path), real(path))[1])
-    file.write_bytes(b"first")
-    os.utime(file, ns=(1, 1))
-    assert artifacts.known_sha256(file) == artifacts.known_sha256(file) == real(file)
-    assert len(hashed) == 1
-    file.write_bytes(change)
-    # a size of its own is enough, and so is a time
-    os.utime(file, ns=(1, 1 if len(change) != 5 else 2))
-    assert artifacts.known_sha256(file) == real(file)
+    file, real = tmp_path / "file", artifacts.sha256
+    hashing = Mock(side_effect=real)
+    monkeypatch.setattr(artifacts, "sha256", hashing)
+    # a size of its own is enough to hash it again, and so is a time
+    for number, (content, time) in enumerate([(b"first", 1), (b"longer", 1), (b"others", 2)], 1):
+        file.write_bytes(content)
+        os.utime(file, ns=(1, time))
+        assert artifacts.known_sha256(file) == artifacts.known_sha256(file) == real(file)
+        assert hashing.call_count == number
     # a damaged record costs another look at the file
     (record,) = (empty_cache / "hashes").iterdir()
     record.write_text("[]")
-    assert artifacts.known_sha256(file) == real(file) and len(hashed) == 3
+    assert artifacts.known_sha256(file) == real(file) and hashing.call_count == 4
 
 
 def test_a_fingerprint_names_values_and_shape() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,34 +16,20 @@ from latentcrs_utils.errors import AssetError
 from latentcrs_utils.support import artifacts, assets
 from latentcrs_utils.support.assets import fetch, in_user_folder, own_files
 from latentcrs_utils.support.downloads import Asset
-from tests.support.demo_site import (
-    ANOTHER,
-    ARCHIVE,
-    CONTENT,
-    EXPECTED,
-    WHOLE,
-    Site,
-    contents,
-    fail,
-    left_in,
-    send,
-)  # fmt: skip
-
-
-def test_what_is_verified_is_not_hashed_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    asset = site.asset(first=[send(ARCHIVE)])
-    fetch(asset)
-    first = fetch(asset)
-    monkeypatch.delattr(artifacts, "sha256")
-    assert fetch(asset) == first
+from tests.support import demo_site as demo
+from tests.support.demo_site import ARCHIVE, CONTENT, EXPECTED, Site, contents, fail, left_in, send
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: b"X" + data[1:]])
-def test_a_damaged_file_in_the_cache_is_fetched_again(
-    site: Site, damage: Callable[[bytes], bytes]
+def test_what_is_verified_is_not_hashed_again_and_what_is_damaged_is_fetched_again(
+    site: Site, damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asset = site.asset(first=[send(ARCHIVE)])
+    fetch(asset)
     file = fetch(asset)["ratings.csv"]
+    with monkeypatch.context() as patch:
+        patch.delattr(artifacts, "sha256")
+        assert fetch(asset)["ratings.csv"] == file
     file.write_bytes(damage(file.read_bytes()))
     # the clock of some file systems is coarse: make sure that the time of change differs
     os.utime(file, ns=(1, 1))
@@ -63,7 +50,7 @@ def test_two_at_once_both_get_the_whole_files(site: Site, empty_cache: Path) -> 
     with ThreadPoolExecutor(2) as pool:
         both = [pool.submit(fetch, asset) for _ in range(2)]
         assert [contents(future.result()) for future in both] == [EXPECTED, EXPECTED]
-    assert left_in(empty_cache) == WHOLE
+    assert left_in(empty_cache) == EXPECTED.keys()
 
 
 @pytest.fixture
@@ -98,8 +85,7 @@ def test_the_readers_own_files_are_read_where_they_are(
     files = fetch(asset)
     assert contents(files) == EXPECTED
     assert {file.parent.resolve() for file in files.values()} == {folder.resolve()}
-    assert sorted(file.name for file in folder.iterdir()) == sorted(EXPECTED)
-    assert left_in(empty_cache) == set()
+    assert left_in(folder) == EXPECTED.keys() and left_in(empty_cache) == set()
 
 
 def test_the_readers_own_archive_is_unpacked_into_the_cache_once(
@@ -108,13 +94,14 @@ def test_the_readers_own_archive_is_unpacked_into_the_cache_once(
     (mine / "demo.zip").write_bytes(ARCHIVE)
     files = in_user_folder(asset)
     assert files is not None and contents(files) == EXPECTED
-    assert left_in(empty_cache) == WHOLE
+    assert left_in(empty_cache) == EXPECTED.keys()
     assert in_user_folder(asset) == fetch(asset) == files
-    assert [file.name for file in mine.iterdir()] == ["demo.zip"]
-    assert site.asked() == []
+    assert left_in(mine) == {"demo.zip"} and site.asked() == []
 
 
-@pytest.mark.parametrize(("name", "content"), [("demo.zip", ANOTHER), ("ratings.csv", b"damaged")])
+@pytest.mark.parametrize(
+    ("name", "content"), [("demo.zip", demo.ANOTHER), ("ratings.csv", b"damaged")]
+)
 def test_what_is_not_the_known_file_is_named_not_used(
     asset: Asset, mine: Path, empty_cache: Path, name: str, content: bytes
 ) -> None:
@@ -126,10 +113,7 @@ def test_what_is_not_the_known_file_is_named_not_used(
     assert left_in(empty_cache) == set()
     # another edition of a changing set is read, but not an archive that may be anything
     changing = replace(asset, fixed=False)
-    if name == "demo.zip":
-        with pytest.raises(AssetError):
-            fetch(changing)
-    else:
+    with pytest.raises(AssetError) if name == "demo.zip" else nullcontext():
         assert fetch(changing)[name].read_bytes() == content
 
 
@@ -151,21 +135,18 @@ OWN = ("Demo", ("https://a.org/rows.jsonl.gz", "https://a.org/meta.jsonl.gz"), "
 
 
 @pytest.mark.parametrize("folder", [".", "demo"])
-@pytest.mark.parametrize("names", [("rows.jsonl", "meta.jsonl.gz"), ("rows.jsonl", "meta.jsonl")])
+@pytest.mark.parametrize("second", ["meta.jsonl.gz", "meta.jsonl"])
 def test_files_of_ones_own_are_found_plain_or_compressed(
-    mine: Path, folder: str, names: tuple[str, str]
+    mine: Path, folder: str, second: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in names:
-        (mine / folder).mkdir(exist_ok=True)
-        (mine / folder / name).touch()
-    assert own_files(*OWN) == [mine / folder / name for name in names]
-
-
-def test_a_file_of_ones_own_that_is_absent(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (mine / "rows.jsonl").touch()
+    files = [mine / folder / "rows.jsonl", mine / folder / second]
+    files[0].parent.mkdir(exist_ok=True)
+    files[0].touch()
     route = r"Download https://a.org/rows.jsonl.gz and .* set LATENTCRS_DATA to that folder\."
     with pytest.raises(AssetError, match=rf"Demo: there is no meta\.jsonl\.gz in .*mine.*{route}"):
         own_files(*OWN)
+    files[1].touch()
+    assert own_files(*OWN) == files
     monkeypatch.delenv("LATENTCRS_DATA")
     with pytest.raises(AssetError, match=f"Demo is not downloaded by the course. {route}"):
         own_files(*OWN)
@@ -175,19 +156,16 @@ ZIPS = (assets.ML_100K, assets.ML_1M, assets.ML_LATEST_SMALL)
 WHEELS = (assets.MOVIELENS_100K, assets.SMOLLM2)
 
 
-@pytest.mark.parametrize("asset", ZIPS, ids=lambda asset: asset.folder)
-def test_every_data_set_has_two_independent_sources(asset: Asset) -> None:
-    hosts = {url.split("/")[2] for url in asset.sources}
-    assert len(hosts) == len(asset.sources) >= 2
-    assert asset.sources[0].startswith("https://files.grouplens.org/")
-    assert all(url.startswith("https://") and url.endswith(asset.archive) for url in asset.sources)
-    assert all(member.path.startswith(f"{asset.folder}/") for member in asset.members)
-
-
 @pytest.mark.parametrize("asset", [*ZIPS, *WHEELS], ids=lambda asset: asset.folder)
 def test_the_readme_has_the_facts_of_every_asset(asset: Asset) -> None:
     readme = (Path(__file__).resolve().parents[2] / "data" / "README.md").read_text("utf-8")
     if asset in ZIPS:
+        # the data sets have two independent sources
+        hosts = {url.split("/")[2] for url in asset.sources}
+        assert len(hosts) == len(asset.sources) >= 2
+        assert asset.sources[0].startswith("https://files.grouplens.org/")
+        assert all(re.fullmatch(f"https://.*/{asset.archive}", url) for url in asset.sources)
+        assert all(member.path.startswith(f"{asset.folder}/") for member in asset.members)
         assert f"| `{asset.archive}` | {asset.size:,} | `{asset.sha256}` |" in readme
         assert f"<{asset.by_hand.removeprefix('with a browser from ')}>" in readme
         rows = [(member.path, member.sha256) for member in asset.members]
@@ -200,7 +178,7 @@ def test_the_readme_has_the_facts_of_every_asset(asset: Asset) -> None:
 def test_the_embedded_assets_are_the_known_ones(model_dir: Path) -> None:
     files = fetch(assets.MOVIELENS_100K)
     for member in assets.MOVIELENS_100K.members:
-        assert hashlib.sha256(files[member.name].read_bytes()).hexdigest() == member.sha256
+        assert demo.digest(files[member.name].read_bytes()) == member.sha256
     assert files["ml-100k.inter"].read_text(encoding="utf-8").count("\n") == 100_001
     gguf = model_dir / "SmolLM2-135M-Instruct.Q4_1.gguf"
     assert gguf.open("rb").read(4) == b"GGUF"

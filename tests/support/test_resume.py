@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import torch
 
 from latentcrs_utils.language.embedder import VectorStore
 from tests.language.tiny_model import make_tiny_model
-from tests.support.resume_jobs import JOBS, Outcome, Run, digest, each_step, without_seconds
+from tests.support.resume_jobs import JOBS, Outcome, Run, digest, interrupted_at, without_seconds
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +38,6 @@ def left(cache: Path) -> set[str]:
     return {path.suffix for path in found if not path.name.endswith(".sha256.json")}
 
 
-def same(one: Outcome, other: Outcome) -> bool:
-    return one.digest == other.digest and one.curve == other.curve
-
-
 @pytest.mark.parametrize("job", JOBS)
 def test_killed_at_random_until_it_ends_with_the_same_result(
     job: str, undisturbed: dict, options: dict, tmp_path: Path
@@ -56,7 +50,7 @@ def test_killed_at_random_until_it_ends_with_the_same_result(
         if done is None:
             run.kill(delay=rng.choice([0, rng.uniform(0, 0.03)]))
             n_killed += 1
-    assert same(done, whole)
+    assert done == whole
     # at least the first run died, as it may do half of the steps; and its work was not lost
     assert n_killed >= 1
     assert done.n_steps < whole.n_steps
@@ -84,7 +78,7 @@ def test_killed_in_the_midst_of_writing(
     # what a killed writer left goes with the next writing of the same file
     assert len(list(tmp_path.rglob("*.part"))) <= 2
     done = Run(job, tmp_path).until()
-    assert same(done, undisturbed[job])
+    assert done == undisturbed[job]
     assert left(tmp_path) == {".safetensors", ".json"}
     if moment[1] > 1:
         assert done.n_steps < undisturbed[job].n_steps
@@ -101,12 +95,12 @@ def test_two_at_once_and_one_is_killed(undisturbed: dict, tmp_path: Path) -> Non
     third = Run(job, tmp_path)
     assert third.until(2) is None
     fast.line.send("go on")
-    assert same(fast.until(), undisturbed[job])
+    assert fast.until() == undisturbed[job]
     # the result is there; the third goes on writing checkpoints for a while, and dies
     assert third.process.is_alive()
     third.kill(delay=0.01)
     last = Run(job, tmp_path).until()
-    assert same(last, undisturbed[job]) and last.n_steps == 0
+    assert last == undisturbed[job] and last.n_steps == 0
     assert left(tmp_path) == {".safetensors", ".json"}
 
 
@@ -117,13 +111,7 @@ def test_interrupted_in_a_notebook(
     whole = undisturbed[job]
     before = torch.get_rng_state()
     for share in (0.3, 0.4):
-        left_to_do = itertools.count(int(share * whole.n_steps), -1)
-
-        def stop(left_to_do: Iterator[int] = left_to_do) -> None:
-            if next(left_to_do) == 0:
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt), each_step(stop):
+        with interrupted_at(int(share * whole.n_steps) + 1):
             JOBS[job](**options.get(job, {}))
         assert torch.equal(torch.get_rng_state(), before)
         # other random draws between the attempts do not matter
@@ -158,10 +146,7 @@ def test_a_batch_of_vectors_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
         time.sleep(rng.uniform(0, 0.02))
         writer.kill()
         assert writer.wait() == -signal.SIGKILL
-        store = VectorStore(file)
-        names = [n.to_bytes(32, "big") for n in range(100_000)]
-        rows = store.read(names)
-        assert not store._complained
+        rows = VectorStore(file).read([n.to_bytes(32, "big") for n in range(100_000)])
         n_kept = len(rows)
         assert n_kept % 20 == 0 and n_kept >= (said + 1) * 20
         for name, (n_tokens, vector) in rows.items():
