@@ -254,9 +254,6 @@ def scatter(
         size: area of a marker in square points.
     """
     figure, axes = new_axes(title, xlabel, ylabel, (7.2, 4.6))
-    if others is not None:
-        cloud = np.asarray(others, float)
-        axes.scatter(cloud[:, 0], cloud[:, 1], s=5, color="#BBBBBB", linewidths=0)
     middles, facts = {}, []
     for index, (name, group) in enumerate(groups.items()):
         points = np.asarray(group, float).reshape(-1, 2)
@@ -267,10 +264,11 @@ def scatter(
         if stars:
             axes.scatter(x, y, s=9 * size, marker="*", zorder=4, edgecolors="black", **style)
         facts.append(f"{name}: {len(points)} around ({x:.1f}, {y:.1f})")
+    if others is not None:
+        axes.scatter(*np.asarray(others, float).T, s=5, color="#BBBBBB", linewidths=0)
+        facts.append(f"others: {len(others)}")
     axes.margins(0.06)
     _label_at_the_right(axes, middles)
-    if others is not None:
-        facts.append(f"others: {len(cloud)}")
     return _show(figure, title, "", facts)
 
 

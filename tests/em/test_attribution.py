@@ -124,16 +124,3 @@ def test_who_is_absent_or_not_read_gets_nothing(system):
     if model.generative.residual is not None:
         model.generative.residual.T.layers[0].weight.data[:, WIDTH:] = 0
     assert attribution.contributions(model, S, x, ITEMS)[1].abs().max() < 1e-9
-
-
-@pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("form", FORMS)
-def test_the_intents_of_an_item_by_bayes_rule_over_all_items(form, residual):
-    model, (S, x) = fitted(form, residual), instance()
-    context = model.context(S, x)
-    logits = model.generative.candidate_logits(context, torch.tensor([ITEMS]))[0]
-    joint = context.log_prior.exp().T * torch.softmax(logits, dim=1)
-    expected = (joint / joint.sum(0)).T
-    rows = torch.tensor(ITEMS)
-    found = model.exact_posterior(rows, S.expand(N_RANDOM, -1), x.expand(N_RANDOM, -1))
-    torch.testing.assert_close(found, expected)

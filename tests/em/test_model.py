@@ -59,11 +59,14 @@ def test_another_seed_or_config_is_another_fit(small_world):
         assert not torch.equal(table, model.generative.item_table())
 
 
-def test_what_is_said_of_the_intents_are_distributions(small_world, asked):
+def test_posteriors_are_distributions_and_bayes_holds(small_world, asked):
     model, (S, x) = fit_em(*small_world, PLUS, progress=False), (asked.S, asked.x)
     prior, exact = model.intent_prior(S, x), model.exact_posterior(asked.targets, S, x)
     for distribution in (prior, exact, model.amortised_posterior(S)):
         torch.testing.assert_close(distribution.sum(1), torch.ones(N_USERS))
+    log_item = model.generative.log_item(model.context(S, x), asked.targets, model.catalogue)
+    joint = prior * log_item.exp()
+    torch.testing.assert_close(exact, joint / joint.sum(1, keepdim=True))
 
 
 def test_the_catalogue_is_computed_once_for_a_fitted_model(small_world, asked, monkeypatch):

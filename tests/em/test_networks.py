@@ -58,12 +58,13 @@ def test_mixture_equals_the_sum_over_intents_written_out(residual):
 
 
 @with_and_without
-@pytest.mark.parametrize("form", ["mixture", "product"])
-def test_log_item_is_a_distribution_over_the_catalogue_for_every_intent(form, residual):
+@pytest.mark.parametrize("form", ["mixture", "logit", "product"])
+def test_log_item_is_the_softmax_over_the_catalogue_for_every_intent(form, residual):
     model, batch, context, catalogue = asked(form, residual)
-    of_all = [torch.full((len(batch),), item) for item in range(1, N_RANDOM + 1)]
-    total = sum(model.log_item(context, items, catalogue).exp() for items in of_all)
-    torch.testing.assert_close(total, torch.ones(len(batch), N_INTENTS).double())
+    all_items = torch.arange(1, N_RANDOM + 1).expand(len(batch), -1)
+    of_all = model.candidate_logits(context, all_items).log_softmax(-1)
+    found = model.log_item(context, batch.targets, catalogue)
+    torch.testing.assert_close(found, of_all[torch.arange(len(batch)), :, batch.targets - 1])
 
 
 @pytest.mark.parametrize("form", ["logit", "product"])

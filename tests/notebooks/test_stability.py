@@ -31,8 +31,6 @@ def test_clear_groups_are_found_each_time_and_a_cloud_is_cut_differently() -> No
         assert found.shape == (4, 120)
         assert agreement([truth, *found]).tolist() == [1.0] * 10
     cloud = structureless(points, seed=1)
-    assert cloud.shape == points.shape
-    assert cloud.dtype == torch.float32
     # more clusters than there are groups, so that no cut is the natural one
     assert agreement(over_seeds(cloud, 12, range(4))).max() < 0.9
     assert agreement(over_resamples(cloud, owners, 12, range(3))).max() < 0.9
@@ -46,6 +44,7 @@ def test_a_cloud_has_the_mean_and_the_covariance_that_it_imitates() -> None:
     torch.testing.assert_close(cloud.mean(0).double(), points.mean(0), atol=0.15, rtol=0)
     torch.testing.assert_close(cloud.T.cov().double(), points.T.cov(), atol=0.3, rtol=0)
     assert torch.equal(cloud, structureless(points.float(), seed=0))
+    assert cloud.shape == points.shape and cloud.dtype == torch.float32
 
 
 def test_a_resample_draws_users_not_points(monkeypatch: pytest.MonkeyPatch) -> None:
