@@ -115,9 +115,9 @@ def test_an_impossible_number_is_refused(world: Dataset, backbone: Backbone) -> 
 def test_canonical_order_ignores_the_labels() -> None:
     # Sizes 4, 2, 2, 1: two clusters tie and are told apart by their coordinates.
     assignments = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 3])
-    centroids = torch.tensor([[5.0, 1.0], [2.0, 9.0], [2.0, 3.0], [0.0, 0.0]])
+    centroids = torch.tensor([[5.0, 1.0], [3.0, 3.0], [2.0, 9.0], [0.0, 0.0]])
     ordered, renumbered = canonical_order(centroids, assignments)
-    assert ordered.tolist() == [[5.0, 1.0], [2.0, 3.0], [2.0, 9.0], [0.0, 0.0]]
+    assert ordered.tolist() == [[5.0, 1.0], [2.0, 9.0], [3.0, 3.0], [0.0, 0.0]]
     assert renumbered.tolist() == [0, 0, 0, 0, 2, 2, 1, 1, 3]
     for relabel in map(torch.tensor, permutations(range(4))):
         again = canonical_order(centroids[relabel.argsort()], relabel[assignments])
