@@ -27,10 +27,8 @@ from latentcrs_utils.simulation.planner import (
 
 Difficulty = Literal["vague", "normal", "picky", "changes its mind"]
 DIFFICULTIES: tuple[Difficulty, ...] = get_args(Difficulty)
-MOST_NEW = 2
-"""New constraints of a message at most ("less than 3 conditions", Appendix D)."""
-LATEST_CHANGE = 3
-"""Number of the message, from 1, by which a mistake is taken back."""
+MOST_NEW = 2  # new constraints of a message at most ("less than 3 conditions", Appendix D)
+LATEST_CHANGE = 3  # number of the message, from 1, by which a mistake is taken back
 _EXTRA_SHARE = 0.5
 
 

@@ -26,10 +26,8 @@ DOMAINS: tuple[Domain, ...] = tuple(FOLDERS)
 
 ERA_PARTS = {"1990-1993": "early", "1994-1995": "mid", "1996-1998": "late"}
 """Spans within the nineties, when most of MovieLens was made, and what they are called."""
-FACTS = ("platform", "creator", "price")
-"""Slots that a data set has if its items have a column of that name."""
-OTHER_GENRE = "any other"
-"""Entry of the plain words for a genre that the book does not know."""
+FACTS = ("platform", "creator", "price")  # slots of a data set that has columns of these names
+OTHER_GENRE = "any other"  # entry of the plain words for a genre that the book does not know
 
 
 def domain_of(data_name: str) -> Domain:

@@ -25,10 +25,8 @@ from latentcrs_utils.simulation.titles import distinctive_words, spoken_title
 
 Level = Literal["plain", "paraphrased", "by example", "vague"]
 LEVELS: tuple[Level, ...] = get_args(Level)
-N_PLANS = 20
-"""Plans tried at most; the second or third one can nearly always be worded without the title."""
-N_PLACES = 5
-"""Places of the list of offers that a user points at."""
+N_PLANS = 20  # tried at most; the second or third can nearly always be worded without the title
+N_PLACES = 5  # places of the list of offers that a user points at
 SEVERAL = 0
 _N_EXAMPLES = 10
 _N_UNNAMED = 3
