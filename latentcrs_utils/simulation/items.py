@@ -100,7 +100,7 @@ def _fact(slot: str, value: Any, domain: Domain) -> Any:
 
 
 def suits(mood: str, item: Item) -> bool:
-    """Say whether a mood suits an item; of an unknown mood that is a `DataError`."""
+    """Say whether a mood suits an item; an unknown mood is a `DataError`."""
     if mood not in _MOODS:
         raise DataError(f"There is no mood {mood!r}.")
     return _fits(_MOODS[mood], item)
@@ -119,9 +119,9 @@ def _fits(rule: Mapping[str, Any], item: Item) -> bool:
 
 
 def shares_attribute(item: Item, target: Item) -> bool:
-    """Say whether two items have a genre or creator in common; so one is "like" the other.
+    """Say whether two items share a genre or creator, so that naming one can ask for the other.
 
-    Where one has no known genre, the same platform will do.
+    Where no genre is known of one of them, the same platform will do.
     """
     slots = {slot for slot, _ in item.attributes & target.attributes}
     unknown = not item.genres or not target.genres
