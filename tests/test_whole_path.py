@@ -17,7 +17,7 @@ from sklearn.metrics import adjusted_rand_score
 
 import latentcrs_utils as lc
 from latentcrs_utils import config
-from latentcrs_utils.config import BackboneConfig, Preset, SyntheticConfig, preset
+from latentcrs_utils.config import BackboneConfig, SyntheticConfig, preset
 from latentcrs_utils.data.loading import prepare
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.synthetic import synthetic_world
@@ -29,37 +29,35 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "data" / "example"
 OTHER_GENRES = {"Comedy": "Slice of Life", "Horror": "IMAX", "Western": "Épopée", "Drama": ""}
 
 
+# everything in a preset that only makes it slow, made short
+SHORT = {
+    "backbone": {"hidden": 16, "n_layers": 1, "n_heads": 1, "max_length": 20, "n_epochs": 1},
+    "anchors": {"n_cuts": 1, "n_init": 1, "max_iterations": 5},
+    "simulator": {"n_cuts": 1, "n_reused_cuts": 1},
+    "em_plus": {"n_epochs_q": 1, "n_epochs_generative": 1, "n_epochs_alternate": 1,
+                "text_hidden": 16},
+}  # fmt: skip
+
+
+@functools.cache
+def direction(word: str) -> torch.Tensor:
+    return torch.randn(32, generator=torch.Generator().manual_seed(zlib.crc32(word.encode())))
+
+
 class HashedWords:
     """Every word has a random direction; a text is the sum of its words."""
 
     name = identity = "hashed words"
 
     def embed(self, texts: Sequence[str], progress: bool | None = None) -> torch.Tensor:
-        return torch.stack([sum(map(self._direction, text.lower().split())) for text in texts])
-
-    @staticmethod
-    @functools.cache
-    def _direction(word: str) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(zlib.crc32(word.encode()))
-        return torch.randn(32, generator=generator)
-
-
-def one_epoch(options: Preset) -> Preset:
-    """The preset of a data set, with everything in it that only makes it slow made short."""
-    small = {
-        "backbone": {"hidden": 16, "n_layers": 1, "n_heads": 1, "max_length": 20, "n_epochs": 1},
-        "anchors": {"n_cuts": 1, "n_init": 1, "max_iterations": 5},
-        "simulator": {"n_cuts": 1, "n_reused_cuts": 1},
-        "em_plus": {"n_epochs_q": 1, "n_epochs_generative": 1, "n_epochs_alternate": 1,
-                    "text_hidden": 16},
-    }  # fmt: skip
-    short = {part: replace(getattr(options, part), **values) for part, values in small.items()}
-    return replace(options, **short)
+        return torch.stack([sum(map(direction, text.lower().split())) for text in texts])
 
 
 def talk(data: Dataset) -> str:
     """Go the whole way and say one thing; return the answer."""
-    options = one_epoch(preset(data.name, data.n_users))
+    own = preset(data.name, data.n_users)
+    short = {part: replace(getattr(own, part), **values) for part, values in SHORT.items()}
+    options = replace(own, **short)
     backbone = lc.pretrain(data, options.backbone)
     anchors = lc.find_anchors(backbone, data, config=options.anchors)
     assert len(anchors.names) == options.anchors.K <= data.n_users

@@ -1,9 +1,9 @@
 """A world of forty films and thirty users, with systems that are easy to foresee."""
 
 import dataclasses
+import itertools
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -69,10 +69,13 @@ def system(scorer: Scorer, data: Dataset | None = None, *, reads: bool = False) 
     return System(scorer, Policy(data or dataset()), Backbone(), Language(), reads)
 
 
+def listening_to(model) -> Scorer:
+    return lambda cases: model.scores(cases.instances.S, cases.instances.x)
+
+
 def reader() -> System:
     """A system that listens: genre names in the words, then the history."""
-    model = fake_model(N_ITEMS)
-    return system(lambda cases: model.scores(cases.instances.S, cases.instances.x), reads=True)
+    return system(listening_to(fake_model(N_ITEMS)), reads=True)
 
 
 def noise(seed: int, data: Dataset | None = None) -> System:
@@ -113,23 +116,16 @@ def without_seconds(dialogues: list[Dialogue]) -> list[Dialogue]:
     return [dataclasses.replace(d, exchanges=tuple(map(timeless, d.exchanges))) for d in dialogues]
 
 
-class Deadly:
-    """A scorer that kills its process when it is asked for the n-th time."""
-
-    def __init__(self, seed: int, n: int, die: Callable[[], None]):
-        self.scorer, self.left, self.die = noise(seed).scorer, n, die
-
-    def __call__(self, cases: EvalSet) -> Tensor:
-        self.left -= 1
-        if self.left == 0:
-            self.die()
-        return self.scorer(cases)
-
-
 def run_until_killed(log: str, n: int) -> None:
     """A job for a process of its own: dialogues until the n-th question to the system."""
-    deadly = system(Deadly(1, n, lambda: os.kill(os.getpid(), signal.SIGKILL)))
-    converse(dataset(), "any", deadly, range(N_USERS), SMALL_BATCHES, log=Path(log))
+    calls = itertools.count(1)
+
+    def deadly(cases: EvalSet) -> Tensor:
+        if next(calls) == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return noise(1).scorer(cases)
+
+    converse(dataset(), "any", system(deadly), range(N_USERS), SMALL_BATCHES, log=Path(log))
 
 
 SMALL_BATCHES = Setting(level="plain", batch_size=8)

@@ -82,10 +82,7 @@ def test_a_dialogue_has_the_same_items_in_the_chat_and_in_the_evaluation(name, n
         mean=model.language.mean, encode=model.language.encode,
         embedder=SimpleNamespace(token_ids=str.split),
     )  # fmt: skip
-    start = small.system(
-        lambda cases: model.scores(cases.instances.S, cases.instances.x), reads=True
-    )
-    start = replace(start, policy=policy, backbone=model.backbone, language=language)
+    start = System(small.listening_to(model), policy, model.backbone, language)
     # whoever wants the film without a name never accepts
     exchanges = tuple(Exchange(text, (), (), "template", ()) for text in wishes)
     log = [Dialogue("any", data.user_index(42), 7, 0, None, exchanges)]
@@ -140,28 +137,21 @@ def test_the_size_of_the_batches_changes_nothing(world: Dataset) -> None:
     assert one == some == all_
 
 
-def test_the_whole_history_stays_excluded_when_little_of_it_is_known(world: Dataset) -> None:
-    past = world.histories("test")
-    for known in (0, 2, 11, None):
-        watched, seen = watching(small.oracle(world, 6))
-        dialogues = hold(world, watched, Setting(known=known))
-        histories = [row.tolist() for row in seen[0].instances.histories]
-        assert histories == [row[11 - (11 if known is None else known) :].tolist() for row in past]
-        assert all(not set(past[d.user].tolist()) & set(d.offered) for d in dialogues)
-        assert seen[2].frame["turn"].unique().to_list() == [3]
-        assert seen[2].texts[0] == " ".join(dialogues[0].messages[:3])
-
-
-def test_validation_users_want_their_last_but_one_item(world: Dataset) -> None:
+@pytest.mark.parametrize(
+    ("split", "known"), [("test", 0), ("test", 2), ("test", None), ("valid", None)]
+)
+def test_the_whole_history_stays_excluded_however_little_is_known(world, split, known) -> None:
     watched, seen = watching(noise(1))
-    dialogues = hold(world, watched, Setting(phrasing="valid", split="valid"))
-    assert [d.target for d in dialogues] == world.targets("valid").tolist()
-    past = world.histories("valid")
-    assert seen[0].instances.histories.flat.tolist() == past.flat.tolist()
-    assert all(not set(past[d.user].tolist()) & set(d.offered) for d in dialogues)
-    # the item of the test is an item like any other
-    tests = world.targets("test")
-    assert any(tests[d.user] in d.offered for d in dialogues)
+    dialogues = hold(world, watched, Setting(phrasing=split, split=split, known=known))
+    assert [d.target for d in dialogues] == world.targets(split).tolist()
+    past = [row.tolist() for row in world.histories(split)]
+    shown = past if known is None else [row[len(row) - known :] for row in past]
+    assert [row.tolist() for row in seen[0].instances.histories] == shown
+    assert all(not set(past[d.user]) & set(d.offered) for d in dialogues)
+    # in the validation, too, the item of the test is an item like any other
+    assert any(world.targets("test")[d.user] in d.offered for d in dialogues)
+    assert set(seen[2].frame["turn"]) == {3}
+    assert seen[2].texts[0] == " ".join(dialogues[seen[2].frame["user"][0]].messages[:3])
 
 
 def test_fewer_items_than_places(world: Dataset) -> None:
@@ -181,14 +171,13 @@ def test_killed_between_turns_or_batches_it_goes_on_to_the_same_result(world, tm
     whole = hold(world, noise(1), SMALL_BATCHES)
     done = read_dialogues(log) if log.exists() else []
     assert len(done) == 8 * ((n - 1) // 5)
-    asked = small.Deadly(1, 10_000, lambda: None)
-    resumed = hold(world, small.system(asked), SMALL_BATCHES, log=log)
+    watched, seen = watching(noise(1))
+    resumed = hold(world, watched, SMALL_BATCHES, log=log)
     assert without_seconds(resumed) == without_seconds(whole)
-    assert asked.left == 10_000 - 5 * (4 - len(done) // 8)
     # nothing is asked a third time
-    asked = small.Deadly(1, 1, lambda: pytest.fail("asked again"))
-    again = hold(world, small.system(asked), SMALL_BATCHES, log=log)
+    again = hold(world, watched, SMALL_BATCHES, log=log)
     assert again == resumed == read_dialogues(log)
+    assert len(seen) == 5 * (4 - len(done) // 8)
 
 
 def test_killed_while_writing_it_does_the_batch_again_in_the_same_company(world, tmp_path) -> None:

@@ -1,26 +1,13 @@
 """What printed metrics say about each other: bounds that rankings reach, and printed rows."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latentcrs_utils.evaluation import published
 from latentcrs_utils.evaluation.dialogues import Dialogue, success_by, turns_taken
-from latentcrs_utils.evaluation.published import (
-    DATA_SETS,
-    METRICS,
-    PAPER_TABLE_1,
-    ROWS,
-    contradictions,
-    dialogue_rows,
-    gain,
-    ndcg_bounds,
-    printed,
-    token_rows,
-    turns_bounds,
-)
+from latentcrs_utils.evaluation.published import DATA_SETS, METRICS, ROWS, contradictions, printed
 from latentcrs_utils.ranking import ndcg, recall
 
 
@@ -33,9 +20,9 @@ def metrics_of(ranks: list[int]) -> dict[str, float]:
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30))
 def test_real_rankings_never_leave_the_bounds(ranks: list[int]) -> None:
     m = metrics_of(ranks)
-    low, high = ndcg_bounds(m["Recall@5"], m["NDCG@5"], m["Recall@20"])
+    low, high = published.ndcg_bounds(m["Recall@5"], m["NDCG@5"], m["Recall@20"])
     assert low - 1e-9 <= m["NDCG@20"] <= high + 1e-9
-    assert contradictions(m) == [] and gain(ranks[0]) == ndcg(torch.tensor(ranks), 99)[0]
+    assert contradictions(m) == [] and published.gain(ranks[0]) == ndcg(torch.tensor(ranks), 99)[0]
     # printed with three and four digits they stay possible
     digits = {name: 3 if name.startswith("Recall") else 4 for name in METRICS}
     rounded = {name: round(m[name], digits[name]) for name in METRICS}
@@ -45,7 +32,7 @@ def test_real_rankings_never_leave_the_bounds(ranks: list[int]) -> None:
 def test_both_bounds_are_reached() -> None:
     for late, end in ((20, 0), (6, 1)):
         m = metrics_of([1, 3, late, late, 50])
-        bounds = ndcg_bounds(m["Recall@5"], m["NDCG@5"], m["Recall@20"])
+        bounds = published.ndcg_bounds(m["Recall@5"], m["NDCG@5"], m["Recall@20"])
         assert bounds[end] == pytest.approx(m["NDCG@20"])
 
 
@@ -63,7 +50,7 @@ def test_each_contradiction_is_said(values: tuple[float, ...], complaint: str) -
 
 
 def test_rounding_is_forgiven_and_no_more() -> None:
-    _, high = ndcg_bounds(0.3, 0.2, 0.5)
+    _, high = published.ndcg_bounds(0.3, 0.2, 0.5)
     row = {"Recall@5": 0.3, "NDCG@5": 0.2, "Recall@20": 0.5, "NDCG@20": high + 0.001}
     assert contradictions(row)
     assert contradictions(row, dict.fromkeys(METRICS, 0.0003))
@@ -79,8 +66,8 @@ def test_the_printed_tables() -> None:
     assert printed(3, "ml-1m", "GPT4").half_units["Recall@5"] == pytest.approx(0.0005)
     with pytest.raises(KeyError, match="There is: Table 2, amazon-cds, CRIF"):
         printed(2, "ml-1m", "Chat-Rec")
-    assert PAPER_TABLE_1["amazon-cds"].counts.items == 76_616
-    table, tokens = dialogue_rows(), token_rows()
+    assert published.PAPER_TABLE_1["amazon-cds"].counts.items == 76_616
+    table, tokens = published.dialogue_rows(), published.token_rows()
     assert (len(table), len(tokens)) == (11 * len(DATA_SETS), 6 * len(DATA_SETS))
     assert table["ml-1m", "LatentCRS_V"] == {"S@3": 0.532, "S@5": 0.65, "AT": 3.298}
     assert table["amazon-cds", "CRM"] == {"S@3": 0.042}
@@ -110,10 +97,10 @@ def turns_of(successes: list[int | None]) -> tuple[float, ...]:
 @given(st.lists(st.integers(1, 5) | st.none(), min_size=1, max_size=30))
 def test_real_dialogues_never_leave_the_bounds(successes: list[int | None]) -> None:
     s3, s5, at = turns_of(successes)
-    low, high = turns_bounds(s3, s5)
+    low, high = published.turns_bounds(s3, s5)
     assert 0 <= s3 <= s5 <= 1 and low - 1e-9 <= at <= high + 1e-9
 
 
 def test_both_bounds_of_the_turns_are_reached() -> None:
     for end, successes in enumerate(([1, 1, 4, None], [3, 3, 5, None])):
-        assert turns_of(successes) == (0.5, 0.75, turns_bounds(0.5, 0.75)[end])
+        assert turns_of(successes) == (0.5, 0.75, published.turns_bounds(0.5, 0.75)[end])
