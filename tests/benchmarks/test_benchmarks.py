@@ -112,9 +112,7 @@ def test_the_floor_does_the_same_products_again() -> None:
     assert extent(torch.ones(1).expand(5, 6)) == 1
 
 
-def test_a_stage_that_is_one_large_product_sits_on_its_floors(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stage_that_is_one_large_product_sits_on_its_floors(clock: Clock, monkeypatch) -> None:
     product = torch.ones(16, 16)
 
     def multiply() -> None:
@@ -146,9 +144,9 @@ def test_the_peak_of_memory_is_that_of_the_call() -> None:
 
 def test_generated_data_have_the_size_asked_for() -> None:
     made, again = (generated_data("made", 300, 200, 12) for _ in range(2))
+    lengths = made.interactions.lengths
     assert (made.n_users, made.n_items) == (300, 200)
-    assert made.interactions.lengths.min() >= 3
-    assert 10 < made.interactions.lengths.mean() < 15
+    assert lengths.min() >= 3 and 10 < lengths.mean() < 15
     assert all(len(set(items.tolist())) == len(items) for items in made.interactions)
     assert np.array_equal(again.interactions.flat, made.interactions.flat)
 

@@ -13,9 +13,7 @@ from benchmarks.worlds import generated_data
 
 
 @pytest.mark.parametrize("stage", catalogue_scale.STAGES)
-def test_every_stage_runs_and_says_how_long_and_how_large(
-    stage: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_stage_runs_and_says_how_long_and_how_large(stage: str, monkeypatch) -> None:
     for name, small in (("K", 8), ("N_CASES", 20), ("N_BATCHES", 1), ("N_TURNS", 2)):
         monkeypatch.setattr(catalogue_scale, name, small)
     found = catalogue_scale.run_stage(stage, n_users=200, n_items=150)

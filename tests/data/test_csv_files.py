@@ -94,52 +94,42 @@ def test_a_missing_column(load: Load, file: str, wanted: str) -> None:
             load(texts["mine"], texts["films"])
 
 
-# file, what is written in it, what instead, and what the reader is told
-MISTAKES: dict[str, tuple[str, str, str, str]] = {
-    "rating": (
-        "mine", "m06,4", "m06,four", "line 5, column 'rating': 'four' is not a number; correct"),
-    "date": ("mine", "1700176400\nada,m03", "2023-11-16\nada,m03",
-             "line 5, column 'timestamp': '2023-11-"),
-    "no time": ("mine", "1700176400\nada,m03", "nan\nada,m03",
-                "line 5, column 'timestamp': 'nan' is not"),
-    "endless": ("mine", "m06,4", "m06,inf", "line 5, column 'rating': 'inf' is not a number"),
-    "no item": ("mine", "ada,m06", "ada,",
-                r"line 5, column 'item': the cell is empty; correct the file\.$"),
-    "no user": ("mine", "\nada,m06", "\n ,m06", "line 5, column 'user': the cell is empty"),
-    "unknown": (
-        "mine", "m06,4", "m66,4", "line 5, column 'item': 'm66' is not among the items of .*films"),
-    "long row": (
-        "mine", "ada,m06", "ada,x,m06", "line 5: 5 cells where the first line has 4; correct"),
-    "short row": ("mine", ",1700176400\nada,m03", "\nada,m03",
-                  "line 5, column 'timestamp': the cell is e"),
-    "semicolons": (
-        "mine", ",", ";", "line 1: there is no column 'user' among user;item;rating;timestamp"),
-    "two columns": ("mine", "user,item,rating", "user,item,item",
-                    "line 1: two columns are called 'item'"),
-    "twice": (
-        "films", "m06,", "m02,", "line 7, column 'item': 'm02' is on line 3 already; keep one"),
-    "year": (
-        "films", "1994", "around 94", "line 3, column 'year': 'around 94' is not a whole number"),
-    "far future": ("films", "1994", "99999999999", "line 3, column 'year': '99999999999' is not a"),
-    "half a year": (
-        "films", "1994", "1994.5", r"line 3, column 'year': '1994\.5' is not a whole number"),
-    "no title": ("films", "Paper Umbrellas", "", "line 3, column 'title': the cell is empty"),
-    "unquoted comma": (
-        "films", '"Night Train, No Driver"', "Night Train, No Driver", "line 4: 5 cells"),
-    # a title over two lines: the lines after it are still counted right
-    "two lines": ("films", 'Train, No Driver",1979,Horror|Thriller\nm04,The Ninth Cellar,1982',
-                  'Train,\nNo Driver",1979,Horror|Thriller\nm04,The Ninth Cellar,x',
-                  "line 6, column 'year': 'x'"),
+# of each file: what is written in it, what instead, and what the reader is told
+MISTAKES: dict[str, list[tuple[str, str, str]]] = {
+    "mine": [
+        ("m06,4", "m06,four", "line 5, column 'rating': 'four' is not a number; correct the file"),
+        ("m06,4", "m06,inf", "line 5, column 'rating': 'inf' is not a number"),
+        ("1700176400", "2023-11-16", "line 5, column 'timestamp': '2023-11-16' is not a number of"),
+        ("1700176400", "nan", "line 5, column 'timestamp': 'nan' is not"),
+        (",1700176400", "", "line 5, column 'timestamp': the cell is empty"),
+        ("ada,m06", "ada,", r"line 5, column 'item': the cell is empty; correct the file\.$"),
+        ("\nada,m06", "\n ,m06", "line 5, column 'user': the cell is empty"),
+        ("m06,4", "m66,4", "line 5, column 'item': 'm66' is not among the items of .*films"),
+        ("ada,m06", "ada,x,m06", "line 5: 5 cells where the first line has 4; correct"),
+        (",", ";", "line 1: there is no column 'user' among user;item;rating;timestamp"),
+        ("user,item,rating", "user,item,item", "line 1: two columns are called 'item'"),
+    ],
+    "films": [
+        ("m06,", "m02,", "line 7, column 'item': 'm02' is on line 3 already; keep one"),
+        ("1994", "around 94", "line 3, column 'year': 'around 94' is not a whole number"),
+        ("1994", "99999999999", "line 3, column 'year': '99999999999' is not a whole"),
+        ("1994", "1994.5", r"line 3, column 'year': '1994\.5' is not a whole number"),
+        ("Paper Umbrellas", "", "line 3, column 'title': the cell is empty"),
+        ('"Night Train, No Driver"', "Night Train, No Driver", "line 4: 5 cells"),
+        # a title over two lines: the lines after it are still counted right
+        ('No Driver",1979,Horror|Thriller\nm04,The Ninth Cellar,1982',
+         '\nNo Driver",1979,Horror|Thriller\nm04,The Ninth Cellar,x', "line 6, column 'year': 'x'"),
+    ],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_named_with_its_line(load: Load, mistake: str) -> None:
-    name, old, new, message = MISTAKES[mistake]
+@pytest.mark.parametrize(("file", "mistake"), [(f, m) for f, row in MISTAKES.items() for m in row])
+def test_a_mistake_is_named_with_its_line(load: Load, file: str, mistake: tuple) -> None:
+    old, new, message = mistake
     texts = {"mine": INTERACTIONS, "films": ITEMS}
-    assert old in texts[name]
-    texts[name] = texts[name].replace(old, new)
-    with pytest.raises(DataError, match=rf"{name}\.csv, {message}") as caught:
+    assert old in texts[file]
+    texts[file] = texts[file].replace(old, new)
+    with pytest.raises(DataError, match=rf"{file}\.csv, {message}") as caught:
         load(texts["mine"], texts["films"])
     assert "\n" not in str(caught.value)
 

@@ -60,7 +60,7 @@ def test_values_of_another_kind(tmp_path: Path) -> None:
         {"id": 7, "n": "12", "x": "3.5", "tags": "none", "about": "none"},
         {"id": "a", "n": 1.5e12, "x": "from 3", "tags": ["a", None, ["b", 1]],
          "about": {"made": [1]}},
-        {"id": "b", "n": 1, "x": True, "about": None},
+        {"id": "b", "n": 1, "x": True, "about": None}, {"id": "c", "n": 2, "x": 10**400},
     ]  # fmt: skip
     path.write_bytes(lines(GOOD[:2]) + lines(odd))
     assert read(path)[2:] == [
@@ -68,6 +68,7 @@ def test_values_of_another_kind(tmp_path: Path) -> None:
         {"id": "a", "n": 1_500_000_000_000, "x": None, "tags": ["a", None, '["b", 1]'],
          "about": {"made": "[1]"}},
         {"id": "b", "n": 1, "x": None, "tags": None, "about": {"made": None}},
+        {"id": "c", "n": 2, "x": None, "tags": None, "about": {"made": None}},
     ]  # fmt: skip
 
 

@@ -14,11 +14,8 @@ from latentcrs_utils.errors import ConfigError, DataError
 
 def toy_source() -> Source:
     """Users and items whose numbers sort otherwise as text; 10 and 7 tie at time 1."""
-    rows = [
-        (user, item, 5.0, time)
-        for user in ("10", "9", "100")
-        for item, time in (("2", 3), ("10", 1), ("7", 1), ("1", 2))
-    ]
+    own = ("2", 5.0, 3), ("10", 5.0, 1), ("7", 5.0, 1), ("1", 5.0, 2)
+    rows = [(user, *rating) for user in ("10", "9", "100") for rating in own]
     rows += [("9", "no metadata", 5.0, 0), ("9", "3", 2.0, 0)]
     ratings = pl.DataFrame(rows, schema=["user", "item", "rating", "timestamp"], orient="row")
     names = ("1", "2", "3", "7", "10", "never rated")
@@ -64,9 +61,8 @@ def test_an_unknown_name_is_answered_with_what_exists() -> None:
 
 
 def test_senseless_options_are_refused() -> None:
-    with pytest.raises(ConfigError, match="at least 3"):
-        lc.load_dataset("ml-100k", k_core=0)
-    with pytest.raises(ConfigError, match="filter"):
-        lc.load_dataset("ml-100k", filter="none")
+    for options, message in (({"k_core": 0}, "at least 3"), ({"filter": "none"}, "filter")):
+        with pytest.raises(ConfigError, match=message):
+            lc.load_dataset("ml-100k", **options)
     with pytest.raises(ConfigError, match="'ml-1m' is taken"):
         lc.load_csv("a.csv", "b.csv", name="ml-1m")

@@ -10,14 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentcrs_utils.data.preprocess import (
-    chronological,
-    k_core,
-    leave_one_out,
-    official_filter,
-    positives,
-    random_cuts,
-)
+from latentcrs_utils.data import preprocess
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.data.source import Statistics
 from latentcrs_utils.errors import DataError
@@ -46,53 +39,50 @@ def brute_force_core(rows: Pairs, k: int) -> Pairs:
 def test_k_core_is_the_brute_force_fixed_point_in_the_order_of_the_file(
     rows: Pairs, k: int
 ) -> None:
-    kept, passes = k_core(frame(rows).with_row_index("row"), k)
+    kept, passes = preprocess.k_core(frame(rows).with_row_index("row"), k)
     core = kept.drop("row")
     assert Counter(core.iter_rows()) == Counter(brute_force_core(rows, k))
     assert kept["row"].is_sorted()
     assert passes[0].actions == len(rows)
     assert passes[-1] == passes[-2]
-    assert k_core(core, k)[0].equals(core)
+    assert preprocess.k_core(core, k)[0].equals(core)
 
 
 def test_k_core_needs_several_passes_where_the_loss_spreads() -> None:
     # a chain: without user e item v has one user, without v user c has one item, ...
     rows = list(zip("abab", "xxyy", strict=True))
-    kept, passes = k_core(frame(rows + list(zip("ccdde", "vwwxv", strict=True))), 2)
+    kept, passes = preprocess.k_core(frame(rows + list(zip("ccdde", "vwwxv", strict=True))), 2)
     assert kept.rows() == rows
     assert len(passes) > 3
 
 
-def test_the_official_filters() -> None:
-    kept, passes = official_filter(frame(list(zip("aaaaab", "vwxyzv", strict=True))), 5)
+def test_positives_and_the_official_filters() -> None:
+    ratings = pl.DataFrame({"rating": [3.5, 4.0, 5.0, 1.0]})
+    assert preprocess.positives(ratings, 4)["rating"].to_list() == [4.0, 5.0]
+    kept, passes = preprocess.official_filter(frame(list(zip("aaaaab", "vwxyzv", strict=True))), 5)
     assert kept["user"].unique().to_list() == ["a"]
     assert passes == [Statistics(2, 5, 6), Statistics(1, 5, 5)]
     ratings = frame(list(zip("aaabbbc", "xyzxyzx", strict=True)))
-    assert [p.actions for p in official_filter(ratings, 3)[1]] == [7, 6]
-    kept, passes = official_filter(ratings, 3, passes=10)
+    assert [p.actions for p in preprocess.official_filter(ratings, 3)[1]] == [7, 6]
+    kept, passes = preprocess.official_filter(ratings, 3, passes=10)
     # after the first pass x alone is left, with too few users
     assert (len(kept), [p.actions for p in passes]) == (0, [7, 2, 0, 0])
-
-
-def test_positives_includes_the_threshold() -> None:
-    ratings = pl.DataFrame({"rating": [3.5, 4.0, 5.0, 1.0]})
-    assert positives(ratings, 4)["rating"].to_list() == [4.0, 5.0]
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 2)), max_size=30))
 def test_ties_keep_the_order_of_the_file(rows: list[tuple[str, int]]) -> None:
     schema = {"user": pl.String, "timestamp": pl.Int64}
     ratings = pl.DataFrame(rows, schema=schema, orient="row").with_row_index("row")
-    ordered = chronological(ratings)["row"].to_list()
+    ordered = preprocess.chronological(ratings)["row"].to_list()
     assert ordered == sorted(range(len(rows)), key=lambda row: rows[row])
 
 
 def test_leave_one_out() -> None:
-    train, valid, test = leave_one_out(Sequences.from_lists([[1, 2, 3, 4], [5, 6, 7]]))
+    train, valid, test = preprocess.leave_one_out(Sequences.from_lists([[1, 2, 3, 4], [5, 6, 7]]))
     assert [part.tolist() for part in train] == [[1, 2], [5]]
     assert (valid.tolist(), test.tolist()) == ([3, 6], [4, 7])
     with pytest.raises(DataError, match="at least three items"):
-        leave_one_out(Sequences.from_lists([[1, 2, 3], [4, 5]]))
+        preprocess.leave_one_out(Sequences.from_lists([[1, 2, 3], [4, 5]]))
 
 
 @st.composite
@@ -108,7 +98,7 @@ def datasets(draw: st.DrawFn) -> Dataset:
 def test_random_cuts_stay_in_the_training_part(
     data: Dataset, n_cuts: int, seed: int, min_history: int
 ) -> None:
-    users, cuts = random_cuts(data, n_cuts, seed, min_history=min_history)
+    users, cuts = preprocess.random_cuts(data, n_cuts, seed, min_history=min_history)
     for user, cut in zip(users, cuts, strict=True):
         *history, target = data.interactions[user][: cut + 1]
         assert not set(data.interactions[user][-2:]) & {target, *history}
@@ -121,7 +111,7 @@ def test_random_cuts_stay_in_the_training_part(
 
 
 def test_random_cuts_depend_on_the_seed_alone_and_are_drawn_evenly(data: Dataset) -> None:
-    first, again, other = (random_cuts(data, 5, seed) for seed in (0, 0, 1))
+    first, again, other = (preprocess.random_cuts(data, 5, seed) for seed in (0, 0, 1))
     assert np.array_equal(first, again) and not np.array_equal(first[1], other[1])
     # pooled over users with 20+ positions: the mean relative position is near the middle
     users, cuts = first
