@@ -46,10 +46,7 @@ MAY_IMPORT = {
 }
 PIN = re.compile(r"([A-Za-z0-9._-]+)==([\w.]+)")
 
-
 Files = dict[str, str]  # path -> text
-
-
 # Everything that the checks read.
 READ = ["pyproject.toml", "environment.yml", *ELSEWHERE.values()]
 READ += [f"{folder}/{kind}" for folder in MAY_IMPORT for kind in ("**/*.py", "*.ipynb")]

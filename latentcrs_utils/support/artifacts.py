@@ -86,8 +86,6 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return {"class": type(value).__name__, **fields}
-    if isinstance(value, Path):
-        return str(value)
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         return value.item()
     raise ConfigError(f"A {type(value).__name__} cannot be part of an artifact key: {value!r}.")
@@ -269,17 +267,16 @@ class Training:
         file = self.checkpoint
         if file is None or not file.exists():
             return None
-        try:
+        with suppress(OSError, ValueError):
             digest, record, content = file.read_bytes().split(b"\n", 2)
-            whole = digest == _digest(file, record, content)
-        except (OSError, ValueError):
-            whole = False
-        if not whole:
-            note(f"{file.parent.name}: its checkpoint is damaged or another's; starting anew.")
-            return None
-        facts, after = json.loads(record)
-        note(f"{file.parent.name}: goes on after {after}, where an earlier run was stopped.")
-        return _nested(load(content)), facts["curve"]
+            if digest == _digest(file, record, content):
+                facts, after = json.loads(record)
+                note(
+                    f"{file.parent.name}: goes on after {after}, where an earlier run was stopped."
+                )
+                return _nested(load(content)), facts["curve"]
+        note(f"{file.parent.name}: its checkpoint is damaged or another's; starting anew.")
+        return None
 
     def _save(self, after: str) -> None:
         """Replace the checkpoint; where that is impossible, say so once and go on without."""

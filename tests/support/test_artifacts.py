@@ -195,17 +195,6 @@ def test_a_damaged_checkpoint_is_not_used(
     assert "starting anew" in loud.readouterr().err
 
 
-def test_a_checkpoint_left_beside_its_result_goes_at_the_next_call(empty_cache: Path) -> None:
-    train = Trainer()
-    make(train)
-    checkpoint = pair(empty_cache)[0].with_suffix(".checkpoint")
-    checkpoint.touch()
-    abandoned = checkpoint.with_name(f".{checkpoint.name}.x1.part")
-    abandoned.mkdir()
-    make(train)
-    assert train.runs == 1 and not checkpoint.exists() and not abandoned.exists()
-
-
 FULL_DISK = """
 import resource, torch
 from latentcrs_utils.support import artifacts

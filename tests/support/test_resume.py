@@ -96,7 +96,8 @@ def test_two_at_once_and_one_is_killed(undisturbed: dict, tmp_path: Path) -> Non
     assert third.until(2) is None
     fast.line.send("go on")
     assert fast.until() == undisturbed[job]
-    # the result is there; the third goes on writing checkpoints for a while, and dies
+    # the result is there; the third goes on writing checkpoints for a while, and dies: what it left
+    # goes with the next call, which trains nothing
     assert third.process.is_alive()
     third.kill(delay=0.01)
     last = Run(job, tmp_path).until()
