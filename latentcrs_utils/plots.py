@@ -265,8 +265,9 @@ def scatter(
             axes.scatter(x, y, s=9 * size, marker="*", zorder=4, edgecolors="black", **style)
         facts.append(f"{name}: {len(points)} around ({x:.1f}, {y:.1f})")
     if others is not None:
-        axes.scatter(*np.asarray(others, float).T, s=5, color="#BBBBBB", linewidths=0)
-        facts.append(f"others: {len(others)}")
+        cloud = np.asarray(others, float)
+        axes.scatter(cloud[:, 0], cloud[:, 1], s=5, color="#BBBBBB", linewidths=0)
+        facts.append(f"others: {len(cloud)}")
     axes.margins(0.06)
     _label_at_the_right(axes, middles)
     return _show(figure, title, "", facts)

@@ -72,6 +72,6 @@ def contributions(model: LatentCRS, S: Tensor, x: Tensor, items: Sequence[int]) 
     """What each of `players` adds to the scores of m items, in nats, [n, m] float64.
 
     They add up to log p(v | S, x) - log p(v | nothing), the last row of `coalition_scores` less the
-    first; who lowers a score gets a negative share. What two do only together is halved for them.
+    first; who lowers a score gets a negative share. What two do only together, they halve.
     """
     return shapley_values(coalition_scores(model, S, x)[:, list(items)].double())

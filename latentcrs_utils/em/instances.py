@@ -74,8 +74,8 @@ def sample_candidates(
     """The observed item (column 0) and n negatives outside history and target, [B, 1 + n].
 
     Negatives are drawn from all items and drawn again where they are known or double: memory is
-    that of the result, whatever the catalogue. Where the longest history leaves fewer than n items,
-    it raises a ConfigError.
+    that of the result, whatever the catalogue. Too few items after the longest history are a
+    ConfigError.
     """
     # row * (V + 1) + item of every item in a row's history, and of its target; each once
     rows = np.concatenate([batch.histories.rows(), np.arange(len(batch))])
@@ -133,8 +133,8 @@ def item_attributes(data: Dataset) -> Tensor:
 
     Genres and periods, and where the catalogue has these columns (Amazon), platforms, price bands
     and the `N_CREATORS` most frequent creators of `CREATOR_COUNT` or more items; there a genre
-    needs `GENRE_COUNT` items. Names are in alphabetical order. Row 0 (padding) and what is not
-    known are zero.
+    needs `GENRE_COUNT` items. In this order, names in alphabetical order; row 0 (padding) and what
+    is not known are zero.
     """
     items, of_shop = data.items, "creator" in data.items.columns
     parts = [

@@ -105,7 +105,8 @@ class GenerativeModel(nn.Module):
     The intent `anchors` m [K, d] are copied, and trained from there; v [V + 1, d] are the item
     embeddings of the frozen backbone. The `residual` of `LatentCRS+` reads item vectors with
     attributes, c [V + 1, d_c]. `form` is the reading of p(v | ...), see `log_probability`;
-    `text_width` is d_x, and `text_hidden` the width of the layer over the language embedding.
+    `text_width` is d_x, `text_hidden` the width of the layer over the language embedding, and
+    `dropout` that on the text layers and the FFN.
     """
 
     v: Tensor
@@ -146,7 +147,7 @@ class GenerativeModel(nn.Module):
         return Context(torch.log_softmax(affinity, dim=-1), affinity, query)
 
     def catalogue(self) -> ItemTables:
-        """What does not depend on the instance: one for all while the model is fixed."""
+        """What does not depend on the instance; it changes with every step of the optimiser."""
         return ItemTables(
             intents=full_precision(self.g.W_j(self.anchors)),
             items=full_precision(self.g.W_v(self.v)),
