@@ -197,27 +197,7 @@ def explain(turn: Turn, state: State, beliefs: Beliefs) -> Explanation:
     after, was = log_after.exp(), log_before.exp()
     most_moved = (after - was).abs().argsort(descending=True, stable=True)[:_N_INTENTS]
     reported = list(dict.fromkeys([*most_moved.tolist(), int(after.argmax())]))
-    effects = _left_out(belief, history, messages, items, reported)
-    return Explanation(
-        noun=thing(model.data.name),
-        nats=float(losses.kl(log_after, log_before)),
-        intents=tuple(IntentChange(names[j], float(was[j]), float(after[j])) for j in reported),
-        words=tuple(effect for effect in effects if effect.message),
-        history=tuple(effect for effect in effects if not effect.message),
-        nearest=_nearest_texts(belief),
-        items=_item_reasons(belief, items, state.excluded),
-    )
 
-
-def _left_out(
-    belief: Belief,
-    history: Sequence[int],
-    messages: Sequence[str],
-    items: Sequence[int],
-    reported: Sequence[int],
-) -> list[LeftOut]:
-    """What every span of the words, then every item of the history did."""
-    model, names = belief.model, [belief.model.anchors.names[j] for j in reported]
     fewest, most = _N_SPANS
     affordable = _N_CHARACTERS_READ // max(len(read_text(messages)[0]), 1)
     pieces = spans(messages, min(most, max(affordable, fewest)))
@@ -233,14 +213,23 @@ def _left_out(
     )
     log_p, scores = others.log_intents.double(), others.scores[:, items].double()
     nats = losses.kl(log_p[:1], log_p[1:]).tolist()
-    moved = (log_p[:1].exp() - log_p[1:].exp())[:, reported].tolist()
+    moved = (log_p[:1].exp() - log_p[1:].exp()).tolist()
     gained = (scores[:1] - scores[1:]).tolist()
     what = [(piece.text, piece.message) for piece in pieces]
     what += [(describe(model.data, history[place]).label, 0) for place in places]
-    return [
-        LeftOut(*source, lost, dict(zip(names, of_intents, strict=True)), tuple(of_items))
+    effects = tuple(
+        LeftOut(*source, lost, {names[j]: of_intents[j] for j in reported}, tuple(of_items))
         for source, lost, of_intents, of_items in zip(what, nats, moved, gained, strict=True)
-    ]
+    )
+    return Explanation(
+        noun=thing(model.data.name),
+        nats=float(losses.kl(log_after, log_before)),
+        intents=tuple(IntentChange(names[j], float(was[j]), float(after[j])) for j in reported),
+        words=effects[: len(pieces)],
+        history=effects[len(pieces) :],
+        nearest=_nearest_texts(belief),
+        items=_item_reasons(belief, items, state.excluded),
+    )
 
 
 def _nearest_texts(belief: Belief) -> tuple[tuple[str, float, str], ...]:

@@ -166,9 +166,8 @@ class FilterPolicy(Policy):
         except Exception as error:  # whatever a model raises, the lexicon can read the message
             literal = make_extractor(self.data)(message)
             found = replace(literal, failure=failure(error), counted=False)
-        note = ""
-        if found.failure:
-            note = f"Your wishes were read by their literal words, because {found.failure}."
+        told = f"Your wishes were read by their literal words, because {found.failure}."
+        note = told if found.failure else ""
         tokens = (found.prompt_tokens, found.completion_tokens)
         return Parsed(before.then(found.requirements, message), note, tokens, found.counted)
 

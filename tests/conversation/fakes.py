@@ -32,7 +32,7 @@ TRAINING = ("a funny film", "a sad film", "something scary please", "a funny fil
 
 def fake_dataset(n_items: int = N_ITEMS) -> Dataset:
     """Three users with the raw ids 7, 42 and 99; user 42 has six films, the last one kept aside."""
-    ids = list(range(1, n_items + 1))
+    ids = [*range(1, n_items + 1)]
     items = pl.DataFrame(
         {
             "item": ids,
@@ -58,7 +58,6 @@ class FakeLanguage:
 
     def __init__(self):
         self.read: list[str] = []
-        self.n_calls = 0
         frame = {"split": ["train"] * 4 + ["test"], "text": [*TRAINING, "a scary film"]}
         self.utterances = Utterances(pl.DataFrame(frame))
         self.x = summed(frame["text"])
@@ -66,7 +65,6 @@ class FakeLanguage:
     def encode(self, texts: list[str], progress: bool | None = None) -> Tensor:
         assert all(text.strip() for text in texts)
         self.read += texts
-        self.n_calls += 1
         return summed(texts)
 
 
@@ -120,22 +118,21 @@ def fake_model(n_items: int = N_ITEMS, *, residual: bool = True) -> LatentCRS:
 
 
 class FakeChatModel:
-    """Speaks prepared replies in pieces of a few characters, and remembers what it was asked.
+    """Speaks prepared replies, whatever the schema, in pieces of a few characters.
 
-    It says what it was told to say, whatever the schema. With `counts` false, nobody reports its
-    tokens.
+    With `counts` false, nobody reports its tokens.
     """
 
     name = "Scripted"
     counts = True
     score = None
-    usage = SimpleNamespace(prompt_tokens=0)
 
     def __init__(self, *replies: str | Exception, before_piece=None):
         self.replies = list(replies)
         self.before_piece = before_piece or (lambda: None)
         self.asked: list[list[dict[str, str]]] = []
         self.schemas: list[dict | None] = []
+        self.usage = SimpleNamespace(prompt_tokens=0)
 
     def generate(self, messages, *, max_new_tokens, schema=None, stream=None, stop=None):
         self.asked.append(messages)
@@ -156,17 +153,12 @@ class FakeChatModel:
 
 
 class FakeScorer(FakeChatModel):
-    """Finds a title the likelier after a context, the more of the given words the title has.
-
-    Without a context, the log-likelihood of a text is minus its length; the context adds `nats` for
-    each of the words.
-    """
+    """log p(text) is minus the text's length; a context adds `nats` for each of `words` in it."""
 
     def __init__(self, *replies: str | Exception, words: tuple[str, ...] = (), nats: float = 10.0):
         super().__init__(*replies)
         self.words, self.nats = words, nats
         self.scored: list[tuple[str, list[str]]] = []
-        self.usage = SimpleNamespace(prompt_tokens=0)
 
     def score(self, prompt, continuations):
         self.scored.append((prompt, list(continuations)))

@@ -30,7 +30,7 @@ def test_it_is_the_text_that_a_conversation_reads(length):
 
 def test_few_words_are_single_words_and_the_rest_stays_verbatim():
     found = spans(["Not too  scary,", "but\nfunny!"], 24)
-    assert [(span.message, span.text) for span in found] == [
+    assert [span[:2] for span in found] == [
         (1, "Not"), (1, "too"), (1, "scary,"), (2, "but"), (2, "funny!"),
     ]  # fmt: skip
     assert found[0].rest == "too  scary, but\nfunny!"
@@ -39,23 +39,21 @@ def test_few_words_are_single_words_and_the_rest_stays_verbatim():
     assert spans(["comedy"], 24) == [(1, "comedy", "")] and spans([], 24) == []
 
 
-def test_long_messages_are_halved_where_they_pause():
-    message = "one two three four, five six seven eight nine ten"
-    assert [span.text for span in spans([message], 2)] == [
-        "one two three four,", "five six seven eight nine ten",
-    ]  # fmt: skip
-    assert [span.text for span in spans(["one two three four"], 2)] == ["one two", "three four"]
-    # a comma too far from the middle would leave a crumb
-    assert [span.text for span in spans(["one, two three four"], 2)] == ["one, two", "three four"]
-
-
-def test_spans_keep_to_their_messages_and_count_those_that_are_not_read():
-    found = spans(["x" * TEXT_LIMIT, "one two three", "four five"], 3)
-    assert [(span.message, span.text) for span in found] == [
-        (2, "one"), (2, "two three"), (3, "four five"),
-    ]  # fmt: skip
-    many = spans(["one two", "three", "four", "five"], 2)
-    assert [(span.message, span.text) for span in many] == [(1, "one two three four"), (4, "five")]
+@pytest.mark.parametrize(
+    ("messages", "limit", "expected"),
+    [
+        # long messages are halved where they pause
+        (["a b c d, e f g h i j"], 2, [(1, "a b c d,"), (1, "e f g h i j")]),
+        (["one two three four"], 2, [(1, "one two"), (1, "three four")]),
+        # a comma too far from the middle would leave a crumb
+        (["one, two three four"], 2, [(1, "one, two"), (1, "three four")]),
+        # spans keep to their messages, and count those that are not read
+        (["x" * TEXT_LIMIT, "a b c", "d e"], 3, [(2, "a"), (2, "b c"), (3, "d e")]),
+        (["one two", "three", "four", "five"], 2, [(1, "one two three four"), (4, "five")]),
+    ],
+)
+def test_fewer_spans_than_words_are_cut_where_it_is_natural(messages, limit, expected):
+    assert [span[:2] for span in spans(messages, limit)] == expected
 
 
 @given(messages_of_words, st.integers(1, 12))

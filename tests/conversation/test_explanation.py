@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import asdict, replace
+from unittest.mock import Mock
 
 import polars as pl
 import pytest
@@ -16,7 +17,7 @@ from latentcrs_utils.conversation.explanation import WHY_LIMIT, Explanation, beh
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import Feedback, State, Turn, describe
 from latentcrs_utils.em import attribution
-from tests.conversation.fakes import INTENTS, N_ITEMS, FakeScorer, fake_model
+from tests.conversation.fakes import INTENTS, N_ITEMS, FakeScorer, chat, fake_model
 
 
 def softmax(*logits: float) -> list[float]:
@@ -48,10 +49,9 @@ def test_a_turn_moves_the_intents_from_the_text_before_to_the_text_after(model):
     assert found.nats == pytest.approx(kl(after, before), rel=1e-4)
     assert [change.name for change in found.intents][:2] == ["Horror lovers", "Comedy lovers"]
     for change in found.intents:
-        j = INTENTS.index(change.name)
-        assert change.before == pytest.approx(before[j], abs=1e-6)
-        assert change.after == pytest.approx(after[j], abs=1e-6)
-        assert change.change == pytest.approx(after[j] - before[j], abs=1e-6)
+        was, now = (p[INTENTS.index(change.name)] for p in (before, after))
+        told = change.before, change.after, change.change
+        assert told == pytest.approx((was, now, now - was), abs=1e-6)
 
 
 def test_the_word_that_moves_an_intent_is_found_with_what_it_does(model):
@@ -60,17 +60,15 @@ def test_the_word_that_moves_an_intent_is_found_with_what_it_does(model):
     assert list(words) == ["please", "a", "scary", "film", "not", "sad"]
     assert [effect.message for effect in found.words] == [1, 1, 1, 1, 2, 2]
     after, without = softmax(0, 2, 3, 0), softmax(0, 2, 0, 0)
-    scary = words["scary"]
-    assert scary.intents["Horror lovers"] == pytest.approx(after[2] - without[2], abs=1e-6)
-    assert scary.intents["Drama lovers"] == pytest.approx(after[1] - without[1], abs=1e-6)
+    scary, gained = words["scary"], [a - b for a, b in zip(after, without, strict=True)]
+    assert scary.intents == pytest.approx(dict(zip(INTENTS, gained, strict=True)), abs=1e-6)
     assert scary.nats == pytest.approx(kl(after, without), rel=1e-4)
     S, x = torch.zeros(1, 4), torch.tensor([[0.0, 1, 1.5, 0]])
     lost = model.scores(S, x) - model.scores(S, torch.tensor([[0.0, 1, 0, 0]]))
     assert scary.log_items == pytest.approx(lost[0, [2, 1]].tolist(), abs=1e-5)
     assert scary.log_items[0] > 1 > 0 > scary.log_items[1]
     for word in ("please", "a", "film", "not"):
-        assert words[word].nats == pytest.approx(0, abs=1e-6)
-        assert words[word].log_items == pytest.approx((0, 0), abs=1e-5)
+        assert [words[word].nats, *words[word].log_items] == pytest.approx([0] * 3, abs=1e-6)
 
 
 def test_of_two_words_that_say_the_same_each_shows_what_it_adds_to_the_other(model):
@@ -109,17 +107,16 @@ def test_what_is_behind_a_change_goes_the_way_it_went(model):
 
 
 def test_all_texts_are_embedded_in_one_call_each_once(model):
+    model.language.encode = Mock(wraps=model.language.encode)
     explain(model, [12], ["sad film film", "scary"], [2])
-    language = model.language
-    assert language.read[2:] == ["film film scary", "sad film scary", "sad film film"]
-    assert language.n_calls == 3
+    last = ["film film scary", "sad film scary", "sad film film"]
+    assert model.language.read[2:] == last and model.language.encode.call_count == 3
 
 
 def test_the_nearest_training_texts_are_told_with_where_they_lead(model):
     # the history, comedies only, has no part in it
-    texts, cosines, leads = zip(
-        *explain(model, [12], ["scary, a bit sad"], []).nearest, strict=True
-    )
+    nearest = explain(model, [12], ["scary, a bit sad"], []).nearest
+    texts, cosines, leads = zip(*nearest, strict=True)
     # the repeated text counts once, and the test text, though nearest, was no training text
     assert texts == ("something scary please", "a sad film", "a funny film")
     norm = math.hypot(1, 1.5)
@@ -160,9 +157,8 @@ def test_ranks_are_among_what_could_be_offered(model):
 
 def test_a_stranger_owes_everything_to_the_words(model):
     found = explain(model, [], ["scary"], [2])
-    assert found.history == ()
     nats = found.items[0].nats
-    assert nats["history"] == pytest.approx(0, abs=1e-6)
+    assert found.history == () and nats["history"] == pytest.approx(0, abs=1e-6)
     assert nats["words"] > 0 and nats["residual"] > 0
     # one word is compared with saying nothing
     (word,) = found.words
@@ -226,18 +222,13 @@ HOSTILE = (
 )
 
 
-def chat(user=None, residual=True, **more) -> Conversation:
-    return Conversation(fake_model(residual=residual), user, **{"chat_model": None, **more})
-
-
 def shares(conversation, turn) -> list[dict[str, float]]:
     return [item.shares for item in conversation.explain(turn).items]
 
 
 def test_a_stranger_s_items_come_from_the_words_alone():
     conversation = chat()
-    turn = conversation.say("a funny comedy from the fifties")
-    assert conversation.why(turn) == (
+    assert conversation.why(conversation.say("a funny comedy from the fifties")) == (
         *["Your words alone: comedy, the 1950s; intent “Comedy lovers”."] * 2,
         *["Your words alone: comedy; intent “Comedy lovers”."] * 3,
     )
@@ -247,7 +238,8 @@ def test_a_stranger_s_items_come_from_the_words_alone():
 @pytest.mark.parametrize("history", [[12, 16], [2, 1], [2, 6, 1, 12]])
 @pytest.mark.parametrize("message", ["funny", "scary", "sad and scary", "hilarious"])
 def test_the_shares_are_those_of_the_explanation(residual, history, message):
-    conversation = chat(residual=residual, history=history)
+    model = fake_model(residual=residual)
+    conversation = Conversation(model, history=history, chat_model=None)
     turn = conversation.say(message)
     lines = conversation.why(turn)
     for share, line in zip(shares(conversation, turn), lines, strict=True):
@@ -268,7 +260,7 @@ def test_a_liked_item_is_named_when_the_history_speaks():
 
 
 def test_what_the_words_ask_for_is_told_only_where_the_item_has_it():
-    conversation = chat(42)
+    conversation = chat(user=42)
     turn = conversation.say("a scary horror film from the fifties, no western")
     for item, line in zip(turn.items, conversation.why(turn), strict=True):
         assert ("horror" in line) == ("Horror" in item.genres)
@@ -278,19 +270,17 @@ def test_what_the_words_ask_for_is_told_only_where_the_item_has_it():
 
 def test_earlier_messages_count_and_what_came_later_does_not():
     conversation = chat()
-    first = conversation.say("a scary film")
-    second = conversation.say("more please")
-    lines = conversation.why(first), conversation.why(second)
+    turns = [conversation.say(message) for message in ("a scary film", "more please")]
+    lines = [conversation.why(turn) for turn in turns]
     conversation.accept(2)
     conversation.say("actually a sad drama")
-    assert (conversation.why(first), conversation.why(second)) == lines
-    assert all(
-        "horror" in line for line, item in zip(lines[1], second.items, strict=True) if item.genres
-    )
+    assert [conversation.why(turn) for turn in turns] == lines
+    named = zip(lines[1], turns[1].items, strict=True)
+    assert all("horror" in line for line, item in named if item.genres)
 
 
 def test_f_says_what_an_item_lacks_and_what_it_was_held_to():
-    conversation = chat(policy="F")
+    conversation = chat("F")
     turn = conversation.say("a western from the fifties, no comedy")
     assert turn.items[0].misses == ()
     assert turn.items[2].misses == (Constraint("decade", "1950"),)
@@ -302,16 +292,13 @@ def test_f_says_what_an_item_lacks_and_what_it_was_held_to():
     )
     line = conversation.why(replace(turn, number=2, items=(refused,)))[0]
     assert line.startswith("Horror after all, no sci-fi (nothing else left meets all)")
-    known = chat(42, policy="F")
+    known = chat("F", user=42)
     assert known.why(known.say("western"))[0].startswith("Western as required; ")
 
 
 def test_v_says_what_the_language_model_raised():
-    conversation = chat(
-        policy="V",
-        chat_model=FakeScorer("Nothing.", words=("22",)),
-        rerank=RerankConfig(method="likelihood", n_candidates=8, weight=1.0),
-    )
+    setting = RerankConfig(method="likelihood", n_candidates=8, weight=1.0)
+    conversation = chat("V", FakeScorer("Nothing.", words=("22",)), rerank=setting)
     turn = conversation.say("scary horror")
     place = turn.candidates.index(turn.items[0].item) + 1
     lines = conversation.why(turn)
@@ -322,7 +309,7 @@ def test_v_says_what_the_language_model_raised():
 
 
 def test_a_turn_can_be_explained_before_its_reply_is_written_and_from_a_transcript():
-    conversation, seen = chat(42, policy="F"), []
+    conversation, seen = chat("F", user=42), []
     watch = lambda _, turn: turn and seen.append(conversation.why(turn))  # noqa: E731
     turn = conversation.say("a funny western", watch=watch)
     assert seen == [conversation.why(turn)]
@@ -334,7 +321,7 @@ def test_a_turn_can_be_explained_before_its_reply_is_written_and_from_a_transcri
 @pytest.mark.parametrize("policy", ["B", "F"])
 @pytest.mark.parametrize("message", HOSTILE)
 def test_hostile_words_change_neither_rules_nor_sentences(policy, message):
-    conversation = chat(42, policy=policy)
+    conversation = chat(policy, user=42)
     turn = conversation.say(message)
     assert turn.message == message
     assert all(1 <= item.item <= N_ITEMS for item in turn.items)

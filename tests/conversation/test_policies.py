@@ -3,6 +3,7 @@
 import json
 import threading
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -15,28 +16,19 @@ from latentcrs_utils.constraints.constraint import (
     Constraint,
     Requirement,
     Requirements,
-    Source,
     matcher_for,
 )
 from latentcrs_utils.constraints.extraction import Extraction, make_extractor
+from latentcrs_utils.conversation import policies
 from latentcrs_utils.conversation.guards import clean_message
-from latentcrs_utils.conversation.policies import (
-    RELAXATIONS,
-    FilterPolicy,
-    Policy,
-    Request,
-    best_items,
-    relax,
-    relaxations,
-)
 from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.conversation.turn import Withdrawal, more_like
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError, DataError, EndpointError, MessageError
 from tests.conversation.fakes import FakeChatModel, FakeScorer, chat, fake_dataset, fake_model, ids
 
-COLUMNS = ("title", "year", "genres", "creator", "platform", "price")
-ROWS = (
+COLUMNS = ["title", "year", "genres", "creator", "platform", "price"]
+GAMES = [
     ("One", 1985, ["Puzzle"], "Sega", "Wii", 10.0),
     ("Two", 1985, ["Puzzle", "Horror"], "Sega", "Wii", 10.0),
     ("Three", 1982, ["Puzzle"], "Sega", "Wii", 90.0),
@@ -45,7 +37,7 @@ ROWS = (
     ("Six", None, ["Racing"], "Sony", "NES", 10.0),
     ("Seven", 1985, ["Puzzle", "Racing"], None, None, 10.0),
     ("Eight", 1999, [], None, None, None),
-)
+]
 ALL = ("genre=Puzzle", "decade=1980", "creator=Sega", "platform=Wii", "price=20")
 REPLY = "Film Number 7 may do."
 # films of the western's genre, and of no other wish: item v has genre v mod 4 and year 1950 + v
@@ -59,10 +51,8 @@ FORM = json.dumps({
 
 @pytest.fixture(scope="module")
 def games() -> Dataset:
-    data, numbers = fake_dataset(len(ROWS)), range(len(ROWS))
-    columns = dict(zip(COLUMNS, zip(*ROWS, strict=True), strict=True))
-    items = data.items.with_columns(pl.Series(name, of) for name, of in columns.items())
-    assert items["item"].to_list() == [n + 1 for n in numbers]
+    data, table = fake_dataset(len(GAMES)), pl.DataFrame(GAMES, COLUMNS, orient="row")
+    items = data.items.with_columns(table.get_columns())
     return replace(data, name="amazon-video-games-x", items=items, fingerprint="eight games")
 
 
@@ -74,15 +64,17 @@ def wanted(*written: str) -> Requirements:
     return Requirements(tuple(map(Requirement, constraints(*written))))
 
 
-def requirement(written: str, evidence: str, source: Source = "lexicon") -> Requirement:
+def requirement(written: str, evidence: str, source="lexicon") -> Requirement:
     return Requirement(Constraint.parse(written), evidence, source)
 
 
 def selected(games: Dataset, conditions, n: int, excluded=()):
     """What F selects where larger ids score higher, and the padding highest."""
-    scores = torch.arange(len(ROWS) + 1, dtype=torch.float32) - 10
-    scores[0] = 99.0
-    return FilterPolicy(games).select(Request(scores, excluded, n, wanted(*conditions)))
+    scores = torch.tensor([99.0, *range(-9, -1)])
+    request = policies.Request(scores, excluded, n, wanted(*conditions))
+    slate = policies.FilterPolicy(games).select(request)
+    assert scores.tolist() == [99, *range(-9, -1)]  # the request is left as it was
+    return slate
 
 
 # Constraint relaxation
@@ -123,7 +115,7 @@ def test_what_is_offered_and_what_is_relaxed(games, conditions, n, items, relaxe
     slate = selected(games, conditions, n)
     assert ids(slate) == items and slate.relaxed == relaxed
     assert bool(slate.note) == bool(relaxed) == any(item.misses for item in slate.items)
-    assert all(RELAXATIONS[step] in slate.note for step in relaxed)
+    assert all(policies.RELAXATIONS[step] in slate.note for step in relaxed)
 
 
 def test_what_is_excluded_is_never_offered_and_leaves_room(games):
@@ -154,40 +146,34 @@ def test_every_item_says_what_it_misses(games):
 
 
 def test_relaxations_come_in_the_stated_order_and_only_grow(games):
-    matcher = matcher_for(games)
-    names, masks = zip(*relaxations(matcher, wanted(*ALL, "not genre=Horror")), strict=True)
+    relaxations = partial(policies.relaxations, matcher_for(games))
+    names, masks = zip(*relaxations(wanted(*ALL, "not genre=Horror")), strict=True)
     # to give up the creator alone frees nothing, with the platform it does
     assert names == ("", "price", "years widened", "platform", "years", "genres", "refusals")
     for smaller, larger in pairwise(masks):
         assert (smaller <= larger).all() and not larger[0]
     assert masks[-1][1:].all()
     for conditions, steps in ((("decade=1980",), ["", "years widened", "years"]), ((), [""])):
-        assert [name for name, _ in relaxations(matcher, wanted(*conditions))] == steps
+        assert [name for name, _ in relaxations(wanted(*conditions))] == steps
     # relaxation is for what is left
-    left = np.isin(np.arange(len(ROWS) + 1), [5, 6, 8])
-    found = {n: [*np.flatnonzero(m)] for n, m in relaxations(matcher, wanted(*ALL[:2]), left)}
+    left = np.isin(np.arange(len(GAMES) + 1), [5, 6, 8])
+    found = {n: [*np.flatnonzero(m)] for n, m in relaxations(wanted(*ALL[:2]), left)}
     assert found == {"": [], "years": [5], "genres": [5, 6, 8]}
 
 
 def test_lower_tiers_come_first_and_keep_their_order(games):
     scores = torch.tensor([-torch.inf, -3.0, 5.0, -1.0, 7.0, 8.0, -torch.inf, -2.0, 1.0])
-    found = relax(scores, matcher_for(games), wanted("decade=1980", "not genre=Horror"))
+    found = policies.relax(scores, matcher_for(games), wanted("decade=1980", "not genre=Horror"))
     # 1, 3 and 7 meet all, 4 with the years widened, 5 and 8 without years; 2 is refused
     assert found.argsort(descending=True)[:6].tolist() == [3, 7, 1, 4, 5, 8]
     assert found[3] == -1.0 and found[[0, 2, 6]].isinf().all()
 
 
 def test_of_equal_scores_the_smaller_id_comes_first():
-    scores = torch.tensor([-torch.inf, 1.0, 2.0, 1.0, 2.0, -torch.inf, 1.0])
+    scores, best_items = torch.tensor([-torch.inf, 1, 2, 1, 2, -torch.inf, 1]), policies.best_items
     assert best_items(scores, 4) == [2, 4, 1, 3] and best_items(scores, 99) == [2, 4, 1, 3, 6]
     assert best_items(torch.full((4,), -torch.inf), 2) == []
-    assert best_items(torch.ones(5_000), 99) == list(range(99))
-
-
-def test_the_request_is_left_as_it_was(games):
-    scores = torch.ones(len(ROWS) + 1)
-    Policy(games).select(Request(scores, [1, 2], 3))
-    assert (scores == 1).all()
+    assert best_items(torch.ones(5_000), 99) == [*range(99)]
 
 
 # What "More like this" says
@@ -201,11 +187,8 @@ def test_more_like_names_the_title_and_requires_nothing(title):
     model = replace(model, data=replace(model.data, items=model.data.items.with_columns(titles)))
     turn = Conversation(model, chat_model=None, policy="F").say(more_like(f"{title} (1957)"))
     assert turn.requirements == ()
-
-
-def test_a_hostile_title_makes_a_message_like_any_other():
-    text = more_like("<script>alert(1)</script> [x](javascript:1)")
-    assert clean_message(text) == text == "Something like <script>alert</script> [x]."
+    hostile = more_like("<script>alert(1)</script> [x](javascript:1)")
+    assert clean_message(hostile) == hostile == "Something like <script>alert</script> [x]."
 
 
 # Policy F
@@ -240,9 +223,8 @@ def test_requirements_add_up_over_the_turns_and_later_words_override():
     conversation = chat("F")
     conversation.say("a western")
     second = conversation.say("from the seventies, no horror")
-    assert {str(r.constraint) for r in second.requirements} == {
-        "genre=Western", "decade=1970", "not genre=Horror",
-    }  # fmt: skip
+    written = {str(r.constraint) for r in second.requirements}
+    assert written == {"genre=Western", "decade=1970", "not genre=Horror"}
     assert ids(second)[:2] == [23, 27] and not second.items[1].misses
     third = conversation.say("make it the eighties, and horror after all")
     assert conversation.requirements.constraints == constraints(
@@ -282,7 +264,7 @@ def test_a_language_model_reads_beside_the_lexicon():
     assert turn.reply == REPLY
 
 
-FAILURES = pytest.mark.parametrize(
+@pytest.mark.parametrize(
     ("reply", "told"),
     [
         (RuntimeError("gone"), " (RuntimeError)"),
@@ -291,18 +273,14 @@ FAILURES = pytest.mark.parametrize(
         (MessageError("Too long: shorten it."), ": Too long: shorten it"),
     ],
 )
-
-
-@FAILURES
 @pytest.mark.parametrize("how", ["both", "model", "V"])
 def test_where_the_model_fails_the_turn_goes_on_and_the_note_says_so(how, reply, told):
     policy, extractor = ("V", "lexicon") if how == "V" else ("F", how)
     conversation = chat(policy, FakeChatModel(reply, REPLY), 42, extractor=extractor)
     turn = conversation.say("a western")
-    literal = policy == "F"
-    said = "read by their literal words" if literal else "order is the recommender's own"
+    said = "read by their literal words" if policy == "F" else "order is the recommender's own"
     assert said in turn.note and f"because the language model failed{told}." in turn.note
-    assert turn.requirements == (requirement("genre=Western", "western"),) * literal
+    assert turn.requirements == (requirement("genre=Western", "western"),) * (policy == "F")
     assert ids(turn) == ids(chat(policy, user=42).say("a western"))
     assert turn.candidates == turn.reranked == () and not turn.counted
     assert conversation.turns == [turn] and turn.reply == REPLY
@@ -389,13 +367,10 @@ def test_hostile_text_offers_nothing_else(message):
 
 def test_v_offers_the_first_of_the_reordered_candidates():
     chat_model = FakeScorer(REPLY, words=("Number 15", "Number 19"), nats=1.0)
-    turn = chat("V", chat_model, n_items=3, rerank=RerankConfig(n_candidates=6, weight=1.0)).say(
-        "a western"
-    )
-    assert turn.policy == "V"
-    assert turn.candidates == (*WESTERNS, 23)
-    assert turn.reranked == (15, 19, 3, 7, 11, 23)
-    assert ids(turn) == [15, 19, 3]
+    setting = RerankConfig(n_candidates=6, weight=1.0)
+    turn = chat("V", chat_model, n_items=3, rerank=setting).say("a western")
+    assert turn.candidates == (*WESTERNS, 23) and turn.reranked == (15, 19, 3, 7, 11, 23)
+    assert turn.policy == "V" and ids(turn) == [15, 19, 3]
     # the score stays the recommender's
     assert turn.items[0].score < turn.items[2].score
     assert turn.choosing_tokens == (200, 0) and turn.relaxed == turn.requirements == ()

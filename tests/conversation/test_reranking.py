@@ -26,23 +26,16 @@ CANDIDATES = [
 CONTEXT = RerankContext(["Seven (Se7en)", "Heat"], ["something", "with <moths>\nin it"], "film")
 
 
-def order(words=(), weight=0.1, nats=10.0):
-    chat_model = FakeScorer(words=words, nats=nats)
+def order(words=(), weight=0.1):
+    chat_model = FakeScorer(words=words)
     return rerank(chat_model, CANDIDATES, CONTEXT, RerankConfig(weight=weight)), chat_model
-
-
-def test_a_title_gains_what_the_context_adds_to_its_likelihood():
-    new, chat_model = order(words=("Moth",))
-    # 10 nats for the two moths, times 0.1: -1, -1, -3, -3; ties in the recommender's order
-    assert new.log_ratios == (0.0, 10.0, 0.0, 10.0)
-    assert new.order == (11, 12, 13, 14)
-    assert new.tokens == (100, 0) and new.prior_tokens == 100
-    assert chat_model.asked == []
 
 
 @pytest.mark.parametrize(
     ("words", "weight", "items"),
     [
+        # 10 nats for the two moths, times 0.1: -1, -1, -3, -3; ties in the recommender's order
+        (("Moth",), 0.1, (11, 12, 13, 14)),
         (("Moth",), 0.2, (12, 11, 14, 13)),
         (("Moth",), 0.4, (12, 14, 11, 13)),
         (("Moth",), 0.0, (11, 12, 13, 14)),
@@ -51,8 +44,11 @@ def test_a_title_gains_what_the_context_adds_to_its_likelihood():
         ((), 5.0, (11, 12, 13, 14)),
     ],
 )
-def test_the_weight_decides_how_much_the_language_model_counts(words, weight, items):
-    assert order(words, weight)[0].order == items
+def test_a_title_gains_what_the_context_adds_to_its_likelihood(words, weight, items):
+    new, chat_model = order(words, weight)
+    named = [any(word in item.title for word in words) for item in CANDIDATES]
+    assert new.order == items and new.log_ratios == tuple(10.0 * gains for gains in named)
+    assert new.tokens == (100, 0) and new.prior_tokens == 100 and chat_model.asked == []
 
 
 def test_the_model_reads_the_context_the_titles_and_what_is_known_of_them():
@@ -116,17 +112,14 @@ def test_scores_that_are_none_are_refused(wrong):
     ],
 )
 def test_a_capable_model_writes_the_order(reply, items):
+    chat_model = FakeChatModel(reply)
     if isinstance(items, str):
         with pytest.raises(MessageError, match=items):
-            rerank(FakeChatModel(reply), CANDIDATES, CONTEXT, RerankConfig())
+            rerank(chat_model, CANDIDATES, CONTEXT, RerankConfig())
     else:
-        new = rerank(FakeChatModel(reply), CANDIDATES, CONTEXT, RerankConfig())
+        new = rerank(chat_model, CANDIDATES, CONTEXT, RerankConfig())
         assert new.order == items and new.log_ratios == () and new.tokens == (50, len(reply) // 4)
-
-
-def test_the_list_is_numbered_the_schema_bounds_it_and_the_context_is_data():
-    chat_model = FakeChatModel("[1]")
-    rerank(chat_model, CANDIDATES, CONTEXT, RerankConfig())
+    # the list is numbered, the schema bounds it, and the context is data
     system, user = chat_model.asked[0]
     assert "films" in system["content"] and "moths" not in system["content"]
     assert user["content"].splitlines()[-4:] == [
@@ -163,14 +156,11 @@ def test_the_method_suits_the_model_unless_the_user_says_which():
         assert bool(new.log_ratios) == scored
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
+def test_senseless_settings_are_refused():
+    for change, message in (
         ({"method": "best"}, "not one of auto, likelihood, listwise"),
         ({"n_candidates": 1}, "at least 2"),
         ({"weight": -1.0}, "at least 0"),
-    ],
-)
-def test_senseless_settings_are_refused(change, message):
-    with pytest.raises(ConfigError, match=message):
-        RerankConfig(**change)
+    ):
+        with pytest.raises(ConfigError, match=message):
+            RerankConfig(**change)
