@@ -63,9 +63,9 @@ class SyntheticConfig(_Checked):
     """The generated world: its size, and how its users move between ``n_intents`` true intents.
 
     A user takes ``shortest`` to ``longest`` items. Before each, the user stays with the current
-    intent (``stay``), else goes home (``homing``) or to a neighbour. ``noise``, how often an item
-    is taken whatever its intent; ``disliked``, how often one is rated 1 to 3 instead;
-    ``genre_noise``, how often an item has a genre not its intent's; ``popularity``, an exponent.
+    intent (``stay``), else goes home (``homing``) or to a neighbour. ``noise`` is how often an item
+    is taken whatever its intent, ``disliked`` how often one is rated 1 to 3, ``genre_noise`` how
+    often an item has a genre not its intent's; ``popularity`` is an exponent.
     """
 
     n_users: int = 600
@@ -186,12 +186,11 @@ class SimulatorConfig(_Checked):
 class EMConfig(_Checked):
     """Algorithm 1 and its networks.
 
-    ``form``, the reading of p(v | ...); ``residual``, ``LatentCRS+`` instead of ``LatentCRS``;
-    ``n_negatives=None``, all items as candidates; ``e_step``, which q the M-step is given: the
-    amortised q(m | S) of the paper, or the exact posterior p(m | v, S, x); ``aux_intent_weight``,
-    with a residual, how much the recommendation loss of the intents without it counts beside it.
-    ``schedule="joint"`` trains both models at once instead of alternating (Table 5, "Direct KL
-    Alignment"). ``precision``, of the matrix products; weights and losses stay float32.
+    ``form`` is the reading of p(v | ...); ``residual`` makes ``LatentCRS+`` of ``LatentCRS``, and
+    ``aux_intent_weight`` is then the weight of the same loss without it. ``n_negatives=None`` takes
+    all items as candidates. The M-step is given the amortised q(m | S) of the paper, or the exact
+    posterior p(m | v, S, x). ``schedule="joint"`` trains both models at once (Table 5, "Direct KL
+    Alignment"). ``precision`` is that of the matrix products; weights and losses stay float32.
     """
 
     form: Form = "mixture"
@@ -276,11 +275,8 @@ def _presets() -> dict[str, Preset]:
 def preset(name: str = "ml-100k", n_users: int | None = None) -> Preset:
     """Return the hyper-parameters for data set ``name``.
 
-    With its number of users, a data set without a preset gets that of ml-100k, with one intent for
-    every four users, 2 to 256.
-
-    Raises:
-        ConfigError: there is no preset of that name, and ``n_users`` is not given.
+    One without a preset gets that of ml-100k, with one intent for every four of its ``n_users``, 2
+    to 256; without that number it is a ConfigError.
     """
     known = _presets()
     if name in known:

@@ -91,10 +91,9 @@ def fit_direct(
     progress: bool | None = None,
     reuse: bool = True,
 ) -> DirectModel:
-    """Fit a scorer of items by cross-entropy over the catalogue, or load the same fit.
+    """Fit a scorer of items by cross-entropy over the catalogue, to its best valid NDCG@10.
 
-    The name is part of the artifact's key; the other arguments are those of `fit_em`. The scorer
-    comes back at its best valid NDCG@10.
+    A fit that is on disk is loaded; `name` is part of its key. All else is as for `fit_em`.
     """
     config = config or preset(data.name, data.n_users).direct
     v = backbone.item_embeddings
