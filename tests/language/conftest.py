@@ -45,6 +45,5 @@ def served_smollm2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[s
     command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(folder)]
     command += ["--host", "127.0.0.1", "--port", str(free_port()), "--device", "cpu"]
     command += ["--dtype", "float32"]
-    log = tmp_path_factory.mktemp("serve") / "log"
-    with serving(command, log, {"HF_HUB_OFFLINE": "1"}) as running:
+    with serving(command, tmp_path_factory.mktemp("serve")) as running:
         yield str(folder), f"{running.url}/v1"

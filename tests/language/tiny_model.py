@@ -27,17 +27,10 @@ def make_tiny_model(folder: Path, *, seed: int = 0, chat: bool = True) -> Path:
     )
     tokenizer.chat_template = CHAT_TEMPLATE if chat else None
     config = LlamaConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        initializer_range=0.5,
-        eos_token_id=0,
-        bos_token_id=None,
-    )
+        vocab_size=len(vocabulary), hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512,
+        initializer_range=0.5, eos_token_id=0, bos_token_id=None,
+    )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
