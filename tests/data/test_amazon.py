@@ -204,9 +204,7 @@ def test_real_events_of_cds_come_back(amazon_2018: Path, put) -> None:
     events = [tuple(row.values()) for row in rows_of(amazon_2018 / "cds-2018" / "events.tsv")]
     items = rows_of(amazon_2018 / "cds-2018" / "items.tsv")
     titles = {row["asin"]: row["title"] or "" for row in items}
-    rows = [
-        review(u, i, 0, float(rating), timestamp=int(time) * 1000) for u, i, rating, time in events
-    ]
+    rows = [review(u, i, 0, float(rating), timestamp=int(t) * 1000) for u, i, rating, t in events]
     items = [metadata(item, title=title, store=f"{title[:9]}  (Artist)   Format: Audio CD")
              for item, title in titles.items()]  # fmt: skip
     put(rows, items, "amazon-cds", suffix="")

@@ -93,9 +93,7 @@ def test_low_thresholds_need_the_whole_file(provider_data: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"min_rating": 0}, {"filter": "official"}])
-def test_ml_100k_is_the_same_from_both_sources(
-    provider_data: Path, monkeypatch: pytest.MonkeyPatch, options: dict
-) -> None:
+def test_ml_100k_is_the_same_from_both_sources(provider_data, monkeypatch, options) -> None:
     raw = lc.load_dataset("ml-100k", **options)
     monkeypatch.delenv("LATENTCRS_DATA")
     embedded = lc.load_dataset("ml-100k", **options)
@@ -134,9 +132,7 @@ def test_another_edition_of_a_changing_set_is_read_and_named(
     assert "ratings.csv is not of MovieLens latest-small" in capsys.readouterr().err
 
 
-def test_the_provider_is_the_second_source_of_ml_100k(
-    provider_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_provider_is_the_second_source_of_ml_100k(provider_data, monkeypatch) -> None:
     monkeypatch.delenv("LATENTCRS_DATA")
     embedded = lc.load_dataset("ml-100k")
     provider = {member.name: provider_data / member.path for member in ML_100K.members}

@@ -73,9 +73,7 @@ def test_items_look_like_films(made: Dataset) -> None:
     assert set(made.items["genres"].explode()) <= real == set(lexicon_of("films").genres)
 
 
-def test_an_item_has_the_genres_and_the_time_of_its_intent(
-    world: SyntheticWorld, made: Dataset
-) -> None:
+def test_an_item_has_the_genres_and_the_time_of_its_intent(world, made) -> None:
     intents = world.intents_of_items(made)
     assert intents[0] == -1
     assert np.bincount(intents[1:], minlength=world.config.n_intents).min() > 0
@@ -87,9 +85,7 @@ def test_an_item_has_the_genres_and_the_time_of_its_intent(
     assert np.mean(extra) == pytest.approx(world.config.genre_noise, abs=0.06)
 
 
-def test_noise_is_the_share_of_steps_that_ignore_the_intent(
-    world: SyntheticWorld, made: Dataset
-) -> None:
+def test_noise_is_the_share_of_steps_that_ignore_the_intent(world, made) -> None:
     # a random item is of the current intent once in K times
     expected = world.config.noise * (1 - 1 / world.config.n_intents)
     quiet = small(noise=0.0, n_items=400, disliked=0.0)
