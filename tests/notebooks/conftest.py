@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pytest
 
 from tools import notebooks
@@ -56,6 +57,12 @@ def by_hand(request):
     for stem in request.module.STEMS:
         twins |= twins_of(stem)
     return SimpleNamespace(**twins)
+
+
+@pytest.fixture(params=range(4))
+def rng(request):
+    """Random inputs, four times."""
+    return np.random.default_rng(request.param)
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)

@@ -9,41 +9,33 @@ from course.exercises.marking import mark
 from latentcrs_utils.errors import AssetError
 
 
+NAN, INF = float("nan"), torch.inf
+ONES, MIXED = torch.ones(2), torch.tensor([True, False])
+
+
 @pytest.mark.parametrize(
-    ("condition", "verdict"),
+    ("check", "values", "verdict"),
     [
-        (True, "ok"),
-        (torch.tensor([True, True]), "ok"),
-        (np.bool_(True), "ok"),
-        (False, "NO"),
-        (torch.tensor([True, False]), "NO"),
+        (checks.holds, (True,), "ok"),
+        (checks.holds, (MIXED | True,), "ok"),
+        (checks.holds, (np.bool_(True),), "ok"),
+        (checks.holds, (False,), "NO"),
+        (checks.holds, (MIXED,), "NO"),
+        (checks.equal, (ONES, [1.0, 1.0 + 1e-7]), "ok"),
+        (checks.equal, (ONES, [1.0, 1.5]), "NO (they differ by up to 0.5)"),
+        (checks.equal, (ONES, torch.ones(1, 2)), "NO (shapes (2,) and (1, 2)"),
+        (checks.equal, (NAN, NAN), "NO"),
+        (checks.equal, (-INF, -INF), "ok"),
+        # the number is shown only when it is out
+        (checks.within, (0.11, 0.1, 0.12), "ok"),
+        (checks.within, (0.13, 0.1, 0.12), "NO (it is 0.13)"),
     ],
 )
-def test_holds(capsys, condition, verdict):
-    checks.holds("it rains", condition)
-    assert capsys.readouterr().out == f"it rains: {verdict}\n"
-
-
-def test_equal_accepts_small_and_names_large_differences(capsys):
-    checks.equal("same", torch.ones(2), [1.0, 1.0 + 1e-7])
-    checks.equal("same", torch.ones(2), [1.0, 1.5])
-    checks.equal("same", torch.ones(2), torch.ones(1, 2))
-    checks.equal("same", float("nan"), float("nan"))
-    checks.equal("same", -torch.inf, -torch.inf)
-    first, second, third, fourth, fifth = capsys.readouterr().out.splitlines()
-    assert first == fifth == "same: ok"
-    assert second == "same: NO (they differ by up to 0.5)"
-    assert third.startswith("same: NO (shapes (2,) and (1, 2)")
-    assert fourth.startswith("same: NO")
-
-
-def test_within_shows_the_number_only_when_it_is_out(capsys):
-    checks.within("NDCG", 0.11, 0.1, 0.12)
-    checks.within("NDCG", 0.13, 0.1, 0.12)
-    assert (
-        capsys.readouterr().out
-        == "NDCG within 0.1 to 0.12: ok\nNDCG within 0.1 to 0.12: NO (it is 0.13)\n"
-    )
+def test_a_verdict(capsys, check, values, verdict):
+    check("NDCG", *values)
+    claim = "NDCG within 0.1 to 0.12" if check is checks.within else "NDCG"
+    said = capsys.readouterr().out
+    assert said.startswith(f"{claim}: {verdict}") and (verdict != "ok" or said.endswith("ok\n"))
 
 
 def test_environment_is_well_here(model_dir):

@@ -28,11 +28,6 @@ FIELDS = ("genre=Comedy", "genre=Western", "genre=Drama", "not genre=Horror", "n
           "decade=1950", "decade=1980", "era=1990-1993")  # fmt: skip
 
 
-@pytest.fixture(params=range(4))
-def rng(request):
-    return np.random.default_rng(request.param)
-
-
 def test_belief(by_hand, rng):
     """Equation 5 with the package's network: the user's vector is what its FFN gives."""
     with torch.random.fork_rng():

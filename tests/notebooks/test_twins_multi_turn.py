@@ -28,11 +28,6 @@ from tests.evaluation.dialogue_world import dataset, noise, reader
 STEMS = ("08_multi_turn",)
 
 
-@pytest.fixture(params=range(4))
-def rng(request):
-    return np.random.default_rng(request.param)
-
-
 def held(turns, system="B"):
     successes = [None if np.isinf(turn) else int(turn) for turn in turns]
     return [Dialogue(system, user, 1, 0, turn, ()) for user, turn in enumerate(successes)]

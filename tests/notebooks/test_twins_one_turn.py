@@ -19,11 +19,6 @@ from latentcrs_utils.ranking import ndcg, rank_of_target, recall
 STEMS = ("06_one_turn",)
 
 
-@pytest.fixture(params=range(4))
-def rng(request):
-    return np.random.default_rng(request.param)
-
-
 def test_rank(by_hand, rng):
     scores = rng.integers(0, 6, (40, 12)).astype(float)  # few values: many ties
     targets = rng.integers(0, 12, 40)

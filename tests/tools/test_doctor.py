@@ -102,17 +102,13 @@ def test_a_package_of_the_right_version_that_does_not_work(
 ) -> None:
     source, expected = BROKEN[case]
     (tmp_path / "rapidfuzz.py").write_text(source, encoding="utf-8")
+    (check,) = doctor.check_imports(["pyyaml", "rapidfuzz"])
+    assert str(check) == "[OK]   all 2 packages can be imported"
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    checks = list(doctor.check_imports(["pyyaml", "rapidfuzz"]))
-    (check,) = checks
+    (check,) = doctor.check_imports(["pyyaml", "rapidfuzz"])
     assert check.passed is False
     assert check.subject.startswith(f"rapidfuzz cannot be imported ({expected}")
     assert "pip install --force-reinstall --no-deps rapidfuzz==" in check.remedy
-
-
-def test_packages_that_work() -> None:
-    (check,) = doctor.check_imports(["pyyaml", "rapidfuzz", "ipython"])
-    assert str(check) == "[OK]   all 3 packages can be imported"
 
 
 def test_imports_that_never_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
