@@ -3,13 +3,7 @@
 from latentcrs_utils.constraints import vocabulary
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.extraction import MAX_NEW_TOKENS
-from latentcrs_utils.constraints.vocabulary import (
-    LONGEST_QUOTATION,
-    MOST_ENTRIES,
-    MOST_VALUES,
-    Vocabulary,
-    vocabulary_for,
-)
+from latentcrs_utils.constraints.vocabulary import Vocabulary, vocabulary_for
 from tests.conversation.fakes import fake_dataset
 from tests.simulation import worlds
 
@@ -22,16 +16,16 @@ def test_the_form_is_bounded_and_its_values_are_the_catalogue_s() -> None:
         assert schema["required"] == list(schema["properties"]) == list(fields)
         assert schema["additionalProperties"] is False
         for name, entries in schema["properties"].items():
-            assert entries["maxItems"] == MOST_ENTRIES
+            assert entries["maxItems"] == vocabulary.MOST_ENTRIES
             entry = entries["items"]["properties"]
             # the words stand first: a model that copies them knows what it is to classify
             assert list(entry) == ["words", "value"] == entries["items"]["required"]
-            assert entry["words"]["maxLength"] == LONGEST_QUOTATION
+            assert entry["words"]["maxLength"] == vocabulary.LONGEST_QUOTATION
             assert entry["value"]["enum"] == list(fields[name])
-            assert 1 <= len(entry["value"]["enum"]) <= MOST_VALUES
+            assert 1 <= len(entry["value"]["enum"]) <= vocabulary.MOST_VALUES
             assert all(constraint.hard for constraint in fields[name].values())
     # the longest answer fits
-    assert MOST_ENTRIES * LONGEST_QUOTATION * 3 / 4 < MAX_NEW_TOKENS
+    assert vocabulary.MOST_ENTRIES * vocabulary.LONGEST_QUOTATION * 3 / 4 < MAX_NEW_TOKENS
 
 
 def test_of_many_values_the_commonest_are_in_the_form(monkeypatch) -> None:

@@ -81,8 +81,8 @@ def test_sizes_levels_turns_and_pools(data: Dataset, utterances: Utterances) -> 
     assert len(per_level) == len(LEVELS) and per_level.max() - per_level.min() <= 1
     n_turns = train["turns"].list.len()
     assert set(n_turns) == {1, 2, 3, 4, 5} and 0.57 < (n_turns == 1).mean() < 0.63
-    for split, phrasings in (("train", {"train"}), ("valid", {"valid"}), ("test_turns", {"test"})):
-        assert set(utterances.select(split=split).frame["phrasing"]) == phrasings
+    for split, phrasing in (("train", "train"), ("valid", "valid"), ("test_turns", "test")):
+        assert set(utterances.select(split=split).frame["phrasing"]) == {phrasing}
     assert set(utterances.select(split="test").frame["turns"].list.len()) == {1}
     turns = utterances.select(split="test_turns").frame
     assert sorted(turns["turns"].list.len().value_counts()["count"]) == [187, 187, 188, 188, 188]
@@ -291,9 +291,9 @@ def test_equal_seeds_give_equal_texts_whoever_else_speaks(
     assert once.frame.equals(again.frame)
     texts = [said.select(split="test").frame["text"] for said in (once, other)]
     assert (texts[0] == texts[1]).mean() < 0.2
-    alone = simulate_utterances(first_users(data, 5), seed=0).select(split="test").frame
+    alone = simulate_utterances(first_users(data, 5), seed=0).select(split="test")
     among = utterances.select(split="test").frame.filter(pl.col("user") < 5)
-    assert alone["text"].to_list() == among["text"].to_list()
+    assert alone.texts == among["text"].to_list()
 
 
 def test_what_cannot_be_said_without_the_title_is_not_said() -> None:
@@ -309,12 +309,11 @@ def test_what_cannot_be_said_without_the_title_is_not_said() -> None:
     )  # fmt: skip
     frame = simulate_utterances(wars, seed=0).select(split="test").frame
     assert set(frame["target"]) == {3}
-    attributes = frame.filter(pl.col("level").is_in(["plain", "paraphrased"]))
+    attributes = frame.filter(pl.col("level").is_in(LEVELS[:2]))
     said = set(attributes["conditions"].explode().drop_nulls())
     assert "not genre=War" not in said and any(Constraint.parse(c).negated for c in said)
     # every way of saying it has the same constraints
-    per_user = attributes.group_by("user").agg(pl.col("conditions").n_unique())
-    assert per_user["conditions"].max() == 1
+    assert len(attributes.unique(["user", "conditions"])) == 40
 
 
 def test_an_artist_of_the_same_name_is_not_said() -> None:
