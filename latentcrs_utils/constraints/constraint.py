@@ -250,8 +250,7 @@ _COLUMN = {"genre": "genres", "decade": "year", "era": "year"}
 class Matcher:
     """Answers for all items of a catalogue at once, and computes every answer once.
 
-    ``items`` is true for every item and false for padding, bool [V + 1]. A constraint with an
-    unknown mood is a `DataError`.
+    ``items`` is true except for padding, bool [V + 1]. An unknown mood is a `DataError`.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:

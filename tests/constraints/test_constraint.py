@@ -30,7 +30,6 @@ def written(found: Requirements) -> tuple[str, ...]:
 
 
 def said(*messages: str) -> Requirements:
-    """What the lexicon finds, message by message."""
     known = Requirements()
     for message in messages:
         known = known.then(extract(message), message)
