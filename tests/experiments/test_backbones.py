@@ -43,19 +43,29 @@ def test_every_system_differs_from_the_reference_in_what_its_name_says():
     assert len(set(systems.values())) == len(systems)
 
 
-@pytest.fixture
-def record(world, monkeypatch, tmp_path):
-    """Where the command writes; it trains two small systems on the small world."""
+def test_a_killed_command_keeps_what_it_has_and_records_the_rest(world, monkeypatch, empty_cache):
+    """It trains two small systems on the small world."""
     systems = {REFERENCE: TINY, "bce": replace(TINY, n_epochs=2, patience=20, loss="bce")}
-    monkeypatch.setenv("LATENTCRS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(backbones, "load_dataset", lambda name: world)
     monkeypatch.setattr(backbones, "trained_systems", lambda name: systems)
-    return tmp_path / "record.json"
+    trained, record = backbones.run_trained, empty_cache.parent / "record.json"
 
+    def killed(data, config, seed):
+        if config.loss == "bce":
+            raise KeyboardInterrupt
+        return trained(data, config, seed)
 
-def test_the_command_records_every_system_and_seed(record):
-    backbones.main(["--seeds", "0", "1", "--record", str(record)])
+    def recorded(*seeds):
+        backbones.main(["--seeds", *seeds, "--record", str(record)])
+        return json.loads(record.read_text())
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(backbones, "run_trained", killed)
+        recorded("0")
     content = json.loads(record.read_text())
+    assert content["not_run"] == {"bce": [0]}
+    assert [row["system"] for row in content["rows"]] == ["popularity", "item-kNN", REFERENCE]
+    content = recorded("0", "1")
     rows = {row["system"]: row for row in content["rows"]}
     assert list(rows) == ["popularity", "item-kNN", REFERENCE, "bce"]
     assert [row["n_seeds"] for row in rows.values()] == [1, 1, 2, 2]
@@ -63,18 +73,3 @@ def test_the_command_records_every_system_and_seed(record):
     assert len(content["valid_ndcg20"]["bce"]) == 2
     assert content["command"].endswith(f"--seeds 0 1 --record {record}")
     assert content["data"] == {"name": "ml-fake", "users": 30, "items": 40}
-
-
-def test_an_interrupted_record_keeps_what_it_has(record, monkeypatch):
-    def killed(data, config, seed):
-        if config.loss == "bce":
-            raise KeyboardInterrupt
-        return trained(data, config, seed)
-
-    trained = backbones.run_trained
-    monkeypatch.setattr(backbones, "run_trained", killed)
-    with pytest.raises(KeyboardInterrupt):
-        backbones.main(["--record", str(record)])
-    content = json.loads(record.read_text())
-    assert content["not_run"] == {"bce": [0]}
-    assert [row["system"] for row in content["rows"]] == ["popularity", "item-kNN", REFERENCE]
