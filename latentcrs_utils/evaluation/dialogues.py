@@ -91,11 +91,8 @@ class Dialogue:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Dialogue:
-        """The dialogue that `to_dict` wrote, perhaps as a line of a log.
-
-        KeyError, TypeError, ValueError: a field is missing or of the wrong type.
-        """
-        fields = {name: value for name, value in values.items() if name != "run"}
+        """The dialogue that `to_dict` wrote; KeyError, TypeError, ValueError: a field is wrong."""
+        fields = {name: value for name, value in values.items() if name != "run"}  # of a log's line
         exchanges = []
         for said in values["exchanges"]:
             new, gone = (map(Constraint.parse, said[name]) for name in ("conditions", "withdrawn"))
