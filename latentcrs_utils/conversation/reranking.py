@@ -103,7 +103,8 @@ def rerank(
         texts.append(f" {spoken_title(item.title)}" + (f" ({known})" if known else ""))
 
     def log_likelihoods(context: RerankContext, texts: list[str]) -> list[float]:
-        scores = score(f"{context}\nThe {noun} that the shop recommends:", texts)
+        prompt = f"{context}\nThe {noun} that the shop recommends:"
+        scores = [float(log_likelihood) for log_likelihood in score(prompt, texts)]
         if len(scores) != len(texts) or not np.isfinite(scores).all():
             raise MessageError(f"The language model gave no {len(texts)} finite scores.")
         return scores
