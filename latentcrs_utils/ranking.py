@@ -7,7 +7,7 @@ Scores are made, compared and forgotten while they are in the processor's cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +32,13 @@ def recall(ranks: Tensor, k: int) -> Tensor:
 def ndcg(ranks: Tensor, k: int) -> Tensor:
     """NDCG@k of each instance, [B] float64: 1 / log2(1 + rank) within the first k, else 0."""
     return recall(ranks, k) / torch.log2(1.0 + ranks.double())
+
+
+def mask_items(scores: Tensor, items: Iterable[int]) -> Tensor:
+    """A copy of scores [V + 1] in which the padding and `items` are -inf: never recommended."""
+    scores = scores.clone()
+    scores[[0, *items]] = -torch.inf
+    return scores
 
 
 def rank_of_target(

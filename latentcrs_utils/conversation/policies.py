@@ -30,6 +30,7 @@ from latentcrs_utils.conversation.turn import PolicyName, Recommendation, descri
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.ranking import mask_items
 
 if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import ChatModel
@@ -104,8 +105,7 @@ class Policy:
 
         A language model that cannot do what the policy asks of it is a `ConfigError`.
         """
-        scores = request.scores.clone()
-        scores[[0, *request.excluded, *untitled(self.data)]] = -torch.inf
+        scores = mask_items(request.scores, {*request.excluded, *untitled(self.data)})
         return self._choose(scores, request) if torch.isfinite(scores).any() else Slate()
 
     def _choose(self, scores: Tensor, request: Request) -> Slate:
