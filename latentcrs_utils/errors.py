@@ -1,7 +1,5 @@
 """The errors of the course: each says in one sentence what is wrong, where, and what to do."""
 
-from __future__ import annotations
-
 
 class LatentCRSError(Exception):
     """Base class of every error that this package raises on purpose."""

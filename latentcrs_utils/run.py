@@ -3,8 +3,6 @@
 Also `make results`: the same table over several seeds, recorded for the README; for any data set.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections import defaultdict

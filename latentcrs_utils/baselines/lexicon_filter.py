@@ -1,7 +1,5 @@
 """The lexicon as a hard filter on the catalogue: backbone + what the words say literally."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Ranking metrics of each instance, and the uncertainty of their mean."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

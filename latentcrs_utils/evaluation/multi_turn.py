@@ -5,8 +5,6 @@ chat choose items. A batch is logged when it is over; a run that is killed goes 
 that is not whole, in the same company, so its result is that of an undisturbed run.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace

@@ -4,8 +4,6 @@ Utterances, users of the sample and language models are the paper's: a row says 
 came with their simulator, not what the same system would reach with ours.
 """
 
-from __future__ import annotations
-
 import math
 import tomllib
 from collections.abc import Iterator, Mapping

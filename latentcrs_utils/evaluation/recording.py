@@ -1,7 +1,5 @@
 """The head that all measuring commands share: arguments, progress lines, and a record of it all."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
