@@ -43,8 +43,8 @@ def infonce(q: Tensor, log_item: Tensor) -> Tensor:
 
     -sum_j q(m_j | S) log (exp g(v, m_j) / sum over the candidates c of exp g(c, m_j))
 
-    `q` is q(m_j | S), [B, K]; `log_item` the logarithm, [B, K]: the log-softmax of g over the
-    observed item and its sampled negatives, or over all items, where it is log p(v | m_j, S, x).
+    `q` is q(m_j | S), [B, K]; `log_item`, [B, K], is the log-softmax of g over the observed item
+    and its sampled negatives, or over all items, where it is log p(v | m_j, S, x). Returns nats.
     """
     return -(q * log_item).sum(-1).mean()
 

@@ -111,13 +111,15 @@ def simulate_utterances(
 ) -> Utterances:
     """Simulate what users say on the way to their targets; equal seeds give equal tables.
 
-    Splits: ``train``, the last training item and ``n_cuts`` random earlier ones of every user,
-    the four levels equally often, one to five turns, and ``n_reused_cuts`` further cuts with a
-    sentence that was said for another item (no new text to embed); ``valid``, every user, one
-    turn, one level each; ``test``, every user at every level, one turn, worded once with the
-    phrasings of the pool ``test`` (unseen) and once with those of ``train`` (seen), the
-    constraints being the same; ``test_turns``, every user, one to five turns, unseen phrasing.
-    Shares and weights are by default those of the data set's preset.
+    - ``train``: the last training item and ``n_cuts`` earlier ones of every user, all four levels
+      equally often, one to five turns; ``n_reused_cuts`` more with a sentence said before.
+    - ``valid``: every user, one turn, one level each.
+    - ``test``: every user at every level, one turn, in unseen phrasings (``test``) and in those of
+      the training texts (``train``), with the same constraints.
+    - ``test_turns``: every user, one to five turns, unseen phrasings.
+
+    Shares and weights are those of the data set's preset, if `config` is None. A title that leaves
+    no word to speak of it is an `UnsayableError`.
     """
     config = config or preset(data.name, data.n_users).simulator
     simulation = _Simulation(data, seed, config)
