@@ -4,8 +4,6 @@ Behind it is a model on this machine (`local_chat_model`), one that answers at a
 (`endpoint_chat_model`), or a list of prepared replies (`ScriptedChatModel`).
 """
 
-from __future__ import annotations
-
 import json
 import re
 import threading
@@ -23,40 +21,29 @@ Finish = Literal["end", "length", "stopped", "repetition", "cut"]
 
 @dataclass(frozen=True)
 class Reply:
-    """What a ChatModel wrote.
+    """What a ChatModel wrote, how long that took, and why it ended."""
 
-    Attributes:
-        text: the reply; what was streamed adds up to it.
-        prompt_tokens, completion_tokens: tokens read, and written with the closing one.
-        seconds: wall-clock time.
-        model: who wrote it.
-        finish: "end" (said all), "length" (cut at the limit), "stopped" (asked to stop),
-            "repetition" (it went round in circles) or "cut" (the connection broke, or the endpoint
-            withheld the rest: the text is what had arrived).
-        counted: whether the tokens were counted; where the back end did not say, both are 0.
-    """
-
-    text: str
+    text: str  # what was streamed adds up to it
     prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
-    model: str = ""
+    completion_tokens: int = 0  # with the closing one
+    seconds: float = 0.0  # wall-clock time
+    model: str = ""  # who wrote it
+    # "end" (said all), "length" (cut at the limit), "stopped" (asked to stop), "repetition" (it
+    # went round in circles) or "cut" (the connection broke, or the endpoint withheld the rest: the
+    # text is what had arrived)
     finish: Finish = "end"
-    counted: bool = True
+    counted: bool = True  # where the back end did not count, both numbers of tokens are 0
 
 
 @dataclass
 class Usage:
-    """The tokens that a ChatModel has read and written, in so many calls.
-
-    ``uncounted``: calls whose tokens nobody reported, so that the sums of tokens are too low.
-    """
+    """The tokens that a ChatModel has read and written, in so many calls."""
 
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
-    uncounted: int = 0
+    uncounted: int = 0  # calls whose tokens nobody reported: the sums of tokens are too low
     _adding: ClassVar = threading.Lock()
 
     def add(self, n_read: int, n_written: int, seconds: float, counted: bool = True) -> None:
@@ -86,24 +73,17 @@ class ChatRequest:
 
 
 class ChatModel:
-    """Anything that can continue a chat.
+    """Anything that can continue a chat; its name is the model's, as shown on screen."""
 
-    Attributes:
-        name: the model, as shown on screen.
-        usage: the tokens so far, those of replies included that were not the JSON asked for.
-        score: a prompt and C continuations -> the log-likelihood of each of them, in nats; None
-            where the back end cannot tell.
-        asks_twice, advice: whether a reply that is not the JSON asked for is sent back once, and
-            what to do if that does not help.
-    """
-
+    # a prompt and C continuations -> the log-likelihood of each, in nats; None: it cannot tell
     score: Callable[[str, Sequence[str]], list[float]] | None = None
+    # whether a reply that is not the JSON asked for is sent back once, and what to do if it fails
     asks_twice = False
     advice = "ask in other words, or choose a more capable model"
 
     def __init__(self, name: str):
         self.name = name
-        self.usage = Usage()
+        self.usage = Usage()  # so far, replies included that were not the JSON asked for
 
     def generate(
         self,
@@ -188,9 +168,7 @@ class ChatModel:
 class ScriptedChatModel(ChatModel):
     """Says prepared replies in turn, over and over, for lessons without a model; a word is a token.
 
-    Attributes:
-        replies: what to say; an exception among them is raised instead.
-        asked: the messages of every call so far.
+    An exception among the ``replies`` is raised instead.
     """
 
     def __init__(self, replies: Sequence[str | Exception]):
@@ -198,7 +176,7 @@ class ScriptedChatModel(ChatModel):
             raise ConfigError("A ScriptedChatModel needs at least one reply.")
         super().__init__("scripted")
         self.replies = list(replies)
-        self.asked: list[list[Message]] = []
+        self.asked: list[list[Message]] = []  # the messages of every call so far
 
     def _reply(self, request: ChatRequest) -> Reply:
         reply = self.replies[len(self.asked) % len(self.replies)]

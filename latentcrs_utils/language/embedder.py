@@ -4,8 +4,6 @@ Section 4.2.1 of the paper (after Jiang et al., 2024): the text is put into a pr
 its meaning in one word, and x^u is the last hidden state of the prompt's last token.
 """
 
-from __future__ import annotations
-
 import hashlib
 import sqlite3
 import threading
@@ -37,21 +35,14 @@ _PATIENCE_SECONDS = 60
 
 @dataclass
 class EmbeddingUsage:
-    """What embedding has cost so far; the first three are the same with a warm cache.
+    """What embedding has cost so far; the first three are the same with a warm cache."""
 
-    Attributes:
-        texts, distinct: texts asked for, and distinct ones among those of a call.
-        tokens: of the distinct texts, prompt included: what one pass reads.
-        computed_texts, computed_tokens: distinct texts that really went through the model.
-        seconds: wall-clock time spent in ``embed``.
-    """
-
-    texts: int = 0
-    distinct: int = 0
-    tokens: int = 0
-    computed_texts: int = 0
+    texts: int = 0  # asked for
+    distinct: int = 0  # distinct ones among those of a call
+    tokens: int = 0  # of the distinct texts, prompt included: what one pass reads
+    computed_texts: int = 0  # distinct ones that really went through the model
     computed_tokens: int = 0
-    seconds: float = 0.0
+    seconds: float = 0.0  # wall-clock time spent in ``embed``
 
 
 class Embedder:

@@ -1,7 +1,5 @@
 """Utterances as the vectors x^u that the EM sees: embedded, then standardised."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence
@@ -34,16 +32,13 @@ class Language:
     PromptEOL vectors of short texts are nearly parallel (mean cosine 0.92), so every coordinate
     is centred and scaled, with statistics of the distinct *training* texts alone: nothing of the
     validation and test texts leaks in.
-
-    Attributes:
-        x: standardised vectors of the N utterances, float32 ``[N, d]``, in the same order.
-        mean, scale: what is subtracted and divided by, ``[d]``.
     """
 
     utterances: UtteranceTable
+    # standardised vectors of the N utterances, float32 [N, d], in the same order
     x: torch.Tensor = field(repr=False)
-    mean: torch.Tensor = field(repr=False)
-    scale: torch.Tensor = field(repr=False)
+    mean: torch.Tensor = field(repr=False)  # [d], what is subtracted
+    scale: torch.Tensor = field(repr=False)  # [d], what is divided by
     embedder: Embedder
 
     @property
@@ -66,10 +61,8 @@ def embed(
 ) -> Language:
     """Embed all utterances, each distinct text once, and standardise them.
 
-    Without an ``embedder`` it is PromptEOL with SmolLM2.
-
-    Raises:
-        DataError: there are fewer than two distinct training texts to take statistics from.
+    Without an ``embedder`` it is PromptEOL with SmolLM2. Fewer than two distinct training texts to
+    take statistics from are a `DataError`.
     """
     embedder = embedder or Embedder()
     texts = utterances.frame["text"].to_list()

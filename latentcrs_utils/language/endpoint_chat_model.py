@@ -4,8 +4,6 @@ The `openai` client sends, waits and retries; here is what it leaves open: one s
 failure, a stop that never waits for the network, and a reply that is checked against its schema.
 """
 
-from __future__ import annotations
-
 import os
 import queue
 import re
@@ -114,7 +112,7 @@ class EndpointChatModel(ChatModel):
         n_read, n_written = heard.tokens or (0, 0)
         return Reply(text, n_read, n_written, finish=finish, counted=heard.tokens is not None)
 
-    def _listen(self, request: ChatRequest, heard: PartialReply) -> None:
+    def _listen(self, request: ChatRequest, heard: "PartialReply") -> None:
         """Ask, and hand on each piece of the reply; None says that it has ended.
 
         Only text leaves here: what the client raises holds the headers, and so the key.

@@ -4,8 +4,6 @@
 schema, and how likely given words are.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import time

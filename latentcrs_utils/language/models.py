@@ -3,8 +3,6 @@
 `find_model` reads no weights, so that cached embeddings are found in milliseconds.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import shutil
@@ -30,18 +28,13 @@ DEFAULT_MODEL = "smollm2"
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Which language model is meant, before any weight is read; its name is for the screen.
-
-    Attributes:
-        identity: changes whenever the weights do; part of every cache key.
-        place: gives the ``.gguf`` file, the folder, or the Hugging Face id to load from.
-        revision: commit of a Hugging Face id.
-    """
+    """Which language model is meant, before any weight is read; its name is for the screen."""
 
     name: str
-    identity: str
+    identity: str  # changes whenever the weights do; part of every cache key
+    # gives the .gguf file, the folder, or the Hugging Face id to load from
     place: Callable[[], Path | str] = field(compare=False, repr=False)
-    revision: str = "main"
+    revision: str = "main"  # commit of a Hugging Face id
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,8 +4,6 @@ A back end may enforce less than a schema says (bounds of numbers, ``uniqueItems
 all, so every reply is checked with `complaint` after it was written.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Collection, Mapping
@@ -23,11 +21,7 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def check_schema(schema: Mapping[str, Any]) -> str:
-    """Return a schema as JSON text, its properties in the order given.
-
-    Raises:
-        ConfigError: it is no JSON schema.
-    """
+    """Return a JSON schema as text, its properties in the order given; another: `ConfigError`."""
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import validator_for
 
@@ -79,12 +73,12 @@ class SchemaGuide:
         ConfigError: a schema that cannot be enforced with these tokens.
     """
 
-    def __init__(self, source: ModelSource, dtype: DTypeName, schema: str):
+    def __init__(self, source: "ModelSource", dtype: "DTypeName", schema: str):
         from outlines_core import Guide
 
         self._guide = Guide(_index(source, dtype, schema))
 
-    def restrict(self, logits: torch.Tensor) -> torch.Tensor:
+    def restrict(self, logits: "torch.Tensor") -> "torch.Tensor":
         """Return logits ``[V]`` with minus infinity for every token that would break the schema."""
         allowed = self._guide.get_tokens()
         masked = logits.new_full(logits.shape, -float("inf"))
@@ -103,7 +97,7 @@ class SchemaGuide:
 
 
 @lru_cache(maxsize=8)
-def _index(source: ModelSource, dtype: DTypeName, schema: str) -> Any:
+def _index(source: "ModelSource", dtype: "DTypeName", schema: str) -> Any:
     """Make the automaton of a schema over a model's tokens; several guides may follow it."""
     from outlines_core import Index, Vocabulary
     from outlines_core.json_schema import build_regex_from_schema

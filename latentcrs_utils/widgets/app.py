@@ -8,20 +8,18 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.conversation.guards import clean_message
 from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.conversation.turn import Feedback, PolicyName, Turn, more_like
+from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.errors import LatentCRSError
 from latentcrs_utils.widgets import html
 from latentcrs_utils.widgets.controls import close, switch
 from latentcrs_utils.widgets.views import ChatView, Choice, StatusKind, TurnView
-
-if TYPE_CHECKING:
-    from latentcrs_utils.em.model import LatentCRS
 
 _STAGES = {"reading": "Reading your message", "choosing": "Choosing", "writing": "Writing"}
 
@@ -52,7 +50,7 @@ class ChatApp:
 
     def __init__(
         self,
-        model: "LatentCRS",
+        model: LatentCRS,
         *,
         user: int | str | None = None,
         policy: PolicyName = "B",
@@ -79,10 +77,7 @@ class ChatApp:
 
     @_when_free
     def submit(self, text: str | None = None) -> bool:
-        """Send a message: the one place through which all messages go.
-
-        None takes it from the message box, which keeps it if it is refused.
-        """
+        """Send a message, as all go; None takes it from the box, which keeps it if refused."""
         box = self.view.message
         message = clean_message(box.value if text is None else text)
         if text is None:
@@ -388,9 +383,8 @@ class ChatApp:
             readers = {"lexicon": "a lexicon", "model": speaker, "both": f"a lexicon and {speaker}"}
             # without a language model the lexicon reads alone
             name = "lexicon" if speaker is None and isinstance(how, str) else how
-            return (
-                f"What you require is read by {readers.get(name, 'a reader of yours')}, and holds"
-            )
+            reader = readers.get(name, "a reader of yours")
+            return f"What you require is read by {reader}, and holds"
         if speaker is None:
             return "It has B's order: no language model"
         config = setting.get("rerank") or RerankConfig()

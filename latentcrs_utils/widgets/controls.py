@@ -30,10 +30,7 @@ def box(kind: type[w.Box], children: Iterable[w.Widget], *styles: str) -> w.Box:
 
 
 def button(name: str, tip: str, act: Callable[[], object], style: str = "") -> w.Button:
-    """A button with words on it, a tip, and what it does.
-
-    It is never disabled: a button that goes dead under the finger takes the keyboard focus along.
-    """
+    """A button, never disabled: one that goes dead under the finger takes the focus along."""
     made = w.Button(description=name, tooltip=tip, _dom_classes=(style,) * bool(style))
     made.on_click(lambda _: act())
     return made
@@ -88,8 +85,7 @@ def on_enter(box: w.Text, submit: Callable[[], object]) -> None:
 class OneOf(Generic[T]):
     """Some buttons (value -> words) of which one is chosen; `chosen` is told of each new choice.
 
-    Neither radio buttons nor a list: JupyterLab takes arrow keys and letters for itself, so that
-    these could not be used there without a mouse. Buttons need Tab and Space alone.
+    Radio buttons and lists would need a mouse: JupyterLab takes arrow keys and letters for itself.
     """
 
     def __init__(
@@ -119,10 +115,9 @@ class OneOf(Generic[T]):
 
 
 class Chips:
-    """A row of chips after a heading; a click on one takes it away.
+    """A row of chips after a heading; `remove` is called with the value of a clicked one.
 
-    `remove` is called with the value of the clicked chip, and shows what is left; `home` takes the
-    keyboard focus when the last chip is gone.
+    It shows what is left; `home` takes the keyboard focus when the last chip is gone.
     """
 
     def __init__(self, heading: str, remove: Callable[[Any], object], home: w.DOMWidget):
@@ -174,10 +169,7 @@ def find_titles(data: Dataset, query: str, n: int) -> tuple[list[int], int]:
 
 
 class HistoryPicker:
-    """A search box, items to click, and those picked so far.
-
-    After each click `pick` is called with the wanted ids, oldest first; it shows those taken.
-    """
+    """A search for items to click; `pick` gets the wanted, oldest first, and shows those taken."""
 
     def __init__(self, data: Dataset, noun: str, pick: Callable[[list[int]], object]):
         self.data, self.noun, self._pick, self.is_open = data, noun, pick, False
@@ -254,13 +246,10 @@ class HistoryPicker:
 
 
 class Driver:
-    """The panel of the simulated user: its kind, how to begin, and how far it is.
-
-    `drive` is called to go on, with whether to the end; `autopilot` is who drives, or drove last,
-    None if nobody did or it left.
-    """
+    """The panel of the simulated user; `drive` is called to go on, with whether to the end."""
 
     def __init__(self, noun: str, drive: Callable[[bool], object]):
+        # who drives, or drove last; None if nobody did or it left
         self.autopilot: Autopilot | None = None
         self.words, self._shows_goal, self._n_begun = "", False, 0
         kinds = {name: name for name in DIFFICULTIES}

@@ -15,9 +15,8 @@ _WAIT = '<span class="lcrs-wait">…</span>'
 def escape(text: object) -> str:
     """Any text as HTML that shows it and does nothing else, also inside quoted attributes.
 
-    Users, language models and catalogues write what they like; tags, quotes and entities come out
-    as characters, and what no page may hold (control characters, halves of surrogate pairs) as
-    the replacement character.
+    Tags, quotes and entities come out as characters, and what no page may hold (control characters,
+    halves of surrogate pairs) as the replacement character.
     """
     characters = (c if may_be_text(c) else "\N{REPLACEMENT CHARACTER}" for c in str(text))
     return html.escape("".join(characters), quote=True)
@@ -68,9 +67,8 @@ def profile(user: int | str | None, items: Sequence[Recommendation], noun: str) 
         genres = Counter(genre for item in items for genre in item.genres).most_common(3)
         mostly = f", mostly {', '.join(genre for genre, _ in genres)}" if genres else ""
         told = f" liked {len(items)} {noun}{'s' * (len(items) > 1)}{mostly}. Latest: "
-    latest = " · ".join(text(item.label) for item in reversed(items[-4:]))
-    latest = latest or "“Like” builds a history."
-    return _div("profile", f"<strong>{text(name)}</strong>{escape(told)} {latest}")
+    last = " · ".join(text(item.label) for item in items[:-5:-1]) or "“Like” builds a history."
+    return _div("profile", f"<strong>{text(name)}</strong>{escape(told)} {last}")
 
 
 def downloads(files: Mapping[str, tuple[str, str, str]]) -> str:

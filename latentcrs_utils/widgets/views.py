@@ -3,27 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import ipywidgets as w
 
 from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import PolicyName, Recommendation, Turn, describe
-from latentcrs_utils.widgets import html
-from latentcrs_utils.widgets.controls import (
-    Chips,
-    Driver,
-    HistoryPicker,
-    OneOf,
-    box,
-    button,
-    on_enter,
-    switch,
-)
-
-if TYPE_CHECKING:
-    from latentcrs_utils.em.model import LatentCRS
+from latentcrs_utils.em.model import LatentCRS
+from latentcrs_utils.widgets import controls, html
+from latentcrs_utils.widgets.controls import box, button, on_enter, switch
 
 Choice = Literal["accept", "reject", "more"]
 StatusKind = Literal["idle", "busy", "problem"]
@@ -89,10 +78,7 @@ class Card:
 
 
 class TurnView:
-    """A message ("" until it is known), the reply and the cards below it.
-
-    All widgets are made at once, in the thread of the callback; later only traits change.
-    """
+    """A message ("" until known), reply and cards, made at once; later only their traits change."""
 
     def __init__(self, message: str, n_items: int, click: Click, who: str = "You"):
         self.who, self.cards = who, [Card(click) for _ in range(n_items)]
@@ -128,7 +114,7 @@ class ChatView:
     turns: Sequence[TurnView]
     status: str
 
-    def __init__(self, act: Callable[..., Any], model: "LatentCRS", speaker: str | None):
+    def __init__(self, act: Callable[..., Any], model: LatentCRS, speaker: str | None):
         data, users = model.data, model.data.users["raw_user"].to_list()
         self.noun = noun = thing(data.name)
         chooses = f"{model.name} chooses among {data.n_items:,} {noun}s of {data.name}"
@@ -140,10 +126,10 @@ class ChatView:
                               placeholder="What would you like to see?")  # fmt: skip
         self.profile, self.bars, self._status = w.HTML(), w.HTML(), w.HTML()
         self.heard, self.downloads = (w.HTML().add_class(f"lcrs-{s}") for s in ("heard", "files"))
-        self.picker = HistoryPicker(data, noun, partial(act, "pick"))
-        self.policies = OneOf("Policy", EXPLAINED, "B", partial(act, "use"))
-        self.requirements = Chips("Required:", partial(act, "withdraw"), self.message)
-        self.driver = Driver(noun, partial(act, "drive"))
+        self.picker = controls.HistoryPicker(data, noun, partial(act, "pick"))
+        self.policies = controls.OneOf("Policy", EXPLAINED, "B", partial(act, "use"))
+        self.requirements = controls.Chips("Required:", partial(act, "withdraw"), self.message)
+        self.driver = controls.Driver(noun, partial(act, "drive"))
 
         def start() -> None:
             act("start_as", self.person.value)
