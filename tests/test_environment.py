@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +19,6 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Declared although no file imports it, and why.
 NOT_IMPORTED = {
-    "fastapi": "transformers serve, which the tests of endpoints ask",
     "gguf": "transformers reads GGUF files with it",
     "ipykernel": "runs the notebooks",
     "jupyterlab": "make lab",
@@ -29,23 +28,16 @@ NOT_IMPORTED = {
     "pytest-xdist": "a plugin of pytest",
     "ruff": "make lint",
     "seaborn": "part of the stack that the course promises its readers",
-    "uvicorn": "transformers serve",
     "voila": "make chat",
 }
 # What runs in a virtual environment of its own, and the file that says what is in there.
 ELSEWHERE = {"benchmarks/recbole_sasrec.py": "benchmarks/requirements-recbole.txt"}
 # Which groups of pyproject.toml a folder may import from: `make run` installs everything, but a
 # reader who takes the package alone has the dependencies only.
-MAY_IMPORT = {
-    "latentcrs_utils": {"dependencies"},
-    "notebooks": {"dependencies"},
-    "benchmarks": {"dependencies"},
-    "experiments": {"dependencies"},
-    "tools": {"dependencies", "test"},
-    "tests": {"dependencies", "chat", "test"},
-}
-PIN = re.compile(r"([A-Za-z0-9._-]+)==([\w.]+)")
-
+FOLDERS = ("latentcrs_utils", "notebooks", "benchmarks", "experiments")
+MAY_IMPORT = {folder: {"dependencies"} for folder in FOLDERS}
+MAY_IMPORT |= {"tools": {"dependencies", "test"}, "tests": {"dependencies", "chat", "test"}}
+PACKAGES = importlib.metadata.packages_distributions()
 Files = dict[str, str]  # path -> text
 # Everything that the checks read.
 READ = ["pyproject.toml", "environment.yml", *ELSEWHERE.values()]
@@ -64,12 +56,11 @@ def normal(name: str) -> str:
 
 def declared(files: Files) -> dict[str, tuple[str, str]]:
     """Name -> (version, group) of every requirement; an inexact one has the version ""."""
-    project = tomllib.loads(files["pyproject.toml"])["project"]
+    project, found = tomllib.loads(files["pyproject.toml"])["project"], {}
     groups = {"dependencies": project["dependencies"], **project["optional-dependencies"]}
-    found = {}
     for group, requirements in groups.items():
         for requirement in requirements:
-            match = PIN.fullmatch(requirement)
+            match = re.fullmatch(r"([\w.-]+)==([\w.]+)", requirement)
             name, version = match.groups() if match else (requirement, "")
             found[normal(name)] = (version, group)
     return found
@@ -87,9 +78,8 @@ def imported(file: str, text: str) -> set[str]:
     """Top-level names that a module or a notebook's code imports absolutely, wherever in it."""
     if file.endswith(".ipynb"):
         cells = json.loads(text)["cells"]
-        text = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
-        # a magic is not Python
-        text = re.sub(r"(?m)^\s*[%!].*$", "", text)
+        code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+        text = re.sub(r"(?m)^\s*[%!].*$", "", code)  # a magic is not Python
     names = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -97,9 +87,6 @@ def imported(file: str, text: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names.add(node.module)
     return {name.partition(".")[0] for name in names}
-
-
-_packages = cache(importlib.metadata.packages_distributions)
 
 
 def import_problems(files: Files) -> Iterator[str]:
@@ -112,7 +99,7 @@ def import_problems(files: Files) -> Iterator[str]:
         theirs = re.findall(r"(?m)^[\w-]+", files[ELSEWHERE[file]]) if file in ELSEWHERE else []
         allowed = MAY_IMPORT[file.partition("/")[0]]
         for module in sorted(imported(file, text) - known - set(theirs)):
-            names = {normal(name) for name in _packages().get(module, [])}
+            names = {normal(name) for name in PACKAGES.get(module, [])}
             used |= names
             if not any(name in pins and pins[name][1] in allowed for name in names):
                 yield f"{file} imports {module}, which no group of {allowed} declares"
@@ -160,58 +147,43 @@ def python_problems(files: Files) -> Iterator[str]:
             yield f"{where} names Python {version}, the package begins with {oldest}"
 
 
-ALL = (import_problems, pin_problems, version_problems, python_problems)
+def problems(files: Files) -> list[str]:
+    """What all four find."""
+    checks = (import_problems, pin_problems, version_problems, python_problems)
+    return [problem for check in checks for problem in check(files)]
 
 
-@pytest.mark.parametrize("problems", ALL, ids=lambda check: check.__name__)
-def test_the_environments_agree(problems: Callable[[Files], Iterator[str]]) -> None:
-    assert list(problems(FILES)) == []
+def test_the_environments_agree() -> None:
+    assert problems(FILES) == []
 
 
 BOTH = "pyproject.toml environment.yml"
-PROGRESS = "latentcrs_utils/support/progress.py"
-PIN_OF_CONDA, PACKAGE_OF_CONDA = "      - polars==2.1.0\n", "      - --editable .\n"
-# What is changed in which files, and the problem that must be named. An empty text: at the end;
-# \x00 stands for a new line in the style of each list.
-MUTATIONS = {
-    "another pin for conda": (
-        "environment.yml", "numpy==2.4.6", "numpy==2.4.5", "lacks numpy==2.4.6"),
-    "another pin for pip": (
-        "pyproject.toml", "numpy==2.4.6", "numpy==2.4.5", "has numpy==2.4.6 in vain"),
-    "another pin in both": (
-        BOTH, "numpy==2.4.6", "numpy==2.4.5", "2.4.6 is installed, 2.4.5 is pinned"),
-    "a package forgotten for conda": (
-        "environment.yml", PIN_OF_CONDA, "", "lacks polars==2.1.0"),
-    "a range instead of a pin": (
-        "pyproject.toml", "scipy==", "scipy>=", "is not pinned exactly"),
-    "a package that nothing imports": (
-        BOTH, "tqdm==", "six==1.17.0\x00tqdm==", "six is declared, but nothing imports it"),
-    "an undeclared import inside a function": (
-        PROGRESS, "", "\ndef f():\n    import pandas.io\n", "progress.py imports pandas"),
-    "a test's package in the library": (
-        PROGRESS, "", "\nfrom hypothesis import given\n", "progress.py imports hypothesis"),
-    "a module that nobody provides": (
-        "tests/conftest.py", "", "\nimport no_such_module\n", "conftest.py imports no_such_module"),
-    "an undeclared import in a notebook": (
-        "notebooks/00_start_here.ipynb", "import latentcrs_utils as lc",
-        "import pandas, latentcrs_utils as lc", "00_start_here.ipynb imports pandas"),
-    "another Python for conda": (
-        "environment.yml", "python=3.11", "python=3.10", "environment.yml names Python 3.10"),
-    "the package itself forgotten for conda": (
-        "environment.yml", PACKAGE_OF_CONDA, "", "must end with the course's own package"),
-}  # fmt: skip
+PROGRESS, NOTEBOOK = "latentcrs_utils/support/progress.py", "notebooks/00_start_here.ipynb"
+# In which files what is changed to what, and the problem that must be named. An empty text: at the
+# end; \x00 stands for a new line in the style of each list.
+MUTATIONS = [
+    ("environment.yml", "numpy==2.4.6", "numpy==2.4.5", "lacks numpy==2.4.6"),
+    ("pyproject.toml", "numpy==2.4.6", "numpy==2.4.5", "has numpy==2.4.6 in vain"),
+    (BOTH, "numpy==2.4.6", "numpy==2.4.5", "2.4.6 is installed, 2.4.5 is pinned"),
+    ("pyproject.toml", "scipy==", "scipy>=", "is not pinned exactly"),
+    (BOTH, "tqdm==", "six==1.17.0\x00tqdm==", "six is declared, but nothing imports it"),
+    (PROGRESS, "", "\ndef f():\n    import pandas.io\n", "progress.py imports pandas"),
+    (PROGRESS, "", "\nfrom hypothesis import given\n", "progress.py imports hypothesis"),
+    (NOTEBOOK, "import latentcrs_utils", "import pandas, latentcrs_utils", "ipynb imports pandas"),
+    ("environment.yml", "python=3.11", "python=3.10", "environment.yml names Python 3.10"),
+    ("environment.yml", "      - --editable .\n", "", "must end with the course's own package"),
+]
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS)
-def test_a_disagreement_is_found(mutation: str) -> None:
-    names, old, new, expected = MUTATIONS[mutation]
+@pytest.mark.parametrize(("names", "old", "new", "expected"), MUTATIONS)
+def test_a_disagreement_is_found(names: str, old: str, new: str, expected: str) -> None:
     changed = dict(FILES)
     for name in names.split():
         style = '",\n    "' if name == "pyproject.toml" else "\n      - "
         text = FILES[name].replace(old, new) if old else FILES[name] + new
         changed[name] = text.replace("\x00", style)
         assert changed[name] != FILES[name]
-    found = [problem for check in ALL for problem in check(changed)]
+    found = problems(changed)
     assert any(expected in problem for problem in found), found
 
 

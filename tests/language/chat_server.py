@@ -38,7 +38,6 @@ class ChatServer:
     plan: list[Behaviour] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)  # the bodies of the requests
     headers: list[dict[str, str]] = field(default_factory=list)  # by name in small letters
-    times: list[float] = field(default_factory=list)  # when they came, in seconds
     says: str = "A quiet film for a long evening."
 
 
@@ -77,7 +76,6 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.state.asked.append(body)
         self.state.headers.append({name.lower(): value for name, value in self.headers.items()})
-        self.state.times.append(time.monotonic())
         behave = self.state.plan.pop(0) if self.state.plan else well()
         if self.path != "/v1/chat/completions":
             behave = status(404, "no such path")

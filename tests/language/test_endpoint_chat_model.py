@@ -10,15 +10,13 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from itertools import pairwise, product
+from itertools import product
 
 import pytest
 
 from latentcrs_utils.errors import ConfigError, EndpointError, ReplyError
 from latentcrs_utils.language.chat_model import Usage
 from latentcrs_utils.language.endpoint_chat_model import EndpointChatModel
-from latentcrs_utils.language.local_chat_model import LocalChatModel
 
 from . import chat_server as does
 from .chat_server import CHAT, FITS, GENRE, KEY, MODEL, chat_model_for, chat_server, stopping_after
@@ -91,7 +89,6 @@ def test_a_stop_waits_neither_for_a_silent_endpoint_nor_for_the_next_try(server,
 @pytest.mark.parametrize(
     ("first", "usage", "wrong"),
     [
-        ("A film.", True, "it is no JSON"),
         ("A film.", False, "it is no JSON"),
         (FITS.replace("Comedy", "Western"), True, "'Western' is not one of"),
         ("", True, "it is empty"),
@@ -131,9 +128,8 @@ def test_json_that_is_refused_twice_or_stopped_is_not_asked_for_again(server):
         (
             "would be shown",
             "base_url",
-            ["http://me:secret@h", "http://me:secret@h:x", "h:secret@h"],
+            ["http://me:secret@h", "http://me:secret@h:x", "h:secret@h", "http://h?key=secret"],
         ),
-        ("would be shown", "base_url", ["http://h?key=secret"]),
         ("must be above 0", "timeout", [0]),
         ("must be above 0", "retries", [-1]),
         ("must be above 0", "temperature", [-0.1]),
@@ -189,14 +185,6 @@ def test_a_fault_that_passes_is_overcome(server, fault, streamed):
     assert "".join(pieces) == (reply.text if streamed else "") and chat_model.usage.calls == 1
 
 
-def test_pauses_grow_and_follow_what_the_server_asks_for(server):
-    server.plan[:] = [does.status(500), does.status(500), does.status(429, Retry_After="1")]
-    assert chat_model_for(server, retries=3).generate(CHAT).text == server.says
-    first, second, third = (b - a for a, b in pairwise(server.times))
-    # 0.05 and 0.1 s, each up to a quarter less by chance; then what was asked for
-    assert first > 0.037 and second > 0.074 and third >= 1
-
-
 @pytest.mark.parametrize(
     ("refusal", "dropped"),
     [
@@ -229,7 +217,6 @@ STREAMED, BOTH = (str,), (None, str)
 LASTING = [
     (BOTH, does.status(429, "slow down"), "(HTTP 429: slow down), asked twice", 2),
     (BOTH, does.status(429, Retry_After="500"), "asked once: ask again in 500 s", 1),
-    (BOTH, does.status(500, "boom"), "(HTTP 500: boom), asked twice", 2),
     (BOTH, does.silent(2.5), "was silent for 1 s, asked twice", 2),
     (BOTH, does.silent(0), "cannot be reached or breaks off, asked twice", 2),
     (BOTH, does.status(404, "no small-1"), "has no model 'small-1'", 1),
@@ -239,7 +226,6 @@ LASTING = [
     (BOTH, does.raw('{"choices": ['), "OpenAI-compatible", 1),
     (BOTH, does.raw('{"choices": [{"message": 3}]}'), "without a reply", 1),
     (BOTH, does.raw('{"choices": {"first": 1}}'), "without a reply", 1),
-    (BOTH, does.raw("[1, 2]"), "without a reply", 1),
     (BOTH, does.well("", finish="content_filter"), "withheld the reply of 'small-1'", 1),
     # a stream that never begins
     (STREAMED, does.cut(), "breaks off, asked twice", 2),
@@ -336,22 +322,3 @@ def test_what_cannot_be_a_key_is_not_shown_either(server, monkeypatch, key):
         chat_model_for(server).generate(CHAT)
     told = verbose_traceback(caught.value)
     assert "TEST_KEY" in told and "cret" not in told and server.asked == []
-
-
-def test_transformers_serve_says_what_the_model_says_here(served_smollm2):
-    model, url = served_smollm2
-    chat_model = EndpointChatModel(model, url, key_variable=None, retries=0)
-    france = [{"role": "user", "content": "What is the capital of France?"}]
-    here = LocalChatModel(dtype="float32").generate(france, max_new_tokens=12)
-    for stream in (None, str):
-        there = chat_model.generate(france, max_new_tokens=12, stream=stream)
-        assert "Paris" in there.text and there.finish == "end"
-        assert replace(there, model=here.model, seconds=here.seconds) == here
-    cut = chat_model.generate(france, max_new_tokens=3)
-    assert (cut.finish, cut.completion_tokens) == ("length", 3)
-    # this server ignores schemas
-    with pytest.raises(ReplyError, match=r"asked twice .* may ignore response_format"):
-        chat_model.generate(france, schema={"type": "integer"}, max_new_tokens=12)
-    other = EndpointChatModel("other-model", url, key_variable=None, retries=0)
-    with pytest.raises(EndpointError, match=r"HTTP 400: .*other-model"):
-        other.generate(france)

@@ -25,12 +25,8 @@ YEARS = {"type": "array", "items": {"type": "integer", "minimum": 1900}, "maxIte
         (" [1980, 1990]\n", None),
         ("", "it is empty"),
         ("Sure! [1980]", "it is no JSON"),
-        ("```json\n[1980]\n```", "it is no JSON"),
-        ("[1980", "it is no JSON"),
         ("[NaN]", "NaN is no number in JSON"),
         ("[1850]", r"at $[0]: 1850 is less than the minimum of 1900"),
-        ("[1980.5]", r"at $[0]: 1980.5 is not of type 'integer'"),
-        ("[1980, 1981, 1982]", "at $: [1980, 1981, 1982] is too long"),
         ("[" * 100_000, "it is no JSON"),
     ],
 )

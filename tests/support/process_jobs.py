@@ -1,41 +1,39 @@
 """What one process and two must do alike: small trainings, an embedding, a command.
 
-``python tests/support/process_jobs.py OUT MODEL`` in one process, ``torchrun …`` in two;
-``--notebook`` starts the two as a notebook does. The main process writes OUT (JSON).
+``python tests/support/process_jobs.py OUT MODEL 1`` in one process, ``torchrun … 2`` in two;
+without the number it starts two as a notebook does. The main process writes OUT (JSON).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import socket
+import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
+from accelerate import notebook_launcher
 
 from experiments import pretrain as command
 from latentcrs_utils.behavior.pretraining import pretrain
 from latentcrs_utils.config import BackboneConfig
-from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.support.processes import Processes, run_command
+from tests.browser.servers import free_port
 from tests.em.small_world import dataset
 from tests.support.resume_jobs import digest, interrupted_at, without_seconds
 
 BASE = BackboneConfig(
-    hidden=16, n_layers=1, max_length=6, batch_size=15, n_epochs=3, dropout=0.0, learning_rate=1e-2,
+    hidden=16, n_layers=1, max_length=6, batch_size=13, n_epochs=3, dropout=0.0, learning_rate=1e-2,
     n_negatives=20, n_intent_prototypes=4,
 )  # fmt: skip
 TRAININGS = {
     "ce": BASE,
     "sampled": replace(BASE, loss="sampled"),
-    # 61 windows in batches of 15: the last batch has one row, so one process has none
+    # 40 windows in batches of 13: the last batch has one row, so one process has none
     "bce, contrasts": replace(BASE, loss="bce", contrast="Hybrid", windows="last"),
     "bfloat16": replace(BASE, precision="bfloat16"),
     "dropout": replace(BASE, dropout=0.3),
@@ -43,23 +41,9 @@ TRAININGS = {
 TEXTS = [f"{'a quiet film ' * (n % 7)}about number {n}" for n in range(23)]
 
 
-def world() -> Dataset:
-    """61 users on a circle of the 24 items of the small world, with some noise."""
-    rng = np.random.default_rng(0)
-    starts, lengths = rng.integers(24, size=61), rng.integers(4, 20, size=61)
-    rows = [
-        (start + np.arange(n) + (rng.random(n) < 0.2) * rng.integers(24, size=n)) % 24 + 1
-        for start, n in zip(starts, lengths, strict=True)
-    ]
-    users = pl.DataFrame(
-        {"user": pl.Series(range(61), dtype=pl.Int32), "raw_user": [str(u) for u in range(61)]}
-    )
-    return Dataset("world", dataset().items, users, Sequences.from_lists(rows), {}, "world-of-61")
-
-
 def train(config: BackboneConfig, *, reuse: bool = False) -> dict[str, Any]:
     """Pretrain; the curve without times, the bits of the weights, and by how many."""
-    backbone = pretrain(world(), config, reuse=reuse)
+    backbone = pretrain(dataset(), config, reuse=reuse)
     state = digest(backbone.encoder.state_dict())
     curve = without_seconds(backbone.curve)
     return {"curve": curve, "digest": state, "processes": backbone.facts["processes"]}
@@ -69,7 +53,7 @@ def interrupted(config: BackboneConfig) -> dict[str, Any]:
     """Train twice: the first is stopped in the midst of its third epoch, in every process."""
     # a key of its own in the cache; the training is the same, for it is shorter than any patience
     config = replace(config, patience=config.patience + 1)
-    with interrupted_at(25):  # of 29
+    with interrupted_at(14):  # of 17
         train(config, reuse=True)
     return train(config, reuse=True)
 
@@ -106,18 +90,8 @@ def job(out: str, model: str, expected: int | None = None) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out")
-    parser.add_argument("model")
-    parser.add_argument("--expected", type=int)
-    parser.add_argument("--notebook", action="store_true")
-    options = parser.parse_args()
-    if options.notebook:
-        from accelerate import notebook_launcher
-
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        notebook_launcher(job, (options.out, options.model), num_processes=2, use_port=port)
+    out, model, *count = sys.argv[1:]
+    if count:
+        job(out, model, int(*count))
     else:
-        job(options.out, options.model, options.expected)
+        notebook_launcher(job, (out, model), num_processes=2, use_port=str(free_port()))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
@@ -16,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from latentcrs_utils.config import AnchorConfig, BackboneConfig
+from latentcrs_utils.config import AnchorConfig
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.support import artifacts
 from latentcrs_utils.support.artifacts import Training
@@ -41,6 +39,8 @@ class Trainer:
         whole = training(checkpoint)
         whole.resume()
         self.found = len(whole.curve)
+        for epoch in whole.epochs(3, value="gain", patience=3, label="Demo"):
+            whole.curve.append({"gain": epoch})
         return {"W": torch.arange(12.0).reshape(3, 4).T}, {"epochs": 5, "name": "ünï"}
 
 
@@ -73,7 +73,7 @@ def test_trains_once_then_loads_the_same(empty_cache: Path, loud: pytest.Capture
 
 
 def test_what_an_earlier_version_saved_is_loaded(empty_cache: Path) -> None:
-    """The names and the format of the files are kept: other versions' results stay good."""
+    """Names and format are those of every process: other versions' results stay good."""
     file = empty_cache / "demo" / "fc686ce87504b22a.safetensors"
     file.parent.mkdir(parents=True)
     file.write_bytes(safetensors.torch.save({"W": torch.ones(2)}))
@@ -92,11 +92,9 @@ def flipped(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("which", "change"),
     [
-        (0, lambda content: content[:-3]),
         (0, flipped),
         (0, None),
         (1, None),
-        (1, lambda content: content[:20]),
         (1, lambda content: b'["not", "a", "record"]'),
         (1, lambda content: b"\xff\xfe\x00broken"),
     ],
@@ -121,10 +119,11 @@ def test_a_training_that_fails_and_a_cache_that_cannot_be_written(
     with pytest.raises(ZeroDivisionError):
         make(lambda checkpoint: 1 / 0)
     assert not [file for file in empty_cache.rglob("*") if file.is_file()]
-    # a file where the folder should be: the result is there all the same
+    # a file where the folder should be: it costs the checkpoints, not the result
     (empty_cache / "demo").write_text("in the way")
     assert make(Trainer())[0].shape == (4, 3)
-    assert "not saved" in loud.readouterr().err
+    said = loud.readouterr().err
+    assert said.count("no checkpoint in") == said.count("made, but not saved in") == 1
 
 
 def stop_in_second_epoch(checkpoint: Path | None) -> None:
@@ -171,10 +170,8 @@ def test_training_afresh_neither_reads_nor_writes_a_checkpoint(empty_cache: Path
 
 # what becomes of the bytes of a checkpoint, given those of another training's
 DAMAGES: dict[str, Callable[[bytes, bytes], bytes]] = {
-    "cut": lambda own, _: own[:-2],
     "a value": lambda own, _: flipped(own),
     "a fact": lambda own, _: own.replace(b"epoch 1", b"epoch 2"),
-    "empty": lambda *_: b"",
     "another program's": lambda *_: safetensors.torch.save({"W": torch.ones(3)}),
     "another training's": lambda _, other: other,
 }
@@ -195,46 +192,6 @@ def test_a_damaged_checkpoint_is_not_used(
     assert "starting anew" in loud.readouterr().err
 
 
-FULL_DISK = """
-import resource, torch
-from latentcrs_utils.support import artifacts
-resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-
-def train(checkpoint):
-    whole = artifacts.Training(torch.nn.Linear(2000, 1), [], torch.Generator(), checkpoint)
-    for epoch in whole.epochs(3, value="gain", patience=3, label="Demo"):
-        whole.curve.append({"gain": epoch})
-    return {"W": torch.ones(2000)}, {}
-
-tensors, _ = artifacts.train_or_load("demo", {}, train)
-print(int(tensors["W"].sum()))
-"""
-
-
-def test_a_full_disk_costs_the_checkpoint_and_not_the_training(empty_cache: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", FULL_DISK], capture_output=True, text=True, check=True,
-        env={**os.environ, "LATENTCRS_PROGRESS": "1"},
-    )  # fmt: skip
-    assert run.stdout == "2000\n"
-    assert run.stderr.count("no checkpoint in") == 1
-    assert run.stderr.count("made, but not saved in") == 1
-    assert not list((empty_cache / "demo").iterdir())
-
-
-def test_key_is_the_same_in_every_process() -> None:
-    code = (
-        "from latentcrs_utils.support.artifacts import key; from latentcrs_utils.config import *;"
-        "print(key(config=BackboneConfig(), tags=('a', 'b'), seed=0), end='')"
-    )
-    here = artifacts.key(seed=0, tags=["a", "b"], config=BackboneConfig())
-    assert len(here) == 16
-    for hash_seed in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        command = [sys.executable, "-c", code]
-        assert subprocess.check_output(command, env=environment, text=True) == here
-
-
 def test_key_tells_apart_what_differs() -> None:
     class Lookalike(AnchorConfig):
         """The same fields of another class."""
@@ -243,7 +200,7 @@ def test_key_tells_apart_what_differs() -> None:
     values = (1, 1.5, "1", True, None, [1], *configs, {"K": 1})
     parts = [{"b": 1}, *({"a": value} for value in values)]
     assert len({artifacts.key(**part) for part in parts}) == len(parts)
-    assert artifacts.key(a=np.int64(1)) == artifacts.key(a=1)
+    assert artifacts.key(a=np.int64(1), b=(2,)) == artifacts.key(b=[2], a=1)
     with pytest.raises(ConfigError, match="object"):
         artifacts.key(a=object())
 

@@ -46,17 +46,21 @@ def hang_up(handler: BaseHTTPRequestHandler) -> None:
     handler.connection.close()
 
 
+def endless(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    for _ in range(1000):
+        handler.wfile.write(b"x" * 65536)
+
+
 # what a source does wrong, and what the reader is told about it
 FAILURES: dict[str, tuple[demo.Answer, str]] = {
     "500": (fail(500), "it answers HTTP 500"),
-    "404": (fail(404), "it answers HTTP 404"),
     "cut": (send(ARCHIVE[:-9], announced=len(ARCHIVE)), "the connection broke before the end"),
     "short": (send(ARCHIVE[: len(ARCHIVE) // 2]), "it sent another file"),
     # of the same size, and every member in it is as known
     "another archive": (send(demo.ANOTHER), "it sent another file"),
-    "longer": (send(ARCHIVE + b"X"), "it sends more than"),
-    "a page": (send(b"<html>Please log in</html>"), "it sent another file"),
-    "nothing": (send(b""), "it sent another file"),
+    "longer": (endless, "it sends more than"),
     "hangs up": (hang_up, "no connection"),
 }
 
@@ -84,22 +88,6 @@ def test_a_source_that_fails_is_asked_again_then_the_next_one(
     assert "from example.org" in asset.manual_route and "\n" not in str(caught.value)
     assert left_in(empty_cache) == EXPECTED.keys()
     assert not list((empty_cache / "assets" / "nobody's").iterdir())
-
-
-def test_an_endless_answer_is_cut_short(site: Site, empty_cache: Path) -> None:
-    sent = []
-
-    def endless(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.end_headers()
-        while len(sent) < 1000:
-            handler.wfile.write(b"x" * 65536)
-            sent.append(65536)
-
-    with pytest.raises(AssetError, match="sends more than the expected"):
-        fetch(site.asset(first=[endless]))
-    assert sum(sent) < 100 * len(ARCHIVE) < 65536 * 1000
-    assert left_in(empty_cache) == set()
 
 
 def test_a_silent_source_is_given_up_and_a_slow_one_waited_for(
@@ -158,11 +146,7 @@ FIRST = demo.describe().members[0]
 # an archive, the member that is wanted, and why it is refused
 REFUSED = {
     **{
-        name: (
-            demo.zipped({**CONTENT, name: b"out"}),
-            FIRST,
-            "leads out of the archive; nothing",
-        )
+        name: (demo.zipped({**CONTENT, name: b"out"}), FIRST, "leads out of the archive; nothing")
         for name in ("../../escape", "/escape", "a/../../escape", "..\\escape", "C:\\escape")
     },
     "another hash": (ARCHIVE, FIRST._replace(sha256="0" * 64), "unexpected sha256"),

@@ -6,7 +6,6 @@ The two are started by torchrun, and once as a notebook starts them.
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -14,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from experiments import pretrain as command
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.support.processes import SINGLE, Processes, join
+from latentcrs_utils.support.processes import SINGLE, join
 from tests.language.tiny_model import make_tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     model = make_tiny_model(tmp_path_factory.mktemp("model"))
     starts = {1: (sys.executable,), 2: (*TORCHRUN, "2")}
     return {
-        n: launch(tmp_path_factory.mktemp(str(n)), model, *start, options=("--expected", str(n)))
+        n: launch(tmp_path_factory.mktemp(str(n)), model, *start, options=(str(n),))
         for n, start in starts.items()
     }
 
@@ -97,7 +95,7 @@ def test_two_processes_embed_to_the_bits_of_one(runs: Runs) -> None:
 
 def test_a_notebook_starts_two(runs: Runs, tmp_path: Path) -> None:
     model = make_tiny_model(tmp_path / "model")
-    run = launch(tmp_path, model, sys.executable, options=("--notebook",))
+    run = launch(tmp_path, model, sys.executable)
     assert run["processes"] == run["pids"] == 2
     assert run["ce"] == runs[2]["ce"]
     assert run["embedding"] == runs[1]["embedding"]
@@ -111,36 +109,4 @@ def test_fewer_processes_than_expected_stop_the_command(
     assert not list(empty_cache.rglob("*.safetensors"))
     with pytest.raises(ConfigError, match="torchrun --nproc_per_node 3"):
         join(expected=3)
-    assert join(expected=1) is SINGLE
-
-
-def test_alone_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert join() is SINGLE and SINGLE.is_main
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    assert join() is SINGLE
-    x = torch.arange(6.0).view(3, 2)
-    assert SINGLE.all_gather(x, 3) is x and SINGLE.total(x) is x
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_shares_are_all_rows_once(count: int) -> None:
-    rows = torch.arange(7)
-    shares = [rows[Processes(number, count).shard] for number in range(count)]
-    assert sorted(torch.cat(shares).tolist()) == rows.tolist()
-    assert max(map(len, shares)) == math.ceil(7 / count)
-
-
-def test_a_gradient_of_the_joined_batch_goes_to_the_own_share() -> None:
-    class Fake:
-        """Another process that sends the same rows, doubled."""
-
-        def gather(self, own: torch.Tensor) -> torch.Tensor:
-            return torch.cat([own, 2 * own])
-
-    own = torch.tensor([[1.0], [3.0]], requires_grad=True)
-    whole = Processes(0, 2, Fake()).all_gather(own, 3)
-    assert whole.tolist() == [[1.0], [2.0], [3.0]]
-    (whole * torch.tensor([[5.0], [7.0], [11.0]])).sum().backward()
-    assert own.grad is not None
-    assert own.grad.tolist() == [[5.0], [11.0]]
+    assert join(expected=1) is join() is SINGLE

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import random
 import signal
-import sqlite3
-import subprocess
-import sys
-import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
 
-from latentcrs_utils.language.embedder import VectorStore
 from tests.language.tiny_model import make_tiny_model
+from tests.support import resume_jobs
 from tests.support.resume_jobs import JOBS, Outcome, Run, digest, interrupted_at, without_seconds
 
 
@@ -118,41 +113,9 @@ def test_interrupted_in_a_notebook(
         # other random draws between the attempts do not matter
         torch.rand(3)
         before = torch.get_rng_state()
-    state, curve = JOBS[job](**options.get(job, {}))
+    steps: list[int] = []
+    with resume_jobs.each_step(steps.append):
+        state, curve = JOBS[job](**options.get(job, {}))
+    # an embedding loses the running batch only: 4 and 6 of its 15 batches were done
+    assert len(steps) == 5 if job == "embedding" else len(steps) < whole.n_steps
     assert (digest(state), without_seconds(curve)) == (whole.digest, whole.curve)
-
-
-WRITER = """
-import sys
-from pathlib import Path
-import numpy as np
-from latentcrs_utils.language.embedder import VectorStore
-store = VectorStore(Path(sys.argv[1]))
-for batch in range(100_000):
-    numbers = range(batch * 20, batch * 20 + 20)
-    store.write({n.to_bytes(32, "big"): (n, np.full(500, n, dtype="float32")) for n in numbers})
-    print(batch, flush=True)
-"""
-
-
-def test_a_batch_of_vectors_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
-    rng = random.Random(0)
-    file = tmp_path / "vectors.sqlite"
-    n_kept = 0
-    for _ in range(3):
-        command = [sys.executable, "-c", WRITER, str(file)]
-        writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        for _ in range(n_kept // 20 + rng.randint(1, 15)):
-            said = int(writer.stdout.readline())
-        time.sleep(rng.uniform(0, 0.02))
-        writer.kill()
-        assert writer.wait() == -signal.SIGKILL
-        rows = VectorStore(file).read([n.to_bytes(32, "big") for n in range(100_000)])
-        n_kept = len(rows)
-        assert n_kept % 20 == 0 and n_kept >= (said + 1) * 20
-        for name, (n_tokens, vector) in rows.items():
-            assert int.from_bytes(name, "big") == n_tokens < n_kept
-            assert (vector == n_tokens).all() and len(vector) == 500
-    with closing(sqlite3.connect(file)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    assert [file.name for file in tmp_path.iterdir()] == ["vectors.sqlite"]
