@@ -24,11 +24,11 @@ class Slow:
         self.begun.set()
         assert self.go.wait(10)
 
-    def begin(self, text="horror") -> None:
+    def begin(self) -> None:
         """Send a message and wait until its reply is being written."""
         self.go.clear()
         self.begun.clear()
-        assert self.app.submit(text) and self.begun.wait(10)
+        assert self.app.submit("horror") and self.begun.wait(10)
 
     def finish(self) -> dict:
         self.go.set()
@@ -77,6 +77,6 @@ def sent(widget) -> list:
     return messages
 
 
-def shown(widget) -> bool:
+def shown(widget, off: str = "lcrs-hidden") -> bool:
     """Whether a widget is on the screen, as far as it is up to itself."""
-    return "lcrs-hidden" not in widget._dom_classes
+    return off not in widget._dom_classes
