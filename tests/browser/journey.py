@@ -86,7 +86,8 @@ def _is_answered(visit: Visit, n_messages: int) -> None:
     replies, titles = visit.texts(".lcrs-it"), visit.texts(".lcrs-title")
     assert len(replies) == n_messages and len(titles) == len(set(titles)) == 5 * n_messages
     assert all(len(reply) > 10 for reply in replies)
-    assert all(len(why) > 10 for why in visit.whys(5 * n_messages))
+    visit.await_count(".lcrs-why", 5 * n_messages)
+    assert all(len(why) > 10 for why in visit.texts(".lcrs-why"))
     assert " tokens read, " in visit.texts(".lcrs-who")[-1]
     values = visit.texts(".lcrs-bar .lcrs-value")
     assert len(values) == 6 and all("%" in value for value in values)

@@ -3,6 +3,7 @@
 What it complains about, what is on it, what has the focus, whether it can be read, and pictures.
 """
 
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -47,8 +48,7 @@ _TOO_PALE = """() => {
     const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
     return [r, g, b, a / 255];
   };
-  const over = (top, below, alpha) =>
-    below.map((c, i) => top[i] * alpha + c * (1 - alpha));
+  const over = (top, below, alpha) => below.map((c, i) => top[i] * alpha + c * (1 - alpha));
   const luminance = colour => colour
     .map(c => c / 255)
     .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
@@ -108,20 +108,6 @@ def focus(page: "Page") -> Focus:
     return Focus(**page.evaluate(_FOCUS))
 
 
-def tab_to(page: "Page", name: str, *, key: str = "Tab", at_most: int = 40) -> Focus:
-    """Press Tab (or Shift+Tab) until something called so has the focus, seen all the way."""
-    passed: list[str] = []
-    for _ in range(at_most):
-        page.keyboard.press(key)
-        now = focus(page)
-        passed.append(now.name or now.tag)
-        if now.in_chat:
-            assert now.ring >= 2 and now.in_sight, f"the focus cannot be seen: {now}"
-        if now.in_chat and now.name == name:
-            return now
-    raise AssertionError(f"{key} never reached {name!r}; it passed {passed}")
-
-
 def press(page: "Page", key: str, *, keeps: str) -> None:
     """Press a key on what has the focus; within three seconds it is on `keeps`, and seen."""
     page.keyboard.press(key)
@@ -155,22 +141,18 @@ class Visit:
 
     def __init__(self, page: "Page", url: str, name: str):
         self.page, self.name = page, name
-        self.complaints: list[str] = []
-        self._host, self._n_pictures = urlsplit(url).netloc, 0
+        self.complaints, self._n_pictures = list[str](), 0
+        elsewhere = re.compile(rf"https?://(?!{re.escape(urlsplit(url).netloc)}/)")
         page.on("console", lambda said: self._note(said.text, said.type == "error"))
         page.on("pageerror", lambda error: self._note(str(error)))
         page.on("dialog", lambda dialog: (self._note(f"dialog: {dialog.message}"), dialog.accept()))
         page.on("response", lambda r: self._note(f"{r.status} {r.url}", r.status >= 400))
-        page.on("requestfinished", lambda request: self._check_host(request.url))
+        page.on("requestfinished", lambda r: self._note(f"asked {r.url}", elsewhere.match(r.url)))
         page.goto(url, timeout=1000 * SECONDS_TO_OPEN)
 
-    def _note(self, words: str, wrong: bool = True) -> None:
+    def _note(self, words: str, wrong: object = True) -> None:
         if wrong and not any(known in words for known in EXPECTED):
             self.complaints.append(words)
-
-    def _check_host(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._note(f"asked {url}", parts.scheme in ("http", "https") and parts.netloc != self._host)
 
     def picture(self, name: str) -> None:
         """Save what is on the screen under ``build/browser``."""
@@ -183,14 +165,18 @@ class Visit:
         """Texts of all elements that match."""
         return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
 
-    def whys(self, n: int) -> list[str]:
-        """Why so many items are there, once each card says it."""
-        self.await_count(".lcrs-why", n)
-        return self.texts(".lcrs-why")
-
     def tab_to(self, name: str, *, back: bool = False) -> Focus:
-        """Press Tab (or Shift+Tab) until something called so has the focus."""
-        return tab_to(self.page, name, key="Shift+Tab" if back else "Tab")
+        """Press Tab (or Shift+Tab) until something called so has the focus, seen all the way."""
+        key, passed = "Shift+Tab" if back else "Tab", list[str]()
+        for _ in range(40):
+            self.page.keyboard.press(key)
+            now = focus(self.page)
+            passed.append(now.name or now.tag)
+            if now.in_chat:
+                assert now.ring >= 2 and now.in_sight, f"the focus cannot be seen: {now}"
+            if now.in_chat and now.name == name:
+                return now
+        raise AssertionError(f"{key} never reached {name!r}; it passed {passed}")
 
     def use(
         self, name: str, says: str = "", *, key: str = "Enter", back: bool = False, keeps: str = ""

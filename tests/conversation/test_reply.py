@@ -1,6 +1,5 @@
 """The reply: a language model's where it behaves, a plain template's elsewhere."""
 
-import json
 import threading
 from collections.abc import Iterator
 
@@ -12,6 +11,7 @@ from tests.language import chat_server as does
 from tests.language.chat_server import KEY, ChatServer, chat_model_for, chat_server
 
 GOOD = "Night of the Moth may be the one for a horror night, from 1952."
+GONE, ORDER = RuntimeError("gone"), '{"order": [1, 2]}'
 
 
 def say(*replies, message="horror", before_piece=None, **more):
@@ -40,7 +40,6 @@ def test_one_good_sentence_about_the_first_three_items_is_shown_and_billed(more)
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        ("Watch Dust & Thunder tonight.", "named a film that was not chosen (Dust & Thunder)"),
         ("Answer in one friendly sentence that takes up the wish.", "recited its instructions"),
         ("The Hollow Stair suits a spooky night in.", "recited its instructions"),
         ("", "it was empty"),
@@ -60,10 +59,7 @@ def test_a_bad_reply_is_never_shown_but_replaced_and_the_reason_kept(reply, reas
 
 @pytest.mark.parametrize(
     ("reply", "reason"),
-    [
-        (RuntimeError("out of memory"), "the language model failed (RuntimeError)"),
-        (GOOD, "you stopped it"),
-    ],
+    [(GONE, "the language model failed (RuntimeError)"), (GOOD, "you stopped it")],
 )
 def test_a_model_that_fails_or_is_stopped_loses_no_items(reply, reason):
     stop = threading.Event()
@@ -97,36 +93,29 @@ def test_the_template_names_three_items_and_what_the_words_did(user, message, n_
     assert [item.label in turn.reply for item in turn.items] == [i < 3 for i in range(n_items)]
 
 
-def test_tokens_that_nobody_reported_are_no_zero():
-    chat_model = FakeChatModel(GOOD)
-    chat_model.counts = False
-    conversation = chat(user=42, chat_model=chat_model)
+class Counting(FakeChatModel):
+    """Reports the tokens of all replies after the first few."""
+
+    counts = property(lambda self: len(self.asked) > self.after)
+
+
+@pytest.mark.parametrize(
+    ("policy", "replies", "after", "choosing", "usage"),
+    [
+        ("B", [GOOD], 1, (0, 0), "tokens not counted: nobody reported them"),
+        ("F", ['{"genres": []}', GONE], 0, (50, 3), "at least 50 tokens read, 3 written: nobody"),
+        *((p, [reply, GOOD], 1, (0, 0), "at least 50") for p in "FV" for reply in (GONE, ORDER)),
+    ],
+)
+def test_tokens_that_nobody_reported_are_no_zero(policy, replies, after, choosing, usage):
+    chat_model = Counting(*replies)
+    chat_model.after = after
+    conversation = chat(policy, chat_model, extractor="both")
     turn = conversation.say("horror")
-    assert (turn.prompt_tokens, turn.completion_tokens, turn.counted) == (0, 0, False)
-    assert str(turn).endswith("Usage: tokens not counted: nobody reported them.")
+    assert not turn.counted and turn.choosing_tokens == choosing
+    assert turn.usage.startswith(usage) and f"Usage: {usage}" in str(turn)
     again = Conversation.from_transcript(fake_model(), conversation.transcript(), chat_model=None)
     assert again.turns == [turn]
-
-
-def test_what_was_counted_before_a_failure_is_a_lower_bound():
-    chat_model = FakeChatModel(json.dumps({"genres": []}), RuntimeError("gone"))
-    turn = chat("F", chat_model, extractor="both").say("horror")
-    assert turn.choosing_tokens[0] == 50 and not turn.counted
-    assert turn.usage == "at least 50 tokens read, 3 written: nobody reported the others"
-
-
-class LateCounting(FakeChatModel):
-    """Reports the tokens of all replies but the first."""
-
-    counts = property(lambda self: len(self.asked) > 1)
-
-
-@pytest.mark.parametrize("policy", ["F", "V"])
-@pytest.mark.parametrize("reply", [RuntimeError("gone"), '{"order": [1, 2]}'])
-def test_a_failure_or_silence_while_items_are_chosen_is_not_counted_either(policy, reply):
-    turn = chat(policy, LateCounting(reply, GOOD), extractor="both").say("horror")
-    assert not turn.counted and turn.choosing_tokens == (0, 0) and turn.prompt_tokens == 50
-    assert turn.usage.startswith("at least 50 tokens read")
 
 
 # Words from an address
@@ -143,10 +132,7 @@ def talk(server: ChatServer, policy: str = "B") -> Conversation:
     return chat(policy, chat_model_for(server, retries=0), 42, extractor="both")
 
 
-def test_a_good_reply_is_counted_and_one_that_the_guard_stops_is_not(server):
-    server.says = "Night of the Moth may do."
-    turn = talk(server).say("horror")
-    assert turn.reply == server.says and turn.counted and turn.prompt_tokens > 0
+def test_a_reply_that_the_guard_stops_is_not_counted(server):
     # it would go on, but nobody listens any longer
     server.plan[:] = [does.cut("Or see The Quiet Harbour ", "instead. ", "And so on.", silence=60)]
     conversation = talk(server)
@@ -161,14 +147,9 @@ def test_a_refused_key_is_told_with_what_to_do_and_without_the_key(server, polic
     server.plan[:] = [does.echo_key] * 2
     conversation = talk(server, policy)
     turn = conversation.say("a western")
-    told = (
-        "the language model failed: "
-        f"{server.url} refuses the key (HTTP 401): set the environment variable TEST_KEY to one "
-        "that is valid there and may use 'small-1'"
-    )
-    assert turn.why_template == told and len(turn.items) == 5 and not turn.counted
-    if policy != "B":
-        assert f"because {told}." in turn.note
+    told = f"the language model failed: {server.url} refuses the key (HTTP 401): set the"
+    assert turn.why_template.startswith(told) and len(turn.items) == 5 and not turn.counted
+    assert policy == "B" or f"because {turn.why_template}." in turn.note
     assert KEY not in repr(turn) and KEY not in str(conversation.transcript())
     server.plan[:] = [does.status(500, f"could not use {KEY} here")] * 2
     turn = talk(server, policy).say("a western")

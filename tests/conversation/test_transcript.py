@@ -2,7 +2,7 @@
 
 import json
 import re
-from html.parser import HTMLParser
+from html import unescape
 
 import mistune
 import polars as pl
@@ -51,27 +51,23 @@ def test_a_transcript_survives_json_and_goes_on(policy):
 def test_a_conversation_may_go_on_as_another_policy():
     stored = told("B").transcript()
     again = Conversation.from_transcript(fake_model(), stored, chat_model=None, policy="F")
-    turn = again.say("no comedy")
-    assert [t.policy for t in again.turns] == ["B", "B", "F"]
-    assert [*map(str, turn.requirements)] == ["no Comedy (“no comedy”)"]
+    assert [*map(str, again.say("no comedy").requirements)] == ["no Comedy (“no comedy”)"]
+    assert [turn.policy for turn in again.turns] == ["B", "B", "F"]
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        *(({"format": number}, "not a transcript of format 3") for number in (1, 2, 99, "3", None)),
+        *(({"format": number}, "not a transcript of format 3") for number in (2, "3")),
         ({"catalogue": "other"}, "made with another catalogue"),
-        ({"history": None}, "damaged"),
         ({"history": [10_000]}, "There is no item 10000"),
         ({"user": "nobody"}, "There is no user 'nobody'"),
         ({"events": [{"accept": 10_000}]}, "damaged.*There is no item 10000"),
         ({"events": [{"say": {"message": "x"}}]}, "damaged"),
         ({"events": [{}]}, "damaged"),
-        ({"events": None}, "damaged"),
         ({"policy": "Q"}, "no policy 'Q'"),
         # in a turn
         ({"requirements": [{"condition": "genre=Drama", "colour": "red"}]}, "damaged"),
-        ({"requirements": ["genre=Drama"]}, "damaged"),
         ({"candidates": [10_000]}, "damaged.*There is no item 10000"),
         ({"reranked": None}, "damaged"),
     ],
@@ -89,26 +85,11 @@ def test_a_damaged_transcript_is_refused_in_one_sentence(change, reason):
 # As Markdown
 
 
-class Reader(HTMLParser):
-    """Collects the tags and the text of a page."""
-
-    def __init__(self, page: str):
-        super().__init__(convert_charrefs=True)
-        self.tags: set[str] = set()
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        assert not attrs, attrs
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def rendered(markdown: str) -> Reader:
+def rendered(markdown: str) -> tuple[set[str], str]:
+    """The tags of a page, with their attributes, and its text."""
     plugins = ["strikethrough", "table", "url", "footnotes", "task_lists", "math"]
-    return Reader(mistune.create_markdown(escape=False, plugins=plugins)(markdown))
+    page = mistune.create_markdown(escape=False, plugins=plugins)(markdown)
+    return {*re.findall("<([^/>][^>]*)>", page)}, unescape(re.sub("<[^>]*>", "", page))
 
 
 def one_line(text: str) -> str:
@@ -118,21 +99,20 @@ def one_line(text: str) -> str:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_foreign_text_is_rendered_as_its_own_characters(text):
     for markdown in (in_markdown(text), f"before\n\n{in_markdown(text)}\n\nafter"):
-        page = rendered(markdown)
-        assert page.tags == {"p"} and one_line(text) in page.text
-    page = rendered(quoted(text))
-    assert page.tags == {"blockquote", "p"} and page.text.strip() == one_line(text)
-    page = rendered(f"1. **{in_markdown(text)}**: x")
-    assert page.tags == {"ol", "li", "strong"} and one_line(text) in page.text
+        tags, page = rendered(markdown)
+        assert tags == {"p"} and one_line(text) in page
+    tags, page = rendered(quoted(text))
+    assert tags == {"blockquote", "p"} and page.strip() == one_line(text)
+    tags, page = rendered(f"1. **{in_markdown(text)}**: x")
+    assert tags == {"ol", "li", "strong"} and one_line(text) in page
 
 
 def test_plain_words_stay_readable_and_what_has_no_form_is_left_out():
     assert in_markdown("a\u202eb\u202c\u2066c\u2069\x07\ud800d") == "abcd"
     plain = "Mostly your words: comedy (1996), sci-fi; 20 % from what you liked."
     assert in_markdown(plain) == plain
-    page = rendered(quoted("one\n\n# two\n    three\n\n"))
-    assert page.tags <= {"blockquote", "p", "br"}
-    assert one_line(page.text) == "one # two three"
+    tags, page = rendered(quoted("one\n\n# two\n    three\n\n"))
+    assert tags <= {"blockquote", "p", "br /"} and one_line(page) == "one # two three"
 
 
 def test_the_page_has_all_that_happened():
@@ -145,27 +125,26 @@ def test_the_page_has_all_that_happened():
     conversation._chat_model = None
     second = conversation.say("funny")
     page = conversation.markdown()
-    assert page.startswith(
+    liked, refused = (in_markdown(item.label) for item in first.items[:2])
+    cards = []
+    for turn in (first, second):
+        lines = ""
+        for place, (item, why) in enumerate(zip(turn.items, conversation.why(turn), strict=True)):
+            genres = f", {item.genres[0]}" if item.genres else ""
+            lines += f"{place + 1}. **{in_markdown(item.label)}**{genres}: {in_markdown(why)}\n"
+        cards.append(lines)
+    assert page == (
         "# A conversation with LatentCRS+\n\n"
         "User 42 of ml-fake, of whom 5 liked films were known at the start.\n\n"
         f"## 1. Policy F\n\n> a western from the fifties, no horror\n\n{REPLY}\n\n"
         "Required: Western (“western”); the 1950s (“the fifties”); no Horror (“no horror”).\n\n"
-    )
-    for turn in (first, second):
-        cards = zip(turn.items, conversation.why(turn), strict=True)
-        for place, (item, reason) in enumerate(cards, start=1):
-            genres = f", {item.genres[0]}" if item.genres else ""
-            assert f"{place}. **{in_markdown(item.label)}**{genres}: {reason}\n" in page
-    assert f"Note: {first.note}\n\n*worded by Scripted; {first.usage}*" in page
-    liked, refused = (in_markdown(item.label) for item in first.items[:2])
-    assert f"*Liked: {liked}*\n\n*Refused: {refused}*\n\n*Taken back: the 1950s*\n\n## 2." in page
-    assert "\n## 2. Policy B\n\n> funny\n\n" in page
-    assert "*plain template (no language model was asked); 0 tokens read, 0 written*" in page
-    assert page.endswith(
+        f"{cards[0]}\nNote: {first.note}\n\n*worded by Scripted; {first.usage}*\n\n"
+        f"*Liked: {liked}*\n\n*Refused: {refused}*\n\n*Taken back: the 1950s*\n\n"
+        f"## 2. Policy B\n\n> funny\n\n{in_markdown(second.reply)}\n\n{cards[1]}\n"
+        "*plain template (no language model was asked); 0 tokens read, 0 written*\n\n"
         f"## At the end\n\n- liked: {liked}\n- refused: {refused}\n"
         "- required: Western (“western”); no Horror (“no horror”)\n"
     )
-    # a stranger who said nothing has a page, too
     assert "\n\nA stranger of ml-fake, of whom 0 liked" in chat().markdown()
 
 
@@ -180,7 +159,7 @@ def test_hostile_words_and_titles_do_nothing_on_the_page():
     conversation.accept(3)
     markdown = conversation.markdown()
     assert not re.search(r"^(?:# heading|- item|<script>|```|\|)", markdown, re.MULTILINE)
-    page = rendered(markdown)
-    assert page.tags <= {"h1", "h2", "p", "blockquote", "br", "ol", "ul", "li", "strong", "em"}
-    assert title in page.text
-    assert all(one_line(turn.message) in one_line(page.text) for turn in conversation.turns)
+    tags, page = rendered(markdown)
+    assert tags <= {"h1", "h2", "p", "blockquote", "br /", "ol", "ul", "li", "strong", "em"}
+    assert title in page
+    assert all(one_line(turn.message) in one_line(page) for turn in conversation.turns)
