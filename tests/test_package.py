@@ -100,7 +100,6 @@ def test_preset_with_a_typo_names_what_exists() -> None:
     ("make", "message"),
     [
         (lambda: config.BackboneConfig(loss="softmax"), "loss='softmax' is not one of ce, bce"),
-        (lambda: config.BackboneConfig(contrast="hybrid"), "is not one of Hybrid"),
         (lambda: config.BackboneConfig(hidden=65), "no multiple of n_heads"),
         (lambda: config.BackboneConfig(dropout=1.0), "dropout"),
         (lambda: config.AnchorConfig(K=1), "K=1: at least 2"),

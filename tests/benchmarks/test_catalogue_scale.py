@@ -5,11 +5,9 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-import torch
 
 from benchmarks import catalogue_scale
 from benchmarks.measure import in_a_process
-from benchmarks.worlds import generated_data
 
 
 @pytest.mark.parametrize("stage", catalogue_scale.STAGES)
@@ -20,13 +18,6 @@ def test_every_stage_runs_and_says_how_long_and_how_large(stage: str, monkeypatc
     assert min(found["seconds"], found["processor_seconds"]) > 0
     assert 1 <= found["n"] <= 480
     assert found["peak_bytes"] >= found["bytes_before"] >= 0
-
-
-def test_the_random_model_is_a_distribution_over_items() -> None:
-    model = catalogue_scale.random_model(generated_data("small", 200, 150, 12.0), residual=True)
-    x = model.language.encode(["some words"], progress=False)
-    scores = model.scores(torch.zeros(1, catalogue_scale.WIDTH), x)
-    torch.testing.assert_close(scores.exp().sum(), torch.tensor(1.0))
 
 
 def test_a_stage_in_a_process_of_its_own() -> None:

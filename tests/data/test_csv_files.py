@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 
 import latentcrs_utils as lc
-from latentcrs_utils.data.csv_files import read_csv_pair
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
 from tests.conftest import raw_sequences
@@ -160,16 +159,6 @@ def test_of_repeated_pairs_the_latest_counts(
     assert "m03" not in ada and ben.index("m01") == len(ben) - 1
     assert data.counts["ratings"] == 33
     assert "3 earlier rows of the same user and item were left out" in capsys.readouterr().err
-
-
-def test_a_source_keeps_the_order_of_the_file(tmp_path: Path) -> None:
-    header, *rows = INTERACTIONS.splitlines()
-    # the last row of the file is its first once more, at the same time: the last one counts
-    mine = [header, *reversed(rows), rows[-1]]
-    (tmp_path / "mine.csv").write_text("\n".join(mine), encoding="utf-8")
-    ratings = read_csv_pair(tmp_path / "mine.csv", EXAMPLE / "items.csv").ratings
-    kept = [tuple(row.split(",")[:2]) for row in mine[2:]]
-    assert ratings.select("user", "item").rows() == kept
 
 
 def test_whole_years_written_as_decimals_and_repeated_genres(load: Load) -> None:

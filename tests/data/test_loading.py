@@ -34,9 +34,7 @@ def test_prepare_numbers_orders_and_counts() -> None:
     assert counts == {"ratings": 14, "positives": 13, "with_metadata": 12}
 
 
-def test_prepare_says_when_nothing_is_left_or_ratings_are_absent() -> None:
-    with pytest.raises(DataError, match="Nothing of toy is left"):
-        prepare("toy", toy_source(), DataConfig(k_core=3, min_rating=6))
+def test_prepare_says_when_ratings_are_absent() -> None:
     source = Source(toy_source().ratings, toy_source().items, complete_from=4)
     with pytest.raises(DataError, match=r"lacks some ratings below 4.*use min_rating=4"):
         prepare("toy", source, DataConfig(k_core=3, min_rating=3))
@@ -58,11 +56,5 @@ def test_an_unknown_name_is_answered_with_what_exists() -> None:
         known = f"Known: {', '.join(DATASETS)}."
         with pytest.raises(DataError, match=f"^There is no data set '{name}'{answer} {known}$"):
             lc.load_dataset(name)
-
-
-def test_senseless_options_are_refused() -> None:
-    for options, message in (({"k_core": 0}, "at least 3"), ({"filter": "none"}, "filter")):
-        with pytest.raises(ConfigError, match=message):
-            lc.load_dataset("ml-100k", **options)
     with pytest.raises(ConfigError, match="'ml-1m' is taken"):
         lc.load_csv("a.csv", "b.csv", name="ml-1m")

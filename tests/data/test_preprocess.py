@@ -48,14 +48,6 @@ def test_k_core_is_the_brute_force_fixed_point_in_the_order_of_the_file(
     assert preprocess.k_core(core, k)[0].equals(core)
 
 
-def test_k_core_needs_several_passes_where_the_loss_spreads() -> None:
-    # a chain: without user e item v has one user, without v user c has one item, ...
-    rows = list(zip("abab", "xxyy", strict=True))
-    kept, passes = preprocess.k_core(frame(rows + list(zip("ccdde", "vwwxv", strict=True))), 2)
-    assert kept.rows() == rows
-    assert len(passes) > 3
-
-
 def test_positives_and_the_official_filters() -> None:
     ratings = pl.DataFrame({"rating": [3.5, 4.0, 5.0, 1.0]})
     assert preprocess.positives(ratings, 4)["rating"].to_list() == [4.0, 5.0]

@@ -330,7 +330,10 @@ def test_an_artist_of_the_same_name_is_not_said() -> None:
 def test_where_nothing_can_be_said_nothing_is() -> None:
     """A title that holds every word for what is known of the item."""
     data = invented("amazon-cds", title="Pop", genres=["Pop"], bare=True)
-    said = simulate_utterances(data, seed=0, config=SimulatorConfig(n_reused_cuts=0))
+    said = simulate_utterances(
+        data, seed=0, config=SimulatorConfig(n_reused_cuts=0, one_turn_share=1.0)
+    )
+    assert set(said.select(split="train").frame["turns"].list.len()) == {1}
     for row in rows(said.select(split="test", level="plain")):
         assert not re.search(r"\bpop\b", row["text"], re.I) and not values(row, "genre")
 
@@ -355,9 +358,3 @@ def test_bad_arguments_are_named(utterances: Utterances) -> None:
         SimulatorConfig(one_turn_share=1.5)
     with pytest.raises(ConfigError, match="exceeds 1"):
         SimulatorConfig(two_examples_share=0.8, relation_share=0.8)
-
-
-def test_the_share_of_single_turns_is_obeyed(data: Dataset) -> None:
-    config = SimulatorConfig(one_turn_share=1.0, n_cuts=1, n_reused_cuts=0)
-    train = simulate_utterances(first_users(data, 30), config=config).select(split="train")
-    assert set(train.frame["turns"].list.len()) == {1} and len(train) == 60

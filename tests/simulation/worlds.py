@@ -28,11 +28,6 @@ PUBLISHERS = (
     "Nintendo", "Sony", "EA", "Capcom", "Ubisoft", "Tiny Studio", "Sega", "Various Artists",
 )  # fmt: skip
 ARTISTS = ("Miles Davis", "The Invented Four", "Ada Quill", "Various Artists", "Soft Ladders")
-GEAR = {
-    "controller": "Gamepads & Standard Controllers", "headset": "Headsets", "cable": "Cables",
-    "charger": "Chargers", "case": "Cases", "skin": "Skins", "memory": "Memory Cards",
-    "keyboard": "Gaming Keyboards", "mouse": "Gaming Mice", "wheel": "Steering Wheels",
-}  # fmt: skip
 SHOP_CONFIG = SimulatorConfig(n_cuts=2, n_reused_cuts=3)
 # words of five letters or more that are in titles but give nothing away
 COMMON = {
@@ -59,7 +54,8 @@ class World:
 def world(name: str) -> World:
     """One of films, games, albums, invented games, invented albums; skips what is not at hand."""
     made = {
-        "films": lambda: load_dataset("ml-100k"), "games": _games, "albums": _albums,
+        "films": lambda: load_dataset("ml-100k"), "games": lambda: _copied("amazon-video-games"),
+        "albums": lambda: _copied("amazon-cds"),
         "invented games": lambda: invented("amazon-video-games"),
         "invented albums": lambda: invented("amazon-cds"),
     }  # fmt: skip
@@ -139,48 +135,31 @@ def _shop(
     return Dataset(name, items, users, Sequences.from_lists(histories), {}, "invented")
 
 
-def _games() -> Dataset | None:
-    """Real titles, platforms and histories; invented genres, publishers, prices."""
-    if (root := folder_with("video-games-2018")) is None:
+def _genres(title: str, known: list[str]) -> list[str]:
+    return sorted({known[_draw(title, len(known))], known[_draw(f"2{title}", 12)]})
+
+
+def _copied(name: str) -> Dataset | None:
+    """Real titles with their platforms or categories; all else is invented."""
+    if (root := folder_with("video-games-2018", "cds-2018")) is None:
         return None
-    folder = root / "video-games-2018"
-    platform_of, title_of = (
-        dict(pl.read_csv(folder / file, separator="\t", quote_char=None).select(columns).rows())
-        for file, columns in (("platform_by_title.tsv", ["title", "platform"]),
-                              ("item_map.tsv", ["asin", "title"]))
-    )  # fmt: skip
-    number: dict[str, int] = {}
-    histories = []
-    for line in (folder / "sequences.tsv").read_text().splitlines()[:400]:
-        asins = [asin for asin in line.split("\t")[1].split() if asin in title_of]
-        history = [number.setdefault(asin, len(number) + 1) for asin in asins]
-        histories += [history] if len(history) >= 5 else []
-    titles = [title_of[asin] for asin in number]
-    known = list(lexicon_of("games").genres)[:17]
-
-    def genres(title: str) -> list[str]:
-        gear = [genre for word, genre in GEAR.items() if word in title.lower()]
-        chosen = {known[_draw(f"{i}{title}", len(known))] for i in range(_draw(title, 3))}
-        return gear[:1] or sorted(chosen)
-
-    platform = pl.Series([platform_of.get(title) for title in titles], dtype=pl.String)
-    columns = {"genres": [genres(title) for title in titles], "platform": platform}
-    return _shop("amazon-video-games", titles, 1985, histories, **columns)
-
-
-def _albums() -> Dataset | None:
-    """Real titles and categories; invented artists, years, prices and histories."""
-    if (root := folder_with("cds-2018")) is None:
-        return None
-    table = pl.read_csv(root / "cds-2018" / "CDs.item", separator="\t", quote_char=None)
-    table.columns = ["raw", "title", "category"]
-    table = table.filter(~pl.col("title").str.starts_with("<")).drop_nulls().head(6000)
+    games = name == "amazon-video-games"
+    file = "video-games-2018/platform_by_title.tsv" if games else "cds-2018/CDs.item"
+    table = pl.read_csv(root / file, separator="\t", quote_char=None)
+    table.columns = [column.removesuffix(":token_seq") for column in table.columns]
+    table = table.filter(~pl.col("title").str.starts_with("<")).head(6000)
     titles, rng = table["title"].to_list(), np.random.default_rng(0)
+    if games:
+        known = list(lexicon_of("games").genres)
+        genres = [_genres(title, known) for title in titles]
+        columns = {"genres": genres, "platform": table["platform"]}
+    else:
+        columns = {"genres": [c.split("; ") if c else [] for c in table["category"]]}
     histories = [
         (rng.choice(len(titles), size=n, replace=False) + 1).tolist()
         for n in rng.integers(5, 14, 400)
     ]
-    return _shop("amazon-cds", titles, 1955, histories, genres=table["category"].str.split("; "))
+    return _shop(name, titles, 1985 if games else 1955, histories, **columns)
 
 
 def invented(
@@ -197,9 +176,7 @@ def invented(
     ]
     lexicon, last = lexicon_of(domain_of(name)), len(titles)
     known, platforms = list(lexicon.genres), list(lexicon.platforms)
-    columns: dict[str, list[Any]] = {
-        "genres": [sorted({known[_draw(t, len(known))], known[_draw(f"2{t}", 12)]}) for t in titles]
-    }
+    columns: dict[str, list[Any]] = {"genres": [_genres(title, known) for title in titles]}
     if platforms:
         columns["platform"] = [platforms[_draw(f"m{t}", len(platforms))] for t in titles]
     if creator:
