@@ -3,8 +3,6 @@
 An artifact on disk is keyed by these values, so a changed one means a new training run.
 """
 
-from __future__ import annotations
-
 import difflib
 import tomllib
 from dataclasses import dataclass, field, replace
@@ -63,9 +61,7 @@ class SyntheticConfig(_Checked):
     """The generated world: its size, and how its users move between ``n_intents`` true intents.
 
     A user takes ``shortest`` to ``longest`` items. Before each, the user stays with the current
-    intent (``stay``), else goes home (``homing``) or to a neighbour. ``noise`` is how often an item
-    is taken whatever its intent, ``disliked`` how often one is rated 1 to 3, ``genre_noise`` how
-    often an item has a genre not its intent's; ``popularity`` is an exponent.
+    intent (``stay``), else goes home (``homing``) or to a neighbour.
     """
 
     n_users: int = 600
@@ -75,10 +71,10 @@ class SyntheticConfig(_Checked):
     longest: int = 60
     stay: float = 0.85
     homing: float = 0.7
-    noise: float = 0.2
-    disliked: float = 0.15
-    genre_noise: float = 0.2
-    popularity: float = 0.7
+    noise: float = 0.2  # how often an item is taken whatever its intent
+    disliked: float = 0.15  # how often one is rated 1 to 3
+    genre_noise: float = 0.2  # how often an item has a genre not its intent's
+    popularity: float = 0.7  # an exponent
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -136,44 +132,35 @@ ICLREC_AS_PUBLISHED = BackboneConfig(
 
 @dataclass(frozen=True)
 class AnchorConfig(_Checked):
-    """k-means intent anchors: ``K`` intents, the best of ``n_init`` starts.
+    """k-means intent anchors: ``K`` clusters of the states of all users.
 
-    Clustered are the states of all users after their training part and at ``n_cuts`` random
-    earlier moments; names are made of the last ``n_recent`` items of such a state.
+    A user's states are those after the training part and at ``n_cuts`` random earlier moments.
     """
 
     K: int = 64
     n_cuts: int = 8
-    n_recent: int = 10
-    n_init: int = 4
+    n_recent: int = 10  # last items of a state, of which the names are made
+    n_init: int = 4  # starts, of which the best is kept
     max_iterations: int = 300
 
 
 @dataclass(frozen=True)
 class SimulatorConfig(_Checked):
-    """Simulated users: how many instances, how many turns, and what they tend to say.
+    """Simulated users: how many instances, how many turns, and what they tend to say."""
 
-    ``n_cuts`` random cuts a user besides the last training item, each with a sentence of its own;
-    ``n_reused_cuts`` further ones with a sentence said for another item; ``one_turn_share`` of the
-    training dialogues have one turn, the others two to ``max_turns``. The weights say how often one
-    constraint is alone, or with a second genre, a time, or a refusal. ``era_share``, how often a
-    film of the nineties is dated to a part of them; ``two_examples_share`` and ``relation_share``,
-    how often an example comes with a second one or with a relation ("but older");
-    ``empty_vague_share``, how often a vague message hints at nothing.
-    """
-
-    n_cuts: int = 5
-    n_reused_cuts: int = 10
-    one_turn_share: float = 0.6
+    n_cuts: int = 5  # random cuts a user besides the last training item, each with its own sentence
+    n_reused_cuts: int = 10  # further ones, with a sentence said for another item
+    one_turn_share: float = 0.6  # of the training dialogues; the others have two to max_turns
     max_turns: int = 5
+    # how often one constraint is alone, or with a second genre, a time, or a refusal
     single_weight: float = 1.0
     genre_weight: float = 1.5
     time_weight: float = 2.0
     refusal_weight: float = 0.75
-    era_share: float = 0.7
-    two_examples_share: float = 0.2
-    relation_share: float = 0.6
-    empty_vague_share: float = 0.15
+    era_share: float = 0.7  # how often a film of the nineties is dated to a part of them
+    two_examples_share: float = 0.2  # how often an example comes with a second one
+    relation_share: float = 0.6  # how often an example comes with a relation ("but older")
+    empty_vague_share: float = 0.15  # how often a vague message hints at nothing
 
     def __post_init__(self) -> None:
         super().__post_init__()

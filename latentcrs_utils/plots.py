@@ -2,16 +2,10 @@
 
 Each function shows a figure with an alternative text and returns its *twin*, a line or a few with
 the same facts. The notebooks print the twin: a check can compare it, a screen reader reads it, and
-it remains where images are off.
-
-Arguments that several functions share; their own docstrings list only the others:
-
-    title: the finding, in a sentence.
-    xlabel, ylabel: what the axes show, with units.
-    digits: decimals in the figure and in the twin.
-    groups: series -> label -> value; all series have the same labels.
-    intervals: series -> label -> (low, high), drawn as whiskers.
-    references: name -> value, marked by a dashed line.
+it remains where images are off. Shared arguments: `title` is the finding, in a sentence; `xlabel`
+and `ylabel` have the units; `digits` are the decimals in figure and twin; `groups` is series ->
+label -> value, with the same labels in all; `intervals`, series -> label -> (low, high), are drawn
+as whiskers; `references`, name -> value, are marked by dashed lines.
 """
 
 from __future__ import annotations
@@ -245,13 +239,9 @@ def scatter(
 ) -> str:
     """Draw points in a plane, one colour and marker per group, labelled at the right.
 
-    The twin says how many points each group has and where its middle lies.
-
-    Args:
-        groups: name -> [n, 2] points, at most eight groups.
-        others: [n, 2] points of no group, drawn small and grey.
-        stars: the middle of a group is its mean, marked with a star; else it is the median.
-        size: area of a marker in square points.
+    ``groups``: name -> [n, 2], at most eight; ``others`` [n, 2], of no group, are small and grey.
+    The twin says how many points each group has and where its middle lies: its mean, marked with a
+    star, if ``stars``, else its median. ``size`` is a marker's area in square points.
     """
     figure, axes = new_axes(title, xlabel, ylabel, (7.2, 4.6))
     middles, facts = {}, []
@@ -318,11 +308,7 @@ def new_axes(
 def _show(
     figure: Figure, title: str, opening: str, facts: Sequence[str], legend: bool = False
 ) -> str:
-    """Display a figure as PNG with its twin as alternative text; return the twin, wrapped.
-
-    Where there are no images the title stands in. It holds no measured number, so that a recorded
-    output stays the same on another machine.
-    """
+    """Display a figure as PNG with its twin as alternative text; return the twin, wrapped."""
     from IPython.display import display
 
     if legend:
@@ -330,6 +316,7 @@ def _show(
     twin, buffer = f"{title}. {opening}{'; '.join(facts)}.", io.BytesIO()
     figure.savefig(buffer, format="png", dpi=96, metadata={"Software": None})
     image = base64.b64encode(buffer.getvalue()).decode("ascii")
+    # the title stands in where there are no images: without measured numbers, the same everywhere
     shown = {"image/png": image, "text/plain": f"Figure: {title}"}
     display(shown, metadata={"image/png": {"alt": twin}}, raw=True)
     return textwrap.fill(twin, 96)

@@ -5,8 +5,6 @@ to one. Before each step a user stays with the current intent or leaves it, most
 intent, and then takes an item of it (or, by noise, any), popular ones more often, none twice.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,15 +30,12 @@ _BEGINNING = 1_700_000_000  # seconds since 1970
 
 @dataclass(frozen=True, eq=False)
 class SyntheticWorld:
-    """The data, as a reader of files would return them, and the truth about them.
-
-    ``item_intents`` has raw_item (str) and intent (0..K-1) of every item; ``steps`` has user, item
-    and intent of every liked item: the user's then, after a step of noise not the item's.
-    """
+    """The data, as a reader of files would return them, and the truth about them."""
 
     config: SyntheticConfig
     source: Source
-    item_intents: pl.DataFrame
+    item_intents: pl.DataFrame  # raw_item (str) and intent (0..K-1) of every item
+    # user, item and intent of every liked item: the user's then, after noise not the item's
     steps: pl.DataFrame
 
     @property

@@ -119,6 +119,8 @@ def train_or_load(
     ``reuse=False`` trains afresh, without checkpoints, and overwrites what was saved. Of several
     processes the main one loads or saves; all train and get the result.
     """
+    from safetensors.torch import save
+
     if not processes.is_main:
         if processes.broadcast(False):
             train(None)
@@ -136,9 +138,14 @@ def train_or_load(
     if reuse and (tensor_file.exists() or fact_file.exists()):
         note(f"{kind}: what an earlier run left is incomplete or damaged; making it again.")
     tensors, facts = train(checkpoint if reuse else None)
-    tensors = _on_cpu(tensors)
+    tensors = _flat(tensors)
+    content = save(tensors)
+    record = json.dumps({"sha256": hashlib.sha256(content).hexdigest(), "facts": facts}, indent=1)
     try:
-        _save(tensor_file, fact_file, tensors, facts)
+        # the json last, as the commit mark
+        for file, of_file in ((tensor_file, content), (fact_file, record.encode())):
+            with atomic_path(file) as temporary:
+                temporary.write_bytes(of_file)
     except OSError as error:
         note(f"{kind}: made, but not saved in {folder} ({error.strerror}).")
     else:
@@ -152,21 +159,6 @@ def discard(checkpoint: Path) -> None:
     with suppress(OSError):
         checkpoint.unlink(missing_ok=True)
         remove_abandoned(checkpoint)
-
-
-def _on_cpu(tensors: Tensors) -> Tensors:
-    return {label: tensor.detach().cpu().contiguous() for label, tensor in tensors.items()}
-
-
-def _save(tensor_file: Path, fact_file: Path, tensors: Tensors, facts: Facts) -> None:
-    """Write the pair, each file atomically, the json last as the commit mark."""
-    from safetensors.torch import save
-
-    content = save(tensors)
-    record = json.dumps({"sha256": hashlib.sha256(content).hexdigest(), "facts": facts}, indent=1)
-    for file, of_file in ((tensor_file, content), (fact_file, record.encode())):
-        with atomic_path(file) as temporary:
-            temporary.write_bytes(of_file)
 
 
 def _load(tensor_file: Path, fact_file: Path) -> tuple[Tensors, Facts] | None:
@@ -267,15 +259,14 @@ class Training:
         file = self.checkpoint
         if file is None or not file.exists():
             return None
+        kind = file.parent.name
         with suppress(OSError, ValueError):
             digest, record, content = file.read_bytes().split(b"\n", 2)
             if digest == _digest(file, record, content):
                 facts, after = json.loads(record)
-                note(
-                    f"{file.parent.name}: goes on after {after}, where an earlier run was stopped."
-                )
+                note(f"{kind}: goes on after {after}, where an earlier run was stopped.")
                 return _nested(load(content)), facts["curve"]
-        note(f"{file.parent.name}: its checkpoint is damaged or another's; starting anew.")
+        note(f"{kind}: its checkpoint is damaged or another's; starting anew.")
         return None
 
     def _save(self, after: str) -> None:
@@ -298,7 +289,7 @@ class Training:
             "dropout": dropout,
         }
         record = json.dumps([{"curve": self.curve}, after]).encode()
-        content = save(_on_cpu(_flat(tree)))
+        content = save(_flat(tree))
         try:
             with atomic_path(file) as temporary:
                 temporary.write_bytes(b"\n".join([_digest(file, record, content), record, content]))
@@ -314,9 +305,9 @@ def _digest(file: Path, record: bytes, content: bytes) -> bytes:
 
 
 def _flat(tree: Any, path: str = "") -> Tensors:
-    """Name every tensor of nested dicts by its path: "module/layer.weight"."""
+    """Name every tensor of nested dicts by its path, "module/layer.weight"; all are on the CPU."""
     if not isinstance(tree, dict):
-        return {path.removeprefix("/"): tree}
+        return {path.removeprefix("/"): tree.detach().cpu().contiguous()}
     return {k: t for name in tree for k, t in _flat(tree[name], f"{path}/{name}").items()}
 
 

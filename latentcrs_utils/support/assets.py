@@ -4,8 +4,6 @@ Two come from the package index, real ratings and a real language model, so a la
 mirror of it can run the course.
 """
 
-from __future__ import annotations
-
 import os
 import tomllib
 from collections.abc import Sequence

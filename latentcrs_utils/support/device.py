@@ -51,11 +51,7 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most bytes that this process used at once.
-
-    On a GPU they are counted since the mark was reset, on the CPU since the process began (0 on
-    Windows, which does not tell).
-    """
+    """Return the most bytes in use at once: on a GPU since its reset, else ever (0 on Windows)."""
     if device.type == "cuda":
         import torch
 

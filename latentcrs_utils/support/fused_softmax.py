@@ -4,8 +4,6 @@ It takes the positions in chunks that fit the processor's cache, and derives the
 chunk's probabilities are at hand, so no [P, C] matrix is ever held, in either direction.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -17,11 +15,7 @@ _CELLS = {"cpu": 2**20, "cuda": 2**26}
 
 
 def candidate_softmax(
-    states: Tensor,
-    candidates: Tensor,
-    column: Tensor,
-    own: Tensor | None = None,
-    shift: float = 0.0,
+    states: Tensor, candidates: Tensor, column: Tensor, own: Tensor | None = None, shift: float = 0
 ) -> Tensor:
     """Cross-entropy of each state's target among candidate vectors, mean over positions.
 

@@ -26,13 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Processes:
-    """This process, the `number`-th from 0, among the `count` that work on the same thing.
-
-    `accelerator` is Accelerate's view of them, None for a single process.
-    """
+    """This process, the `number`-th from 0, among the `count` that work on the same thing."""
 
     number: int = 0
     count: int = 1
+    # Accelerate's view of them, None for a single process
     accelerator: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -65,10 +63,7 @@ class Processes:
         return flat[-1]
 
     def all_gather(self, own: Tensor, n_rows: int) -> Tensor:
-        """Put the shards `own` [b, h] of a batch together in its order, [B = `n_rows`, h].
-
-        A gradient goes to this process's own rows alone.
-        """
+        """Join the shards `own` [b, h] to [`n_rows`, h], in order; only own rows get a gradient."""
         if self.count == 1:
             return own
         most = -(-n_rows // self.count)
