@@ -49,7 +49,7 @@ def test_a_message_brings_reply_cards_and_bars():
 def test_a_refused_message_stays_in_the_box_and_changes_nothing(app):
     app.view.message.value = "   "
     before = app.state()
-    assert not app.submit() and "empty" in app.state()["status"]
+    assert not app.submit() and re.search('role="alert".* empty', app.view._status.value)
     assert {**app.state(), "status": ""} == {**before, "status": ""}
 
 
