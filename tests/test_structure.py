@@ -36,15 +36,14 @@ CORE = (
     "latentcrs_utils/data/preprocess.py",
     "latentcrs_utils/data/sequences.py",
 )
-# places -> lines at most, docstrings and blank lines included: what is reached, rounded up. These
-# numbers only fall; the aims are 14,500, 3,400, 1,800, 2,200, 3,600 and 17,000.
+# places -> lines at most, docstrings and blank lines included
 CEILINGS: dict[tuple[str, ...], int] = {
-    ("latentcrs_utils",): 17_900,
+    ("latentcrs_utils",): 14_500,
     CORE: 3_400,
     ("notebooks/course",): 1_800,
     ("experiments",): 2_200,
-    ("benchmarks", "tools"): 4_200,
-    ("tests",): 20_700,
+    ("benchmarks", "tools"): 3_600,
+    ("tests",): 17_000,
 }
 LONGEST_FILE = 600
 PACKAGE = "latentcrs_utils"
