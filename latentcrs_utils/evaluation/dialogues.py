@@ -117,11 +117,14 @@ class JsonLog:
 
     At most the last line is damaged then; it is cut off when the log is opened again. Each line
     holds `run`, which names everything that the entries depend on; the field `by` tells them apart
-    and is the key of `entries`. The folder of the path is made if absent; None keeps the entries in
-    memory alone. DataError: a line before the last is damaged, or the file is of another run.
+    and is the key of `entries`. `check` raises on what is no entry. The folder of the path is made
+    if absent; None keeps the entries in memory alone. DataError: a line before the last is damaged,
+    or the file is of another run.
     """
 
-    def __init__(self, path: Path | None, run: str, by: str):
+    def __init__(
+        self, path: Path | None, run: str, by: str, check: Callable[[Any], object] | None = None
+    ):
         self.path, self.run, self.by = path, run, by
         self.entries: dict[Any, dict[str, Any]] = {}
         if path is None:
@@ -129,7 +132,7 @@ class JsonLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             return
-        lines, n_good = _whole_lines(path, by)
+        lines, n_good = _whole_lines(path, by, check)
         if any(entry["run"] != run for entry in lines):
             raise DataError(
                 f"{path} is of another run (other model, users or setting, not {run[:40]}): "
@@ -148,12 +151,14 @@ class JsonLog:
         self.entries |= {entry[self.by]: entry for entry in new}
         if self.path is not None:
             with self.path.open("ab", buffering=0) as stream:
-                lines = (json.dumps(entry, ensure_ascii=False) + "\n" for entry in new)
+                lines = (json.dumps(entry) + "\n" for entry in new)
                 stream.write("".join(lines).encode())
                 os.fsync(stream.fileno())
 
 
-def _whole_lines(path: Path, by: str) -> tuple[list[dict[str, Any]], int]:
+def _whole_lines(
+    path: Path, by: str, check: Callable[[Any], object] | None
+) -> tuple[list[dict[str, Any]], int]:
     """The entries of a log and the bytes of their lines, without the last one if it is damaged."""
     entries: list[dict[str, Any]] = []
     n_good, raw = 0, path.read_bytes().splitlines(keepends=True)
@@ -163,7 +168,9 @@ def _whole_lines(path: Path, by: str) -> tuple[list[dict[str, Any]], int]:
                 raise ValueError("cut short")
             entry = json.loads(line)
             itemgetter("run", by)(entry)
-        except (ValueError, KeyError, TypeError) as error:
+            if check is not None:
+                check(entry)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             if number == len(raw):
                 break
             raise DataError(
@@ -176,7 +183,8 @@ def _whole_lines(path: Path, by: str) -> tuple[list[dict[str, Any]], int]:
 
 def read_dialogues(path: Path) -> list[Dialogue]:
     """The dialogues of a log, without its last line if that is damaged; DataError: another is."""
-    return [Dialogue.from_dict(entry) for entry in _whole_lines(path, "user")[0]]
+    lines, _ = _whole_lines(path, "user", Dialogue.from_dict)
+    return [Dialogue.from_dict(entry) for entry in lines]
 
 
 class Answers(ChatModel):

@@ -245,7 +245,7 @@ def converse(
     chosen = {"class": "Setting", **asdict(setting)}
     chosen = {name: v for name, v in chosen.items() if (name, v) != ("split", "test")}
     run = key(data=data.fingerprint, system=name, identity=identity, setting=chosen, users=users)
-    book = JsonLog(log, run, by="user")
+    book = JsonLog(log, run, by="user", check=Dialogue.from_dict)
     done = {user: Dialogue.from_dict(entry) for user, entry in book.entries.items()}
     for start in track(range(0, len(users), setting.batch_size), f"Dialogues with {name}"):
         batch = users[start : start + setting.batch_size]

@@ -47,7 +47,7 @@ def dialogue(user: int, success: int | None = None, system="B", usage=None) -> D
 
 
 def log_of(path: Path, *dialogues: Dialogue) -> JsonLog:
-    log = JsonLog(path, "run", by="user")
+    log = JsonLog(path, "run", by="user", check=Dialogue.from_dict)
     log.append(one.to_dict() for one in dialogues)
     return log
 
@@ -85,11 +85,12 @@ def test_a_damaged_last_line_is_cut_off(tmp_path: Path, damage: str) -> None:
     assert path.read_bytes() == whole
 
 
-def test_damage_in_the_middle_is_not_mended(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", [b"{}\n", b'{"run": "run", "user": 1}\n'])
+def test_damage_in_the_middle_is_not_mended(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "log.jsonl"
     log_of(path, dialogue(0), dialogue(1), dialogue(2))
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(damaged := lines[0] + b"{}\n" + lines[2])
+    path.write_bytes(damaged := lines[0] + line + lines[2])
     for read in (log_of, read_dialogues):
         with pytest.raises(DataError, match=r"Line 2 of .*log.jsonl is damaged"):
             read(path)
