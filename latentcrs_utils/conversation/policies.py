@@ -25,11 +25,10 @@ from latentcrs_utils.constraints.extraction import (
     make_extractor,
 )
 from latentcrs_utils.conversation.reply import thing
-from latentcrs_utils.conversation.reranking import Prior, RerankContext, rerank
+from latentcrs_utils.conversation.reranking import CannotScoreError, Prior, RerankContext, rerank
 from latentcrs_utils.conversation.turn import PolicyName, Recommendation, describe
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import UNKNOWN_TITLE
-from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.ranking import mask_items
 
 if TYPE_CHECKING:
@@ -224,7 +223,7 @@ class RerankPolicy(Policy):
                     prior_tokens=new.prior_tokens,
                     counted=new.counted,
                 )
-        except ConfigError:
+        except CannotScoreError:
             raise
         except Exception as error:  # whatever a model raises, the recommender's order stands
             reason = failure(error)

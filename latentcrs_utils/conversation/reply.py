@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from latentcrs_utils.constraints.extraction import failure
-from latentcrs_utils.conversation.guards import ReplyGuard
+from latentcrs_utils.conversation.guards import ReplyGuard, may_be_text
 from latentcrs_utils.conversation.turn import Turn
 from latentcrs_utils.language.chat_model import sentences, tidy_reply
 from latentcrs_utils.simulation.phrase_book import domain_of
@@ -71,6 +71,21 @@ def template_reply(turn: Turn, has_history: bool) -> str:
     return f"{opening} Tell me more, and I can aim better."
 
 
+class _Enough(threading.Event):
+    """Set when enough is written, or once the user stops, also while the model is silent."""
+
+    def __init__(self, stop: threading.Event):
+        super().__init__()
+        self._stop = stop
+
+    def is_set(self) -> bool:
+        return super().is_set() or self._stop.is_set()
+
+
+def _sentences(draft: str) -> list[str]:
+    return sentences(tidy_reply("".join(filter(may_be_text, draft))))
+
+
 def word_reply(
     turn: Turn,
     chat_model: "ChatModel | None",
@@ -100,7 +115,7 @@ def word_reply(
     plain = replace(plain, chat_model=chat_model.name)
     chat = prompt(turn, noun)
     fixed_words = " ".join(message["content"] for message in chat[:-1])
-    enough = threading.Event()
+    enough = _Enough(stop)
     draft, shown, objection = "", "", None
 
     def judge(complete: list[str]) -> None:
@@ -125,18 +140,16 @@ def word_reply(
         if not enough.is_set():
             draft += piece
             # the last sentence may still grow ("Dr." or "..."), so it waits for what follows it
-            judge(sentences(tidy_reply(draft + "\n"))[:-1])
-        if stop.is_set():
-            enough.set()
+            judge(_sentences(draft + "\n")[:-1])
 
     try:
         answer = chat_model.generate(chat, max_new_tokens=MAX_NEW_TOKENS, stream=take, stop=enough)
     except Exception as error:  # whatever a model raises, the chosen items stand
         return replace(plain, why_template=failure(error), draft=draft, counted=False)
-    if not (enough.is_set() or stop.is_set()):
+    if not enough.is_set():
         # the last sentence, or all of them from a model that does not stream
         draft, objection = answer.text, "it broke off" if answer.text.strip() else "it was empty"
-        judge(sentences(tidy_reply(draft)))
+        judge(_sentences(draft))
     told = replace(
         plain,
         draft=draft,

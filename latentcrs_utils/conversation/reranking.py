@@ -20,6 +20,11 @@ from latentcrs_utils.simulation.titles import spoken_title
 if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import ChatModel
 
+
+class CannotScoreError(ConfigError):
+    """The likelihood of words is asked of a model that does not tell it."""
+
+
 # The model reads the latest titles and words; a longer context costs more than it tells.
 _N_TITLES = 8
 _N_CHARACTERS = 1_000
@@ -87,7 +92,7 @@ def rerank(
         stop: ends the answer of a model that writes.
 
     Raises:
-        ConfigError: the likelihood is asked of a model that cannot tell it.
+        CannotScoreError: the likelihood is asked of a model that cannot tell it.
         MessageError: a score is no number, or the answer has no number of the list.
         LatentCRSError: the model failed.
     """
@@ -95,7 +100,8 @@ def rerank(
     if config.method == "listwise" or (config.method == "auto" and score is None):
         return _written(chat_model, candidates, context, stop)
     if score is None:
-        raise ConfigError(f"{chat_model.name} cannot score given words: choose method='listwise'.")
+        reason = f"{chat_model.name} cannot score given words: choose method='listwise'."
+        raise CannotScoreError(reason)
     # what the model scores is title, year and genres, behind the space that parts them
     texts = []
     for item in candidates:

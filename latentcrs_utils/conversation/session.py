@@ -74,14 +74,14 @@ class Conversation(State):
         extractor: Extractor | How = "lexicon",
         rerank: RerankConfig | None = None,
     ):
-        if n_items < 1:
-            raise ConfigError(f"A turn offers at least one item, not {n_items}.")
+        if type(n_items) is not int or n_items < 1:
+            raise ConfigError(f"A turn offers at least one item, not {n_items!r}.")
         if user is not None and history is not None:
             raise ConfigError(
                 f"User {user} has a history: give the user, or a history of your own, not both."
             )
         self.model, self.user, self.n_items, data = model, user, n_items, model.data
-        start: Iterable[int] = history or ()
+        start: Iterable[int] = () if history is None else history
         if user is not None:
             start = data.histories("test")[data.user_index(user)]
         super().__init__(map(data.valid_item, start))

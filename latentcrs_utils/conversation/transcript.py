@@ -59,7 +59,8 @@ def read(data: Dataset, values: Mapping[str, Any]) -> tuple[dict[str, Any], Stat
     """
     if not isinstance(values, Mapping) or values.get("format") != FORMAT:
         raise DataError(
-            f"This is not a transcript of format {FORMAT}: give what `transcript()` returned."
+            f"This is not a transcript of format {FORMAT}: give what `transcript()` of this "
+            "version of the course returned."
         )
     if values.get("catalogue") != data.fingerprint:
         raise DataError(
@@ -68,6 +69,8 @@ def read(data: Dataset, values: Mapping[str, Any]) -> tuple[dict[str, Any], Stat
         )
     try:
         setting = {name: values[name] for name in ("user", "n_items", "policy")}
+        if type(setting["n_items"]) is not int or not isinstance(setting["policy"], str):
+            raise TypeError("n_items is no number, or policy no name")
         events = [_event(data, event) for event in values["events"]]
         return setting, State(map(data.valid_item, values["history"]), events)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -86,6 +89,8 @@ def _event(data: Dataset, event: Mapping[str, Any]) -> Event:
 
 
 def _turn(data: Dataset, said: Mapping[str, Any]) -> Turn:
+    if not all(isinstance(said[name], str) for name in ("message", "reply", "note")):
+        raise TypeError("a text is none")
     items, requirements = [], []
     for item in said["items"]:
         misses = tuple(map(Constraint.parse, item["misses"]))

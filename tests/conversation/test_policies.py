@@ -402,3 +402,6 @@ def test_v_without_a_model_keeps_the_order_and_what_a_model_cannot_do_is_a_wrong
     with pytest.raises(ConfigError, match="cannot score"):
         conversation.say("a western")
     assert conversation.turns == []
+    # any other failure, a wrong setting of the model included, leaves the order as it was
+    turn = chat("V", FakeChatModel(ConfigError("The key has a space."), REPLY)).say("a western")
+    assert ids(turn) == WESTERNS and "The key has a space" in turn.note

@@ -65,6 +65,8 @@ def test_a_model_that_fails_or_is_stopped_loses_no_items(reply, reason):
     stop = threading.Event()
     turn, _ = say(reply, before_piece=stop.set, stop=stop)
     assert (turn.reply_source, turn.why_template, len(turn.items)) == ("template", reason, 5)
+    # also while the model is silent, and a reply may hold what no text does
+    assert say("Film\0 Number 6 \ud800 is sad.")[0].reply_source in ("model", "template")
     # a stop after the sentence keeps it
     stop.clear()
     assert say(f"{GOOD} More.", stream=lambda _: stop.set(), stop=stop)[0].reply == GOOD

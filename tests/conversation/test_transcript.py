@@ -65,11 +65,13 @@ def test_a_conversation_may_go_on_as_another_policy():
         ({"events": [{"accept": 10_000}]}, "damaged.*There is no item 10000"),
         ({"events": [{"say": {"message": "x"}}]}, "damaged"),
         ({"events": [{}]}, "damaged"),
+        ({"n_items": "5"}, "damaged.*n_items is no number"),
         ({"policy": "Q"}, "no policy 'Q'"),
         # in a turn
         ({"requirements": [{"condition": "genre=Drama", "colour": "red"}]}, "damaged"),
         ({"candidates": [10_000]}, "damaged.*There is no item 10000"),
         ({"reranked": None}, "damaged"),
+        ({"reply": 5}, "damaged.*a text is none"),
     ],
 )
 def test_a_damaged_transcript_is_refused_in_one_sentence(change, reason):
