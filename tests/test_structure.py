@@ -38,12 +38,12 @@ CORE = (
 )
 # places -> lines at most, docstrings and blank lines included
 CEILINGS: dict[tuple[str, ...], int] = {
-    ("latentcrs_utils",): 14_500,
+    ("latentcrs_utils",): 15_000,
     CORE: 3_400,
     ("notebooks/course",): 1_800,
     ("experiments",): 2_200,
     ("benchmarks", "tools"): 3_600,
-    ("tests",): 17_000,
+    ("tests",): 18_300,
 }
 LONGEST_FILE = 600
 PACKAGE = "latentcrs_utils"
