@@ -19,9 +19,10 @@ from torch import Tensor
 
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Requirements, matcher_for
-from latentcrs_utils.conversation.policies import FilterPolicy, Policy, Request, relax
+from latentcrs_utils.conversation.policies import FilterPolicy, best_items, relax, untitled
+from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.reranking import Prior, RerankContext, fused_order, rerank
-from latentcrs_utils.conversation.turn import Recommendation
+from latentcrs_utils.conversation.turn import Recommendation, describe
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.evaluation.dialogues import Answers
@@ -41,6 +42,7 @@ from latentcrs_utils.evaluation.one_turn import (
 from latentcrs_utils.evaluation.recording import Command
 from latentcrs_utils.language.encoding import embed
 from latentcrs_utils.language.local_chat_model import LocalChatModel
+from latentcrs_utils.ranking import mask_items
 from latentcrs_utils.simulation.utterances import simulate_utterances
 
 REFERENCE, FILTER = "LatentCRS+", "backbone + lexicon filter"
@@ -86,12 +88,15 @@ def ask_about(
         LatentCRSError: the language model failed.
     """
     ranks = evaluate(cases, {REFERENCE: scorer})[REFERENCE]
-    policy, found, begun = Policy(data), [], time.perf_counter()
+    found, begun = [], time.perf_counter()
     for row, text in enumerate(cases.texts):
         case = cases.take(slice(row, row + 1))
         seen = case.instances.histories[0].tolist()
-        best = policy.select(Request(scorer(case)[0], seen, N_CANDIDATES)).items
-        context = RerankContext([data.titles[item] for item in seen], [text], policy.noun)
+        scores = mask_items(scorer(case)[0], {*seen, *untitled(data)})
+        # every id counts: ranks of one turn are those of ids
+        ids = best_items(scores, N_CANDIDATES, {})
+        best = tuple(describe(data, item, float(scores[item])) for item in ids)
+        context = RerankContext([data.titles[item] for item in seen], [text], thing(data.name))
         ratios = rerank(chat_model, best, context, LIKELIHOOD, prior).log_ratios
         found.append(Asked(best, ratios, int(case.instances.targets[0]), int(ranks[row])))
         if (row + 1) % _SAY_EVERY == 0 or row + 1 == len(cases):

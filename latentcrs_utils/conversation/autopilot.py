@@ -58,7 +58,8 @@ class Autopilot:
 
     def _react(self) -> None:
         """Let the user see the latest offer: it accepts, refuses and says more, or leaves."""
-        found = self.user.target in self._offered
+        catalogue = matcher_for(self.conversation.model.data).catalogue
+        found = not catalogue.same([self.user.target]).isdisjoint(self._offered)
         last = self.n_turns >= MAX_TURNS and not found
         answer = None if last else self.user.say(self._offered)
         if isinstance(answer, Accept):
@@ -90,7 +91,7 @@ def make_autopilot(
     """
     data = conversation.model.data
     catalogue = matcher_for(data).catalogue
-    gone = {*conversation.excluded, *untitled(data)}
+    gone = {*catalogue.same(conversation.excluded), *untitled(data)}
     if conversation.user is None:
         index, history = 0, np.array(conversation.history, dtype=np.int64)
         left = [v for v in catalogue.items[1:] if v.item not in gone and can_be_named(v)]

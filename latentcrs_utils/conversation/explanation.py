@@ -228,7 +228,7 @@ def explain(turn: Turn, state: State, beliefs: Beliefs) -> Explanation:
         words=effects[: len(pieces)],
         history=effects[len(pieces) :],
         nearest=_nearest_texts(belief),
-        items=_item_reasons(belief, items, state.excluded),
+        items=_item_reasons(belief, items, matcher_for(model.data).catalogue.same(state.excluded)),
     )
 
 

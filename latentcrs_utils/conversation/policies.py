@@ -104,7 +104,8 @@ class Policy:
 
         A language model that cannot do what the policy asks of it is a `ConfigError`.
         """
-        scores = mask_items(request.scores, {*request.excluded, *untitled(self.data)})
+        excluded = matcher_for(self.data).catalogue.same(request.excluded)
+        scores = mask_items(request.scores, {*excluded, *untitled(self.data)})
         return self._choose(scores, request) if torch.isfinite(scores).any() else Slate()
 
     def _choose(self, scores: Tensor, request: Request) -> Slate:
@@ -112,7 +113,7 @@ class Policy:
         return Slate(self._best(scores, request.n_items))
 
     def _best(self, scores: Tensor, n: int) -> tuple[Recommendation, ...]:
-        best = best_items(scores, n)
+        best = best_items(scores, n, matcher_for(self.data).catalogue.twins)
         return tuple(describe(self.data, item, float(scores[item])) for item in best)
 
 
@@ -122,13 +123,17 @@ def untitled(data: Dataset) -> tuple[int, ...]:
     return tuple(item for item, title in enumerate(data.titles) if title == UNKNOWN_TITLE)
 
 
-def best_items(scores: Tensor, n: int) -> list[int]:
+def best_items(scores: Tensor, n: int, twins: Mapping[int, tuple[int, ...]]) -> list[int]:
     """Ids of the n best items of scores [V + 1], best first, of equal ones the smaller id first.
 
-    Fewer if fewer scores are finite.
+    Of one item under several ids (`Catalogue.twins`) only the best; fewer if fewer scores are
+    finite.
     """
-    order = scores.argsort(descending=True, stable=True)[:n]
-    return order[torch.isfinite(scores[order])].tolist()
+    order = scores.argsort(descending=True, stable=True)[: n + len(twins)]
+    best: dict[tuple[int, ...], int] = {}
+    for item in order[torch.isfinite(scores[order])].tolist():
+        best.setdefault(twins.get(item, (item,)), item)
+    return [*best.values()][:n]
 
 
 class FilterPolicy(Policy):
@@ -176,7 +181,8 @@ class FilterPolicy(Policy):
         one_is_enough = ("years", "platform", "creator")  # of several
         groups = [wanted.of(c.attribute) if c.attribute in one_is_enough else [c] for c in asked]
         met = [*zip(asked, map(matcher.any_of, groups), strict=True)]
-        best = best_items(relax(scores, matcher, wanted), request.n_items)
+        relaxed_scores = relax(scores, matcher, wanted)
+        best = best_items(relaxed_scores, request.n_items, matcher.catalogue.twins)
         items = tuple(
             replace(
                 describe(self.data, item, float(scores[item])),

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import RerankConfig, preset
-from latentcrs_utils.constraints.constraint import Requirements
+from latentcrs_utils.constraints.constraint import Requirements, matcher_for
 from latentcrs_utils.constraints.extraction import make_extractor
 from latentcrs_utils.conversation.belief import embed_texts, read_text
 from latentcrs_utils.conversation.policies import FilterPolicy, Policy, Request, RerankPolicy
@@ -302,7 +302,8 @@ class _Talk:
         words = said.text, said.constraints, said.withdrawn, said.source
         self.exchanges.append(Exchange(*words, offered, tuple(usage)))
         self.excluded |= {*offered}
-        if len(self.exchanges) == setting.n_turns and self.speaker.target not in offered:
+        target_ids = matcher_for(policy.data).catalogue.same([self.speaker.target])
+        if len(self.exchanges) == setting.n_turns and target_ids.isdisjoint(offered):
             return
         reply = self.speaker.say(offered)
         if isinstance(reply, Accept):
@@ -323,7 +324,7 @@ def _hold(
         if not isinstance(said, UserMessage):
             raise DataError("A simulated user begins a dialogue with a message.")
         # all of the history is excluded, however little of it the system knows
-        excluded = {*seen.tolist()} - {speaker.target}
+        excluded = {*seen.tolist()} - matcher_for(data).catalogue.same([speaker.target])
         talks.append(_Talk(user, speaker, history.tolist(), excluded, [said]))
     # a language model takes its time for every dialogue
     progress = None if system.policy.name == "V" else False
@@ -348,13 +349,14 @@ def _hold(
 class ReplayedUser:
     """Says again what a user said in a logged dialogue, whatever is offered, and then leaves."""
 
-    def __init__(self, dialogue: Dialogue):
+    def __init__(self, dialogue: Dialogue, catalogue: Catalogue):
         self.target, self._left = dialogue.target, iter(dialogue.exchanges)
+        self._wanted = catalogue.same([self.target])
 
     def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept | None:
         """Accept the target; else say the next message of the log, if there is one."""
-        if self.target in offered:
-            return Accept(self.target, "")
+        if found := self._wanted.intersection(offered):
+            return Accept(min(found), "")
         for said in self._left:
             return UserMessage(said.message, said.constraints, said.withdrawn, said.source)
         return None
@@ -375,7 +377,8 @@ def replay(
     ``known``, ``n_items``, ``n_turns`` and ``batch_size`` count.
     """
     by_user = {dialogue.user: dialogue for dialogue in dialogues}
+    catalogue = matcher_for(data).catalogue
     return converse(
         data, name, system, list(by_user), setting,
-        make_users=lambda users: [ReplayedUser(by_user[user]) for user in users],
+        make_users=lambda users: [ReplayedUser(by_user[user], catalogue) for user in users],
     )  # fmt: skip

@@ -3,12 +3,14 @@
 What may be said of them is a :class:`.constraint.Constraint`, which looks here for what is true.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.phrase_book import (
     DOMAINS,
@@ -20,7 +22,12 @@ from latentcrs_utils.simulation.phrase_book import (
     phrase_book,
     years_of,
 )
-from latentcrs_utils.simulation.titles import leaks_title, title_and_keywords
+from latentcrs_utils.simulation.titles import (
+    leaks_title,
+    spoken_title,
+    spoken_words,
+    title_and_keywords,
+)
 
 YEARS_APART = 5  # "older" and "newer" mean at least so many years
 PRICE_STEPS = (5, 10, 15, 20, 30, 50, 100)  # people name round sums
@@ -89,6 +96,23 @@ class Catalogue:
 
     def __getitem__(self, item: int) -> Item:
         return self.items[item]
+
+    @cached_property
+    def twins(self) -> Mapping[int, tuple[int, ...]]:
+        """All ids of an item that has several, by each of them: same spoken title and known year.
+
+        In a shop, maker and platform are the same, too.
+        """
+        groups: dict[Any, list[int]] = defaultdict(list)
+        for item in self.items[1:]:
+            words = spoken_words(spoken_title(item.title))
+            if words and item.year is not None and item.title != UNKNOWN_TITLE:
+                groups[words, item.year, item.creator, item.platform].append(item.item)
+        return {item: tuple(ids) for ids in groups.values() if len(ids) > 1 for item in ids}
+
+    def same(self, items: Iterable[int]) -> set[int]:
+        """Return the ids of some items, under all of their ids."""
+        return {twin for item in items for twin in self.twins.get(item, (item,))}
 
 
 def _fact(slot: str, value: Any, domain: Domain) -> Any:

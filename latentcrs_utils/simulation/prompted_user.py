@@ -61,7 +61,7 @@ class PromptedUser:
 
     def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept:
         """Answer the items on offer; a `LatentCRSError` of the language model is not caught."""
-        if self.target in offered:
+        if not self._catalogue.same([self.target]).isdisjoint(offered):
             return self._template.say(offered)
         items = [self._catalogue[item] for item in offered]
         self._spoken_of += [item.title for item in items]

@@ -128,12 +128,12 @@ class TemplateUser:
         n_items = len(catalogue.items) - 1
         if not all(1 <= item <= n_items for item in offered):
             raise DataError(f"Item ids go from 1 to {n_items}, not {list(offered)}.")
-        if self.target in offered:
+        if found := catalogue.same([self.target]).intersection(offered):
             realizer, text = self._realizer("accept"), ""
             write = partial(realizer.choose_phrase, "replies", "accept", "any")
             with suppress(UnsayableError):
                 text = first_clean(write, self.messages, target)
-            return Accept(self.target, text)
+            return Accept(min(found, key=offered.index), text)
         for attempt, (acts, state, again) in enumerate(self._plans(offered)):
             write = partial(_sentences, self._realizer("words", attempt), acts)
             with suppress(UnsayableError):

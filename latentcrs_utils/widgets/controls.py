@@ -8,11 +8,13 @@ from typing import Any, Generic, TypeVar
 import ipywidgets as w
 
 from latentcrs_utils.baselines.popularity import popularity
+from latentcrs_utils.constraints.constraint import matcher_for
 from latentcrs_utils.conversation.autopilot import MAX_TURNS, Autopilot, make_autopilot
+from latentcrs_utils.conversation.policies import best_items, untitled
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import describe
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.data.source import UNKNOWN_TITLE
+from latentcrs_utils.ranking import mask_items
 from latentcrs_utils.simulation.agenda import DIFFICULTIES, Difficulty
 from latentcrs_utils.simulation.planner import LEVELS, Level
 from latentcrs_utils.simulation.titles import spoken_words
@@ -148,8 +150,8 @@ class Chips:
 @lru_cache(maxsize=2)
 def _spelled_titles(data: Dataset) -> dict[int, str]:
     """Title and year of the named items as words between spaces, the best known item first."""
-    order = popularity(data).argsort(descending=True, stable=True).tolist()
-    named = [item for item in order if item and data.titles[item] != UNKNOWN_TITLE]
+    known, twins = mask_items(popularity(data), untitled(data)), matcher_for(data).catalogue.twins
+    named = best_items(known, data.n_items, twins)
     return {item: f" {' '.join(spoken_words(describe(data, item).label))} " for item in named}
 
 
@@ -206,12 +208,14 @@ class HistoryPicker:
 
     def toggle(self, item: int) -> None:
         """Pick an item, or take it out of the history again."""
-        kept = [other for other in self.picked if other != item]
-        self._pick(kept if item in self.picked else [*kept, item])
+        same = matcher_for(self.data).catalogue.same([item])
+        kept = [other for other in self.picked if other not in same]
+        self._pick(kept if len(kept) < len(self.picked) else [*kept, item])
 
     def take_first(self) -> None:
         """What Enter does in the search box: pick the first item that was found."""
-        new = [item for item in self.suggested if item not in self.picked]
+        taken = matcher_for(self.data).catalogue.same(self.picked)
+        new = [item for item in self.suggested if item not in taken]
         if self.search.value.strip() and new:
             self.toggle(new[0])
             self.search.value = ""
@@ -219,10 +223,11 @@ class HistoryPicker:
     def show(self, picked: Sequence[int]) -> None:
         """Show the items to click and those that were picked, oldest first."""
         self.picked = list(picked)
+        taken = matcher_for(self.data).catalogue.same(picked)
         for place, made in enumerate(self._buttons):
             switch(made, "lcrs-hidden", place >= len(self.suggested))
             if place < len(self.suggested):
-                chosen = self.suggested[place] in self.picked
+                chosen = self.suggested[place] in taken
                 label = describe(self.data, self.suggested[place]).label
                 tick(made, label, chosen, f"Take {label} out again", f"You liked {label}")
         labels = {item: describe(self.data, item).label for item in self.picked}

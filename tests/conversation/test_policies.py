@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import (
@@ -25,6 +27,7 @@ from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.conversation.turn import Withdrawal, more_like
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError, DataError, EndpointError, MessageError
+from latentcrs_utils.simulation.items import Catalogue
 from tests.conversation.fakes import FakeChatModel, FakeScorer, chat, fake_dataset, fake_model, ids
 
 COLUMNS = ["title", "year", "genres", "creator", "platform", "price"]
@@ -168,9 +171,56 @@ def test_lower_tiers_come_first_and_keep_their_order(games):
 
 def test_of_equal_scores_the_smaller_id_comes_first():
     scores, best_items = torch.tensor([-torch.inf, 1, 2, 1, 2, -torch.inf, 1]), policies.best_items
-    assert best_items(scores, 4) == [2, 4, 1, 3] and best_items(scores, 99) == [2, 4, 1, 3, 6]
-    assert best_items(torch.full((4,), -torch.inf), 2) == []
-    assert best_items(torch.ones(5_000), 99) == [*range(99)]
+    assert best_items(scores, 4, {}) == [2, 4, 1, 3]
+    assert best_items(scores, 99, {}) == [2, 4, 1, 3, 6]
+    assert best_items(torch.full((4,), -torch.inf), 2, {}) == []
+    assert best_items(torch.ones(5_000), 99, {}) == [*range(99)]
+    twins = dict.fromkeys((1, 2, 4), (1, 2, 4))
+    assert best_items(scores, 2, twins) == [2, 3] and best_items(scores, 9, twins) == [2, 3, 6]
+
+
+# One film under two ids
+
+
+@given(seed=st.integers(0, 999), wish=st.sampled_from(["", "genre=Drama", "not genre=Drama"]))
+@settings(max_examples=15)
+@pytest.mark.parametrize("policy", ["B", "F", "V"])
+def test_a_film_under_two_ids_is_offered_once_and_never_again(data, policy, seed, wish):
+    twins = matcher_for(data).catalogue.twins
+    assert len(twins) == 16
+    rng, scores = np.random.default_rng(seed), torch.randn(data.n_items + 1).double()
+    scores[list(twins)] += torch.from_numpy(rng.normal(2, 3, len(twins)))
+    known = [int(pair[rng.integers(2)]) for pair in {*twins.values()} if rng.random() < 0.4]
+    scorer = FakeScorer(*["..."] * 99)
+    chosen = {
+        "B": policies.Policy(data), "F": policies.FilterPolicy(data),
+        "V": policies.RerankPolicy(data, lambda: scorer, RerankConfig(n_candidates=60)),
+    }[policy]  # fmt: skip
+    request = policies.Request(scores, known, 50, wanted(*wish.split(", ")) if wish else wanted())
+    slate = chosen.select(request)
+    for offered in ([item.item for item in slate.items], slate.candidates, slate.reranked):
+        films = [twins.get(item, (item,)) for item in offered]
+        assert len(films) == len({*films})
+        assert {*films}.isdisjoint(twins.get(item, (item,)) for item in known)
+    assert len(slate.items) == 50
+
+
+def test_a_title_of_another_year_or_of_none_is_another_film(data):
+    of = matcher_for(data).catalogue.same
+    pairs = [("Chasing Amy", 2), ("Sabrina", 1), ("Cape Fear", 1), ("Shall We Dance?", 1)]
+    for title, n in pairs:
+        first, second = (i for i, t in enumerate(data.titles) if t == title)
+        assert len(of([first])) == n and of([first, second]) == {first, second}
+    rows = {"title": ["Heat", "heat!", "Heat (Fuoco)", "Heat", "Heat", "Unknown title"] + ["?"] * 2}
+    years = {"year": [1995, 1995, 1995, None, None, 1995] + [1996] * 2}
+    items = fake_dataset(8).items.with_columns(pl.DataFrame(rows | years).get_columns())
+    catalogue = Catalogue(replace(fake_dataset(8), items=items))
+    assert catalogue.same([2, 4, 6, 7]) == {1, 2, 3, 4, 6, 7} and len(catalogue.twins) == 3
+    shop = items.with_columns(
+        title=pl.lit("One"), year=1985, platform=pl.Series(["Wii", "NES"] * 4)
+    )
+    catalogue = Catalogue(replace(fake_dataset(8), name="amazon-video-games-x", items=shop))
+    assert catalogue.same([1]) == {1, 3, 5, 7}
 
 
 # What "More like this" says

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentcrs_utils.config import RerankConfig
+from latentcrs_utils.constraints.constraint import matcher_for
 from latentcrs_utils.conversation.policies import FilterPolicy, Policy, RerankPolicy
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.data.sequences import Dataset, Sequences
@@ -294,6 +295,27 @@ def test_filters_hold_a_system_to_all_that_was_said(world: Dataset) -> None:
             genres = {c.value for c in said if c.slot == "genre" and not c.negated}
             last = dialogue.exchanges[-1].offered[0]
             assert not genres or genres <= films[last].genres
+
+
+@pytest.mark.parametrize("policy", [Policy, FilterPolicy])
+def test_a_target_may_be_offered_under_its_other_id(data: Dataset, policy: type[Policy]) -> None:
+    targets, twins = data.targets("test"), matcher_for(data).catalogue.twins
+    users = [user for user, target in enumerate(targets) if target in twins]
+    other = {user: next(v for v in twins[targets[user]] if v != targets[user]) for user in users}
+    # who rated both ids wants a film that is in the history, too
+    assert any(other[user] in data.histories("test")[user] for user in users)
+
+    def scorer(cases: EvalSet) -> torch.Tensor:
+        scores = torch.zeros(len(cases), data.n_items + 1)
+        late = torch.tensor(cases.frame["turn"].to_list()) == 2
+        for user, row, second in zip(cases.frame["user"], scores, late, strict=True):
+            row[other[user]], row[targets[user]] = 1.0 if second else -1.0, -1.0
+        return scores
+
+    start, setting = replace(small.system(scorer, data), policy=policy(data)), Setting(n_turns=2)
+    held = converse(data, "any", start, users, setting)
+    assert [(d.success, d.exchanges[1].offered[0]) for d in held] == [(2, other[u]) for u in users]
+    assert without_seconds(replay(data, held, "any", start, setting)) == without_seconds(held)
 
 
 def test_what_the_user_has_seen_keeps_no_requirement_from_being_relaxed(world: Dataset) -> None:

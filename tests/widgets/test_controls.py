@@ -4,7 +4,7 @@ import pytest
 
 from latentcrs_utils.simulation.agenda import DIFFICULTIES, USER_PROFILES
 from latentcrs_utils.simulation.planner import LEVELS
-from latentcrs_utils.widgets.controls import OneOf, find_titles
+from latentcrs_utils.widgets.controls import HistoryPicker, OneOf, find_titles
 from tests.conversation.fakes import fake_dataset
 
 from .hands import app_with, ask, buttons, enter, html, press, sent, shown
@@ -48,6 +48,20 @@ def test_the_best_known_come_first_and_among_equals_the_smaller_id():
 )
 def test_titles_are_found_by_their_words(query, found):
     assert find_titles(fake_dataset(), query, 5) == (found, len(found))
+
+
+def test_a_film_under_two_ids_is_found_and_picked_once(data):
+    found, n = find_titles(data, "chasing amy", 5)
+    assert n == 1 and found[0] in (234, 254)
+    assert find_titles(data, "", 5)[1] == 1_007 - 8  # one film has no title
+    picked = []
+    picker = HistoryPicker(data, "film", picked.append)
+    picker.search.value = "chasing amy"
+    picker.show([488 - found[0], 1])  # as its other id
+    picker.take_first()
+    assert picked == [] and picker._buttons[0].description.startswith("✓")
+    picker.toggle(found[0])
+    assert picked == [[1]]
 
 
 def test_searching_shows_what_fits_and_enter_takes_the_first():
