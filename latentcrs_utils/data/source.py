@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -15,7 +18,10 @@ from latentcrs_utils.errors import DataError
 _ARTICLES = "The|A|An|La|Le|Les|Il|El|Lo|Los|Las|Der|Die|Das|Det|Den|O|Un|Una|Une|L'"
 # "Usual Suspects, The" and "Tin Drum, The (Blechtrommel, Die)": the article ends a part
 _TRAILING_ARTICLE = re.compile(rf"([^()]+?), ({_ARTICLES})(?= \(|\)|$)")
-_TRAILING_YEAR = re.compile(r"\s*\(((?:18|19|20)\d\d)\)$")
+# of a range the first year: "(2006-2007)", "(2007-)", "(1999/2000)", "(2007?)"
+_TRAILING_YEAR = re.compile(
+    r"\s*\(\s*((?:18|19|20)\d\d)\s*(?:[-‐-―−/]\s*(?:\d{4}|\d\d|present)?|\?)?\s*\)$", re.I
+)
 UNKNOWN_TITLE = "Unknown title"
 ITEM_SCHEMA = dict(
     raw_item=pl.String(), title=pl.String(), year=pl.Int32(), genres=pl.List(pl.String)
@@ -66,10 +72,21 @@ class Statistics:
         return 1 - self.actions / (self.users * self.items)
 
 
-def damaged(path: Path, problem: str, *, line: int = 0, column: str = "") -> DataError:
-    """Say in one sentence what is wrong with a file, and where: its line (from 1), its column."""
+def damaged(path: Path, problem: str, *, line: int = 0, column: str | int = "") -> DataError:
+    """Say in one sentence what is wrong with a file, and where: its line (from 1), its column.
+
+    A column is a name or, where there is none, the place of a character in the line (from 1).
+    """
     place = f", line {line:,}" * bool(line) + f", column {column!r}" * bool(column)
     return DataError(f"{path}{place}{':' * bool(place)} {problem}.")
+
+
+def notation(text: str) -> Any:
+    """Return the value that a text writes in JSON or in Python; ValueError if in neither."""
+    for read in (json.JSONDecoder(strict=False).decode, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            return read(text)
+    raise ValueError(f"{text!r:.40} is no list or mapping")
 
 
 def once_each(ratings: pl.DataFrame, keep: Literal["first", "last"]) -> pl.DataFrame:

@@ -16,14 +16,20 @@ TITLES = {
     " Heat ": "Heat",
     **{same: same for same in ("Bye Bye, Love", "Paris, France", "Truth or Consequences, N.M.")},
 }
-# title and cell of the year -> what they make
+# title and cell of the year -> what they make; of several years the first counts
 YEARS = {
     ("Heat", "1995"): ("Heat", 1995),
     ("The Great Giving (1995)", "V"): ("The Great Giving", 1995),
     ("Unknown title", "unkonwn"): ("Unknown title", None),
     ("Heat (Blu-ray)", ""): ("Heat (Blu-ray)", None),
     ("1984", "?"): ("1984", None),
-}
+    **{(f"Lost {years}", ""): ("Lost", 2006) for years in (
+        "(2006)", "(2006-)", "(2006–)", "(2006- )", "(2006–2007)", "(2006-2007)", "(2006—07)",
+        "(2006/2007)", "(2006 - 2007)", "(2006-Present)", "(2006?)", "( 2006 )", "(2006−2007)")},
+    **{(title, ""): (title, None) for title in (
+        "Lost (-2006)", "Lost (2006-x)", "Lost (1206)", "Lost (20061)", "(2006) Lost", "Lost 2006",
+        "Lost (2006-07-08)", "Lost (2006", "Lost (2006, 2007)")},
+}  # fmt: skip
 
 
 def test_titles_become_readable_and_years_are_never_guessed() -> None:
