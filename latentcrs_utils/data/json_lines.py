@@ -1,4 +1,4 @@
-"""JSON-lines files of any length in bounded memory: one object a line, plain or gzip.
+"""JSON-lines files of any length in bounded memory: one object a line, packed or not.
 
 While one block of lines is parsed, the next is read and decompressed. ``polars.scan_ndjson``
 takes memory that grows with the file (results/amazon_scale.json) and names no damaged line.
@@ -6,27 +6,29 @@ takes memory that grows with the file (results/amazon_scale.json) and names no d
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
+import re
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from latentcrs_utils.data.source import damaged
-from latentcrs_utils.errors import DataError
-from latentcrs_utils.support.progress import bytes_bar
+from latentcrs_utils.data.source import damaged, notation
+from latentcrs_utils.data.unpacking import unpacked
+from latentcrs_utils.support.progress import bytes_bar, note
 
 Schema = dict[str, pl.DataType]
+Wanted = tuple[Schema, tuple[str, ...], Counter[str]]  # required columns; what could not be read
 BLOCK = 1 << 24  # bytes of text parsed at once
 _LONGEST = 1 << 26  # bytes of one line, far beyond any review
 _ADVICE = "get the file again"
-_DAMAGE = EOFError, zlib.error, gzip.BadGzipFile
+# an escaped backslash, a character of two halves, and half a one, which is no text
+_ESCAPE = re.compile(rb"\\(?:\\|u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..))")
+_NO_TEXT = "\ufffd|^\\s*$"  # of a text that is required
 
 
 def read_json_lines(
@@ -34,104 +36,106 @@ def read_json_lines(
 ) -> Iterator[pl.DataFrame]:
     """Give the columns of ``schema``, a block of lines at a time, in the order of the file.
 
-    The file is compressed if its name ends in ``.gz``; memory is a small multiple of ``block``,
-    bytes of text. Empty lines and other keys are left out. A key that a line lacks is null, and so
-    is a value that its column cannot hold (a word for a number); a number in quotes is a number,
-    and a column of text takes everything as text. DataError, one sentence with file and line: the
-    file is empty, cut off or damaged, or a line is no JSON object or has no ``required`` value.
+    `unpacked` opens the file; memory is a small multiple of ``block``, bytes of text. Empty lines
+    and other keys are left out. A key that a line lacks is null, and so, counted in a note, is a
+    value that its column cannot hold (a word for a number); a number in quotes is a number, an
+    object or list written as text is one, and a column of text takes everything as text. DataError,
+    one sentence with file, line and column: the file is empty, cut off or damaged, or a line is no
+    JSON object or has no ``required`` value.
     """
-    blocks = _blocks(path, block)
+    blocks, left_out = _blocks(path, block), Counter[str]()
     with ThreadPoolExecutor(1) as reader:
         upcoming = reader.submit(next, blocks, None)
         if upcoming.result() is None:
             raise damaged(path, f"is empty; {_ADVICE}")
         while (found := upcoming.result()) is not None:
             upcoming = reader.submit(next, blocks, None)
-            yield _parsed(path, *found, schema, required)
+            yield _parsed(path, *found, (schema, required, left_out))
+    if what := ", ".join(f"{times:,} {name}" for name, times in left_out.items()):
+        note(f"{path}: not read: {what}.")
 
 
 def _blocks(path: Path, size: int) -> Iterator[tuple[int, bytes]]:
     """Cut a file into blocks of whole lines, each with the number of its first line."""
     first = 1
-    try:
-        with path.open("rb") as file, bytes_bar(path.name, path.stat().st_size) as bar:
-            # a gzip file may have several members
-            text: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
-            while lines := text.read(size):
-                if not lines.endswith(b"\n"):
-                    lines += (end := text.readline(_LONGEST))
-                    if len(end) == _LONGEST and not end.endswith(b"\n"):
-                        line = first + lines.count(b"\n")
-                        raise damaged(path, f"the line does not end; {_ADVICE}", line=line)
-                yield first, lines
-                first += lines.count(b"\n")
-                bar.update(file.tell() - bar.n)
-    except _DAMAGE:
-        what = f"the compressed file is cut off or damaged there; {_ADVICE}."
-        raise DataError(f"{path}, after line {_last_line(path):,}: {what}") from None
-    except OSError as error:
-        raise damaged(path, f"cannot be read ({error.strerror or error})") from None
+    with unpacked(path) as (text, file), bytes_bar(path.name, path.stat().st_size) as bar:
+        while lines := text.read(size):
+            if not lines.endswith(b"\n"):
+                lines += (end := text.readline(_LONGEST))
+                if len(end) == _LONGEST and not end.endswith(b"\n"):
+                    line = first + lines.count(b"\n")
+                    raise damaged(path, f"the line does not end; {_ADVICE}", line=line)
+            yield first, lines
+            first += lines.count(b"\n")
+            bar.update(file.tell() - bar.n)
 
 
-def _last_line(path: Path) -> int:
-    """Count the whole lines before the place where a compressed file is damaged."""
-    lines = 0
-    with gzip.open(path) as text, suppress(*_DAMAGE):
-        # read1 gives what there is before it fails
-        while read := text.read1(1 << 10):
-            lines += read.count(b"\n")
-    return lines
-
-
-def _parsed(
-    path: Path, first: int, lines: bytes, schema: Schema, required: tuple[str, ...]
-) -> pl.DataFrame:
+def _parsed(path: Path, first: int, lines: bytes, wanted: Wanted) -> pl.DataFrame:
     """Parse a block at once; line by line only where that fails."""
+    schema, required, left_out = wanted
+    if b"\\ud" in lines.lower() and (halves := sum(map(bool, _ESCAPE.findall(lines)))):
+        left_out["halves of characters"] += halves
+        lines = _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], lines)
     with suppress(pl.exceptions.PolarsError):
         frame = pl.read_ndjson(lines, schema=schema)
-        if not any(frame[name].null_count() for name in required):
+        flaws = pl.lit(False), pl.col(pl.String).str.contains(_NO_TEXT), pl.all().is_null()
+        if not frame.select(required).select(pl.any_horizontal(flaws).any()).item():
             return frame
     rows = []
-    for number, line in enumerate(lines.split(b"\n"), first):
+    for number, line in enumerate(lines.splitlines(), first):
         if line.strip():
             try:
-                rows.append(_row(line, schema, required))
+                rows.append(_row(line, wanted))
             except ValueError as error:
-                raise damaged(path, f"{error}; {_ADVICE}", line=number) from None
+                problem, column = error.args
+                raise damaged(path, f"{problem}; {_ADVICE}", line=number, column=column) from None
     return pl.DataFrame(rows, schema=schema)
 
 
-def _row(line: bytes, schema: Schema, required: tuple[str, ...]) -> dict[str, Any]:
+def _row(line: bytes, wanted: Wanted) -> dict[str, Any]:
     """Parse one line with Python: lenient about kinds of values, exact about what is wrong."""
-    found = None
-    with suppress(ValueError):
+    schema, required, left_out = wanted
+    found, place = None, 1
+    try:
         found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        place = getattr(error, "colno", getattr(error, "start", 0) + 1)
     if not isinstance(found, dict):
-        raise ValueError("this is no JSON object")
+        raise ValueError("this is no JSON object", place)
     row = {name: _fitted(found.get(name), dtype) for name, dtype in schema.items()}
     for name in required:
         if name not in found:
-            raise ValueError(f"there is no {name!r}")
-        if row[name] is None:
-            raise ValueError(f"{_text(found[name])[:40]} is no value for {name!r}")
+            raise ValueError(f"there is no such key among {', '.join(found):.80}", name)
+        if row[name] is None or re.search(_NO_TEXT, str(row[name])):
+            raise ValueError(f"{json.dumps(found[name], ensure_ascii=False):.40} is no value", name)
+    for name in row:
+        if row[name] is None and found.get(name) not in (None, "", "null", "None"):
+            left_out[f"values of {name!r}"] += 1
     return row
 
 
 def _fitted(value: Any, dtype: Any) -> Any:
     """Turn one JSON value into what a column of ``dtype`` holds; ``None`` if it cannot."""
-    if isinstance(dtype, pl.Struct):
-        inner = value if isinstance(value, dict) else {}
-        return {part.name: _fitted(inner.get(part.name), part.dtype) for part in dtype.fields}
-    if isinstance(dtype, pl.List):
-        return [_fitted(one, dtype.inner) for one in value] if isinstance(value, list) else None
+    if dtype.is_nested():
+        with suppress(ValueError):
+            value = notation(value) if isinstance(value, str) else value
+        if isinstance(dtype, pl.Struct) and isinstance(value, dict):
+            return {part.name: _fitted(value.get(part.name), part.dtype) for part in dtype.fields}
+        of_list = isinstance(dtype, pl.List) and isinstance(value, list)
+        return [_fitted(one, dtype.inner) for one in value] if of_list else None
     if dtype == pl.String:
         return value if value is None or isinstance(value, str) else _text(value)
     with suppress(TypeError, ValueError, OverflowError):
-        number = float("" if isinstance(value, bool) else value)
+        exact = type(value) is int or (isinstance(value, str) and value.isdecimal())
+        number = int(value) if exact else float("" if isinstance(value, bool) else value)
         # fails where it is not finite
         whole = int(number)
-        return whole if dtype.is_integer() else number
+        fits = not dtype.is_integer() or (whole == number and -(2**63) <= whole < 2**63)
+        return (whole if dtype.is_integer() else float(number)) if fits else None
     return None
 
 
-_text = partial(json.dumps, ensure_ascii=False)
+def _text(value: Any) -> str:
+    """Write a value as polars does, a whole float without its point."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole else json.dumps(value, ensure_ascii=False)

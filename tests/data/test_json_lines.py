@@ -57,18 +57,18 @@ def test_empty_lines_carriage_returns_and_no_newline_at_the_end(tmp_path: Path) 
 def test_values_of_another_kind(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     odd = [
-        {"id": 7, "n": "12", "x": "3.5", "tags": "none", "about": "none"},
+        {"id": 7, "n": "9007199254740993", "x": "3.5", "tags": "none", "about": "none"},
         {"id": "a", "n": 1.5e12, "x": "from 3", "tags": ["a", None, ["b", 1]],
          "about": {"made": [1]}},
         {"id": "b", "n": 1, "x": True, "about": None}, {"id": "c", "n": 2, "x": 10**400},
     ]  # fmt: skip
     path.write_bytes(lines(GOOD[:2]) + lines(odd))
     assert read(path)[2:] == [
-        {"id": "7", "n": 12, "x": 3.5, "tags": None, "about": {"made": None}},
+        {"id": "7", "n": 9007199254740993, "x": 3.5, "tags": None, "about": None},
         {"id": "a", "n": 1_500_000_000_000, "x": None, "tags": ["a", None, '["b", 1]'],
          "about": {"made": "[1]"}},
-        {"id": "b", "n": 1, "x": None, "tags": None, "about": {"made": None}},
-        {"id": "c", "n": 2, "x": None, "tags": None, "about": {"made": None}},
+        {"id": "b", "n": 1, "x": None, "tags": None, "about": None},
+        {"id": "c", "n": 2, "x": None, "tags": None, "about": None},
     ]  # fmt: skip
 
 
@@ -87,20 +87,32 @@ def test_a_block_read_line_by_line_is_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damaged", "message"),
     [
-        (b'{"id": "a", "n": 1, "ti', "line 22: this is no JSON object; get the file again."),
-        (b"<html>", "line 22: this is no JSON object"),
-        (b"[1, 2]", "line 22: this is no JSON object"),
-        (b'{"id": "a"}', "line 22: there is no 'n'"),
-        (b'{"id": "a", "n": "many"}', "line 22: \"many\" is no value for 'n'"),
-        (b'{"id": null, "n": 1}', "line 22: null is no value for 'id'"),
-        (b'{"id": "a", "n": NaN}', "line 22: NaN is no value for 'n'"),
-        (b'{"id": "\xff", "n": 1}', "line 22: this is no JSON object"),
+        (b'{"id": "a", "n": 1, "ti', "column 21: this is no JSON object; get the file again."),
+        (b"<html>", "column 1: this is no JSON object"),
+        (b"[1, 2]", "column 1: this is no JSON object"),
+        (b"[" * 100_000, "column 1: this is no JSON object"),
+        (b'{"id": "a", "n": 1}, {"id"', "column 20: this is no JSON object"),
+        (b'{"id": "a", "n": 1}\0', "column 20: this is no JSON object"),
+        (b"\0\0\0\0", "column 1: this is no JSON object"),
+        (b'{"id": "a"}', "column 'n': there is no such key among id"),
+        (b'{"id": "a", "n": "many"}', "column 'n': \"many\" is no value"),
+        (b'{"id": " ", "n": 1}', "column 'id': \" \" is no value"),
+        (b'{"id": null, "n": 1}', "column 'id': null is no value"),
+        (b'{"id": "a", "n": NaN}', "column 'n': NaN is no value"),
+        (b'{"id": "a", "n": 1e30}', "column 'n': 1e+30 is no value"),
+        (b'{"id": "a", "n": -1e400}', "column 'n': -Infinity is no value"),
+        (b'{"id": "a", "n": 9223372036854775808}', "column 'n': 9223372036854775808 is no value"),
+        (b'{"id": "a", "n": 1.5}', "column 'n': 1.5 is no value"),
+        (b'{"id": "a", "n": true}', "column 'n': true is no value"),
+        (b'{"id": "a\\ud800", "n": 1}', "column 'id': \"a\ufffd\" is no value"),
+        (b'{"id": "\\uDC00\\ud83d", "n": 1}', "column 'id': \"\ufffd\ufffd\" is no value"),
+        (b'{"id": "\xff", "n": 1}', "column 9: this is no JSON object"),
     ],
 )
 def test_a_damaged_line_is_named(tmp_path: Path, damaged: bytes, message: str, block: int) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(lines(GOOD[:20]) + b"\n" + damaged + b"\n" + lines(GOOD[20:]))
-    with pytest.raises(DataError, match=f"^{re.escape(f'{path}, {message}')}"):
+    with pytest.raises(DataError, match=f"^{re.escape(f'{path}, line 22, {message}')}"):
         read(path, block)
 
 
@@ -108,7 +120,7 @@ def test_a_file_that_is_cut_endless_empty_or_absent(tmp_path: Path, monkeypatch)
     path = tmp_path / "rows.jsonl"
     monkeypatch.setattr("latentcrs_utils.data.json_lines._LONGEST", 1000)
     for content, message in (
-        (lines(GOOD)[:-9], ", line 50: this is no JSON object"),
+        (lines(GOOD)[:-9], ", line 50, column 81: this is no JSON object"),
         (lines(GOOD) + b"x" * 5000, ", line 51: the line does not end"),
         (b"", " is empty"),
     ):
@@ -124,7 +136,28 @@ def test_a_compressed_file_that_is_cut_off_or_damaged(tmp_path: Path) -> None:
     # stored, not compressed, so that the place of the damage is known
     whole = gzip.compress(lines(GOOD), compresslevel=0)
     cut = whole[: whole.index(b'{"id": "\\u00e930"') + 5]
-    for content, last in ((cut, 30), (whole[:-6] + b"wrong!", 50), (b"no gzip at all", 0)):
+    for content, last in ((cut, 30), (whole[:-6] + b"wrong!", 50), (whole[:5], 0)):
         path.write_bytes(content)
         with pytest.raises(DataError, match=f"after line {last}: the compressed file is cut off"):
             read(path)
+
+
+def test_half_characters_and_values_that_do_not_fit_are_counted(
+    tmp_path: Path, capsys, monkeypatch
+):
+    monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
+    texts = {
+        r'"\ud800"': "\ufffd", r'"a\udc00b\uD83Dc"': "a\ufffdb\ufffdc", r'"\ud83d\ude00"': "😀",
+        r'"\\ud800"': r"\ud800", r'"\\\ud800"': "\\\ufffd", r'"\ud83d\ud83d\ude00"': "\ufffd😀",
+        r'["\ud800"]': '["\ufffd"]', "1.0": "1", "1e3": "1000", "2.5": "2.5", r'"\u0000"': "\0",
+    }  # fmt: skip
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(f'{{"id": "i", "n": 1, "about": {{"made": {t}}}}}\n' for t in texts))
+    assert [row["about"]["made"] for row in read(path)] == list(texts.values())
+    written = ['{"made": "x"}', "{'made': 'x'}", "{'made': x}", "null", "", "[1]"]
+    rows = [{"id": "i", "n": 1, "about": text, "tags": "['a', None]"} for text in written]
+    path.write_bytes(path.read_bytes() + lines(rows))
+    found = read(path)[len(texts) :]
+    assert [row["about"] for row in found] == [{"made": "x"}] * 2 + [None] * 4
+    assert all(row["tags"] == ["a", None] for row in found)
+    assert "not read: 6 halves of characters, 2 values of 'about'." in capsys.readouterr().err
