@@ -9,15 +9,18 @@ from __future__ import annotations
 import html
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
 from latentcrs_utils.data.json_lines import Schema, read_json_lines
-from latentcrs_utils.data.source import ITEM_SCHEMA, Source, once_each
+from latentcrs_utils.data.source import ITEM_SCHEMA, Source, notation, once_each
 from latentcrs_utils.support.assets import own_files
+from latentcrs_utils.support.progress import note
 
 _WORDS = tomllib.loads(Path(__file__).with_name("amazon.toml").read_text(encoding="utf-8"))
 _NO_NAME = set(_WORDS["no_name"])
@@ -103,6 +106,15 @@ def platform(categories: Sequence[str | None], name: str) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
+def joined(paths: Sequence[str | None]) -> list[str]:
+    """Join paths written as lists under their first root; nothing if one is no list of texts."""
+    with suppress(ValueError, TypeError):
+        lists = [notation(path or "[]") for path in paths]
+        levels = [*lists[0][:1], *(level for own in lists for level in own[1:])]
+        return levels if all(isinstance(level, str) for level in levels) else []
+    return []
+
+
 def genres(categories: Sequence[str | None]) -> list[str]:
     """Return the levels of the category path that tell something about the item.
 
@@ -157,10 +169,13 @@ def _ratings(path: Path) -> pl.DataFrame:
 def _items(path: Path, *, games: bool) -> pl.DataFrame:
     """Read a file of metadata: the items with a usable title, each once, in file order."""
     schema = {**ITEM_SCHEMA, "creator": pl.String(), "platform": pl.String(), "price": pl.Float64()}
+    unread: Counter[str] = Counter()
 
     def described(row: dict[str, Any]) -> dict[str, Any]:
         name, levels, details = title(row["title"]), row["categories"] or [], row["details"] or {}
-        return {
+        if levels and (levels[0] or "").startswith("["):
+            unread["categories"] += not (levels := joined(levels))
+        found = {
             "raw_item": row["parent_asin"],
             "title": name,
             "year": year(details, or_listed=games),
@@ -169,9 +184,17 @@ def _items(path: Path, *, games: bool) -> pl.DataFrame:
             "platform": platform(levels, name or "") if games else None,
             "price": price(row["price"]),
         }
+        dates = [title(details.get(key)) for key in (*RELEASED, LISTED)[: None if games else -1]]
+        unread["dates"] += found["year"] is None and any(dates)
+        unread["prices"] += found["price"] is None and title(row["price"]) is not None
+        unread["lines without a title"] += name is None
+        return found
 
     blocks = read_json_lines(path, _METADATA, ("parent_asin",))
     tables = [pl.DataFrame(map(described, b.iter_rows(named=True)), schema) for b in blocks]
     items = pl.concat(tables, rechunk=True).drop_nulls("title")
     once = items.unique("raw_item", keep="first", maintain_order=True)
+    unread["further lines of an item"] = len(items) - len(once)
+    if what := ", ".join(f"{times:,} {name}" for name, times in (+unread).items()):
+        note(f"{path}: left out or not understood: {what}.")
     return once if games else once.drop("platform")

@@ -2,155 +2,162 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import itertools
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import polars as pl
 
-from latentcrs_utils.data.source import Source, damaged, once_each
+from latentcrs_utils.data.source import Source, damaged, notation, once_each
+from latentcrs_utils.data.unpacking import decoded, place, unpacked
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.support.progress import note
 
 RATING_COLUMNS = ("user", "item", "rating", "timestamp")
+# what only says that a genre is not known
+NO_GENRE = {"", "unknown", "(no genres listed)", "none", "null", "nan", "n/a"}
+# ASCII's own marks between cells and lines: in quoted cells they replace a separator or line end
+_CELL, _LINE = "\x1f", "\x1e"
+# what a spreadsheet makes of a long number that it writes shortened
+_SHORTENED = r"^[0-9]\.[0-9]{1,5}E\+[0-9]{2}$"
+# from here on a time is in milliseconds, microseconds, nanoseconds
+_UNITS = 1e11, 1e14, 1e17
 
 
 class Table:
     """The cells of a file as text, and the exact place of what is wrong with one.
 
-    ``columns`` are those that it must have; without a header, all of them in order. Cells may be
-    in quotes where a comma separates them. ``frame`` has the cells, those without text null, under
-    trimmed names in small letters; ``advice`` is what a reader should do about a damaged file.
-    DataError: absent, unreadable, empty, in another encoding, without one of ``columns``, or with
-    rows of other lengths.
+    ``columns`` are those that it must have; without a header, all of them in order, of a file in
+    latin-1. Without a ``separator`` the header tells whether it is a comma, semicolon, tab or bar,
+    and cells may be in quotation marks; any other such mark is text. ``frame`` has ``columns``, and
+    ``rating`` where there is one; ``advice`` is what a reader should do about a damaged file.
+    DataError: absent, unreadable, empty, in another encoding, without one of ``columns`` or with it
+    twice, or with a row that is too long, too short, or hidden by a stray quotation mark.
     """
 
     def __init__(
         self,
         path: Path,
         columns: tuple[str, ...],
-        separator: str = ",",
+        separator: str = "",
         *,
-        encoding: str = "utf-8-sig",
         header: bool = True,
         advice: str = "correct the file",
     ):
-        # polars separates by one byte only
-        self.separator = separator if len(separator) == 1 else "\t"
-        self.path, self.header, self.advice = path, header, advice
-        try:
-            raw = path.read_bytes()
-            text = raw.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
-            self.text = text.replace(separator, self.separator)
-        except OSError as error:
-            problem = f"cannot be read ({error.strerror or error}); check the name of the file"
-            raise damaged(path, problem) from None
-        except UnicodeDecodeError as error:
-            remedy = 'save the file again as UTF-8 (spreadsheets call it "CSV UTF-8")'
-            line = raw.count(b"\n", 0, error.start) + 1
-            raise damaged(path, f"the text is not UTF-8; {remedy}", line=line) from None
-        if not self.text.strip():
+        self.path, self.advice = path, advice
+        with unpacked(path) as (stream, _):
+            text = decoded(path, stream.read(), "utf-8" if header else "latin-1")
+        for mark in filter(text.count, ("\0", _CELL, _LINE)):
+            problem = f"the control character {mark!r} is no text; {advice}"
+            raise damaged(path, problem, **place(text, text.index(mark)))
+        if (first := re.search(r"^.*\S.*$", text, re.M)) is None:
             raise damaged(path, f"is empty; {advice}")
-        try:
-            frame = pl.read_csv(
-                self.text.encode(),
-                separator=self.separator,
-                quote_char='"' if separator == "," else None,
-                has_header=header,
-                infer_schema=False,
-            )
-        except pl.exceptions.PolarsError as error:
-            raise self._unreadable(str(error)) from None
-        if header:
-            frame.columns = self._names(frame.columns, columns)
-        elif frame.width == len(columns):
-            frame.columns = list(columns)
-        else:
-            expected = f"{len(columns)} ({', '.join(columns)})"
-            raise damaged(path, f"has {frame.width} columns, not {expected}; {advice}")
-        # an empty line comes as a row without any cell
-        self.frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
-        if self.frame.is_empty():
+        quoted, separator = not separator, separator or max(",;\t|", key=first[0].count)
+        if quoted:
+            text = self._unquoted(text, separator, first[0].count(separator))
+        hidden = pl.col("row").str.count_matches(_LINE)
+        number = pl.int_range(1, 1 + pl.len()) + hidden.cum_sum() - hidden
+        rows = pl.read_lines(io.BytesIO(text.encode()), name="row").with_columns(line=number)
+        rows = rows.filter(pl.col("row").str.contains(rf"[^\s{separator}]"))
+        if len(rows) <= header:
             raise damaged(path, f"has a header and no rows; {advice}")
+        self._lines = rows["line"]
+        names = self._names(rows["row"][0].split(separator), columns) if header else columns
+        self._lines, rows = self._lines[int(header) :], rows[int(header) :]
+        self._check_widths(rows["row"], separator, names)
+        cells = rows["row"].str.split_exact(separator, len(names) - 1).struct.unnest()
+        used = [name for name in dict.fromkeys((*columns, "rating")) if name in names]
+        frame = cells.select(pl.col(f"field_{names.index(name)}").alias(name) for name in used)
+        shown = pl.all().str.replace_many({_CELL: separator, _LINE: "\n"})
+        self.frame = frame.select(shown) if quoted else frame
 
-    def _names(self, given: list[str], wanted: tuple[str, ...]) -> list[str]:
+    def _unquoted(self, text: str, separator: str, width: int) -> str:
+        """Take cells out of quotation marks, with marks for the separators and line ends in them.
+
+        Only a quoted cell hides line ends. Where all its lines have the separators of whole rows,
+        ``width`` of them, two stray quotation marks are likelier: that is refused, so that no row
+        is lost. Cells in quotation marks that are not closed before a separator stay as they are.
+        """
+
+        def bare(found: re.Match[str]) -> str:
+            start, end = found.span("cell")
+            if "\n" in found["cell"]:
+                first, after = text.rfind("\n", 0, start) + 1, text.find("\n", end)
+                lines = text[first : after if after >= 0 else None].split("\n")
+                if all(line.count(separator) >= width for line in lines if line.strip()):
+                    problem = "a cell in quotation marks begins here and hides whole rows; "
+                    remedy = "correct the quotation marks, or leave out its line ends"
+                    raise damaged(self.path, problem + remedy, **place(text, start - 1))
+            cell = found["cell"].replace('""', '"')
+            return found["before"] + cell.replace(separator, _CELL).replace("\n", _LINE)
+
+        cell = r'"(?P<cell>[^"]*+(?:""[^"]*+)*+)"'
+        mark = re.escape(separator)
+        return re.sub(rf"(?P<before>^|{mark}) *{cell} *(?=$|{mark})", bare, text, flags=re.M)
+
+    def _names(self, given: list[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
         """Trim the names of the columns (``" Item_ID:token"`` -> ``"item_id"``), check them."""
-        # polars marks the second of two equal names itself
-        names = [re.split(r":|_duplicated_\d+$", name)[0].strip().lower() for name in given]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise damaged(self.path, f"two columns are called {twice[0]!r}; {self.advice}", line=1)
-        if absent := [name for name in wanted if name not in names]:
-            between = "tabs" if self.separator == "\t" else "commas"
-            problem = f"there is no column {absent[0]!r} among {', '.join(names)}"
-            remedy = f"the first line must name {', '.join(wanted)}, with {between} between"
-            raise damaged(self.path, f"{problem}; {remedy}", line=1)
+        names = tuple(name.split(":")[0].strip().lower() for name in given)
+        for name in (*wanted, *RATING_COLUMNS):
+            if names.count(name) > 1:
+                raise self._damaged("two columns have this name", 0, name)
+            if name in wanted and name not in names:
+                there = f"{', '.join(filter(None, names))}; needed are {', '.join(wanted)}"
+                raise self._damaged(f"there is no such column among {there}", 0, name)
         return names
 
-    def _unreadable(self, reason: str) -> DataError:
-        """Say which row is longer than the first one, or what polars said."""
-        (_, first), *others = self._records()
-        for line, cells in others:
-            if len(cells) > len(first):
-                widths = f"{len(cells)} cells where the first line has {len(first)}"
-                return damaged(self.path, f"{widths}; {self.advice}", line=line)
-        return damaged(self.path, f"is no table ({reason.splitlines()[0]}); {self.advice}")
-
-    def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """Give the rows that are not empty, each with the line on which it begins."""
-        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self.separator == "," else csv.QUOTE_NONE
-        reader = csv.reader(io.StringIO(self.text), delimiter=self.separator, quoting=quoting)
-        line = 1
-        for cells in reader:
-            if any(cells):
-                yield line, cells
-            line = reader.line_num + 1
+    def _check_widths(self, rows: pl.Series, separator: str, names: tuple[str, ...]) -> None:
+        """Refuse a row that ends before the last named column or has more cells than columns."""
+        # spreadsheets add empty cells at the end of some rows
+        filled = rows.str.strip_chars_end(separator)
+        width, most = (1 + row.str.count_matches(separator, literal=True) for row in (rows, filled))
+        wrong = (width < max(i for i, name in enumerate(names, 1) if name)) | (most > len(names))
+        if wrong.any():
+            row = wrong.arg_max() or 0
+            column = (*names, len(names) + 1)[min(width[row], len(names))]
+            raise self._damaged(f"the row has {width[row]} cells, not {len(names)}", row, column)
 
     def line(self, row: int) -> int:
         """Return the line of the file, from 1, on which data row ``row`` (from 0) begins."""
-        return next(itertools.islice(self._records(), row + self.header, None))[0]
+        return int(self._lines[row])
+
+    def _damaged(self, problem: str, row: int, column: str | int) -> DataError:
+        return damaged(self.path, f"{problem}; {self.advice}", line=self.line(row), column=column)
 
     def refuse(self, wrong: pl.Series, cells: pl.Series, problem: str) -> None:
         """Raise DataError for the first of a column's cells that is ``wrong``, with its place."""
         if wrong.any():
             row = wrong.arg_max() or 0
             told = f"{cells[row]!r} {problem}" if cells[row] else problem
-            raise damaged(self.path, told, line=self.line(row), column=cells.name)
+            raise self._damaged(told, row, cells.name)
 
     def texts(self, column: str) -> pl.Series:
         """Return a column of text without surrounding spaces; no cell may be empty."""
-        cells = self.frame[column].str.strip_chars().fill_null("")
-        self.refuse(cells == "", cells, f"the cell is empty; {self.advice}")
+        cells = self.frame[column].str.strip_chars()
+        self.refuse(cells == "", cells, "the cell is empty")
+        self.refuse(cells.str.contains(_SHORTENED), cells, "was shortened by a spreadsheet")
         return cells
 
-    def numbers(
-        self, column: str, dtype: type[pl.DataType] = pl.Float64, kind: str = "a number"
-    ) -> pl.Series:
-        """Return a column of finite numbers; where they are whole, an empty cell is null."""
-        cells = self.frame[column].str.strip_chars().replace("", None)
-        if not dtype.is_integer():
-            cells = self.texts(column)
+    def numbers(self, column: str, kind: str, limit: float) -> pl.Series:
+        """Return a column of finite numbers from minus ``limit`` to ``limit``."""
+        cells = self.texts(column)
         values = cells.cast(pl.Float64, strict=False)
-        found = values.cast(dtype, strict=False)
-        fits = (values.is_finite() & (found == values)).fill_null(False)
-        self.refuse(cells.is_not_null() & ~fits, cells, f"is not {kind}; {self.advice}")
-        return found
+        fits = (values.is_finite() & (values.abs() <= limit)).fill_null(False)
+        self.refuse(~fits, cells, f"is not {kind}")
+        return values
 
     def ratings(self, columns: tuple[str, ...] = RATING_COLUMNS) -> pl.DataFrame:
         """Return user, item, rating, timestamp; where ratings are absent, all are infinite."""
         user, item, rating, timestamp = columns
-        return pl.DataFrame(
-            {
-                "user": self.texts(user),
-                "item": self.texts(item),
-                "rating": self.numbers(rating) if rating in self.frame else math.inf,
-                "timestamp": self.numbers(timestamp, kind="a number of seconds since 1970"),
-            }
-        )
+        when = self.numbers(timestamp, "a number of seconds since 1970", 1e20)
+        unit = pl.Series(_UNITS).search_sorted(when.abs())
+        other = f"and line {self.line(0):,} are not both in seconds (or milliseconds ...)"
+        self.refuse(unit != unit[0], self.frame[timestamp], other)
+        rated = self.numbers(rating, "a number", 1e6) if rating in self.frame else math.inf
+        ids = dict(user=self.texts(user), item=self.texts(item))
+        return pl.DataFrame(dict(**ids, rating=rated, timestamp=when))
 
 
 def read_csv_pair(interactions: str | Path, items: str | Path) -> Source:
@@ -163,28 +170,63 @@ def read_csv_pair(interactions: str | Path, items: str | Path) -> Source:
     """
     listed = Table(Path(items), ("item", "title", "year", "genres"))
     raw_item = listed.texts("item")
-    again = ~raw_item.is_first_distinct()
-    if again.any():
-        first = listed.line(raw_item.index_of(raw_item.filter(again)[0]) or 0)
-        listed.refuse(again, raw_item, f"is on line {first:,} already; keep one")
-    genre = pl.element().str.strip_chars()
-    genres = listed.frame["genres"].fill_null("").str.split("|").list
-    described = pl.DataFrame(
-        {
-            "raw_item": raw_item,
-            "title": listed.texts("title"),
-            "year": listed.numbers("year", pl.Int32, "a whole number"),
-            "genres": genres.eval(genre.filter(genre != "").unique(maintain_order=True)),
-        }
-    )
+    listed.refuse(~raw_item.is_first_distinct(), raw_item, "is on an earlier line already")
+    year = listed.frame["year"].str.strip_chars()
+    no_year = ~year.str.contains(r"^((1[0-9]|20)[0-9]{2}(\.0*)?)?$")
+    listed.refuse(no_year, year, "is not a whole number of four digits, or empty")
+    year = year.str.head(4).replace("", None).cast(pl.Int32)
+    columns = dict(raw_item=raw_item, title=listed.texts("title"), year=year)
+    described = pl.DataFrame(dict(**columns, genres=_genres(listed)))
     table = Table(Path(interactions), ("user", "item", "timestamp"))
+    if "rating" not in table.frame:
+        note(f"{table.path}: there is no column 'rating', so every row counts as positive.")
     ratings = table.ratings()
     item = ratings["item"]
     unknown = ~item.is_in(raw_item.to_list())
+    known = {_plain(raw): f", where it is {raw!r}" for raw in raw_item if unknown.any()}
+    alike = known.get(_plain((*item.filter(unknown).head(1), "")[0]), "")
     rows = f"({unknown.sum():,} of {len(item):,} rows name such items)"
-    problem = f"is not among the items of {items} {rows}; add it there or remove the row"
-    table.refuse(unknown, item, problem)
+    table.refuse(unknown, item, f"is not among the items of {items}{alike} {rows}")
     latest = once_each(ratings, "last")
     if repeated := len(ratings) - len(latest):
         note(f"{table.path}: {repeated:,} earlier rows of the same user and item were left out.")
     return Source(latest, described)
+
+
+def _plain(raw: str) -> str:
+    """Reduce an id to what it would share with the same id in another notation (001, 1.0, 1)."""
+    return re.sub(r"\.0*$|^0+(?=.)|[\W_]", "", raw.casefold())
+
+
+def _genres(table: Table) -> pl.Series:
+    """Read the genres: lists in any notation, else between bars, else semicolons, else commas."""
+    cells = table.frame["genres"].str.strip_chars()
+    plain = cells.filter(cells.str.contains(r"^[^\[{(]")).unique()
+    mark = next((mark for mark in "|;," if plain.str.contains(mark, literal=True).any()), "")
+    found = {cell: _genre_names(cell, mark or "|") for cell in cells.unique()}
+    wrong = cells.is_in([cell for cell, names in found.items() if names is None])
+    table.refuse(wrong, cells, "names no genres, as Comedy|Drama does")
+    odd = re.compile(r"[,;/]" if mark else r"[/\s]")
+    whole = next((name for cell in plain for name in found[cell] or () if odd.search(name)), "")
+    if mark not in "|" or whole:
+        one = f", and {whole!r} is one" * bool(whole)
+        note(f"{table.path}: {mark or '|'!r} separates genres{one}; a bar leaves no doubt.")
+    return pl.Series([found[cell] for cell in cells], dtype=pl.List(pl.String))
+
+
+def _genre_names(cell: str, mark: str) -> list[str] | None:
+    """Return the genres of a cell, each once; ``None`` for a list that is none of names."""
+    parts: list[Any] = cell.split(mark)
+    if re.match(r"[\[{]|\(\s*['\"]", cell):
+        try:
+            # numpy puts no comma between texts
+            value = notation(re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", cell))
+            value = [value] if value and isinstance(value, dict) else value
+            parts = [one["name"] if isinstance(one, dict) else one for one in value]
+        except (ValueError, KeyError, TypeError):
+            bare = re.fullmatch(r"\[[^\[\]{}'\"]+\]", cell)
+            parts = cell[1:-1].split(",") if bare else [None]
+    if not all(isinstance(part, str) for part in parts):
+        return None
+    names = dict.fromkeys(" ".join(part.split()) for part in parts)
+    return [name for name in names if name.lower() not in NO_GENRE]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from latentcrs_utils.data.csv_files import RATING_COLUMNS, Table
+from latentcrs_utils.data.csv_files import NO_GENRE, RATING_COLUMNS, Table
 from latentcrs_utils.data.source import UNKNOWN_TITLE, Source, item_frame, mend_year, tidy_title
 from latentcrs_utils.errors import AssetError
 from latentcrs_utils.support.assets import (
@@ -25,9 +25,7 @@ from latentcrs_utils.support.assets import (
 )
 
 _ADVICE = "replace the file by a fresh copy"
-_old_table = partial(Table, encoding="latin-1", header=False, advice=_ADVICE)
-# what only says that the genre is not known
-_NO_GENRE = {"", "unknown", "(no genres listed)"}
+_old_table = partial(Table, header=False, advice=_ADVICE)
 # the smaller sets say Children's where the latest ones say Children: one name for one thing
 _SAME_GENRE = {"Children": "Children's"}
 # one item's row says only "unknown" ("unkonwn" in the embedded copy); it counts and stays
@@ -78,7 +76,7 @@ def _read_100k_embedded(files: dict[str, Path]) -> Source:
     """Read the copy in RecBole's format: tabs, ``name:type`` headers, years apart."""
     table = partial(Table, separator="\t", advice="remove it to have it fetched again")
     items = table(files["ml-100k.item"], ("item_id", "movie_title", "release_year", "class"))
-    rows = items.frame.fill_null("").iter_rows()
+    rows = items.frame.iter_rows()
     columns = ("user_id", "item_id", "rating", "timestamp")
     return Source(
         table(files["ml-100k.inter"], columns).ratings(columns),
@@ -90,7 +88,7 @@ def _read_100k_raw(files: dict[str, Path]) -> Source:
     """Read the provider's files: a column of 0 or 1 for each line of ``u.genre``."""
     genres = _old_table(files["u.genre"], ("genre", "number"), "|").texts("genre")
     columns = ("item", "title", "released", "video", "page", *genres)
-    rows = _old_table(files["u.item"], columns, "|").frame.fill_null("").iter_rows()
+    rows = _old_table(files["u.item"], columns, "|").frame.iter_rows()
     items = item_frame(
         # one film is marked as released on video, after its year
         _item(raw, title.removesuffix(" (V)"), "", list(compress(genres, map(int, flags))))
@@ -101,7 +99,7 @@ def _read_100k_raw(files: dict[str, Path]) -> Source:
 
 def _titled(table: Table) -> pl.DataFrame:
     """Build the items from the three columns id, "Title (Year)", genres between bars."""
-    rows = table.frame.fill_null("").iter_rows()
+    rows = table.frame.iter_rows()
     return item_frame(_item(raw, title, "", genres.split("|")) for raw, title, genres in rows)
 
 
@@ -110,5 +108,5 @@ def _item(
 ) -> tuple[str, str, int | None, list[str]]:
     title = title.strip()
     title, when = mend_year(UNKNOWN_TITLE if title in _NO_TITLE else title, year)
-    known = [_SAME_GENRE.get(genre, genre) for genre in genres if genre not in _NO_GENRE]
+    known = [_SAME_GENRE.get(genre, genre) for genre in genres if genre.lower() not in NO_GENRE]
     return raw_item, tidy_title(title) or UNKNOWN_TITLE, when, known

@@ -100,6 +100,37 @@ def test_every_oddity_of_the_metadata(put, suffix: str) -> None:
     assert (data.counts["positives"], data.counts["with_metadata"]) == (21, 12)
 
 
+def test_metadata_as_text_is_parsed_and_what_is_left_out_is_counted(
+    put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LATENTCRS_PROGRESS", "1")
+    details = {"Release Date": "May 3, 2011", "Brand": 'Séga "x"'}
+    paths = [["Video Games", "PC", "Games"], ["Video Games", "Accessories"]]
+    understood = [(details, paths), *[(w(details), w(paths)) for w in (json.dumps, repr, str)]]
+    items = [metadata(f"{n}", details=d, categories=c) for n, (d, c) in enumerate(understood)]
+    dates = ["soon", "3/5/11", "817862400000", "20015", "", "N/A", None]
+    items += [metadata(f"d{n}", details={"Release date": date}) for n, date in enumerate(dates)]
+    odd = ["{'a", "[1]", [1], 7, "", "null", None]
+    items += [metadata(f"o{n}", details=one, categories=one) for n, one in enumerate(odd)]
+    prices = ["12 - 14", "12,99 €", "", None, "free", "—", 3]
+    items += [metadata(f"p{n}", price=price) for n, price in enumerate(prices)]
+    items += [metadata("x", title=None), metadata("0"), metadata("y", categories=[["a", 3]])]
+    folder = put([], items)
+    found = amazon._items(folder / "meta_Video_Games.jsonl.gz", games=True)
+    for year, genres, creator, platform in found[:4].select(pl.nth(2, 3, 4, 5)).rows():
+        assert (year, genres, creator, platform) == (
+            2011,
+            ["Games", "Accessories"],
+            'Séga "x"',
+            "PC",
+        )
+    assert found["year"].null_count() == len(found) - 4
+    said = capsys.readouterr().err
+    assert "4 values of 'details'" in said and "2 values of 'categories'" in said
+    for left in ("4 dates", "3 prices", "1 categories", "1 lines without", "1 further lines"):
+        assert left in said
+
+
 def test_albums(put) -> None:
     items = [
         metadata("a", title="Abbey Road", store="The Beatles   Format: Vinyl", price=21,
@@ -158,10 +189,14 @@ def test_absent_files_are_named_with_the_way_to_get_them(monkeypatch) -> None:
 def test_a_damaged_file_is_named_with_its_line(put) -> None:
     rows = everyone_likes("uvw", "abc")
     put([*rows[:4], {**rows[4], "parent_asin": None}])
-    with pytest.raises(DataError, match=r"Video_Games\.jsonl\.gz, line 5: null is no value for"):
+    with pytest.raises(
+        DataError, match=r"Video_Games\.jsonl\.gz, line 5, column 'parent_asin': null"
+    ):
         games()
     put(rows, [{**metadata("a"), "parent_asin": None}])
-    with pytest.raises(DataError, match=r"meta_Video_Games\.jsonl\.gz, line 1: null is no value"):
+    with pytest.raises(
+        DataError, match=r"meta_Video_Games\.jsonl\.gz, line 1, column 'parent_asin': null"
+    ):
         games()
 
 

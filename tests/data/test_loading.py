@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import latentcrs_utils as lc
 from latentcrs_utils.config import DataConfig
 from latentcrs_utils.data.loading import DATASETS, prepare
-from latentcrs_utils.data.source import Source
+from latentcrs_utils.data.source import Source, item_frame
 from latentcrs_utils.errors import ConfigError, DataError
 
 
@@ -32,6 +36,31 @@ def test_prepare_numbers_orders_and_counts() -> None:
     assert [sequence.tolist() for sequence in data.interactions] == [[4, 3, 1, 2]] * 3
     counts = {name: data.counts[name] for name in ("ratings", "positives", "with_metadata")}
     assert counts == {"ratings": 14, "positives": 13, "with_metadata": 12}
+
+
+@given(
+    st.sets(st.from_regex(r"0{0,3}[01]{1,2}(\.0)?|a?[1A]", fullmatch=True), min_size=3),
+    st.randoms(),
+)
+def test_ids_have_one_order_whatever_the_order_of_the_file(ids: set[str], random: Random) -> None:
+    """Equal numbers (001, 1) are ordered as text, and other ids than numbers make all text."""
+    orders = [random.sample(sorted(ids), len(ids)) for _ in range(2)]
+    rows = [
+        pl.DataFrame({"user": list("uvw") * len(order), "item": sorted(order * 3)})
+        for order in orders
+    ]
+    sources = [
+        Source(
+            frame.with_columns(rating=5.0, timestamp=pl.int_range(pl.len())),
+            item_frame((raw, raw, None, []) for raw in order),
+        )
+        for frame, order in zip(rows, orders, strict=True)
+    ]
+    first, again = (prepare("toy", source, DataConfig(k_core=3)) for source in sources)
+    assert first.fingerprint == again.fingerprint
+    numbers = all(raw.isdigit() for raw in ids)
+    expected = sorted(ids, key=lambda raw: (int(raw) if numbers else 0, raw))
+    assert first.items["raw_item"].to_list() == expected
 
 
 def test_prepare_says_when_ratings_are_absent() -> None:

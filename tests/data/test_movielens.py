@@ -140,5 +140,5 @@ def test_a_file_that_is_no_table_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     wrong.write_text("user_id:token\titem_id:token\n1\t2\n")
     files = {**fetch(MOVIELENS_100K), "ml-100k.inter": wrong}
     monkeypatch.setattr(movielens, "fetch", lambda asset: files)
-    with pytest.raises(DataError, match=r"ml-100k\.inter, line 1: there is no column 'rating'"):
+    with pytest.raises(DataError, match=r"ml-100k\.inter, line 1, column 'rating': there is no"):
         lc.load_dataset("ml-100k")
