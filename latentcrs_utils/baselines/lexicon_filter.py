@@ -11,13 +11,11 @@ from latentcrs_utils.data.sequences import Dataset
 
 def _allowed(matcher: Matcher, wanted: Requirements) -> np.ndarray:
     """Items that meet the requirements, bool [V + 1], or the next best (see `lexicon_mask`)."""
-    facts = matcher.all_of(wanted.of("price")) & matcher.any_of(wanted.of("years"))
-    facts &= matcher.any_of(wanted.of("platform")) & matcher.any_of(wanted.of("creator"))
-    genres = wanted.of("genre")
-    facts &= matcher.all_of(genre for genre in genres if genre.negated)
-    asked = [genre for genre in genres if not genre.negated]
+    facts = matcher.all_of(wanted.asked("price")) & matcher.any_of(wanted.asked("years"))
+    facts &= matcher.any_of(wanted.asked("platform")) & matcher.any_of(wanted.asked("creator"))
+    facts &= matcher.all_of(wanted.refused)
     for combine in (matcher.all_of, matcher.any_of):
-        allowed = facts & combine(asked)
+        allowed = facts & combine(wanted.asked("genre"))
         if allowed.any():
             return allowed
     return matcher.items

@@ -90,9 +90,15 @@ class Constraint:
             return int(self.value), int(self.value) + 9
         return years_of(self.value)
 
+    def within(self, other: "Constraint") -> bool:
+        """Say whether whatever has this value has that of the other, signs aside."""
+        if self.attribute == other.attribute == "years":
+            return other.years[0] <= self.years[0] and self.years[1] <= other.years[1]
+        return (self.slot, self.value) == (other.slot, other.value)
+
     @property
     def label(self) -> str:
-        """Words for a hard constraint: "Comedy", "no Horror", "the 1980s", "under $20"."""
+        """Words for a hard constraint: "Comedy", "no Horror", "not the 1980s", "under $20"."""
         words = _LABELS.get(self.slot, "{}").format(self.value)
         if self.value in ERA_PARTS:
             words = f"the {ERA_PARTS[self.value]} 1990s"
@@ -101,7 +107,8 @@ class Constraint:
             words = str(first) if first == last else f"{first} to {last}"
             words = f"before {last + 1}" if first == FIRST_YEAR else words
             words = f"{first} or later" if last == LAST_YEAR else words
-        return f"no {words}" if self.negated else words
+        refusal = "no" if self.slot == "genre" else "not"
+        return f"{refusal} {words}" if self.negated else words
 
     def satisfies(self, item: Item, items: Sequence[Item] = ()) -> bool:
         """Say whether the constraint is true of an item; the one place that decides it.
@@ -142,14 +149,66 @@ class Requirement:
 
 
 @dataclass(frozen=True)
+class Correction:
+    """What a message, in the words of the evidence, says of the requirements before it.
+
+    ``forgets`` names what counts no longer: an attribute, a constraint or "all". A ``shift`` of 1
+    asks for newer items than before, of -1 for older ones. ``refuses`` turns away from genres, if
+    "one" of them was asked for, "some" genre was, or "always".
+    """
+
+    evidence: str
+    forgets: str = ""
+    shift: int = 0
+    refuses: Sequence[str] = ()
+    when: Literal["one", "some", "always"] = "one"
+
+    def of(self, before: "Requirements", years: Sequence[int]) -> "Requirements":
+        """Return the requirements before it as they are after it.
+
+        Where no span of years is required, the median of the ``years`` of other items is.
+        """
+        old, new = [r.constraint for r in before if self._forgets(r.constraint)], list[Constraint]()
+        spans = before.years or [(year, year) for year in sorted(years)[len(years) // 2 :][:1]]
+        given = before.genres if self.when == "some" else before.genres.intersection(self.refuses)
+        if self.shift and spans:
+            old, new = before.asked("years"), [Constraint("era", self._shifted(spans))]
+        elif self.refuses and (given or self.when == "always"):
+            new = [Constraint("genre", genre, negated=True) for genre in self.refuses]
+            old = [refusal.opposite for refusal in new]
+        stays = [r for r in before if r.constraint not in (*old, *new)]
+        return Requirements((*stays, *(Requirement(c, self.evidence) for c in new)))
+
+    def _forgets(self, old: Constraint) -> bool:
+        return self.forgets in ("all", old.attribute, str(old), str(old.opposite))
+
+    def _shifted(self, spans: Sequence[tuple[int, int]]) -> str:
+        """Return the years after, or before, the spans; as many as they are, if "a bit" is said."""
+        first, last = min(spans)[0], max(last for _, last in spans)
+        length = _SHIFT if first == FIRST_YEAR or last == LAST_YEAR else last - first + 1
+        slight = _SLIGHT.search(self.evidence)
+        if self.shift > 0:
+            start = min(first + _SHIFT if last == LAST_YEAR else last + 1, LAST_YEAR)
+            return f"{start}-{min(start + length - 1, LAST_YEAR) if slight else LAST_YEAR}"
+        end = max(last - _SHIFT if first == FIRST_YEAR else first - 1, FIRST_YEAR)
+        return f"{max(end - length + 1, FIRST_YEAR) if slight else FIRST_YEAR}-{end}"
+
+
+_SHIFT = 10  # years by which a span with an open end moves
+_SLIGHT = re.compile(r"\b(?:bit|little|slightly|somewhat|tad|touch)\b", re.I)
+
+
+@dataclass(frozen=True)
 class Requirements:
     """Requirements of a text, or of a dialogue so far, in the order said; true if there are any.
 
-    An item must have every genre asked for and none refused, lie in one of the spans of years, be
-    for one of the platforms, by one of the creators, and below the price.
+    An item must have every genre asked for, lie in one of the spans of years asked for, be for one
+    of the platforms, by one of the creators, below the price, and have nothing that is refused.
+    The corrections are what a text says of what was required before it.
     """
 
     found: tuple[Requirement, ...] = ()
+    corrections: tuple[Correction, ...] = ()
 
     def __len__(self) -> int:
         return len(self.found)
@@ -165,36 +224,49 @@ class Requirements:
     @cached_property
     def genres(self) -> frozenset[str]:
         """Genres asked for."""
-        return frozenset(c.value for c in self.of("genre") if not c.negated)
+        return frozenset(c.value for c in self.asked("genre"))
 
     @cached_property
     def not_genres(self) -> frozenset[str]:
         """Genres refused."""
-        return frozenset(c.value for c in self.of("genre") if c.negated)
+        return frozenset(c.value for c in self.refused if c.slot == "genre")
 
     @cached_property
     def years(self) -> tuple[tuple[int, int], ...]:
         """Spans of years asked for, both ends included; an item must lie in one of them."""
-        return tuple(sorted({c.years for c in self.of("years")}))
+        return tuple(sorted({c.years for c in self.asked("years")}))
 
-    def of(self, attribute: Attribute) -> list[Constraint]:
-        """Return the constraints on one attribute, in the order in which they were said."""
-        return [r.constraint for r in self.found if r.constraint.attribute == attribute]
+    @property
+    def refused(self) -> list[Constraint]:
+        """What is refused, in the order in which it was said."""
+        return [r.constraint for r in self.found if r.constraint.negated]
+
+    def asked(self, attribute: Attribute | None) -> list[Constraint]:
+        """Return what is asked of one attribute, in the order in which it was said."""
+        of = [r.constraint for r in self.found if r.constraint.attribute == attribute]
+        return [constraint for constraint in of if not constraint.negated]
 
     def without(self, constraint: Constraint) -> Self:
         """Return the requirements less one, which the user takes back."""
         return replace(self, found=tuple(r for r in self.found if r.constraint != constraint))
 
-    def then(self, later: "Requirements", message: str) -> Self:
+    def then(self, later: "Requirements", message: str, years: Sequence[int] = ()) -> Self:
         """Return what holds after a further message, in which ``later`` was found.
 
-        Requirements add up; later words override earlier contrary ones, also between a genre asked
+        Requirements add up; later words override earlier contrary ones, also between what is asked
         for and refused. An item has one time, platform, creator and price, so a new one takes the
         place of the old, unless it follows "or" or "also". A message that says "instead",
         "actually" or the like and asks for a genre withdraws the genres asked for before, unless it
-        says "also".
+        says "also". Corrections such as "older" change what was required, or else go by the
+        ``years`` of the items on offer.
         """
-        stays = [r for r in self.found if not _overridden(r.constraint, later, message)]
+        before = Requirements(self.found)
+        for correction in later.corrections:
+            # said outright
+            absolute = (correction.shift and later.years) or (correction.refuses and later.refused)
+            if not absolute and not (correction.forgets == "all" and later):
+                before = correction.of(before, years)
+        stays = [r for r in before if not _overridden(r.constraint, before, later, message)]
         kept = {r.constraint: r for r in stays}
         for new in later:
             old = kept.get(new.constraint)
@@ -209,17 +281,27 @@ _CHANGED = re.compile(
     r"|never ?mind|i'd rather)\b",
     re.I,
 )
+# the same, unless it repeats an earlier wish
+_CORRECTED = re.compile(
+    r"\b(?:i(?:'d| would) prefer|i mean(?:t)?|make (?:it|that) (?:an?|some\w*))\b"
+    r"|^\W*(?:no|nope|nah)(?: thanks| thank you)?[,.;:!–—-]+ (?!also|with|and|more|no|not|nothing)",
+    re.I,
+)
 
 
-def _overridden(old: Constraint, later: Requirements, message: str) -> bool:
-    """Say whether an earlier constraint ends with a message."""
-    same = [r for r in later if r.constraint.attribute == old.attribute]
-    if old.attribute != "genre":
-        return bool(same) and (old.attribute == "price" or not _adds(same[0], message))
-    if old.opposite in (r.constraint for r in same):
+def _overridden(old: Constraint, known: Requirements, later: Requirements, message: str) -> bool:
+    """Say whether an earlier constraint, one of the known ones, ends with a message."""
+    new = [r for r in later if r.constraint in later.asked(old.attribute)]
+    contrary = [c for c in later.constraints if c.negated != old.negated]
+    if any(old.within(c) if c.negated else c.within(old) for c in contrary):
         return True
-    asks_anew = any(not r.constraint.negated and not _adds(r, message) for r in same)
-    return not old.negated and asks_anew and bool(_CHANGED.search(message.replace("’", "'")))
+    if old.negated:
+        return False
+    if old.attribute != "genre":
+        return bool(new) and (old.attribute == "price" or not _adds(new[0], message))
+    asks_anew, text = any(not _adds(r, message) for r in new), message.replace("’", "'")
+    repeats = any(r.constraint in known.constraints for r in new)
+    return asks_anew and bool(_CHANGED.search(text) or (not repeats and _CORRECTED.search(text)))
 
 
 def _adds(new: Requirement, message: str) -> bool:
@@ -231,7 +313,7 @@ def _adds(new: Requirement, message: str) -> bool:
 def combined(lexicon: Requirements, model: Requirements) -> Requirements:
     """Return what two readers found in one message.
 
-    Where they contradict each other about a genre, the lexicon prevails, which reads literally.
+    Where they contradict each other, the lexicon prevails, which reads literally.
     """
     found = {requirement.constraint: requirement for requirement in lexicon}
     for new in model:
@@ -239,7 +321,7 @@ def combined(lexicon: Requirements, model: Requirements) -> Requirements:
             found[new.constraint] = replace(found[new.constraint], source="both")
         elif new.constraint.opposite not in lexicon.constraints:
             found[new.constraint] = new
-    return Requirements(tuple(found.values()))
+    return replace(lexicon, found=tuple(found.values()))
 
 
 # years and prices come from what users type; so many masks of a large catalogue stay small

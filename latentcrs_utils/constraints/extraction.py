@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, get_args
 
 from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements, combined
-from latentcrs_utils.constraints.lexicon import extract, mentions, negation_start, words
+from latentcrs_utils.constraints.lexicon import extract, mentions, words
+from latentcrs_utils.constraints.negation import negation_in
 from latentcrs_utils.constraints.vocabulary import Vocabulary, vocabulary_for
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError, LatentCRSError, MessageError
@@ -182,14 +183,14 @@ def supported(message: str, proposed: Requirement, vocabulary: Vocabulary) -> Re
         same = [m for m in named if free or m.constraint.value == wanted.value]
         if not same:
             return None
-        said, opening, end = same[-1].constraint, same[-1].opening, same[-1].end
+        said, opening, end = same[-1].constraint, same[-1].opening, same[-1].closing
     else:
-        refusals = (negation_start(plain, place) for place in (start, end))
-        denials = [at for at in refusals if at is not None]
-        said = replace(wanted, negated=wanted.negated or bool(denials))
-        opening = min([start, *denials])
-    # no word refuses what the model says is refused; only genres can be refused at all
-    if wanted.negated > said.negated or (said.negated and said.slot != "genre"):
+        negation = negation_in(plain.replace("’", "'"))
+        denials = [negation.of(*span) for span in (place, (end, end))]
+        spans = [span for polarity, *span in denials if polarity == "refused"]
+        said = replace(wanted, negated=wanted.negated or bool(spans))
+        opening, end = min([start, *(a for a, _ in spans)]), max([end, *(b for _, b in spans)])
+    if wanted.negated > said.negated:  # no word refuses what the model says is refused
         return None
     return Requirement(said, message[opening:end].strip(), "model")
 

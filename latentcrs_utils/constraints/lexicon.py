@@ -2,40 +2,41 @@
 
 It is the strong, plain competitor of every learned reading of a request. It knows genres by name,
 inflection and near-synonyms (funny, scary, cartoon, cowboy), decades and years in digits and words,
-"recent", and negation within a few words; where the catalogue has them also platforms ("PS4"),
-creators and sums of money ("under $20"). It does *not* resolve titles: "like Toy Story" tells it
-nothing, and "Scary Movie" misleads it. Its words lie in ``words/*.toml``; add yours there.
+"recent", what is refused (`Negation`) and what corrects earlier wishes ("older"); where the
+catalogue has them also platforms ("PS4"), creators and sums of money ("under $20"). It does *not*
+resolve titles: "like Toy Story" tells it nothing, and "Scary Movie" misleads it. Its words are in
+``words/*.toml``; add yours there.
 """
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any, Literal
 
 from latentcrs_utils.constraints.constraint import (
     FIRST_YEAR,
     LAST_YEAR,
     Constraint,
+    Correction,
     Requirement,
     Requirements,
     matcher_for,
 )
+from latentcrs_utils.constraints.negation import FOLDER, negation_in
+from latentcrs_utils.constraints.spelling import spelled
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.simulation.phrase_book import DECADE_WORDS, ERA_PARTS, Domain, domain_of
 
-_FOLDER = Path(__file__).parent / "words"
-_RECENT_YEARS = 3
-_REACH = 4  # words between a refusal and what it refuses
+_RECENT_YEARS, _OLD_YEARS = 3, 19  # before the newest item
 _LONGEST_NAME = 6  # words of a creator
 
 
 @cache
-def words(name: Domain | Literal["any"]) -> dict[str, Any]:
+def words(name: Domain | Literal["any", "corrections"]) -> dict[str, Any]:
     """Return the words of one kind of item, or those that mean the same of any."""
-    return tomllib.loads((_FOLDER / f"{name}.toml").read_text("utf-8"))
+    return tomllib.loads((FOLDER / f"{name}.toml").read_text("utf-8"))
 
 
 def _pattern(of_name: Iterable[str]) -> re.Pattern[str]:
@@ -50,10 +51,13 @@ class Lexicon:
     genres: Mapping[str, re.Pattern[str]]
     platforms: Mapping[str, re.Pattern[str]]
     recent_words: re.Pattern[str]
+    old_words: re.Pattern[str]
+    asides: re.Pattern[str]  # names of times and genres that are not the item's
     years: tuple[int, int] | None  # first and last that four digits may mean; None: no year
     prices: bool  # whether sums of money are read
     creators: Mapping[str, str] = field(default_factory=dict)  # in lower case -> name
     recent: tuple[int, int] = (1996, 1998)  # years that "recent" means
+    old: tuple[int, int] = (FIRST_YEAR, 1979)
 
 
 @cache
@@ -64,8 +68,11 @@ def lexicon_of(domain: Domain) -> Lexicon:
         {name: _pattern(of_name) for name, of_name in known[slot].items()}
         for slot in ("genres", "platforms")
     )
+    asides = [*known["asides_of_kind"], *words("any")["asides"]]
+    asides = [form.replace("TIME", known["time"]) for form in asides]
+    recent, old, aside = (_pattern(forms) for forms in (known["recent"], known["old"], asides))
     years = tuple(known["years"]) or None
-    return Lexicon(genres, platforms, _pattern(known["recent"]), years, known["prices"])
+    return Lexicon(genres, platforms, recent, old, aside, years, known["prices"])
 
 
 @lru_cache(maxsize=4)
@@ -88,6 +95,7 @@ def lexicon_for(data: Dataset) -> Lexicon:
         prices=any(item.price is not None for item in items),
         years=known.years and (min([*years, known.years[0]]), max(years, default=known.years[1])),
         recent=(max(years) - _RECENT_YEARS + 1, max(years)) if years else known.recent,
+        old=(FIRST_YEAR, max(years) - _OLD_YEARS) if years else known.old,
     )
 
 
@@ -95,18 +103,21 @@ def lexicon_for(data: Dataset) -> Lexicon:
 class Mention:
     """One place in a text, characters ``start`` to ``end``, where a constraint is named."""
 
-    constraint: Constraint  # negated where it follows a word of refusal
+    constraint: Constraint  # negated where it is refused
     start: int
     end: int
-    opening: int  # where the words of refusal begin; ``start`` if there are none
+    opening: int  # where the name or the words that refuse it begin
+    closing: int  # where they end
+    withdrawn: bool = False  # neither asked for nor refused: it counts no longer
 
 
+_CORRECTIONS = [
+    (_pattern(filter(None, entry.pop("words").splitlines())), entry)
+    for entry in words("corrections")["corrections"]
+]
 _SAID = {name: "|".join(map(str, of_name)) for name, of_name in words("any").items()}
 _WORD_TO_DECADE = {word: decade for decade, word in DECADE_WORDS.items()}
 _PARTS = {part: era for era, part in ERA_PARTS.items()} | {"middle": "1994-1995"}
-_NEGATED = re.compile(
-    rf"\b(?:{_SAID['negation']})\b(?:[\s,]+(?!but\b)[\w'’-]+){{0,{_REACH}}}[\s-]*$", re.I
-)
 _DECADE = re.compile(
     rf"(?:\b(?P<part>{'|'.join(_PARTS)})[ -](?:of the )?)?(?:the )?"
     rf"(?:'?\b(?P<digits>20[0-2]0|00|(?:19)?[2-9]0)'?s\b|\b(?P<word>{'|'.join(_WORD_TO_DECADE)})\b)",
@@ -117,6 +128,7 @@ _YEARS = re.compile(
 )
 _BEFORE = re.compile(rf"\b(?:{_SAID['before']})[\s-]+(?:the\s+)?$", re.I)
 _AFTER = re.compile(rf"\b(?:(?P<since>{_SAID['since']})|{_SAID['after']})[\s-]+(?:the\s+)?$", re.I)
+_OR = re.compile(rf"\s*(?:(?P<later>{_SAID['or_later']})|{_SAID['or_earlier']})", re.I)
 _BY = re.compile(rf"\b(?:{_SAID['by']})\s+(?:the great )?", re.I)
 _NAME_WORD = re.compile(r"[^\s,;:?!]+")
 _PRICE = re.compile(
@@ -126,109 +138,153 @@ _PRICE = re.compile(
 )
 
 
-def negation_start(text: str, start: int) -> int | None:
-    """Return where the words begin that refuse what is named at ``start``; None if none do.
-
-    They stand in the same clause (up to . ; : ? ! or "but"), at most four words before it.
-    """
-    clause = re.split(r"[.;:?!]|\bbut\b(?<!anything but)", text[:start], flags=re.I)[-1]
-    match = _NEGATED.search(clause)
-    return start - len(clause) + match.start() if match else None
-
-
 def mentions(text: str, lexicon: Lexicon | None = None) -> list[Mention]:
     """Return every place in a text where a genre, a time or a fact is named, in their order.
 
     The lexicon is that of films, or of a catalogue (:func:`lexicon_for`).
     """
     lexicon = lexicon or lexicon_of("films")
-    text = text.replace("’", "'")
-    found = [*_named(text, "genre", lexicon.genres), *_named(text, "platform", lexicon.platforms)]
-    found += [*_times(text, lexicon), *_creators(text, lexicon.creators)]
-    for match in _PRICE.finditer(text) if lexicon.prices else ():
+    plain, origin = _plain(text, lexicon)
+    named = [
+        *_named(plain, "genre", lexicon.genres), *_named(plain, "platform", lexicon.platforms),
+        *_times(plain, lexicon), *_creators(plain, lexicon.creators),
+    ]  # fmt: skip
+    negation, found, tail = negation_in(plain), list[Mention](), 0
+    for constraint, start, end in sorted(named, key=lambda name: name[1:]):
+        said, opening, closing = negation.of(start, end)
+        if said == "asked" and start < tail:
+            continue  # "horror scares me": a word of the refusal
+        tail = max(tail, closing if closing > end else 0)
+        constraint = replace(constraint, negated=said == "refused")
+        if constraint.attribute == "years":
+            constraint, first, last = _opened(plain, constraint, start, end)
+            opening, closing = min(opening, first), max(closing, last)
+        start, end, opening, closing = (origin[at] for at in (start, end, opening, closing))
+        found.append(Mention(constraint, start, end, opening, closing, said == "withdrawn"))
+    for match in _PRICE.finditer(plain) if lexicon.prices else ():
         price = Constraint("price", str(int(match["sign"] or match["word"])))
-        found.append(Mention(price, *match.span(), match.start()))
+        start, end = (origin[place] for place in match.span())
+        found.append(Mention(price, start, end, start, end))
     return sorted(found, key=lambda mention: mention.start)
 
 
 def extract(text: str, lexicon: Lexicon | None = None) -> Requirements:
-    """Return the genres, refused genres, times and facts that ``text`` names.
+    """Return the genres, times and facts that ``text`` names, asked for or refused.
 
-    A genre that is named both ways counts as the last mention says; of several prices the lowest
-    counts. The evidence of each is its name in the text, with the words of refusal before it. The
-    lexicon is that of films, or of a catalogue (:func:`lexicon_for`).
+    What is named twice counts as the last mention says; of several prices the lowest counts, and
+    a span with an open end narrows other times. The evidence of each is its name in the text, with
+    the words of refusal. The lexicon is that of films, or of a catalogue (:func:`lexicon_for`).
     """
-    last: dict[tuple[str, str], Requirement] = {}
+    lexicon, corrections = lexicon or lexicon_of("films"), list[Correction]()
+    last: dict[Constraint, Requirement] = {}
     for mention in mentions(text, lexicon):
-        constraint, evidence = mention.constraint, text[mention.opening : mention.end]
-        key = constraint.slot, constraint.value
-        if constraint.slot == "genre":
-            last[key] = Requirement(constraint, evidence)
-        elif not constraint.negated:
-            last.setdefault(key, Requirement(constraint, evidence))
-        elif constraint.slot == "platform":
-            last.pop(key, None)
-    prices = sorted((key for key in last if key[0] == "price"), key=lambda key: int(key[1]))
-    for key in prices[1:]:
-        del last[key]
-    return Requirements(tuple(last.values()))
+        constraint, evidence = mention.constraint, text[mention.opening : mention.closing]
+        last.pop(constraint.opposite, None)
+        if mention.withdrawn:
+            last.pop(constraint, None)
+            corrections.append(Correction(evidence, forgets=str(constraint)))
+        else:
+            last.setdefault(constraint, Requirement(constraint, evidence))
+    for price in sorted((c for c in last if c.slot == "price"), key=lambda c: int(c.value))[1:]:
+        del last[price]
+    found = _narrowed([*last.values()])
+    corrections += _corrections(_plain(text, lexicon)[0], lexicon.genres)
+    return Requirements(tuple(found), tuple(corrections))
 
 
-def _mention(text: str, slot: str, value: str, start: int, end: int) -> Mention:
-    opening = negation_start(text, start)
-    constraint = Constraint(slot, value, negated=opening is not None)
-    return Mention(constraint, start, end, start if opening is None else opening)
+Name = tuple[Constraint, int, int]
+"""What is named in a text, where its name begins and ends."""
 
 
-def _named(text: str, slot: str, patterns: Mapping[str, re.Pattern[str]]) -> list[Mention]:
+def _named(text: str, slot: str, patterns: Mapping[str, re.Pattern[str]]) -> list[Name]:
     """Return where the names of one slot stand; the longest only, where one holds another."""
     matches = [(name, match.span()) for name, p in patterns.items() for match in p.finditer(text)]
     spans = {span for _, span in matches}
     inner = {(a, b) for a, b in spans for c, d in spans if c <= a and b <= d and d - c > b - a}
-    return [_mention(text, slot, name, *span) for name, span in matches if span not in inner]
+    return [(Constraint(slot, name), *span) for name, span in matches if span not in inner]
 
 
-def _times(text: str, lexicon: Lexicon) -> Iterator[Mention]:
-    """Yield every time named in a text: decades, parts of the nineties, years, "recent"."""
+def _times(text: str, lexicon: Lexicon) -> Iterator[Name]:
+    """Yield every time named in a text: decades, parts of the nineties, years, "recent", "old"."""
     for match in _DECADE.finditer(text):
         if match["word"]:
             decade = _WORD_TO_DECADE[match["word"].lower()]
         else:
             digits = int(match["digits"]) or 2000
             decade = digits if digits > 99 else 1900 + digits
-        if match["part"] and decade == 1990:
-            yield _time(text, match, "era", _PARTS[match["part"].lower()])
-        else:
-            yield _time(text, match, "decade", str(decade))
+        part = _PARTS[match["part"].lower()] if match["part"] and decade == 1990 else None
+        yield Constraint(*(("era", part) if part else ("decade", str(decade)))), *match.span()
     earliest, latest = lexicon.years or (1, 0)
     for match in _YEARS.finditer(text):
         first, last = int(match[1]), int(match[2] or match[1])
         if not first <= last <= latest:
             last = first
         if earliest <= first <= latest:
-            yield _time(text, match, "era", f"{first}-{last}")
-    for match in lexicon.recent_words.finditer(text):
-        yield _mention(text, "era", "{}-{}".format(*lexicon.recent), *match.span())
+            yield Constraint("era", f"{first}-{last}"), *match.span()
+    for pattern, (first, last) in (
+        (lexicon.recent_words, lexicon.recent), (lexicon.old_words, lexicon.old),
+    ):  # fmt: skip
+        for match in pattern.finditer(text):
+            yield Constraint("era", f"{first}-{last}"), *match.span()
 
 
-def _time(text: str, match: re.Match[str], slot: str, value: str) -> Mention:
-    """Return one time named in a text; "before", "since" and "after" open its span.
+def _opened(text: str, time: Constraint, start: int, end: int) -> Name:
+    """Return a time as "before", "since", "or later" and the like open its span.
 
     What is not before a time is in it or after it, and the reverse.
     """
-    found = _mention(text, slot, value, *match.span())
-    before, after = (pattern.search(text[: match.start()]) for pattern in (_BEFORE, _AFTER))
-    if not before and not after:
+    before, after = (pattern.search(text[:start]) for pattern in (_BEFORE, _AFTER))
+    reach, (first, last) = _OR.match(text, end), time.years
+    if before:
+        first, last, start = FIRST_YEAR, first - 1, before.start()
+    elif after:
+        first, last, start = first if after["since"] else last + 1, LAST_YEAR, after.start()
+    elif reach:
+        first, last = (first, LAST_YEAR) if reach["later"] else (FIRST_YEAR, last)
+        end = reach.end()
+    elif first > FIRST_YEAR:
+        return time, start, end
+    if time.negated:
+        first, last = (last + 1, LAST_YEAR) if first == FIRST_YEAR else (FIRST_YEAR, first - 1)
+    return Constraint("era", f"{first}-{last}"), start, end
+
+
+def _narrowed(found: list[Requirement]) -> list[Requirement]:
+    """Return requirements in which a time with an open end narrows the others, where it can.
+
+    "The nineties, but nothing after 1995" means 1990 to 1995.
+    """
+    spans = Requirements(tuple(found)).years
+    both = max((a for a, _ in spans), default=0), min((b for _, b in spans), default=0)
+    opened = any(a == FIRST_YEAR or b == LAST_YEAR for a, b in spans)
+    if not opened or len(spans) < 2 or both[0] > both[1]:
         return found
-    first, last = found.constraint.years
-    border = first if before or (after and after["since"]) else last + 1
-    earlier = bool(before) != found.constraint.negated
-    span = f"{FIRST_YEAR}-{border - 1}" if earlier else f"{border}-{LAST_YEAR}"
-    start = min((before or after or match).start(), found.opening)
-    return Mention(Constraint("era", span), start, match.end(), start)
+    asked = [r for r in found if r.constraint.attribute == "years" and not r.constraint.negated]
+    time = Requirement(Constraint("era", "{}-{}".format(*both)), asked[-1].evidence)
+    return [*(r for r in found if r not in asked), time]
 
 
-def _creators(text: str, names: Mapping[str, str]) -> Iterator[Mention]:
+def _corrections(text: str, genres: Collection[str]) -> Iterator[Correction]:
+    """Yield what a text, as `_plain` leaves it, says of earlier requirements."""
+    for pattern, what in _CORRECTIONS:
+        match = pattern.search(negation_in(text).bare)
+        # "like ____, but darker" compares with a title
+        if match and ("forgets" in what or "__" not in text):
+            refuses = [genre for genre in what.get("refuses", ()) if genre in genres]
+            yield Correction(match.group(), **{**what, "refuses": refuses})
+
+
+def _plain(text: str, lexicon: Lexicon) -> tuple[str, list[int]]:
+    """Return a text in which spelling is corrected and asides are blanked; where it comes from.
+
+    An aside names a time or a genre that is not of the item: an age, "eighties music". The second
+    value holds the place in the text of every character, and of the end.
+    """
+    plain, origin = spelled(text.replace("’", "'"))
+    return lexicon.asides.sub(lambda match: "#" * len(match.group()), plain), origin
+
+
+def _creators(text: str, names: Mapping[str, str]) -> Iterator[Name]:
     """Yield the creators named after "by", "from" and the like, the longest name first."""
     for match in _BY.finditer(text) if names else ():
         start = match.end()
@@ -236,5 +292,4 @@ def _creators(text: str, names: Mapping[str, str]) -> Iterator[Mention]:
         tries = (text[start:end].rstrip(".") for end in reversed(ends))
         whole = next((said for said in tries if said.lower() in names), None)
         if whole is not None:
-            creator = Constraint("creator", names[whole.lower()])
-            yield Mention(creator, start, start + len(whole), start)
+            yield Constraint("creator", names[whole.lower()]), start, start + len(whole)

@@ -17,8 +17,7 @@ from latentcrs_utils.simulation.titles import blank_titles, title_forms
 MOST_VALUES = 40
 MOST_ENTRIES = 2
 LONGEST_QUOTATION = 60
-# "more recently than that" compares with an example; "more recent than 1990" names a time
-_COMPARISON = re.compile(r"\bmore recent(?:ly)?(?: made)? than\b(?! (?:the )?['\d])", re.I)
+_A_YEAR = re.compile("|".join(words("any")["a_year"]), re.I)
 
 
 class Vocabulary:
@@ -51,9 +50,16 @@ class Vocabulary:
         self.fields: Mapping[str, Mapping[str, Constraint]] = {n: v for n, v in fields.items() if v}
 
     def plain_words(self, message: str) -> str:
-        """Return a message of the same length in which titles and comparisons are blanked."""
-        blanked = blank_titles(message, self._titles)
-        return _COMPARISON.sub(lambda match: "_" * len(match.group()), blanked)
+        """Return a message of the same length in which titles are blanked.
+
+        A title of four digits ("1984") stays where the words around it say that it is a year.
+        """
+        plain = blank_titles(message, self._titles)
+        for match in _A_YEAR.finditer(message):
+            start, end = match.span(match.lastindex or 0)
+            if re.search(r"(?<!_)_{4}$", plain[:end]) and plain[end : end + 1] != "_":
+                plain = plain[:start] + message[start:end] + plain[end:]
+        return plain
 
     @cached_property
     def schema(self) -> dict[str, Any]:

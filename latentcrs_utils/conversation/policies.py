@@ -34,6 +34,7 @@ from latentcrs_utils.ranking import mask_items
 if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import ChatModel
 
+Stop = threading.Event | None
 GetChatModel = Callable[[], "ChatModel | None"]
 
 
@@ -93,9 +94,12 @@ class Policy:
         self.noun = thing(data.name)
 
     def parse(
-        self, message: str, before: Requirements, stop: threading.Event | None = None
+        self, message: str, before: Requirements, stop: Stop = None, offered: Sequence[int] = ()
     ) -> Parsed:
-        """Take from a message what the choice needs, given the requirements before it."""
+        """Take from a message what the choice needs, given the requirements before it.
+
+        "Newer than these" compares with the items `offered` in the turn before.
+        """
         return Parsed()
 
     @torch.no_grad()
@@ -157,9 +161,9 @@ class FilterPolicy(Policy):
         self._chat_model, self._extractor = chat_model, extractor
 
     def parse(
-        self, message: str, before: Requirements, stop: threading.Event | None = None
+        self, message: str, before: Requirements, stop: Stop = None, offered: Sequence[int] = ()
     ) -> Parsed:
-        """Add the message's requirements to those before it."""
+        """Add the message's requirements to those before it, or change these."""
         extractor = self._extractor
         try:
             if isinstance(extractor, str):
@@ -173,13 +177,20 @@ class FilterPolicy(Policy):
         told = f"Your wishes were read by their literal words, because {found.failure}."
         note = told if found.failure else ""
         tokens = (found.prompt_tokens, found.completion_tokens)
-        return Parsed(before.then(found.requirements, message), note, tokens, found.counted)
+        known = matcher_for(self.data).catalogue.items
+        # "older" at first means older than most of the catalogue
+        years = [year for item in offered or range(len(known)) if (year := known[item].year)]
+        wanted = before.then(found.requirements, message, years)
+        return Parsed(wanted, note, tokens, found.counted)
 
     def _choose(self, scores: Tensor, request: Request) -> Slate:
         wanted, matcher = request.requirements, matcher_for(self.data)
         asked = [requirement.constraint for requirement in wanted]
         one_is_enough = ("years", "platform", "creator")  # of several
-        groups = [wanted.of(c.attribute) if c.attribute in one_is_enough else [c] for c in asked]
+        groups = [
+            wanted.asked(c.attribute) if c.attribute in one_is_enough and not c.negated else [c]
+            for c in asked
+        ]
         met = [*zip(asked, map(matcher.any_of, groups), strict=True)]
         relaxed_scores = relax(scores, matcher, wanted)
         best = best_items(relaxed_scores, request.n_items, matcher.catalogue.twins)
@@ -257,19 +268,18 @@ RELAXATIONS = {step: words for step, (_, _, words) in _STEPS.items()}
 
 def _lacking(matcher: Matcher, wanted: Requirements) -> dict[str, np.ndarray]:
     """How much every item lacks of each part of the wish, int [V + 1]; 0 if it meets the part."""
-    genres = wanted.of("genre")
-    asked = [genre for genre in genres if not genre.negated]
+    asked = wanted.asked("genre")
     wider = (f"{max(a - _YEARS_WIDENED, 0)}-{b + _YEARS_WIDENED}" for a, b in wanted.years)
     met = {
-        "price": [matcher.all_of(wanted.of("price"))],
-        "creator": [matcher.any_of(wanted.of("creator"))],
-        "platform": [matcher.any_of(wanted.of("platform"))],
+        "price": [matcher.all_of(wanted.asked("price"))],
+        "creator": [matcher.any_of(wanted.asked("creator"))],
+        "platform": [matcher.any_of(wanted.asked("platform"))],
         "years": [
-            matcher.any_of(wanted.of("years")),
+            matcher.any_of(wanted.asked("years")),
             matcher.any_of(Constraint("era", years) for years in wider),
         ],
         "genres": [matcher.all_of(asked), matcher.any_of(asked)],
-        "refusals": [matcher.all_of(genre for genre in genres if genre.negated)],
+        "refusals": [matcher.all_of(wanted.refused)],
     }
     return {part: (~np.stack(masks)).sum(0) for part, masks in met.items()}
 

@@ -149,7 +149,8 @@ class Conversation(State):
 
         begin("reading")
         before, belief = self.beliefs(history, self.messages), self.beliefs(history, said)
-        parsed = policy.parse(message, self.requirements, stopped)
+        offered = [item.item for turn in self.turns[-1:] for item in turn.items]
+        parsed = policy.parse(message, self.requirements, stopped, offered)
         wanted = parsed.requirements
         begin("choosing")
         scores, n = belief.scores[0], self.n_items
@@ -209,19 +210,18 @@ class Conversation(State):
         if dropped := read_text(said)[1]:
             yield f"The dialogue is long: its first {dropped} messages are no longer read."
 
-    def retry(self, text: str | None = None, **how: Any) -> Turn:
+    def retry(self, **how: Any) -> Turn:
         """Answer the last message again (`how`: as of `say`): after a stop, or by another policy.
 
-        A `text` takes its place. Its turn, and the clicks and withdrawals after it, are taken back;
-        whatever goes wrong before there are items, all of it is there again. Nothing to answer is a
-        `MessageError`.
+        Its turn, and the clicks and withdrawals after it, are taken back; whatever goes wrong
+        before there are items, all of it is there again. Nothing to answer is a `MessageError`.
         """
         if not self.turns:
             raise MessageError("There is no message to answer again: say something first.")
         as_it_was, last = self.events, self.turns[-1]
         self.events = self.before(last).events
         try:
-            return self.say(last.message if text is None else text, **how)
+            return self.say(last.message, **how)
         except BaseException:
             self.events = as_it_was
             raise

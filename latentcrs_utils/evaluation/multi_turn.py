@@ -283,7 +283,8 @@ class _Talk:
     ) -> None:
         """Let a policy choose items and the user see them, who answers unless it was the end."""
         begun, said = time.perf_counter(), self.said[-1]
-        parsed = policy.parse(said.text, self.requirements)
+        offered = self.exchanges[-1].offered if self.exchanges else ()
+        parsed = policy.parse(said.text, self.requirements, offered=offered)
         self.requirements = wanted = parsed.requirements
         slate = policy.select(
             Request(scores, self.excluded, setting.n_items, wanted, self.history, self.messages)

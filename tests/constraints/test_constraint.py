@@ -41,6 +41,8 @@ def said(*messages: str) -> Requirements:
     ("era=1996-1998", "the late 1990s"), ("era=1994-1994", "1994"), ("era=0-1979", "before 1980"),
     ("era=1960-1972", "1960 to 1972"), ("era=1990-9999", "1990 or later"),
     ("platform=Wii", "for Wii"), ("creator=Nintendo", "by Nintendo"), ("price=20", "under $20"),
+    ("not decade=1980", "not the 1980s"), ("not era=1995-1995", "not 1995"),
+    ("not platform=Wii", "not for Wii"), ("not creator=Sega", "not by Sega"),
 ])  # fmt: skip
 def test_a_requirement_in_words(condition: str, words: str) -> None:
     assert Constraint.parse(condition).label == words
@@ -128,7 +130,8 @@ def test_views_of_requirements() -> None:
     ))))  # fmt: skip
     assert found.genres == {"Puzzle"} and found.not_genres == {"Horror"}
     assert found.years == ((1990, 1999), (2001, 2003))
-    assert [str(c) for c in found.of("years")] == ["decade=1990", "era=2001-2003"]
+    assert [str(c) for c in found.asked("years")] == ["decade=1990", "era=2001-2003"]
+    assert [str(c) for c in found.refused] == ["not genre=Horror"]
     assert found and len(found) == 7 and not Requirements()
 
 
@@ -171,6 +174,8 @@ def test_what_is_not_known_meets_no_wish_and_every_refusal() -> None:
     assert met(matcher, "not genre=Horror") == [1, 3, 5, 6]
     assert met(matcher, "price=20") == [1, 2]
     assert met(matcher, "era=0-2003") == [1, 2]
+    assert met(matcher, "not era=0-2003") == [3, 4, 5, 6]
+    assert met(matcher, "not platform=Wii", "not creator=Sega") == [2, 5, 6]
     assert met(matcher, "platform=Wii", "creator=Nintendo") == [4]
     assert met(matcher, "platform=Wii", "creator=Nintendo", any_of=True) == [3, 4, 5]
     assert met(matcher, "genre=Western") == met(matcher, "creator=Nobody") == []

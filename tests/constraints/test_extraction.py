@@ -152,8 +152,8 @@ FILM_WORDS = [
     ("without any vampires", "vampires", "genre=Horror", "not genre=Horror"),
     ("a film without vampires", "a film without vampires", "genre=Horror", "not genre=Horror"),
     ("not a musical", "a musical", "genre=Musical", "not genre=Musical"),
-    ("nothing from the Reagan years", "Reagan years", "decade=1980", None),
-    ("nothing from the eighties", "the eighties", "decade=1980", None),
+    ("nothing from the Reagan years", "Reagan years", "decade=1980", "not decade=1980"),
+    ("nothing from the eighties", "the eighties", "decade=1980", "not decade=1980"),
     # a title is no wish
     ("something like Star Wars", "Star Wars", "genre=War", None),
     ("like Star Wars, a war film", "a war film", "genre=War", "genre=War"),

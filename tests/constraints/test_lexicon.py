@@ -1,12 +1,20 @@
 """The lexicon: what it must find, what it must not, and what it cannot."""
 
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from latentcrs_utils.constraints.constraint import Requirements
 from latentcrs_utils.constraints.lexicon import extract, lexicon_of, mentions
+from latentcrs_utils.constraints.spelling import corrected
 from latentcrs_utils.simulation.phrase_book import DECADE_WORDS, POOLS, pool
 from tests.constraints.test_constraint import written
+
+TABLES = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("genre", list(lexicon_of("films").genres))
@@ -82,7 +90,8 @@ def test_times(text: str, years: list[tuple[int, int]]) -> None:
 
 @pytest.mark.parametrize(("text", "evidence"), [
     ("A FUNNY film without any cowboys", ["FUNNY", "without any cowboys"]),
-    ("I’m sick of westerns from the ’80s", ["sick of westerns"]),
+    ("I’m sick of westerns. No ’80s", ["sick of westerns", "No ’80s"]),
+    ("Horror? No thanks. A commedy", ["Horror? No thanks", "commedy"]),
     ("no horror. Well, horror then", ["horror"]),
     ("something scary from the early nineties", ["scary", "early nineties"]),
     ("made before the eighties", ["before the eighties"]),
@@ -107,3 +116,77 @@ def test_every_mention_has_its_place_and_whether_it_is_refused() -> None:
         ("genre=Comedy", "comedy"), ("era=1994-1994", "1994"),
     ]  # fmt: skip
     assert mentions(text)[0].opening == 0
+
+
+def rows(table: str, separator: str) -> list[tuple[str, ...]]:
+    """Lines of a table, each cut at the last separator."""
+    return [(a.strip(), b.strip()) for a, _, b in (
+        line.rpartition(separator) for line in TABLES[table].splitlines()
+    )]  # fmt: skip
+
+
+@pytest.mark.parametrize("table", ["idioms", "refusals", "after", "asides", "times"])
+def test_what_is_asked_for_and_what_refused(table: str) -> None:
+    wrong = {
+        text: found
+        for text, meant in rows(table, "|")
+        if (found := ", ".join(written(extract(text)))) != meant
+    }
+    assert not wrong and len(rows(table, "|")) >= 40
+
+
+@pytest.mark.parametrize(("messages", "meant"), rows("dialogues", "=>"))
+def test_corrections_change_what_was_required(messages: str, meant: str) -> None:
+    known, years = Requirements(), list[int]()
+    for message in messages.split(" | "):
+        if message.startswith("@"):
+            years = [int(year) for year in message[1:].split()]
+        else:
+            known = known.then(extract(message), message, years)
+    assert ", ".join(written(known)) == meant
+    assert all(r.constraint.label and r.evidence for r in known)
+
+
+def test_misspelled_words_are_read_and_english_ones_stay() -> None:
+    meant = dict(line.split() for line in TABLES["misspelled"].splitlines())
+    assert {word: corrected(word) for word in meant} == meant
+    words = TABLES["english"].split()
+    assert [word for word in words if corrected(word) != word] == []
+    assert len(meant) >= 40 and len(words) >= 80
+    assert written(extract("a scarry moive, no commedy, from the eigties")) == (
+        "decade=1980", "genre=Horror", "not genre=Comedy",
+    )  # fmt: skip
+    # names in the middle of a message stay
+    assert written(extract("by Mr Horrer and Mrs Westren")) == ()
+
+
+GENRES = {"westerns": "Western", "comedies": "Comedy", "horror": "Horror", "war films": "War"}
+WISHES = ["I can't get enough of {}", "not only {}", "nothing beats {}", "no, {}", "why not {}?",
+          "I never tire of {}", "don't forget {}", "nothing but {}", "no rush, {}"]  # fmt: skip
+REFUSALS = ["no {}", "{}? No thanks", "I'm sick of {}", "anything but {}", "I can't stand {}",
+            "{} bore me", "not {}", "I don't want any {}", "{} – please not"]  # fmt: skip
+names = st.sampled_from(sorted(GENRES))
+
+
+@given(names, names, st.sampled_from(WISHES), st.sampled_from(REFUSALS), st.booleans())
+def test_a_wish_and_a_refusal_side_by_side(one, other, wish, refusal, first) -> None:
+    clauses = [wish.format(one).rstrip("?"), refusal.format(other)]
+    found = extract(". ".join(clauses if first else clauses[::-1]) + ".")
+    if one != other:
+        assert found.genres == {GENRES[one]} and found.not_genres == {GENRES[other]}
+
+
+SAID = " ".join(TABLES[table] for table in ("refusals", "times", "dialogues"))
+PIECES = sorted({*SAID.split(), ",", "–", "“", "’s", "🎃", "\n", "older", "a bit"})
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join) | st.text(), max_size=4)
+)
+def test_whatever_is_said_is_read(messages: list[str]) -> None:
+    known = Requirements()
+    for message in messages:
+        found = extract(message)
+        assert all(r.evidence in message for r in found)
+        known = known.then(found, message, [1994])
+    assert all(r.constraint.label for r in known)

@@ -1,9 +1,15 @@
 """The values of a catalogue as a form that keeps its bounds."""
 
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
 from latentcrs_utils.constraints import vocabulary
 from latentcrs_utils.constraints.constraint import Constraint
-from latentcrs_utils.constraints.extraction import MAX_NEW_TOKENS
+from latentcrs_utils.constraints.extraction import MAX_NEW_TOKENS, make_extractor
 from latentcrs_utils.constraints.vocabulary import Vocabulary, vocabulary_for
+from tests.constraints.test_constraint import written
 from tests.conversation.fakes import fake_dataset
 from tests.simulation import worlds
 
@@ -65,3 +71,21 @@ def test_the_examples_fit_the_form_and_support_themselves() -> None:
             for name, entries in filled.items():
                 for entry in entries:
                     assert entry["words"] in message and entry["value"] in fields[name]
+
+
+@pytest.mark.parametrize(("message", "conditions"), [
+    *((text, ("era=1984-1984",)) for text in (
+        "from 1984", "a 1984 one", "films of 1984", "best of 1984", "in 1984, please",
+        "made in the year 1984", "1984 films",
+    )),
+    ("comedies of 1984", ("era=1984-1984", "genre=Comedy")), ("before 1984", ("era=0-1983",)),
+    ("not from 1984", ("not era=1984-1984",)), ("1983 or 1984 westerns",
+     ("era=1983-1983", "era=1984-1984", "genre=Western")),
+    *((text, ()) for text in (
+        "I loved 1984", "something like 1984", "I saw 1984 twice", "Class of 1984", "watch 1984",
+    )),
+])  # fmt: skip
+def test_a_title_of_four_digits_is_a_year_where_the_words_say_so(message, conditions) -> None:
+    titles = ["1984", "Class of 1984", *DATA.items["title"][2:]]
+    data = replace(DATA, items=DATA.items.with_columns(pl.Series("title", titles)))
+    assert written(make_extractor(data)(message).requirements) == conditions
