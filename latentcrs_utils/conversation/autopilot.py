@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 
 from latentcrs_utils.constraints.constraint import matcher_for
-from latentcrs_utils.conversation.policies import untitled
+from latentcrs_utils.conversation.policies import relax, untitled
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import Turn
 from latentcrs_utils.errors import DataError
+from latentcrs_utils.ranking import mask_items
 from latentcrs_utils.simulation.agenda import Difficulty
 from latentcrs_utils.simulation.planner import Level, TestCase, can_be_named, generator
 from latentcrs_utils.simulation.users import Accept, SimulatedUser, TemplateUser, make_test_cases
@@ -22,6 +23,8 @@ class Autopilot:
     It accepts that item (a `DataError` if the catalogue does not have it), and refuses every other
     one that it is offered. `goal` is its title and year, a secret to whoever guesses; `n_turns`
     counts answered messages; `outcome` is "accepted", "gave up after 5 turns", or None on the way.
+    After each turn without it, `places` gets the place of that item (1 is the next to be offered)
+    among all that can still be offered.
     """
 
     def __init__(self, conversation: Conversation, user: SimulatedUser):
@@ -29,6 +32,7 @@ class Autopilot:
         self.goal = conversation.label(user.target)
         self.n_turns = 0
         self.outcome: str | None = None
+        self.places: list[int] = []
         self._message: str | None = None
         self._offered: list[int] = []
 
@@ -53,8 +57,32 @@ class Autopilot:
         turn = self.conversation.say(message, **how)
         self.n_turns += 1
         self._message, self._offered = None, [item.item for item in turn.items]
+        if self.user.target not in self._offered:
+            self.places.append(self._place())
         self._react()
         return turn
+
+    @property
+    def verdict(self) -> str:
+        """What the user made of the latest offer, in a sentence; "" before the first turn."""
+        if not self.n_turns:
+            return ""
+        if self.outcome == "accepted":
+            return f"It accepted {self.goal}: that is what it had in mind."
+        place = f"place {self.places[-1]:,} of what can still be offered"
+        return f"It refused them all: what it has in mind is another one, now at {place}."
+
+    def _place(self) -> int:
+        """Place of the target among all that can still be offered, as the policy orders them.
+
+        V orders no more than its candidates anew, so the recommender's order counts.
+        """
+        talk, data = self.conversation, self.conversation.model.data
+        (scores,) = talk.beliefs(talk.history, talk.messages).scores
+        scores = mask_items(scores, {*talk.excluded, *untitled(data)})
+        if talk.policy == "F":
+            scores = relax(scores, matcher_for(data), talk.requirements)
+        return 1 + int((scores > scores[self.user.target]).sum())
 
     def _react(self) -> None:
         """Let the user see the latest offer: it accepts, refuses and says more, or leaves."""

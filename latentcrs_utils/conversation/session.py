@@ -210,18 +210,19 @@ class Conversation(State):
         if dropped := read_text(said)[1]:
             yield f"The dialogue is long: its first {dropped} messages are no longer read."
 
-    def retry(self, **how: Any) -> Turn:
+    def retry(self, text: str | None = None, **how: Any) -> Turn:
         """Answer the last message again (`how`: as of `say`): after a stop, or by another policy.
 
-        Its turn, and the clicks and withdrawals after it, are taken back; whatever goes wrong
-        before there are items, all of it is there again. Nothing to answer is a `MessageError`.
+        A `text` takes its place. Its turn, and the clicks and withdrawals after it, are taken back;
+        whatever goes wrong before there are items, all of it is there again. Nothing to answer is a
+        `MessageError`.
         """
         if not self.turns:
             raise MessageError("There is no message to answer again: say something first.")
         as_it_was, last = self.events, self.turns[-1]
         self.events = self.before(last).events
         try:
-            return self.say(last.message, **how)
+            return self.say(last.message if text is None else text, **how)
         except BaseException:
             self.events = as_it_was
             raise

@@ -16,9 +16,9 @@ from latentcrs_utils.conversation.guards import clean_message
 from latentcrs_utils.conversation.session import Conversation, StoppedError
 from latentcrs_utils.conversation.turn import Feedback, PolicyName, Turn, more_like
 from latentcrs_utils.em.model import LatentCRS
-from latentcrs_utils.errors import LatentCRSError
+from latentcrs_utils.errors import DataError, LatentCRSError
 from latentcrs_utils.widgets import html
-from latentcrs_utils.widgets.controls import close, switch
+from latentcrs_utils.widgets.controls import close
 from latentcrs_utils.widgets.views import ChatView, Choice, StatusKind, TurnView
 
 _STAGES = {"reading": "Reading your message", "choosing": "Choosing", "writing": "Writing"}
@@ -58,6 +58,7 @@ class ChatApp:
     ):
         self.model, self._setting = model, setting
         self._earlier: tuple[Conversation, Sequence[TurnView]] | None = None
+        self._edited: TurnView | None = None
         self._clicks: list[tuple[Choice, int]] = []
         self._end: tuple[str, StatusKind] = ("Ready", "idle")
         self._is_awake = False
@@ -67,7 +68,7 @@ class ChatApp:
         chat_model = setting.get("chat_model", "local")
         speaker = model.language.embedder if chat_model == "local" else chat_model
         self._speaker = getattr(speaker, "name", None)
-        fresh = self._fresh(user, None, policy)
+        fresh = Conversation(model, user, policy=policy, **setting)
         self.view = ChatView(lambda name, *of: getattr(self, name)(*of), model, self._speaker)
         self.view.restart(fresh)
         self.view.say(*self._end)
@@ -83,14 +84,26 @@ class ChatApp:
         if text is None:
             box.value = ""
         self.view.driver.leave()
-        earlier, new = self.view.turns, self._new_turn(message)
+        earlier, kept, new = self.view.turns, self.view.turns, self._new_turn(message)
         ask = partial(self.conversation.say, message)
+        if earlier and self._edited is earlier[-1]:
+            kept, ask = earlier[:-1], partial(self.conversation.retry, message)
 
         def job() -> None:
             if not self._answer(new, ask, earlier, kept="your message is in the box again."):
                 self.view.give_back(message)
 
-        return self._start_answer(job, [*earlier, new])
+        return self._start_answer(job, [*kept, new])
+
+    @_when_free
+    def edit(self) -> bool:
+        """Put the last message into the box; the next one that is sent takes its place."""
+        if not self.view.turns:
+            return not self.view.say("There is no message to change: write one below.")
+        self._edited = self.view.turns[-1]
+        self.view.message.value = self._edited.message
+        self.view.message.focus()
+        return self.view.say("Change your last message and send it. Undo leaves it as it was.")
 
     @_when_free
     def retry(self) -> bool:
@@ -105,11 +118,17 @@ class ChatApp:
         return self._start_answer(job, [*kept, new])
 
     @_when_free
-    def drive(self, to_the_end: bool = False) -> bool:
-        """Let the simulated user go on; if nobody drives, a new one in a new conversation."""
+    def drive(self, to_the_end: bool = False, sure: bool = False) -> bool:
+        """Let the simulated user go on; if nobody drives, a new one in a new conversation.
+
+        Where that takes a talk of yours off the screen, it wants to be pressed twice, or `sure`.
+        """
         driver = self.view.driver
         if not driver.steps_left(self.conversation):
             if self.view.turns or self.conversation.feedback:
+                if not (driver.is_pressed_again(self.conversation) or sure):
+                    asks = "Shall it begin a talk of its own? Then press again: yours leaves the"
+                    return not self.view.say(f"{asks} screen, and Undo brings it back.")
                 self.clear()
             driver.begin(self.conversation)
         n = driver.steps_left(self.conversation) if to_the_end else 1
@@ -126,6 +145,9 @@ class ChatApp:
     @_when_free
     def undo(self) -> bool:
         """Take back the last message, click, withdrawal or pick of a history, or the last Clear."""
+        if self.view.turns and self._edited is self.view.turns[-1]:
+            self._edited, self.view.message.value = None, ""
+            return self.view.say("Your last message stays as it was.")
         self.view.driver.leave()
         event, picker = self.conversation.undo(), self.view.picker
         if event is None:
@@ -153,18 +175,18 @@ class ChatApp:
         """Start again with the same person."""
         user, start = self.conversation.user, self.conversation.start
         words = "Cleared. Undo brings the conversation back."
-        return self._begin(user, start if user is None else None, words)
+        return self._begin(partial(self._fresh, user, start if user is None else None), words)
 
     def start_as(self, user: int | str | None) -> bool:
         """Start a conversation as another user (None: without a history)."""
         name = "a stranger" if user is None else f"user {user}"
         words = f"A new conversation as {name}. Undo brings the earlier one back."
-        return self._begin(user, None, words)
+        return self._begin(partial(self._fresh, user, None), words)
 
     def build_history(self) -> bool:
         """Start a conversation as yourself, and show items to click."""
         words = f"A new conversation as you: click {self.view.noun}s that you like, or just write."
-        if begun := self._begin(None, [], words):
+        if begun := self._begin(partial(self._fresh, None, []), words):
             self.view.picker.open()
         return begun
 
@@ -173,7 +195,7 @@ class ChatApp:
         """Make these items, oldest first, your history; after the first message "Like" does."""
         if self.view.turns:
             return not self.view.say("The conversation has begun: Like adds to your history now.")
-        self.view.conversation = self._fresh(None, items, self.conversation.policy)
+        self.view.conversation = self._fresh(None, items)
         self.view.update()
         n, noun = len(items), self.view.noun
         return self.view.say(f"Your history has {n or 'no'} {noun}{'s' * (n != 1)}.")
@@ -230,6 +252,39 @@ class ChatApp:
 
         return self._run(job, lambda: self.view.say(*self._end))
 
+    @_when_free
+    def load(self, text: str) -> bool:
+        """Go on with a conversation, given the text of the JSON file that `export` made of it.
+
+        What is no such file changes nothing; Undo brings the present conversation back.
+        """
+        try:
+            setting = {**self._setting, "n_items": self.conversation.n_items}
+            talk = Conversation.from_transcript(self.model, json.loads(text), **setting)
+            shown = [TurnView(turn.message, len(turn.items), self.click) for turn in talk.turns]
+            for view, turn in zip(shown, talk.turns, strict=True):
+                view.show(turn, talk.why(turn))
+        except Exception as error:  # whatever somebody's file holds
+            if isinstance(error, LatentCRSError):
+                raise
+            what = f"This is no conversation that Export made ({type(error).__name__})"
+            raise DataError(f"{what}: choose its .json file.") from error
+        words = f"Loaded, with messages: {len(shown)}. Undo brings back what was here."
+        return self._begin(lambda: talk, words, shown)
+
+    def hear(self, told: str) -> bool:
+        """Do what the page reports as JSON: a message to send, or a conversation to load."""
+        try:
+            what = json.loads(told)
+            act, text = ("load", what["load"]) if "load" in what else ("submit", what["send"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return False
+        if done := getattr(self, act)(str(text)):
+            return done
+        if act == "submit":
+            self.view.give_back(str(text))
+        return False
+
     # What a program can ask
 
     @property
@@ -279,7 +334,7 @@ class ChatApp:
         self.view.heard.value = self.view.downloads.value = ""
         self.view.picker.close()
         self.view.show(turns)
-        switch(self.view.stop, "lcrs-off", False)
+        self.view.show_busy(True)
         self.view.say("Reading your message", "busy")
         return self._run(job, self._finish)
 
@@ -326,6 +381,7 @@ class ChatApp:
             view.show_message(pilot.next_message() or "")
             self.view.show([*earlier, view])
             answered = self._answer(view, pilot.step, earlier, "the next step says it again.")
+            view.remark(pilot.verdict)
             self.view.driver.report()
             self.view.update()
         for view in spare:
@@ -344,7 +400,7 @@ class ChatApp:
         """The answer has ended, well or not; the chat counts as free, its gate is held."""
         self._apply_clicks()
         self.view.update()
-        switch(self.view.stop, "lcrs-off", True)
+        self.view.show_busy(False)
         self.view.say(*self._end)
 
     def _apply_clicks(self) -> None:
@@ -356,21 +412,22 @@ class ChatApp:
     def _new_turn(self, message: str, who: str = "You") -> TurnView:
         return TurnView(message, self.conversation.n_items, self.click, who)
 
-    def _fresh(
-        self, user: int | str | None, history: Sequence[int] | None, policy: PolicyName
-    ) -> Conversation:
+    def _fresh(self, user: int | str | None, history: Sequence[int] | None) -> Conversation:
+        policy = self.conversation.policy
         return Conversation(self.model, user, history=history, policy=policy, **self._setting)
 
     @_when_free
-    def _begin(self, user: int | str | None, history: Sequence[int] | None, words: str) -> bool:
-        """A new conversation; the old one stays within reach of Undo."""
-        fresh = self._fresh(user, history, self.conversation.policy)
+    def _begin(
+        self, make: Callable[[], Conversation], words: str, turns: Sequence[TurnView] = ()
+    ) -> bool:
+        """Another conversation; the old one stays within reach of Undo."""
+        fresh = make()
         if self.view.turns or self.conversation.feedback:
             for turn in self._earlier[1] if self._earlier else ():
                 close(turn.widget)
             self._earlier = (self.conversation, self.view.turns)
         self.view.driver.leave()
-        self.view.restart(fresh)
+        self.view.restart(fresh, turns)
         return self.view.say(words)
 
     def _in_full(self, policy: PolicyName) -> str:

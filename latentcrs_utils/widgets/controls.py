@@ -257,6 +257,7 @@ class Driver:
         # who drives, or drove last; None if nobody did or it left
         self.autopilot: Autopilot | None = None
         self.words, self._shows_goal, self._n_begun = "", False, 0
+        self._asked: object = None  # the events of the conversation when it was pressed last
         kinds = {name: name for name in DIFFICULTIES}
         self.difficulty: OneOf[Difficulty] = OneOf("Difficulty", kinds, "normal")
         self.level: OneOf[Level] = OneOf("Wording", {name: name for name in LEVELS}, "paraphrased")
@@ -283,6 +284,12 @@ class Driver:
         if pilot is None or pilot.outcome or pilot.conversation is not conversation:
             return 0
         return MAX_TURNS - pilot.n_turns
+
+    def is_pressed_again(self, conversation: Conversation) -> bool:
+        """Whether it may put this conversation aside: its own, or it was asked to just before."""
+        asked, self._asked = self._asked, conversation.events
+        is_own = self.autopilot is not None and self.autopilot.conversation is conversation
+        return is_own or asked is conversation.events
 
     def begin(self, conversation: Conversation) -> None:
         """Let a new simulated user, of the chosen kind, take over; `DataError` if nobody can."""
@@ -313,7 +320,12 @@ class Driver:
             self._tell(f"It has talked for {turns} of at most {MAX_TURNS}.{goal}")
         else:
             after = f" after {turns}" if pilot.outcome == "accepted" else ""
-            self._tell(f"It {pilot.outcome}{after}. It had {pilot.goal} in mind.")
+            near = "nothing else would do"
+            if pilot.outcome != "accepted" and pilot.places:
+                best = min(pilot.places)
+                turn = f"after turn {pilot.places.index(best) + 1}"
+                near += f"; that came nearest {turn}, to place {best:,} of what could be offered"
+            self._tell(f"It {pilot.outcome}{after}. It had {pilot.goal} in mind: {near}.")
 
     def _tell(self, words: str) -> None:
         self.words, self._line.value = words, html.small(words, role="status")

@@ -3,7 +3,7 @@
 import base64
 import html
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from latentcrs_utils.conversation.guards import may_be_text
 from latentcrs_utils.conversation.turn import Recommendation, Turn
@@ -81,6 +81,11 @@ def downloads(files: Mapping[str, tuple[str, str, str]]) -> str:
     return f'<div role="status">{" ".join(links)}</div>'
 
 
+def fold(title: str, *inner: str) -> str:
+    """Lines of HTML below a title that opens them."""
+    return f"<details><summary>{title}</summary>{''.join(inner)}</details>"
+
+
 def bubble(style: str, value: str, who: str) -> str:
     """What the user ("me") or the system ("it") says; dots as long as that is not known."""
     return _div(style, text(value) if value else _WAIT) + _div("who", escape(who))
@@ -97,7 +102,8 @@ def reply(turn: Turn) -> str:
     total = f"{sum(turn.seconds.values()):.1f} s ({seconds}) · " if seconds else ""
     lines = [f"LatentCRS · policy {turn.policy} · {who}", *_choice(turn), total + turn.usage]
     note = _div("note relaxed" if turn.relaxed else "note", text(turn.note)) if turn.note else ""
-    return _div("it", text(turn.reply)) + note + "".join(_div("who", text(x)) for x in lines)
+    how = fold("How was this made?", *(_div("who", text(line)) for line in lines))
+    return _div("it", text(turn.reply)) + note + how
 
 
 def _choice(turn: Turn) -> Iterator[str]:
@@ -145,28 +151,33 @@ def leading(after: Mapping[str, float]) -> list[str]:
 
 
 def intent_bars(
-    after: Mapping[str, float], before: Mapping[str, float] | None, n_intents: int
+    after: Mapping[str, float],
+    before: Mapping[str, float] | None,
+    n_intents: int,
+    members: Callable[[str], Sequence[str]] = lambda name: (),
 ) -> str:
-    """Bars of the leading intents with a mark where each stood before, and the same in words.
+    """Bars of the leading intents with a mark where each was before, and the same in words.
 
     `after` and `before` the last message or click (None at the start) are probabilities by intent
-    name; `n_intents` is K, to say what is left out.
+    name, and a full bar is all of the belief. `n_intents` is K, to say what is left out; `members`
+    gives titles that say what an intent is about, which its bar opens.
     """
     names = leading(after)
     was = {name: (after if before is None else before).get(name, 0.0) for name in names}
-    longest = max([1e-9, *(after[n] for n in names), *was.values()])
     rows = []
     for name in names:
         now, then = after[name], was[name]
         change = f", {'up' if now > then else 'down'} from {percent(then)}"
         value = f"<b>{percent(now)}</b>{change if percent(now) != percent(then) else ''}"
         fill = _div("fill", "") + ("" if before is None else _div("mark", ""))
-        widths = f"--now:{100 * now / longest:.1f}%;--was:{100 * then / longest:.1f}%"
+        widths = f"--now:{100 * now:.1f}%;--was:{100 * then:.1f}%"
         track = f'<div class="lcrs-track" aria-hidden="true" style="{widths}">{fill}</div>'
-        rows.append(_div("bar", _div("name", text(name)) + track + _div("value", value)))
-    told = "Share of the system's belief, before a word was said."
+        bar = _div("name", text(name)) + track + _div("value", value)
+        films = "".join(f"<li>{text(title)}</li>" for title in members(name))
+        rows.append(_div("bar", fold(bar, f"<ul>{films}</ul>") if films else bar))
+    told = "A full bar is all of the system's belief; each opens what it is about."
     if before is not None:
-        told = "Share of the system's belief. The line marks where an intent stood before."
+        told += " The line marks where an intent was before."
     rest, n_rest = max(0.0, 1.0 - sum(after[name] for name in names)), n_intents - len(names)
     others = f"<p>{n_rest} other intents together: {percent(rest)}.</p>" if n_rest > 0 else ""
     return _div("bars", panel("panel", "What you seem to want", told) + "".join(rows) + others)

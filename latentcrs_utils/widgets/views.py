@@ -1,7 +1,8 @@
 """What the screen shows of a conversation, and how it is brought up to date."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -17,7 +18,13 @@ from latentcrs_utils.widgets.controls import box, button, on_enter, switch
 Choice = Literal["accept", "reject", "more"]
 StatusKind = Literal["idle", "busy", "problem"]
 Click = Callable[[Choice, int], object]
-STYLE = files("latentcrs_utils.widgets").joinpath("style.css").read_text("utf-8")
+_HERE = files("latentcrs_utils.widgets")
+# a style sheet is the one thing in a widget that tells the page when it has come onto it
+STYLE = '<style onload="{}">{}</style>'.format(
+    html.escape(_HERE.joinpath("chat.js").read_text("utf-8")),
+    _HERE.joinpath("style.css").read_text("utf-8"),
+)
+N_MEMBERS = 8  # titles that say what an intent is about
 IDEAS = (
     "something funny from the eighties",
     "a tense thriller, but nothing bloody",
@@ -37,7 +44,7 @@ _CHOICES: dict[Choice, tuple[str, str, str]] = {
 }
 # name of the action, words, tip
 _BELOW = [
-    ("stop", "Stop", "Stop the answer"),
+    ("edit", "Edit", "Change your last message; Send then answers it anew"),
     ("retry", "Retry", "Answer the last message again, as things are chosen now"),
     ("undo", "Undo", "Take back the last message or click"),
     ("clear", "Clear", "Start again with the same person; Undo brings the talk back"),
@@ -84,7 +91,9 @@ class TurnView:
         self.who, self.cards = who, [Card(click) for _ in range(n_items)]
         self._said, self._reply = w.HTML(), w.HTML(html.bubble("it", "", "LatentCRS"))
         cards = box(w.HBox, [card.widget for card in self.cards], "lcrs-cards")
-        self.widget = box(w.VBox, [self._said, self._reply, cards], "lcrs-turn")
+        self._remark = w.HTML()
+        parts = [self._said.add_class("lcrs-asked"), self._reply, cards, self._remark]
+        self.widget = box(w.VBox, parts, "lcrs-turn")
         self.show_message(message)
 
     def show_message(self, message: str) -> None:
@@ -98,9 +107,22 @@ class TurnView:
         for place, item in enumerate(turn.items):
             self.cards[place].show(item, whys[place] if whys else "")
 
+    def remark(self, words: str) -> None:
+        """Say something about the turn below its cards."""
+        self._remark.value = html.small(words)
+
     def stream(self, sentence: str) -> None:
         """Show the reply as soon as it is checked."""
         self._reply.value = html.bubble("it", sentence, "LatentCRS")
+
+
+def typical_items(model: LatentCRS, intent: str) -> tuple[str, ...]:
+    """Titles of the items that users of an intent chose unusually often, the clearest first."""
+    counts, names = model.anchors.item_counts.float(), model.anchors.names
+    shares = counts[names.index(intent)] / (counts.sum(0) + counts.sum(0).mean())
+    best = shares.topk(min(N_MEMBERS, len(shares)))
+    found = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    return tuple(describe(model.data, item).label for share, item in found if item and share > 0)
 
 
 class ChatView:
@@ -115,21 +137,29 @@ class ChatView:
     status: str
 
     def __init__(self, act: Callable[..., Any], model: LatentCRS, speaker: str | None):
-        data, users = model.data, model.data.users["raw_user"].to_list()
+        data = model.data
         self.noun = noun = thing(data.name)
-        chooses = f"{model.name} chooses among {data.n_items:,} {noun}s of {data.name}"
-        through = f"through {len(model.anchors.names)} intents."
-        words = f"Words: {speaker}, checked; else a template." if speaker else "Words: a template."
+        self._members = lru_cache(partial(typical_items, model))
         self.person = w.Combobox(description="Talk as user", placeholder="such as 42",
-                                 options=users, continuous_update=False)  # fmt: skip
-        self.message = w.Text(description="Your message", continuous_update=False,
-                              placeholder="What would you like to see?")  # fmt: skip
+                                 options=data.users["raw_user"].to_list(),
+                                 continuous_update=False)  # fmt: skip
+        self.message = w.Textarea(description="Your message", continuous_update=False, rows=1,
+                                  placeholder="What would you like to see?")  # fmt: skip
         self.profile, self.bars, self._status = w.HTML(), w.HTML(), w.HTML()
         self.heard, self.downloads = (w.HTML().add_class(f"lcrs-{s}") for s in ("heard", "files"))
+        # the line to `chat.js`, which writes the values of two hidden boxes and reads their
+        # placeholders: a number that it gets back, and an order against the talk so far
+        self.ping, self.wire = (w.Text().add_class(f"lcrs-{s}") for s in ("ping", "wire"))
+        self.ping.observe(lambda new: self.ping.set_trait("placeholder", new["new"]), "value")
+        self.wire.observe(lambda new: act("hear", new["new"]), "value")
         self.picker = controls.HistoryPicker(data, noun, partial(act, "pick"))
         self.policies = controls.OneOf("Policy", EXPLAINED, "B", partial(act, "use"))
         self.requirements = controls.Chips("Required:", partial(act, "withdraw"), self.message)
         self.driver = controls.Driver(noun, partial(act, "drive"))
+        self.send = button("", "", lambda: act("stop" if self.is_busy else "submit"), "lcrs-send")
+        self.show_busy(False)
+        below = [button(words, tip, partial(act, name)) for name, words, tip in _BELOW]
+        build, nobody = partial(act, "build_history"), partial(act, "start_as", None)
 
         def start() -> None:
             act("start_as", self.person.value)
@@ -138,45 +168,44 @@ class ChatView:
             if act("submit", idea):
                 self.message.focus()  # the button of the idea leaves the screen
 
-        on_enter(self.message, partial(act, "submit"))
         on_enter(self.person, start)
-        send = button("Send", "Send the message (Enter)", partial(act, "submit"), "lcrs-send")
-        below = [button(words, tip, partial(act, name)) for name, words, tip in _BELOW]
-        self.stop = below[0].add_class("lcrs-off")
-        build, nobody = partial(act, "build_history"), partial(act, "start_as", None)
         person = [
             self.person,
             button("Start as this user", "Start as the user with this number", start),
             button("Start without a history", "Start as a stranger", nobody),
             button("Build a history", "Start as yourself: click what you like", build),
         ]
+        chooses = f"{model.name} chooses among {data.n_items:,} {noun}s of {data.name}"
+        words = f"Words: {speaker}, checked; else a template." if speaker else "Words: a template."
+        told = f"{chooses} through {len(model.anchors.names)} intents. {words}"
+        head = w.HTML(STYLE + html.panel("title-line", "LatentCRS chat", told))
         starts = [button(idea, "Send this message", partial(send_idea, idea)) for idea in IDEAS]
         question = f"What kind of {noun} are you in the mood for?"
         invitation = "Write it in your own words below, or start with one of these."
         hello = w.HTML(html.panel("hello", question, invitation))
         self._hello = box(w.VBox, [hello, box(w.HBox, starts, "lcrs-ideas")])
         self._log = box(w.VBox, [], "lcrs-log")
-        left = [
+        talk = [self._status, self.heard, self.requirements.widget]
+        known = [self.profile, self.picker.widget]
+        compose = box(w.HBox, [self.message, self.send], "lcrs-compose")
+        tools = [self.policies.widget, box(w.HBox, below, "lcrs-actions"), self.downloads]
+        parts = [
+            box(w.HBox, [head], "lcrs-head"),
+            box(w.VBox, [box(w.HBox, person, "lcrs-person"), *known], "lcrs-who-talks"),
             box(w.Box, [self._log], "lcrs-scroll"),
-            self._status,
-            self.heard,
-            self.policies.widget,
-            self.requirements.widget,
-            box(w.HBox, [self.message, send], "lcrs-compose"),
-            box(w.HBox, below, "lcrs-actions"),
-            self.downloads,
+            box(w.VBox, [*talk, compose], "lcrs-foot"),
+            box(w.VBox, tools, "lcrs-tools"),
+            box(w.VBox, [self.bars, self.driver.widget], "lcrs-side"),
+            box(w.Box, [self.ping, self.wire], "lcrs-hidden"),
         ]
-        right = [self.bars, self.driver.widget]
-        main = [box(w.VBox, left, "lcrs-left"), box(w.VBox, right, "lcrs-right")]
-        head = html.panel("head", "LatentCRS chat", f"{chooses} {through}", words)
-        rows = [
-            w.HTML(f"<style>{STYLE}</style>{head}"),
-            box(w.HBox, person, "lcrs-person"),
-            self.profile,
-            self.picker.widget,
-            box(w.HBox, main, "lcrs-main"),
-        ]
-        self.widget = box(w.VBox, rows, "lcrs")
+        self.widget = box(w.VBox, parts, "lcrs")
+
+    def show_busy(self, busy: bool) -> None:
+        """Let the button behind the message send, or stop while an answer is under way."""
+        self.is_busy = busy
+        words, tip = ("Stop", "Stop the answer") if busy else ("Send", "Send the message (Enter)")
+        self.send.description, self.send.tooltip = words, tip
+        switch(self.send, "lcrs-stop", busy)
 
     def restart(self, conversation: Conversation, turns: Sequence[TurnView] = ()) -> None:
         """Show another conversation, from its start or as it was left."""
@@ -208,8 +237,10 @@ class ChatView:
         belief = self.conversation.intents()
         if belief != self._belief:
             self._before, self._belief = self._belief, belief
-        self.bars.value = html.intent_bars(belief, self._before or None, len(belief))
+        self._draw(belief, self._before or None)
         self.downloads.value = ""
+        talk = json.dumps(self.conversation.transcript()) if self.turns else ""
+        self.wire.placeholder = talk
         self.show_requirements()
         items = [describe(self.conversation.model.data, i) for i in self.conversation.history]
         self.profile.value = html.profile(self.conversation.user, items, self.noun)
@@ -220,8 +251,11 @@ class ChatView:
     def preview(self, view: TurnView, turn: Turn) -> None:
         """Show the items and the belief of a turn whose reply is still to be written."""
         view.show(turn)
+        self._draw(turn.intents_after, turn.intents_before)
+
+    def _draw(self, after: Mapping[str, float], before: Mapping[str, float] | None) -> None:
         n_intents = len(self.conversation.model.anchors.names)
-        self.bars.value = html.intent_bars(turn.intents_after, turn.intents_before, n_intents)
+        self.bars.value = html.intent_bars(after, before, n_intents, self._members)
 
     def mark(self, feedback: Mapping[int, str]) -> None:
         """Mark the cards of all turns by what the user thinks of their items."""

@@ -23,6 +23,7 @@ def converse(visit: Visit) -> None:
     _require_and_take_back(visit)
     _ask_for_more_and_again(visit)
     _like_and_refuse(visit)
+    _open_a_bar(visit)
     _export(visit)
     _take_back_and_clear(visit)
     _let_somebody_drive(visit)
@@ -70,13 +71,12 @@ def _say_two_things(visit: Visit) -> None:
     visit.tab_to(MESSAGE)
     _type(visit, MESSAGE, "something funny from the eighties")
     _is_answered(visit, 1)
-    assert focus(page).name == MESSAGE
     page.keyboard.type(HOSTILE)
-    visit.use("Send", key="Space")
+    visit.tab_to("Send")
+    page.keyboard.press("Space")  # the same button is then called Stop
     _is_answered(visit, 2)
     assert visit.texts(".lcrs-me") == ["something funny from the eighties", HOSTILE]
     assert page.locator(".lcrs :is(img, script, mjx-container, .MathJax)").count() == 0
-    assert focus(page).name == "Send"
     visit.picture("second-answer")
 
 
@@ -88,7 +88,9 @@ def _is_answered(visit: Visit, n_messages: int) -> None:
     assert all(len(reply) > 10 for reply in replies)
     visit.await_count(".lcrs-why", 5 * n_messages)
     assert all(len(why) > 10 for why in visit.texts(".lcrs-why"))
-    assert " tokens read, " in visit.texts(".lcrs-who")[-1]
+    visit.use("How was this made?", back=True)
+    assert " tokens read, " in visit.texts(".lcrs-turn details[open] .lcrs-who")[-1]
+    visit.tab_to(MESSAGE)
     values = visit.texts(".lcrs-bar .lcrs-value")
     assert len(values) == 6 and all("%" in value for value in values)
     assert any("from" in value for value in values)
@@ -98,17 +100,17 @@ def _is_answered(visit: Visit, n_messages: int) -> None:
 
 def _require_and_take_back(visit: Visit) -> None:
     """Policy F: requirements as chips, and told where they were relaxed."""
-    visit.use(POLICY_F, "From the next message on", key="Space", back=True, keeps=f"✓ {POLICY_F}")
-    visit.tab_to(MESSAGE)
+    visit.use(POLICY_F, "From the next message on", key="Space", keeps=f"✓ {POLICY_F}")
+    visit.tab_to(MESSAGE, back=True)
     _type(visit, MESSAGE, "a western comedy from the 1940s, no war")
     visit.await_answer(3)
-    chips = visit.texts(".lcrs-left .lcrs-chip")
+    chips = visit.texts(".lcrs-foot .lcrs-chip")
     assert chips == ["Western ✕", "Comedy ✕", "the 1940s ✕", "no War ✕"]
     assert "No film is left" in visit.texts(".lcrs-relaxed")[-1]
     assert too_pale(visit.page) == []
     visit.picture("requirements")
     visit.use("the 1940s ✕", "No longer required: the 1940s.", back=True, keeps="no War ✕")
-    assert visit.texts(".lcrs-left .lcrs-chip") == ["Western ✕", "Comedy ✕", "no War ✕"]
+    assert visit.texts(".lcrs-foot .lcrs-chip") == ["Western ✕", "Comedy ✕", "no War ✕"]
 
 
 def _ask_for_more_and_again(visit: Visit) -> None:
@@ -131,9 +133,15 @@ def _like_and_refuse(visit: Visit) -> None:
     visit.picture("liked-and-refused")
 
 
+def _open_a_bar(visit: Visit) -> None:
+    visit.tab_to(visit.texts(".lcrs-bar .lcrs-name")[0])
+    visit.page.keyboard.press("Enter")
+    assert len(visit.texts(".lcrs-bar details[open] li")) == 8
+
+
 def _export(visit: Visit) -> None:
     """Both files come out of the page and hold the conversation."""
-    visit.use("Export", "Two files are ready")
+    visit.use("Export", "Two files are ready", back=True)
     texts = {}
     for form in ("JSON", "Markdown"):
         visit.tab_to(f"Download {form}")
@@ -165,17 +173,19 @@ def _take_back_and_clear(visit: Visit) -> None:
 
 
 def _let_somebody_drive(visit: Visit) -> None:
-    """A simulated user talks, one step and then to the end, stopped on the way."""
+    """A simulated user asks first, then talks, one step and to the end."""
     page = visit.page
     visit.use("changes its mind", key="Space", keeps="✓ changes its mind")
-    visit.use("One step")
-    visit.await_driver("^It ")
+    visit.use("One step", "Shall it begin a talk of its own?")
+    press(page, "Enter", keeps="One step")
+    visit.await_driver("^It has talked")
     visit.await_status("Ready")
     assert visit.texts(".lcrs-me + .lcrs-who") == ["Simulated user"]
-    visit.tab_to("Run to the end")
-    page.keyboard.press("Enter")
-    page.locator(".lcrs-status.lcrs-busy").wait_for()
-    visit.use("Stop", "Stopped", back=True)
     visit.use("Show the goal")
     visit.await_driver("in mind")
+    visit.tab_to("Run to the end", back=True)
+    page.keyboard.press("Enter")
+    visit.await_driver("^It (accepted|gave up .* nearest after turn)")
+    visit.await_status("Ready")
+    assert "It " in visit.texts(".lcrs-turn > .widget-html:last-child")[-1]
     visit.picture("driven")

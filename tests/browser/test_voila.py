@@ -3,13 +3,15 @@
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
 
-from .journey import HOSTILE, converse
+from .journey import converse
 from .servers import Server
-from .visit import SECONDS_TO_OPEN, Visit, sideways, too_pale
+from .visit import SECONDS_TO_OPEN, Visit, out_of_sight, too_pale, too_small
 
 pytestmark = pytest.mark.browser
 
@@ -35,49 +37,75 @@ def test_voila_conversation_by_keyboard_alone(voila, visit):
     assert voila.n_kernels() == 0, "a closed page leaves its kernel, and a gigabyte, behind"
 
 
-def test_voila_on_a_phone_in_the_dark(voila, visit):
-    here = open_chat(visit, voila, "?theme=dark", viewport={"width": 360, "height": 740})
+SIZES = [(1366, 768), (1920, 1080), (1280, 900), (390, 844)]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_voila_keeps_the_message_box_and_the_question_in_view(voila, visit, scheme):
+    here = open_chat(visit, voila, color_scheme=scheme)
     page = here.page
-
-    def look(name: str, at: str = ".lcrs-head") -> None:
-        """Everything stays within the screen and can be read."""
-        page.locator(at).last.scroll_into_view_if_needed()
-        here.picture(name)
-        assert (sideways(page), too_pale(page)) == ([], []), name
-
-    def press(name: str, says: str) -> None:
-        page.get_by_role("button", name=name).first.click()
-        here.await_status(says)
-
-    def enter(box: str, text: str) -> None:
-        page.get_by_label(box).fill(text)
+    for n, (width, height) in enumerate(SIZES, start=1):
+        page.set_viewport_size({"width": width, "height": height})
+        page.get_by_label("Your message").fill("a comedy\nfrom the eighties")
         page.keyboard.press("Enter")
+        here.await_answer(n)
+        page.wait_for_timeout(300)
+        here.picture(f"{width}-{scheme}")
+        assert (out_of_sight(page), too_pale(page)) == ([], []), width
+        if width > 390:
+            page.locator(".lcrs-look").get_by_text("Large").click()
+            here.picture(f"{width}-{scheme}-large")
+            assert (out_of_sight(page), too_pale(page)) == ([], []), (width, "large")
+            page.locator(".lcrs-look").get_by_text("Normal").click()
+    assert too_small(page, 44) == []
+    ground = "getComputedStyle(document.querySelector('.lcrs')).backgroundColor"
+    other = "Light" if scheme == "dark" else "Dark"
+    before = page.evaluate(ground)
+    page.locator(".lcrs-look").get_by_text(other).click()
+    assert page.evaluate(ground) != before and too_pale(page) == []
+    page.reload(timeout=1000 * SECONDS_TO_OPEN)  # the choice is remembered
+    page.get_by_text(f"✓ {other}").wait_for(timeout=1000 * SECONDS_TO_OPEN)
+    assert page.evaluate(ground) != before
 
-    look("opened")
-    press("Build a history", "A new conversation as you")
-    page.get_by_label("Find a film").fill(HOSTILE)
-    page.get_by_text("No film has these words in its title").wait_for()
-    page.get_by_label("Find a film").fill("")
-    press("Fargo (1996)", "Your history has 1 film.")
-    look("history")
-    press("F · must meet your requirements", "From the next message on: policy F.")
-    enter("Your message", "a western musical from the 1940s")
+
+def test_voila_says_that_the_connection_is_lost_and_a_reload_brings_the_talk_back(voila, visit):
+    here = open_chat(visit, voila)
+    page, box = here.page, here.page.get_by_label("Your message")
+    box.fill("something funny")
+    page.keyboard.press("Enter")
     here.await_answer(1)
-    look("requirements", ".lcrs-relaxed")
-    enter("Your message", HOSTILE)
-    here.await_answer(2)
-    look("answer", ".lcrs-turn")
-    look("bars", ".lcrs-bars")
-    press("Not this", "Noted")
-    enter("Talk as user", "100000")
-    here.await_status("There is no user '100000'")
-    look("problem")
-    page.get_by_role("button", name="Run to the end").click()
-    here.await_driver("^It (accepted|gave up)")
-    here.await_status("Ready")
-    look("driven", ".lcrs-drive")
-    page.set_viewport_size({"width": 1280, "height": 900})
-    look("wide")
+    titles = here.texts(".lcrs-title")
+    page.get_by_role("button", name="Like", exact=True).first.click()
+    here.await_status("Noted")
+    box.fill("and then?")
+    for process in voila.family()[1:]:
+        with suppress(psutil.NoSuchProcess):
+            if any("ipykernel_launcher" in part for part in process.cmdline()):
+                process.kill()
+    page.get_by_text("Connection lost").wait_for(timeout=30_000)
+    here.picture("lost")
+    assert (too_pale(page), page.locator(".lcrs-status").is_visible()) == ([], False)
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Send").click()
+    assert box.input_value() == "and then?" and here.texts(".lcrs-me") == ["something funny"]
+    with page.expect_download() as coming:
+        page.get_by_text("Save this talk").click()
+    saved = Path(coming.value.path())
+    assert "something funny" in saved.read_text(encoding="utf-8")
+    here.complaints.clear()  # the browser says, too, that nothing answers
+    page.reload(timeout=1000 * SECONDS_TO_OPEN)
+    page.get_by_role("button", name="Load the last talk").click(timeout=1000 * SECONDS_TO_OPEN)
+    here.await_status("Loaded, with messages: 1.")
+    assert here.texts(".lcrs-title") == titles and box.input_value() == "and then?"
+    assert here.texts(".lcrs-accept .lcrs-title") == titles[:1]
+    page.get_by_role("button", name="Clear").click()
+    here.await_status("Cleared")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Load", exact=True).click()
+    chooser.value.set_files(saved)
+    here.await_status("Loaded, with messages: 1.")
+    other = open_chat(visit, voila)  # another visitor is offered nothing
+    assert other.page.get_by_role("button", name="Load the last talk").count() == 0
 
 
 def test_voila_listens_on_this_machine_only(voila):

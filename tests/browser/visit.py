@@ -83,7 +83,7 @@ _TOO_PALE = """() => {
     if (!shown || element.closest("style, option")) continue;
     judge(element, getComputedStyle(element).color, node.data);
   }
-  for (const input of document.querySelectorAll(".lcrs input")) {
+  for (const input of document.querySelectorAll(".lcrs :is(input, textarea)")) {
     judge(input, getComputedStyle(input).color, input.value);
     judge(input, getComputedStyle(input, "::placeholder").color, input.placeholder);
   }
@@ -123,13 +123,34 @@ def too_pale(page: "Page") -> list[str]:
     return page.evaluate(_TOO_PALE)
 
 
-def sideways(page: "Page") -> list[str]:
-    """What reaches out of the window to the right, the page itself included."""
+def out_of_sight(page: "Page") -> list[str]:
+    """What of message box and latest question is not seen whole, and whatever is too wide."""
     return page.evaluate(
-        """() => [document.documentElement, ...document.querySelectorAll(".lcrs *")]
-          .filter(e => e === document.documentElement
-            ? e.scrollWidth > innerWidth : e.getBoundingClientRect().right > innerWidth + 0.5)
-          .map(e => e.className || e.tagName)"""
+        """() => {
+          const all = selector => [...document.querySelectorAll(selector)];
+          const seen = e => {
+            const {x, y, width, height, right, bottom} = e.getBoundingClientRect();
+            const at = document.elementFromPoint(x + width / 2, y + height / 2);
+            const inside = x >= 0 && y >= 0 && right <= innerWidth && bottom <= innerHeight;
+            return inside && e.contains(at);
+          };
+          const must = [...all(".lcrs-compose textarea, .lcrs-send"), ...all(".lcrs-me").slice(-1)];
+          const wide = e => e === document.documentElement
+            ? e.scrollWidth > innerWidth : e.getBoundingClientRect().right > innerWidth + 0.5;
+          const inner = e => !e.closest(".lcrs-title-line p, .lcrs-profile"); // cut by dots
+          const found = [document.documentElement, ...all(".lcrs *").filter(inner)].filter(wide);
+          return [...must.filter(e => !seen(e)), ...found].map(e => e.className || e.tagName);
+        }"""
+    )
+
+
+def too_small(page: "Page", pixels: float) -> list[str]:
+    """What is pressed and is lower than so many pixels."""
+    return page.evaluate(
+        """pixels => [...document.querySelectorAll(".lcrs :is(button, input, textarea, summary)")]
+          .filter(e => e.checkVisibility() && e.getBoundingClientRect().height < pixels)
+          .map(e => e.innerText || e.className)""",
+        pixels,
     )
 
 
@@ -213,8 +234,8 @@ class Visit:
     def await_answer(self, n_messages: int) -> None:
         """Wait until so many messages are on the screen and each says who worded its reply."""
         told = """n => {
-          const who = [...document.querySelectorAll(".lcrs-it ~ .lcrs-who:last-child")];
-          return who.length === n && who.every(line => line.innerText.includes(" read, "));
+          const lines = [...document.querySelectorAll(".lcrs-turn details .lcrs-who:last-child")];
+          return lines.length === n && lines.every(line => line.textContent.includes(" read, "));
         }"""
         self._await(told, n_messages)
         self.await_status("Ready")

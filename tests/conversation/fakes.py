@@ -113,7 +113,8 @@ def fake_model(n_items: int = N_ITEMS, *, residual: bool = True) -> LatentCRS:
         generative.residual.U.weight.data.copy_(torch.eye(n))
     generative.eval().requires_grad_(False)
     fitted = EMConfig(residual=residual), generative, InferenceModel(n).eval(), []
-    anchors = SimpleNamespace(names=INTENTS)
+    counts = torch.arange(len(INTENTS) * (n_items + 1)).view(len(INTENTS), -1) % 7
+    anchors = SimpleNamespace(names=INTENTS, item_counts=counts)
     return LatentCRS(fake_dataset(n_items), FakeBackbone(), anchors, FakeLanguage(), *fitted)
 
 

@@ -53,16 +53,31 @@ def test_a_refused_message_stays_in_the_box_and_changes_nothing(app):
     assert {**app.state(), "status": ""} == {**before, "status": ""}
 
 
-@pytest.mark.parametrize("text", ["western", None])
-def test_enter_sends_once_and_leaving_the_box_does_not(text):
-    app = app_with()
-    app.view.message.value = "horror"  # what losing the focus does
-    assert app.state()["messages"] == [] and not app.busy
-    enter(app.view.message, text)
-    assert app.wait(10)
-    # a second submit would have found the box empty and said so
-    assert app.state()["messages"] == [text or "horror"] and app.state()["status"] == "Ready"
-    assert app.state()["box"] == ""
+def test_what_the_page_sends_is_sent_once_and_a_refused_text_is_in_the_box_again(slow):
+    app = slow.app
+    slow.go.set()
+    wire = app.view.wire
+    wire.value = json.dumps({"at": 1, "send": "horror"})
+    assert app.wait(10) and app.state()["box"] == ""
+    assert app.state()["messages"] == ["horror"] and app.state()["status"] == "Ready"
+    slow.begin()
+    wire.value = json.dumps({"at": 2, "send": "drama"})
+    assert app.state()["box"] == "drama" and slow.finish()["messages"] == ["horror", "horror"]
+
+
+@pytest.mark.parametrize(
+    "told", ["", "{", "[]", "7", "null", '"send"', "{}", '{"at": 1}', "[" * 9999]
+)
+def test_what_the_page_never_says_does_nothing(told, app):
+    before = app.state()
+    assert not app.hear(told) and app.state() == before
+
+
+def test_the_kernel_answers_every_beat_with_its_number():
+    ping = app_with().view.ping
+    for beat in ("17", '"><script>'):
+        ping.value = beat
+        assert ping.placeholder == beat
 
 
 def test_a_screen_reader_hears_the_whole_turn_once_it_is_done(slow):
@@ -100,17 +115,18 @@ def test_cards_appear_while_the_reply_is_written_and_nothing_is_lost_by_acting_t
 
 
 def test_no_button_ever_goes_dead_and_each_has_a_tip(slow):
-    names = ("Send", "Stop", "Undo", "Clear", "Retry", "Export", "Start as this user", "Not this",
+    names = ("Edit", "Undo", "Clear", "Retry", "Export", "Start as this user", "Not this",
              "Start without a history", "Build a history", "Like", "More like this")  # fmt: skip
-    assert not shown(slow.app.view.stop, "lcrs-off")
-    for act, stops in ((slow.begin, True), (slow.finish, False)):
+    one = slow.app.view.send  # the same button, so that the focus stays
+    assert one.description == "Send"
+    for act, words in ((slow.begin, "Stop"), (slow.finish, "Send")):
         act()
         found = [b for name in names for b in buttons(slow.app.widget, name)]
-        assert len(found) == 9 + 15 and all(b.tooltip and not b.disabled for b in found)
-        assert shown(slow.app.view.stop, "lcrs-off") == stops
+        assert len(found) == 8 + 15 and all(b.tooltip and not b.disabled for b in [one, *found])
+        assert one.description == words and words in one.tooltip
 
 
-@pytest.mark.parametrize("name", ["Stop", "Undo", "Retry", "Export"])
+@pytest.mark.parametrize("name", ["Edit", "Undo", "Retry", "Export"])
 def test_what_makes_no_sense_yet_is_said_and_does_nothing(name):
     app = app_with()
     before = app.state()
@@ -156,6 +172,60 @@ def test_a_stop_while_reading_and_a_failure_give_the_message_back(error, status)
     assert error is None or "&lt;b&gt;" in html(app.widget)
     app.model.language.encode = read
     assert press(app, "Send")["messages"] == ["horror"]
+
+
+# Editing, and a talk that comes back
+
+
+def test_the_last_message_can_be_changed_and_undo_or_a_failure_leaves_it(app, monkeypatch):
+    ask(app, "drama")
+    before = press(app, "Edit")
+    assert before["box"] == "drama" and before["messages"] == ["horror", "drama"]
+    assert app.undo() and app.state()["box"] == "" and app.state()["cards"] == before["cards"]
+    press(app, "Edit")
+    with monkeypatch.context() as broken:
+        broken.setattr(app.conversation, "retry", Mock(side_effect=RuntimeError))
+        state = ask(app, "western")
+    assert state["cards"] == before["cards"] and state["box"] == "drama"
+    state = ask(app, "western")  # it is still being changed
+    assert state["messages"] == app.conversation.messages == ["horror", "western"]
+    assert ask(app, "comedy")["messages"] == ["horror", "western", "comedy"]
+
+
+def test_an_exported_talk_comes_back_and_undo_brings_the_present_one(app):
+    press(app, "Like", 0)
+    press(app, "Export")
+    before, text = app.state(), next(iter(exported(app).values()))[1]
+    assert json.loads(app.view.wire.placeholder) == json.loads(text)
+    app.start_as("99")
+    assert app.view.wire.placeholder == ""
+    ask(app, "western")
+    assert app.hear(json.dumps({"load": text}))
+    state = app.state()
+    assert (
+        state["status"].startswith("Loaded, with messages: 1.")
+        and html(app.widget).count("Because") == 5
+    )
+    assert {**state, "status": ""} == {**before, "status": ""}
+    assert ask(app, "drama")["messages"] == ["horror", "drama"]
+    app.undo(), app.undo(), app.undo()
+    assert app.undo() and app.state()["messages"] == ["western"] and app.state()["user"] == "99"
+
+
+@pytest.mark.parametrize("change", [
+    lambda t: "", lambda t: "{", lambda t: "[]", lambda t: "7", lambda t: "[" * 9999,
+    lambda t: json.dumps({**t, "format": 2}), lambda t: json.dumps({**t, "catalogue": "other"}),
+    lambda t: json.dumps({**t, "user": 1000}), lambda t: json.dumps({**t, "user": ["x"]}),
+    lambda t: json.dumps({**t, "policy": "X"}), lambda t: json.dumps({**t, "events": [{}]}),
+    lambda t: json.dumps({**t, "history": [10**9]}), lambda t: json.dumps({**t, "n_items": "many"}),
+    *(lambda t, k=k, v=v: json.dumps({**t, "events": [{"say": {**t["events"][0]["say"], k: v}}]})
+      for k, v in [("items", 3), ("seconds", {"x": "y"}), ("message", 7), ("reranked", [99])]),
+])  # fmt: skip
+def test_what_is_no_talk_is_refused_in_a_sentence_and_changes_nothing(change, app):
+    before = app.state()
+    assert not app.load(change(app.conversation.transcript()))
+    assert "problem" in app.view._status.value and app.state()["status"].endswith(".")
+    assert {**app.state(), "status": ""} == {**before, "status": ""}
 
 
 # Clicks on cards, Undo, Clear, Retry
@@ -339,13 +409,19 @@ def test_the_status_tells_what_a_policy_will_do(policy, setting, told):
 def test_one_step_is_one_message_of_somebody_else():
     app = app_with(n_items=1)  # user 42's simulated self finds its film in the third turn
     ask(app, "horror")
-    state = press(app, "One step")  # in a conversation of its own
+    asked = press(app, "One step")  # in a conversation of its own, so it asks
+    assert asked["messages"] == ["horror"] and "press again" in asked["status"]
+    press(app, "Like")  # another talk than the one that was asked about
+    assert press(app, "Run to the end")["messages"] == ["horror"]
+    state = press(app, "One step")
     assert len(state["messages"]) == 1 and state["messages"][0] not in ("", "horror")
     assert [turn.message for turn in app.conversation.turns] == state["messages"]
     assert "1 turn of at most 5" in state["driver"] and "Simulated user" in html(app.widget)
     assert app.view.driver.autopilot.goal not in state["driver"]
     # what it did not look for it refuses
     assert [choice for _, choice in state["cards"][0]] == ["reject"]
+    place = app.view.driver.autopilot.places[0]
+    assert f"now at place {place} of what can still be offered" in html(app.widget)
     assert len(press(app, "One step")["messages"]) == 2
 
 
@@ -368,6 +444,9 @@ def test_it_goes_to_the_end_also_after_a_stop_and_the_next_one_begins_anew():
     assert pilot.outcome and state["messages"][1] == message
     assert len(state["messages"]) == len(app.view.turns) == pilot.n_turns > 1
     assert state["status"] == "Ready" and pilot.goal in state["driver"]
+    assert (
+        f"It accepted {pilot.goal}" in html(app.widget) and len(pilot.places) == pilot.n_turns - 1
+    )
     assert [t for t, choice in state["cards"][-1] if choice == "accept"] == ["Film Number 32"]
     assert len(press(app, "One step")["messages"]) == 1
     while app.state()["messages"] != state["messages"]:
@@ -381,7 +460,7 @@ def test_whoever_takes_over_sends_it_away(act):
     app.submit("horror") if act == "submit" else getattr(app, act)()
     assert app.wait(10)
     assert "has left" in app.state()["driver"] and app.view.driver.autopilot is None
-    assert "1 turn of at most 5" in press(app, "One step")["driver"]
+    assert "1 turn of at most 5" in (app.drive(sure=True), app.wait(10), app.state())[2]["driver"]
 
 
 def test_nobody_to_simulate_is_said_in_a_sentence():

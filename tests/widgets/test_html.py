@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import Recommendation, Turn
 from latentcrs_utils.widgets import html as render
 from latentcrs_utils.widgets.app import ChatApp
+from latentcrs_utils.widgets.views import typical_items
 from tests.conversation.fakes import fake_model
 
 from .hands import app_with, ask, buttons, html, press
@@ -112,8 +114,29 @@ def test_bars_are_six_on_one_scale_with_what_was_before_and_the_rest_is_summed()
     assert "2 other intents together: 10 %." in page
     page = render.intent_bars({"a": 0.2, "b": 0.1}, {"a": 0.1, "b": 0.4}, n_intents=2)
     widths = re.findall(r"--now:([\d.]+)%;--was:([\d.]+)%", page)
-    assert widths == [("50.0", "25.0"), ("25.0", "100.0")]
+    assert widths == [("20.0", "10.0"), ("10.0", "40.0")]  # a full bar is all of the belief
     assert page.count("lcrs-mark") == 2 and "other intents" not in page
+
+
+def test_a_bar_opens_its_films_and_the_engineering_is_folded():
+    titles = {"a": ["Heat <b>", "Fargo"], "b": []}
+    page = render.intent_bars({"a": 0.2, "b": 0.1}, None, 2, titles.get)
+    assert page.count("<details>") == 1 and "Heat <b>" not in page
+    assert re.findall("<li>.*?>([^<]+)</bdi></li>", page) == ["Heat &lt;b&gt;", "Fargo"]
+    page = render.reply(Turn(1, "hello", (), {}, {}, reply="Hello.", note="By the way."))
+    seen, folded = page.split("<details><summary>How was this made?</summary>")
+    assert "Hello." in seen and "By the way." in seen and "policy B" in folded
+
+
+def test_an_intent_is_about_the_films_that_its_users_chose_unusually_often():
+    model = fake_model(8)
+    model.anchors.item_counts = torch.tensor(
+        [[9, 4, 1, 0, 8, 0, 0, 0, 0]] + 3 * [[0, 0, 5, 0, 8, 0, 0, 0, 1]]
+    )
+    titles = [model.data.titles[item] for item in (1, 4, 2)]
+    assert [
+        label.rpartition(" (")[0] for label in typical_items(model, model.anchors.names[0])
+    ] == titles
 
 
 def test_a_new_order_is_told_by_the_places_that_it_had_before():
