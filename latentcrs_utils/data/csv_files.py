@@ -62,7 +62,8 @@ class Table:
         rows = pl.read_lines(io.BytesIO(text.encode()), name="row").with_columns(line=number)
         rows = rows.filter(pl.col("row").str.contains(rf"[^\s{separator}]"))
         if len(rows) <= header:
-            raise damaged(path, f"has a header and no rows; {advice}")
+            line = text.count("\n", 0, first.end()) + 1
+            raise damaged(path, f"there is a header and no row; {advice}", line=line)
         self._lines = rows["line"]
         names = self._names(rows["row"][0].split(separator), columns) if header else columns
         self._lines, rows = self._lines[int(header) :], rows[int(header) :]

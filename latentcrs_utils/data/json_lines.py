@@ -105,7 +105,7 @@ def _row(line: bytes, wanted: Wanted) -> dict[str, Any]:
     row = {name: _fitted(found.get(name), dtype) for name, dtype in schema.items()}
     for name in required:
         if name not in found:
-            raise ValueError(f"there is no such key among {', '.join(found):.80}", name)
+            raise ValueError(f"there is no such key among {list(found)!r:.80}", name)
         if row[name] is None or re.search(_NO_TEXT, str(row[name])):
             raise ValueError(f"{json.dumps(found[name], ensure_ascii=False):.40} is no value", name)
     for name in row:

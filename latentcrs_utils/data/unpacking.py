@@ -31,7 +31,7 @@ def _only_file(packed: Any) -> Any:
     archive = zipfile.ZipFile(packed)
     names = [name for name in archive.namelist() if not re.search(r"__MACOSX/|/$", name)]
     if len(names) != 1:
-        raise ValueError(f"{len(names)} files, {', '.join(names[:3])} ..., where one is expected")
+        raise ValueError(f"{len(names)} files, not one, begin with {names[:3]}")
     return archive.open(names[0])
 
 

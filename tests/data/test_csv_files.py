@@ -255,9 +255,9 @@ def test_notations_of_genres(tmp_path: Path, capsys, monkeypatch, written: tuple
 
 
 def test_an_empty_file_another_encoding_or_none(load: Load) -> None:
-    texts = {"": "is empty", "\n \n": "is empty", "user,item,timestamp\n": "has a header and no"}
+    texts = {"": " is empty", "\n \n": " is empty", "\nuser,item,timestamp\n": ", line 2: there is"}
     for content, message in texts.items():
-        with pytest.raises(DataError, match=rf"mine\.csv {message}.*; correct the file\."):
+        with pytest.raises(DataError, match=rf"mine\.csv{message}.*; correct the file\."):
             load(content)
     with pytest.raises(DataError, match=r"films\.csv, line 11, column 5: the text is not UTF-8; s"):
         load(items=ITEMS.encode("latin-1"))

@@ -94,7 +94,7 @@ def test_a_block_read_line_by_line_is_the_same(tmp_path: Path) -> None:
         (b'{"id": "a", "n": 1}, {"id"', "column 20: this is no JSON object"),
         (b'{"id": "a", "n": 1}\0', "column 20: this is no JSON object"),
         (b"\0\0\0\0", "column 1: this is no JSON object"),
-        (b'{"id": "a"}', "column 'n': there is no such key among id"),
+        (b'{"id": "a"}', "column 'n': there is no such key among ['id']"),
         (b'{"id": "a", "n": "many"}', "column 'n': \"many\" is no value"),
         (b'{"id": " ", "n": 1}', "column 'id': \" \" is no value"),
         (b'{"id": null, "n": 1}', "column 'id': null is no value"),

@@ -80,7 +80,7 @@ OTHERS = {
     "pickle", b"SQLite format 3\0": "SQLite", b"%PDF-1.7": "PDF", b"\x89PNG": "picture", TAR: "ar",
     b"\n<!DOCTYPE html><p>": "web page", b"<HTML>": "web page", b"<?xml version": "XML",
     b"version https://git-lfs.github.com/spec/v1\n": "git lfs pull", gzip.compress(TAR): "archive",
-    zipped(("a", b"x"), ("b", b"y")): "2 files, a, b", zipped(("a/", b"")): "0 files",
+    zipped(("a", b"x"), ("b", b"y")): "2 files, not one", zipped(("a/", b"")): "0 files",
     gzip.compress(gzip.compress(gzip.compress(gzip.compress(gzip.compress(gzip.compress(b"x")))))):
     "archive in an archive", CSV.encode("utf-16")[:-1]: "line 3, column 7: the text is not UTF-16",
     gzip.compress(CSV.encode())[:-9]: "cut off or damaged there", b"PK\3\4": "cut off or damaged",
