@@ -3,7 +3,6 @@
 import html
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from latentcrs_utils.conversation.turn import (
     Turn,
     Withdrawal,
     describe,
+    shown,
 )
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
@@ -174,17 +174,15 @@ _OPENING = re.compile(r"^([-+=#]|\d+(?=[.)]))(.?)", re.DOTALL)
 # a dollar sign or a backslash may begin a formula; an address would become a link
 _AS_ENTITY = str.maketrans({"\\": "&#92;", "$": "&#36;", "@": "&#64;"})
 _ADDRESS = re.compile(r"(?i)(\b(?:https?|ftp|mailto|xmpp)):|\b(www)\.")
-_DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def in_markdown(text: str) -> str:
     """A text on one line that Markdown renders as its own characters.
 
     What has no form of its own is left out: control characters, halves of surrogate pairs, and
-    marks of direction, which would turn the words around them.
+    what `shown` leaves out.
     """
-    shown = (c for c in text if unicodedata.bidirectional(c) not in _DIRECTIONS and may_be_text(c))
-    line = " ".join("".join(shown).split())
+    line = " ".join("".join(filter(may_be_text, shown(text))).split())
     line = html.escape(line, quote=False).translate(_AS_ENTITY)
     line = _ADDRESS.sub(lambda m: f"{m[1]}&#58;" if m[1] else f"{m[2]}&#46;", line)
     line = _MARKUP.sub(r"\\\1", line)

@@ -1,5 +1,6 @@
 """What one exchange of a conversation consists of, as plain values that serialise to JSON."""
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,16 @@ from latentcrs_utils.simulation.titles import spoken_title
 
 PolicyName = Literal["B", "F", "V"]
 Kind = Literal["accept", "reject"]
+# Marks of direction, which turn the words around them, and what else shows nothing; joiners stay.
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
+)
+
+
+def shown(text: str) -> str:
+    """A text for the screen: without marks of direction and other invisible characters."""
+    return _UNSEEN.sub(lambda found: " " if found[0] in "\u2028\u2029" else "", text)
 
 
 @dataclass(frozen=True)
@@ -121,7 +132,7 @@ class Turn:
             lines.append(f"        {rank}. {item.label}{genres}")
         lines += [f"        Note: {self.note}"] if self.note else []
         lines += [] if self.counted else [f"        Usage: {self.usage}."]
-        return "\n".join(lines)
+        return shown("\n".join(lines))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from latentcrs_utils.constraints.constraint import matcher_for
 from latentcrs_utils.conversation.autopilot import MAX_TURNS, Autopilot, make_autopilot
 from latentcrs_utils.conversation.policies import best_items, untitled
 from latentcrs_utils.conversation.session import Conversation
-from latentcrs_utils.conversation.turn import describe
+from latentcrs_utils.conversation.turn import describe, shown
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.ranking import mask_items
 from latentcrs_utils.simulation.agenda import DIFFICULTIES, Difficulty
@@ -45,7 +45,7 @@ def switch(widget: w.DOMWidget, style: str, on: bool) -> None:
 
 def tick(made: w.Button, words: str, on: bool, tip_on: str, tip_off: str) -> None:
     """Label a button that is chosen or not."""
-    made.description, made.tooltip = (f"✓ {words}", tip_on) if on else (words, tip_off)
+    made.description, made.tooltip = map(shown, (f"✓ {words}", tip_on) if on else (words, tip_off))
     switch(made, "lcrs-chosen", on)
 
 
@@ -134,7 +134,7 @@ class Chips:
         for place in range(len(self._pool), max(_N_READY, len(chips))):
             self._pool.append(button("", "", partial(self._click, place), "lcrs-chip"))
         for made, (name, tip) in zip(self._pool, chips.values(), strict=False):
-            made.description, made.tooltip = f"{name} ✕", tip
+            made.description, made.tooltip = shown(f"{name} ✕"), shown(tip)
         self.widget.children = [self._heading, *self._pool[: len(chips)]]
         switch(self.widget, "lcrs-hidden", not chips)
 

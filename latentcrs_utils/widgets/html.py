@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from latentcrs_utils.conversation.guards import may_be_text
-from latentcrs_utils.conversation.turn import Recommendation, Turn
+from latentcrs_utils.conversation.turn import Recommendation, Turn, shown
 
 N_BARS = 6
 _WAIT = '<span class="lcrs-wait">…</span>'
@@ -16,9 +16,9 @@ def escape(text: object) -> str:
     """Any text as HTML that shows it and does nothing else, also inside quoted attributes.
 
     Tags, quotes and entities come out as characters, and what no page may hold (control characters,
-    halves of surrogate pairs) as the replacement character.
+    halves of surrogate pairs) as the replacement character; what `shown` leaves out is left out.
     """
-    characters = (c if may_be_text(c) else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    characters = (c if may_be_text(c) else "\N{REPLACEMENT CHARACTER}" for c in shown(str(text)))
     return html.escape("".join(characters), quote=True)
 
 

@@ -10,7 +10,7 @@ import ipywidgets as w
 
 from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.session import Conversation
-from latentcrs_utils.conversation.turn import PolicyName, Recommendation, Turn, describe
+from latentcrs_utils.conversation.turn import PolicyName, Recommendation, Turn, describe, shown
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.widgets import controls, html
 from latentcrs_utils.widgets.controls import box, button, on_enter, switch
@@ -72,7 +72,7 @@ class Card:
         self.item = item
         self._facts.value = html.card(item, why)
         for choice, made in self._buttons.items():
-            made.tooltip = _CHOICES[choice][2].format(item.label)
+            made.tooltip = shown(_CHOICES[choice][2].format(item.label))
         switch(self.widget, "lcrs-hidden", False)
 
     def mark(self, chosen: str | None) -> None:

@@ -2,13 +2,14 @@
 
 import re
 
+import polars as pl
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from latentcrs_utils.conversation.session import Conversation
-from latentcrs_utils.conversation.turn import Recommendation, Turn
+from latentcrs_utils.conversation.turn import Recommendation, Turn, shown
 from latentcrs_utils.widgets import html as render
 from latentcrs_utils.widgets.app import ChatApp
 from latentcrs_utils.widgets.views import typical_items
@@ -49,11 +50,11 @@ def test_a_hostile_model_s_words_do_not_reach_the_screen():
     assert "plain template instead of Scripted" in page
 
 
-def hostile_model():
+def hostile_model(before="<script>"):
     """A catalogue and intents whose names are markup."""
     model = fake_model()
     model.anchors.names = ("<b>bold</b>", "<script>", "&amp;", '"quoted"')
-    items = model.data.items.with_columns(title="<script>" + model.data.items["title"])
+    items = model.data.items.with_columns(title=before + model.data.items["title"])
     object.__setattr__(model.data, "items", items)
     model.data.__dict__.pop("titles", None)
     return model
@@ -72,6 +73,49 @@ def test_hostile_titles_names_and_reasons_are_shown_as_text(why, monkeypatch):
     assert label.startswith("<script>")
     press(app, label)
     assert buttons(app.widget, f"{label} ✕") and "<script" not in html(app.widget)
+
+
+# Overrides, embeddings and isolates of direction; what has no width; fillers; tags; separators.
+UNSEEN = (
+    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c\u200b\u2060\u2061\u2064"
+    "\u206a\u206f\ufeff\u00ad\u034f\u115f\u1160\u3164\uffa0\u180e\ufff9\ufffb\U000e0001\U000e0041\u2028\u2029"
+)
+
+
+def words_of(widget):
+    """All strings that the browser is given of a widget and those in it."""
+    own = [value for value in widget.get_state().values() if isinstance(value, str)]
+    return own + [x for child in getattr(widget, "children", ()) for x in words_of(child)]
+
+
+def test_what_turns_a_line_around_or_is_unseen_reaches_no_screen():
+    model = hostile_model(UNSEEN)
+    model.anchors.names = tuple(f"{UNSEEN}intent {i}" for i in range(4))
+    genres = pl.col("genres").list.eval(pl.element() + "\u202e")
+    object.__setattr__(model.data, "items", model.data.items.with_columns(genres))
+    app = ChatApp(model, user=42, chat_model=None, policy="F")
+    ask(app, f"a {UNSEEN} funny film")
+    press(app, "Like")
+    turn = app.conversation.turns[0]
+    words = [*words_of(app.widget), str(turn), app.conversation.markdown()]
+    press(app, "Build a history")
+    press(app, shown(app.conversation.label(app.view.picker.suggested[0])))
+    words += words_of(app.widget)
+    assert any("intent 1" in text for text in words) and UNSEEN in turn.items[0].title
+    own = {"\u200b"}  # the placeholder that ipywidgets puts into an empty box
+    assert [text for text in words if text not in own and set(text) & set(UNSEEN)] == []
+
+
+@pytest.mark.parametrize("mark", UNSEEN)
+def test_each_of_them_is_left_out(mark):
+    assert " ".join(render.escape(f"a {mark}b").split()) == "a b"
+
+
+@pytest.mark.parametrize(
+    "text", ["👩‍👩‍👧", "❤️", "می‌خواهم", "🇩🇪", "e\u0301", "नमस्ते", "한국어", "a\u00a0b"]
+)
+def test_what_words_and_pictures_need_stays(text):
+    assert render.escape(text) == text
 
 
 @given(st.text())
