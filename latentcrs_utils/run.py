@@ -20,6 +20,7 @@ from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.errors import LatentCRSError
 from latentcrs_utils.evaluation import one_turn
 from latentcrs_utils.evaluation.recording import Command, sizes
+from latentcrs_utils.language.embedder import VectorStore
 from latentcrs_utils.language.encoding import Language, embed
 from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
 
@@ -117,7 +118,12 @@ def main(arguments: list[str] | None = None) -> int:
     add = command.parser.add_argument
     add("--tests", choices=("all", "unseen"), default="all", help="unseen: one message, new words")
     add("--no-notebooks", action="store_true", help="only the table and the talk")
+    add("--forget", action="store_true", help="only delete all vectors of texts, typed ones too")
     options, say = command.read(arguments), command.say
+    if options.forget:
+        VectorStore().forget()
+        say("Forgotten: the vectors of all texts")
+        return 0
     try:
         data, language = prepare(say, options.data, options.tests)
         fitted, summaries = results(data, language, options.seeds, say)

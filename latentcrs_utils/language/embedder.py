@@ -83,8 +83,7 @@ class Embedder:
         if batch_size < 1:
             raise ConfigError(f"batch_size={batch_size}: at least one text a batch is needed.")
         self._source = models.find_model(model)
-        file = cache_dir() / "embeddings" / "vectors-1.sqlite"
-        self._store = VectorStore(file) if reuse else None
+        self._store = VectorStore() if reuse else None
         self.model, self.name = model, self._source.name
         self.dtype = models.choose_dtype(dtype)
         self.prompt, self.batch_size = prompt, batch_size
@@ -211,8 +210,8 @@ class VectorStore:
     kept, the vectors are computed each time.
     """
 
-    def __init__(self, file: Path):
-        self.file = file
+    def __init__(self) -> None:
+        self.file = cache_dir() / "embeddings" / "vectors-1.sqlite"
         self._complained = False
 
     def read(self, keys: Iterable[bytes]) -> Rows:
@@ -228,11 +227,21 @@ class VectorStore:
         packed = [(key, n, vector.astype("<f4").tobytes()) for key, (n, vector) in rows.items()]
         self._run("INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)", packed)
 
+    def forget(self) -> None:
+        """Delete all vectors, also those that were set aside."""
+        for file in self.file.parent.glob(self.file.name + "*"):
+            file.unlink(missing_ok=True)
+
     def _run(self, statement: str, rows: list[tuple[Any, ...]]) -> list[Any]:
         """Execute a statement for each row, on a connection of its own: threads never share one."""
         for mended in (False, True):
             try:
-                self.file.parent.mkdir(parents=True, exist_ok=True)
+                self.file.parent.mkdir(0o700, parents=True, exist_ok=True)
+                with suppress(OSError):  # a cache of somebody else, or one to read only
+                    # vectors give away what people typed: for their owner alone
+                    self.file.touch(0o600)
+                    self.file.chmod(0o600)
+                    self.file.parent.chmod(0o700)
                 with closing(sqlite3.connect(self.file, timeout=_PATIENCE_SECONDS)) as connection:
                     # readers and one writer at a time, without waiting for each other
                     connection.execute("PRAGMA journal_mode=WAL")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from latentcrs_utils import run
 from latentcrs_utils.errors import ConfigError, MessageError
 from latentcrs_utils.language import embedder as embedder_module
 from latentcrs_utils.language import models
@@ -133,6 +135,23 @@ def test_threads_share_one_embedder(tiny_embedder):
     assert tiny_embedder.tokens.texts == 24
     for result, group in zip(results, groups, strict=True):
         assert torch.equal(result, tiny_embedder.embed(group))
+
+
+def test_only_the_owner_reads_what_was_typed_and_it_can_be_forgotten(tiny_embedder, empty_cache):
+    folder = empty_cache / "embeddings"
+    folder.mkdir(0o777)
+    file, old = folder / "vectors-1.sqlite", os.umask(0)
+    try:
+        file.touch(0o666)  # as an earlier version left it
+        tiny_embedder.embed(["a private matter"])
+    finally:
+        os.umask(old)
+    assert file.stat().st_mode & 0o777 == 0o600 and folder.stat().st_mode & 0o777 == 0o700
+    assert all(f.stat().st_mode & 0o077 == 0 for f in folder.iterdir())
+    file.with_name(f"{file.name}.damaged").touch()
+    assert run.main(["--forget"]) == 0 and not list(folder.iterdir())
+    tiny_embedder.embed(["a private matter"])
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_cache_that_is_damaged_or_cannot_be_written(tiny_embedder, empty_cache, passes):
