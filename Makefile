@@ -70,10 +70,9 @@ browser: $(STAMP)  ## the chat in a real browser alone (needs Chromium, else the
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks $(LAB_FLAGS)
 
-# notebooks/voila.json holds the settings, so that plain `voila` in that folder is the same: this machine
-# only; the lessons' cells removed; nothing asked of other hosts. No token is checked at the end of a page,
-# for Voila 0.5.13 gives none out (its issue 1458), and the page's kernel with its gigabyte would stay.
-chat: $(STAMP)  ## serve the chat alone, on this machine only
+# notebooks/voila.json holds the settings, so that `python -m voila` in that folder is the same: this machine
+# only, behind a secret address; the lessons' cells removed; nothing asked of other hosts. See SECURITY.md.
+chat: $(STAMP)  ## serve the chat alone, on this machine only; opens its secret address and prints it
 	cd notebooks && exec $(abspath $(PY)) -m voila 10_chat_demo.ipynb $(VOILA_FLAGS)
 
 notebooks: $(STAMP)  ## re-execute and normalise the committed notebooks, and their table in the README

@@ -249,7 +249,7 @@ POLICIES: tuple[Policy, ...] = (
     has_stable_ids, figures_have_words,
 )  # fmt: skip
 # Voilà reads its configuration from the folder that it serves.
-BESIDE = {"voila.json"}
+BESIDE = {"voila.json", "chat_server.py"}
 # Not for a scratch notebook, but for a chapter of the course.
 CHAPTER_POLICIES: tuple[Policy, ...] = (is_compared,)
 

@@ -59,7 +59,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(command: Sequence[str], folder: Path) -> Iterator[Server]:
+def serving(command: Sequence[str], folder: Path, cwd: Path = ROOT) -> Iterator[Server]:
     """Run a Jupyter server, which must print its address, for as long as the block lasts.
 
     Its log and all of its settings are in a folder, away from the user's own and from others.
@@ -70,7 +70,7 @@ def serving(command: Sequence[str], folder: Path) -> Iterator[Server]:
     with log.open("wb") as output:
         started = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=cwd,
             env={**inherited, "PYTHONUNBUFFERED": "1", **own},
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -95,7 +95,7 @@ def _address(started: subprocess.Popen[bytes], log: Path) -> str:
     deadline, printed = time.monotonic() + SECONDS_TO_START, ""
     while time.monotonic() < deadline and started.poll() is None:
         printed = log.read_text(encoding="utf-8", errors="replace")
-        if found := re.search(r"http://127\.0\.0\.1:(\d+)", printed):
+        if found := re.search(r"http://127\.0\.0\.1:(\d+)(/[0-9a-f]{32,}/)?", printed):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", int(found[1]))) == 0:
                     return found[0]

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -110,7 +111,7 @@ def test_voila_says_that_the_connection_is_lost_and_a_reload_brings_the_talk_bac
 
 def test_voila_listens_on_this_machine_only(voila):
     assert voila.addresses() == {"127.0.0.1"}
-    port = int(voila.url.rpartition(":")[2])
+    port = urlsplit(voila.url).port
     known = [address for addresses in psutil.net_if_addrs().values() for address in addresses]
     for other in {a.address for a in known if a.family == socket.AF_INET}:
         with socket.socket() as probe:
