@@ -105,7 +105,8 @@ class LocalChatModel(ChatModel):
 
     def _chat_ids(self, messages: Sequence[Message]) -> list[int]:
         """Return the token ids of a chat in the model's own format, ready for the reply."""
-        tokenizer = self._language_model().tokenizer
+        language_model = self._language_model()
+        tokenizer = language_model.tokenizer
         if not tokenizer.chat_template:
             raise ConfigError(
                 f"{self.name} has no chat template: it can embed, but to talk choose an "
@@ -118,7 +119,7 @@ class LocalChatModel(ChatModel):
                 for word in found:
                     message["content"] = message["content"].replace(word, "")
         text = tokenizer.apply_chat_template(clean, tokenize=False, add_generation_prompt=True)
-        return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return language_model.token_ids(text, opening=False, control=True)
 
 
 class _Written(StoppingCriteria):

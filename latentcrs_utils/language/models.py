@@ -57,14 +57,15 @@ class LanguageModel:
         ends = known if isinstance(known, (list, tuple)) else [known]
         return {*ends, self.tokenizer.eos_token_id} - {None}
 
-    def token_ids(self, text: str, *, opening: bool = True) -> list[int]:
-        """Return the token ids of plain text, in which control words are only letters.
+    def token_ids(self, text: str, *, opening: bool = True, control: bool = False) -> list[int]:
+        """Return the token ids of a text, in which control words are letters unless ``control``.
 
         ``opening`` puts a begin-of-text token in front, where the model has one.
         """
-        return self.tokenizer(
-            text, add_special_tokens=opening, split_special_tokens=True, verbose=False
-        )["input_ids"]
+        how = {"add_special_tokens": opening, "split_special_tokens": not control}
+        # the tokenizer keeps how it was last asked, so threads take turns
+        with _tokenizing:
+            return self.tokenizer(text, **how, verbose=False)["input_ids"]
 
 
 def find_model(model: str | Path = DEFAULT_MODEL) -> ModelSource:
@@ -134,6 +135,7 @@ def choose_dtype(dtype: DTypeName = "auto") -> Literal["float32", "bfloat16"]:
     return "bfloat16" if native else "float32"
 
 
+_tokenizing = threading.Lock()
 _loading = threading.Lock()
 
 

@@ -155,10 +155,10 @@ def train_or_load(
 
 
 def discard(checkpoint: Path) -> None:
-    """Remove a checkpoint and what killed writers of it left."""
+    """Remove a checkpoint, and what killed writers of it and of its result left."""
     with suppress(OSError):
         checkpoint.unlink(missing_ok=True)
-        remove_abandoned(checkpoint)
+        remove_abandoned(checkpoint.with_suffix(""))
 
 
 def _load(tensor_file: Path, fact_file: Path) -> tuple[Tensors, Facts] | None:

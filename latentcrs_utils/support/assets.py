@@ -13,7 +13,7 @@ from typing import Any
 from latentcrs_utils.errors import AssetError
 from latentcrs_utils.support.artifacts import cache_dir, known_sha256, sha256
 from latentcrs_utils.support.downloads import Asset, Member, download, extract
-from latentcrs_utils.support.files import scratch_folder
+from latentcrs_utils.support.files import remove_abandoned, scratch_folder
 from latentcrs_utils.support.progress import note
 
 
@@ -46,8 +46,12 @@ def cached(asset: Asset) -> dict[str, Path] | None:
     """Return the asset's verified files in the cache, by name; ``None`` unless all are there."""
     files = _files(asset)
     known = {member.name: member.sha256 for member in asset.members}
-    whole = all(f.is_file() and known_sha256(f) == known[name] for name, f in files.items())
-    return files if whole else None
+    if not all(f.is_file() and known_sha256(f) == known[name] for name, f in files.items()):
+        return None
+    # a process that was killed at its end left the archive
+    for target in (*files.values(), cache_dir() / "assets" / asset.folder / "download"):
+        remove_abandoned(target)
+    return files
 
 
 def _files(asset: Asset, folder: Path | None = None) -> dict[str, Path]:

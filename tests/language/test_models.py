@@ -27,6 +27,20 @@ def test_weights_are_loaded_once_for_all_and_the_identity_follows_them(tiny, emp
     assert find_model(folder).identity != find_model(tiny).identity
 
 
+def test_threads_that_read_control_words_and_letters_at_once_do_not_mix(tiny, empty_cache):
+    model, text = load_language_model(tiny, "float32"), "<|user|> a film <|end|>" * 20
+
+    def ids(control: bool) -> list[int]:
+        return model.token_ids(text, opening=False, control=control)
+
+    alone = {control: ids(control) for control in (True, False)}
+    assert len(alone[True]) < len(alone[False])
+    asked = [n % 2 == 0 for n in range(400)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ids, asked))
+    assert all(found[n] == alone[control] for n, control in enumerate(asked))
+
+
 def test_dtype_auto_follows_the_processor(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for able, expected in ({"avx512_bf16": True}, "bfloat16"), ({"avx2": True}, "float32"):
