@@ -120,12 +120,8 @@ class Table:
             column = (*names, len(names) + 1)[min(width[row], len(names))]
             raise self._damaged(f"the row has {width[row]} cells, not {len(names)}", row, column)
 
-    def line(self, row: int) -> int:
-        """Return the line of the file, from 1, on which data row ``row`` (from 0) begins."""
-        return int(self._lines[row])
-
     def _damaged(self, problem: str, row: int, column: str | int) -> DataError:
-        return damaged(self.path, f"{problem}; {self.advice}", line=self.line(row), column=column)
+        return damaged(self.path, f"{problem}; {self.advice}", line=self._lines[row], column=column)
 
     def refuse(self, wrong: pl.Series, cells: pl.Series, problem: str) -> None:
         """Raise DataError for the first of a column's cells that is ``wrong``, with its place."""
@@ -154,7 +150,7 @@ class Table:
         user, item, rating, timestamp = columns
         when = self.numbers(timestamp, "a number of seconds since 1970", 1e20)
         unit = pl.Series(_UNITS).search_sorted(when.abs())
-        other = f"and line {self.line(0):,} are not both in seconds (or milliseconds ...)"
+        other = f"and line {self._lines[0]:,} are not both in seconds (or milliseconds ...)"
         self.refuse(unit != unit[0], self.frame[timestamp], other)
         rated = self.numbers(rating, "a number", 1e6) if rating in self.frame else math.inf
         ids = dict(user=self.texts(user), item=self.texts(item))

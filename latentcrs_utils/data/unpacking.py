@@ -1,7 +1,4 @@
-"""The text of a file, however it is packed: its first bytes tell how, not its name.
-
-``formats.toml`` knows what is no text by its first bytes, and says what to do.
-"""
+"""The text of a file, however it is packed: its first bytes tell how, not its name."""
 
 from __future__ import annotations
 
@@ -22,6 +19,7 @@ from typing import Any
 from latentcrs_utils.data.source import damaged
 from latentcrs_utils.errors import DataError
 
+# how files begin that are no text
 _FORMATS = tomllib.loads(Path(__file__).with_name("formats.toml").read_text(encoding="utf-8"))
 _DAMAGE = OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile
 
@@ -65,8 +63,8 @@ def unpacked(path: Path) -> Iterator[tuple[Any, Any]]:
             # read1 gives what there is before it fails
             while read := stream.read1(1 << 10):
                 lines += read.count(b"\n")
-        what = "the compressed file is cut off or damaged there; get the file again"
-        raise DataError(f"{path}, after line {lines:,}: {what}.") from None
+        what = "the compressed file is cut off or damaged there; get the file again."
+        raise DataError(f"{path}, after line {lines:,}: {what}") from None
 
 
 def _layers(path: Path, stream: Any) -> Any:
