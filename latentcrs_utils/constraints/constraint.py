@@ -168,7 +168,8 @@ class Correction:
 
         Where no span of years is required, the median of the ``years`` of other items is.
         """
-        old, new = [r.constraint for r in before if self._forgets(r.constraint)], list[Constraint]()
+        known, new = [r.constraint for r in before], list[Constraint]()
+        old = [c for c in known if self.forgets in ("all", c.attribute, str(c), str(c.opposite))]
         spans = before.years or [(year, year) for year in sorted(years)[len(years) // 2 :][:1]]
         given = before.genres if self.when == "some" else before.genres.intersection(self.refuses)
         if self.shift and spans:
@@ -178,9 +179,6 @@ class Correction:
             old = [refusal.opposite for refusal in new]
         stays = [r for r in before if r.constraint not in (*old, *new)]
         return Requirements((*stays, *(Requirement(c, self.evidence) for c in new)))
-
-    def _forgets(self, old: Constraint) -> bool:
-        return self.forgets in ("all", old.attribute, str(old), str(old.opposite))
 
     def _shifted(self, spans: Sequence[tuple[int, int]]) -> str:
         """Return the years after, or before, the spans; as many as they are, if "a bit" is said."""

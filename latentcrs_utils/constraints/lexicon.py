@@ -212,8 +212,8 @@ def _times(text: str, lexicon: Lexicon) -> Iterator[Name]:
         else:
             digits = int(match["digits"]) or 2000
             decade = digits if digits > 99 else 1900 + digits
-        part = _PARTS[match["part"].lower()] if match["part"] and decade == 1990 else None
-        yield Constraint(*(("era", part) if part else ("decade", str(decade)))), *match.span()
+        part = _PARTS[match["part"].lower()] if match["part"] and decade == 1990 else ""
+        yield Constraint("era" if part else "decade", part or str(decade)), *match.span()
     earliest, latest = lexicon.years or (1, 0)
     for match in _YEARS.finditer(text):
         first, last = int(match[1]), int(match[2] or match[1])
@@ -221,11 +221,10 @@ def _times(text: str, lexicon: Lexicon) -> Iterator[Name]:
             last = first
         if earliest <= first <= latest:
             yield Constraint("era", f"{first}-{last}"), *match.span()
-    for pattern, (first, last) in (
-        (lexicon.recent_words, lexicon.recent), (lexicon.old_words, lexicon.old),
-    ):  # fmt: skip
+    spoken = {lexicon.recent_words: lexicon.recent, lexicon.old_words: lexicon.old}
+    for pattern, span in spoken.items():
         for match in pattern.finditer(text):
-            yield Constraint("era", f"{first}-{last}"), *match.span()
+            yield Constraint("era", "{}-{}".format(*span)), *match.span()
 
 
 def _opened(text: str, time: Constraint, start: int, end: int) -> Name:

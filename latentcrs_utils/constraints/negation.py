@@ -74,7 +74,5 @@ class Negation:
         return "asked", start, end
 
 
-@lru_cache(maxsize=64)
-def negation_in(text: str) -> Negation:
-    """Return the cues of a text; the same text is looked through once."""
-    return Negation(text)
+negation_in = lru_cache(maxsize=64)(Negation)
+"""The cues of a text; the same text is looked through once."""
