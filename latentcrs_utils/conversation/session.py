@@ -202,7 +202,7 @@ class Conversation(State):
             noun = self._policy.noun
             yield f"No history is known, so these {noun}s follow from your words alone."
         if n_found < self.n_items:
-            refused = ", or is what you refused" if wanted.not_genres else ""
+            refused = ", or is what you refused" if wanted.refused else ""
             yield (
                 f"Only {n_found} of the {self.n_items} places could be filled: the rest of the "
                 f"catalogue was seen or offered{refused}."
