@@ -6,16 +6,21 @@ A small language model at times names films that were not chosen, repeats itself
 import re
 import unicodedata
 from collections import ChainMap, Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import takewhile
 
 from rapidfuzz import fuzz
 
-from latentcrs_utils.constraints.lexicon import extract
-from latentcrs_utils.conversation.turn import Recommendation
+from latentcrs_utils.constraints.constraint import Constraint, matcher_for
+from latentcrs_utils.constraints.lexicon import extract, lexicon_for, mentions
+from latentcrs_utils.constraints.negation import negation_in
+from latentcrs_utils.conversation.listener import beyond, moods, words_of
+from latentcrs_utils.conversation.turn import Recommendation, with_article
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import MessageError
 from latentcrs_utils.language.chat_model import sentences
+from latentcrs_utils.simulation.items import Item
 from latentcrs_utils.simulation.titles import SPOKEN_WORD, Form, spoken_words, titles_in
 
 MESSAGE_LIMIT = 2_000
@@ -23,15 +28,7 @@ REPLY_LIMIT = 400
 _LEAK_WORDS = 6
 _CUT = "\0"  # where an offered title was cut out; no message or reply holds it
 
-_YEAR = re.compile(r"\b((?:18|19|20)\d\d)(s?)\b")
-_MARKERS = re.compile(
-    r"<\||\|>|https?://|www\.|\b(?:system|user|assistant)\s*:|\bsystem prompt\b|\bas an ai\b"
-    r"|\blanguage model\b|\bmy instructions\b",
-    re.IGNORECASE,
-)
-# Capitals that name nothing: the pronoun, and words that English always writes so.
-_CAPITAL = re.compile(r"i(?:'.+)?|ok|tv|dvd|vhs|sci|fi|english|american|french|british|hollywood")
-_SMALL = re.compile(r"&|a|an|and|at|by|for|from|in|is|it|of|on|or|the|to|with", re.IGNORECASE)
+_P = {name: re.compile(pattern, re.I) for name, pattern in words_of("guard").items()}
 
 
 def clean_message(text: str) -> str:
@@ -60,9 +57,16 @@ def may_be_text(character: str) -> bool:
 
 
 class ReplyGuard:
-    """Decides whether a reply may be shown, given all titles of the catalogue (not empty ones)."""
+    """Decides whether a reply may be shown, given all titles of the catalogue (not empty ones).
 
-    def __init__(self, titles: Iterable[str]):
+    What it says of an item is checked against that item alone. `noun` is what an item is called;
+    the `data`, where given, has the words and facts of a catalogue that is not of films.
+    """
+
+    def __init__(self, titles: Iterable[str], noun: str = "film", data: Dataset | None = None):
+        self.noun, self._beyond = noun, beyond(noun, data)
+        self.lexicon = lexicon_for(data) if data else None
+        self.items = dict(enumerate(matcher_for(data).catalogue.items)) if data else {}
         self._catalogue: dict[Form, str] = {}
         for title in titles:
             for form in _catalogue_forms(title):
@@ -81,35 +85,58 @@ class ReplyGuard:
 
         Args:
             items: what the recommender chose for this turn; the reply may speak of nothing else.
-            message: of the user; its names may be taken up, but not as films.
+            message: of the user, whose words are no title and make nothing true.
             instructions: the fixed words of the prompt, which the reply must not recite.
             previous: replies already given.
         """
+        a_thing = with_article(self.noun)
         if not spoken_words(reply):
             return "it was empty"
         if len(reply) > REPLY_LIMIT:
             return f"it was longer than {REPLY_LIMIT} characters"
-        if _MARKERS.search(reply):
+        if _P["markers"].search(reply):
             return "it showed part of the prompt or a link"
         foreign, titles, rest = self._read_titles(reply, [item.title for item in items])
         if foreign:
-            return f"it named a film that was not chosen ({foreign})"
+            return f"it named {a_thing} that was not chosen ({foreign})"
         words, told = spoken_words(rest), spoken_words(instructions)
         if _runs(words, _LEAK_WORDS).keys() & _runs(told, _LEAK_WORDS).keys():
             return "it recited its instructions"
         twice = len(set(titles)) < len(titles) and len(sentences(reply)) < 2
         if twice or _repeats(reply, words, [message, *previous]):
             return "it repeated itself or the question"
-        if name := _unknown_name(rest, items, message):
+        if _takes_wish_for_title(rest, message):
+            return f"it took the wish for the title of {a_thing}"
+        if name := _unknown_name(rest, (genre for item in items for genre in item.genres)):
             return f"it named something that is not in the list ({name})"
-        if year := _unknown_year(rest, items, message):
-            return f"it gave a year that is not in the list ({year})"
         if not titles:
-            return "it named none of the chosen films"
-        genres_of = {item.title: set(item.genres) for item in items}
-        if genre := _wrong_genre(rest, [genres_of[title] for title in titles], message):
-            return f"it gave a film a genre that it does not have ({genre})"
+            return f"it named none of the chosen {self.noun}s"
+        for says, pattern in self._beyond.items():
+            if found := pattern.search(rest):
+                return f"it said “{found[0]}”, but the data does not tell {says}"
+        known = self.items or {
+            i.item: Item(i.item, i.title, i.year, frozenset(i.genres)) for i in items
+        }
+        of_title = {item.title: known[item.item] for item in items}
+        refused = extract(message, self.lexicon).not_genres
+        for said, spoken_of in _parts(rest, [of_title[title] for title in titles]):
+            for claim in self._claims(said) if spoken_of else ():
+                untold = claim.slot == "genre" and claim.negated and claim.value not in refused
+                if untold or not all(claim.satisfies(item) for item in spoken_of):
+                    what = claim.value if claim.slot == "mood" else claim.label
+                    return f"it said of {a_thing} what is not true of it ({what})"
         return None
+
+    def _claims(self, words: str) -> Iterator[Constraint]:
+        """Yield what words say of an item, as far as the data can tell."""
+        named = mentions(words, self.lexicon)
+        yield from (mention.constraint for mention in named)
+        for match in _P["year"].finditer(words):
+            if not any(m.start <= match.start() < m.end for m in named):
+                yield Constraint("era", f"{match[0]}-{match[0]}")
+        for mood, pattern in moods(self.noun).items():
+            for match in pattern.finditer(words):
+                yield Constraint("mood", mood, negation_in(words).of(*match.span())[0] != "asked")
 
     def foreign_title(self, text: str, titles: Iterable[str]) -> str | None:
         """The first title of the catalogue in a text that is none of `titles`, or None."""
@@ -133,9 +160,9 @@ class ReplyGuard:
 
 
 @lru_cache(maxsize=4)
-def guard_for(data: Dataset) -> ReplyGuard:
+def guard_for(data: Dataset, noun: str) -> ReplyGuard:
     """The guard of a data set, one for all conversations about it."""
-    return ReplyGuard(data.titles)
+    return ReplyGuard(data.titles, noun, data)
 
 
 def _catalogue_forms(title: str) -> set[Form]:
@@ -152,7 +179,7 @@ def _spoken_forms(title: str) -> set[Form]:
 
 def _written_as_title(words: list[str]) -> bool:
     """Three words in a row are a title in any case; "The Game" and "Heat" need their capitals."""
-    content = [word for word in words if not _SMALL.fullmatch(word)]
+    content = [word for word in words if not _P["small"].fullmatch(word)]
     capitals = all(word[0].isupper() or word[0].isdigit() for word in content)
     return bool(content) and (len(words) >= 3 or capitals)
 
@@ -170,38 +197,53 @@ def _repeats(reply: str, words: Form, said: Iterable[str]) -> bool:
     return any(fuzz.ratio(reply.casefold(), text.casefold()) > 90 for text in said if text)
 
 
-def _unknown_name(rest: str, items: Collection[Recommendation], message: str) -> str | None:
-    """The first capitalised word inside a sentence that nobody told the model."""
-    told = [message, *(genre for item in items for genre in item.genres)]
-    known = {word for text in told for word in spoken_words(text)}
+def _unknown_name(rest: str, genres: Iterable[str]) -> str | None:
+    """The first capitalised word inside a sentence that is none of the genres."""
+    known = {word for genre in genres for word in spoken_words(genre)}
     for token in SPOKEN_WORD.finditer(rest):
-        word, before = token.group(), rest[: token.start()].rstrip(" \"'“”‘’(-–—")
-        if not word[0].isupper() or not before or before[-1] in ".!?…:\n":
-            continue
-        if not any(part in known or _CAPITAL.fullmatch(part) for part in spoken_words(word)):
+        word, before = token.group(), rest[: token.start()].rstrip(" \"'“‘(-–—")
+        inside = word[0].isupper() and before and before[-1] not in ".!?…:\n"
+        if inside and not any(
+            part in known or _P["capital"].fullmatch(part) for part in spoken_words(word)
+        ):
             return word
     return None
 
 
-def _unknown_year(rest: str, items: Collection[Recommendation], message: str) -> str | None:
-    """The first year or decade that neither the items nor the user speak of."""
-    years = {match[1] for match in _YEAR.finditer(message)} | {str(item.year) for item in items}
-    for match in _YEAR.finditer(rest):
-        decade = match[2] and any(year.startswith(match[1][:3]) for year in years)
-        if match[1] not in years and not decade:
-            return match[0]
-    return None
+def _takes_wish_for_title(rest: str, message: str) -> bool:
+    """Whether a reply speaks of the wish as of an item: "Surprise me is a great choice"."""
+    wish = f" {' '.join(spoken_words(message))} "
+    for match in _P["as_title"].finditer(rest):
+        said = spoken_words(match[match.lastgroup or 0])
+        shortest = 2 if match["object"] else max(len(said), 1)
+        if any(f" {' '.join(said[:n])} " in wish for n in range(shortest, len(said) + 1)):
+            return True
+    return False
 
 
-def _wrong_genre(rest: str, genres: Sequence[set[str]], message: str) -> str | None:
-    """The first genre that the reply gives to an item without it, unless the user spoke of it.
+def _parts(rest: str, items: Sequence[Item]) -> Iterator[tuple[str, Sequence[Item]]]:
+    """Yield each part of a reply whose titles are cut out, and the items that it speaks of.
 
-    Words belong to the title before them; those before the first title to any that follows.
+    Words belong to the title before them, from their last comma or the like on to the next one, and
+    to both without a comma. Titles that "and" joins share what is said of them.
     """
-    asked = extract(message)
-    fine = asked.genres | asked.not_genres
-    for words_after, own in zip(rest.split(_CUT), [set().union(*genres), *genres], strict=True):
-        claimed = extract(words_after)
-        if wrong := (claimed.genres | claimed.not_genres) - fine - own:
-            return min(wrong)
-    return None
+    before, *between = rest.split(_CUT)
+    for place, words in enumerate(between):
+        if own := _P["own"].match(words):
+            yield own[0], items[place : place + 1]
+            between[place] = words[own.end() :]
+    joined = [_P["joint"].fullmatch(words) for words in between[:-1]]
+
+    def group(first: int) -> Sequence[Item]:
+        return items[first : first + 1 + len([*takewhile(bool, joined[first:])])]
+
+    yield before, group(0)
+    start = 0
+    for end, (words, joint) in enumerate(zip(between, [*joined, None], strict=True), start=1):
+        if not joint:
+            following = group(end)
+            *_, cut = [None, *(match.start() for match in _P["clause"].finditer(words))]
+            every = _P["all"].search(words)
+            yield words[: cut if following else None], items[0 if every else start : end]
+            yield words[cut or 0 :], following
+            start = end

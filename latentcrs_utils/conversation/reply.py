@@ -1,33 +1,29 @@
 """The words around the chosen items: the prompt, the guarded reply and the plain template."""
 
 import threading
-import tomllib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from latentcrs_utils.constraints.constraint import Constraint, Requirements, matcher_for
 from latentcrs_utils.constraints.extraction import failure
-from latentcrs_utils.conversation.guards import ReplyGuard, may_be_text
-from latentcrs_utils.conversation.turn import Turn
+from latentcrs_utils.conversation.guards import guard_for, may_be_text
+from latentcrs_utils.conversation.listener import words_of
+from latentcrs_utils.conversation.turn import Turn, shown, with_article
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.language.chat_model import sentences, tidy_reply
+from latentcrs_utils.simulation.items import Item
 from latentcrs_utils.simulation.phrase_book import domain_of
 
 if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import ChatModel
 
 MAX_NEW_TOKENS = 60
-_N_TITLES = 3  # a small model stays on its subject with three films
+_N_TITLES = _N_GENRES = 3  # a small model stays on its subject with three films
 _RISEN = 0.02  # of an intent: a smaller gain is not told
 
-INSTRUCTIONS = (
-    "You recommend {thing}s. Answer in one friendly sentence that takes up the wish and names "
-    "{thing}s from the list only."
-)
-REQUEST = 'Wish: "{message}"\nList: {titles}'
-_EXAMPLES = tomllib.loads(
-    files("latentcrs_utils.conversation").joinpath("reply_examples.toml").read_text("utf-8")
-)["example"]
+_REPLIES, _PROMPT = words_of("replies"), words_of("examples")
+_ONE_IS_ENOUGH = {"years", "platform", "creator"}  # of several that are asked for
 
 
 def thing(data_name: str) -> str:
@@ -43,32 +39,78 @@ def prompt(turn: Turn, noun: str) -> list[dict[str, str]]:
         f"{item.title} ({', '.join([str(item.year or 'year unknown'), *item.genres[:2]])})"
         for item in turn.items[:_N_TITLES]
     )
-    chat = [{"role": "system", "content": INSTRUCTIONS.format(thing=noun)}]
-    for example in [*_EXAMPLES, {"wish": turn.message, "titles": titles, "reply": ""}]:
-        content = REQUEST.format(message=example["wish"], titles=example["titles"])
-        chat.append({"role": "user", "content": content})
-        chat.append({"role": "assistant", "content": example["reply"]})
+    chat = [{"role": "system", "content": _PROMPT["instructions"].format(thing=noun)}]
+    for exchange in [*_PROMPT["example"], {"wish": turn.message, "titles": titles, "reply": ""}]:
+        chat.append({"role": "user", "content": _PROMPT["request"].format(**exchange)})
+        chat.append({"role": "assistant", "content": exchange["reply"]})
     return chat[:-1]
 
 
-def template_reply(turn: Turn, has_history: bool) -> str:
-    """A plain reply made only of what the recommender knows; used whenever no model may speak."""
-    first, *others = [item.label for item in turn.items[:3]]
-    rest = " and ".join(others)
-    opening = (
-        f"I would start with {first}; {rest} come next.",
-        f"Have a look at {first}, or else at {rest}.",
-        f"How about {first}? Close behind: {rest}.",
-    )[turn.number % 3]
-    if not others:
-        opening = f"One is left that I can suggest: {first}."
-    gains = {name: p - turn.intents_before.get(name, 0.0) for name, p in turn.intents_after.items()}
-    risen = max(gains, key=lambda name: gains[name], default="")
-    if gains.get(risen, 0.0) >= _RISEN:
-        return f"{opening} Your words moved me towards “{risen}”."
-    if has_history:
-        return f"{opening} Your words changed little, so I lean on what you liked before."
-    return f"{opening} Tell me more, and I can aim better."
+def template_reply(
+    turn: Turn, wish: Requirements, data: Dataset, has_history: bool, whole: bool = True
+) -> str:
+    """One sentence made only of what the data says of the best items, and whether it is the wish.
+
+    `wish` are the constraints that the user's words name, whatever the policy holds items to; it is
+    not the `whole` wish where the words ask for what the data does not tell.
+    """
+    noun, words, items = thing(data.name), _REPLIES["frames"], matcher_for(data).catalogue.items
+    first, *others = turn.items[:_N_TITLES]
+    lacks = [_unmet(wish, items[item.item]) for item in (first, *others)]
+    met = [r.constraint for r in wish if r.constraint not in lacks[0]]
+    missed = [_phrase(c, noun) for c in lacks[0]]
+    case = "unmet" if missed else "met" if met and whole else "open"
+    after = words["rest_met" if case == "met" and not any(lacks) else "rest"] if others else [""]
+    named = _listed([item.label for item in others])
+    rest = after[turn.number % len(after)].format(others=named, s="s" * (len(others) == 1))
+    is_what = _what_it_is(items[first.item], first.genres, met, noun)
+    frame = words[case][turn.number % len(words[case])]
+    told = frame.format(first=first.label, is_what=is_what, unmet=_listed(missed), rest=rest)
+    gains = (p - turn.intents_before.get(name, 0.0) for name, p in turn.intents_after.items())
+    if case == "open" and whole and not met and max(gains, default=0.0) < _RISEN:
+        told += f" {_REPLIES['more']['history' if has_history else 'stranger']}"
+    return told
+
+
+def _listed(words: Sequence[str], last: str = "and") -> str:
+    """Words in a row: "a, b and c"."""
+    *others, end = words or ("",)
+    return f"{', '.join(others)} {last} {end}" if others else end
+
+
+def _unmet(wish: Requirements, item: Item) -> list[Constraint]:
+    """What of a wish an item does not meet; of several times, platforms or creators one will do."""
+    lacks = [r.constraint for r in wish if not r.constraint.satisfies(item)]
+    asked = [r.constraint for r in wish if not r.constraint.negated]
+    met = {c.attribute for c in asked if c not in lacks} & _ONE_IS_ENOUGH
+    return [c for c in lacks if c.negated or c.attribute not in met]
+
+
+def _what_it_is(item: Item, genres: Sequence[str], met: Sequence[Constraint], noun: str) -> str:
+    """What the data says of an item: "is a horror and sci-fi film from the 1980s"."""
+    wanted = [c.value for c in met]
+    genres = sorted(genres, key=lambda genre: genre not in wanted)[:_N_GENRES]
+    adjectives = [_REPLIES["adjectives"].get(genre, "") for genre in genres]
+    told = f"is listed under {_listed(genres)}"
+    if not genres or (noun == "film" and all(adjectives)):
+        told = f"is {with_article(f'{_listed(adjectives)} {noun}'.strip())}"
+    known = [(slot, getattr(item, slot)) for slot in ("platform", "creator")]
+    facts = [c for c in met if not c.negated and c.slot != "genre"]
+    facts += [Constraint(slot, value) for slot, value in known if value]
+    asked = [_phrase(c, noun).removeprefix("one ") for c in dict.fromkeys(facts)]
+    refused = _listed([_phrase(c, noun) for c in met if c.negated], "or")
+    return " ".join([told, *asked, *(["and", refused] if refused else [])])
+
+
+def _phrase(constraint: Constraint, noun: str) -> str:
+    """What is asked for: "a horror film", "no horror film", "one from the 1980s"."""
+    words = replace(constraint, negated=False).label
+    if constraint.slot == "genre":
+        adjective = _REPLIES["adjectives"].get(words, "") if noun == "film" else ""
+        words = f"{adjective} {noun}" if adjective else f"{noun} under {words}"
+        return f"no {words}" if constraint.negated else with_article(words)
+    words = f"from {words}" if constraint.attribute == "years" else words
+    return f"{'none' if constraint.negated else 'one'} {words}"
 
 
 class _Enough(threading.Event):
@@ -83,15 +125,16 @@ class _Enough(threading.Event):
 
 
 def _sentences(draft: str) -> list[str]:
-    return sentences(tidy_reply("".join(filter(may_be_text, draft))))
+    return sentences(tidy_reply("".join(filter(may_be_text, shown(draft)))))
 
 
 def word_reply(
     turn: Turn,
     chat_model: "ChatModel | None",
-    guard: ReplyGuard,
+    data: Dataset,
     *,
-    noun: str,
+    wish: Requirements,
+    whole: bool,
     has_history: bool,
     previous: Collection[str],
     stream: Callable[[str], None] | None,
@@ -105,15 +148,16 @@ def word_reply(
 
     Args:
         chat_model: None for the template alone.
-        noun: what an item is called.
+        wish, whole: as of `template_reply`.
         has_history: whether behavior is known of this user.
         previous: replies of earlier turns.
     """
-    plain = replace(turn, reply=template_reply(turn, has_history))
+    plain = replace(turn, reply=template_reply(turn, wish, data, has_history, whole))
     if chat_model is None:
         return replace(plain, why_template="no language model was asked")
     plain = replace(plain, chat_model=chat_model.name)
-    chat = prompt(turn, noun)
+    guard = guard_for(data, thing(data.name))
+    chat = prompt(turn, guard.noun)
     fixed_words = " ".join(message["content"] for message in chat[:-1])
     enough = _Enough(stop)
     draft, shown, objection = "", "", None

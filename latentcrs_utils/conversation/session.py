@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Constraint, Requirements
-from latentcrs_utils.constraints.extraction import Extractor, How
+from latentcrs_utils.constraints.extraction import Extractor, How, make_extractor
 from latentcrs_utils.conversation import explanation, transcript
 from latentcrs_utils.conversation.belief import Beliefs, read_text
-from latentcrs_utils.conversation.guards import clean_message, guard_for
+from latentcrs_utils.conversation.guards import clean_message
+from latentcrs_utils.conversation.listener import listener_for
 from latentcrs_utils.conversation.policies import FilterPolicy, Policy, Request, RerankPolicy
 from latentcrs_utils.conversation.reply import word_reply
 from latentcrs_utils.conversation.turn import (
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import ChatModel
 
 Watch = Callable[[str, Turn | None], None]
+Wording = Literal["template", "model"]
+_BUSY = "Another message is being answered: wait until that is done."
 STAGES = ("reading", "choosing", "writing")
 
 
@@ -43,23 +46,26 @@ class Conversation(State):
     """A conversation between one user and a model that `fit_em` returned.
 
     Every message is joined to those before it, embedded, and turned into a belief; a policy chooses
-    items that were neither seen nor offered by the scores of that belief, and the reply around them
-    is worded by a language model, under guards. A refused or stopped message leaves the
-    conversation as it was. An unknown user or item, and a turn that is none of this conversation,
-    is a `DataError`, a senseless setting a `ConfigError`.
+    items that were neither seen nor offered by the scores of that belief, and a reply introduces
+    them. What is no wish gets a short answer: a turn of number 0, which is not among `turns`. A
+    refused or stopped message leaves the conversation as it was. An unknown user or item, and a
+    turn that is none of this conversation, is a `DataError`, a senseless setting a `ConfigError`.
 
     Args:
         user: a user id of the data's provider (42), whose history without its last item, the one
             that the course keeps aside for testing, is what the model knows; None for a stranger.
         history: item ids, oldest first, that somebody without a number liked: a history built by
             clicking; not together with `user`.
-        chat_model: words the replies, and serves F and V; "local" is the language model that embeds
-            the messages; None for plain templates only.
+        chat_model: serves F and V, and words replies; "local" is the language model that embeds the
+            messages; None for none. If it (or the embedder) reads other languages than English, set
+            its attribute `multilingual`.
         n_items: how many items a turn offers, at least 1.
         policy: "B", "F" or "V"; `use` changes it.
         extractor: who reads the requirements of F: "lexicon" (the default takes no time), "model",
             "both", or an extractor of your own; without a chat model the lexicon alone.
         rerank: how V re-orders.
+        wording: who words the replies: a "template", which says nothing but facts of the data, or
+            the chat "model", under guards; `use_wording` changes it.
     """
 
     def __init__(
@@ -73,6 +79,7 @@ class Conversation(State):
         policy: PolicyName = "B",
         extractor: Extractor | How = "lexicon",
         rerank: RerankConfig | None = None,
+        wording: Wording = "template",
     ):
         if type(n_items) is not int or n_items < 1:
             raise ConfigError(f"A turn offers at least one item, not {n_items!r}.")
@@ -86,7 +93,8 @@ class Conversation(State):
             start = data.histories("test")[data.user_index(user)]
         super().__init__(map(data.valid_item, start))
         self.beliefs = Beliefs(model)
-        self._chat_model = chat_model
+        self._chat_model, self._free = chat_model, threading.Lock()
+        self.use_wording(wording)
         self._policies: dict[str, Policy] = {
             "B": Policy(data),
             "F": FilterPolicy(data, lambda: self.chat_model, extractor),
@@ -108,9 +116,15 @@ class Conversation(State):
             raise ConfigError(f"There is no policy {policy!r}: choose 'B', 'F' or 'V'.")
         self._policy = self._policies[policy]
 
+    def use_wording(self, wording: Wording) -> None:
+        """Word the replies by "template" or by the chat "model" (else: `ConfigError`)."""
+        if wording not in get_args(Wording):
+            raise ConfigError(f"There is no wording {wording!r}: choose 'template' or 'model'.")
+        self.wording: Wording = wording
+
     @property
     def chat_model(self) -> "ChatModel | None":
-        """The language model that words the replies; loaded at first use."""
+        """The language model, which is loaded at first use."""
         if self._chat_model == "local":
             from latentcrs_utils.language.local_chat_model import LocalChatModel
 
@@ -125,7 +139,7 @@ class Conversation(State):
         stop: threading.Event | None = None,
         watch: Watch = lambda stage, turn: None,
     ) -> Turn:
-        """Answer a message of at most `MESSAGE_LIMIT` characters by a turn, the last of `turns`.
+        """Answer a message of at most `MESSAGE_LIMIT` characters by a turn, the last of `answers`.
 
         Args:
             stream: called with each new sentence of the reply, already checked.
@@ -134,15 +148,33 @@ class Conversation(State):
             watch: called with "reading", "choosing" and "writing" when each begins, the last time
                 with the turn as far as it is known: items and intents, no reply.
 
-        An empty or too long message, or no item left to offer, is a `MessageError`, a stop before
-        items were chosen a `StoppedError`, and a language model that cannot do what the policy asks
-        of it a `ConfigError`.
+        An empty or too long message, one while another is answered, or no item left to offer, is a
+        `MessageError`, a stop before items were chosen a `StoppedError`, and a language model that
+        cannot do what the policy asks of it a `ConfigError`.
         """
-        message, policy, stopped = clean_message(text), self._policy, stop or threading.Event()
+        if not self._free.acquire(blocking=False):
+            raise MessageError(_BUSY)
+        try:
+            return self._answer(text, stream, stop or threading.Event(), watch)
+        finally:
+            self._free.release()
+
+    def _answer(
+        self, text: str, stream: Callable[[str], None] | None, stop: threading.Event, watch: Watch
+    ) -> Turn:
+        message, policy = clean_message(text), self._policy
+        data, listener = self.model.data, listener_for(self.model.data, policy.noun)
+        readers = self.model.language.embedder, self._chat_model
+        english_only = not any(getattr(reader, "multilingual", False) for reader in readers)
+        if answer := listener.answer(message, len(self.answers), english_only):
+            known = self.requirements.found
+            turn = Turn(0, message, (), {}, {}, answer, policy=policy.name, requirements=known)
+            self.events += (turn,)
+            return turn
         history, said, begun = self.history, [*self.messages, message], list[float]()
 
         def begin(stage: str, turn: Turn | None = None) -> None:
-            if begun and stopped.is_set():
+            if begun and stop.is_set():
                 raise StoppedError("Stopped before anything was chosen; the message was not used.")
             begun.append(time.perf_counter())
             watch(stage, turn)
@@ -150,22 +182,30 @@ class Conversation(State):
         begin("reading")
         before, belief = self.beliefs(history, self.messages), self.beliefs(history, said)
         offered = [item.item for turn in self.turns[-1:] for item in turn.items]
-        parsed = policy.parse(message, self.requirements, stopped, offered)
+        parsed = policy.parse(message, self.requirements, stop, offered)
         wanted = parsed.requirements
         begin("choosing")
-        scores, n = belief.scores[0], self.n_items
-        slate = policy.select(Request(scores, self.excluded, n, wanted, history, said, stopped))
+        scores, n = belief.scores[0].clone(), self.n_items
+        span = scores[1:].max() - scores[1:].min() + 1
+        for item, sign in (by_title := listener.by_title(said)).items():
+            scores[item] += sign * span
+        slate = policy.select(Request(scores, self.excluded, n, wanted, history, said, stop))
         if not slate.items:
             raise MessageError(
-                f"Nothing is left to offer: every item of {self.model.data.name} is in the history "
+                f"Nothing is left to offer: every item of {data.name} is in the history "
                 "or was offered. Undo a turn or start a new conversation."
             )
         was, now = belief.shift_from(before)
         notes = [parsed.note, slate.note, *self._notes(said, wanted, len(slate.items))]
+        if untold := listener.untold(message):
+            went = "cannot look for that, and went by the rest of your words"
+            if any(by_title.get(item.item, 0) > 0 for item in slate.items):
+                went = "went by titles that say so"
+            notes.append(f"The data does not tell {', or '.join(untold)}; so I {went}.")
         turn = Turn(
             number=len(said),
             message=message,
-            items=slate.items,
+            items=tuple(replace(i, score=float(belief.scores[0, i.item])) for i in slate.items),
             intents_before=was,
             intents_after=now,
             note=" ".join(filter(None, notes)),
@@ -181,15 +221,17 @@ class Conversation(State):
             counted=parsed.counted and slate.counted,
         )
         begin("writing", turn)
+        wish = wanted if policy.name == "F" else make_extractor(data)(message).requirements
         turn = word_reply(
             turn,
-            self.chat_model,
-            guard_for(self.model.data),
+            self.chat_model if self.wording == "model" else None,
+            data,
+            wish=wish,
+            whole=not untold,
             has_history=bool(history),
-            noun=policy.noun,
             previous=[turn.reply for turn in self.turns],
             stream=stream,
-            stop=stopped,
+            stop=stop,
         )
         spent = [round(b - a, 4) for a, b in pairwise([*begun, time.perf_counter()])]
         turn = replace(turn, seconds=dict(zip(STAGES, spent, strict=True)))
@@ -217,11 +259,13 @@ class Conversation(State):
         whatever goes wrong before there are items, all of it is there again. Nothing to answer is a
         `MessageError`.
         """
-        if not self.turns:
+        if not self.answers:
             raise MessageError("There is no message to answer again: say something first.")
-        as_it_was, last = self.events, self.turns[-1]
-        self.events = self.before(last).events
+        as_it_was, last = self.events, self.answers[-1]
+        if self._free.locked():
+            raise MessageError(_BUSY)
         try:
+            self.events = self.events[: self.events.index(last)]
             return self.say(last.message if text is None else text, **how)
         except BaseException:
             self.events = as_it_was
@@ -268,7 +312,7 @@ class Conversation(State):
 
     def why(self, turn: Turn) -> tuple[str, ...]:
         """A sentence on why each item of a turn was offered, see `explanation.why`."""
-        return explanation.why(turn, self.before(turn), self.beliefs)
+        return explanation.why(turn, self.before(turn), self.beliefs) if turn.number else ()
 
     def explain(self, turn: Turn) -> explanation.Explanation:
         """What happened in a turn, see `explanation.explain`."""

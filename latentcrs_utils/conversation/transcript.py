@@ -147,9 +147,12 @@ def markdown(
 
 def _exchange(turn: Turn, reasons: Sequence[str]) -> Iterator[str]:
     """Yield the paragraphs of one turn."""
-    yield f"## {turn.number}. Policy {turn.policy}"
+    if turn.number:
+        yield f"## {turn.number}. Policy {turn.policy}"
     yield quoted(turn.message)
     yield in_markdown(turn.reply)
+    if not turn.number:
+        return
     if turn.requirements:
         yield f"Required: {_required(turn.requirements)}."
     cards = []

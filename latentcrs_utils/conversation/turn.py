@@ -25,6 +25,11 @@ def shown(text: str) -> str:
     return _UNSEEN.sub(lambda found: " " if found[0] in "\u2028\u2029" else "", text)
 
 
+def with_article(words: str) -> str:
+    """Words with "a" or "an" before them."""
+    return f"{'an' if words[:1].lower() in 'aeiou' else 'a'} {words}"
+
+
 @dataclass(frozen=True)
 class Recommendation:
     """One offered item, by its id (1..V), with what the catalogue says of it.
@@ -49,7 +54,8 @@ class Recommendation:
 def describe(data: Dataset, item: int, score: float = 0.0) -> Recommendation:
     """What the catalogue says of an item, with its log p(v | S, x)."""
     row = data.item(item)
-    return Recommendation(item, row["title"], row["year"], tuple(row["genres"] or ()), score)
+    title, genres = shown(row["title"]), tuple(map(shown, row["genres"] or ()))
+    return Recommendation(item, title, row["year"], genres, score)
 
 
 def more_like(title: str) -> str:
@@ -63,7 +69,7 @@ class Turn:
     """One message of the user and the system's answer to it.
 
     Attributes:
-        number: 1 for the first turn.
+        number: 1 for the first turn; 0 for a short answer to what was no wish.
         items: the offered items, best first.
         intents_before, intents_after: p(m | S, x) of the intents that lead before or after the
             message, by name, the highest after it first; both have the same names.
@@ -179,9 +185,14 @@ class State:
         return State(self.start, self.events[: self.events.index(known)])
 
     @property
+    def answers(self) -> list[Turn]:
+        """The turns so far, and the short answers to what was no wish."""
+        return [event for event in self.events if isinstance(event, Turn)]
+
+    @property
     def turns(self) -> list[Turn]:
         """The turns so far."""
-        return [event for event in self.events if isinstance(event, Turn)]
+        return [turn for turn in self.answers if turn.number]
 
     @property
     def messages(self) -> list[str]:

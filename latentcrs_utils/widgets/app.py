@@ -13,7 +13,7 @@ from typing import Any
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.conversation.guards import clean_message
-from latentcrs_utils.conversation.session import Conversation, StoppedError
+from latentcrs_utils.conversation.session import Conversation, StoppedError, Wording
 from latentcrs_utils.conversation.turn import Feedback, PolicyName, Turn, more_like
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.errors import DataError, LatentCRSError
@@ -45,7 +45,7 @@ class ChatApp:
 
     What a user does is a method, which returns whether it was done or has begun; if not, the status
     line says why. `user` and `policy` are those of the first conversation, `setting` has
-    `chat_model`, `n_items`, `extractor` and `rerank`: all, and the errors, as of `Conversation`.
+    `chat_model`, `n_items`, `extractor`, `rerank` and `wording`: all as of `Conversation`.
     """
 
     def __init__(
@@ -212,6 +212,11 @@ class ChatApp:
             what = self._in_full(policy)
             self.view.say(f"From the next message on: policy {policy}. {what}.{again}")
 
+    def use_wording(self, wording: Wording) -> None:
+        """Let a "template" or the chat "model" word the replies from the next message on."""
+        self.conversation.use_wording(wording)
+        self._setting["wording"] = wording
+
     @_when_free
     def withdraw(self, constraint: Constraint | str) -> bool:
         """Take back a requirement, as its chip does; the next message does without it."""
@@ -261,8 +266,8 @@ class ChatApp:
         try:
             setting = {**self._setting, "n_items": self.conversation.n_items}
             talk = Conversation.from_transcript(self.model, json.loads(text), **setting)
-            shown = [TurnView(turn.message, len(turn.items), self.click) for turn in talk.turns]
-            for view, turn in zip(shown, talk.turns, strict=True):
+            shown = [TurnView(turn.message, len(turn.items), self.click) for turn in talk.answers]
+            for view, turn in zip(shown, talk.answers, strict=True):
                 view.show(turn, talk.why(turn))
         except Exception as error:  # whatever somebody's file holds
             if isinstance(error, LatentCRSError):

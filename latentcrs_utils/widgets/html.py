@@ -93,6 +93,8 @@ def bubble(style: str, value: str, who: str) -> str:
 
 def reply(turn: Turn) -> str:
     """What the system says, who worded it, how the items were chosen, and what that took."""
+    if not turn.number:
+        return bubble("it", turn.reply, "LatentCRS")
     who = "plain template"
     if turn.reply_source == "model":
         who = f"worded by {turn.chat_model}"
@@ -122,7 +124,7 @@ def _choice(turn: Turn) -> Iterator[str]:
 def heard(turn: Turn) -> str:
     """A finished turn for screen readers, which read an alert out as soon as it appears."""
     titles = "; ".join(item.label for item in turn.items)
-    told = f"{turn.reply} Offered: {titles}. {turn.note}"
+    told = f"{turn.reply} Offered: {titles}. {turn.note}" if titles else turn.reply
     return f'<div role="alert">{text(told)}</div>'
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import ipywidgets as w
 
 from latentcrs_utils.conversation.reply import thing
-from latentcrs_utils.conversation.session import Conversation
+from latentcrs_utils.conversation.session import Conversation, Wording
 from latentcrs_utils.conversation.turn import PolicyName, Recommendation, Turn, describe, shown
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.widgets import controls, html
@@ -154,6 +154,9 @@ class ChatView:
         self.wire.observe(lambda new: act("hear", new["new"]), "value")
         self.picker = controls.HistoryPicker(data, noun, partial(act, "pick"))
         self.policies = controls.OneOf("Policy", EXPLAINED, "B", partial(act, "use"))
+        voices: dict[Wording, str] = {"template": "facts alone", "model": f"{speaker}'s, checked"}
+        self.wording = controls.OneOf("Words", voices, "template", partial(act, "use_wording"))
+        switch(self.wording.widget, "lcrs-hidden", speaker is None)
         self.requirements = controls.Chips("Required:", partial(act, "withdraw"), self.message)
         self.driver = controls.Driver(noun, partial(act, "drive"))
         self.send = button("", "", lambda: act("stop" if self.is_busy else "submit"), "lcrs-send")
@@ -176,7 +179,7 @@ class ChatView:
             button("Build a history", "Start as yourself: click what you like", build),
         ]
         chooses = f"{model.name} chooses among {data.n_items:,} {noun}s of {data.name}"
-        words = f"Words: {speaker}, checked; else a template." if speaker else "Words: a template."
+        words = "Words: a template that says facts of the data" + f", or {speaker}." * bool(speaker)
         told = f"{chooses} through {len(model.anchors.names)} intents. {words}"
         head = w.HTML(STYLE + html.panel("title-line", "LatentCRS chat", told))
         starts = [button(idea, "Send this message", partial(send_idea, idea)) for idea in IDEAS]
@@ -188,7 +191,8 @@ class ChatView:
         talk = [self._status, self.heard, self.requirements.widget]
         known = [self.profile, self.picker.widget]
         compose = box(w.HBox, [self.message, self.send], "lcrs-compose")
-        tools = [self.policies.widget, box(w.HBox, below, "lcrs-actions"), self.downloads]
+        tools = [self.policies.widget, self.wording.widget]
+        tools += [box(w.HBox, below, "lcrs-actions"), self.downloads]
         parts = [
             box(w.HBox, [head], "lcrs-head"),
             box(w.VBox, [box(w.HBox, person, "lcrs-person"), *known], "lcrs-who-talks"),
@@ -213,6 +217,7 @@ class ChatView:
         self._belief, self._before = dict[str, float](), dict[str, float]()
         self.person.value = "" if conversation.user is None else str(conversation.user)
         self.policies.choose(conversation.policy)
+        self.wording.choose(conversation.wording)
         self.heard.value = ""
         self.picker.close()
         self.show(turns)

@@ -171,6 +171,8 @@ class FakeScorer(FakeChatModel):
 
 
 def chat(policy="B", chat_model=None, user=None, **more) -> Conversation:
+    """A conversation in which a given chat model words the replies."""
+    more = {"wording": "template" if chat_model is None else "model"} | more
     return Conversation(fake_model(), user, chat_model=chat_model, policy=policy, **more)
 
 

@@ -231,7 +231,7 @@ def test_the_shares_are_those_of_the_explanation(residual, history, message):
 def test_a_liked_item_is_named_when_the_history_speaks():
     # of the known films, the comedy 12 is the nearest to a comedy: v is its genre
     conversation = chat(history=[2, 12, 16])
-    turn = conversation.say("hello there")
+    turn = conversation.say("a film")
     assert conversation.explain(turn).items[0].shares["history"] > 0.5
     assert turn.items[0].genres == ("Comedy",)
     assert conversation.why(turn)[0].startswith("Mostly what you liked (nearest: Film Number 12)")

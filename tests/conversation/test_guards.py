@@ -1,5 +1,8 @@
 """What users may send, and what a language model may say."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import MessageError
 from tests.conversation.fakes import TITLES
 
+CASES = tomllib.loads((Path(__file__).parent / "messages.toml").read_text("utf-8"))["replies"]
 CATALOGUE = [
     "", *TITLES.values(), "Alien", "Alien 3", "The Game", "Seven (Se7en)", "Star Trek: The Voyage",
     "Star Trek: The Return", "Amélie's Café", "As Good As It Gets", "Dr. Strange",
@@ -83,12 +87,12 @@ BAD = {
     "word " * 100 + ".": "longer than 400",
     "Maybe Amelie’s cafe.": "not in the list (Amelie’s)",
     "It stars Tom Hanks.": "not in the list (Tom)",
-    "Alien (1986) is a classic.": "a year that is not in the list (1986)",
-    "It is pure 1980s joy.": "a year that is not in the list (1980s)",
+    "Alien (1986) is a classic.": "what is not true of it (1986)",
+    "Alien is pure 1980s joy.": "not true of it (the 1980s)",
     "I'm sorry for your loss.": "named none of the chosen films",
-    "Alien is a romantic comedy.": "a genre that it does not have (Comedy)",
-    "The Quiet Harbour is a drama, and Alien is a drama too.": "it does not have (Drama)",
-    "The Quiet Harbour is no western.": "a genre that it does not have (Western)",
+    "Alien is a romantic comedy.": "not true of it (Comedy)",
+    "The Quiet Harbour is a drama, and Alien is a drama too.": "not true of it (Drama)",
+    "The Quiet Harbour is no western.": "not true of it (no Western)",
     "<|im_start|>assistant Alien.": "part of the prompt",
     "See https://example.org for Alien.": "part of the prompt or a link",
     "Alien is fun. Alien is fun.": "repeated itself",
@@ -98,13 +102,12 @@ BAD = {
 TOLD = "Answer in one or two short, warm sentences about The Quiet Harbour."
 CONTEXTS = [
     ("Answer in one or two short, warm sentences.", {"instructions": TOLD}, "recited"),
-    ("Short and warm: The Quiet Harbour.", {"instructions": TOLD}, None),
+    ("Calm and warm: The Quiet Harbour.", {"instructions": TOLD}, None),
     ("Alien is a fine choice.", {"previous": ["Alien is a fine choice."]}, "repeated"),
-    # a genre or a name that the user spoke of may be taken up, a film not
-    ("For a comedy mood, Alien.", {}, "genre"),
-    ("For a comedy mood, Alien.", {"message": "a comedy, or so"}, None),
+    # what the user spoke of makes nothing true, and is no title
+    ("For a comedy mood, Alien.", {"message": "a comedy, or so"}, "not true of it (Comedy)"),
     ("No comedy, so Alien.", {"message": "no comedy please"}, None),
-    ("For you and Maria, Alien.", {"message": "for Maria and me"}, None),
+    ("For you and Maria, Alien.", {"message": "for Maria and me"}, "(Maria)"),
     ("Sure, Heat it is.", {"message": "offer me Heat and nothing else"}, "not chosen (Heat)"),
     ("Something slow and sad please.", {"message": "something slow and sad please."}, "repeated"),
 ]
@@ -122,6 +125,33 @@ CONTEXTS = [
 def test_a_reply_may_be_shown_or_there_is_a_reason(reply, more, reason):
     found = GUARD.objection(reply, OFFERED, **more)
     assert reason in found if reason else found is None
+
+
+FILMS = [
+    Recommendation(1, "Airplane!", 1980, ("Comedy",), 0.0),
+    Recommendation(2, "Alien", 1979, ("Horror", "Sci-Fi"), 0.0),
+    Recommendation(3, "Braveheart", 1995, ("Action", "Drama", "War"), 0.0),
+]
+
+
+@pytest.mark.parametrize("wish_and_reply", CASES["false"])
+def test_no_wish_makes_a_claim_true_or_is_a_title(wish_and_reply):
+    message, reply = wish_and_reply
+    assert ReplyGuard([item.title for item in FILMS]).objection(reply, FILMS, message=message)
+
+
+@pytest.mark.parametrize("wish_and_reply", CASES["true"])
+def test_what_the_data_tells_of_that_item_may_be_said(wish_and_reply):
+    message, reply = wish_and_reply
+    guard = ReplyGuard([item.title for item in FILMS])
+    assert guard.objection(reply, FILMS, message=message) is None
+
+
+@pytest.mark.parametrize("noun", ["game", "album"])
+def test_a_reason_calls_the_items_by_their_name(noun):
+    guard = ReplyGuard(CATALOGUE, noun)
+    reasons = [guard.objection(reply, OFFERED) or "" for reply in [*FOREIGN, *BAD]]
+    assert not any("film" in reason for reason in reasons)
 
 
 def test_all_real_titles_are_recognised(data):

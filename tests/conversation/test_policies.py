@@ -441,7 +441,9 @@ def test_v_takes_the_order_that_a_capable_model_writes_of_enough_candidates():
     turn = chat("V", chat_model, n_items=2, rerank=RerankConfig(n_candidates=3)).say("a western")
     assert turn.reranked == (11, 3, 7) and ids(turn) == [11, 3]
     assert turn.choosing_tokens == (50, 5)
-    turn = chat("V", FakeScorer(REPLY), n_items=12, rerank=RerankConfig(n_candidates=2)).say("x")
+    turn = chat("V", FakeScorer(REPLY), n_items=12, rerank=RerankConfig(n_candidates=2)).say(
+        "a film"
+    )
     assert len(turn.items) == len(turn.candidates) == 12
 
 

@@ -3,10 +3,14 @@
 import threading
 from collections.abc import Iterator
 
+import polars as pl
 import pytest
 
+from latentcrs_utils.constraints.constraint import matcher_for
+from latentcrs_utils.constraints.lexicon import extract
+from latentcrs_utils.conversation.guards import guard_for
 from latentcrs_utils.conversation.session import Conversation
-from tests.conversation.fakes import FakeChatModel, chat, fake_model
+from tests.conversation.fakes import N_ITEMS, FakeChatModel, chat, fake_model
 from tests.language import chat_server as does
 from tests.language.chat_server import KEY, ChatServer, chat_model_for, chat_server
 
@@ -54,7 +58,7 @@ def test_a_bad_reply_is_never_shown_but_replaced_and_the_reason_kept(reply, reas
     assert turn.reply_source == "template" and shown == []
     assert reason in turn.why_template
     assert turn.draft in reply and len(turn.draft) >= min(len(reply), 20) and len(turn.draft) < 100
-    assert turn.reply.startswith("Have a look at Night of the Moth (1952)")
+    assert turn.reply.startswith("As you asked, Night of the Moth (1952) is a horror film")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +77,7 @@ def test_a_model_that_fails_or_is_stopped_loses_no_items(reply, reason):
 
 
 def test_the_same_reply_twice_is_not_shown_twice():
-    said = "For an evening that is as long and dark as this one a fine choice is surely {}."
+    said = "For an evening that is as calm and grey as this one a fine choice is surely {}."
     chat_model = FakeChatModel(said.format("Film Number 6"), said.format("Film Number 22"))
     conversation = chat(user=42, chat_model=chat_model)
     assert conversation.say("horror").reply_source == "model"
@@ -83,10 +87,10 @@ def test_the_same_reply_twice_is_not_shown_twice():
 @pytest.mark.parametrize(
     ("user", "message", "n_items", "told"),
     [
-        (42, "horror", 5, "towards “Horror lovers”"),
-        (42, "hello", 5, "lean on what you liked before"),
-        (None, "hello", 5, "Tell me more"),
-        (None, "horror", 1, "One is left that I can suggest: Night of the Moth (1952)."),
+        (42, "horror", 5, "As you asked, Night of the Moth (1952) is a horror film; "),
+        (42, "a film", 5, "lean on what you liked before"),
+        (None, "a film", 5, "Tell me more"),
+        (None, "horror", 1, "As you asked, Night of the Moth (1952) is a horror film."),
     ],
 )
 def test_the_template_names_three_items_and_what_the_words_did(user, message, n_items, told):
@@ -118,6 +122,71 @@ def test_tokens_that_nobody_reported_are_no_zero(policy, replies, after, choosin
     assert turn.usage.startswith(usage) and f"Usage: {usage}" in str(turn)
     again = Conversation.from_transcript(fake_model(), conversation.transcript(), chat_model=None)
     assert again.turns == [turn]
+
+
+WISHES = (
+    "a comedy", "horror from the fifties", "a western before 1960", "no drama", "from 1955",
+    "funny", "drama, no comedy", "a documentary", "romance from the nineties", "surprise me",
+    "light", "sad",
+    "a comedy or a drama from the sixties", "not a western", "by Kubrick", "a short horror film",
+    "Secret-1234", "recent musicals", "a comedy, a drama and horror", "nothing scary", "a film",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", ["B", "F"])
+@pytest.mark.parametrize("message", WISHES)
+def test_the_template_says_nothing_but_what_is_true(policy, message):
+    conversation = chat(policy, user=42)
+    guard = guard_for(conversation.model.data, "film")
+    for n in range(3):
+        turn = conversation.say(message)
+        told, *asked = turn.reply.split(", though you asked for ")
+        told = told.split(" Your words")[0].rstrip(".") + "."
+        assert guard.objection(told, turn.items, message=message) is None
+        items = matcher_for(conversation.model.data).catalogue.items
+        wish = (
+            extract(message).constraints if policy == "B" else conversation.requirements.constraints
+        )
+        met = [constraint.satisfies(items[turn.items[0].item]) for constraint in wish]
+        assert bool(asked) == (not all(met)) or "or" in message
+        assert "as you asked" not in turn.reply.lower() or all(met) or "or" in message
+        assert "Kubrick" not in turn.reply and "Secret" not in turn.reply and n < 3
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "wish", "told"),
+    [
+        ("amazon-video-games", {"platform": "Wii", "creator": "Nintendo"}, "a puzzle for the Wii",
+         "is listed under Puzzle for Wii by Nintendo"),
+        ("amazon-cds", {"creator": "Nina Hall", "price": 9.0}, "jazz under $10",
+         "is listed under Jazz under $10 by Nina Hall"),
+        ("own", {}, "horror", "is listed under Horror"),
+    ],
+)  # fmt: skip
+def test_other_catalogues_are_told_by_what_they_hold(name, facts, wish, told):
+    genre = {"amazon-cds": "Jazz", "own": "Horror"}.get(name, "Puzzle")
+    conversation = chat()
+    data = conversation.model.data
+    columns = {"genres": [[genre]] * N_ITEMS, "year": [None] * N_ITEMS}
+    columns |= {column: [value] * N_ITEMS for column, value in facts.items()}
+    items = data.items.with_columns(**{n: pl.Series(v) for n, v in columns.items()})
+    conversation = Conversation(fake_model(), chat_model=None)
+    model = conversation.model
+    for field, value in (("items", items), ("name", name)):
+        object.__setattr__(model.data, field, value)
+    assert told in Conversation(model, chat_model=None).say(wish).reply
+
+
+def test_marks_of_direction_in_titles_and_replies_are_left_out():
+    model = fake_model()
+    mark = (
+        pl.when(pl.col("item") == 3).then(pl.lit("Dust\u202e & \u2066Thunder")).otherwise("title")
+    )
+    object.__setattr__(model.data, "items", model.data.items.with_columns(title=mark))
+    said = FakeChatModel("Dust \u202e& Thunder\u2069 may do.")
+    turn = Conversation(model, chat_model=said, wording="model").say("western")
+    assert turn.reply == "Dust & Thunder may do." and turn.items[0].title == "Dust & Thunder"
+    assert "\u202e" not in str(Conversation(model, chat_model=None).say("western"))
 
 
 # Words from an address

@@ -47,8 +47,8 @@ def test_all_messages_so_far_are_read_together_until_the_oldest_are_too_far_back
     conversation.say("or a drama")
     read = conversation.model.language.read
     assert read == ["a western", "a western or a drama"]
-    turn = [conversation.say(letter * 995) for letter in "bc"][-1]
-    assert read[-1] == "b" * 995 + " " + "c" * 995
+    turn = [conversation.say(letter * 990 + " film") for letter in "bc"][-1]
+    assert read[-1] == "b" * 990 + " film " + "c" * 990 + " film"
     assert "first 2 messages are no longer read" in turn.note and len(conversation.messages) == 4
 
 
@@ -116,7 +116,7 @@ def test_a_stranger_is_served_from_words_alone_and_told_so():
     assert turn.note == "No history is known, so these films follow from your words alone."
     assert turn.intents_before == pytest.approx(dict.fromkeys(INTENTS, 0.25))
     assert chat(history=[3, 7, 11]).history == [3, 7, 11]
-    assert chat(user=42).say("hello").note == ""
+    assert chat(user=42).say("a film").note == ""
 
 
 @pytest.mark.parametrize("act", ["accept", "reject", "label", "say"])
@@ -242,3 +242,77 @@ def test_the_state_of_a_turn_is_that_before_its_message():
     assert conversation.before(second).history == [3, ids(first)[0]]
     with pytest.raises(DataError, match="none of this conversation"):
         conversation.before(chat().say("horror"))
+
+
+@pytest.mark.parametrize("policy", ["B", "F", "V"])
+def test_small_talk_changes_nothing_but_is_kept(policy):
+    conversation = chat(policy, user=42)
+    first = conversation.say("a western, no horror")
+    state, read = conversation.requirements, list(conversation.model.language.read)
+    aside = conversation.say("hi, how are you?")
+    assert (aside.number, aside.items, conversation.why(aside)) == (0, (), ())
+    assert conversation.turns == [first] and conversation.answers == [first, aside]
+    assert conversation.requirements == state and conversation.model.language.read == read
+    page = conversation.markdown()
+    assert "> hi, how are you?" in page and aside.reply.split(";")[0] in page and "## 0" not in page
+    stored = conversation.transcript()
+    again = Conversation.from_transcript(conversation.model, stored, chat_model=None)
+    assert again.transcript() == stored and again.answers == [first, aside]
+    assert conversation.retry().number == 0 and conversation.answers[:-1] == [first]
+    assert conversation.say("a drama").number == 2 and conversation.undo().number == 2
+    assert conversation.undo().number == 0 and conversation.undo() == first
+
+
+def test_a_model_that_reads_other_languages_gets_them():
+    conversation = chat()
+    assert conversation.say("ich möchte eine Komödie").reply.startswith("I read only English")
+    conversation.model.language.embedder.multilingual = True
+    assert len(conversation.say("ich möchte eine Komödie").items) == 5
+    del conversation.model.language.embedder.multilingual
+
+
+@pytest.mark.parametrize("act", ["say", "retry"])
+def test_a_second_message_at_the_same_time_is_refused(act):
+    conversation, refused = chat(user=42), []
+
+    def watch(stage, turn):
+        with pytest.raises(MessageError, match="Another message is being answered"):
+            conversation.say("horror") if act == "say" else conversation.retry()
+        refused.append(stage)
+
+    conversation.say("drama")
+    turn = conversation.say("western", watch=watch)
+    assert len(refused) == 3 and conversation.turns[1:] == [turn]
+    begun, go = threading.Event(), threading.Event()
+    slow = {"watch": lambda stage, _: stage == "reading" and (begun.set(), go.wait(10))}
+    thread = threading.Thread(target=conversation.say, args=["a comedy"], kwargs=slow)
+    thread.start()
+    assert begun.wait(10)
+    with pytest.raises(MessageError, match="Another message"):
+        conversation.say("horror")
+    go.set()
+    thread.join()
+    assert [turn.message for turn in conversation.turns] == ["drama", "western", "a comedy"]
+
+
+@pytest.mark.parametrize("policy", ["B", "F", "V"])
+def test_titles_do_what_the_data_does_not_tell(policy):
+    conversation = chat(policy, user=42)
+    conversation.model.data.titles[33] = "Santa Works Late"
+    turn = conversation.say("a Christmas movie, something funny")
+    assert ids(turn)[0] == 33 or policy == "F"
+    assert "does not tell for which holiday a film is" in turn.note
+    assert ("went by titles that say so" in turn.note) == (33 in ids(turn))
+    refused = chat(policy)
+    refused.model.data.titles[4] = "Santa Works Late"
+    assert 4 not in ids(refused.say("a comedy, but no Christmas"))
+
+
+def test_the_words_are_a_template_s_until_a_model_s_are_asked_for():
+    chat_model = FakeChatModel("The Quiet Harbour may do.")
+    conversation = chat(chat_model=chat_model, wording="template")
+    assert conversation.say("western").reply_source == "template" and not chat_model.asked
+    conversation.use_wording("model")
+    assert conversation.say("comedy").chat_model == "Scripted" and len(chat_model.asked) == 1
+    with pytest.raises(ConfigError, match="no wording 'llm'"):
+        conversation.use_wording("llm")

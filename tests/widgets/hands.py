@@ -10,7 +10,8 @@ GOOD = "Night of the Moth may be the one."
 
 def app_with(*replies, user=42, before_piece=None, **more) -> ChatApp:
     chat_model = FakeChatModel(*replies, before_piece=before_piece) if replies else None
-    return ChatApp(fake_model(), user=user, chat_model=chat_model, **more)
+    wording = "model" if replies else "template"
+    return ChatApp(fake_model(), user=user, chat_model=chat_model, wording=wording, **more)
 
 
 class Slow:

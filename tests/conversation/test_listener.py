@@ -1,0 +1,43 @@
+"""What a message says that no policy reads, over tables of messages (`messages.toml`)."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from latentcrs_utils.conversation.listener import listener_for, words_of
+
+CASES = tomllib.loads((Path(__file__).parent / "messages.toml").read_text("utf-8"))
+TALK = [(kind, message) for kind, messages in CASES["small_talk"].items() for message in messages]
+FOREIGN = [(name, message) for name, said in CASES["languages"].items() for message in said]
+UNTOLD = [(kind, message) for kind, messages in CASES["untold"].items() for message in messages]
+
+
+@pytest.fixture(scope="module")
+def listener(data):
+    return listener_for(data, "film")
+
+
+@pytest.mark.parametrize(("kind", "message"), TALK)
+def test_small_talk_gets_a_short_answer_of_its_kind(listener, kind, message):
+    answers = [answer.split("{")[0] for answer in words_of("small_talk")[kind]["answers"]]
+    assert listener.answer(message, 0).startswith(tuple(answers))
+
+
+@pytest.mark.parametrize("message", CASES["wishes"]["english"])
+def test_a_wish_in_english_is_no_small_talk_and_no_other_language(listener, message):
+    assert listener.answer(message, 0) is None
+
+
+@pytest.mark.parametrize(("name", "message"), FOREIGN)
+def test_a_wish_in_another_language_is_told_that_english_is_read(listener, name, message):
+    answer = listener.answer(message, 0)
+    assert answer.startswith("I read only English")
+    assert words_of("languages")[name]["answer"] in answer or name in ("Japanese", "Chinese")
+    assert listener.answer(message, 0, english_only=False) is None
+
+
+@pytest.mark.parametrize(("kind", "message"), UNTOLD)
+def test_what_the_data_does_not_tell_is_named(listener, kind, message):
+    untold = listener.untold(message)
+    assert untold == [] if kind == "nothing" else any(kind in told for told in untold)
