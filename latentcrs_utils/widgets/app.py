@@ -284,11 +284,9 @@ class ChatApp:
             act, text = ("load", what["load"]) if "load" in what else ("submit", what["send"])
         except (ValueError, TypeError, KeyError, RecursionError):
             return False
-        if done := getattr(self, act)(str(text)):
-            return done
-        if act == "submit":
+        if not (done := getattr(self, act)(str(text))) and act == "submit":
             self.view.give_back(str(text))
-        return False
+        return done
 
     # What a program can ask
 

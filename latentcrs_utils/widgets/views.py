@@ -120,9 +120,8 @@ def typical_items(model: LatentCRS, intent: str) -> tuple[str, ...]:
     """Titles of the items that users of an intent chose unusually often, the clearest first."""
     counts, names = model.anchors.item_counts.float(), model.anchors.names
     shares = counts[names.index(intent)] / (counts.sum(0) + counts.sum(0).mean())
-    best = shares.topk(min(N_MEMBERS, len(shares)))
-    found = zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    return tuple(describe(model.data, item).label for share, item in found if item and share > 0)
+    best = shares.argsort(descending=True, stable=True)[:N_MEMBERS].tolist()
+    return tuple(describe(model.data, item).label for item in best if item and shares[item] > 0)
 
 
 class ChatView:
