@@ -278,14 +278,15 @@ class ChatApp:
         return self._begin(lambda: talk, words, shown)
 
     def hear(self, told: str) -> bool:
-        """Do what the page reports as JSON: a message to send, or a conversation to load."""
+        """Do what the page reports as JSON, such as a message that Enter sends."""
+        acts = {"send": self.submit, "load": self.load, "start": self.start_as,
+                "take": self.view.picker.take}  # fmt: skip
         try:
-            what = json.loads(told)
-            act, text = ("load", what["load"]) if "load" in what else ("submit", what["send"])
-        except (ValueError, TypeError, KeyError, RecursionError):
+            ((name, text),) = ((k, str(v)) for k, v in json.loads(told).items() if k in acts)
+        except (ValueError, AttributeError, RecursionError):
             return False
-        if not (done := getattr(self, act)(str(text))) and act == "submit":
-            self.view.give_back(str(text))
+        if not (done := acts[name](text)) and name == "send":
+            self.view.give_back(text)
         return done
 
     # What a program can ask

@@ -84,12 +84,22 @@
     fill(box(), "");
     tell({send: text});
   };
+  const enters = {".lcrs-person input": "start", ".lcrs-find input": "take"};
   root.addEventListener("keydown", event => {
-    if (event.target !== box() || event.key !== "Enter" || event.isComposing) return;
-    event.stopPropagation();
-    if (event.shiftKey) return;
-    stop(event);
-    if (!isLost() && !isBusy() && box().value.trim()) send();
+    if (event.key !== "Enter" || event.isComposing) return;
+    if (event.target === box()) {
+      event.stopPropagation();
+      if (event.shiftKey) return;
+      stop(event);
+      if (!isLost() && !isBusy() && box().value.trim()) send();
+    }
+    for (const [place, name] of Object.entries(enters)) {
+      if (!event.target.matches(place) || isLost()) continue;
+      stop(event);
+      const text = event.target.value;
+      if (name === "take") fill(event.target, ""); // else its last letters may come after the wish
+      tell({[name]: text});
+    }
   }, true);
   root.addEventListener("input", event => {
     if (event.target === box()) keep("sessionStorage", DRAFT, box().value);

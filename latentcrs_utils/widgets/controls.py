@@ -1,6 +1,5 @@
 """The controls of the chat: choices, chips, the history picker and the simulated user's panel."""
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Generic, TypeVar
@@ -54,34 +53,6 @@ def close(widget: w.Widget) -> None:
     for child in getattr(widget, "children", ()):
         close(child)
     widget.close()
-
-
-def on_enter(box: w.Text, submit: Callable[[], object]) -> None:
-    """Call `submit` once for each Enter in a text box, when the text is there.
-
-    The text alone does not tell, since the box reports it also when it loses the focus; the key
-    alone comes too early, on a busy machine long before the text. When no text follows within a
-    second (a quarter, if the box tells each letter at once), none was typed.
-    """
-    lock, pressed = threading.Lock(), threading.Event()
-    seconds = 0.25 if box.continuous_update else 1.0
-
-    def act(_: object = None) -> None:
-        with lock:
-            is_due = pressed.is_set()
-            pressed.clear()
-        if is_due:
-            submit()
-
-    def hear(_: w.Widget, content: dict[str, Any], __: object) -> None:
-        if content.get("event") == "submit":
-            pressed.set()
-            timer = threading.Timer(seconds, act)
-            timer.daemon = True
-            timer.start()
-
-    box.on_msg(hear)
-    box.observe(act, "value")
 
 
 class OneOf(Generic[T]):
@@ -192,7 +163,6 @@ class HistoryPicker:
         ]
         self.widget = box(w.VBox, rows, "lcrs-picker", "lcrs-hidden")
         self.search.observe(lambda _: self._suggest(), "value")
-        on_enter(self.search, self.take_first)
 
     def open(self) -> None:
         """Show it, with the best known items to begin with."""
@@ -212,13 +182,15 @@ class HistoryPicker:
         kept = [other for other in self.picked if other not in same]
         self._pick(kept if len(kept) < len(self.picked) else [*kept, item])
 
-    def take_first(self) -> None:
-        """What Enter does in the search box: pick the first item that was found."""
+    def take(self, query: str) -> bool:
+        """What Enter does in the search box: pick the first item that a query finds."""
+        self.search.value = query
         taken = matcher_for(self.data).catalogue.same(self.picked)
         new = [item for item in self.suggested if item not in taken]
-        if self.search.value.strip() and new:
+        if query.strip() and new:
             self.toggle(new[0])
             self.search.value = ""
+        return bool(new)
 
     def show(self, picked: Sequence[int]) -> None:
         """Show the items to click and those that were picked, oldest first."""

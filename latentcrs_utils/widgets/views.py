@@ -13,7 +13,7 @@ from latentcrs_utils.conversation.session import Conversation, Wording
 from latentcrs_utils.conversation.turn import PolicyName, Recommendation, Turn, describe, shown
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.widgets import controls, html
-from latentcrs_utils.widgets.controls import box, button, on_enter, switch
+from latentcrs_utils.widgets.controls import box, button, switch
 
 Choice = Literal["accept", "reject", "more"]
 StatusKind = Literal["idle", "busy", "problem"]
@@ -170,7 +170,6 @@ class ChatView:
             if act("submit", idea):
                 self.message.focus()  # the button of the idea leaves the screen
 
-        on_enter(self.person, start)
         person = [
             self.person,
             button("Start as this user", "Start as the user with this number", start),

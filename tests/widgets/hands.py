@@ -1,5 +1,6 @@
 """Hands and eyes for the view: make an app, press its buttons, read what is on its screen."""
 
+import json
 import threading
 
 from latentcrs_utils.widgets.app import ChatApp
@@ -62,13 +63,9 @@ def press(app: ChatApp, name: str, place: int = 0) -> dict:
     return app.state()
 
 
-def enter(box, text: str | None) -> None:
-    """Press Enter in a box: the key comes first, then the text that it confirms, if it is new."""
-    box._handle_custom_msg({"event": "submit"}, [])
-    if text is not None:
-        box.value = text
-    for timer in [t for t in threading.enumerate() if isinstance(t, threading.Timer)]:
-        timer.join(10)
+def tell(app: ChatApp, **what: str) -> bool:
+    """Report something as the page does."""
+    return app.hear(json.dumps({"at": 1, **what}))
 
 
 def sent(widget) -> list:

@@ -15,7 +15,7 @@ from latentcrs_utils.widgets.app import ChatApp
 from latentcrs_utils.widgets.views import EXPLAINED, IDEAS
 from tests.conversation.fakes import FakeChatModel, fake_model
 
-from .hands import GOOD, app_with, ask, buttons, enter, html, press, sent, shown
+from .hands import GOOD, app_with, ask, buttons, html, press, sent, shown, tell
 
 
 def test_it_opens_with_the_person_the_history_and_the_belief():
@@ -200,7 +200,7 @@ def test_an_exported_talk_comes_back_and_undo_brings_the_present_one(app):
     app.start_as("99")
     assert app.view.wire.placeholder == ""
     ask(app, "western")
-    assert app.hear(json.dumps({"load": text}))
+    assert tell(app, load=text)
     state = app.state()
     assert (
         state["status"].startswith("Loaded, with messages: 1.")
@@ -298,7 +298,7 @@ def test_another_person_can_be_chosen_and_an_unknown_one_changes_nothing(app):
         state = press(app, "Start as this user")
         assert state["status"].startswith("There is no user") and "<img" not in html(app.widget)
         assert state["messages"] == ["horror"] and state["user"] == 42
-    enter(app.view.person, "99")
+    assert tell(app, start="99")
     app.view.person.value = "7"  # what losing the focus does
     state = app.state()
     assert state["user"] == "99" and state["messages"] == [] and "User 99" in html(app.widget)

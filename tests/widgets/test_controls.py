@@ -7,7 +7,7 @@ from latentcrs_utils.simulation.planner import LEVELS
 from latentcrs_utils.widgets.controls import HistoryPicker, OneOf, find_titles
 from tests.conversation.fakes import fake_dataset
 
-from .hands import app_with, ask, buttons, enter, html, press, sent, shown
+from .hands import app_with, ask, buttons, html, press, sent, shown, tell
 
 
 def test_of_several_buttons_one_is_chosen_and_says_so():
@@ -58,7 +58,7 @@ def test_a_film_under_two_ids_is_found_and_picked_once(data):
     picker = HistoryPicker(data, "film", picked.append)
     picker.search.value = "chasing amy"
     picker.show([488 - found[0], 1])  # as its other id
-    picker.take_first()
+    picker.take("chasing amy")
     assert picked == [] and picker._buttons[0].description.startswith("✓")
     picker.toggle(found[0])
     assert picked == [[1]]
@@ -71,12 +71,11 @@ def test_searching_shows_what_fits_and_enter_takes_the_first():
     press(app, "Build a history")
     picker.search.value = "film number 2"
     assert picker.suggested[0] == 20 and "10 found" in html(app.widget)  # 20 was liked in training
-    enter(picker.search, "film number 21")
+    assert tell(app, take="film number 21")
     assert app.conversation.history == [21] and picker.search.value == ""
-    enter(picker.search, "nothing of the kind")
+    assert not tell(app, take="nothing of the kind")
     assert "No film has these words in its title" in html(app.widget)
-    picker.search.value = ""
-    picker.take_first()  # an empty box picks nothing
+    tell(app, take="")  # an empty box picks nothing
     assert app.conversation.history == [21]
     picker.search.value = "film"
     assert "The best known 12 of 36 found" in html(app.widget)
