@@ -43,7 +43,7 @@ from tools.recorded_policies import (
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-CELL_TIMEOUT = 1200
+CELL_TIMEOUT = 3600  # the first run trains, maybe on a machine that does other work
 # Recording and checking compare texts byte for byte: what can change a printed text is fixed here.
 ENVIRONMENT: dict[str, str] = {
     # Two threads: the number of summands per thread changes the last digits of a float.
@@ -146,6 +146,7 @@ def execute(notebook: NotebookNode, folder: Path) -> Measurement:
         notebook,
         km=manager,
         timeout=CELL_TIMEOUT,
+        startup_timeout=600,
         extra_arguments=["--log-level=ERROR"],
         record_timing=False,
         resources={"metadata": {"path": str(folder)}},
@@ -372,6 +373,7 @@ def strict_nbval(paths: list[Path], *, extra: list[str] | None = None) -> int:
     """Run strict nbval on ``paths`` in the recording environment; return pytest's exit code."""
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q"]
     command += ["-p", "no:cacheprovider", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
+    command += ["--nbval-kernel-startup-timeout=600"]
     command += [*(extra or []), *map(str, paths)]
     return subprocess.run(
         command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, check=False

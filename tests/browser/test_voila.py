@@ -32,7 +32,7 @@ def test_voila_conversation_by_keyboard_alone(voila, visit):
     assert too_pale(here.page) == []
     converse(here)
     here.page.goto("about:blank")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while voila.n_kernels() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert voila.n_kernels() == 0, "a closed page leaves its kernel, and a gigabyte, behind"

@@ -80,10 +80,10 @@ def test_a_stop_between_pieces(server):
 
 @pytest.mark.parametrize("retries", [0, 3])
 def test_a_stop_waits_neither_for_a_silent_endpoint_nor_for_the_next_try(server, retries):
-    server.plan[:] = [does.status(503, Retry_After="60") if retries else does.silent(3)]
+    server.plan[:] = [does.status(503, Retry_After="60") if retries else does.silent(30)]
     started = time.monotonic()
     reply = chat_model_for(server, retries=retries).generate(CHAT, stop=stopped_in(0.3))
-    assert (reply.text, reply.finish) == ("", "stopped") and time.monotonic() - started < 2
+    assert (reply.text, reply.finish) == ("", "stopped") and time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize(

@@ -24,23 +24,23 @@ class Slow:
 
     def _pause(self) -> None:
         self.begun.set()
-        assert self.go.wait(10)
+        assert self.go.wait(120)
 
     def begin(self) -> None:
         """Send a message and wait until its reply is being written."""
         self.go.clear()
         self.begun.clear()
-        assert self.app.submit("horror") and self.begun.wait(10)
+        assert self.app.submit("horror") and self.begun.wait(120)
 
     def finish(self) -> dict:
         self.go.set()
-        assert self.app.wait(10)
+        assert self.app.wait(120)
         return self.app.state()
 
 
 def ask(app: ChatApp, text: str) -> dict:
     assert app.submit(text), app.state()["status"]
-    assert app.wait(10)
+    assert app.wait(120)
     return app.state()
 
 
@@ -59,7 +59,7 @@ def buttons(widget, name: str) -> list:
 def press(app: ChatApp, name: str, place: int = 0) -> dict:
     """Press a button by its words, and wait for what it does."""
     buttons(app.widget, name)[place].click()
-    assert app.wait(10)
+    assert app.wait(120)
     return app.state()
 
 
