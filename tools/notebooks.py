@@ -142,13 +142,12 @@ def execute(notebook: NotebookNode, folder: Path) -> Measurement:
             """Leave out what a shutdown begins with: a kernel that is not idle yet reports it."""
 
     manager = Manager(kernel_name="python3")
+    limits = {"timeout": CELL_TIMEOUT, "startup_timeout": 600, "record_timing": False}
     client = NotebookClient(
         notebook,
         km=manager,
-        timeout=CELL_TIMEOUT,
-        startup_timeout=600,
+        **limits,
         extra_arguments=["--log-level=ERROR"],
-        record_timing=False,
         resources={"metadata": {"path": str(folder)}},
     )
 
@@ -373,8 +372,7 @@ def strict_nbval(paths: list[Path], *, extra: list[str] | None = None) -> int:
     """Run strict nbval on ``paths`` in the recording environment; return pytest's exit code."""
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q"]
     command += ["-p", "no:cacheprovider", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
-    command += ["--nbval-kernel-startup-timeout=600"]
-    command += [*(extra or []), *map(str, paths)]
+    command += ["--nbval-kernel-startup-timeout=600", *(extra or []), *map(str, paths)]
     return subprocess.run(
         command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, check=False
     ).returncode
