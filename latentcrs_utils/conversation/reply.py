@@ -69,13 +69,13 @@ def template_reply(
     gains = (p - turn.intents_before.get(name, 0.0) for name, p in turn.intents_after.items())
     if case == "open" and whole and not met and max(gains, default=0.0) < _RISEN:
         told += f" {_REPLIES['more']['history' if has_history else 'stranger']}"
-    return told
+    return shown(told)
 
 
-def _listed(words: Sequence[str], last: str = "and") -> str:
+def _listed(words: Sequence[str]) -> str:
     """Words in a row: "a, b and c"."""
     *others, end = words or ("",)
-    return f"{', '.join(others)} {last} {end}" if others else end
+    return f"{', '.join(others)} and {end}" if others else end
 
 
 def _unmet(wish: Requirements, item: Item) -> list[Constraint]:
@@ -98,8 +98,8 @@ def _what_it_is(item: Item, genres: Sequence[str], met: Sequence[Constraint], no
     facts = [c for c in met if not c.negated and c.slot != "genre"]
     facts += [Constraint(slot, value) for slot, value in known if value]
     asked = [_phrase(c, noun).removeprefix("one ") for c in dict.fromkeys(facts)]
-    refused = _listed([_phrase(c, noun) for c in met if c.negated], "or")
-    return " ".join([told, *asked, *(["and", refused] if refused else [])])
+    refused = [_phrase(c, noun).replace("none ", "not ") for c in met if c.negated]
+    return _listed([" ".join([told, *asked]), *refused])
 
 
 def _phrase(constraint: Constraint, noun: str) -> str:

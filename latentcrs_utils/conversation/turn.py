@@ -54,8 +54,7 @@ class Recommendation:
 def describe(data: Dataset, item: int, score: float = 0.0) -> Recommendation:
     """What the catalogue says of an item, with its log p(v | S, x)."""
     row = data.item(item)
-    title, genres = shown(row["title"]), tuple(map(shown, row["genres"] or ()))
-    return Recommendation(item, title, row["year"], genres, score)
+    return Recommendation(item, row["title"], row["year"], tuple(row["genres"] or ()), score)
 
 
 def more_like(title: str) -> str:

@@ -185,8 +185,9 @@ def test_marks_of_direction_in_titles_and_replies_are_left_out():
     object.__setattr__(model.data, "items", model.data.items.with_columns(title=mark))
     said = FakeChatModel("Dust \u202e& Thunder\u2069 may do.")
     turn = Conversation(model, chat_model=said, wording="model").say("western")
-    assert turn.reply == "Dust & Thunder may do." and turn.items[0].title == "Dust & Thunder"
-    assert "\u202e" not in str(Conversation(model, chat_model=None).say("western"))
+    assert turn.reply == "Dust & Thunder may do."
+    template = Conversation(model, chat_model=None).say("western").reply
+    assert "Dust & Thunder" in template and "\u202e" not in template
 
 
 # Words from an address
