@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -69,8 +70,13 @@ def test_damaged_files_are_named(empty_cache, tmp_path):
     folder, file = make_tiny_model(tmp_path / "model", seed=4), tmp_path / "model.gguf"
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, 2) + struct.pack("<Q", 20) + b"general.architecture"
+    head += struct.pack("<IQ", 8, 5) + b"llama" + b"GGUF but not really" * 50
+    heads = [head[:n] for n in (0, 3, 4, 7, 8, 15, 20, 24, 31, 40, 52, 56, 63, 66, 69, 80, 200)]
+    for n, cut in enumerate(heads):
+        (tmp_path / f"{n}.gguf").write_bytes(cut)
     file.write_bytes(b"GGUF but not really" * 50)
-    for place in (folder, file):
+    for place in (folder, file, *sorted(tmp_path.glob("*.gguf"))):
         with pytest.raises(AssetError, match=f"{place.name} is damaged"):
             load_language_model(place, "float32")
 
