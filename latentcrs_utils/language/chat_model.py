@@ -4,7 +4,6 @@ Behind it is a model on this machine (`local_chat_model`), one that answers at a
 (`endpoint_chat_model`), or a list of prepared replies (`ScriptedChatModel`).
 """
 
-import json
 import re
 import threading
 import time
@@ -13,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from latentcrs_utils.errors import ConfigError, MessageError, ReplyError
-from latentcrs_utils.language.structured_output import check_schema, complaint
+from latentcrs_utils.language.structured_output import check_schema, complaint, demand, json_in
 
 Message = dict[str, str]
 Finish = Literal["end", "length", "stopped", "repetition", "cut"]
@@ -123,13 +122,10 @@ class ChatModel:
         reply = self._ask(request)
         wrong = complaint(reply.text, schema)
         if wrong is not None and self.asks_twice and not request.stopped:
-            demand = (
-                f"That does not do: {wrong}. Reply with JSON alone, without a word or a mark "
-                f"around it, that is valid against this schema: {json.dumps(schema)}"
-            )
+            told = f"That does not do: {wrong}. {demand(schema)}"
             # some endpoints refuse an empty message
             chat.append({"role": "assistant", "content": reply.text or "(nothing)"})
-            chat.append({"role": "user", "content": demand})
+            chat.append({"role": "user", "content": told})
             second = self._ask(request)
             reply = replace(
                 second,
@@ -157,6 +153,8 @@ class ChatModel:
         started = time.perf_counter()
         reply = self._reply(request)
         reply = replace(reply, seconds=time.perf_counter() - started, model=self.name)
+        if request.schema is not None:
+            reply = replace(reply, text=json_in(reply.text, request.schema))
         self.usage.add(reply.prompt_tokens, reply.completion_tokens, reply.seconds, reply.counted)
         return reply
 
@@ -194,6 +192,21 @@ class ScriptedChatModel(ChatModel):
         finish = "end" if len(said) == len(words) else cut
         n_read = sum(len(message["content"].split()) for message in request.messages)
         return Reply("".join(said), n_read, len(said), finish=finish)
+
+
+def fold_system(messages: Sequence[Message]) -> list[Message]:
+    """Return a chat for a model without system role: user and assistant by turns.
+
+    Instructions open the user's next message.
+    """
+    folded: list[Message] = []
+    for message in messages:
+        role = "assistant" if message["role"] == "assistant" else "user"
+        if folded and folded[-1]["role"] == role:
+            folded[-1]["content"] += f"\n\n{message['content']}"
+        else:
+            folded.append({"role": role, "content": message["content"]})
+    return folded
 
 
 # a stop ends a sentence when a capital or nothing follows, not in "Airplane! is" or "Dr. No"

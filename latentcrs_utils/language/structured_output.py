@@ -7,6 +7,7 @@ all, so every reply is checked with `complaint` after it was written.
 import json
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from latentcrs_utils.language.models import DTypeName, ModelSource
 
+# where JSON may begin, and how often that is tried
+_OPENING, _MOST_OPENINGS = re.compile(r"[{\[\"]"), 200
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -49,6 +52,32 @@ def complaint(text: str, schema: Mapping[str, Any]) -> str | None:
         return f"it is no JSON: {_short(str(error))}"
     worst = best_match(validator_for(schema)(schema).iter_errors(value))
     return None if worst is None else f"at {worst.json_path}: {_short(worst.message)}"
+
+
+def demand(schema: Mapping[str, Any]) -> str:
+    """Return the words that ask a model for JSON of a schema."""
+    return (
+        "Reply with JSON alone, without a word or a mark around it, that is valid against this "
+        f"schema: {json.dumps(schema)}"
+    )
+
+
+def json_in(text: str, schema: Mapping[str, Any]) -> str:
+    """Return the last JSON of a schema in a text, without words or a fence; else the text."""
+    if complaint(text, schema) is None:
+        return text
+    found, begin, decoder = text, 0, json.JSONDecoder(parse_constant=_refuse)
+    for _ in range(_MOST_OPENINGS):
+        if not (opening := _OPENING.search(text, begin)):
+            break
+        begin = opening.end()
+        with suppress(ValueError, RecursionError):
+            value, end = decoder.raw_decode(text, opening.start())
+            # a text may hold the JSON in its turn
+            for part in (text[opening.start() : end], str(value)):
+                if complaint(part, schema) is None:
+                    found, begin = part, end
+    return found
 
 
 def _refuse(word: str) -> NoReturn:

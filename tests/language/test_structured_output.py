@@ -13,6 +13,7 @@ from latentcrs_utils.language.structured_output import (
     SchemaGuide,
     check_schema,
     complaint,
+    json_in,
     token_bytes,
 )
 
@@ -33,6 +34,25 @@ YEARS = {"type": "array", "items": {"type": "integer", "minimum": 1900}, "maxIte
 def test_complaints(text, wrong):
     found = complaint(text, YEARS)
     assert found is None if wrong is None else wrong in found
+
+
+JSON = "[1980, 1990]"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "```json\n{}\n```", "```\n{}```", "```JSON {} ```", "~~~\n{}\n~~~", "`{}`", "Sure! {}",
+        "{}\nEnjoy.", "\ufeff{}", "{};", "json\n{}", "No [1850], so {}", "[x] {} \"[1\"",
+        "<json>{}</json>", "I am \"sure\":\n{}", "[1900] or better\n{}", "**{}**", "> {}", "'{}'",
+        "{{\"a\": {}}} is: {}", "Years: {}.", "[[[[ {}",
+    ],
+)  # fmt: skip
+def test_json_is_found_between_words_and_in_fences(form):
+    assert json_in(form.format(JSON, JSON), YEARS) == JSON
+    for text in (form.format("none", ""), "[" * 5000, '"' * 5000, '"[', f"{JSON[:-1]}"):
+        assert complaint(json_in(text, YEARS), YEARS) is not None or "19" in form
+    assert json_in('"[1980]"', YEARS) == "[1980]" and json_in("a", YEARS) == "a"
 
 
 def test_schemas_keep_their_order_and_must_be_some():
