@@ -16,13 +16,17 @@ from transformers import DynamicCache, StoppingCriteria
 
 from latentcrs_utils.errors import ConfigError, MessageError
 from latentcrs_utils.language import models
-from latentcrs_utils.language.chat_model import ChatModel, ChatRequest, Finish, Message, Reply
+from latentcrs_utils.language.chat_model import ChatModel, ChatRequest, Finish, Reply, fold_system
 from latentcrs_utils.language.structured_output import SchemaGuide
+from latentcrs_utils.language.thoughts import SpokenText, closed
 
 # a long prompt is read in pieces, so that a stop is noticed between them
 _PIECE = 256
 _LONGEST_PERIOD = 24
 _SCORED_AT_ONCE = 8
+# models that may think call the switch one or the other; other templates read neither
+_FORMAT: dict[str, Any] = {"tokenize": False, "add_generation_prompt": True}
+_FORMAT |= {"enable_thinking": False, "thinking": False}
 
 
 class LocalChatModel(ChatModel):
@@ -74,8 +78,10 @@ class LocalChatModel(ChatModel):
                 logits_processor=restrictions,
                 stopping_criteria=[written],
             )
-        finish = written.finish or "stopped"
-        return Reply(written.text, len(prompt), len(written.tokens), finish=finish)
+        finish, rest = written.finish or "stopped", written.spoken.add("", ended=True)
+        if rest and request.stream is not None:
+            request.stream(rest)
+        return Reply(written.spoken.text, len(prompt), len(written.tokens), finish=finish)
 
     def score(self, prompt: str, continuations: Sequence[str]) -> list[float]:
         """Log-likelihood of each continuation of one prompt: the sum over its tokens, in nats.
@@ -103,7 +109,7 @@ class LocalChatModel(ChatModel):
     def _language_model(self) -> models.LanguageModel:
         return models.load_language_model(self._source, self.dtype)
 
-    def _chat_ids(self, messages: Sequence[Message]) -> list[int]:
+    def _chat_ids(self, messages: Sequence[dict[str, str]]) -> list[int]:
         """Return the token ids of a chat in the model's own format, ready for the reply."""
         language_model = self._language_model()
         tokenizer = language_model.tokenizer
@@ -118,8 +124,22 @@ class LocalChatModel(ChatModel):
             while found := [w for w in tokenizer.all_special_tokens if w in message["content"]]:
                 for word in found:
                     message["content"] = message["content"].replace(word, "")
-        text = tokenizer.apply_chat_template(clean, tokenize=False, add_generation_prompt=True)
-        return language_model.token_ids(text, opening=False, control=True)
+        # a format without system role raises an error or leaves the instructions out
+        written, failure = "", ""
+        for chat in (clean, fold_system(clean)):
+            try:
+                written = tokenizer.apply_chat_template(chat, **_FORMAT)
+            except Exception as error:  # a template raises what it likes
+                failure = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                continue
+            if all(message["content"].strip() in written for message in chat):
+                break
+        if not written:
+            raise ConfigError(
+                f"The chat template of {self.name} cannot write a chat ({failure}): choose another "
+                "instruction-tuned model."
+            )
+        return language_model.token_ids(closed(written), opening=False, control=True)
 
 
 class _Written(StoppingCriteria):
@@ -134,6 +154,7 @@ class _Written(StoppingCriteria):
         self.model, self.guide, self.request = model, guide, request
         self.tokens: list[int] = []
         self.text = ""
+        self.spoken = SpokenText()
         self.finish: Finish | None = None
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
@@ -149,8 +170,9 @@ class _Written(StoppingCriteria):
         text = self.model.tokenizer.decode(self.tokens, **decode)
         # without half characters and white space at the end: the text only grows
         before, self.text = self.text, text.strip().rstrip("\ufffd").rstrip()
-        if self.request.stream is not None and len(self.text) > len(before):
-            self.request.stream(self.text[len(before) :])
+        shown = self.spoken.add(self.text[len(before) :])
+        if self.request.stream is not None and shown:
+            self.request.stream(shown)
         if self.guide is not None:
             self.guide.advance(self.tokens[-1])
             if self.guide.complete:
