@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import Random
 from typing import Any
 
 from latentcrs_utils.language.endpoint_chat_model import EndpointChatModel
@@ -109,13 +110,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def well(text: str | None = None, finish: str = "stop", usage: bool = True, pause=0.0) -> Behaviour:
-    """Reply with `text`; without one, with `FITS` where a schema is given, else with what it says.
+    """Reply with `text`; without one, with `FITS` where a schema is given or told.
 
-    `usage`: report tokens (a word is one); `pause`: seconds before each streamed piece.
+    Else it is what the server says. `usage`: report tokens (a word is one); `pause`: seconds
+    before each streamed piece.
     """
 
     def behave(handler: _Handler, body: dict[str, Any]) -> None:
-        usual = FITS if "response_format" in body else handler.state.says
+        told = "this schema" in body["messages"][-1]["content"]
+        usual = FITS if told or "response_format" in body else handler.state.says
         words = (usual if text is None else text).split(" ")
         limit = body.get("max_tokens") or body.get("max_completion_tokens")
         pieces = [" " * (i > 0) + word for i, word in enumerate(words[:limit])]
@@ -184,6 +187,45 @@ def cut(*pieces: str, clean: bool = False, silence: float = 0.0) -> Behaviour:
 def stream_of(*events: str) -> Behaviour:
     """Stream these events, whatever they hold."""
     return lambda handler, _: handler.stream(*events, "[DONE]")
+
+
+def as_written(answer: str | list[str] | dict[str, Any]) -> Behaviour:
+    """Answer as `shapes.toml` says: a body, the events of a stream, or a status with a body."""
+    if isinstance(answer, list):
+        return lambda handler, _: handler.stream(*answer)
+    if isinstance(answer, dict):
+        return lambda handler, _: handler.send(answer["status"], answer["body"])
+    return raw(answer)
+
+
+_WORDS = "choices message delta content error detail usage prompt_tokens finish_reason text type"
+_WORDS += " reasoning <think> </think> length stop stream_options system unknown thinking \u202e"
+_LEAVES = [*_WORDS.split(" "), "\ud800", "\n", KEY, None, True, 0, -1, 1e308, 10**30, _WORDS]
+_STATUSES = [201, 204, 301, 304, 400, 401, 404, 405, 418, 422, 429, 451, 500, 501, 599, 999]
+
+
+def anything(draws: Random) -> Behaviour:
+    """Answer with a random status, body or stream, most of it close to what is expected."""
+
+    def value(depth: int = 0) -> Any:
+        kind, n = draws.randrange(8 if depth < 4 else 5), draws.randrange(5)
+        if kind < 5:
+            return draws.choice(_LEAVES)
+        values = [value(depth + 1) for _ in range(n)]
+        return values if kind == 5 else dict(zip(_WORDS.split(" ")[n * 3 :], values, strict=False))
+
+    def event() -> str:
+        said = draws.choice([value(), {"content": value(), "reasoning": value()}])
+        choice = {draws.choice(["delta", "message", "text"]): said, "finish_reason": value()}
+        return json.dumps({"choices": [choice], "usage": value(), "detail": value()})
+
+    text = json.dumps(value())
+    broken = text[: draws.randrange(len(text) + 1)]
+    body = draws.choice([event(), text, broken, f"data: {text}\n\n", "<html>", "[" * 3000])
+    if draws.random() < 0.4:
+        return stream_of(*(draws.choice([event(), body]) for _ in range(draws.randrange(5))))
+    code = 200 if draws.random() < 0.5 else draws.choice(_STATUSES)
+    return lambda handler, _: handler.send(code, body, draws.choice(["", "text/event-stream"]))
 
 
 def stopping_after(n: int, stop: threading.Event, pieces: list[str]) -> Callable[[str], None]:

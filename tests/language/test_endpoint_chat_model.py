@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import subprocess
 import sys
 import threading
 import time
+import tomllib
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from latentcrs_utils.errors import ConfigError, EndpointError, ReplyError
 from latentcrs_utils.language.chat_model import Usage
-from latentcrs_utils.language.endpoint_chat_model import EndpointChatModel
+from latentcrs_utils.language.endpoint_chat_model import EndpointChatModel, on_this_machine
 
 from . import chat_server as does
 from .chat_server import CHAT, FITS, GENRE, KEY, MODEL, chat_model_for, chat_server, stopping_after
@@ -185,26 +189,6 @@ def test_a_fault_that_passes_is_overcome(server, fault, streamed):
     assert "".join(pieces) == (reply.text if streamed else "") and chat_model.usage.calls == 1
 
 
-@pytest.mark.parametrize(
-    ("refusal", "dropped"),
-    [
-        (does.status(400, "Unsupported: 'max_tokens'. Use 'max_completion_tokens'"), "max_tokens"),
-        (does.status(422, "Unexpected fields: {'stream_options'}"), "stream_options"),
-        (does.status(400, "temperature does not support 0 with this model"), "temperature"),
-    ],
-)
-def test_what_an_endpoint_does_not_understand_is_left_out_from_then_on(server, refusal, dropped):
-    server.plan[:] = [refusal]
-    chat_model = chat_model_for(server)
-    for _ in range(2):
-        assert chat_model.generate(CHAT, max_new_tokens=3, stream=str).text == "A quiet film"
-    assert [dropped in asked for asked in server.asked] == [True, False, False]
-    # a schema beyond the strict kind is asked for loosely
-    server.plan[:] = [does.status(400, "Invalid schema for response_format: uniqueItems")]
-    assert chat_model.generate(CHAT, schema=GENRE).text == FITS
-    assert server.asked[-1]["response_format"]["json_schema"]["strict"] is False
-
-
 def failure(server, *plan, stream=None, **more) -> EndpointError:
     """What is raised when the server does this; one sentence."""
     server.plan[:] = plan
@@ -322,3 +306,106 @@ def test_what_cannot_be_a_key_is_not_shown_either(server, monkeypatch, key):
         chat_model_for(server).generate(CHAT)
     told = verbose_traceback(caught.value)
     assert "TEST_KEY" in told and "cret" not in told and server.asked == []
+
+
+HEAD = "| server | what it answers |"
+SHAPES = tomllib.loads(Path(__file__).with_name("shapes.toml").read_text("utf-8"))["shape"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape['server']}: {shape['what']}")
+def test_what_servers_send_is_read_or_overcome(server, shape, streamed):
+    """The table of `docs/endpoints.md`."""
+    answers, schema = shape["answers"], GENRE if shape.get("json") else None
+    server.plan[:] = map(does.as_written, answers)
+    chat_model, pieces = chat_model_for(server), []
+    stream = pieces.append if streamed else None
+    reply = chat_model.generate(CHAT, schema=schema, stream=stream)
+    assert reply.text == shape.get("reply", FITS if schema else server.says)
+    assert not streamed or "".join(pieces) == reply.text
+    assert (reply.finish, server.plan) == ("end", [])
+    last, n_asked = server.asked[-1], len(server.asked)
+    assert n_asked == len(answers) + ("reply" not in shape)
+    assert {name: last[name] for name in shape.get("last", {})} == shape.get("last", {})
+    assert not set(shape.get("gone", ())) & set(last)
+    # what was learned holds for the next request
+    assert chat_model.generate(CHAT, schema=schema, stream=stream).finish == "end"
+    assert len(server.asked) == n_asked + 1
+    assert not set(shape.get("gone", ())) & set(server.asked[-1])
+    n_refused = sum(isinstance(answer, dict) for answer in answers)
+    assert chat_model.usage.calls == 2 and len(server.asked) - n_refused >= 2
+
+
+def test_the_table_in_the_docs_names_every_shape():
+    table = (Path(__file__).parents[2] / "docs" / "endpoints.md").read_text("utf-8")
+    rows = {
+        f"| {shape['server']} | {shape['what'].replace('|', chr(92) + '|')} |" for shape in SHAPES
+    }
+    assert rows == {row for row in table.splitlines() if row.startswith("| ")} - {HEAD}
+    assert len(SHAPES) > 20
+
+
+THINKS = does.raw(
+    '{"choices": [{"message": {"content": "", "reasoning": "Hm"}, "finish_reason": "length"}],'
+    ' "usage": {"prompt_tokens": 4, "completion_tokens": 80}}'
+)
+
+
+def test_thinking_is_billed_bounded_and_told(server):
+    server.plan[:] = [THINKS]
+    reply = chat_model_for(server).generate(CHAT)
+    assert (reply.prompt_tokens, reply.completion_tokens, reply.counted) == (8, 87, True)
+    # the user's own limit comes first
+    chat_model = chat_model_for(server, thinking_tokens=500)
+    assert chat_model.generate(CHAT).text == server.says
+    assert server.asked[-1]["max_tokens"] == 580 and "reasoning_effort" not in server.asked[-1]
+    told = str(failure(server, THINKS, THINKS, THINKS))
+    assert "thinks too long" in told and "thinking_tokens=" in told
+    with pytest.raises(ConfigError, match="thinking_tokens=-1"):
+        chat_model_for(server, thinking_tokens=-1)
+
+
+PLACES = ["127.0.0.1", "localhost", "127.1.2.3", "[::1]", "0.0.0.0", "a.localhost", "LOCALHOST"]
+PROXIES = ["http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy", "NO_PROXY"]
+
+
+@pytest.mark.parametrize("value", ["socks5://127.0.0.1:9", "http://127.0.0.1:9", "nonsense", "[x"])
+@pytest.mark.parametrize("variable", [*PROXIES, "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"])
+def test_this_machine_is_asked_without_what_the_environment_says(
+    server, monkeypatch, variable, value
+):
+    monkeypatch.setenv(variable, "/no/such/place" if variable.startswith("SSL") else value)
+    assert chat_model_for(server).generate(CHAT).text == server.says
+    for place in PLACES:
+        assert on_this_machine(urlsplit(f"http://{place}:1/v1").hostname)
+    assert not any(map(on_this_machine, ["example.org", "10.0.0.1", "localhost.example.org"]))
+    # elsewhere it is named, and never shown
+    elsewhere = EndpointChatModel("m", "https://10.255.255.1/v1", timeout=0.2, retries=0)
+    monkeypatch.setenv(variable, "/no/such/place" if variable.startswith("SSL") else f"{value} pw")
+    with pytest.raises(EndpointError, match=r"^https://10.255.255.1/v1 [^\n]*\.$") as caught:
+        elsewhere.generate(CHAT)
+    if "cannot be asked" in str(caught.value):
+        assert variable in str(caught.value) and value not in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_a_server_sends_is_a_reply_or_one_sentence(server, monkeypatch, seed):
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.0)
+    monkeypatch.setattr(threading, "excepthook", lambda args: pytest.fail(str(args)))
+    draws = random.Random(seed)
+    chat_model = chat_model_for(server, retries=seed % 2, timeout=5)
+    for _ in range(25):
+        server.plan[:] = [does.anything(draws) for _ in range(60)]
+        pieces: list[str] = []
+        options = {
+            "schema": draws.choice([None, GENRE]),
+            "stream": draws.choice([None, pieces.append]),
+        }
+        try:
+            reply = chat_model.generate(CHAT, **options)
+            reply.text.encode()
+            assert "<think" not in reply.text and "</think" not in reply.text
+        except (EndpointError, ReplyError) as error:
+            told = str(error)
+            assert told.isprintable() and told.endswith(".") and KEY not in told
+            assert "change what" not in told
