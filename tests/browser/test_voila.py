@@ -69,6 +69,29 @@ def test_voila_keeps_the_message_box_and_the_question_in_view(voila, visit, sche
     assert page.evaluate(ground) != before
 
 
+def test_voila_answers_small_talk_without_films_and_takes_a_correction(voila, visit):
+    here = open_chat(visit, voila)
+    page = here.page
+
+    def say(words: str) -> None:
+        page.get_by_label("Your message").fill(words)
+        page.keyboard.press("Enter")
+
+    say("hello!")
+    page.get_by_text("Hello!").wait_for()
+    here.await_status("Ready")
+    assert here.texts(".lcrs-card:not(.lcrs-hidden)") == []
+    page.get_by_role("button", name="F · must meet").click()
+    here.await_status("From the next message on")
+    say("a comedy from the 1990s")
+    here.await_answer(1)
+    assert here.texts(".lcrs-foot .lcrs-chip") == ["Comedy ✕", "the 1990s ✕"]
+    say("no, older")
+    here.await_answer(2)
+    assert here.texts(".lcrs-foot .lcrs-chip") == ["Comedy ✕", "before 1990 ✕"]
+    here.picture("corrected")
+
+
 def test_voila_says_that_the_connection_is_lost_and_a_reload_brings_the_talk_back(voila, visit):
     here = open_chat(visit, voila)
     page, box = here.page, here.page.get_by_label("Your message")
