@@ -173,7 +173,8 @@ def test_a_crowd_is_told_that_there_are_too_many(small):
     with ThreadPoolExecutor(20) as crowd:
         answers = list(crowd.map(ask, [small.url] * 20))
     assert small.n_kernels() <= LIMIT
-    assert Counter(status for status, *_ in answers) == {200: LIMIT, 503: 20 - LIMIT}
+    n = Counter(status for status, *_ in answers)  # one that just ended may still be counted
+    assert set(n) == {200, 503} and n[200] <= LIMIT
     assert all("Too many people" in text for status, _, text in answers if status == 503)
     assert gone(small), "kernels that nobody looks at stay"
     assert "lcrs" in enter(small)
