@@ -1,23 +1,22 @@
 """What may be required of the items of one catalogue: its own values, as a form to be filled in."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
 from latentcrs_utils.constraints.constraint import Constraint, matcher_for
-from latentcrs_utils.constraints.lexicon import lexicon_for, words
+from latentcrs_utils.constraints.lexicon import lexicon_for, mentions, words
 from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.simulation.items import PRICE_STEPS
 from latentcrs_utils.simulation.phrase_book import ERA_PARTS
-from latentcrs_utils.simulation.titles import blank_titles, title_forms
+from latentcrs_utils.simulation.titles import FILMS_ELSEWHERE, TitleIndex
 
 # A form is bounded: a small model fills an open list for ever.
 MOST_VALUES = 40
 MOST_ENTRIES = 2
 LONGEST_QUOTATION = 60
-_A_YEAR = re.compile("|".join(words("any")["a_year"]), re.I)
 
 
 class Vocabulary:
@@ -32,7 +31,9 @@ class Vocabulary:
         catalogue = matcher_for(data).catalogue
         items, self.domain = catalogue.items[1:], catalogue.domain
         self.lexicon = lexicon_for(data)
-        self._titles = title_forms(item.title for item in items)
+        named = [(v.item, v.title, v.year) for v in items if v.title != UNKNOWN_TITLE]
+        elsewhere = FILMS_ELSEWHERE if self.domain == "films" else ()
+        self.titles = TitleIndex(named, lambda word: bool(mentions(word, self.lexicon)), elsewhere)
         genres = _commonest(genre for item in items for genre in item.genres)
         prices = [str(step) for step in PRICE_STEPS] if self.lexicon.prices else []
         decades = sorted({item.decade for item in items if item.decade is not None})
@@ -50,16 +51,11 @@ class Vocabulary:
         self.fields: Mapping[str, Mapping[str, Constraint]] = {n: v for n, v in fields.items() if v}
 
     def plain_words(self, message: str) -> str:
-        """Return a message of the same length in which titles are blanked.
-
-        A title of four digits ("1984") stays where the words around it say that it is a year.
-        """
-        plain = blank_titles(message, self._titles)
-        for match in _A_YEAR.finditer(message):
-            start, end = match.span(match.lastindex or 0)
-            if re.search(r"(?<!_)_{4}$", plain[:end]) and plain[end : end + 1] != "_":
-                plain = plain[:start] + message[start:end] + plain[end:]
-        return plain
+        """Return a message of the same length in which titles are blanked."""
+        for title in self.titles.find(message):
+            blank = "_" * (title.end - title.start)
+            message = message[: title.start] + blank + message[title.end :]
+        return message
 
     @cached_property
     def schema(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch.nn.functional import normalize
 
 from latentcrs_utils.constraints.constraint import Constraint, Requirements, matcher_for
 from latentcrs_utils.constraints.extraction import make_extractor
+from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.conversation.belief import Belief, Beliefs, embed_texts, read_text, spans
 from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.turn import Recommendation, State, Turn, describe
@@ -315,13 +316,15 @@ def why(turn: Turn, state: State, beliefs: Beliefs) -> tuple[str, ...]:
     asked = [r.constraint for r in wanted if required or not r.constraint.negated]
     reasons = _item_reasons(belief, [item.item for item in turn.items])
     matcher, sentences = matcher_for(data), []
+    titles = vocabulary_for(data).titles.find(turn.message)
+    named_ids = {item for title in titles if title.asked for item in title.items}
     for place, (item, because) in enumerate(zip(turn.items, reasons, strict=True)):
         met = [constraint for constraint in asked if matcher.satisfying(constraint)[item.item]]
         named, near = ", ".join(map(_label, met[:_N_NAMED])), ""
         if known:
             title = data.titles[known[int((normalize(v[known], dim=1) @ v[item.item]).argmax())]]
             near = textwrap.shorten(spoken_title(title), _TITLE_WIDTH, placeholder="…")
-        facts = _missed(item)
+        facts = ["you asked for it"] if item.item in named_ids else _missed(item)
         was = turn.candidates.index(item.item) if item.item in turn.candidates else place
         if was > place:
             facts.append(f"raised from place {was + 1} by the language model")

@@ -13,7 +13,6 @@ from latentcrs_utils.constraints.lexicon import mentions
 from latentcrs_utils.constraints.negation import negation_in
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.simulation.titles import SPOKEN_WORD, spoken_words, title_forms
 
 _MOST_WORDS = 14  # a longer message is no small talk
 
@@ -61,7 +60,7 @@ class Listener:
     """Hears in the messages about a catalogue what is no requirement; `noun` names its items."""
 
     def __init__(self, data: Dataset, noun: str):
-        self.data, self.noun, self._forms = data, noun, title_forms(data.titles)
+        self.data, self.noun = data, noun
         self._vocabulary, self._beyond = vocabulary_for(data), beyond(noun, data)
 
     def answer(self, message: str, turn: int, english_only: bool = True) -> str | None:
@@ -69,9 +68,8 @@ class Listener:
 
         The `turn` chooses among several answers. A title of the catalogue is a wish.
         """
-        said = SPOKEN_WORD.findall(message)
-        as_title = len(said) > 1 and all(not word[0].islower() for word in said)
-        if (as_title or message.isdigit()) and spoken_words(message) in self._forms:
+        titles = self._vocabulary.titles.find(message)
+        if any(title.items and title.asked for title in titles):
             return None
         if kind := _small_talk(message):
             known = words_of("small_talk")[kind]

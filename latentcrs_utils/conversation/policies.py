@@ -24,6 +24,7 @@ from latentcrs_utils.constraints.extraction import (
     failure,
     make_extractor,
 )
+from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.reranking import CannotScoreError, Prior, RerankContext, rerank
 from latentcrs_utils.conversation.turn import PolicyName, Recommendation, describe
@@ -108,9 +109,43 @@ class Policy:
 
         A language model that cannot do what the policy asks of it is a `ConfigError`.
         """
-        excluded = matcher_for(self.data).catalogue.same(request.excluded)
-        scores = mask_items(request.scores, {*excluded, *untitled(self.data)})
-        return self._choose(scores, request) if torch.isfinite(scores).any() else Slate()
+        same = matcher_for(self.data).catalogue.same
+        scores = mask_items(request.scores, {*same(request.excluded), *untitled(self.data)})
+        asked, note = self._asked_for(scores, request)
+        others, n_left = mask_items(scores, same(asked)), request.n_items - len(asked)
+        slate = Slate()
+        if n_left and torch.isfinite(others).any():
+            slate = self._choose(others, replace(request, n_items=n_left))
+        first = tuple(self._item(request, item, float(scores[item])) for item in asked)
+        notes = " ".join(filter(None, (note, slate.note)))
+        return replace(slate, items=(*first, *slate.items), note=notes)
+
+    def _asked_for(self, scores: Tensor, request: Request) -> tuple[list[int], str]:
+        """The ids that the last message asks for by title, if to be had, and a note about them."""
+        catalogue, found, notes = matcher_for(self.data).catalogue, list[int](), []
+        message = request.messages[-1] if request.messages else ""
+        for title in vocabulary_for(self.data).titles.find(message):
+            ids, left = [*title.items], torch.full_like(scores, -torch.inf)
+            left[ids] = scores[ids]
+            best = best_items(left, request.n_items - len(found), catalogue.twins)
+            named = " and ".join(describe(self.data, v).label for v in best or ids[:1])
+            if not title.asked or len(found) == request.n_items:
+                continue
+            if best:
+                notes.append(f"You asked for {named}.")
+            elif ids:
+                seen = not catalogue.same(request.history).isdisjoint(ids)
+                why = "is in your history" if seen else "was offered or refused before"
+                notes.append(f"{named} {why}, so it is not offered again.")
+            else:
+                name = message[title.start : title.end]
+                notes.append(f"No {self.noun} of {self.data.name} is called “{name}”.")
+            found += [item for item in best if item not in found]
+        return found, " ".join(notes)
+
+    def _item(self, request: Request, item: int, score: float) -> Recommendation:
+        """An item of the list, with what it lacks of the request."""
+        return describe(self.data, item, score)
 
     def _choose(self, scores: Tensor, request: Request) -> Slate:
         """Choose among the items of finite score, of which there is one at least."""
@@ -186,26 +221,25 @@ class FilterPolicy(Policy):
     def _choose(self, scores: Tensor, request: Request) -> Slate:
         wanted, matcher = request.requirements, matcher_for(self.data)
         asked = [requirement.constraint for requirement in wanted]
-        one_is_enough = ("years", "platform", "creator")  # of several
-        groups = [
-            wanted.asked(c.attribute) if c.attribute in one_is_enough and not c.negated else [c]
-            for c in asked
-        ]
-        met = [*zip(asked, map(matcher.any_of, groups), strict=True)]
         relaxed_scores = relax(scores, matcher, wanted)
         best = best_items(relaxed_scores, request.n_items, matcher.catalogue.twins)
-        items = tuple(
-            replace(
-                describe(self.data, item, float(scores[item])),
-                misses=tuple(constraint for constraint, mask in met if not mask[item]),
-            )
-            for item in best
-        )
+        items = tuple(self._item(request, item, float(scores[item])) for item in best)
         # no more than the chosen items need
         worst = {part: lack[best].max() for part, lack in _lacking(matcher, wanted).items()}
         relaxed = tuple(step for step, (part, lack, _) in _STEPS.items() if worst[part] == lack)
         n_met = sum(not item.misses for item in items)
         return Slate(items, _relaxation_note(asked, relaxed, n_met, self.noun), relaxed)
+
+    def _item(self, request: Request, item: int, score: float) -> Recommendation:
+        wanted, met = request.requirements, matcher_for(self.data).any_of
+        asked = [requirement.constraint for requirement in wanted]
+        one_is_enough = ("years", "platform", "creator")  # of several
+        groups = [
+            wanted.asked(c.attribute) if c.attribute in one_is_enough and not c.negated else [c]
+            for c in asked
+        ]
+        misses = (c for c, group in zip(asked, groups, strict=True) if not met(group)[item])
+        return replace(describe(self.data, item, score), misses=tuple(misses))
 
 
 class RerankPolicy(Policy):

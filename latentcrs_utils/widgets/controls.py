@@ -5,9 +5,12 @@ from functools import lru_cache, partial
 from typing import Any, Generic, TypeVar
 
 import ipywidgets as w
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
 
 from latentcrs_utils.baselines.popularity import popularity
 from latentcrs_utils.constraints.constraint import matcher_for
+from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.conversation.autopilot import MAX_TURNS, Autopilot, make_autopilot
 from latentcrs_utils.conversation.policies import best_items, untitled
 from latentcrs_utils.conversation.session import Conversation
@@ -130,14 +133,26 @@ def find_titles(data: Dataset, query: str, n: int) -> tuple[list[int], int]:
     """The n best known items with a query's words in their titles, and how many there are in all.
 
     Of the last word the beginning is enough, accents and capitals do not matter, and an empty query
-    finds every item. The best known were liked most often.
+    finds every item; where nothing is found, words may be misspelt. The best known were liked most
+    often.
     """
     *whole, last = spoken_words(query[:_LONGEST_QUERY]) or [""]
     if query.strip() and not last:
         return [], 0
-    parts = [f" {last}", *(f" {word} " for word in whole)]
-    titles = _spelled_titles(data).items()
-    found = [item for item, title in titles if all(part in title for part in parts)]
+    parts, titles = [f" {last}", *(f" {word} " for word in whole)], _spelled_titles(data)
+    found = [item for item, title in titles.items() if all(part in title for part in parts)]
+    if not found:  # perhaps it is misspelt
+        known, near = {word for title in titles.values() for word in title.split()}, []
+        for word in (*whole, last):
+            slips = 0 if len(word) < 4 or not word.isalpha() else 1 + (len(word) >= 8)
+            close = process.extract(
+                word, known, scorer=OSA.distance, score_cutoff=slips, limit=None
+            )
+            near.append({other for other, *_ in close})
+        found = [v for v, title in titles.items() if all(w & {*title.split()} for w in near)]
+        linked = vocabulary_for(data).titles.find(query)
+        first = [v for title in linked for v in title.items if v in titles and v not in found]
+        found = [*first, *found]
     return found[:n], len(found)
 
 

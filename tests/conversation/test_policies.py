@@ -205,6 +205,32 @@ def test_a_film_under_two_ids_is_offered_once_and_never_again(data, policy, seed
     assert len(slate.items) == 50
 
 
+@pytest.mark.parametrize("policy", ["B", "F", "V"])
+@pytest.mark.parametrize("n_items", [1, 5])
+def test_a_film_that_is_asked_for_comes_first_or_is_spoken_of(policy, n_items):
+    for message, first, note in (
+        ("do you have nihgt of the moth?", 2, "You asked for Night of the Moth (1952)."),
+        ("Dust and Thunder", 3, "You asked for Dust & Thunder (1953)."),
+        ("like Dust & Thunder, please", None, ""),
+        ("is Film Number 12 any good?", None, "Film Number 12 (1962) is in your history"),
+        ("I want to see The Matrix", None, "No film of ml-fake is called “The Matrix”."),
+        ("show me heat from 1954 and dust & thunder", 4, "You asked for Heat (1954)."),
+    ):
+        scorer = FakeScorer(*["."] * 99)
+        conversation = chat(user=42, policy=policy, n_items=n_items, chat_model=scorer)
+        conversation.say("a sad drama")
+        turn = conversation.say(message)
+        assert len(turn.items) == n_items and note in turn.note, message
+        assert ("You asked for" in turn.note) == (first is not None), message
+        assert first in (None, turn.items[0].item), message
+        if first:
+            assert conversation.why(turn)[0].startswith("You asked for it")
+            missed = [str(missed) for missed in turn.items[0].misses]
+            assert missed == ["genre=Drama"] * (policy == "F")
+            again = conversation.say(message)
+            assert "was offered or refused before" in again.note and first not in ids(again)
+
+
 def test_a_title_of_another_year_or_of_none_is_another_film(data):
     of = matcher_for(data).catalogue.same
     pairs = [("Chasing Amy", 2), ("Sabrina", 1), ("Cape Fear", 1), ("Shall We Dance?", 1)]

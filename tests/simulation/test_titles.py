@@ -1,36 +1,49 @@
 """Titles: as people say them, what gives one away, and titles in talk, which are no wishes."""
 
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
+from latentcrs_utils.constraints.vocabulary import vocabulary_for
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.simulation.phrase_book import Domain
-from latentcrs_utils.simulation.titles import (
-    blank_titles,
-    leaks_title,
-    spoken_title,
-    title_and_keywords,
-    title_forms,
-)
+from latentcrs_utils.simulation.titles import leaks_title, spoken_title, title_and_keywords
+from latentcrs_utils.simulation.utterances import simulate_utterances
 
-TITLES = [
-    "", "Star Wars", "The War", "Heat", "Twelve Monkeys (L'armée des singes)", "Crime & Comedy",
-    "Mystery Science Theater 3000: The Movie", "Once Upon a Time in the West", "Thriller",
-]  # fmt: skip
+MARKED = tomllib.loads(Path(__file__).with_name("title_mentions.toml").read_text("utf-8"))
 
 
-@pytest.mark.parametrize("marked", [
-    "Something like [Star Wars].", "something like [star wars], please", "I loved [star wars]",
-    "a star wars with fewer stars", "a war film, not [The War]", "I'd like a war film",
-    "I like war", "Thriller, please", "I saw [Thriller] twice", "Good. Thriller!",
-    "twelve monkeys? I enjoyed [Twelve Monkeys]!", "[Crime and Comedy] or [Crime & Comedy]",
-    "[Mystery Science Theater 3000] was fun", "[once upon a time in the west]", "no titles here",
+@pytest.mark.parametrize("marked", [*MARKED["mentions"], *MARKED["none"]])
+def test_titles_are_told_from_wishes(data: Dataset, marked: str) -> None:
+    text, vocabulary = re.sub(r"[\[\]{}]", "", marked), vocabulary_for(data)
+    found = vocabulary.titles.find(text)
+    for title in reversed(found):
+        marks, said = "{}" if title.asked else "[]", text[title.start : title.end]
+        text = f"{text[: title.start]}{marks[0]}{said}{marks[1]}{text[title.end :]}"
+    assert text == marked
+    # all of a title is blanked, nothing else
+    text = re.sub(r"[\[\]{}]", "", marked)
+    blanked = re.sub(r"\[.*?\]|\{.*?\}", lambda title: "_" * (len(title[0]) - 2), marked)
+    assert vocabulary.plain_words(text) == blanked
+
+
+@pytest.mark.parametrize(("text", "ids"), [
+    ("cape fear", 2), ("Cape Fear 1991", 1), ("Cape Fear (1990)", 0), ("star trek", 4),
+    ("Sabrina", 2), ("Chasing Amy", 2), ("the matrix", 0), ("aliens", 1), ("god father", 1),
+    ("seven", 1),
 ])  # fmt: skip
-def test_titles_are_blanked_where_they_stand_for_an_item(marked: str) -> None:
-    text = marked.replace("[", "").replace("]", "")
-    blanked = re.sub(r"\[.*?\]", lambda title: "_" * (len(title[0]) - 2), marked)
-    assert blank_titles(text, title_forms(TITLES)) == blanked
-    assert blank_titles(text, {}) == text
+def test_a_title_means_the_films_of_that_name_and_year(data: Dataset, text: str, ids: int) -> None:
+    (title,) = vocabulary_for(data).titles.find(text)
+    assert len(title.items) == ids and title.asked
+    assert len({*title.items}) == ids and (title.start, title.end) == (0, len(text))
+
+
+def test_simulated_users_speak_of_titles_and_ask_for_none(data: Dataset) -> None:
+    texts = simulate_utterances(data).frame["text"].unique(maintain_order=True)[::40]
+    found = [title for text in texts for title in vocabulary_for(data).titles.find(text)]
+    assert len(found) > 40 and not any(title.asked for title in found)
 
 
 @pytest.mark.parametrize(

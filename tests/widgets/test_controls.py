@@ -50,6 +50,18 @@ def test_titles_are_found_by_their_words(query, found):
     assert find_titles(fake_dataset(), query, 5) == (found, len(found))
 
 
+@pytest.mark.parametrize(("query", "n", "first"), [
+    ("toy stroy", 1, "Toy Story"), ("godfater", 2, "The Godfather"),
+    ("god father", 1, "The Godfather"),
+    ("godfather, the", 2, "The Godfather"), ("shawshenk", 1, "The Shawshank Redemption"),
+    ("12 monkeys", 1, "Twelve Monkeys"), ("la confidential", 1, "L.A. Confidential"),
+    ("jurrasic prak", 2, "Jurassic Park"), ("qwerty", 0, None),
+])  # fmt: skip
+def test_titles_are_found_however_they_are_spelled(data, query, n, first):
+    found = find_titles(data, query, 5)
+    assert found[1] == n and [data.titles[item] for item in found[0]][:1] == [first] * bool(n)
+
+
 def test_a_film_under_two_ids_is_found_and_picked_once(data):
     found, n = find_titles(data, "chasing amy", 5)
     assert n == 1 and found[0] in (234, 254)
