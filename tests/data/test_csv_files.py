@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import tempfile
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
 from tests.conftest import raw_sequences
 
+TABLES = tomllib.loads(Path(__file__).with_name("tables.toml").read_text("utf-8"))
 EXAMPLE = Path(__file__).resolve().parents[2] / "data" / "example"
 INTERACTIONS = (EXAMPLE / "interactions.csv").read_text(encoding="utf-8")
 ITEMS = (EXAMPLE / "items.csv").read_text(encoding="utf-8")
@@ -114,45 +116,18 @@ def test_a_missing_column(load: Load, file: str, wanted: str) -> None:
             load(texts["mine"], texts["films"])
 
 
-NO_RATINGS = "four inf -inf 1e30 4,5 1,000 1.000,0 1_000 4/5 True ٤ 4€ 0x4 --4"
-NO_TIMES = "2023-11-16 2023-11-16T10:00:00Z 16/11/2023 10:00 nan inf 1e30 1,700"
-NO_YEARS = """817862400000 20015 0 -1994 94 195 999 2100 2007- 2006–2007 2007? (2007) 1994.5 1e30
-    1.994e3 inf nan None 1994-05-03 ٢٠٠٧ 19٩٩ 1,994 '94 V 99999999999"""
-# of each file: what is written in it, what instead, and what the reader is told
-MISTAKES: dict[str, list[tuple[str, str, str]]] = {
-    "mine": [
-        *[("m06,4", f'm06,"{bad}"', f"line 5, column 'rating': '{bad}' is not a number; correct")
-          for bad in NO_RATINGS.split()],
-        *[("1700176400", f'"{bad}"', f"line 5, column 'timestamp': '{bad}' is not a number of sec")
-          for bad in NO_TIMES.split()],
-        (",1700176400", "", "line 5, column 'timestamp': the row has 3 cells, not 4"),
-        (",1700176400", ",", "line 5, column 'timestamp': the cell is empty"),
-        ("1700176400", "1.70E+09", r"line 5, column 'timestamp': '1.70E\+09' was shortened"),
-        ("ada,m06", "ada,1.2345E+12", r"line 5, column 'item': '1\.2345E\+12' was shortened"),
-        ("1700176400", "1700176400000", "line 5, column 'timestamp': '1700176400000' and line 2"),
-        ("1700176400", "1700176400000000", "line 5, column 'timestamp': '1700.*not both in sec"),
-        ("m06,4", "m06.0,4", "line 5, column 'item': 'm06.0' .*, where it is 'm06' .1 of 33 rows"),
-        ("m06,4", "M06,4", "line 5, column 'item': 'M06' is not .*, where it is 'm06'"),
-        ("m06,4", "m\0,4", r"line 5, column 6: the control character '\\x00' is no text"),
-        ("ada,m06", "ada,x,m06", "line 5, column 5: the row has 5 cells, not 4; correct"),
-        ("user,item,rating", "user,item,item", "line 1, column 'item': two columns have this name"),
-    ],
-    "films": [
-        ("m06,", "m02,", "line 7, column 'item': 'm02' is on an earlier line already; c"),
-        *[("1994", f'"{bad}"', f"line 3, column 'year': {re.escape(repr(bad))} is not a whole num")
-          for bad in NO_YEARS.split()],
-        ("Paper Umbrellas", "", "line 3, column 'title': the cell is empty"),
-        ('"Night Train, No Driver"', "Night Train, No Driver", "line 4, column 5: the row has 5"),
-        # a title over two lines: the lines after it are still counted right
-        ('No Driver",1979,Horror|Thriller\nm04,The Ninth Cellar,1982',
-         '\nNo Driver",1979,Horror|Thriller\nm04,The Ninth Cellar,x', "line 6, column 'year': 'x'"),
-    ],
-}  # fmt: skip
+MISTAKES = [
+    (file, old, new.replace("BAD", bad), message.replace("BAD", re.escape(repr(bad))))
+    for file, rows in TABLES["mistakes"].items()
+    for old, new, message, *values in rows
+    for bad in [*values, [""]][0]
+]
 
 
-@pytest.mark.parametrize(("file", "mistake"), [(f, m) for f, row in MISTAKES.items() for m in row])
-def test_a_mistake_is_named_with_its_line(load: Load, file: str, mistake: tuple) -> None:
-    old, new, message = mistake
+@pytest.mark.parametrize(("file", "old", "new", "message"), MISTAKES)
+def test_a_mistake_is_named_with_its_line(
+    load: Load, file: str, old: str, new: str, message: str
+) -> None:
     texts = {"mine": INTERACTIONS, "films": ITEMS}
     assert old in texts[file]
     texts[file] = texts[file].replace(old, new)
@@ -162,15 +137,8 @@ def test_a_mistake_is_named_with_its_line(load: Load, file: str, mistake: tuple)
 
 
 # a title as it is written -> as it is read; None: refused on its line
-QUOTES: dict[str, str | None] = {
-    **{text: text for text in ('7" Vinyl Sessions', '"Weird" Al Live', 'Say "Hi"', '"Heat', 'Heat"',
-                               '"', '"a" "b"', 'a ""b""', '"a"b', "'a'", "“a”", '12"')},
-    '"Heat"': "Heat", '"""Heat"""': '"Heat"', '"A ""B"" C"': 'A "B" C', '"a""b"': 'a"b',
-    '"a,b"': "a,b", '"a,,"",b"': 'a,,",b', '"a\nb"': "a\nb", '"a,b\n\nc"': "a,b\n\nc",
-    ' "a, b" ': "a, b", '"""a"",b"': '"a",b', '"""": "a"': '"""": "a"', '""""': '"',
-    '""': None, "": None, '" "': None, "“a, b”": None, '"a,b': None, 'a,b"': None, '"a" b,"': None,
-    '"a"b,c"': None, "a\nb": None, '"a\nb': None, 'a\nb"': None, '"a, b" c': None,
-}  # fmt: skip
+QUOTES: dict[str, str | None] = {text: text for text in TABLES["quotes"]["same"]}
+QUOTES |= TABLES["quotes"]["read"] | dict.fromkeys(TABLES["quotes"]["refused"])
 
 
 @pytest.mark.parametrize("written", QUOTES)
@@ -221,21 +189,11 @@ def test_a_written_table_is_read_back_whole_or_refused(rows: list, mark: str, st
 
 # cells of one file -> the genres of the first (None: refused), and whether a note says how
 GENRES: dict[tuple[str, ...], tuple[str | None, bool]] = {
-    **{(cell,): ("Comedy", False) for cell in (
-        "Comedy", "[{'id': 35, 'name': 'Comedy'}]", "{'id': 35, 'name': 'Comedy'}", '["Comedy"]',
-        "('Comedy',)", "{'Comedy'}", "[Comedy]", "Comedy||Comedy", "nan|Comedy")},
-    **{(cell,): ("Comedy|Drama", False) for cell in (
-        "Comedy | Drama", '[{"id": 35, "name": "Comedy"}, {"name": "Drama", "id": 18}]',
-        "['Comedy', 'Drama']", "['Comedy' 'Drama']", "[Comedy, Drama]", '["Comedy","Drama"]')},
-    **{(cell,): ("", False) for cell in ("", " ", "[]", "{}", "(no genres listed)", "nan", "|")},
-    **{(cell,): (None, False) for cell in (
-        "[28, 12]", "[{'id': 35}]", "[{'id': 35, 'na", "[[", '["a", ["b"]]', '["a", null]')},
-    ("['Film  Noir', \"Children's\"]",): ("Film Noir|Children's", False),
-    ("Comedy, Drama",): ("Comedy|Drama", True), ("Comedy; Drama",): ("Comedy|Drama", True),
-    ("Film Noir|War",): ("Film Noir|War", False), ("Comedy Drama",): ("Comedy Drama", True),
-    ("Rock, Pop|Jazz",): ("Rock, Pop|Jazz", True), ("Comedy/Drama",): ("Comedy/Drama", True),
-    ("Comedy, Drama", "War|Jazz"): ("Comedy, Drama", True),
-}  # fmt: skip
+    (cells,) if isinstance(cells, str) else tuple(cells): (genres, how == "noted")
+    for how in ("clear", "noted")
+    for genres, columns in TABLES["genres"][how].items()
+    for cells in columns
+} | {(cell,): (None, False) for cell in TABLES["genres"]["refused"]}
 
 
 @pytest.mark.parametrize("written", GENRES)

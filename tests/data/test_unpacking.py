@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import re
+import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from latentcrs_utils.data.csv_files import Table
 from latentcrs_utils.data.json_lines import read_json_lines
 from latentcrs_utils.errors import DataError
 
+TABLES = tomllib.loads(Path(__file__).with_name("tables.toml").read_text("utf-8"))
 CSV = "id,title\n1,Été 😀\n2,\u2028two\n"
 JSON = '{"id": "1", "title": "Été 😀"}\n{"id": "2", "title": "\u2028two"}\n'
 ROWS = [("1", "Été 😀"), ("2", "\u2028two")]
@@ -71,19 +73,14 @@ def test_every_packing_is_read_under_every_name(tmp_path: Path, packing: str, na
 
 
 TAR = b"x" * 257 + b"ustar" + b"0" * 200
-# how a file begins that cannot be read -> what is said
+# a file that cannot be read -> what is said
 OTHERS = {
-    b"\x28\xb5\x2f\xfd..": "Zstandard.*zstd -d", b"\x04\x22M\x18.": "LZ4", b"\x1f\x9d.": "compress",
-    b"LZIP\1": "lzip", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!\x1a\7": "RAR", b"PK\5\6" + b"\0" * 18:
-    "zip archive without", b"\xd0\xcf\x11\xe0": "office", b"PAR1": "Parquet", b"ARROW1": "Arrow",
-    b"FEA1": "Feather", b"Obj\1": "Avro", b"\x89HDF": "HDF5", b"\x93NUMPY": "NumPy", b"\x80\4\x95":
-    "pickle", b"SQLite format 3\0": "SQLite", b"%PDF-1.7": "PDF", b"\x89PNG": "picture", TAR: "ar",
-    b"\n<!DOCTYPE html><p>": "web page", b"<HTML>": "web page", b"<?xml version": "XML",
-    b"version https://git-lfs.github.com/spec/v1\n": "git lfs pull", gzip.compress(TAR): "archive",
+    **{start.encode("latin-1"): said for start, said in TABLES["files"].items()}, TAR: "ar",
+    b"PK\5\6" + b"\0" * 18: "zip archive without", gzip.compress(TAR): "archive",
     zipped(("a", b"x"), ("b", b"y")): "2 files, not one", zipped(("a/", b"")): "0 files",
     gzip.compress(gzip.compress(gzip.compress(gzip.compress(gzip.compress(gzip.compress(b"x")))))):
     "archive in an archive", CSV.encode("utf-16")[:-1]: "line 3, column 7: the text is not UTF-16",
-    gzip.compress(CSV.encode())[:-9]: "cut off or damaged there", b"PK\3\4": "cut off or damaged",
+    gzip.compress(CSV.encode())[:-9]: "cut off or damaged there",
     bz2.compress(CSV.encode())[:-3]: "cut off", lzma.compress(CSV.encode())[:-3]: "cut off",
 }  # fmt: skip
 
