@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,24 @@ import polars as pl
 
 from experiments.intent_diagnostics import LENGTHS
 from latentcrs_utils.config import RerankConfig
+from latentcrs_utils.constraints.extraction import make_extractor
 from latentcrs_utils.conversation.guards import ReplyGuard
+from latentcrs_utils.conversation.policies import FilterPolicy, RerankPolicy
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.evaluation.dialogues import Dialogue, success_by, turns_taken, usage_table
+from latentcrs_utils.evaluation.dialogues import (
+    Answers,
+    Dialogue,
+    success_by,
+    turns_taken,
+    usage_table,
+)
 from latentcrs_utils.evaluation.metrics import bootstrap_interval, paired_difference
 from latentcrs_utils.evaluation.multi_turn import (
-    ON_REQUEST,
     MakeUsers,
     Setting,
     System,
-    asking_systems,
     converse,
     dialogue_systems,
     identity_of,
@@ -52,6 +58,8 @@ from latentcrs_utils.simulation.utterances import simulate_utterances
 REFERENCE = "LatentCRS+"
 METRICS = ("S@3", "S@5", "AT")
 ALL = "all"
+# policy V of `LatentCRS+`, and F where a language model reads besides the lexicon
+RERANKED, FILTERED_BY_MODEL = ON_REQUEST = ("LatentCRS+ V", "LatentCRS+ F (model)")
 
 
 def metric_values(dialogues: Sequence[Dialogue], metric: str) -> np.ndarray:
@@ -121,6 +129,24 @@ def evaluate_dialogues(
         )
         for name, system in systems.items()
     }  # fmt: skip
+
+
+def asking_systems(
+    system: System, chat_model: Any, folder: Path | None = None
+) -> dict[str, System]:
+    """Return the systems of `ON_REQUEST`, which filter and re-rank a system's scores, by name.
+
+    The model's readings are kept in `folder`, so that a run that is stopped does not ask again.
+    """
+    data, config, named = system.policy.data, RerankConfig(), f" {chat_model.name}"
+    kept = f"{data.name}_readings_{chat_model.name}.jsonl".replace("/", "-").replace(" ", "-")
+    both = make_extractor(data, "both", Answers(chat_model, folder / kept if folder else None))
+    reranking = RerankPolicy(data, lambda: chat_model, config)
+    filtering = FilterPolicy(data, extractor=both)
+    return {
+        RERANKED: replace(system, policy=reranking, identity=f"{named} {config}"),
+        FILTERED_BY_MODEL: replace(system, policy=filtering, identity=named),
+    }
 
 
 def log_name(data: str, system: str, setting: Setting, n_users: int) -> str:

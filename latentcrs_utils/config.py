@@ -20,6 +20,7 @@ Precision = Literal["float32", "bfloat16"]
 _LEAST = {
     "k_core": 3, "n_users": 1, "n_intents": 2, "K": 2, "n_negatives": 1, "n_cuts": 0,
     "n_reused_cuts": 0, "max_turns": 2, "n_candidates": 2, "weight": 0,
+    "n_turns": 1, "n_items": 1, "batch_size": 1, "known": 0,
 }  # fmt: skip
 _SHARES = {
     "stay", "homing", "noise", "disliked", "genre_noise", "one_turn_share", "era_share",
@@ -27,7 +28,7 @@ _SHARES = {
 }  # fmt: skip
 
 
-class _Checked:
+class Checked:
     """A configuration that refuses senseless values."""
 
     def __post_init__(self) -> None:
@@ -48,7 +49,7 @@ class _Checked:
 
 
 @dataclass(frozen=True)
-class DataConfig(_Checked):
+class DataConfig(Checked):
     """Preprocessing (paper, Appendix B): ratings >= ``min_rating``, then the k-core."""
 
     min_rating: float = 4.0
@@ -57,7 +58,7 @@ class DataConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class SyntheticConfig(_Checked):
+class SyntheticConfig(Checked):
     """The generated world: its size, and how its users move between ``n_intents`` true intents.
 
     A user takes ``shortest`` to ``longest`` items. Before each, the user stays with the current
@@ -85,7 +86,7 @@ class SyntheticConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class BackboneConfig(_Checked):
+class BackboneConfig(Checked):
     """SASRec encoder and ICLRec pretraining (official hyper-parameters where they are known).
 
     ``windows="last"`` trains on the last ``max_length`` actions of a user, as published; ``"all"``
@@ -131,7 +132,7 @@ ICLREC_AS_PUBLISHED = BackboneConfig(
 
 
 @dataclass(frozen=True)
-class AnchorConfig(_Checked):
+class AnchorConfig(Checked):
     """k-means intent anchors: ``K`` clusters of the states of all users.
 
     A user's states are those after the training part and at ``n_cuts`` random earlier moments.
@@ -145,7 +146,7 @@ class AnchorConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class SimulatorConfig(_Checked):
+class SimulatorConfig(Checked):
     """Simulated users: how many instances, how many turns, and what they tend to say."""
 
     n_cuts: int = 5  # random cuts a user besides the last training item, each with its own sentence
@@ -170,7 +171,7 @@ class SimulatorConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class EMConfig(_Checked):
+class EMConfig(Checked):
     """Algorithm 1 and its networks.
 
     ``form`` is the reading of p(v | ...); ``residual`` makes ``LatentCRS+`` of ``LatentCRS``, and
@@ -203,7 +204,7 @@ class EMConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class DirectConfig(_Checked):
+class DirectConfig(Checked):
     """The scorers without intents: text alone, and text beside behavior."""
 
     text_hidden: int = 256
@@ -216,7 +217,7 @@ class DirectConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class RerankConfig(_Checked):
+class RerankConfig(Checked):
     """Policy V: how a language model re-orders the best ``n_candidates`` items.
 
     ``method="likelihood"`` adds ``weight`` times the gain in log-likelihood of the words for an

@@ -46,8 +46,7 @@ def words(text: str | None) -> str:
 
 def title(text: str | None) -> str | None:
     """Return a readable title, ``None`` if there is none (null, empty, "None", "N/A")."""
-    found = words(text)
-    return None if found.lower() in _NO_NAME else found
+    return _known(words(text))
 
 
 def artist(store: str | None) -> str | None:
@@ -56,7 +55,7 @@ def artist(store: str | None) -> str | None:
     ``"John Barry  (Composer),     Barry, John  (Composer)    Format: Audio CD"`` -> "John Barry".
     A name with commas and without a role stays whole ("Earth, Wind & Fire").
     """
-    return _name(_ROLE.split(_FORMAT.sub("", words(store)), maxsplit=1)[0])
+    return _known(_ROLE.split(_FORMAT.sub("", words(store)), maxsplit=1)[0].strip(" ,;"))
 
 
 def brand(store: str | None, details: Mapping[str, Any]) -> str | None:
@@ -65,14 +64,13 @@ def brand(store: str | None, details: Mapping[str, Any]) -> str | None:
         found = _FORMAT.sub("", words(text))
         if (shop := _STORE.match(found)) is not None:
             found = next(part for part in shop.groups() if part)
-        if (name := _name(found)) is not None:
+        if (name := _known(found.strip(" ,;"))) is not None:
             return name
     return None
 
 
-def _name(text: str) -> str | None:
-    found = text.strip(" ,;")
-    return None if found.lower() in _NO_NAME else found
+def _known(name: str) -> str | None:
+    return None if name.lower() in _NO_NAME else name
 
 
 def price(text: str | None) -> float | None:
@@ -151,8 +149,7 @@ def read_amazon(category: Literal["Video_Games", "CDs_and_Vinyl"]) -> Source:
     urls = tuple(f"{_RAW}/{place}{category}.jsonl.gz" for place in places)
     title = f"{category.replace('_', ' ')} (Amazon Reviews 2023)"
     reviews, metadata = own_files(title, urls, "https://amazon-reviews-2023.github.io/")
-    ratings = _ratings(reviews)
-    earliest = once_each(ratings, "first")
+    earliest = once_each(ratings := _ratings(reviews), "first")
     items = _items(metadata, games=category == "Video_Games")
     repeated = len(ratings) - len(earliest)
     return Source(earliest, items, repeated=repeated, official_passes=10)

@@ -31,11 +31,7 @@ DATASETS: dict[str, Callable[[], Source]] = {
 
 
 def load_dataset(
-    name: str = "ml-100k",
-    *,
-    min_rating: float = 4,
-    k_core: int = 5,
-    filter: Filter = "k-core",
+    name: str = "ml-100k", *, min_rating: float = 4, k_core: int = 5, filter: Filter = "k-core"
 ) -> Dataset:
     """Load one of ``DATASETS`` and prepare it as the paper does (Appendix B).
 

@@ -14,15 +14,7 @@ import polars as pl
 from latentcrs_utils.data.csv_files import NO_GENRE, RATING_COLUMNS, Table
 from latentcrs_utils.data.source import UNKNOWN_TITLE, Source, item_frame, mend_year, tidy_title
 from latentcrs_utils.errors import AssetError
-from latentcrs_utils.support.assets import (
-    ML_1M,
-    ML_1M_POSITIVES,
-    ML_100K,
-    ML_LATEST_SMALL,
-    MOVIELENS_100K,
-    fetch,
-    in_user_folder,
-)
+from latentcrs_utils.support import assets
 
 _ADVICE = "replace the file by a fresh copy"
 _old_table = partial(Table, header=False, advice=_ADVICE)
@@ -38,13 +30,13 @@ def read_movielens_100k() -> Source:
     The provider's files (``u.data``, ``u.item``, ``u.genre``) are read from ``LATENTCRS_DATA``
     when they are there; else the embedded copy, which holds the same; else they are downloaded.
     """
-    if (files := in_user_folder(ML_100K)) is not None:
+    if (files := assets.in_user_folder(assets.ML_100K)) is not None:
         return _read_100k_raw(files)
     try:
-        return _read_100k_embedded(fetch(MOVIELENS_100K))
+        return _read_100k_embedded(assets.fetch(assets.MOVIELENS_100K))
     except AssetError as no_package_index:
         try:
-            return _read_100k_raw(fetch(ML_100K))
+            return _read_100k_raw(assets.fetch(assets.ML_100K))
         except AssetError as no_provider:
             raise AssetError(f"{no_package_index} Or: {no_provider}") from None
 
@@ -55,17 +47,18 @@ def read_movielens_1m() -> Source:
     ``LATENTCRS_DATA`` may hold ``ratings_known_timestamp.dat`` instead of ``ratings.dat``: it
     lacks ratings of 1 to 3, so it serves a threshold of 4 or 5 only.
     """
-    files, name, complete_from = in_user_folder(ML_1M), "ratings.dat", 0.0
-    if files is None and (files := in_user_folder(ML_1M_POSITIVES)) is not None:
+    files, name, complete_from = assets.in_user_folder(assets.ML_1M), "ratings.dat", 0.0
+    if files is None and (files := assets.in_user_folder(assets.ML_1M_POSITIVES)) is not None:
         name, complete_from = "ratings_known_timestamp.dat", 4.0
-    files = files or fetch(ML_1M)
+    files = files or assets.fetch(assets.ML_1M)
     items = _titled(_old_table(files["movies.dat"], ("item", "title", "genres"), "::"))
     return Source(_old_table(files[name], RATING_COLUMNS, "::").ratings(), items, complete_from)
 
 
 def read_movielens_latest_small() -> Source:
     """Read MovieLens latest-small: 100,836 ratings of 610 users on 9,742 films up to 2018."""
-    files = in_user_folder(ML_LATEST_SMALL) or fetch(ML_LATEST_SMALL)
+    small = assets.ML_LATEST_SMALL
+    files = assets.in_user_folder(small) or assets.fetch(small)
     columns = ("userid", "movieid", "rating", "timestamp")
     ratings = Table(files["ratings.csv"], columns, advice=_ADVICE).ratings(columns)
     items = Table(files["movies.csv"], ("movieid", "title", "genres"), advice=_ADVICE)

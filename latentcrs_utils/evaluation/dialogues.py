@@ -145,13 +145,12 @@ class JsonLog:
 
     def append(self, entries: Iterable[Mapping[str, Any]]) -> None:
         """Add the entries that are not there yet, all in one piece, and wait for the disk."""
-        new = [
-            {"run": self.run, **entry} for entry in entries if entry[self.by] not in self.entries
-        ]
-        self.entries |= {entry[self.by]: entry for entry in new}
+        given = {entry[self.by]: {"run": self.run, **entry} for entry in entries}
+        new = {which: entry for which, entry in given.items() if which not in self.entries}
+        self.entries |= new
         if self.path is not None:
             with self.path.open("ab", buffering=0) as stream:
-                lines = (json.dumps(entry) + "\n" for entry in new)
+                lines = (json.dumps(entry) + "\n" for entry in new.values())
                 stream.write("".join(lines).encode())
                 os.fsync(stream.fileno())
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,23 +16,15 @@ import torch
 from torch import Tensor
 
 from latentcrs_utils.behavior.pretraining import Backbone
-from latentcrs_utils.config import RerankConfig, preset
+from latentcrs_utils.config import Checked, preset
 from latentcrs_utils.constraints.constraint import Requirements, matcher_for
-from latentcrs_utils.constraints.extraction import make_extractor
 from latentcrs_utils.conversation.belief import embed_texts, read_text
-from latentcrs_utils.conversation.policies import FilterPolicy, Policy, Request, RerankPolicy
+from latentcrs_utils.conversation.policies import FilterPolicy, Policy, Request
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.em.instances import Instances
-from latentcrs_utils.errors import ConfigError, DataError
-from latentcrs_utils.evaluation.dialogues import (
-    Answers,
-    Dialogue,
-    Exchange,
-    JsonLog,
-    Purpose,
-    TokenUsage,
-)
+from latentcrs_utils.errors import DataError
+from latentcrs_utils.evaluation.dialogues import Dialogue, Exchange, JsonLog, Purpose, TokenUsage
 from latentcrs_utils.evaluation.one_turn import EvalSet, Fitted, Scorer, scorers
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.simulation.agenda import Difficulty
@@ -41,7 +32,6 @@ from latentcrs_utils.simulation.items import Catalogue
 from latentcrs_utils.simulation.phrase_book import Pool
 from latentcrs_utils.simulation.planner import Level
 from latentcrs_utils.simulation.users import (
-    HELD_OUT,
     Accept,
     HeldOut,
     SimulatedUser,
@@ -56,8 +46,6 @@ READERS = ("text alone", "fusion without intents", "LatentCRS", "LatentCRS+")
 """The systems that read x^u as a vector; the lexicon filter reads the words themselves."""
 FILTERED = "LatentCRS+ F"
 """Policy F of `LatentCRS+`."""
-RERANKED, FILTERED_BY_MODEL = ON_REQUEST = ("LatentCRS+ V", "LatentCRS+ F (model)")
-"""Policy V of `LatentCRS+`, and F where a language model reads besides the lexicon."""
 _PURPOSES: dict[str, Purpose] = {"F": "extraction", "V": "re-ranking"}
 
 MakeUsers = Callable[[Sequence[int]], Sequence[SimulatedUser]]
@@ -120,24 +108,6 @@ def dialogue_systems(fitted: Fitted) -> dict[str, System]:
     return systems
 
 
-def asking_systems(
-    system: System, chat_model: Any, folder: Path | None = None
-) -> dict[str, System]:
-    """The systems of `ON_REQUEST`, which filter and re-rank a system's scores, by name.
-
-    The model's readings are kept in `folder`, so that a run that is stopped does not ask again.
-    """
-    data, config, named = system.policy.data, RerankConfig(), f" {chat_model.name}"
-    kept = f"{data.name}_readings_{chat_model.name}.jsonl".replace("/", "-").replace(" ", "-")
-    both = make_extractor(data, "both", Answers(chat_model, folder / kept if folder else None))
-    reranking = RerankPolicy(data, lambda: chat_model, config)
-    filtering = FilterPolicy(data, extractor=both)
-    return {
-        RERANKED: replace(system, policy=reranking, identity=f"{named} {config}"),
-        FILTERED_BY_MODEL: replace(system, policy=filtering, identity=named),
-    }
-
-
 def identity_of(fitted: Fitted) -> str:
     """Name what the systems' answers depend on: data, texts and every trained weight."""
     modules: list[torch.nn.Module] = [fitted.backbone.encoder]
@@ -149,7 +119,7 @@ def identity_of(fitted: Fitted) -> str:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Setting(Checked):
     """How the dialogues go (the paper's: five turns, five items a turn).
 
     Attributes:
@@ -162,7 +132,7 @@ class Setting:
             the items before it, for choices that are not to be made on the test users.
 
     Raises:
-        ConfigError: a number below 1 (``known`` below 0), or an unknown split.
+        ConfigError: a number below 1 (``known`` below 0), or an unknown word.
     """
 
     difficulty: Difficulty = "normal"
@@ -174,14 +144,6 @@ class Setting:
     known: int | None = None
     batch_size: int = 64
     split: HeldOut = "test"
-
-    def __post_init__(self) -> None:
-        for name, least in {"n_turns": 1, "n_items": 1, "batch_size": 1, "known": 0}.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"{name}={value}: at least {least}.")
-        if self.split not in HELD_OUT:
-            raise ConfigError(f"split={self.split!r} is not one of {', '.join(HELD_OUT)}.")
 
 
 def sample_users(data: Dataset, n: int | None = None, split: HeldOut = "test") -> np.ndarray:

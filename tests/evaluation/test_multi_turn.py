@@ -15,6 +15,7 @@ from dialogue_world import N_ITEMS, N_USERS, SMALL_BATCHES, noise, without_secon
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.multi_turn import FILTERED_BY_MODEL, ON_REQUEST, RERANKED, asking_systems
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import matcher_for
 from latentcrs_utils.conversation.policies import FilterPolicy, Policy, RerankPolicy
@@ -391,13 +392,9 @@ def test_f_reads_each_message_once_and_a_restart_asks_no_more(world, tmp_path: P
     form = json.dumps({"genres": [{"words": "scary", "value": "Horror"}]})
     chat_model, user, held = FakeChatModel(form), wishing(1, "scary, from the seventies"), []
     for asked in (chat_model, FakeChatModel()):
-        systems = multi_turn.asking_systems(small.system(small.falling), asked, tmp_path)
-        assert (
-            tuple(systems)
-            == multi_turn.ON_REQUEST
-            == (multi_turn.RERANKED, multi_turn.FILTERED_BY_MODEL)
-        )
-        one, setting = systems[multi_turn.FILTERED_BY_MODEL], Setting(n_turns=1)
+        systems = asking_systems(small.system(small.falling), asked, tmp_path)
+        assert tuple(systems) == ON_REQUEST == (RERANKED, FILTERED_BY_MODEL)
+        one, setting = systems[FILTERED_BY_MODEL], Setting(n_turns=1)
         held.append(hold(world, one, setting, make_users=lambda users: [user] * len(users)))
     horror = {v for v in range(1, N_ITEMS + 1) if v % 4 == 2 and 1970 <= 1950 + v <= 1979}
     past = world.histories("test")
@@ -416,6 +413,6 @@ def test_a_log_names_the_model_and_the_configuration() -> None:
     found = [
         one.identity
         for chat_model in (FakeScorer(), named)
-        for one in multi_turn.asking_systems(small.system(small.falling), chat_model).values()
+        for one in asking_systems(small.system(small.falling), chat_model).values()
     ]
     assert len(set(found)) == 4 and all("weight" in identity for identity in found[::2])

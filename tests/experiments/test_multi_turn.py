@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from experiments import multi_turn
-from experiments.multi_turn import METRICS, evaluate_dialogues, main, summarise
+from experiments.multi_turn import METRICS, ON_REQUEST, evaluate_dialogues, main, summarise
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.dialogues import Dialogue, read_dialogues
-from latentcrs_utils.evaluation.multi_turn import ON_REQUEST, Setting
+from latentcrs_utils.evaluation.multi_turn import Setting
 from latentcrs_utils.language.chat_model import ScriptedChatModel
 from tests.conversation.fakes import FakeScorer, fake_model
 from tests.evaluation.dialogue_world import N_ITEMS, N_USERS, Language, fitted_to, noise, reader
