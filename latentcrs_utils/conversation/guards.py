@@ -5,10 +5,10 @@ A small language model at times names films that were not chosen, repeats itself
 
 import re
 import unicodedata
-from collections import ChainMap, Counter
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import takewhile
+from itertools import chain, takewhile
 
 from rapidfuzz import fuzz
 
@@ -21,7 +21,14 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import MessageError
 from latentcrs_utils.language.chat_model import sentences
 from latentcrs_utils.simulation.items import Item
-from latentcrs_utils.simulation.titles import SPOKEN_WORD, Form, spoken_words, titles_in
+from latentcrs_utils.simulation.titles import (
+    SPOKEN_WORD,
+    Form,
+    apart,
+    spoken_words,
+    ways_to_say,
+    word_runs,
+)
 
 MESSAGE_LIMIT = 2_000
 REPLY_LIMIT = 400
@@ -67,10 +74,7 @@ class ReplyGuard:
         self.noun, self._beyond = noun, beyond(noun, data)
         self.lexicon = lexicon_for(data) if data else None
         self.items = dict(enumerate(matcher_for(data).catalogue.items)) if data else {}
-        self._catalogue: dict[Form, str] = {}
-        for title in titles:
-            for form in _catalogue_forms(title):
-                self._catalogue.setdefault(form, title)
+        self._forms = {form: title for title in titles for form in ways_to_say(title)[0]}
 
     def objection(
         self,
@@ -144,14 +148,13 @@ class ReplyGuard:
 
     def _read_titles(self, text: str, own: Iterable[str]) -> tuple[str | None, list[str], str]:
         """The first title that is not in `own`, those of `own`, and the text without these."""
-        chosen = {form: title for title in own for form in _spoken_forms(title)}
-        forms = ChainMap(chosen, self._catalogue)
-
-        def is_title(before: str, words: list[str]) -> bool:
-            return spoken_words(" ".join(words)) in chosen or _written_as_title(words)
-
+        chosen = {form: title for title in own for form in chain(*ways_to_say(title))}
+        forms, found = {**self._forms, **chosen}, list[tuple[int, int, str]]()
+        for begin, end, form in word_runs(text, max(map(len, forms), default=0)):
+            if form in chosen or (form in forms and _written_as_title(text[begin:end])):
+                found.append((begin, end, forms[form]))
         named, rest, last = list[str](), "", 0
-        for begin, end, title in titles_in(text, forms, is_title):
+        for begin, end, title in apart(found):
             if title not in chosen.values():
                 return title, named, text
             named.append(title)
@@ -165,20 +168,9 @@ def guard_for(data: Dataset, noun: str) -> ReplyGuard:
     return ReplyGuard(data.titles, noun, data)
 
 
-def _catalogue_forms(title: str) -> set[Form]:
-    """Ways to write a title that must be recognised: in full, and without its brackets."""
-    return {spoken_words(title), spoken_words(re.sub(r"\([^)]*\)", " ", title))} - {()}
-
-
-def _spoken_forms(title: str) -> set[Form]:
-    """Ways in which a reply may write a chosen title: also without article or subtitle."""
-    forms = _catalogue_forms(title) | _catalogue_forms(title.split(":")[0])
-    forms |= {form for form in _catalogue_forms(title.split(",")[0]) if len(form) >= 3}
-    return forms | {form[1:] for form in forms if form[0] in {"the", "a", "an"} and form[1:]}
-
-
-def _written_as_title(words: list[str]) -> bool:
+def _written_as_title(said: str) -> bool:
     """Three words in a row are a title in any case; "The Game" and "Heat" need their capitals."""
+    words = SPOKEN_WORD.findall(said)
     content = [word for word in words if not _P["small"].fullmatch(word)]
     capitals = all(word[0].isupper() or word[0].isdigit() for word in content)
     return bool(content) and (len(words) >= 3 or capitals)
