@@ -2,10 +2,9 @@
 
 The `openai` client sends, waits and retries; here is what it leaves open: one sentence for every
 failure, a stop that never waits for the network, requests without what an endpoint refuses, and
-replies in the shapes that servers really send. What is known of them is in `endpoints.toml`.
+replies in the shapes that servers really send. What is known of them is in the TOML file.
 """
 
-import ipaddress
 import json
 import os
 import queue
@@ -14,10 +13,12 @@ import socket
 import ssl
 import threading
 import tomllib
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, suppress
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from importlib.resources import files
+from itertools import chain
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,9 +27,7 @@ from latentcrs_utils.language.chat_model import ChatModel, ChatRequest, Finish, 
 from latentcrs_utils.language.structured_output import demand
 from latentcrs_utils.language.thoughts import SpokenText
 
-_TABLE = tomllib.loads(
-    files("latentcrs_utils.language").joinpath("endpoints.toml").read_text("utf-8")
-)
+_TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 # a server that is there at all accepts a connection quickly, however long its model then thinks
 _LONGEST_CONNECT = 10.0
 # how soon a stop is noticed, in seconds
@@ -36,7 +35,7 @@ _GLANCE = 0.05
 _LONGEST_QUOTE, _LONGEST_BODY = 200, 4_000_000
 # tokens for a model that thinks although it is asked not to
 _ROOM = 2_048
-_UNNAMED = re.compile(_TABLE["unnamed"]["words"], re.I)
+_HERE = re.compile(_TABLE["hosts"]["here"])
 _DONE = "[DONE]"
 _THOUGHT = "<think>.</think>"
 
@@ -98,9 +97,9 @@ class EndpointChatModel(ChatModel):
         self.model, self.base_url, self.key_variable = model, _sound(address), key_variable
         self.timeout, self.retries, self.temperature = timeout, retries, temperature
         self.thinking_tokens = thinking_tokens
-        # part of a request -> how many of its forms were refused; "less thinking" -> 1: is asked
-        # for, 2: and room for thoughts is given
-        self._step: dict[str, int] = {}
+        # part of a request -> how many of its forms were refused; of "thoughts", 1 asks for none
+        # and 2 makes room for it
+        self._step: Counter[str] = Counter()
 
     def _reply(self, request: ChatRequest) -> Reply:
         """Take pieces from a thread until the reply ends or is stopped: no wait for the network."""
@@ -108,24 +107,23 @@ class EndpointChatModel(ChatModel):
             return Reply("", finish="stopped")
         # a key that cannot be one is refused here, not in the thread
         self._key()
-        text, ended, heard = "", False, PartialReply()
-        arguments = self._client(), request, heard
-        threading.Thread(target=self._listen, args=arguments, daemon=True).start()
+        pieces: queue.SimpleQueue[str | PartialReply] = queue.SimpleQueue()
+        left, shown, heard = threading.Event(), "", None
+        threading.Thread(target=self._listen, args=(request, pieces, left), daemon=True).start()
         try:
-            while not (ended or request.stopped):
-                try:
-                    piece = heard.pieces.get(timeout=_GLANCE)
-                except queue.Empty:
-                    continue
-                ended = piece is None
-                if piece:
-                    text += piece
-                    if request.stream is not None:
-                        request.stream(piece)
+            while heard is None:
+                if request.stopped:
+                    return Reply(shown, finish="stopped", counted=False)
+                with suppress(queue.Empty):
+                    piece = pieces.get(timeout=_GLANCE)
+                    if isinstance(piece, PartialReply):
+                        heard = piece
+                    elif piece:
+                        shown += piece
+                        if request.stream is not None:
+                            request.stream(piece)
         finally:
-            heard.abandoned = True
-        if not ended:
-            return Reply(text, finish="stopped", counted=False)
+            left.set()
         text = heard.spoken.text
         finish: Finish = heard.finish or ("end" if heard.done and text else "cut")
         if not text.strip() and (heard.failure or heard.wordless or finish == "cut"):
@@ -133,100 +131,93 @@ class EndpointChatModel(ChatModel):
             limit = request.max_new_tokens + max(self.thinking_tokens, _ROOM)
             why = _TABLE["says"][what].format(name=self.name, limit=limit, more=2 * limit)
             raise EndpointError(f"{self.base_url} {heard.failure or why}")
-        asked = [*heard.earlier, heard.tokens]
-        n_read, n_written = map(sum, zip(*[tokens or (0, 0) for tokens in asked], strict=True))
-        return Reply(text, n_read, n_written, finish=finish, counted=None not in asked)
+        counts = [tokens or (0, 0) for tokens in heard.tokens]
+        n_read, n_written = map(sum, zip(*counts, strict=True))
+        return Reply(text, n_read, n_written, finish=finish, counted=None not in heard.tokens)
 
-    def _listen(self, client: Any, request: ChatRequest, heard: "PartialReply") -> None:
-        """Ask, and hand on each piece of the reply; None says that it has ended.
+    def _listen(
+        self,
+        request: ChatRequest,
+        pieces: "queue.SimpleQueue[str | PartialReply]",
+        left: threading.Event,
+    ) -> None:
+        """Ask until there is nothing more to leave out; hand on the pieces, then what is known.
 
-        It is asked again without what is refused, and with less thinking where that left no reply.
-        Only text leaves here: what the client raises holds the headers, and so the key.
+        Only text goes out: what the client raises holds the headers, and so the key.
         """
-        key, again, step = self._key(), False, dict(self._step)
-        with ExitStack() as stack:
-            stack.callback(heard.pieces.put, None)
-            stack.enter_context(client)
-            while not heard.abandoned:
-                parts, answer = self._parts(request, step), None
-                # forget what came of a request that is now sent otherwise
-                heard.spoken, heard.done = SpokenText(), False
-                heard.finish = heard.tokens = None
+        key, step, heard = self._key(), self._step.copy(), PartialReply()
+        try:
+            while not left.is_set():
+                parts, heard = self._parts(request, step), PartialReply(heard.tokens)
                 try:
-                    answer = stack.enter_context(closing(_send(client, parts, key)))
-                    self._step |= step
-                    for value in _values(answer.iter_text()):
-                        heard.pieces.put(heard.take(value))
-                        if heard.abandoned:
-                            return
+                    with self._client() as client, closing(_send(client, parts, key)) as answer:
+                        heard.answered = True
+                        self._step |= step - Counter(again=1)
+                        for value in _values(answer.iter_text()):
+                            pieces.put(heard.take(value))
+                            if left.is_set():
+                                return
+                    pieces.put(heard.spoken.add("", ended=True))
+                    # what is streamed is said
+                    cut = heard.spoken.thought and not request.stream and heard.finish == "length"
+                    part = "thoughts" if (heard.wordless or cut) and step["thoughts"] < 2 else None
+                    heard.tokens += [None] if part else []
                 except Exception as error:
-                    part = _refused(error, parts)
-                    if not heard.spoken.text:
-                        if answer is not None and _is_lost(error) and self.retries and not again:
-                            again = True
-                            continue
-                        if part is not None:
-                            step[part] = step.get(part, 0) + 1
-                            continue
-                    heard.failure = error_message(error, self, key, again)
-                heard.pieces.put(heard.spoken.add("", ended=True))
-                level, thought = step.get("less thinking", 0), heard.spoken.thought
-                if thought and not self.thinking_tokens:
-                    self._step.setdefault("less thinking", 1)
-                cut = thought and request.stream is None and heard.finish == "length"
-                if heard.failure or level == 2 or not (heard.wordless or cut):
+                    part = None if heard.spoken.text else _refused(error, parts)
+                    heard.failure = error_message(error, self, key, heard, step["again"])
+                    pieces.put("" if part else heard.spoken.add("", ended=True))
+                if heard.spoken.thought and not self.thinking_tokens:
+                    self._step |= Counter(thoughts=1)
+                if part is None:
                     return
-                self._step["less thinking"] = step["less thinking"] = level + 1
-                heard.earlier.append(heard.tokens)
+                step[part] += 1
+        finally:
+            pieces.put(heard)
 
     def _client(self) -> Any:
         """Return a client; a server on this machine is asked without proxies."""
         import openai
 
-        secure, http_client = self.base_url.startswith("https"), None
-        timeout = openai.Timeout(self.timeout, connect=min(self.timeout, _LONGEST_CONNECT))
-        options: dict[str, Any] = {"timeout": timeout, "max_retries": self.retries}
-        try:
-            if on_this_machine(urlsplit(self.base_url).hostname or ""):
-                # plain HTTP needs no certificates, and a bare context reads no variable for them
-                bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-                verify = ssl.create_default_context() if secure else bare
-                http_client = openai.DefaultHttpxClient(trust_env=False, verify=verify)
-            options["http_client"] = http_client
-            return openai.OpenAI(api_key="-", base_url=self.base_url, **options)
-        except Exception as error:
-            # the value of such a variable may hold a password
-            names = _TABLE["variables"]["files" if isinstance(error, OSError) else "proxies"]
-            found = (
-                " and ".join(n for n in sorted(os.environ) if n.upper() in names) or "the network"
-            )
-            why = _TABLE["says"]["environment"].format(variables=found, kind=type(error).__name__)
-        raise EndpointError(f"{self.base_url} {why}")
+        timeout, http_client = openai.Timeout(self.timeout, connect=_LONGEST_CONNECT), None
+        if on_this_machine(urlsplit(self.base_url).hostname or ""):
+            # plain HTTP needs no certificates, and a bare context reads no variable for them
+            secure, bare = self.base_url.startswith("https"), ssl.PROTOCOL_TLS_CLIENT
+            verify = ssl.create_default_context() if secure else ssl.SSLContext(bare)
+            http_client = openai.DefaultHttpxClient(trust_env=False, verify=verify)
+        return openai.OpenAI(
+            api_key="-",
+            base_url=self.base_url,
+            timeout=timeout,
+            max_retries=self.retries,
+            http_client=http_client,
+        )
 
-    def _parts(self, request: ChatRequest, step: dict[str, int]) -> dict[str, dict[str, Any]]:
+    def _parts(self, request: ChatRequest, step: Mapping[str, int]) -> dict[str, dict[str, Any]]:
         """Return the fields of a request by part, each part in the form that is next to try."""
-        chat, schema, thinking = request.messages, request.schema, step.get("less thinking", 0)
+        chat, schema, thinking = request.messages, request.schema, step["thoughts"]
+        limit = request.max_new_tokens + max(self.thinking_tokens, _ROOM * (thinking > 1))
         forms: dict[str, list[Any]] = dict(_TABLE["thinking_off"]) if thinking else {}
-        if (request.stream is not None or request.stop is not None) and not step.get("stream"):
+        if (request.stream is not None or request.stop is not None) and not step["stream"]:
             # only what is to be seen or stopped on its way: that has more ways to fail
             forms |= {"stream_options": [{"include_usage": True}], "stream": [True]}
         if schema is not None:
             asked = [{"name": "reply", "strict": s, "schema": dict(schema)} for s in (True, False)]
             forms["response_format"] = [{"type": "json_schema", "json_schema": a} for a in asked]
             forms["response_format"].append({"type": "json_object"})
-            if step.get("response_format", 0) > 1:
+            if step["response_format"] > 1:
                 # nobody else shows the schema to the model
                 told = f"{chat[-1]['content']}\n\n{demand(schema)}"
                 chat = [*chat[:-1], chat[-1] | {"content": told}]
         if self.temperature is not None:
             forms["temperature"] = [self.temperature]
-        left = {name: form[step.get(name, 0) :] for name, form in forms.items()}
+        left = {name: form[step[name] :] for name, form in forms.items()}
         parts = {name: {name: form[0]} for name, form in left.items() if form}
-        limit = request.max_new_tokens + max(self.thinking_tokens, _ROOM * (thinking > 1))
-        for name in ("max_tokens", "max_completion_tokens")[step.get("max_tokens", 0) :][:1]:
+        for name in ("max_tokens", "max_completion_tokens")[step["max_tokens"] :][:1]:
             parts["max_tokens"] = {name: limit}
+        if self.retries and not step["again"]:
+            parts["again"] = {}
         folded = fold_system(chat)
-        if not step.get("system") and folded != chat:
+        if folded != chat and not step["system"]:
             return parts | {"system": {"model": self.model, "messages": chat}}
         return parts | {"chat": {"model": self.model, "messages": folded}}
 
@@ -245,21 +236,15 @@ class EndpointChatModel(ChatModel):
 
 @dataclass
 class PartialReply:
-    """A reply that arrives: pieces of its text, None after the last, and what is known of it.
+    """What is known of a reply that arrives."""
 
-    ``tokens`` are those read and written, ``earlier`` those of replies that were no use; ``done``
-    says whether all of it came; ``failure`` is the rest of a sentence that begins with the address;
-    ``abandoned`` is set when nobody waits for the rest.
-    """
-
-    finish: Finish | None = None
-    tokens: tuple[int, int] | None = None
-    earlier: list[tuple[int, int] | None] = field(default_factory=list)
-    done: bool = False
-    failure: str = ""
-    pieces: queue.SimpleQueue[str | None] = field(default_factory=queue.SimpleQueue)
+    # read and written, in this reply and in those before it that were no use; None: not reported
+    tokens: list[tuple[int, int] | None] = field(default_factory=lambda: [None])
     spoken: SpokenText = field(default_factory=SpokenText)
-    abandoned: bool = False
+    finish: Finish | None = None
+    answered: bool = False  # whether its head came
+    done: bool = False  # whether all of it came
+    failure: str = ""  # the rest of a sentence that begins with the address
 
     @property
     def wordless(self) -> bool:
@@ -270,18 +255,17 @@ class PartialReply:
     def take(self, value: Any) -> str:
         """Return what of a JSON value is to be shown; it may hold anything, or be an error."""
         self.done = self.done or value == _DONE
-        choices, usage = (_at(value, name) for name in ("choices", "usage"))
+        choices, usage = _at(value, "choices"), _at(value, "usage")
         choice = choices[0] if isinstance(choices, list) and choices else value
         said = next((s for k in ("delta", "message", "text") if (s := _at(choice, k))), None)
         problem = _at(value, "error") or _at(choice, "error")
         if problem or (choice is value and isinstance(said or _at(value, "detail"), (str, list))):
             import openai
 
-            request: Any = None
-            raise openai.APIError(str(value), request, body=problem or value)
+            raise openai.APIError(str(value), None, body=problem or value)  # type: ignore[arg-type]
         n_read, n_written = _at(usage, "prompt_tokens"), _at(usage, "completion_tokens")
         if all(type(count) is int and count >= 0 for count in (n_read, n_written)):
-            self.tokens = n_read, n_written
+            self.tokens[-1] = n_read, n_written
         if finish := _at(choice, "finish_reason"):
             self.finish = _TABLE["finishes"].get(str(finish).lower(), "end")
         thought = any(_text_of(_at(said, name)).strip() for name in _TABLE["thoughts"]["fields"])
@@ -306,7 +290,7 @@ def _text_of(content: Any) -> str:
     return _text_of(inner[0]) if inner else "" if "type" in content else json.dumps(content)
 
 
-def _send(client: Any, parts: dict[str, dict[str, Any]], key: str) -> Any:
+def _send(client: Any, parts: Mapping[str, dict[str, Any]], key: str) -> Any:
     """Send a request; return its response, whose body is not read yet when it is streamed."""
     import openai
 
@@ -319,98 +303,80 @@ def _send(client: Any, parts: dict[str, dict[str, Any]], key: str) -> Any:
 
 def _values(chunks: Iterable[str]) -> Iterator[Any]:
     """Yield the JSON values of a body, an event or a line each, or one document; `_DONE` last."""
-    pending, events, line = "", False, ""
-    for line in _lines(chunks):
-        if line.startswith((":", "event:", "id:", "retry:")):
-            continue
-        events = events or line.startswith("data:")
-        line = line.removeprefix("data:").strip()
-        if line == _DONE or (events and pending and not line):
+    pending, rest, size, events = "", "", 0, False
+    for chunk in chain(chunks, ["\n"]):
+        *lines, rest = re.split(r"\r\n|\r|\n", rest + chunk)
+        for line in lines:
+            if line.startswith((":", "event:", "id:", "retry:")):
+                continue
+            events = events or line.startswith("data:")
+            line = line.removeprefix("data:").strip(" \t\ufeff")
+            whole = line == _DONE or (events and not line)
+            pending += "" if whole else line
+            if pending and (whole or line.endswith(("}", "]"))):
+                with suppress(*(() if whole else (ValueError,))):
+                    value, pending = json.loads(pending), ""
+                    yield value
+            if line == _DONE:
+                yield _DONE
+                return
+        if (size := size + len(chunk)) > _LONGEST_BODY:
             break
-        pending += line
-        if line.endswith(("}", "]")):
-            with suppress(ValueError):
-                value, pending = json.loads(pending), ""
-                yield value
     if pending:
         yield json.loads(pending)
-    if not events or line == _DONE:
+    if not events:
         yield _DONE
 
 
-def _lines(chunks: Iterable[str]) -> Iterator[str]:
-    rest, size = "", 0
-    for chunk in chunks:
-        *lines, rest = re.split(r"\r\n|\r|\n", rest + chunk)
-        yield from lines
-        size += len(chunk)
-        if size > _LONGEST_BODY:
-            break
-    yield rest
-
-
-def _is_lost(error: Exception) -> bool:
-    """Whether a connection failed; errors of its library come through while a body is read."""
-    import openai
-
-    http = type(error).__module__.startswith("httpx")
-    return http or isinstance(error, openai.APIConnectionError)
-
-
-def _refused(error: Any, parts: dict[str, Any]) -> str | None:
-    """Name the optional part of a request that an endpoint refuses, whatever the error's form."""
+def _refused(error: Any, parts: Mapping[str, Any]) -> str | None:
+    """Name the part of a request to leave out after an error, whatever the error's form."""
     status, body = getattr(error, "status_code", 0), getattr(error, "body", None)
+    if type(error).__module__.startswith("httpx") and "again" in parts:
+        # the connection broke while a body was read: before, the client tries again itself
+        return "again"
     if status not in (400, 404, 405, 415, 422, 500, 501) and (status or not body):
         return None
     told = error.response.text if status else str(error)
     optional = [name for name in _TABLE["refused"] if name in parts]
     named = [name for name in optional if re.search(_TABLE["refused"][name], told, re.I)]
-    if status in (400, 422, 501) and _UNNAMED.search(_quote(error, "")):
+    if status in (400, 422, 501) and re.search(_TABLE["unnamed"]["words"], _quote(error, ""), re.I):
         # it may be about any of them
         named += optional
     return next(iter(named), None)
 
 
-def error_message(error: Any, model: EndpointChatModel, key: str, again: bool) -> str:
+def error_message(
+    error: Any, model: EndpointChatModel, key: str, heard: PartialReply, again: int
+) -> str:
     """Say why there is no reply, as `PartialReply.failure`; the key is cut out of what is quoted.
 
-    ``again``: the request was sent anew, besides the client's own retries.
+    ``again``: how often the request was sent anew, besides the client's own retries.
     """
-    import openai
-
+    says, status, kind = _TABLE["says"], getattr(error, "status_code", 0), type(error)
+    sign = f"{status} {kind.__module__}.{kind.__name__} key={bool(key)} answered={heard.answered}"
+    what = next(what for what, signs in _TABLE["signs"].items() if re.search(signs, sign))
+    wait = error.response.headers.get("retry-after", "") if status else ""
     # the client counts in a header how often it has sent a request again
-    counts = isinstance(error, (openai.APIStatusError, openai.APIConnectionError))
-    n = 1 + again + int(error.request.headers.get("x-stainless-retry-count", 0) if counts else 0)
-    kind, status, quote = type(error).__name__, getattr(error, "status_code", 0), _quote(error, key)
-    when, variable = "later", model.key_variable
-    advice = f"set the environment variable {variable} to one that is valid there and may use "
-    advice += f"{model.name!r}"
-    if variable is None:
-        advice = "name its environment variable, key_variable"
-    if isinstance(error, openai.APIStatusError):
-        what = "5xx" if status >= 500 else str(status)
-        if status in (401, 403):
-            # such an answer may repeat a part of the key, so it is not quoted
-            what = "key_refused" if key else "key_missing"
-        if (wait := error.response.headers.get("retry-after", "")).isdigit():
-            when = f"in {wait} s, as it wishes"
-    elif _is_lost(error):
-        what = "silent" if "Timeout" in kind else "unreachable"
-    else:
-        what = "replying" if isinstance(error, openai.APIError) else "no_reply"
-    known = {"advice": advice, "kind": kind, "quote": quote, "status": status, "when": when}
-    known |= {"name": model.name, "timeout": model.timeout, "answer": f"(HTTP {status}{quote})"}
-    known["asked"] = f"asked {['once', 'twice'][n - 1] if n < 3 else f'{n} times'}"
-    return _TABLE["says"].get(what, _TABLE["says"]["other"]).format(**known)
+    sent = error.request.headers if kind.__module__ == "openai" and error.request else {}
+    n = 1 + again + int(sent.get("x-stainless-retry-count", 0))
+    variables = [v for v in sorted(os.environ) if v.upper() in _TABLE["variables"]["names"]]
+    return says[what].format(
+        name=model.name,
+        timeout=model.timeout,
+        status=status,
+        kind=kind.__name__,
+        quote=_quote(error, key),
+        asked=f"asked {'once' if n == 1 else 'twice' if n == 2 else f'{n} times'}",
+        when=f"in {wait} s, as it wishes" if wait.isdigit() else "later",
+        advice=says["advice" if model.key_variable else "no_variable"].format(vars=vars(model)),
+        # their values may hold a password
+        variables=" and ".join(variables) or "the network",
+    )
 
 
 def on_this_machine(host: str) -> bool:
     """Whether a host is the machine itself, which no proxy needs to reach."""
-    with suppress(ValueError):
-        address = ipaddress.ip_address(host)
-        address = getattr(address, "ipv4_mapped", None) or address
-        return address.is_loopback or address.is_unspecified
-    return host in ("localhost", socket.gethostname().lower()) or host.endswith(".localhost")
+    return host == socket.gethostname().lower() or bool(_HERE.fullmatch(host))
 
 
 def _quote(error: Any, key: str) -> str:
