@@ -175,7 +175,8 @@ class TitleIndex:
                 yield TitleMention(start, end, tuple(items))
         for match in _ELSEWHERE.finditer(text):
             start, end = match.span("quoted" if match["quoted"] else "capitals")
-            if self._telling(("", *spoken_words(text[start:end]))[-1:]):
+            *_, head = "", *spoken_words(text[start:end])
+            if self._telling([head]) and not text[start:end].isdigit():
                 yield TitleMention(start, end, ())
 
     def _nearest(self, said: Form, n_words: int) -> tuple[int, Form | None]:
