@@ -91,7 +91,7 @@ def print_table(summary: pl.DataFrame, n_users: int) -> None:
 
 
 def print_dialogue(model: LatentCRS) -> None:
-    """A conversation with the fitted model, worded by the local language model under guards."""
+    """A conversation with the fitted model, whose replies a template words."""
     users = model.data.users["raw_user"]
     user = USER if str(USER) in users else users[0]
     chat = Conversation(model, user=user)

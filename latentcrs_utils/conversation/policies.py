@@ -86,7 +86,7 @@ class Slate:
 
 
 class Policy:
-    """Policy B: the recommender's best items."""
+    """Policy B: what the message asks for by title, then the recommender's best items."""
 
     name: PolicyName = "B"
 

@@ -128,7 +128,7 @@ class ChatView:
     """What is on the screen, and how a conversation is shown there, from the first `restart` on.
 
     The controls call `act` with the name of an action and its arguments; `speaker` names the
-    language model that words the replies, if any; `turns` include the view of a coming answer.
+    language model that may word the replies, if any; `turns` include the view of a coming answer.
     """
 
     conversation: Conversation
