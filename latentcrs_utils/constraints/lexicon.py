@@ -4,8 +4,7 @@ It is the strong, plain competitor of every learned reading of a request. It kno
 inflection and near-synonyms (funny, scary, cartoon, cowboy), decades and years in digits and words,
 "recent", what is refused (`Negation`) and what corrects earlier wishes ("older"); where the
 catalogue has them also platforms ("PS4"), creators and sums of money ("under $20"); it forgives
-typing errors. Titles mean nothing to it, and "Scary Movie" would mislead it: `Vocabulary` blanks
-them first. Its words are in ``words/*.toml``; add yours there.
+typing errors. It knows no titles: `Vocabulary` blanks them. Add words of yours in ``words/*.toml``.
 """
 
 import re
