@@ -19,8 +19,8 @@ from torch import Tensor
 
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Requirements, matcher_for
+from latentcrs_utils.conversation.in_words import thing
 from latentcrs_utils.conversation.policies import FilterPolicy, best_items, relax, untitled
-from latentcrs_utils.conversation.reply import thing
 from latentcrs_utils.conversation.reranking import Prior, RerankContext, fused_order, rerank
 from latentcrs_utils.conversation.turn import Recommendation, describe
 from latentcrs_utils.data.loading import load_dataset

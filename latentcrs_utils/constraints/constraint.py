@@ -34,6 +34,11 @@ ATTRIBUTES: dict[str, Attribute] = {
     "creator": "creator", "price": "price",
 }  # fmt: skip
 """Slot -> attribute of an item that a filter can hold it to; the other slots are not hard."""
+_ONE_IS_ENOUGH: tuple[Attribute, ...] = (
+    "years",
+    "platform",
+    "creator",
+)  # of several that are asked for
 PERSONAL = ("like", "liked", *RELATIONS)
 """Slots that name an item of one user's history."""
 _SLOTS = frozenset({*ATTRIBUTES, "mood", *PERSONAL})
@@ -243,6 +248,12 @@ class Requirements:
         """Return what is asked of one attribute, in the order in which it was said."""
         of = [r.constraint for r in self.found if r.constraint.attribute == attribute]
         return [constraint for constraint in of if not constraint.negated]
+
+    def unmet(self, item: Item) -> list[Constraint]:
+        """Return what an item lacks of the requirements, in the order in which they were said."""
+        lacks = [r.constraint for r in self.found if not r.constraint.satisfies(item)]
+        enough = {a for a in _ONE_IS_ENOUGH if not {*lacks}.issuperset(self.asked(a))}
+        return [c for c in lacks if c.negated or c.attribute not in enough]
 
     def without(self, constraint: Constraint) -> Self:
         """Return the requirements less one, which the user takes back."""

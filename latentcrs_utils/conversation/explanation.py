@@ -1,5 +1,6 @@
 """Explains a turn: leaves out words and items, and attributes scores to words and history."""
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from latentcrs_utils.constraints.constraint import Constraint, Requirements, mat
 from latentcrs_utils.constraints.extraction import make_extractor
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.conversation.belief import Belief, Beliefs, embed_texts, read_text, spans
-from latentcrs_utils.conversation.reply import thing
+from latentcrs_utils.conversation.in_words import TEMPLATES, percent, thing
 from latentcrs_utils.conversation.turn import Recommendation, State, Turn, describe
 from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.em import attribution, losses
@@ -115,36 +116,17 @@ class Explanation:
         Brackets behind words, or an item of the history, hold the percentage points that an intent
         owes to them after the turn; effects below one point are not told.
         """
-        lines = [f"The intents moved by {self.nats:.2f} nats."]
-        last = max((effect.message for effect in self.words), default=0)
-        causes = (
-            ("words", "“{}”", [e for e in self.words if e.message == last]),
-            ("said before", "“{}”", [e for e in self.words if e.message != last]),
-            ("history", "{}", [*self.history]),
+        text = TEMPLATES.get_template("explanation.jinja").render(
+            vars(self),
+            last=max((effect.message for effect in self.words), default=0),
+            smallest=_SMALLEST_EFFECT,
+            behind=behind,
         )
-        for moved in self.intents:
-            if abs(moved.change) < _SMALLEST_EFFECT:
-                continue
-            verb = "rose" if moved.change > 0 else "fell"
-            parts = [
-                f"{moved.name} {verb} from {_percent(moved.before)} to {_percent(moved.after)}"
-            ]
-            for what, marks, effects in causes:
-                told = ", ".join(
-                    f"{marks.format(_short(e.text))} ({100 * e.intents[moved.name]:+.0f})"
-                    for e in behind(moved, effects)
-                    if abs(e.intents[moved.name]) >= _SMALLEST_EFFECT
-                )
-                parts += [f"{what}: {told}"] if told else []
-            lines.append(_wrapped("- ", f"{'; '.join(parts)}."))
-        for text, _, intent in self.nearest[:1]:
-            lines.append(_wrapped("", f"Closest training sentence: “{_short(text)}” ({intent})."))
-        lines += [_wrapped(f"{place}. ", _item_line(r)) for place, r in enumerate(self.items, 1)]
-        if n := len(self.items):
-            kept = [sum(r.ranks[who] <= n for r in self.items) for who in (HISTORY, WORDS)]
-            told = "Of these {} {}s, {} would be here without the words, {} without the history."
-            lines.append(_wrapped("", told.format(n, self.noun, *kept)))
-        return "\n".join(lines)
+        lead = re.compile(r"(?:- |\d+\. )?")
+        return "\n".join(
+            textwrap.fill(line, 96, subsequent_indent=" " * len(lead.findall(line)[0]))
+            for line in text.splitlines()
+        )
 
 
 def behind(change: IntentChange, effects: Sequence[LeftOut], n: int = 3) -> list[LeftOut]:
@@ -156,30 +138,6 @@ def behind(change: IntentChange, effects: Sequence[LeftOut], n: int = 3) -> list
     sign = -1 if change.change < 0 else 1
     moved = [effect for effect in effects if sign * effect.intents[change.name] > 0]
     return sorted(moved, key=lambda effect: -sign * effect.intents[change.name])[:n]
-
-
-def _item_line(reasons: ItemReasons) -> str:
-    shares = [
-        f"{player} {_percent(abs(share))}{' against' * (share < 0)}"
-        for player, share in reasons.shares.items()
-    ]
-    ranks, (intent, p) = reasons.ranks, next(iter(reasons.intents.items()))
-    return (
-        f"{reasons.label}: {', '.join(shares)}; rank {ranks['both']}, by history alone "
-        f"{ranks[HISTORY]}, by words alone {ranks[WORDS]}; explained by {intent} ({_percent(p)})."
-    )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def _short(text: str) -> str:
-    return textwrap.shorten(text, 60, placeholder=" …") if " " in text else text[:60]
-
-
-def _wrapped(lead: str, text: str) -> str:
-    return textwrap.fill(text, 96, initial_indent=lead, subsequent_indent=" " * len(lead))
 
 
 @torch.no_grad()
@@ -339,12 +297,7 @@ def _label(constraint: Constraint) -> str:
 
 def _missed(item: Recommendation) -> list[str]:
     """What an item lacks of what is required: "no comedy, not the 1980s"."""
-    words = [
-        f"{missed.value.lower()} after all"
-        if missed.negated
-        else f"{'no' if missed.slot == 'genre' else 'not'} {_label(missed)}"
-        for missed in item.misses[:_N_NAMED]
-    ]
+    words = [_label(c.opposite) + " after all" * c.negated for c in item.misses[:_N_NAMED]]
     return [f"{', '.join(words)} (nothing else left meets all)"] if words else []
 
 
@@ -361,7 +314,7 @@ def _sources(
     sources = []
     for who in sorted(shares, key=lambda who: -shares[who]):
         if shares[who] >= _SMALLEST_SHARE:
-            much = "mostly" if shares[who] > 0.5 else f"{100 * shares[who]:.0f} % from"
+            much = "mostly" if shares[who] > 0.5 else f"{percent(shares[who])} from"
             source = f"{much} {_NOUNS[who]}"
             sources.append((source + details.get(who, ""), source))
     may_object = (HISTORY,) if held else (WORDS, HISTORY)

@@ -15,8 +15,9 @@ from rapidfuzz import fuzz
 from latentcrs_utils.constraints.constraint import Constraint, matcher_for
 from latentcrs_utils.constraints.lexicon import extract, lexicon_for, mentions
 from latentcrs_utils.constraints.negation import negation_in
-from latentcrs_utils.conversation.listener import beyond, moods, words_of
-from latentcrs_utils.conversation.turn import Recommendation, with_article
+from latentcrs_utils.conversation.in_words import with_article, words_of
+from latentcrs_utils.conversation.listener import beyond, moods
+from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import MessageError
 from latentcrs_utils.language.chat_model import sentences

@@ -1,32 +1,18 @@
 """What a message says that no policy reads: small talk, other languages, wishes beyond the data."""
 
 import re
-import tomllib
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from importlib.resources import files
-from typing import Any
 
 from latentcrs_utils.constraints.lexicon import mentions
 from latentcrs_utils.constraints.negation import negation_in
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
+from latentcrs_utils.conversation.in_words import pattern_of, words_of
 from latentcrs_utils.data.sequences import Dataset
 
 _MOST_WORDS = 14  # a longer message is no small talk
-
-
-@cache
-def words_of(name: str) -> dict[str, Any]:
-    """The contents of a file of words."""
-    file = files("latentcrs_utils.conversation").joinpath("words", f"{name}.toml")
-    return tomllib.loads(file.read_text("utf-8"))
-
-
-def pattern_of(phrases: Sequence[str]) -> re.Pattern[str]:
-    """A pattern of whole words, whatever the case."""
-    return re.compile(rf"(?<![\w-])(?:{'|'.join(phrases)})(?![\w-])", re.I)
 
 
 _SMALL_TALK = {

@@ -6,7 +6,7 @@ and the multi-turn evaluation drive the same policies.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from latentcrs_utils.constraints.extraction import (
     make_extractor,
 )
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
-from latentcrs_utils.conversation.reply import thing
+from latentcrs_utils.conversation.in_words import listed, thing
 from latentcrs_utils.conversation.reranking import CannotScoreError, Prior, RerankContext, rerank
 from latentcrs_utils.conversation.turn import PolicyName, Recommendation, describe
 from latentcrs_utils.data.sequences import Dataset
@@ -65,7 +65,7 @@ class Request:
     requirements: Requirements = field(default_factory=Requirements)
     history: Sequence[int] = ()
     messages: Sequence[str] = ()
-    stop: threading.Event | None = None
+    stop: Stop = None
 
 
 @dataclass(frozen=True)
@@ -109,28 +109,31 @@ class Policy:
 
         A language model that cannot do what the policy asks of it is a `ConfigError`.
         """
-        same = matcher_for(self.data).catalogue.same
-        scores = mask_items(request.scores, {*same(request.excluded), *untitled(self.data)})
+        catalogue = matcher_for(self.data).catalogue
+        excluded = {*catalogue.same(request.excluded), *untitled(self.data)}
+        scores = mask_items(request.scores, excluded)
         asked, note = self._asked_for(scores, request)
-        others, n_left = mask_items(scores, same(asked)), request.n_items - len(asked)
+        others, n_left = mask_items(scores, catalogue.same(asked)), request.n_items - len(asked)
         slate = Slate()
         if n_left and torch.isfinite(others).any():
             slate = self._choose(others, replace(request, n_items=n_left))
-        first = tuple(self._item(request, item, float(scores[item])) for item in asked)
-        notes = " ".join(filter(None, (note, slate.note)))
-        return replace(slate, items=(*first, *slate.items), note=notes)
+        items = tuple(
+            replace(item, misses=tuple(request.requirements.unmet(catalogue[item.item])))
+            for item in (*self._described(asked, scores), *slate.items)
+        )
+        return replace(slate, items=items, note=" ".join(filter(None, (note, slate.note))))
 
     def _asked_for(self, scores: Tensor, request: Request) -> tuple[list[int], str]:
         """The ids that the last message asks for by title, if to be had, and a note about them."""
         catalogue, found, notes = matcher_for(self.data).catalogue, list[int](), []
         message = request.messages[-1] if request.messages else ""
         for title in vocabulary_for(self.data).titles.find(message):
+            if not title.asked or len(found) == request.n_items:
+                continue
             ids, left = [*title.items], torch.full_like(scores, -torch.inf)
             left[ids] = scores[ids]
             best = best_items(left, request.n_items - len(found), catalogue.twins)
             named = " and ".join(describe(self.data, v).label for v in best or ids[:1])
-            if not title.asked or len(found) == request.n_items:
-                continue
             if best:
                 notes.append(f"You asked for {named}.")
             elif ids:
@@ -143,17 +146,16 @@ class Policy:
             found += [item for item in best if item not in found]
         return found, " ".join(notes)
 
-    def _item(self, request: Request, item: int, score: float) -> Recommendation:
-        """An item of the list, with what it lacks of the request."""
-        return describe(self.data, item, score)
-
     def _choose(self, scores: Tensor, request: Request) -> Slate:
         """Choose among the items of finite score, of which there is one at least."""
         return Slate(self._best(scores, request.n_items))
 
     def _best(self, scores: Tensor, n: int) -> tuple[Recommendation, ...]:
         best = best_items(scores, n, matcher_for(self.data).catalogue.twins)
-        return tuple(describe(self.data, item, float(scores[item])) for item in best)
+        return self._described(best, scores)
+
+    def _described(self, ids: Iterable[int], scores: Tensor) -> tuple[Recommendation, ...]:
+        return tuple(describe(self.data, item, float(scores[item])) for item in ids)
 
 
 @lru_cache(maxsize=4)
@@ -220,26 +222,14 @@ class FilterPolicy(Policy):
 
     def _choose(self, scores: Tensor, request: Request) -> Slate:
         wanted, matcher = request.requirements, matcher_for(self.data)
-        asked = [requirement.constraint for requirement in wanted]
-        relaxed_scores = relax(scores, matcher, wanted)
-        best = best_items(relaxed_scores, request.n_items, matcher.catalogue.twins)
-        items = tuple(self._item(request, item, float(scores[item])) for item in best)
+        tiered = relax(scores, matcher, wanted)
+        best = best_items(tiered, request.n_items, matcher.catalogue.twins)
         # no more than the chosen items need
         worst = {part: lack[best].max() for part, lack in _lacking(matcher, wanted).items()}
         relaxed = tuple(step for step, (part, lack, _) in _STEPS.items() if worst[part] == lack)
-        n_met = sum(not item.misses for item in items)
-        return Slate(items, _relaxation_note(asked, relaxed, n_met, self.noun), relaxed)
-
-    def _item(self, request: Request, item: int, score: float) -> Recommendation:
-        wanted, met = request.requirements, matcher_for(self.data).any_of
-        asked = [requirement.constraint for requirement in wanted]
-        one_is_enough = ("years", "platform", "creator")  # of several
-        groups = [
-            wanted.asked(c.attribute) if c.attribute in one_is_enough and not c.negated else [c]
-            for c in asked
-        ]
-        misses = (c for c, group in zip(asked, groups, strict=True) if not met(group)[item])
-        return replace(describe(self.data, item, score), misses=tuple(misses))
+        n_met = sum(not wanted.unmet(matcher.catalogue[item]) for item in best)
+        note = _relaxation_note(wanted, relaxed, n_met, self.noun)
+        return Slate(self._described(best, scores), note, relaxed)
 
 
 class RerankPolicy(Policy):
@@ -369,15 +359,12 @@ def relax(scores: Tensor, matcher: Matcher, wanted: Requirements) -> Tensor:
     return torch.where(left, scores - tier * span, -torch.inf)
 
 
-def _relaxation_note(
-    asked: Sequence[Constraint], relaxed: Sequence[str], n_met: int, noun: str
-) -> str:
+def _relaxation_note(wanted: Requirements, relaxed: Sequence[str], n_met: int, noun: str) -> str:
     """What to tell the user about a list of which n items meet all that was asked."""
     if not relaxed:
         return ""
-    *others, last = (RELAXATIONS[step] for step in relaxed)
-    parts = f"{', '.join(others)} and {last}" if others else last
-    wish = ", ".join(constraint.label for constraint in asked)
+    parts = listed([RELAXATIONS[step] for step in relaxed])
+    wish = ", ".join(requirement.constraint.label for requirement in wanted)
     if n_met == 0:
         return f"No {noun} is left that meets all of: {wish}. So I relaxed {parts}."
     left = f"1 {noun} is left that meets" if n_met == 1 else f"{n_met} {noun}s are left that meet"

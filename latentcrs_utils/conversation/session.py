@@ -15,7 +15,7 @@ from latentcrs_utils.conversation.belief import Beliefs, read_text
 from latentcrs_utils.conversation.guards import clean_message
 from latentcrs_utils.conversation.listener import listener_for
 from latentcrs_utils.conversation.policies import FilterPolicy, Policy, Request, RerankPolicy
-from latentcrs_utils.conversation.reply import word_reply
+from latentcrs_utils.conversation.reply import template_reply, word_reply
 from latentcrs_utils.conversation.turn import (
     Event,
     Feedback,
@@ -223,12 +223,9 @@ class Conversation(State):
         begin("writing", turn)
         wish = wanted if policy.name == "F" else make_extractor(data)(message).requirements
         turn = word_reply(
-            turn,
+            replace(turn, reply=template_reply(turn, wish, data, bool(history), not untold)),
             self.chat_model if self.wording == "model" else None,
             data,
-            wish=wish,
-            whole=not untold,
-            has_history=bool(history),
             previous=[turn.reply for turn in self.turns],
             stream=stream,
             stop=stop,

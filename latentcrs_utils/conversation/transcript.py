@@ -3,12 +3,12 @@
 import html
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from latentcrs_utils.constraints.constraint import Constraint, Requirement
 from latentcrs_utils.conversation.guards import may_be_text
-from latentcrs_utils.conversation.reply import thing
+from latentcrs_utils.conversation.in_words import TEMPLATES, thing
 from latentcrs_utils.conversation.turn import (
     Event,
     Feedback,
@@ -116,59 +116,27 @@ def markdown(
     `model` is a name; `why` gives a sentence for each item of a turn. Foreign text is escaped, so
     that it is shown and does nothing.
     """
-    noun, n = thing(data.name), len(state.start)
-    who = "A stranger" if user is None else f"User {user}"
-    lines = [
-        f"# A conversation with {in_markdown(model)}",
-        f"{in_markdown(who)} of {in_markdown(data.name)}, of whom "
-        f"{n} liked {noun}{'s' * (n != 1)} were known at the start.",
-    ]
 
     def label(item: int) -> str:
-        return in_markdown(describe(data, item).label)
+        return describe(data, item).label
 
-    for event in state.events:
-        if isinstance(event, Turn):
-            lines += _exchange(event, why(event))
-        elif isinstance(event, Withdrawal):
-            lines.append(f"*Taken back: {in_markdown(event.constraint.label)}*")
-        else:
-            lines.append(f"*{_MARKS[event.kind].capitalize()}: {label(event.item)}*")
-    at_the_end = []
-    for kind, mark in _MARKS.items():
-        if told := [label(item) for item, clicked in state.feedback.items() if clicked == kind]:
-            at_the_end.append(f"- {mark}: {'; '.join(told)}")
-    if state.requirements:
-        at_the_end.append(f"- required: {_required(state.requirements)}")
-    if at_the_end:
-        lines += ["## At the end", "\n".join(at_the_end)]
-    return "\n\n".join(lines) + "\n"
-
-
-def _exchange(turn: Turn, reasons: Sequence[str]) -> Iterator[str]:
-    """Yield the paragraphs of one turn."""
-    if turn.number:
-        yield f"## {turn.number}. Policy {turn.policy}"
-    yield quoted(turn.message)
-    yield in_markdown(turn.reply)
-    if not turn.number:
-        return
-    if turn.requirements:
-        yield f"Required: {_required(turn.requirements)}."
-    cards = []
-    for place, (item, reason) in enumerate(zip(turn.items, reasons, strict=True), start=1):
-        genres = f", {in_markdown(', '.join(item.genres))}" if item.genres else ""
-        cards.append(f"{place}. **{in_markdown(item.label)}**{genres}: {in_markdown(reason)}")
-    yield "\n".join(cards)
-    if turn.note:
-        yield f"Note: {in_markdown(turn.note)}"
-    by = f"worded by {turn.chat_model}" if turn.reply_source == "model" else "plain template"
-    because = f" ({turn.why_template})" if turn.why_template else ""
-    yield f"*{in_markdown(f'{by}{because}; {turn.usage}')}*"
-
-
-def _required(requirements: Iterable[Requirement]) -> str:
-    return in_markdown("; ".join(map(str, requirements)))
+    ends = {
+        mark: [label(item) for item, clicked in state.feedback.items() if clicked == kind]
+        for kind, mark in _MARKS.items()
+    }
+    required = "; ".join(map(str, state.requirements))
+    page = TEMPLATES.get_template("transcript.jinja").render(
+        model=model,
+        who="A stranger" if user is None else f"User {user}",
+        data=data,
+        noun=thing(data.name),
+        state=state,
+        marks=_MARKS,
+        label=label,
+        why=why,
+        ends={**ends, "required": [required] if required else []},
+    )
+    return f"{page.rstrip()}\n"
 
 
 # What Markdown, GitHub's and Jupyter's dialects included, reads as more than a character.
@@ -196,3 +164,6 @@ def quoted(text: str) -> str:
     """A text of any number of lines as a Markdown quotation."""
     lines = [in_markdown(line) for line in text.splitlines()]
     return "\n".join(f"> {line}  " if line else ">" for line in lines).rstrip()
+
+
+TEMPLATES.filters |= {"md": in_markdown, "quoted": quoted}

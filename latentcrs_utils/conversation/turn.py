@@ -25,11 +25,6 @@ def shown(text: str) -> str:
     return _UNSEEN.sub(lambda found: " " if found[0] in "\u2028\u2029" else "", text)
 
 
-def with_article(words: str) -> str:
-    """Words with "a" or "an" before them."""
-    return f"{'an' if words[:1].lower() in 'aeiou' else 'a'} {words}"
-
-
 @dataclass(frozen=True)
 class Recommendation:
     """One offered item, by its id (1..V), with what the catalogue says of it.

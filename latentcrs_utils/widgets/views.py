@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import ipywidgets as w
 
-from latentcrs_utils.conversation.reply import thing
+from latentcrs_utils.conversation.in_words import thing
 from latentcrs_utils.conversation.session import Conversation, Wording
 from latentcrs_utils.conversation.turn import PolicyName, Recommendation, Turn, describe, shown
 from latentcrs_utils.em.model import LatentCRS

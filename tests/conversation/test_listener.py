@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from latentcrs_utils.conversation.listener import listener_for, words_of
+from latentcrs_utils.conversation.in_words import words_of
+from latentcrs_utils.conversation.listener import listener_for
 
 CASES = tomllib.loads((Path(__file__).parent / "messages.toml").read_text("utf-8"))
 TALK = [(kind, message) for kind, messages in CASES["small_talk"].items() for message in messages]
