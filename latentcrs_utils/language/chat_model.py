@@ -16,6 +16,12 @@ from latentcrs_utils.language.structured_output import check_schema, complaint, 
 
 Message = dict[str, str]
 Finish = Literal["end", "length", "stopped", "repetition", "cut"]
+# why there is no JSON
+_WHY: dict[str, str] = {
+    "length": "it was cut at max_new_tokens: allow more, or bound its lists and texts",
+    "stopped": "it was stopped before its end",
+    "cut": "it broke off before its end: ask again",
+}
 
 
 @dataclass(frozen=True)
@@ -118,43 +124,37 @@ class ChatModel:
         if schema is None:
             return self._ask(ChatRequest(chat, None, max_new_tokens, stream, stop))
         check_schema(schema)
-        request = ChatRequest(chat, schema, max_new_tokens, None, stop)
-        reply = self._ask(request)
-        wrong = complaint(reply.text, schema)
-        if wrong is not None and self.asks_twice and not request.stopped:
-            told = f"That does not do: {wrong}. {demand(schema)}"
-            # some endpoints refuse an empty message
-            chat.append({"role": "assistant", "content": reply.text or "(nothing)"})
-            chat.append({"role": "user", "content": told})
-            second = self._ask(request)
+        request, reply = ChatRequest(chat, schema, max_new_tokens, None, stop), Reply("")
+        for _ in range(1 + self.asks_twice):
+            last = self._ask(request)
             reply = replace(
-                second,
-                prompt_tokens=reply.prompt_tokens + second.prompt_tokens,
-                completion_tokens=reply.completion_tokens + second.completion_tokens,
-                seconds=reply.seconds + second.seconds,
-                counted=reply.counted and second.counted,
+                last,
+                prompt_tokens=reply.prompt_tokens + last.prompt_tokens,
+                completion_tokens=reply.completion_tokens + last.completion_tokens,
+                seconds=reply.seconds + last.seconds,
+                counted=reply.counted and last.counted,
             )
             wrong = complaint(reply.text, schema)
-        if wrong is not None:
-            advice = {
-                "length": "it was cut at max_new_tokens: allow more, or bound its lists and texts",
-                "stopped": "it was stopped before its end",
-                "cut": "it broke off before its end: ask again",
-            }.get(reply.finish, self.advice)
-            raise ReplyError(
-                f"{self.name} did not reply with JSON of the schema ({wrong}): {advice}."
-            )
-        if stream is not None:
-            stream(reply.text)
-        return reply
+            if wrong is None:
+                if stream is not None:
+                    stream(reply.text)
+                return reply
+            if request.stopped:
+                break
+            # some endpoints refuse an empty message
+            chat.append({"role": "assistant", "content": reply.text or "(nothing)"})
+            told = f"That does not do: {wrong}. {demand(schema)}"
+            chat.append({"role": "user", "content": told})
+        why = _WHY.get(reply.finish, self.advice)
+        raise ReplyError(f"{self.name} did not reply with JSON of the schema ({wrong}): {why}.")
 
     def _ask(self, request: ChatRequest) -> Reply:
         """Return one reply, whether it fits the schema or not; it is timed and counted."""
         started = time.perf_counter()
         reply = self._reply(request)
-        reply = replace(reply, seconds=time.perf_counter() - started, model=self.name)
-        if request.schema is not None:
-            reply = replace(reply, text=json_in(reply.text, request.schema))
+        text = reply.text if request.schema is None else json_in(reply.text, request.schema)
+        spent = time.perf_counter() - started
+        reply = replace(reply, text=text, seconds=spent, model=self.name)
         self.usage.add(reply.prompt_tokens, reply.completion_tokens, reply.seconds, reply.counted)
         return reply
 

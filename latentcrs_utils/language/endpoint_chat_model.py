@@ -43,24 +43,21 @@ _THOUGHT = "<think>.</think>"
 class EndpointChatModel(ChatModel):
     """A language model behind an OpenAI-compatible address.
 
-    The key is read from the environment for each request and kept nowhere; without one, none is
-    sent, which suits servers on this machine. A request is sent again that meets a limit (429), a
-    failing server (5xx), a time-out or a broken connection, after 0.5, 1, 2, ..., at most 8 seconds
-    or what ``Retry-After`` says. A reply that breaks off before its first word is asked for once
-    more; one that breaks off later is kept, its ``finish`` is "cut". Optional parts of a request
-    that the endpoint refuses are left out, one at a time, then and later. Thoughts are no part of a
-    reply: a model that thinks is asked not to, and gets 2,048 tokens for it if it still does.
+    The key is read from the environment for each request and kept nowhere. What meets a limit
+    (429), a failing server (5xx), a time-out or a broken connection is sent again, after 0.5, 1, 2,
+    ..., at most 8 seconds or what ``Retry-After`` says. A reply that breaks off before its first
+    word is asked for once more; one that breaks off later is kept, its ``finish`` is "cut". What
+    the endpoint refuses of a request is left out, part by part, then and later. A model that thinks
+    is asked not to, and gets 2,048 tokens for it if it still does; thoughts are not shown.
 
     Args:
         model: as the endpoint calls it.
-        base_url: where the endpoint is, with ``/v1``; None takes the environment variable
-            OPENAI_BASE_URL, and without it OpenAI's own.
+        base_url: with ``/v1``; None takes OPENAI_BASE_URL, and without it OpenAI's own.
         key_variable: environment variable that holds the key; None sends none.
         timeout: longest silence of the endpoint, in seconds.
         retries: how often a failed request is sent again.
         temperature: 0 asks for the likeliest words; None leaves it to the endpoint.
-        thinking_tokens: how many the model may think before a reply, besides the reply's own; 0
-            asks it not to think as soon as it is found to.
+        thinking_tokens: how many the model may think before a reply; 0 asks it not to.
 
     Raises:
         ConfigError: a senseless number or address, one with a password, later a senseless key.
@@ -107,7 +104,7 @@ class EndpointChatModel(ChatModel):
             return Reply("", finish="stopped")
         # a key that cannot be one is refused here, not in the thread
         self._key()
-        pieces: queue.SimpleQueue[str | PartialReply] = queue.SimpleQueue()
+        pieces: Pieces = queue.SimpleQueue()
         left, shown, heard = threading.Event(), "", None
         threading.Thread(target=self._listen, args=(request, pieces, left), daemon=True).start()
         try:
@@ -135,12 +132,7 @@ class EndpointChatModel(ChatModel):
         n_read, n_written = map(sum, zip(*counts, strict=True))
         return Reply(text, n_read, n_written, finish=finish, counted=None not in heard.tokens)
 
-    def _listen(
-        self,
-        request: ChatRequest,
-        pieces: "queue.SimpleQueue[str | PartialReply]",
-        left: threading.Event,
-    ) -> None:
+    def _listen(self, request: ChatRequest, pieces: "Pieces", left: threading.Event) -> None:
         """Ask until there is nothing more to leave out; hand on the pieces, then what is known.
 
         Only text goes out: what the client raises holds the headers, and so the key.
@@ -164,7 +156,7 @@ class EndpointChatModel(ChatModel):
                     heard.tokens += [None] if part else []
                 except Exception as error:
                     part = None if heard.spoken.text else _refused(error, parts)
-                    heard.failure = error_message(error, self, key, heard, step["again"])
+                    heard.failure = error_message(error, self, key, heard.answered, step["again"])
                     pieces.put("" if part else heard.spoken.add("", ended=True))
                 if heard.spoken.thought and not self.thinking_tokens:
                     self._step |= Counter(thoughts=1)
@@ -178,18 +170,16 @@ class EndpointChatModel(ChatModel):
         """Return a client; a server on this machine is asked without proxies."""
         import openai
 
-        timeout, http_client = openai.Timeout(self.timeout, connect=_LONGEST_CONNECT), None
+        connect, http_client = min(self.timeout, _LONGEST_CONNECT), None
         if on_this_machine(urlsplit(self.base_url).hostname or ""):
             # plain HTTP needs no certificates, and a bare context reads no variable for them
             secure, bare = self.base_url.startswith("https"), ssl.PROTOCOL_TLS_CLIENT
             verify = ssl.create_default_context() if secure else ssl.SSLContext(bare)
             http_client = openai.DefaultHttpxClient(trust_env=False, verify=verify)
+        timeout = openai.Timeout(self.timeout, connect=connect)
+        options: dict[str, Any] = {"timeout": timeout, "http_client": http_client}
         return openai.OpenAI(
-            api_key="-",
-            base_url=self.base_url,
-            timeout=timeout,
-            max_retries=self.retries,
-            http_client=http_client,
+            api_key="-", base_url=self.base_url, max_retries=self.retries, **options
         )
 
     def _parts(self, request: ChatRequest, step: Mapping[str, int]) -> dict[str, dict[str, Any]]:
@@ -274,6 +264,10 @@ class PartialReply:
         return self.spoken.add(f"{_THOUGHT if thought else ''}{text}")
 
 
+# what a thread sends: text to be shown, then what is known of the reply
+Pieces = queue.SimpleQueue[str | PartialReply]
+
+
 def _at(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else None
 
@@ -345,33 +339,26 @@ def _refused(error: Any, parts: Mapping[str, Any]) -> str | None:
     return next(iter(named), None)
 
 
-def error_message(
-    error: Any, model: EndpointChatModel, key: str, heard: PartialReply, again: int
-) -> str:
+def error_message(error: Any, model: EndpointChatModel, key: str, answered: bool, n: int) -> str:
     """Say why there is no reply, as `PartialReply.failure`; the key is cut out of what is quoted.
 
-    ``again``: how often the request was sent anew, besides the client's own retries.
+    The request was sent anew n times, besides the client's own retries.
     """
-    says, status, kind = _TABLE["says"], getattr(error, "status_code", 0), type(error)
-    sign = f"{status} {kind.__module__}.{kind.__name__} key={bool(key)} answered={heard.answered}"
+    status, kind = getattr(error, "status_code", 0), type(error)
+    sign = f"{status} {kind.__module__}.{kind.__name__} key={bool(key)} answered={answered}"
     what = next(what for what, signs in _TABLE["signs"].items() if re.search(signs, sign))
     wait = error.response.headers.get("retry-after", "") if status else ""
     # the client counts in a header how often it has sent a request again
     sent = error.request.headers if kind.__module__ == "openai" and error.request else {}
-    n = 1 + again + int(sent.get("x-stainless-retry-count", 0))
+    n += 1 + int(sent.get("x-stainless-retry-count", 0))
+    # the values may hold a password
     variables = [v for v in sorted(os.environ) if v.upper() in _TABLE["variables"]["names"]]
-    return says[what].format(
-        name=model.name,
-        timeout=model.timeout,
-        status=status,
-        kind=kind.__name__,
-        quote=_quote(error, key),
-        asked=f"asked {'once' if n == 1 else 'twice' if n == 2 else f'{n} times'}",
-        when=f"in {wait} s, as it wishes" if wait.isdigit() else "later",
-        advice=says["advice" if model.key_variable else "no_variable"].format(vars=vars(model)),
-        # their values may hold a password
-        variables=" and ".join(variables) or "the network",
-    )
+    known = vars(model) | {"status": status, "kind": kind.__name__, "quote": _quote(error, key)}
+    known["asked"] = f"asked {'once' if n == 1 else 'twice' if n == 2 else f'{n} times'}"
+    known["when"] = f"in {wait} s, as it wishes" if wait.isdigit() else "later"
+    known["variables"] = " and ".join(variables) or "the network"
+    advice = _TABLE["says"]["advice" if model.key_variable else "no_variable"].format(**known)
+    return _TABLE["says"][what].format(advice=advice, **known)
 
 
 def on_this_machine(host: str) -> bool:

@@ -25,8 +25,7 @@ _PIECE = 256
 _LONGEST_PERIOD = 24
 _SCORED_AT_ONCE = 8
 # models that may think call the switch one or the other; other templates read neither
-_FORMAT: dict[str, Any] = {"tokenize": False, "add_generation_prompt": True}
-_FORMAT |= {"enable_thinking": False, "thinking": False}
+_NO_THOUGHTS = {"enable_thinking": False, "thinking": False}
 
 
 class LocalChatModel(ChatModel):
@@ -125,10 +124,12 @@ class LocalChatModel(ChatModel):
                 for word in found:
                     message["content"] = message["content"].replace(word, "")
         # a format without system role raises an error or leaves the instructions out
-        written, failure = "", ""
+        written = failure = ""
         for chat in (clean, fold_system(clean)):
             try:
-                written = tokenizer.apply_chat_template(chat, **_FORMAT)
+                written = tokenizer.apply_chat_template(
+                    chat, tokenize=False, add_generation_prompt=True, **_NO_THOUGHTS
+                )
             except Exception as error:  # a template raises what it likes
                 failure = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 continue
@@ -160,12 +161,10 @@ class _Written(StoppingCriteria):
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """Take the token that was chosen last; ``[1]``, whether it ends the reply."""
         self.tokens.append(int(input_ids[0, -1]))
-        self.finish = self._ending()
+        self.finish = "end" if self.tokens[-1] in self.model.end_tokens else self._ending()
         return torch.tensor([self.finish is not None], device=input_ids.device)
 
     def _ending(self) -> Finish | None:
-        if self.tokens[-1] in self.model.end_tokens:
-            return "end"
         decode = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
         text = self.model.tokenizer.decode(self.tokens, **decode)
         # without half characters and white space at the end: the text only grows

@@ -88,9 +88,8 @@ def find_model(model: str | Path = DEFAULT_MODEL) -> ModelSource:
     weights = sorted(path.glob("*.safetensors"))
     if weights and (path / "config.json").is_file():
         # everything that decides the hidden states
-        hashes = [
-            (file.name, known_sha256(file)) for file in [*weights, *sorted(path.glob("*.json"))]
-        ]
+        decisive = [*weights, *sorted(path.glob("*.json"))]
+        hashes = [(file.name, known_sha256(file)) for file in decisive]
         return ModelSource(path.resolve().name, key(files=hashes), lambda: path)
     if isinstance(model, Path) or path.exists() or path.is_absolute():
         raise ConfigError(
@@ -113,7 +112,7 @@ def load_language_model(
         AssetError: the weights are absent, damaged, of an unknown kind or cannot be fetched.
     """
     source = model if isinstance(model, ModelSource) else find_model(model)
-    # one at a time: two threads that ask for the same weights must get the same object
+    # two threads that ask for the same weights must get the same object
     with _loading:
         return _load(source, choose_dtype(dtype), choose_device())
 
@@ -152,7 +151,7 @@ def _load(source: ModelSource, dtype: str, device: torch.device) -> LanguageMode
     else:
         model, tokenizer = _from_files(place, dtype, revision=source.revision)
     model.eval().requires_grad_(False).to(device)
-    # the penalties and temperatures that some models come with are left out: greedy means greedy
+    # without the penalties and temperatures that some models come with: greedy means greedy
     model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
     # threads wait for each other, for one pass and never for a whole reply
     forward, lock = model.base_model.forward, threading.Lock()
@@ -226,20 +225,17 @@ def _find_on_hub(name: str) -> ModelSource:
     try:
         found = try_to_load_from_cache(name, "config.json")
         config = found if isinstance(found, str) else hf_hub_download(name, "config.json")
-    except errors.GatedRepoError as error:
-        raise AssetError(
-            f"The model {name!r} asks for its licence to be accepted: do that on its page and set "
-            "HF_TOKEN, or choose another model."
-        ) from error
-    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-        raise ConfigError(
-            f"There is no language model {name!r}. Give {DEFAULT_MODEL!r}, a folder, a .gguf file "
-            "or a Hugging Face id such as 'HuggingFaceTB/SmolLM2-360M-Instruct'."
-        ) from error
-    except OSError as error:
+    except (OSError, errors.HFValidationError) as error:
+        unknown = isinstance(error, (errors.RepositoryNotFoundError, errors.HFValidationError))
+        if unknown and not isinstance(error, errors.GatedRepoError):
+            raise ConfigError(
+                f"There is no language model {name!r}. Give {DEFAULT_MODEL!r}, a folder, a .gguf "
+                "file or a Hugging Face id such as 'HuggingFaceTB/SmolLM2-360M-Instruct'."
+            ) from error
         raise AssetError(
             f"The language model {name!r} is not on this machine and cannot be downloaded now. "
-            f"Check the name and the network, or give {DEFAULT_MODEL!r}, a folder or a .gguf file."
+            "Check its name and the network, accept its licence on its page and set HF_TOKEN where "
+            f"it asks for that, or give {DEFAULT_MODEL!r}, a folder or a .gguf file."
         ) from error
     # the copy lies in .../snapshots/<commit>/config.json
     commit = Path(config).parent.name

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from latentcrs_utils.errors import ConfigError
@@ -29,13 +30,12 @@ def check_schema(schema: Mapping[str, Any]) -> str:
     from jsonschema.validators import validator_for
 
     try:
-        text = json.dumps(schema)
         validator_for(schema).check_schema(schema)
+        return json.dumps(schema)
     except SchemaError as error:
         raise ConfigError(f"The schema is no JSON schema: {_short(error.message)}.") from error
     except (TypeError, ValueError) as error:
         raise ConfigError(f"The schema is no JSON: {error}.") from error
-    return text
 
 
 def complaint(text: str, schema: Mapping[str, Any]) -> str | None:
@@ -66,17 +66,15 @@ def json_in(text: str, schema: Mapping[str, Any]) -> str:
     """Return the last JSON of a schema in a text, without words or a fence; else the text."""
     if complaint(text, schema) is None:
         return text
-    found, begin, decoder = text, 0, json.JSONDecoder(parse_constant=_refuse)
-    for _ in range(_MOST_OPENINGS):
-        if not (opening := _OPENING.search(text, begin)):
-            break
-        begin = opening.end()
+    found, end, decoder = text, 0, json.JSONDecoder(parse_constant=_refuse)
+    for opening in islice(_OPENING.finditer(text), _MOST_OPENINGS):
         with suppress(ValueError, RecursionError):
-            value, end = decoder.raw_decode(text, opening.start())
-            # a text may hold the JSON in its turn
-            for part in (text[opening.start() : end], str(value)):
-                if complaint(part, schema) is None:
-                    found, begin = part, end
+            if (begin := opening.start()) >= end:
+                value, after = decoder.raw_decode(text, begin)
+                # a text may hold the JSON in its turn
+                for part in (text[begin:after], str(value)):
+                    if complaint(part, schema) is None:
+                        found, end = part, after
     return found
 
 
@@ -131,7 +129,6 @@ def _index(source: "ModelSource", dtype: "DTypeName", schema: str) -> Any:
     from outlines_core import Index, Vocabulary
     from outlines_core.json_schema import build_regex_from_schema
 
-    # the weights bring torch, and an endpoint needs neither
     from latentcrs_utils.language.models import load_language_model
 
     language_model = load_language_model(source, dtype)
@@ -143,39 +140,33 @@ def _index(source: "ModelSource", dtype: "DTypeName", schema: str) -> Any:
     try:
         return Index(build_regex_from_schema(schema), vocabulary)
     except ValueError as error:
-        first = str(error).strip().splitlines()[0]
         raise ConfigError(
-            f"{source.name} cannot be held to this schema ({first[:200]}): leave that part out, or "
-            "name the possible values as an 'enum'."
+            f"{source.name} cannot be held to this schema ({_short(str(error))}): leave that part "
+            "out, or name the possible values as an 'enum'."
         ) from error
 
 
 def token_bytes(tokenizer: Any, without: Collection[int] = ()) -> dict[bytes, list[int]]:
     """Return what each token writes, as bytes -> ids; not the control words and not ``without``.
 
-    A tokenizer is byte-level (GPT-2, Llama 3, SmolLM2, Qwen), has byte fallback (Llama 2, Mistral,
-    Gemma), or is another, whose tokens are taken for whole characters.
+    A tokenizer is byte-level (GPT-2, Llama 3, SmolLM2, Qwen), or has marks for spaces and byte
+    fallback (Llama 2, Mistral, Gemma).
     """
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    decoder = "" if backend is None else json.dumps(json.loads(backend.to_str())["decoder"])
     byte_of = {letter: byte for byte, letter in bytes_to_unicode().items()}
-
-    def spell(token: str) -> bytes:
-        if "ByteLevel" in decoder:
-            # a word that was added to the vocabulary later is spelled in plain letters
-            known = all(letter in byte_of for letter in token)
-            return bytes(byte_of[letter] for letter in token) if known else token.encode()
-        if "ByteFallback" in decoder:
-            single = _BYTE_TOKEN.fullmatch(token)
-            return bytes.fromhex(single[1]) if single else token.replace("▁", " ").encode()
-        return tokenizer.convert_tokens_to_string([token]).encode()
-
+    decoder = json.loads(tokenizer.backend_tokenizer.to_str())["decoder"]
+    is_byte_level = "ByteLevel" in str(decoder)
     added = tokenizer.added_tokens_decoder.items()
     control = {*without, *(number for number, token in added if token.special)}
     found: dict[bytes, list[int]] = {}
     for token, number in tokenizer.get_vocab().items():
-        if number not in control and (written := spell(token)):
+        single = _BYTE_TOKEN.fullmatch(token)
+        if is_byte_level and byte_of.keys() >= set(token):
+            written = bytes(map(byte_of.get, token))
+        else:
+            # also a word that was added to a byte-level vocabulary later
+            written = bytes.fromhex(single[1]) if single else token.replace("▁", " ").encode()
+        if written and number not in control:
             found.setdefault(written, []).append(number)
     return found
