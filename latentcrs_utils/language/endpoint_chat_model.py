@@ -5,6 +5,7 @@ failure, a stop that never waits for the network, requests without what an endpo
 replies in the shapes that servers really send. What is known of them is in the TOML file.
 """
 
+import codecs
 import json
 import os
 import queue
@@ -145,7 +146,9 @@ class EndpointChatModel(ChatModel):
                     with self._client() as client, closing(_send(client, parts, key)) as answer:
                         heard.answered = True
                         self._step |= step - Counter(again=1)
-                        for value in _values(answer.iter_text()):
+                        # JSON is UTF-8, whatever a head says
+                        text = codecs.iterdecode(answer.iter_bytes(), "utf-8-sig", "replace")
+                        for value in _values(text):
                             pieces.put(heard.take(value))
                             if left.is_set():
                                 return
@@ -304,7 +307,7 @@ def _values(chunks: Iterable[str]) -> Iterator[Any]:
             if line.startswith((":", "event:", "id:", "retry:")):
                 continue
             events = events or line.startswith("data:")
-            line = line.removeprefix("data:").strip(" \t\ufeff")
+            line = line.removeprefix("data:").strip()
             whole = line == _DONE or (events and not line)
             pending += "" if whole else line
             if pending and (whole or line.endswith(("}", "]"))):

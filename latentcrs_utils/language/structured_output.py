@@ -163,7 +163,7 @@ def token_bytes(tokenizer: Any, without: Collection[int] = ()) -> dict[bytes, li
     for token, number in tokenizer.get_vocab().items():
         single = _BYTE_TOKEN.fullmatch(token)
         if is_byte_level and byte_of.keys() >= set(token):
-            written = bytes(map(byte_of.get, token))
+            written = bytes(byte_of[letter] for letter in token)
         else:
             # also a word that was added to a byte-level vocabulary later
             written = bytes.fromhex(single[1]) if single else token.replace("▁", " ").encode()
