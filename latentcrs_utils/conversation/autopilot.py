@@ -64,13 +64,22 @@ class Autopilot:
 
     @property
     def verdict(self) -> str:
-        """What the user made of the latest offer, in a sentence; "" before the first turn."""
-        if not self.n_turns:
-            return ""
+        """What the user made of the latest offer, in words; "" before the first turn."""
         if self.outcome == "accepted":
-            return f"It accepted {self.goal}: that is what it had in mind."
+            return f"It accepted {self.goal} after {self.turns}: that is what it had in mind."
+        if not self.places:
+            return ""
         place = f"place {self.places[-1]:,} of what can still be offered"
-        return f"It refused them all: what it has in mind is another one, now at {place}."
+        if not self.outcome:
+            return f"It refused them all: what it has in mind is another one, now at {place}."
+        best = min(self.places)
+        near = f"nearest after turn {self.places.index(best) + 1}, to place {best:,}"
+        return f"It {self.outcome}. It had {self.goal} in mind, which came {near}."
+
+    @property
+    def turns(self) -> str:
+        """How many messages were answered, in words."""
+        return f"{self.n_turns} turn{'s' * (self.n_turns != 1)}"
 
     def _place(self) -> int:
         """Place of the target among all that can still be offered, as the policy orders them.
@@ -98,7 +107,7 @@ class Autopilot:
             self.conversation.reject(item)
         self._offered = []
         if answer is None:
-            self.outcome = f"gave up after {self.n_turns} turn{'s' * (self.n_turns != 1)}"
+            self.outcome = f"gave up after {self.turns}"
         else:
             self._message = answer.text
 
@@ -124,9 +133,7 @@ def make_autopilot(
         index, history = 0, np.array(conversation.history, dtype=np.int64)
         left = [v for v in catalogue.items[1:] if v.item not in gone and can_be_named(v)]
         if not left:
-            raise DataError(
-                "Nothing is left that a simulated user could look for: start a new conversation."
-            )
+            raise DataError("Nothing is left to look for: start a new conversation.")
         place = generator(seed, "a stranger's target").integers(len(left))
         test_case = TestCase(catalogue, left[int(place)], history)
     else:
@@ -134,9 +141,8 @@ def make_autopilot(
         (test_case,) = make_test_cases(data, [index], catalogue)
     if test_case.target.item in gone:
         raise DataError(
-            f"What user {conversation.user} has in mind can no longer be offered in this "
-            "conversation (it was offered already, or has no title): start a new one, or take "
-            "another user."
+            f"What user {conversation.user} has in mind can no longer be offered (it was already, "
+            "or has no title): start a new conversation, or take another user."
         )
     user = TemplateUser(test_case, user=index, seed=seed, difficulty=difficulty, level=level)
     return Autopilot(conversation, user)

@@ -4,7 +4,6 @@ Nothing slow runs in a callback: a message is answered in a thread, which only a
 """
 
 import json
-import re
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
@@ -68,9 +67,8 @@ class ChatApp:
         chat_model = setting.get("chat_model", "local")
         speaker = model.language.embedder if chat_model == "local" else chat_model
         self._speaker = getattr(speaker, "name", None)
-        fresh = Conversation(model, user, policy=policy, **setting)
         self.view = ChatView(lambda name, *of: getattr(self, name)(*of), model, self._speaker)
-        self.view.restart(fresh)
+        self.view.restart(Conversation(model, user, policy=policy, **setting))
         self.view.say(*self._end)
         self.widget = self.view.widget
 
@@ -88,11 +86,8 @@ class ChatApp:
         ask = partial(self.conversation.say, message)
         if earlier and self._edited is earlier[-1]:
             kept, ask = earlier[:-1], partial(self.conversation.retry, message)
-
-        def job() -> None:
-            if not self._answer(new, ask, earlier, kept="your message is in the box again."):
-                self.view.give_back(message)
-
+        words = "your message is in the box again."
+        job = partial(self._answer, new, ask, earlier, words, given_back=message)
         return self._start_answer(job, [*kept, new])
 
     @_when_free
@@ -126,7 +121,10 @@ class ChatApp:
         driver = self.view.driver
         if not driver.steps_left(self.conversation):
             if self.view.turns or self.conversation.feedback:
-                if not (driver.is_pressed_again(self.conversation) or sure):
+                pilot, events = driver.autopilot, self.conversation.events
+                is_own = pilot is not None and pilot.conversation is self.conversation
+                asked, driver.asked = driver.asked, events
+                if not (is_own or sure or asked is events):
                     asks = "Shall it begin a talk of its own? Then press again: yours leaves the"
                     return not self.view.say(f"{asks} screen, and Undo brings it back.")
                 self.clear()
@@ -187,7 +185,7 @@ class ChatApp:
         """Start a conversation as yourself, and show items to click."""
         words = f"A new conversation as you: click {self.view.noun}s that you like, or just write."
         if begun := self._begin(partial(self._fresh, None, []), words):
-            self.view.picker.open()
+            self.view.picker.display(True)
         return begun
 
     @_when_free
@@ -206,16 +204,24 @@ class ChatApp:
             return
         self.conversation.use(policy)
         self.view.policies.choose(policy)
-        if not self.busy:
-            self.view.show_requirements()
-            again = " Retry answers the last one again so." if self.view.turns else ""
-            what = self._in_full(policy)
-            self.view.say(f"From the next message on: policy {policy}. {what}.{again}")
+        self._say_of_next(f"policy {policy}. {self._in_full(policy)}")
 
     def use_wording(self, wording: Wording) -> None:
         """Let a "template" or the chat "model" word the replies from the next message on."""
+        if wording == self.conversation.wording:
+            return
         self.conversation.use_wording(wording)
-        self._setting["wording"] = wording
+        self.view.wording.choose(wording)
+        facts = "a template words the replies, with facts of the data alone"
+        model = f"{self._speaker} words the replies, each checked against the data"
+        self._say_of_next(model if wording == "model" else facts)
+
+    def _say_of_next(self, what: str) -> None:
+        """Say what holds from the next message on, unless an answer is under way."""
+        if not self.busy:
+            self.view.update()
+            again = " Retry answers the last one again so." if self.view.turns else ""
+            self.view.say(f"From the next message on: {what}.{again}")
 
     @_when_free
     def withdraw(self, constraint: Constraint | str) -> bool:
@@ -248,14 +254,9 @@ class ChatApp:
         """Make the conversation files to keep, whose links appear below the buttons."""
         if not self.view.turns:
             return not self.view.say("There is nothing to export yet: write a message first.")
-        self.view.say("Making the files", "busy")
-        self._end = ("The files could not be made; the conversation is as it was.", "idle")
-
-        def job() -> None:
-            self.view.downloads.value = html.downloads(transcript_files(self.conversation))
-            self._end = ("Two files are ready: their links stand below the buttons.", "idle")
-
-        return self._run(job, lambda: self.view.say(*self._end))
+        talk = self.conversation
+        self.view.downloads.value = html.downloads(talk.user, talk.transcript(), talk.markdown())
+        return self.view.say("Two files are ready: their links stand below the buttons.")
 
     @_when_free
     def load(self, text: str) -> bool:
@@ -264,14 +265,15 @@ class ChatApp:
         What is no such file changes nothing; Undo brings the present conversation back.
         """
         try:
-            setting = {**self._setting, "n_items": self.conversation.n_items}
-            talk = Conversation.from_transcript(self.model, json.loads(text), **setting)
+            here = {"n_items": self.conversation.n_items, "wording": self.conversation.wording}
+            values = json.loads(text)
+            talk = Conversation.from_transcript(self.model, values, **self._setting | here)
             shown = [TurnView(turn.message, len(turn.items), self.click) for turn in talk.answers]
             for view, turn in zip(shown, talk.answers, strict=True):
                 view.show(turn, talk.why(turn))
+        except LatentCRSError:
+            raise
         except Exception as error:  # whatever somebody's file holds
-            if isinstance(error, LatentCRSError):
-                raise
             what = f"This is no conversation that Export made ({type(error).__name__})"
             raise DataError(f"{what}: choose its .json file.") from error
         words = f"Loaded, with messages: {len(shown)}. Undo brings back what was here."
@@ -310,15 +312,29 @@ class ChatApp:
 
     def state(self) -> dict[str, Any]:
         """What is on the screen, as plain values."""
-        return {**self.view.state(), "busy": self.busy}
+        view, talk = self.view, self.conversation
+        cards = [[(c.item.title, c.choice) for c in turn.cards if c.item] for turn in view.turns]
+        return {
+            "status": view.status,
+            "user": talk.user,
+            "history": len(talk.history),
+            "policy": view.policies.value,
+            "box": view.message.value,
+            "messages": [turn.message for turn in view.turns],
+            "cards": cards,
+            "required": [words for words, _ in view.requirements.chips.values()],
+            "intents": html.leading(view.belief),
+            "driver": view.driver.words,
+            "busy": self.busy,
+        }
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         return self.widget._repr_mimebundle_(**options)
 
     # What happens then
 
-    def _run(self, job: Callable[[], object], after: Callable[[], object]) -> bool:
-        """Do something slow in a thread of its own; `after` runs there in any case."""
+    def _start_answer(self, job: Callable[[], object], turns: Sequence[TurnView]) -> bool:
+        """Show these turns, and answer in a thread of its own."""
 
         def work() -> None:
             try:
@@ -326,21 +342,20 @@ class ChatApp:
             finally:
                 with self._gate:
                     self._thread = None
-                    after()
+                    self._apply_clicks()
+                    self.view.update()
+                    self.view.show_busy(False)
+                    self.view.say(*self._end)
 
+        self.view.downloads.value = ""
+        self.view.picker.display(False)
+        self.view.show(turns)
+        self.view.show_busy(True)
+        self.view.say("Reading your message", "busy")
         self._stopped.clear()
         self._thread = threading.Thread(target=work, daemon=True)
         self._thread.start()
         return True
-
-    def _start_answer(self, job: Callable[[], object], turns: Sequence[TurnView]) -> bool:
-        """Show these turns, and answer."""
-        self.view.heard.value = self.view.downloads.value = ""
-        self.view.picker.close()
-        self.view.show(turns)
-        self.view.show_busy(True)
-        self.view.say("Reading your message", "busy")
-        return self._run(job, self._finish)
 
     def _answer(
         self,
@@ -349,10 +364,12 @@ class ChatApp:
         earlier: Sequence[TurnView],
         kept: str,
         done: str = "Ready",
+        given_back: str = "",
     ) -> bool:
         """Ask (by `Conversation.say` or the like) for one turn and show it; whether there is one.
 
-        Else the `earlier` turns are shown again, and `kept` says what became of the message.
+        Else the `earlier` turns are shown again, `kept` says what became of the message, and
+        `given_back` is put into the box.
         """
         try:
             turn = ask(stream=view.stream, stop=self._stopped, watch=partial(self._watch, view))
@@ -366,11 +383,11 @@ class ChatApp:
                 what = f"That failed ({type(error).__name__}: {error}); {kept}"
                 self._end = (f"{what} Try again, or choose policy B.", "problem")
             self.view.show(earlier)
+            self.view.give_back(given_back)
             close(view.widget)
             return False
         self._end = ("Stopped" if self._stopped.is_set() else done, "idle")
         view.show(turn)
-        self.view.heard.value = html.heard(turn)
         view.show(turn, self.conversation.why(turn))
         for old in set(earlier) - set(self.view.turns):
             close(old.widget)
@@ -385,7 +402,7 @@ class ChatApp:
             view.show_message(pilot.next_message() or "")
             self.view.show([*earlier, view])
             answered = self._answer(view, pilot.step, earlier, "the next step says it again.")
-            view.remark(pilot.verdict)
+            view.remark.value = html.small(pilot.verdict)
             self.view.driver.report()
             self.view.update()
         for view in spare:
@@ -398,14 +415,8 @@ class ChatApp:
             self.view.say(_STAGES[stage] + first, "busy")
         self._is_awake = self._is_awake or stage == "writing"
         if turn is not None:
-            self.view.preview(view, turn)
-
-    def _finish(self) -> None:
-        """The answer has ended, well or not; the chat counts as free, its gate is held."""
-        self._apply_clicks()
-        self.view.update()
-        self.view.show_busy(False)
-        self.view.say(*self._end)
+            view.show(turn)
+            self.view.draw(turn.intents_after, turn.intents_before)
 
     def _apply_clicks(self) -> None:
         """Tell the conversation of the likes and refusals that it does not know yet."""
@@ -417,8 +428,8 @@ class ChatApp:
         return TurnView(message, self.conversation.n_items, self.click, who)
 
     def _fresh(self, user: int | str | None, history: Sequence[int] | None) -> Conversation:
-        policy = self.conversation.policy
-        return Conversation(self.model, user, history=history, policy=policy, **self._setting)
+        now = {"policy": self.conversation.policy, "wording": self.conversation.wording}
+        return Conversation(self.model, user, history=history, **self._setting | now)
 
     @_when_free
     def _begin(
@@ -436,11 +447,10 @@ class ChatApp:
 
     def _in_full(self, policy: PolicyName) -> str:
         """What a policy does, who speaks and who reads the requirements, in a sentence."""
+        speaker, how = self._speaker, self._setting.get("extractor", "lexicon")
         if policy == "B":
             return "The recommender alone chooses"
-        speaker, setting = self._speaker, self._setting
         if policy == "F":
-            how = setting.get("extractor", "lexicon")
             readers = {"lexicon": "a lexicon", "model": speaker, "both": f"a lexicon and {speaker}"}
             # without a language model the lexicon reads alone
             name = "lexicon" if speaker is None and isinstance(how, str) else how
@@ -448,17 +458,6 @@ class ChatApp:
             return f"What you require is read by {reader}, and holds"
         if speaker is None:
             return "It has B's order: no language model"
-        config = setting.get("rerank") or RerankConfig()
-        n = max(self.conversation.n_items, config.n_candidates)
+        rerank = self._setting.get("rerank") or RerankConfig()
+        n = max(self.conversation.n_items, rerank.n_candidates)
         return f"{speaker} re-orders the recommender's best {n}, which takes some seconds"
-
-
-def transcript_files(conversation: Conversation) -> dict[str, tuple[str, str, str]]:
-    """The transcript as files: form -> name, media type and text."""
-    user = "stranger" if conversation.user is None else f"user-{conversation.user}"
-    stem = f"latentcrs-{re.sub(r'[^A-Za-z0-9-]+', '-', user)[:40]}"
-    as_json = json.dumps(conversation.transcript(), ensure_ascii=False, indent=1)
-    return {
-        "JSON": (f"{stem}.json", "application/json", as_json),
-        "Markdown": (f"{stem}.md", "text/markdown", conversation.markdown()),
-    }

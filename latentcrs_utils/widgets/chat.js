@@ -23,6 +23,7 @@
   const box = () => find(".lcrs-compose textarea");
   const isLost = () => root.classList.contains("lcrs-lost");
   const isBusy = () => find(".lcrs-busy") !== null;
+  const latest = () => [...root.querySelectorAll(".lcrs-turn")].pop();
   const [ping, wire] = [find(".lcrs-ping input"), find(".lcrs-wire input")];
   const kept = () => wire.placeholder.startsWith("{") ? wire.placeholder : "";
   const fill = (input, text) => {
@@ -43,10 +44,24 @@
   };
   const button = (words, act) => make("button", "jupyter-button", words, act);
 
+  // A screen reader hears each answer as a whole, as soon as it is done.
+  const heard = make("div", "lcrs-heard", "");
+  heard.setAttribute("role", "alert");
+  let wasBusy = false, lastHeard = "";
+  const hear = () => {
+    if (isBusy() === wasBusy) return;
+    wasBusy = !wasBusy;
+    const parts = wasBusy ? [] : latest()?.querySelectorAll(".lcrs-it, .lcrs-note, .lcrs-title") ?? [];
+    const words = [...parts].map(part => part.textContent).join(". ");
+    heard.textContent = words === lastHeard ? "" : words;
+    lastHeard = words || lastHeard;
+  };
+
   // Heartbeat: the kernel gives each number back. Two views of one chat share the line, so a later
   // number will do.
   const note = make("div", "lcrs-lost-note", ""), save = make("a", "", "Save this talk");
-  find(".lcrs-compose").before(note);
+  find(".lcrs-compose").before(note, heard);
+  new MutationObserver(hear).observe(find(".lcrs-foot"), {childList: true, subtree: true});
   let asked = 0, since = Date.now();
   const lose = () => {
     root.classList.add("lcrs-lost");
@@ -60,7 +75,7 @@
     if (!root.isConnected) {
       clearInterval(timer);
       delete root.dataset.alive;
-      for (const own of root.querySelectorAll(".lcrs-lost-note, .lcrs-look, .lcrs-again, .lcrs-load")) own.remove();
+      for (const own of root.querySelectorAll(".lcrs-lost-note, .lcrs-heard, .lcrs-look, .lcrs-again, .lcrs-load")) own.remove();
       return;
     }
     const now = Date.now(), isCut = find(".jupyter-widgets-disconnected") !== null;
@@ -83,6 +98,18 @@
     sent = Date.now();
     fill(box(), "");
     tell({send: text});
+  };
+  // The next chip moves up into a button that is pressed. The last button goes, so its focus is
+  // passed on: to the one before it, or where one writes.
+  const pass = chip => {
+    const row = chip.parentElement, home = row.closest(".lcrs-picker") ? find(".lcrs-find input") : box();
+    const watch = new MutationObserver(() => {
+      if (chip.isConnected) return;
+      watch.disconnect();
+      if (document.activeElement === document.body) ([...row.querySelectorAll(".lcrs-chip")].pop() ?? home).focus();
+    });
+    watch.observe(row, {childList: true});
+    setTimeout(() => watch.disconnect(), SILENCE);
   };
   const enters = {".lcrs-person input": "start", ".lcrs-find input": "take"};
   root.addEventListener("keydown", event => {
@@ -108,13 +135,14 @@
     const pressed = event.target.closest("button");
     if (!pressed || pressed.closest(".lcrs-look")) return;
     if (isLost()) return stop(event);
+    if (pressed.closest(".lcrs-ideas")) box().focus(); // the button leaves the screen
+    if (pressed.matches(".lcrs-chip")) pass(pressed);
     if (!pressed.matches(".lcrs-send")) return;
     if (Date.now() - sent < 700) stop(event); // a double click is no wish to stop
     else if (!isBusy() && box().value.trim()) { stop(event); send(); }
   }, true);
 
   // A new turn comes to the top and stays there as it grows, until somebody scrolls.
-  const latest = () => [...root.querySelectorAll(".lcrs-turn")].pop();
   const scroll = find(".lcrs-scroll");
   let turn = latest(), isFree = turn !== undefined;
   const pin = () => {
@@ -176,7 +204,7 @@
         return made;
       });
       const row = make("div", "lcrs-one-of", "");
-      row.append(make("span", "lcrs-label", heading), ...choices);
+      row.append(make("span", "lcrs-small", heading), ...choices);
       return [row];
     }));
   };

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import ipywidgets as w
-from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from latentcrs_utils.baselines.popularity import popularity
@@ -17,12 +16,11 @@ from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import describe, shown
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.ranking import mask_items
-from latentcrs_utils.simulation.agenda import DIFFICULTIES, Difficulty
-from latentcrs_utils.simulation.planner import LEVELS, Level
+from latentcrs_utils.simulation.agenda import DIFFICULTIES
+from latentcrs_utils.simulation.planner import LEVELS
 from latentcrs_utils.simulation.titles import spoken_words
 from latentcrs_utils.widgets import html
 
-T = TypeVar("T", bound=str)
 N_SUGGESTED = 12
 _LONGEST_QUERY = 100  # longer than any title that somebody types
 _N_READY = 6  # chips made before they are needed, in the thread of the callbacks
@@ -58,7 +56,7 @@ def close(widget: w.Widget) -> None:
     widget.close()
 
 
-class OneOf(Generic[T]):
+class OneOf:
     """Some buttons (value -> words) of which one is chosen; `chosen` is told of each new choice.
 
     Radio buttons and lists would need a mouse: JupyterLab takes arrow keys and letters for itself.
@@ -66,39 +64,36 @@ class OneOf(Generic[T]):
 
     def __init__(
         self,
-        heading: str,
-        options: Mapping[T, str],
-        value: T,
-        chosen: Callable[[T], object] = lambda _: None,
+        name: str,
+        options: Mapping[Any, str],
+        value: Any,
+        chosen: Callable[[Any], object] = lambda _: None,
     ):
-        self.options, self.value, self._chosen = options, value, chosen
+        self.options, self.value, self._chosen = options, None, chosen
         self._buttons = {name: button("", "", partial(self.choose, name)) for name in options}
-        children = [w.HTML(html.label(heading)), *self._buttons.values()]
+        children = [w.HTML(html.small(name)), *self._buttons.values()]
         self.widget = box(w.HBox, children, "lcrs-one-of")
-        self._mark()
+        self._mark(value)
 
-    def choose(self, value: T) -> None:
+    def choose(self, value: Any) -> None:
         """Choose a value, as its button does."""
         if value != self.value:
-            self.value = value
-            self._mark()
+            self._mark(value)
             self._chosen(value)
 
-    def _mark(self) -> None:
+    def _mark(self, chosen: Any) -> None:
+        self.value = chosen
         for value, made in self._buttons.items():
             words = self.options[value]
-            tick(made, words, value == self.value, f"{words}: chosen", f"Choose {words}")
+            tick(made, words, value == chosen, f"{words}: chosen", f"Choose {words}")
 
 
 class Chips:
-    """A row of chips after a heading; `remove` is called with the value of a clicked one.
+    """A row of chips after a heading; `remove` is called with the value of a clicked one."""
 
-    It shows what is left; `home` takes the keyboard focus when the last chip is gone.
-    """
-
-    def __init__(self, heading: str, remove: Callable[[Any], object], home: w.DOMWidget):
-        self._remove, self._home = remove, home
-        self._heading, self._pool = w.HTML(html.label(heading)), list[w.Button]()
+    def __init__(self, name: str, remove: Callable[[Any], object]):
+        self._remove = remove
+        self._heading, self._pool = w.HTML(html.small(name)), list[w.Button]()
         self.widget = box(w.HBox, [], "lcrs-chips")
         self.show({})
 
@@ -113,12 +108,8 @@ class Chips:
         switch(self.widget, "lcrs-hidden", not chips)
 
     def _click(self, place: int) -> None:
-        if place >= len(self.chips):
-            return
-        self._remove(list(self.chips)[place])
-        # the next chip moves up into this button; behind the last one there is none
-        if place >= len(self.chips):
-            (self._pool[place - 1] if self.chips else self._home).focus()
+        if place < len(self.chips):
+            self._remove(list(self.chips)[place])
 
 
 @lru_cache(maxsize=2)
@@ -145,10 +136,7 @@ def find_titles(data: Dataset, query: str, n: int) -> tuple[list[int], int]:
         known, near = {word for title in titles.values() for word in title.split()}, []
         for word in (*whole, last):
             slips = 0 if len(word) < 4 or not word.isalpha() else 1 + (len(word) >= 8)
-            close = process.extract(
-                word, known, scorer=OSA.distance, score_cutoff=slips, limit=None
-            )
-            near.append({other for other, *_ in close})
+            near.append({other for other in known if OSA.distance(word, other) <= slips})
         found = [v for v, title in titles.items() if all(w & {*title.split()} for w in near)]
         linked = vocabulary_for(data).titles.find(query)
         first = [v for title in linked for v in title.items if v in titles and v not in found]
@@ -160,47 +148,40 @@ class HistoryPicker:
     """A search for items to click; `pick` gets the wanted, oldest first, and shows those taken."""
 
     def __init__(self, data: Dataset, noun: str, pick: Callable[[list[int]], object]):
-        self.data, self.noun, self._pick, self.is_open = data, noun, pick, False
+        self.data, self.noun, self._pick = data, noun, pick
+        self._same = matcher_for(data).catalogue.same  # an item under all its ids
         self.picked, self.suggested = list[int](), list[int]()
         self.search = w.Text(description=f"Find a {noun}", placeholder="some words of its title")
         self._count = w.HTML()
         self._buttons = [button("", "", partial(self._click, n)) for n in range(N_SUGGESTED)]
-        self._chips = Chips("Your history:", self.toggle, self.search)
-        hello = (
-            f"Click {noun}s that you like: the belief follows each click. Then say what you are in "
-            "the mood for; no click at all is fine, too."
-        )
-        rows = [
-            w.HTML(html.small(hello)),
-            box(w.HBox, [self.search, self._count], "lcrs-find"),
-            box(w.HBox, self._buttons, "lcrs-grid"),
-            self._chips.widget,
-        ]
-        self.widget = box(w.VBox, rows, "lcrs-picker", "lcrs-hidden")
+        self._chips = Chips("Your history:", self.toggle)
+        hello = f"Click {noun}s that you like, or none; then say what you are in the mood for."
+        find = box(w.HBox, [self.search, self._count], "lcrs-find")
+        grid = box(w.HBox, self._buttons, "lcrs-grid")
+        rows = [w.HTML(html.small(hello)), find, grid, self._chips.widget]
+        self.widget = box(w.VBox, rows, "lcrs-picker")
+        self.display(False)
         self.search.observe(lambda _: self._suggest(), "value")
 
-    def open(self) -> None:
-        """Show it, with the best known items to begin with."""
-        self.is_open, self.search.value = True, ""
-        self._suggest()
-        switch(self.widget, "lcrs-hidden", False)
-        self.search.focus()
-
-    def close(self) -> None:
-        """Take it off the screen."""
-        self.is_open = False
-        switch(self.widget, "lcrs-hidden", True)
+    def display(self, is_open: bool) -> None:
+        """Show it, with the best known items to begin with, or take it off the screen."""
+        self.is_open = is_open
+        switch(self.widget, "lcrs-hidden", not is_open)
+        if is_open:
+            self.search.value = ""
+            self._suggest()
+            self.search.focus()
 
     def toggle(self, item: int) -> None:
         """Pick an item, or take it out of the history again."""
-        same = matcher_for(self.data).catalogue.same([item])
+        same = self._same([item])
         kept = [other for other in self.picked if other not in same]
         self._pick(kept if len(kept) < len(self.picked) else [*kept, item])
 
     def take(self, query: str) -> bool:
         """What Enter does in the search box: pick the first item that a query finds."""
         self.search.value = query
-        taken = matcher_for(self.data).catalogue.same(self.picked)
+        taken = self._same(self.picked)
         new = [item for item in self.suggested if item not in taken]
         if query.strip() and new:
             self.toggle(new[0])
@@ -209,8 +190,7 @@ class HistoryPicker:
 
     def show(self, picked: Sequence[int]) -> None:
         """Show the items to click and those that were picked, oldest first."""
-        self.picked = list(picked)
-        taken = matcher_for(self.data).catalogue.same(picked)
+        self.picked, taken = list(picked), self._same(picked)
         for place, made in enumerate(self._buttons):
             switch(made, "lcrs-hidden", place >= len(self.suggested))
             if place < len(self.suggested):
@@ -244,24 +224,22 @@ class Driver:
         # who drives, or drove last; None if nobody did or it left
         self.autopilot: Autopilot | None = None
         self.words, self._shows_goal, self._n_begun = "", False, 0
-        self._asked: object = None  # the events of the conversation when it was pressed last
-        kinds = {name: name for name in DIFFICULTIES}
-        self.difficulty: OneOf[Difficulty] = OneOf("Difficulty", kinds, "normal")
-        self.level: OneOf[Level] = OneOf("Wording", {name: name for name in LEVELS}, "paraphrased")
-        who = f"Somebody who has one {noun} in mind and never names it talks in your place"
-        told = f"{who}: a phrase book, no language model."
-        ended = "Until it accepts or gives up; Stop ends it"
+        self.asked: object = None  # the events of the conversation when it was pressed last
+        self.difficulty = OneOf("Difficulty", {name: name for name in DIFFICULTIES}, "normal")
+        self.level = OneOf("Wording", {name: name for name in LEVELS}, "paraphrased")
+        told = f"By a phrase book it asks for one {noun}, which it never names, in your place."
+        ended, show_goal = "Until it accepts or gives up; Stop ends it", partial(self.report, True)
         buttons = [
-            button("One step", "Let it say its next message", lambda: drive(False)),
-            button("Run to the end", ended, lambda: drive(True)),
-            button("Show the goal", f"The {noun} that it has in mind", self.show_goal),
+            button("One step", "Let it say its next message", partial(drive, False)),
+            button("Run to the end", ended, partial(drive, True)),
+            button("Show the goal", f"The {noun} that it has in mind", show_goal),
         ]
         self._line = w.HTML()
         rows = [
             w.HTML(html.panel("panel", "Let a simulated user drive", told)),
             box(w.VBox, [self.difficulty.widget, self.level.widget], "lcrs-settings"),
+            self._line,  # above the buttons, so that it is seen with them
             box(w.HBox, buttons, "lcrs-actions"),
-            self._line,
         ]
         self.widget = box(w.VBox, rows, "lcrs-drive")
 
@@ -271,12 +249,6 @@ class Driver:
         if pilot is None or pilot.outcome or pilot.conversation is not conversation:
             return 0
         return MAX_TURNS - pilot.n_turns
-
-    def is_pressed_again(self, conversation: Conversation) -> bool:
-        """Whether it may put this conversation aside: its own, or it was asked to just before."""
-        asked, self._asked = self._asked, conversation.events
-        is_own = self.autopilot is not None and self.autopilot.conversation is conversation
-        return is_own or asked is conversation.events
 
     def begin(self, conversation: Conversation) -> None:
         """Let a new simulated user, of the chosen kind, take over; `DataError` if nobody can."""
@@ -291,28 +263,14 @@ class Driver:
             self.autopilot = None
             self._tell("The simulated user has left, for you took over.")
 
-    def show_goal(self) -> None:
-        """Tell what the simulated user looks for."""
-        self._shows_goal = True
-        self.report()
-
-    def report(self) -> None:
-        """Say how far the simulated user is; at the end, what it looked for."""
-        pilot = self.autopilot
+    def report(self, with_goal: bool = False) -> None:
+        """Say how far the simulated user is; at the end, or from now on, also what it looks for."""
+        pilot, self._shows_goal = self.autopilot, self._shows_goal or with_goal
         if pilot is None:
             return self._tell("Nobody is driving: press One step first.")
-        turns = f"{pilot.n_turns} turn{'s' * (pilot.n_turns != 1)}"
-        if pilot.outcome is None:
-            goal = f" It has {pilot.goal} in mind." if self._shows_goal else ""
-            self._tell(f"It has talked for {turns} of at most {MAX_TURNS}.{goal}")
-        else:
-            after = f" after {turns}" if pilot.outcome == "accepted" else ""
-            near = "nothing else would do"
-            if pilot.outcome != "accepted" and pilot.places:
-                best = min(pilot.places)
-                turn = f"after turn {pilot.places.index(best) + 1}"
-                near += f"; that came nearest {turn}, to place {best:,} of what could be offered"
-            self._tell(f"It {pilot.outcome}{after}. It had {pilot.goal} in mind: {near}.")
+        goal = f" It has {pilot.goal} in mind." if self._shows_goal else ""
+        done = f"It has talked for {pilot.turns} of at most {MAX_TURNS}.{goal}"
+        self._tell(pilot.verdict if pilot.outcome else done)
 
     def _tell(self, words: str) -> None:
         self.words, self._line.value = words, html.small(words, role="status")

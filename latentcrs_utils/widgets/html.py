@@ -2,8 +2,11 @@
 
 import base64
 import html
+import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from latentcrs_utils.conversation.guards import may_be_text
 from latentcrs_utils.conversation.turn import Recommendation, Turn, shown
@@ -37,20 +40,14 @@ def _div(styles: str, inner: str, role: str = "") -> str:
     return f'<div class="{classes}"{more}>{inner}</div>'
 
 
-def panel(style: str, title: str, *lines: str) -> str:
-    """A title and some lines below it."""
-    paragraphs = "".join(f"<p>{text(line)}</p>" for line in lines)
-    return _div(style, f"<h3>{escape(title)}</h3>{paragraphs}")
+def panel(style: str, title: str, told: str) -> str:
+    """A title and a line below it."""
+    return _div(style, f"<h3>{escape(title)}</h3><p>{text(told)}</p>")
 
 
 def small(words: str, role: str = "") -> str:
     """A remark."""
     return _div("small", text(words), role)
-
-
-def label(words: str) -> str:
-    """Words before some buttons."""
-    return f'<span class="lcrs-label">{escape(words)}</span>'
 
 
 def status(words: str, kind: str = "idle") -> str:
@@ -71,14 +68,17 @@ def profile(user: int | str | None, items: Sequence[Recommendation], noun: str) 
     return _div("profile", f"<strong>{text(name)}</strong>{escape(told)} {last}")
 
 
-def downloads(files: Mapping[str, tuple[str, str, str]]) -> str:
-    """Links to files that the page itself holds: form -> name, media type and text of the file."""
-    links = []
-    for form, (name, kind, content) in files.items():
+def downloads(user: int | str | None, transcript: Mapping[str, Any], markdown: str) -> str:
+    """Links to a user's conversation as two files that the page itself holds."""
+    name = re.sub(r"[^A-Za-z0-9-]+", "-", "stranger" if user is None else f"user-{user}")[:40]
+    as_json = json.dumps(transcript, ensure_ascii=False, indent=1)
+    files = [("JSON", "json", "application/json", as_json)]
+    links = ""
+    for form, end, kind, content in [*files, ("Markdown", "md", "text/markdown", markdown)]:
         coded = base64.b64encode(content.encode("utf-8", "replace")).decode("ascii")
-        address = f"data:{kind};charset=utf-8;base64,{coded}"
-        links.append(f'<a href="{address}" download="{escape(name)}">Download {escape(form)}</a>')
-    return f'<div role="status">{" ".join(links)}</div>'
+        address = f'"data:{kind};charset=utf-8;base64,{coded}" download="latentcrs-{name}.{end}"'
+        links += f"<a href={address}>Download {form}</a> "
+    return f'<div role="status">{links}</div>'
 
 
 def fold(title: str, *inner: str) -> str:
@@ -121,13 +121,6 @@ def _choice(turn: Turn) -> Iterator[str]:
             yield f"Re-ordered: the recommender had these at places {', '.join(map(str, places))}"
 
 
-def heard(turn: Turn) -> str:
-    """A finished turn for screen readers, which read an alert out as soon as it appears."""
-    titles = "; ".join(item.label for item in turn.items)
-    told = f"{turn.reply} Offered: {titles}. {turn.note}" if titles else turn.reply
-    return f'<div role="alert">{text(told)}</div>'
-
-
 def card(item: Recommendation, why: str = "") -> str:
     """One offered item: title, year, genres, why it is here, what it does not meet."""
     facts = " · ".join([*([str(item.year)] if item.year else []), *item.genres])
@@ -135,9 +128,8 @@ def card(item: Recommendation, why: str = "") -> str:
     # the sentence on why begins with what is missed
     told = why or (f"Does not meet: {missed}" if missed else "")
     reason = _div("why misses" if missed else "why", text(told)) if told else ""
-    return (
-        _div("title", text(item.title)) + _div("facts", text(facts or "no further facts")) + reason
-    )
+    title, facts = _div("title", text(item.title)), _div("facts", text(facts or "no further facts"))
+    return title + facts + reason
 
 
 def percent(share: float) -> str:
@@ -177,9 +169,7 @@ def intent_bars(
         bar = _div("name", text(name)) + track + _div("value", value)
         films = "".join(f"<li>{text(title)}</li>" for title in members(name))
         rows.append(_div("bar", fold(bar, f"<ul>{films}</ul>") if films else bar))
-    told = "A full bar is all of the system's belief; each opens what it is about."
-    if before is not None:
-        told += " The line marks where an intent was before."
+    told = "A full bar is all of the belief, a line where it was before; each opens its films."
     rest, n_rest = max(0.0, 1.0 - sum(after[name] for name in names)), n_intents - len(names)
     others = f"<p>{n_rest} other intents together: {percent(rest)}.</p>" if n_rest > 0 else ""
     return _div("bars", panel("panel", "What you seem to want", told) + "".join(rows) + others)

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import ipywidgets as w
 
 from latentcrs_utils.conversation.in_words import thing
-from latentcrs_utils.conversation.session import Conversation, Wording
+from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import PolicyName, Recommendation, Turn, describe, shown
 from latentcrs_utils.em.model import LatentCRS
+from latentcrs_utils.intents import describe_anchor
 from latentcrs_utils.widgets import controls, html
 from latentcrs_utils.widgets.controls import box, button, switch
 
@@ -25,11 +26,8 @@ STYLE = '<style onload="{}">{}</style>'.format(
     _HERE.joinpath("style.css").read_text("utf-8"),
 )
 N_MEMBERS = 8  # titles that say what an intent is about
-IDEAS = (
-    "something funny from the eighties",
-    "a tense thriller, but nothing bloody",
-    "for a rainy Sunday with the kids",
-)
+IDEAS = ("something funny from the eighties", "a tense thriller, but nothing bloody",
+         "for a rainy Sunday with the kids")  # fmt: skip
 EXPLAINED: dict[PolicyName, str] = {
     "B": "B · the recommender's best",
     "F": "F · must meet your requirements",
@@ -91,8 +89,8 @@ class TurnView:
         self.who, self.cards = who, [Card(click) for _ in range(n_items)]
         self._said, self._reply = w.HTML(), w.HTML(html.bubble("it", "", "LatentCRS"))
         cards = box(w.HBox, [card.widget for card in self.cards], "lcrs-cards")
-        self._remark = w.HTML()
-        parts = [self._said.add_class("lcrs-asked"), self._reply, cards, self._remark]
+        self.remark = w.HTML()  # about the turn, below its cards
+        parts = [self._said.add_class("lcrs-asked"), self._reply, cards, self.remark]
         self.widget = box(w.VBox, parts, "lcrs-turn")
         self.show_message(message)
 
@@ -107,21 +105,16 @@ class TurnView:
         for place, item in enumerate(turn.items):
             self.cards[place].show(item, whys[place] if whys else "")
 
-    def remark(self, words: str) -> None:
-        """Say something about the turn below its cards."""
-        self._remark.value = html.small(words)
-
     def stream(self, sentence: str) -> None:
         """Show the reply as soon as it is checked."""
         self._reply.value = html.bubble("it", sentence, "LatentCRS")
 
 
-def typical_items(model: LatentCRS, intent: str) -> tuple[str, ...]:
-    """Titles of the items that users of an intent chose unusually often, the clearest first."""
-    counts, names = model.anchors.item_counts.float(), model.anchors.names
-    shares = counts[names.index(intent)] / (counts.sum(0) + counts.sum(0).mean())
-    best = shares.argsort(descending=True, stable=True)[:N_MEMBERS].tolist()
-    return tuple(describe(model.data, item).label for item in best if item and shares[item] > 0)
+def typical_items(model: LatentCRS, intent: str) -> list[str]:
+    """Titles of the items that users of an intent chose unusually often, as `describe_anchor`."""
+    anchor = model.anchors.names.index(intent)
+    typical = describe_anchor(model.anchors, model.data, anchor, N_MEMBERS)
+    return [describe(model.data, item).label for item in typical["item"]]
 
 
 class ChatView:
@@ -145,7 +138,7 @@ class ChatView:
         self.message = w.Textarea(description="Your message", continuous_update=False, rows=1,
                                   placeholder="What would you like to see?")  # fmt: skip
         self.profile, self.bars, self._status = w.HTML(), w.HTML(), w.HTML()
-        self.heard, self.downloads = (w.HTML().add_class(f"lcrs-{s}") for s in ("heard", "files"))
+        self.downloads = w.HTML().add_class("lcrs-files")
         # the line to `chat.js`, which writes the values of two hidden boxes and reads their
         # placeholders: a number that it gets back, and an order against the talk so far
         self.ping, self.wire = (w.Text().add_class(f"lcrs-{s}") for s in ("ping", "wire"))
@@ -153,50 +146,40 @@ class ChatView:
         self.wire.observe(lambda new: act("hear", new["new"]), "value")
         self.picker = controls.HistoryPicker(data, noun, partial(act, "pick"))
         self.policies = controls.OneOf("Policy", EXPLAINED, "B", partial(act, "use"))
-        voices: dict[Wording, str] = {"template": "facts alone", "model": f"{speaker}'s, checked"}
-        self.wording = controls.OneOf("Words", voices, "template", partial(act, "use_wording"))
+        voices = {"template": "facts alone", "model": f"in {speaker}'s words, checked"}
+        self.wording = controls.OneOf("Replies", voices, "template", partial(act, "use_wording"))
         switch(self.wording.widget, "lcrs-hidden", speaker is None)
-        self.requirements = controls.Chips("Required:", partial(act, "withdraw"), self.message)
+        self.requirements = controls.Chips("Required:", partial(act, "withdraw"))
         self.driver = controls.Driver(noun, partial(act, "drive"))
         self.send = button("", "", lambda: act("stop" if self.is_busy else "submit"), "lcrs-send")
         self.show_busy(False)
-        below = [button(words, tip, partial(act, name)) for name, words, tip in _BELOW]
-        build, nobody = partial(act, "build_history"), partial(act, "start_as", None)
-
-        def start() -> None:
-            act("start_as", self.person.value)
-
-        def send_idea(idea: str) -> None:
-            if act("submit", idea):
-                self.message.focus()  # the button of the idea leaves the screen
-
+        start = partial(act, "start_as")
         person = [
             self.person,
-            button("Start as this user", "Start as the user with this number", start),
-            button("Start without a history", "Start as a stranger", nobody),
-            button("Build a history", "Start as yourself: click what you like", build),
+            button("Start as this user", "Go by this number", lambda: start(self.person.value)),
+            button("Start without a history", "Start as a stranger", partial(start, None)),
+            button("Build a history", "Click what you like", partial(act, "build_history")),
         ]
         chooses = f"{model.name} chooses among {data.n_items:,} {noun}s of {data.name}"
-        words = "Words: a template that says facts of the data" + f", or {speaker}." * bool(speaker)
-        told = f"{chooses} through {len(model.anchors.names)} intents. {words}"
+        told = f"{chooses} through {len(model.anchors.names)} intents."
         head = w.HTML(STYLE + html.panel("title-line", "LatentCRS chat", told))
-        starts = [button(idea, "Send this message", partial(send_idea, idea)) for idea in IDEAS]
         question = f"What kind of {noun} are you in the mood for?"
         invitation = "Write it in your own words below, or start with one of these."
         hello = w.HTML(html.panel("hello", question, invitation))
-        self._hello = box(w.VBox, [hello, box(w.HBox, starts, "lcrs-ideas")])
+        ideas = [button(i, "Send this message", partial(act, "submit", i)) for i in IDEAS]
+        self._hello = box(w.VBox, [hello, box(w.HBox, ideas, "lcrs-ideas")])
         self._log = box(w.VBox, [], "lcrs-log")
-        talk = [self._status, self.heard, self.requirements.widget]
-        known = [self.profile, self.picker.widget]
         compose = box(w.HBox, [self.message, self.send], "lcrs-compose")
-        tools = [self.policies.widget, self.wording.widget]
-        tools += [box(w.HBox, below, "lcrs-actions"), self.downloads]
+        below = [button(words, tip, partial(act, name)) for name, words, tip in _BELOW]
+        choices = [self.policies.widget, self.wording.widget]
+        actions = box(w.HBox, below, "lcrs-actions")
+        who_talks = [box(w.HBox, person, "lcrs-person"), self.profile, self.picker.widget]
         parts = [
             box(w.HBox, [head], "lcrs-head"),
-            box(w.VBox, [box(w.HBox, person, "lcrs-person"), *known], "lcrs-who-talks"),
+            box(w.VBox, who_talks, "lcrs-who-talks"),
             box(w.Box, [self._log], "lcrs-scroll"),
-            box(w.VBox, [*talk, compose], "lcrs-foot"),
-            box(w.VBox, tools, "lcrs-tools"),
+            box(w.VBox, [self._status, self.requirements.widget, compose], "lcrs-foot"),
+            box(w.VBox, [*choices, actions, self.downloads], "lcrs-tools"),
             box(w.VBox, [self.bars, self.driver.widget], "lcrs-side"),
             box(w.Box, [self.ping, self.wire], "lcrs-hidden"),
         ]
@@ -212,12 +195,11 @@ class ChatView:
     def restart(self, conversation: Conversation, turns: Sequence[TurnView] = ()) -> None:
         """Show another conversation, from its start or as it was left."""
         self.conversation = conversation
-        self._belief, self._before = dict[str, float](), dict[str, float]()
+        self.belief, self._before = dict[str, float](), dict[str, float]()
         self.person.value = "" if conversation.user is None else str(conversation.user)
         self.policies.choose(conversation.policy)
         self.wording.choose(conversation.wording)
-        self.heard.value = ""
-        self.picker.close()
+        self.picker.display(False)
         self.show(turns)
         self.update()
 
@@ -238,25 +220,25 @@ class ChatView:
     def update(self) -> None:
         """Show what holds now: belief, requirements, history, clicks."""
         belief = self.conversation.intents()
-        if belief != self._belief:
-            self._before, self._belief = self._belief, belief
-        self._draw(belief, self._before or None)
+        if belief != self.belief:
+            self._before, self.belief = self.belief, belief
+        self.draw(belief, self._before or None)
         self.downloads.value = ""
-        talk = json.dumps(self.conversation.transcript()) if self.turns else ""
-        self.wire.placeholder = talk
-        self.show_requirements()
-        items = [describe(self.conversation.model.data, i) for i in self.conversation.history]
-        self.profile.value = html.profile(self.conversation.user, items, self.noun)
+        talk = self.conversation
+        self.wire.placeholder = json.dumps(talk.transcript()) if self.turns else ""
+        chips = {}
+        for held in talk.requirements if talk.policy == "F" else ():  # B and V ask for none
+            name = held.constraint.label
+            chips[held.constraint] = (name, f"Take back {name}; you said “{held.evidence}”")
+        self.requirements.show(chips)
+        items = [describe(talk.model.data, item) for item in talk.history]
+        self.profile.value = html.profile(talk.user, items, self.noun)
         if self.picker.is_open:
-            self.picker.show(self.conversation.history)
-        self.mark(self.conversation.feedback)
+            self.picker.show(talk.history)
+        self.mark(talk.feedback)
 
-    def preview(self, view: TurnView, turn: Turn) -> None:
-        """Show the items and the belief of a turn whose reply is still to be written."""
-        view.show(turn)
-        self._draw(turn.intents_after, turn.intents_before)
-
-    def _draw(self, after: Mapping[str, float], before: Mapping[str, float] | None) -> None:
+    def draw(self, after: Mapping[str, float], before: Mapping[str, float] | None) -> None:
+        """Draw the belief as it is, and was before (None at the start)."""
         n_intents = len(self.conversation.model.anchors.names)
         self.bars.value = html.intent_bars(after, before, n_intents, self._members)
 
@@ -265,27 +247,3 @@ class ChatView:
         for card in (card for turn in self.turns for card in turn.cards):
             if card.item is not None:
                 card.mark(feedback.get(card.item.item))
-
-    def show_requirements(self) -> None:
-        """Show what holds for the next message; B and V ask for no requirements."""
-        chips = {}
-        for held in self.conversation.requirements if self.conversation.policy == "F" else ():
-            name = held.constraint.label
-            chips[held.constraint] = (name, f"Take back {name}; you said “{held.evidence}”")
-        self.requirements.show(chips)
-
-    def state(self) -> dict[str, Any]:
-        """What is on the screen, as plain values."""
-        cards = [[(c.item.title, c.choice) for c in turn.cards if c.item] for turn in self.turns]
-        return {
-            "status": self.status,
-            "user": self.conversation.user,
-            "history": len(self.conversation.history),
-            "policy": self.policies.value,
-            "box": self.message.value,
-            "messages": [turn.message for turn in self.turns],
-            "cards": cards,
-            "required": [words for words, _ in self.requirements.chips.values()],
-            "intents": html.leading(self._belief),
-            "driver": self.driver.words,
-        }

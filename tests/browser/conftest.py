@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nbformat
@@ -49,14 +51,18 @@ def trained(chromium: "Browser") -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture(scope="session")
-def voila(trained: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def serving_chat(folder: Path, port: int) -> AbstractContextManager[Server]:
     """The chat as `make chat` serves it."""
-    folder = tmp_path_factory.mktemp("voila")
     # -o: this Python is the environment, nothing is to be installed now
     command = ["make", "-o", ".venv/.stamp", "chat", f"PY={sys.executable}",
-               f"VOILA_FLAGS=--port={free_port()} --no-browser"]  # fmt: skip
-    with serving(command, folder) as server:
+               f"VOILA_FLAGS=--port={port} --no-browser"]  # fmt: skip
+    return serving(command, folder)
+
+
+@pytest.fixture(scope="session")
+def voila(trained: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One such server for the tests that do not end it."""
+    with serving_chat(tmp_path_factory.mktemp("voila"), free_port()) as server:
         yield server
 
 

@@ -50,7 +50,7 @@ def _choose_a_person(visit: Visit) -> None:
 def _build_a_history(visit: Visit) -> None:
     page = visit.page
     visit.use("Build a history", "A new conversation as you", keeps=SEARCH)
-    page.keyboard.type("empire strikes")
+    page.keyboard.type("empire stirkes")
     visit.await_count(SUGGESTED, 1)
     press(page, "Enter", keeps=SEARCH)
     visit.await_status("Your history has 1 film.")

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from .conftest import serving_chat
 from .journey import converse
-from .servers import Server
+from .servers import Server, free_port
 from .visit import SECONDS_TO_OPEN, Visit, out_of_sight, too_pale, too_small
 
 pytestmark = pytest.mark.browser
@@ -69,67 +70,105 @@ def test_voila_keeps_the_message_box_and_the_question_in_view(voila, visit, sche
     assert page.evaluate(ground) != before
 
 
-def test_voila_answers_small_talk_without_films_and_takes_a_correction(voila, visit):
+def say(here: Visit, words: str) -> None:
+    here.page.get_by_label("Your message").fill(words)
+    here.page.keyboard.press("Enter")
+
+
+def test_voila_answers_small_talk_corrections_and_titles_with_typing_errors(voila, visit):
     here = open_chat(visit, voila)
     page = here.page
-
-    def say(words: str) -> None:
-        page.get_by_label("Your message").fill(words)
-        page.keyboard.press("Enter")
-
-    say("hello!")
-    page.get_by_text("Hello!").wait_for()
+    say(here, "hello!")
+    page.locator(".lcrs-it", has_text="Hello!").wait_for()
     here.await_status("Ready")
     assert here.texts(".lcrs-card:not(.lcrs-hidden)") == []
     page.get_by_role("button", name="F · must meet").click()
     here.await_status("From the next message on")
-    say("a comedy from the 1990s")
+    say(here, "a comedy from the 1990s")
     here.await_answer(1)
     assert here.texts(".lcrs-foot .lcrs-chip") == ["Comedy ✕", "the 1990s ✕"]
-    say("no, older")
+    say(here, "no, older")
     here.await_answer(2)
     assert here.texts(".lcrs-foot .lcrs-chip") == ["Comedy ✕", "before 1990 ✕"]
     here.picture("corrected")
-
-
-def test_voila_says_that_the_connection_is_lost_and_a_reload_brings_the_talk_back(voila, visit):
-    here = open_chat(visit, voila)
-    page, box = here.page, here.page.get_by_label("Your message")
-    box.fill("something funny")
-    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Start without a history").click()
+    here.await_status("A new conversation")
+    page.get_by_role("button", name="'s words, checked").click()
+    here.await_status("From the next message on: SmolLM2")
+    say(here, "I want to see toy stroy")
     here.await_answer(1)
-    titles = here.texts(".lcrs-title")
-    page.get_by_role("button", name="Like", exact=True).first.click()
-    here.await_status("Noted")
-    box.fill("and then?")
-    for process in voila.family()[1:]:
+    assert here.texts(".lcrs-title")[0] == "Toy Story"
+    assert "SmolLM2" in page.locator(".lcrs-turn details").text_content()
+    page.get_by_role("button", name="Edit").click()
+    here.await_status("Change your last message")
+    say(here, "I want to see jurrasic park")
+    page.locator(".lcrs-title", has_text="Jurassic Park").wait_for()
+    here.await_answer(1)
+    assert here.texts(".lcrs-me") == ["I want to see jurrasic park"]
+    here.picture("edited")
+
+
+def end(processes: list[psutil.Process], only: str = "") -> None:
+    """Kill processes at once, as a machine does that has no memory left."""
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
-            if any("ipykernel_launcher" in part for part in process.cmdline()):
+            if any(only in part for part in process.cmdline()):
                 process.kill()
-    page.get_by_text("Connection lost").wait_for(timeout=30_000)
-    here.picture("lost")
-    assert (too_pale(page), page.locator(".lcrs-status").is_visible()) == ([], False)
-    page.keyboard.press("Enter")
-    page.get_by_role("button", name="Send").click()
-    assert box.input_value() == "and then?" and here.texts(".lcrs-me") == ["something funny"]
-    with page.expect_download() as coming:
-        page.get_by_text("Save this talk").click()
-    saved = Path(coming.value.path())
-    assert "something funny" in saved.read_text(encoding="utf-8")
-    here.complaints.clear()  # the browser says, too, that nothing answers
-    page.reload(timeout=1000 * SECONDS_TO_OPEN)
-    page.get_by_role("button", name="Load the last talk").click(timeout=1000 * SECONDS_TO_OPEN)
+
+
+def test_voila_says_that_the_connection_is_lost_and_a_reload_brings_the_talk_back(
+    trained, visit, tmp_path
+):
+    port = free_port()
+    with serving_chat(tmp_path, port) as server:
+        here = open_chat(visit, server)
+        page, box = here.page, here.page.get_by_label("Your message")
+        say(here, "something funny")
+        here.await_answer(1)
+        titles = here.texts(".lcrs-title")
+        page.get_by_role("button", name="Like", exact=True).first.click()
+        here.await_status("Noted")
+        box.fill("and then?")
+        end(server.family(), "ipykernel_launcher")
+        page.get_by_text("Connection lost").wait_for(timeout=30_000)
+        here.picture("lost")
+        assert (too_pale(page), page.locator(".lcrs-status").is_visible()) == ([], False)
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Send").click()
+        assert box.input_value() == "and then?" and here.texts(".lcrs-me") == ["something funny"]
+        with page.expect_download() as coming:
+            page.get_by_text("Save this talk").click()
+        saved = Path(coming.value.path())
+        assert "something funny" in saved.read_text(encoding="utf-8")
+        page.reload(timeout=1000 * SECONDS_TO_OPEN)
+        load_the_last(here, titles)
+        page.get_by_role("button", name="Clear").click()
+        here.await_status("Cleared")
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Load", exact=True).click()
+        chooser.value.set_files(saved)
+        here.await_status("Loaded, with messages: 1.")
+        other = open_chat(visit, server)  # another visitor is offered nothing
+        assert other.page.get_by_role("button", name="Load the last talk").count() == 0
+        end(server.family())
+        page.get_by_text("Connection lost").wait_for(timeout=30_000)
+        here.picture("lost-server")
+    other.page.close()
+    with serving_chat(tmp_path, port) as server:  # at the same address, with the same secret
+        page.reload(timeout=1000 * SECONDS_TO_OPEN)
+        load_the_last(here, titles)
+    for one in (here, other):
+        one.complaints.clear()  # the browser says, too, that nothing answers
+
+
+def load_the_last(here: Visit, titles: list[str]) -> None:
+    """Load the talk that a page offers when it is loaded again, and look at it."""
+    button = here.page.get_by_role("button", name="Load the last talk")
+    button.click(timeout=1000 * SECONDS_TO_OPEN)
     here.await_status("Loaded, with messages: 1.")
-    assert here.texts(".lcrs-title") == titles and box.input_value() == "and then?"
+    assert here.texts(".lcrs-title") == titles
+    assert here.page.get_by_label("Your message").input_value() == "and then?"
     assert here.texts(".lcrs-accept .lcrs-title") == titles[:1]
-    page.get_by_role("button", name="Clear").click()
-    here.await_status("Cleared")
-    with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Load", exact=True).click()
-    chooser.value.set_files(saved)
-    here.await_status("Loaded, with messages: 1.")
-    other = open_chat(visit, voila)  # another visitor is offered nothing
-    assert other.page.get_by_role("button", name="Load the last talk").count() == 0
 
 
 def test_voila_listens_on_this_machine_only(voila):

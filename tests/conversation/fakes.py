@@ -114,7 +114,7 @@ def fake_model(n_items: int = N_ITEMS, *, residual: bool = True) -> LatentCRS:
     generative.eval().requires_grad_(False)
     fitted = EMConfig(residual=residual), generative, InferenceModel(n).eval(), []
     counts = torch.arange(len(INTENTS) * (n_items + 1)).view(len(INTENTS), -1) % 7
-    anchors = SimpleNamespace(names=INTENTS, item_counts=counts)
+    anchors = SimpleNamespace(names=INTENTS, item_counts=counts, sizes=counts.sum(1))
     return LatentCRS(fake_dataset(n_items), FakeBackbone(), anchors, FakeLanguage(), *fitted)
 
 

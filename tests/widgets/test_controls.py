@@ -7,7 +7,7 @@ from latentcrs_utils.simulation.planner import LEVELS
 from latentcrs_utils.widgets.controls import HistoryPicker, OneOf, find_titles
 from tests.conversation.fakes import fake_dataset
 
-from .hands import app_with, ask, buttons, html, press, sent, shown, tell
+from .hands import app_with, buttons, html, press, sent, tell
 
 
 def test_of_several_buttons_one_is_chosen_and_says_so():
@@ -93,22 +93,12 @@ def test_searching_shows_what_fits_and_enter_takes_the_first():
     assert "The best known 12 of 36 found" in html(app.widget)
     picker.search.value = "number 5"
     press(app, "Film Number 5")  # its year is unknown
-    assert app.conversation.history == [21, 5] and len(focus) == 1
+    assert app.conversation.history == [21, 5] and focus == [{"do": "focus"}]
+    last = buttons(app.widget, "Film Number 5 ✕")[0]
     press(app, "Film Number 21 (1971) ✕")
     press(app, "Film Number 5 ✕")
-    assert app.conversation.history == [] and focus == [{"do": "focus"}] * 2
-
-
-def test_the_focus_goes_from_chip_to_chip_and_at_last_home():
-    app = app_with(policy="F")
-    ask(app, "a western, no horror")
-    first, last = (buttons(app.widget, f"{name} ✕")[0] for name in ("Western", "no Horror"))
-    went, came_home = sent(first), sent(app.view.message)
-    last.click()
-    assert went == [{"do": "focus"}] and came_home == []
-    first.click()
-    first.click()  # a late click on what is gone
-    assert came_home == [{"do": "focus"}] and not shown(app.view.requirements.widget)
+    last.click()  # a late click on what is gone
+    assert app.conversation.history == []
 
 
 @pytest.mark.parametrize("level", ["✓ paraphrased", "plain"])

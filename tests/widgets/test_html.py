@@ -4,7 +4,6 @@ import re
 
 import polars as pl
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +11,6 @@ from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import Recommendation, Turn, shown
 from latentcrs_utils.widgets import html as render
 from latentcrs_utils.widgets.app import ChatApp
-from latentcrs_utils.widgets.views import typical_items
 from tests.conversation.fakes import fake_model
 
 from .hands import app_with, ask, buttons, html, press
@@ -170,17 +168,6 @@ def test_a_bar_opens_its_films_and_the_engineering_is_folded():
     page = render.reply(Turn(1, "hello", (), {}, {}, reply="Hello.", note="By the way."))
     seen, folded = page.split("<details><summary>How was this made?</summary>")
     assert "Hello." in seen and "By the way." in seen and "policy B" in folded
-
-
-def test_an_intent_is_about_the_films_that_its_users_chose_unusually_often():
-    model = fake_model(8)
-    model.anchors.item_counts = torch.tensor(
-        [[9, 4, 1, 0, 8, 0, 0, 0, 0]] + 3 * [[0, 0, 5, 0, 8, 0, 0, 0, 1]]
-    )
-    titles = [model.data.titles[item] for item in (1, 4, 2)]
-    assert [
-        label.rpartition(" (")[0] for label in typical_items(model, model.anchors.names[0])
-    ] == titles
 
 
 def test_a_new_order_is_told_by_the_places_that_it_had_before():
