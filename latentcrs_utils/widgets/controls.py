@@ -69,7 +69,7 @@ class OneOf:
         value: Any,
         chosen: Callable[[Any], object] = lambda _: None,
     ):
-        self.options, self.value, self._chosen = options, None, chosen
+        self.options, self.value, self._chosen = options, value, chosen
         self._buttons = {name: button("", "", partial(self.choose, name)) for name in options}
         children = [w.HTML(html.small(name)), *self._buttons.values()]
         self.widget = box(w.HBox, children, "lcrs-one-of")
