@@ -137,14 +137,9 @@ def fit_direct(
                 training.curve.append(row | {"valid_ndcg10": float(ndcg(ranks, 10).mean())})
             return training.best_state, {"curve": training.curve}
 
-        parts = {
-            "name": name,
-            "config": config,
-            "seed": seed,
-            "data": data.fingerprint,
-            "utterances": language.fingerprint,
-            "weights": fingerprint(*backbone.encoder.state_dict().values()),
-        }
+        weights = fingerprint(*backbone.encoder.state_dict().values())
+        parts = {"name": name, "config": config, "seed": seed, "weights": weights}
+        parts |= {"data": data.fingerprint, "utterances": language.fingerprint}
         state, facts = train_or_load("direct", parts, train, reuse=reuse)
     scorer.load_state_dict(state)
     scorer.eval().requires_grad_(False)

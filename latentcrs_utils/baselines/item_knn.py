@@ -1,21 +1,16 @@
 """Item-based nearest neighbours (Sarwar et al. 2001): items of the same users are alike."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise, product
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
 
+from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.ranking import ndcg, ranks_in_chunks
-
-if TYPE_CHECKING:
-    from latentcrs_utils.data.sequences import Dataset, Sequences
 
 NEIGHBOURS = (10, 20, 50, 100, 200)
 RECENT = (2, 3, 5, 10, 20, None)

@@ -27,8 +27,7 @@ def lexicon_mask(data: Dataset, texts: Sequence[str]) -> np.ndarray:
     An item is allowed if it has every genre asked for and none refused, and was made in one of
     the spans asked for; of a shop's catalogue also if it runs on a platform asked for, is by a
     creator asked for and costs less than said. If no item has all genres, one of them is enough;
-    if nothing at all is left, or the text names nothing that the lexicon knows, every item is
-    allowed. So no row is empty, and a text without known words leaves the backbone as it is.
+    if nothing is left, or the text names nothing that the lexicon knows, every item is allowed.
     """
     matcher, lexicon = matcher_for(data), lexicon_for(data)
     mask = np.empty((len(texts), data.n_items + 1), dtype=bool)

@@ -1,15 +1,10 @@
 """The most popular items for everybody: the least that a recommender must beat."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.data.sequences import Dataset
 
 
 def popularity(data: Dataset) -> Tensor:

@@ -4,8 +4,6 @@ A category is two files of JSON lines, reviews and metadata, joined on ``parent_
 that variants of one item share.
 """
 
-from __future__ import annotations
-
 import html
 import re
 import tomllib
@@ -138,12 +136,11 @@ _RAW = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/raw"
 def read_amazon(category: Literal["Video_Games", "CDs_and_Vinyl"]) -> Source:
     """Read 4.6 million reviews of 137 thousand games and gear, or 4.8 of 702 thousand albums.
 
-    ``creator`` is the brand of a game, the artist of an album, which has no ``platform``;
-    ``genres`` are the levels of the category path that tell something; ``year`` is that of
-    release, of a game else of its first day in the shop. Of a user's several reviews of one item,
-    the earliest counts, as in the provider's own benchmark files. The official release's loop is
-    known for Video Games; for CDs it is taken to be the same. AssetError: the files are not in
-    ``LATENTCRS_DATA``. DataError: a line of a file cannot be used.
+    ``creator`` is the brand of a game, the artist of an album, which has no ``platform``; `genres`
+    and `year` tell theirs. Of a user's several reviews of one item the earliest counts, as in the
+    provider's own benchmark files. The official release's loop is known for Video Games; for CDs it
+    is taken to be the same. AssetError: the files are not in ``LATENTCRS_DATA``. DataError: a line
+    of a file cannot be used.
     """
     places = "review_categories/", "meta_categories/meta_"
     urls = tuple(f"{_RAW}/{place}{category}.jsonl.gz" for place in places)

@@ -1,7 +1,5 @@
 """Tables of text, read with the exact place of every mistake; and one's own two CSV files."""
 
-from __future__ import annotations
-
 import io
 import math
 import re
@@ -29,12 +27,11 @@ _UNITS = 1e11, 1e14, 1e17
 class Table:
     """The cells of a file as text, and the exact place of what is wrong with one.
 
-    ``columns`` are those that it must have; without a header, all of them in order, of a file in
-    latin-1. Without a ``separator`` the header tells whether it is a comma, semicolon, tab or bar,
-    and cells may be in quotation marks; any other such mark is text. ``frame`` has ``columns``, and
-    ``rating`` where there is one; ``advice`` is what a reader should do about a damaged file.
-    DataError: absent, unreadable, empty, in another encoding, without one of ``columns`` or with it
-    twice, or with a row that is too long, too short, or hidden by a stray quotation mark.
+    ``columns`` must be there; without a header they are all, in order, of a file in latin-1.
+    Without a ``separator`` the header tells whether it is a comma, semicolon, tab or bar, and cells
+    may be in quotation marks; any other such mark is text. ``frame`` has ``columns``, and
+    ``rating`` if there is one; ``advice`` is for a damaged file. DataError: absent, unreadable,
+    empty, other encoding, a column absent or twice, a row too long, too short or hidden by a quote.
     """
 
     def __init__(

@@ -4,8 +4,6 @@ While one block of lines is parsed, the next is read and decompressed. ``polars.
 takes memory that grows with the file (results/amazon_scale.json) and names no damaged line.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter
@@ -38,10 +36,9 @@ def read_json_lines(
 
     `unpacked` opens the file; memory is a small multiple of ``block``, bytes of text. Empty lines
     and other keys are left out. A key that a line lacks is null, and so, counted in a note, is a
-    value that its column cannot hold (a word for a number); a number in quotes is a number, an
-    object or list written as text is one, and a column of text takes everything as text. DataError,
-    one sentence with file, line and column: the file is empty, cut off or damaged, or a line is no
-    JSON object or has no ``required`` value.
+    value that its column cannot hold; a number in quotes is a number, an object or list written as
+    text is one, and a column of text takes everything as text. DataError, with line and column: the
+    file is empty, cut off or damaged, or a line is no JSON object or has no ``required`` value.
     """
     blocks, left_out = _blocks(path, block), Counter[str]()
     with ThreadPoolExecutor(1) as reader:
@@ -124,7 +121,11 @@ def _fitted(value: Any, dtype: Any) -> Any:
         of_list = isinstance(dtype, pl.List) and isinstance(value, list)
         return [_fitted(one, dtype.inner) for one in value] if of_list else None
     if dtype == pl.String:
-        return value if value is None or isinstance(value, str) else _text(value)
+        if value is None or isinstance(value, str):
+            return value
+        # as polars writes it, a whole float without its point
+        whole = isinstance(value, float) and value.is_integer()
+        return str(int(value)) if whole else json.dumps(value, ensure_ascii=False)
     with suppress(TypeError, ValueError, OverflowError):
         exact = type(value) is int or (isinstance(value, str) and value.isdecimal())
         number = int(value) if exact else float("" if isinstance(value, bool) else value)
@@ -133,9 +134,3 @@ def _fitted(value: Any, dtype: Any) -> Any:
         fits = not dtype.is_integer() or (whole == number and -(2**63) <= whole < 2**63)
         return (whole if dtype.is_integer() else float(number)) if fits else None
     return None
-
-
-def _text(value: Any) -> str:
-    """Write a value as polars does, a whole float without its point."""
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value)) if whole else json.dumps(value, ensure_ascii=False)

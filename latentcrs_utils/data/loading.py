@@ -1,7 +1,5 @@
 """``load_dataset``: from a name to a prepared data set."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 from collections.abc import Callable
@@ -69,9 +67,8 @@ def load_csv(
 
 
 def prepare(name: str, source: Source, config: DataConfig) -> Dataset:
-    """Filter, order and number the ratings of one source.
-
-    Users and items are numbered in the order of their ids: as numbers if all are, else as text.
+    """Filter, order and number the ratings of one source; users and items are numbered in the order
+    of their ids: as numbers if all are, else as text.
     """
     if config.min_rating < source.complete_from:
         raise DataError(

@@ -3,8 +3,6 @@
 AssetError: files can be had from nowhere. DataError: one is not the expected table.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from itertools import compress
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Preprocessing as in the paper (Appendix B): positives, k-core, order, splits, windows."""
 
-from __future__ import annotations
-
 import numpy as np
 import polars as pl
 

@@ -1,7 +1,5 @@
 """Sequences in compressed rows (CSR) and the data set that holds them."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +27,7 @@ class Sequences:
     flat: np.ndarray
 
     @classmethod
-    def from_lists(cls, rows: Iterable[Sequence[int]]) -> Sequences:
+    def from_lists(cls, rows: Iterable[Sequence[int]]) -> "Sequences":
         """Build from Python lists (small inputs: examples and tests)."""
         rows = list(rows)
         offsets = np.cumsum([0, *(len(row) for row in rows)], dtype=np.int64)
@@ -57,28 +55,28 @@ class Sequences:
         """Return int64 [total]: the sequence that each entry of ``flat`` belongs to."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
-    def select(self, indices: Any) -> Sequences:
+    def select(self, indices: Any) -> "Sequences":
         """Return the sequences ``indices`` (int [M], repeats allowed, or bool [N]) in order."""
         chosen = np.arange(len(self))[np.asarray(indices)]
         return self._cut(self.offsets[:-1][chosen], self.lengths[chosen])
 
-    def prefixes(self, indices: Any, cuts: Any) -> Sequences:
+    def prefixes(self, indices: Any, cuts: Any) -> "Sequences":
         """Return the first ``cuts[j]`` (0 to its length) items of sequence ``indices[j]``."""
         indices, cuts = (np.asarray(given, dtype=np.int64) for given in (indices, cuts))
         if np.any(cuts < 0) or np.any(cuts > self.lengths[indices]):
             raise DataError("A cut lies outside its sequence; cuts go from 0 to the length.")
         return self._cut(self.offsets[:-1][indices], cuts)
 
-    def last(self, n: int) -> Sequences:
+    def last(self, n: int) -> "Sequences":
         """Return every sequence cut to its last ``n`` items."""
         kept = np.minimum(self.lengths, n)
         return self._cut(self.offsets[1:] - kept, kept)
 
-    def without_last(self, n: int) -> Sequences:
+    def without_last(self, n: int) -> "Sequences":
         """Return every sequence without its last ``n`` items (empty if it has no more)."""
         return self._cut(self.offsets[:-1], np.maximum(self.lengths - n, 0))
 
-    def _cut(self, starts: np.ndarray, lengths: np.ndarray) -> Sequences:
+    def _cut(self, starts: np.ndarray, lengths: np.ndarray) -> "Sequences":
         """Collect ``flat[starts[i] : starts[i] + lengths[i]]`` for all i, without a Python loop."""
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         positions = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)

@@ -1,7 +1,5 @@
 """What all readers share: what they return, how it is counted, how they say what is wrong."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re
@@ -57,7 +55,7 @@ class Statistics:
     actions: int
 
     @classmethod
-    def of(cls, ratings: pl.DataFrame) -> Statistics:
+    def of(cls, ratings: pl.DataFrame) -> "Statistics":
         """Count ratings, one a row; columns ``user`` and ``item``."""
         return cls(ratings["user"].n_unique(), ratings["item"].n_unique(), len(ratings))
 

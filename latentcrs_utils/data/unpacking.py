@@ -1,7 +1,5 @@
 """The text of a file, however it is packed: its first bytes tell how, not its name."""
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import io
@@ -41,9 +39,8 @@ _UNPACK |= dict.fromkeys((b"\xfd7zXZ\0", b"\x5d\0\0"), lzma.open)
 def unpacked(path: Path) -> Iterator[tuple[Any, Any]]:
     """Give the text of a file as a binary stream, and the file itself, whose place is progress.
 
-    gzip, bzip2, xz and zip are unpacked, one inside another too; the mark at the start is left out,
-    and UTF-16 and UTF-32 (held whole) come as UTF-8. DataError: the file cannot be read, is no
-    text, or is cut off or damaged (after which line).
+    gzip, bzip2, xz and zip are unpacked, one inside another too; a mark at the start is left out,
+    UTF-16 and UTF-32 (held whole) become UTF-8. DataError: unreadable, no text, cut off, damaged.
     """
     try:
         with path.open("rb") as file:

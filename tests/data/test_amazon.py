@@ -1,7 +1,5 @@
 """Amazon Reviews 2023: files in its layout, from miniature ones with every oddity to real text."""
 
-from __future__ import annotations
-
 import gzip
 import html
 import json

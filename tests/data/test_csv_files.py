@@ -1,7 +1,5 @@
 """Data of one's own: the example in data/, and every way in which a CSV file goes wrong."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

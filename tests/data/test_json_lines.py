@@ -1,7 +1,5 @@
 """JSON lines: block by block as at once, lenient about values, exact about damaged lines."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import re

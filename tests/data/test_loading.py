@@ -1,7 +1,5 @@
 """From a name to a prepared data set: numbering, order, counts, and what a wrong request says."""
 
-from __future__ import annotations
-
 from random import Random
 
 import polars as pl

@@ -1,7 +1,5 @@
 """MovieLens, the real files: counts, order, titles, and every place they are read from."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from unittest.mock import Mock, call

@@ -1,7 +1,5 @@
 """Positives, k-core, order, splits and random cuts on generated ratings."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

@@ -1,7 +1,5 @@
 """CSR sequences against plain Python lists, and the data set that holds them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

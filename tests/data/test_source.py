@@ -1,7 +1,5 @@
 """Titles and years made readable, and the three counts of a data set."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The generated world: its truth, and whether that truth can be found again."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What packs a file is told by its bytes: every packing gives the same rows, under any name."""
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import io
