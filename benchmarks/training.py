@@ -4,8 +4,6 @@
 N processes with one thread each.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from experiments.processes import run_command
 from latentcrs_utils.behavior.pretraining import train_epoch
 from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig, preset
@@ -25,7 +24,7 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import Instances, item_vectors
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
 from latentcrs_utils.em.trainer import EMTrainer
-from latentcrs_utils.support.processes import SINGLE, Processes, run_command
+from latentcrs_utils.support.processes import SINGLE, Processes
 
 from .measure import Measurement, against_matrix_products, compare, in_a_process
 from .worlds import generated_data, random

@@ -9,12 +9,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from experiments.processes import run_command
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.evaluation.recording import Command
 from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.language.models import DEFAULT_MODEL
 from latentcrs_utils.simulation.utterances import simulate_utterances
-from latentcrs_utils.support.processes import Processes, run_command
+from latentcrs_utils.support.processes import Processes
 
 
 def run(options: argparse.Namespace, processes: Processes) -> None:

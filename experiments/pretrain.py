@@ -10,13 +10,14 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
+from experiments.processes import run_command
 from latentcrs_utils.behavior.pretraining import pretrain
 from latentcrs_utils.config import BackboneConfig, preset
 from latentcrs_utils.data.loading import load_csv, load_dataset
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.recording import Command, sizes, write_record
 from latentcrs_utils.support.device import choose_device
-from latentcrs_utils.support.processes import Processes, run_command
+from latentcrs_utils.support.processes import Processes
 
 
 def changed(config: BackboneConfig, changes: Sequence[str]) -> BackboneConfig:

@@ -228,9 +228,8 @@ class Training:
             self._save(f"epoch {epoch}" + (f" of the stage {stage!r}" if stage else ""))
 
     def resume(self) -> None:
-        """Take up the state in the checkpoint; without one, nothing changes.
-
-        With another number of processes, or on another kind of device, dropout is drawn afresh.
+        """Take up the state in the checkpoint, if there is one; dropout is drawn afresh with
+        another number of processes, or on another kind of device.
         """
         import torch
 

@@ -99,9 +99,8 @@ def extract(archive: Path, members: Sequence[Member], folder: Path) -> None:
 
 
 def download(asset: Asset, folder: Path) -> Path:
-    """Get the archive, into an empty folder, from the first source that has it bit for bit.
-
-    AssetError if none has it; it says why, of each.
+    """Get the archive, into an empty folder, from the first source that has it bit for bit;
+    AssetError if none has it: it says why, of each.
     """
     import pooch
     from requests.exceptions import RequestException

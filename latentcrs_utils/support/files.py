@@ -20,9 +20,8 @@ _ABANDONED_SECONDS = 24 * 3600
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Give the path of a new file, which replaces ``target`` only if the block succeeds.
-
-    Of several processes that write the same target, the last one to finish wins.
+    """Give the path of a new file, which replaces ``target`` only if the block succeeds; of several
+    processes that write the same target, the last one to finish wins.
     """
     with scratch_folder(target) as scratch:
         made = scratch / target.name

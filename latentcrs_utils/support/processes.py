@@ -8,12 +8,11 @@ what is computed does not depend on their number. A single process imports nothi
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from latentcrs_utils.errors import ConfigError, LatentCRSError
+from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.support.device import choose_device
 
 if TYPE_CHECKING:
@@ -123,27 +122,3 @@ def join(device: torch.device | None = None, *, expected: int | None = None) -> 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     accelerator = Accelerator(cpu=on_cpu)
     return Processes(accelerator.process_index, accelerator.num_processes, accelerator)
-
-
-def run_command(
-    work: Callable[[Processes], None], *, device: str | None = None, expected: int | None = None
-) -> int:
-    """Do a command's work in this process and those started with it, and leave them.
-
-    Returns the exit status: 0, or 2 after an error of ours, which is one sentence on stderr.
-    """
-    import torch
-
-    done = False
-    try:
-        work(join(choose_device(device), expected=expected))
-        done = True
-    except LatentCRSError as error:
-        print(f"Error: {error}", file=sys.stderr)
-    finally:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            # none ends what another still uses; but nobody may wait for one that failed
-            if done:
-                torch.distributed.barrier()
-            torch.distributed.destroy_process_group()
-    return 0 if done else 2

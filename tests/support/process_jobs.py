@@ -18,10 +18,11 @@ from typing import Any
 from accelerate import notebook_launcher
 
 from experiments import pretrain as command
+from experiments.processes import run_command
 from latentcrs_utils.behavior.pretraining import pretrain
 from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.language.embedder import Embedder
-from latentcrs_utils.support.processes import Processes, run_command
+from latentcrs_utils.support.processes import Processes
 from tests.browser.servers import free_port
 from tests.em.small_world import dataset
 from tests.support.resume_jobs import digest, interrupted_at, without_seconds
