@@ -16,16 +16,13 @@ Filter = Literal["k-core", "official"]
 Form = Literal["mixture", "logit", "product"]
 Precision = Literal["float32", "bfloat16"]
 
-# the least value of these fields, in whatever class, and the fields that are shares
+# the least value of these fields, in whatever class, and the shares that are not named so
 _LEAST = {
     "k_core": 3, "n_users": 1, "n_intents": 2, "K": 2, "n_negatives": 1, "n_cuts": 0,
     "n_reused_cuts": 0, "max_turns": 2, "n_candidates": 2, "weight": 0,
     "n_turns": 1, "n_items": 1, "batch_size": 1, "known": 0,
 }  # fmt: skip
-_SHARES = {
-    "stay", "homing", "noise", "disliked", "genre_noise", "one_turn_share", "era_share",
-    "relation_share", "empty_vague_share",
-}  # fmt: skip
+_SHARES = {"stay", "homing", "noise", "disliked", "genre_noise"}
 
 
 class Checked:
@@ -38,7 +35,7 @@ class Checked:
                 self._require(value in known, f"{name}={value!r} is not one of {', '.join(known)}.")
             elif name in _LEAST and value is not None:
                 self._require(value >= _LEAST[name], f"{name}={value}: at least {_LEAST[name]}.")
-            elif name in _SHARES:
+            elif name in _SHARES or name.endswith("_share"):
                 self._require(0 <= value <= 1, f"{name}={value} is not in [0, 1].")
             elif name == "dropout":
                 self._require(0 <= value < 1, f"{name}={value} is not in [0, 1).")
@@ -222,11 +219,10 @@ class RerankConfig(Checked):
 
     ``method="likelihood"`` adds ``weight`` times the gain in log-likelihood of the words for an
     item to the recommender's log-probability; ``"listwise"`` takes the order that the model writes;
-    ``"auto"``, the likelihood from models that can score, else a list.
-
-    Weight and number are the best of 16 pairs on 100 validation users of ml-100k with SmolLM2-135M
-    by NDCG@20 (`experiments.reranking`): 0.0008 above the recommender's own order, while every
-    weight from 0.03 on fell below it. Choose again for a larger language model.
+    ``"auto"``, the likelihood from models that can score, else a list. Weight and number are the
+    best of 16 pairs on 100 validation users of ml-100k with SmolLM2-135M by NDCG@20
+    (`experiments.reranking`): 0.0008 above the recommender's own order, while every weight from
+    0.03 on fell below it. Choose again for a larger language model.
     """
 
     method: Literal["auto", "likelihood", "listwise"] = "auto"

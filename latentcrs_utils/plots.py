@@ -175,10 +175,8 @@ def stacks(rows: Groups, *, title: str, xlabel: str, ylabel: str) -> str:
     axes.set_yticks(places, ["\n".join(textwrap.wrap(row, 30)) for row in _shortened(rows, 60)])
     axes.invert_yaxis()
     axes.margins(x=0)
-    facts = [
-        f"{name}: {', '.join(_numbers(parts, row, 2))}"
-        for name, row in zip(rows, values, strict=True)
-    ]
+    said = [", ".join(_numbers(parts, row, 2)) for row in values]
+    facts = list(map("{}: {}".format, rows, said))
     return _show(figure, title, f"{xlabel}: ", facts, legend=True)
 
 
@@ -205,10 +203,8 @@ def heatmap(
         dark = np.less(image.norm(value), 0.6)
         axes.text(column, row, f"{value:.{digits}f}", ha="center", va="center", fontsize=9,
                   color="white" if dark else "black")  # fmt: skip
-    facts = [
-        " ".join([name, *(f"{value:.{digits}f}" for value in row)])
-        for name, row in zip(rows, matrix, strict=True)
-    ]
+    said = [" ".join(f"{value:.{digits}f}" for value in row) for row in matrix]
+    facts = list(map("{} {}".format, rows, said))
     return _show(figure, title, f"Columns {', '.join(columns)}. ", facts)
 
 

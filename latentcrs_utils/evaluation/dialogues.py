@@ -1,7 +1,5 @@
 """Whole dialogues: what was said, offered and spent, and the log that a killed run goes on with."""
 
-from __future__ import annotations
-
 import json
 import os
 import time
@@ -29,8 +27,7 @@ RECOMMENDING = PURPOSES[:-1]
 class TokenUsage:
     """What one purpose has cost in a turn: tokens read and written, wall-clock seconds.
 
-    Extraction is of policy F, re-ranking of V; scoring takes no language model, and an embedding
-    pass writes one token.
+    Extraction is F's, re-ranking V's; scoring takes no model, and an embedding writes one token.
     """
 
     purpose: Purpose
@@ -90,7 +87,7 @@ class Dialogue:
         return values
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Dialogue:
+    def from_dict(cls, values: Mapping[str, Any]) -> "Dialogue":
         """The dialogue that `to_dict` wrote; KeyError, TypeError, ValueError: a field is wrong."""
         fields = {name: value for name, value in values.items() if name != "run"}  # of a log's line
         exchanges = []
@@ -172,9 +169,8 @@ def _whole_lines(
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if number == len(raw):
                 break
-            raise DataError(
-                f"Line {number} of {path} is damaged ({error}): remove it, or the file."
-            ) from error
+            problem = f"Line {number} of {path} is damaged ({error}): remove it, or the file."
+            raise DataError(problem) from error
         entries.append(entry)
         n_good += len(line)
     return entries, n_good

@@ -27,9 +27,8 @@ def metric_values(ranks: np.ndarray, metric: str) -> np.ndarray:
 def describe_ranks(ranks: np.ndarray | Sequence[np.ndarray]) -> dict[str, Any]:
     """Means of the four metrics and what chance could have done to NDCG@20.
 
-    ranks is [seeds, ..., U]; what lies between seeds and users is averaged like the seeds. low and
-    high are the 95 % bootstrap interval over users, seed_spread is the largest minus the smallest
-    mean of a seed.
+    ranks is [seeds, ..., U], averaged over all but the users; low and high are the 95 % bootstrap
+    interval over users, seed_spread the largest minus the smallest mean of a seed.
     """
     ranks = np.asarray(ranks)
     values = metric_values(ranks, METRIC)
@@ -42,10 +41,7 @@ def describe_ranks(ranks: np.ndarray | Sequence[np.ndarray]) -> dict[str, Any]:
 def bootstrap_interval(
     values: Tensor | np.ndarray, n: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean of values [B], from n resamples.
-
-    ValueError: there are no values.
-    """
+    """95 % percentile bootstrap interval of the mean of [B] values; ValueError: there are none."""
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0:
         raise ValueError("A bootstrap interval needs at least one value.")

@@ -122,17 +122,12 @@ def identity_of(fitted: Fitted) -> str:
 class Setting(Checked):
     """How the dialogues go (the paper's: five turns, five items a turn).
 
-    Attributes:
-        difficulty, level, phrasing, seed: of the users.
-        n_turns: a dialogue without success ends after so many.
-        n_items: offered a turn.
-        known: items at the end of a history that the system knows; None for all (cold start).
-        batch_size: dialogues held at once.
-        split: whose targets: "test", the last item of each user; "valid", the last but one, with
-            the items before it, for choices that are not to be made on the test users.
-
-    Raises:
-        ConfigError: a number below 1 (``known`` below 0), or an unknown word.
+    Difficulty, level, phrasing and seed are of the users. A dialogue without success ends after
+    ``n_turns`` of ``n_items`` each; ``known`` are the items at the end of a history that the system
+    knows, None for all (cold start); ``batch_size`` dialogues are held at once. The targets of the
+    split "test" are the last items, those of "valid" the last but one, with the items before it,
+    for choices that are not to be made on the test users. ConfigError: a number below 1 (``known``
+    below 0), or an unknown word.
     """
 
     difficulty: Difficulty = "normal"
@@ -147,9 +142,8 @@ class Setting(Checked):
 
 
 def sample_users(data: Dataset, n: int | None = None, split: HeldOut = "test") -> np.ndarray:
-    """Draw n users, or all, whose target has a name, so that an offer of it can be taken up.
-
-    The indices ascend, int64, and are the same at every call.
+    """Draw n users, or all, whose target has a name, so that an offer of it can be taken up; the
+    indices ascend, int64, and are the same at every call.
     """
     titles = data.titles
     users = np.flatnonzero([titles[item] != UNKNOWN_TITLE for item in data.targets(split)])
@@ -186,20 +180,13 @@ def converse(
     log: Path | None = None,
     identity: str = "",
 ) -> list[Dialogue]:
-    """Let every user (index) talk to a system; returns one dialogue a user, in their order.
+    """Let every user, 0..U-1, talk to a system; returns one dialogue a user, in their order.
 
-    Args:
-        data: the data set; targets of the setting's split, histories without them.
-        name, system: scores and chooses the items.
-        users: 0..U-1.
-        setting: default, the paper's five turns of five items.
-        make_users: user indices -> simulated users; default, template users of the setting.
-        log: a file of JSON lines; dialogues that it holds are not held again.
-        identity: names what else the dialogues depend on (the fitted model, the simulator); a
-            log of another identity is refused.
-
-    Raises:
-        DataError: the log is damaged or of another run; the scores are malformed.
+    Targets are of the setting's split, histories without them; the default is the paper's setting.
+    ``make_users`` makes simulated users of indices, by default the template users of the setting.
+    Dialogues that ``log``, a file of JSON lines, holds are not held again; ``identity`` names what
+    else they depend on (the fitted model, the simulator), and a log of another one is refused.
+    DataError: the log is damaged or of another run; the scores are malformed.
     """
     setting, users = setting or Setting(), [int(user) for user in users]
     make_users = make_users or template_users(data, setting)

@@ -1,7 +1,5 @@
 """One-turn recommendation (Tables 2 and 3): every system ranks the catalogue for the same texts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +37,7 @@ class EvalSet:
     @classmethod
     def of_rows(
         cls, data: Dataset, backbone: Backbone, language: Language, rows: np.ndarray, *columns: Any
-    ) -> EvalSet:
+    ) -> "EvalSet":
         """The utterances of some rows, with further columns of their table in `frame`."""
         frame = language.utterances.frame[rows]
         instances = instances_of(data, backbone, language, rows)
@@ -49,7 +47,7 @@ class EvalSet:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def take(self, rows: slice | np.ndarray) -> EvalSet:
+    def take(self, rows: slice | np.ndarray) -> "EvalSet":
         """The cases of some rows, in their order."""
         numbers = np.arange(len(self))[rows]
         texts = [self.texts[number] for number in numbers]
@@ -62,17 +60,15 @@ Scorer = Callable[[EvalSet], Tensor]
 def one_turn_cases(
     data: Dataset, backbone: Backbone, language: Language, split: str = "test"
 ) -> EvalSet:
-    """All test users at the four levels, with seen and with unseen phrasing.
-
-    Of the split "valid" each user is at one level, with the phrasing of that split.
+    """All test users at the four levels, with seen and with unseen phrasing; of the split "valid"
+    each user at one level, with the phrasing of that split.
     """
     return EvalSet.of_rows(data, backbone, language, rows_of(language, split))
 
 
 def dialogue_cases(data: Dataset, backbone: Backbone, language: Language) -> EvalSet:
-    """All test users after one to five messages of unseen phrasing, levels mixed.
-
-    In `frame` the level is the number of messages, so that `summarise` groups by it.
+    """All test users after one to five messages of unseen phrasing, levels mixed; in `frame` the
+    level is the number of messages, so that `summarise` groups by it.
     """
     rows = rows_of(language, "test_turns")
     n_turns = language.utterances.frame[rows]["turns"].list.len().to_numpy()
@@ -103,9 +99,8 @@ def evaluate(
 
 
 def summarise(cases: EvalSet, ranks_by_seed: Sequence[Mapping[str, np.ndarray]]) -> pl.DataFrame:
-    """One row per phrasing, level and system: n and what `describe_ranks` says.
-
-    The ranks of each seed are those of `evaluate` for the same cases and systems.
+    """One row per phrasing, level and system: n and what `describe_ranks` says of the ranks that
+    `evaluate` gave, for each seed, of the same cases and systems.
     """
     rows: list[dict[str, Any]] = []
     groups = cases.frame.with_row_index("row").group_by("phrasing", "level", maintain_order=True)
@@ -187,8 +182,7 @@ def scorers(fitted: Fitted) -> dict[str, Scorer]:
 
 def target_popularity(data: Dataset) -> np.ndarray:
     """How often each user's test item occurs in the training parts of all users, int [U]."""
-    counts = np.bincount(data.histories("train").flat, minlength=data.n_items + 1)
-    return counts[data.targets("test")]
+    return popularity(data).numpy()[data.targets("test")].astype(np.int64)
 
 
 def genre_table(data: Dataset) -> tuple[np.ndarray, list[str]]:
@@ -227,9 +221,8 @@ def by_part(values: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> pl.D
     """
     values, parts = np.asarray(values), np.asarray(parts)
     if len(values) != len(parts) or parts.max(initial=-1) >= len(names):
-        raise ValueError(
-            f"{len(values)} values, {len(parts)} parts and {len(names)} names do not fit."
-        )
+        sizes = f"{len(values)} values, {len(parts)} parts and {len(names)} names"
+        raise ValueError(f"{sizes} do not fit.")
     of_each = [(name, values[parts == number]) for number, name in enumerate(names)]
     return pl.DataFrame(
         [{"part": name, "n": len(v), **mean_and_interval(v)} for name, v in of_each if len(v)]

@@ -28,11 +28,10 @@ class PrintedColumn:
     sparsity_percent: float
 
 
-PAPER_TABLE_1: dict[str, PrintedColumn] = dict(zip(DATA_SETS, (
-    PrintedColumn("Movielens-1M", Statistics(6_034, 3_522, 575_272), 95.34, 97.30),
-    PrintedColumn("Video Games", Statistics(15_582, 7_233, 122_179), 7.84, 99.89),
-    PrintedColumn("CDs and Vinyl", Statistics(104_544, 76_616, 1_259_069), 12.04, 99.98),
-), strict=True))  # fmt: skip
+PAPER_TABLE_1: dict[str, PrintedColumn] = {
+    name: PrintedColumn(title, Statistics(*counts), average_length, sparsity)
+    for name, (title, counts, average_length, sparsity) in _TABLES["columns"].items()
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Printed:
 
 def _cells(table: int) -> Iterator[tuple[tuple[str, str], list[str]]]:
     """Yield (data set, system) and the cells of a table, as printed."""
-    for line in _TABLES[str(table)].strip().splitlines():
+    for line in _TABLES["systems"][str(table)].strip().splitlines():
         system, *blocks = line.split("|")
         for data, block in zip(DATA_SETS, blocks, strict=True):
             yield (data, system.strip()), block.split()
@@ -77,10 +76,7 @@ def printed(table: int, data: str, system: str) -> Printed:
 
 
 def dialogue_rows() -> dict[tuple[str, str], dict[str, float]]:
-    """Return Table 4, samples of 500 users: (data set, system) -> S@3, S@5, AT as printed.
-
-    What the paper leaves blank is left out.
-    """
+    """Return Table 4 (500 users): (data set, system) -> S@3, S@5 and AT, if not left blank."""
     names = ("S@3", "S@5", "AT")
     return {
         place: {name: float(v) for name, v in zip(names, values, strict=True) if v != "-"}
