@@ -130,9 +130,8 @@ ICLREC_AS_PUBLISHED = BackboneConfig(
 
 @dataclass(frozen=True)
 class AnchorConfig(Checked):
-    """k-means intent anchors: ``K`` clusters of the states of all users.
-
-    A user's states are those after the training part and at ``n_cuts`` random earlier moments.
+    """k-means intent anchors: ``K`` clusters of the states of all users, those after the training
+    part and at ``n_cuts`` random earlier moments.
     """
 
     K: int = 64

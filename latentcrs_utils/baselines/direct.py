@@ -24,7 +24,6 @@ from latentcrs_utils.support.artifacts import Training, fingerprint, train_or_lo
 
 class TextScorer(nn.Module):
     """T(x) (U c_v)^T: an item's vector and attributes against the words; the history is unread.
-
     Methods as in `Residual`, which also read S [B, d] and v [V + 1, d].
     """
 

@@ -16,8 +16,7 @@ NEIGHBOURS = (10, 20, 50, 100, 200)
 RECENT = (2, 3, 5, 10, 20, None)
 SHRINKAGE = (0.0, 10.0, 50.0)
 MAX_TUNED = 10_000
-# pairs of items of one user that are counted at once; each takes about 30 bytes
-_PRODUCTS = 10_000_000
+_PRODUCTS = 10_000_000  # pairs of items of one user counted at once; each takes about 30 bytes
 
 
 @dataclass(frozen=True)

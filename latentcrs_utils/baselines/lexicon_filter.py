@@ -30,7 +30,5 @@ def lexicon_mask(data: Dataset, texts: Sequence[str]) -> np.ndarray:
     if nothing is left, or the text names nothing that the lexicon knows, every item is allowed.
     """
     matcher, lexicon = matcher_for(data), lexicon_for(data)
-    mask = np.empty((len(texts), data.n_items + 1), dtype=bool)
-    for row, text in enumerate(texts):
-        mask[row] = _allowed(matcher, extract(text, lexicon))
-    return mask
+    rows = [_allowed(matcher, extract(text, lexicon)) for text in texts]
+    return np.array(rows, dtype=bool).reshape(len(texts), data.n_items + 1)

@@ -148,8 +148,7 @@ def read_amazon(category: Literal["Video_Games", "CDs_and_Vinyl"]) -> Source:
     reviews, metadata = own_files(title, urls, "https://amazon-reviews-2023.github.io/")
     earliest = once_each(ratings := _ratings(reviews), "first")
     items = _items(metadata, games=category == "Video_Games")
-    repeated = len(ratings) - len(earliest)
-    return Source(earliest, items, repeated=repeated, official_passes=10)
+    return Source(earliest, items, repeated=len(ratings) - len(earliest), official_passes=10)
 
 
 def _ratings(path: Path) -> pl.DataFrame:

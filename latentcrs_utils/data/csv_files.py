@@ -18,10 +18,8 @@ RATING_COLUMNS = ("user", "item", "rating", "timestamp")
 NO_GENRE = {"", "unknown", "(no genres listed)", "none", "null", "nan", "n/a"}
 # ASCII's own marks between cells and lines: in quoted cells they replace a separator or line end
 _CELL, _LINE = "\x1f", "\x1e"
-# what a spreadsheet makes of a long number that it writes shortened
-_SHORTENED = r"^[0-9]\.[0-9]{1,5}E\+[0-9]{2}$"
-# from here on a time is in milliseconds, microseconds, nanoseconds
-_UNITS = 1e11, 1e14, 1e17
+_SHORTENED = r"^[0-9]\.[0-9]{1,5}E\+[0-9]{2}$"  # a long number as a spreadsheet writes it
+_UNITS = 1e11, 1e14, 1e17  # from here on a time is in milliseconds, microseconds, nanoseconds
 
 
 class Table:

@@ -1,6 +1,5 @@
-"""MovieLens, in the formats of its provider (GroupLens) and of the embedded copy.
-
-AssetError: files can be had from nowhere. DataError: one is not the expected table.
+"""MovieLens, in the formats of its provider (GroupLens) and of the embedded copy. AssetError: files
+can be had from nowhere. DataError: one is not the expected table.
 """
 
 from functools import partial
@@ -69,10 +68,9 @@ def _read_100k_embedded(files: dict[str, Path]) -> Source:
     items = table(files["ml-100k.item"], ("item_id", "movie_title", "release_year", "class"))
     rows = items.frame.iter_rows()
     columns = ("user_id", "item_id", "rating", "timestamp")
-    return Source(
-        table(files["ml-100k.inter"], columns).ratings(columns),
-        item_frame(_item(raw, title, year, genres.split()) for raw, title, year, genres in rows),
-    )
+    ratings = table(files["ml-100k.inter"], columns).ratings(columns)
+    films = (_item(raw, title, year, genres.split()) for raw, title, year, genres in rows)
+    return Source(ratings, item_frame(films))
 
 
 def _read_100k_raw(files: dict[str, Path]) -> Source:

@@ -7,15 +7,15 @@ from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.data.source import Statistics
 from latentcrs_utils.errors import DataError
 
+Filtered = tuple[pl.DataFrame, list[Statistics]]  # ratings, counts before and after every pass
+
 
 def positives(ratings: pl.DataFrame, min_rating: float = 4.0) -> pl.DataFrame:
     """Keep the ratings >= ``min_rating``, in the order given."""
     return ratings.filter(pl.col("rating") >= min_rating)
 
 
-def k_core(
-    ratings: pl.DataFrame, k: int = 5, max_passes: int | None = None
-) -> tuple[pl.DataFrame, list[Statistics]]:
+def k_core(ratings: pl.DataFrame, k: int = 5, max_passes: int | None = None) -> Filtered:
     """Drop users and items with fewer than ``k`` rows until none is left, in the order given.
 
     Without ``max_passes`` the result is the fixed point: the unique largest subset in which every
@@ -31,9 +31,7 @@ def k_core(
     return ratings, passes
 
 
-def official_filter(
-    ratings: pl.DataFrame, k: int = 5, passes: int | None = None
-) -> tuple[pl.DataFrame, list[Statistics]]:
+def official_filter(ratings: pl.DataFrame, k: int = 5, passes: int | None = None) -> Filtered:
     """Filter as the official release did: `k_core` in so many ``passes`` (Amazon: ten, which do not
     converge on Video Games); where it is ``None``, users only (MovieLens).
     """

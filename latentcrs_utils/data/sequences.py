@@ -173,8 +173,7 @@ class Dataset:
         return self._place("item", self.items["raw_item"], raw_item) + 1
 
     def _place(self, kind: str, ids: pl.Series, raw: str | int) -> int:
-        place = ids.index_of(str(raw))
-        if place is None:
+        if (place := ids.index_of(str(raw))) is None:
             raise DataError(
                 f"There is no {kind} {str(raw)[:40]!r} in {self.name} after filtering: it has "
                 f"{len(ids):,} {kind}s with ids from {ids[0]} to {ids[-1]}, for example "

@@ -19,8 +19,7 @@ from latentcrs_utils.data.source import Source, item_frame
 from latentcrs_utils.errors import ConfigError, DataError
 
 _WORDS = tomllib.loads(Path(__file__).with_name("synthetic.toml").read_text(encoding="utf-8"))
-# (genres, first year, last year) of each true intent
-TASTES: list[tuple[list[str], int, int]] = _WORDS["tastes"]
+TASTES: list[tuple[list[str], int, int]] = _WORDS["tastes"]  # genres, first and last year
 _STEP = dict(
     user=pl.String, item=pl.String, rating=pl.Float64, timestamp=pl.Float64, intent=pl.Int64
 )

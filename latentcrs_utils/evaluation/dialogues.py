@@ -113,10 +113,9 @@ class JsonLog:
     """Entries in a file of JSON lines, one a line, whole or not there; a killed run goes on.
 
     At most the last line is damaged then; it is cut off when the log is opened again. Each line
-    holds `run`, which names everything that the entries depend on; the field `by` tells them apart
-    and is the key of `entries`. `check` raises on what is no entry. The folder of the path is made
-    if absent; None keeps the entries in memory alone. DataError: a line before the last is damaged,
-    or the file is of another run.
+    holds `run`, which names all that the entries depend on; the field `by` tells them apart and is
+    the key of `entries`. `check` raises on what is no entry. The folder is made if absent; without
+    a path all is in memory. DataError: another line is damaged, or the file is of another run.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Whole dialogues between simulated users and a system, many at a time (Tables 4 and 6).
 
 In every turn the messages of a batch are embedded and scored in one go, and the policies of the
-chat choose items. A batch is logged when it is over; a run that is killed goes on with the first
-that is not whole, in the same company, so its result is that of an undisturbed run.
+chat choose items. A batch is logged when it is over; a killed run goes on with the first that is
+not whole, in the same company, so its result is that of an undisturbed run.
 """
 
 import time
@@ -55,9 +55,8 @@ MakeUsers = Callable[[Sequence[int]], Sequence[SimulatedUser]]
 class System:
     """A partner in dialogues: a scorer of the one-turn tables, and the policy that chooses.
 
-    The scorer is asked anew in every turn; the frame of its cases has the columns user and turn,
-    and if it does not look at x (`reads`), nothing is embedded. For the log, `identity` names what
-    else the answers depend on: a language model, a setting.
+    The scorer is asked anew in every turn; the frame of its cases has the columns user and turn.
+    Nothing is embedded unless it `reads` x; `identity` names, for the log, a model and its setting.
     """
 
     scorer: Scorer
@@ -104,8 +103,7 @@ def dialogue_systems(fitted: Fitted) -> dict[str, System]:
         name: System(scorer, basic, fitted.backbone, fitted.language, name in READERS)
         for name, scorer in scorers(fitted).items()
     }
-    systems[FILTERED] = replace(systems["LatentCRS+"], policy=FilterPolicy(fitted.data))
-    return systems
+    return systems | {FILTERED: replace(systems["LatentCRS+"], policy=FilterPolicy(fitted.data))}
 
 
 def identity_of(fitted: Fitted) -> str:
@@ -145,8 +143,7 @@ def sample_users(data: Dataset, n: int | None = None, split: HeldOut = "test") -
     """Draw n users, or all, whose target has a name, so that an offer of it can be taken up; the
     indices ascend, int64, and are the same at every call.
     """
-    titles = data.titles
-    users = np.flatnonzero([titles[item] != UNKNOWN_TITLE for item in data.targets(split)])
+    users = np.flatnonzero([data.titles[v] != UNKNOWN_TITLE for v in data.targets(split)])
     if n is None or n >= len(users):
         return users
     return np.sort(np.random.default_rng(0).choice(users, n, replace=False))
@@ -223,10 +220,6 @@ class _Talk:
     requirements: Requirements = field(default_factory=Requirements)
     success: int | None = None
 
-    @property
-    def messages(self) -> list[str]:
-        return [message.text for message in self.said]
-
     def take_turn(
         self, policy: Policy, scores: Tensor, setting: Setting, usage: list[TokenUsage]
     ) -> None:
@@ -235,9 +228,9 @@ class _Talk:
         offered = self.exchanges[-1].offered if self.exchanges else ()
         parsed = policy.parse(said.text, self.requirements, offered=offered)
         self.requirements = wanted = parsed.requirements
-        slate = policy.select(
-            Request(scores, self.excluded, setting.n_items, wanted, self.history, self.messages)
-        )
+        texts = [message.text for message in self.said]
+        asked = Request(scores, self.excluded, setting.n_items, wanted, self.history, texts)
+        slate = policy.select(asked)
         seconds = time.perf_counter() - begun
         for told in (parsed.note, slate.note if policy.name == "V" else ""):
             if told:
@@ -283,7 +276,7 @@ def _hold(
         if not active:
             break
         waiting, begun = [talks[place] for place in active], time.perf_counter()
-        users, messages = [t.user for t in waiting], [t.messages for t in waiting]
+        users, messages = [t.user for t in waiting], [[m.text for m in t.said] for t in waiting]
         scores, usage = system.score(users, known.select(active), messages)
         seconds = time.perf_counter() - begun - sum(part.seconds for u in usage for part in u)
         scoring = TokenUsage("scoring", seconds=max(0.0, seconds) / len(waiting))
@@ -321,10 +314,9 @@ def replay(
 ) -> list[Dialogue]:
     """Feed the messages of logged dialogues, one a user, to a system; return its dialogues.
 
-    The user does not react to the new offers, and a dialogue ends where the logged one did: a
-    system that needs longer than the logged one finds nobody to talk to, so success counts are not
-    those of `converse`. The system of the log gives the dialogues of the log. Of the setting,
-    ``known``, ``n_items``, ``n_turns`` and ``batch_size`` count.
+    The user does not react to the new offers, and a dialogue ends where the logged one did, so
+    success counts are not those of `converse`; the system of the log gives the dialogues of the
+    log. Of the setting, ``known``, ``n_items``, ``n_turns`` and ``batch_size`` count.
     """
     by_user = {dialogue.user: dialogue for dialogue in dialogues}
     catalogue = matcher_for(data).catalogue

@@ -13,9 +13,8 @@ from pathlib import Path
 from latentcrs_utils.data.source import Statistics
 from latentcrs_utils.evaluation.metrics import METRICS
 
-DATA_SETS = ("ml-1m", "amazon-video-games", "amazon-cds")
-
 _TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+DATA_SETS = tuple(_TABLES["columns"])
 
 
 @dataclass(frozen=True)

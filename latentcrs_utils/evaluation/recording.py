@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import platform
 import shlex
 import sys
 import time
@@ -11,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from platform import machine, python_version
 from typing import Any
 
 from latentcrs_utils.data.sequences import Dataset
@@ -81,11 +81,10 @@ def sizes(data: Dataset) -> dict[str, Any]:
 
 def provenance(command: str, packages: Sequence[str]) -> dict[str, Any]:
     """Say how a result was made: command, date (UTC), machine, versions of ``packages``."""
-    machine = f"{os.cpu_count()} CPU cores, {platform.machine()}, Python "
     return {
         "command": command,
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine + platform.python_version(),
+        "machine": f"{os.cpu_count()} CPU cores, {machine()}, Python {python_version()}",
         "versions": {name: version(name) for name in packages},
     }
 

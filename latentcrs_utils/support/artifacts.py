@@ -92,9 +92,8 @@ def _plain(value: Any) -> Any:
 
 
 def fingerprint(*tensors: Tensor) -> str:
-    """Return the sha256, 64 hex digits, over the shapes and values of tensors.
-
-    Key artifacts by weights: what is computed from them can differ between processes.
+    """Return the sha256, 64 hex digits, over the shapes and values of tensors. Key artifacts by
+    weights: what is computed from them can differ between processes.
     """
     digest = hashlib.sha256()
     for tensor in tensors:

@@ -45,9 +45,9 @@ def fetch(asset: Asset) -> dict[str, Path]:
 def cached(asset: Asset) -> dict[str, Path] | None:
     """Return the asset's verified files in the cache, by name; ``None`` unless all are there."""
     files = _files(asset)
-    known = {member.name: member.sha256 for member in asset.members}
-    if not all(f.is_file() and known_sha256(f) == known[name] for name, f in files.items()):
-        return None
+    for member in asset.members:
+        if not (file := files[member.name]).is_file() or known_sha256(file) != member.sha256:
+            return None
     # a process that was killed at its end left the archive
     for target in (*files.values(), cache_dir() / "assets" / asset.folder / "download"):
         remove_abandoned(target)
@@ -91,8 +91,7 @@ def in_user_folder(asset: Asset) -> dict[str, Path] | None:
             for member in asset.members:
                 _check(files[member.name], member.sha256, asset)
             return files
-    archive = _find(root, asset.archive) if asset.archive else None
-    if archive is None:
+    if not asset.archive or (archive := _find(root, asset.archive)) is None:
         return None
     if (found := cached(asset)) is not None:
         return found
@@ -124,8 +123,7 @@ def _user_folder() -> Path | None:
 
 def _find(root: Path, name: str) -> Path | None:
     """Find a file in ``root`` or in one of its direct subfolders."""
-    candidates = [root / name, *sorted(root.glob(f"*/{name}"))]
-    return next((file for file in candidates if file.is_file()), None)
+    return next(filter(Path.is_file, [root / name, *sorted(root.glob(f"*/{name}"))]), None)
 
 
 def own_files(title: str, urls: Sequence[str], page: str) -> list[Path]:

@@ -11,12 +11,11 @@ import sys
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from latentcrs_utils.config import Precision
 from latentcrs_utils.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
-
-    from latentcrs_utils.config import Precision
 
 
 def choose_device(name: str | None = None) -> torch.device:
