@@ -124,8 +124,8 @@ def _fitted(value: Any, dtype: Any) -> Any:
         if value is None or isinstance(value, str):
             return value
         # as polars writes it, a whole float without its point
-        whole = isinstance(value, float) and value.is_integer()
-        return str(int(value)) if whole else json.dumps(value, ensure_ascii=False)
+        integral = isinstance(value, float) and value.is_integer()
+        return str(int(value)) if integral else json.dumps(value, ensure_ascii=False)
     with suppress(TypeError, ValueError, OverflowError):
         exact = type(value) is int or (isinstance(value, str) and value.isdecimal())
         number = int(value) if exact else float("" if isinstance(value, bool) else value)
