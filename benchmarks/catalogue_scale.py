@@ -63,6 +63,7 @@ def random_model(data: Dataset, *, residual: bool) -> LatentCRS:
         inertia=0.0,
     )
     language: Any = SimpleNamespace(
+        embedder=None,
         mean=torch.zeros(TEXT_WIDTH),
         encode=lambda texts, progress: random(len(texts), TEXT_WIDTH, seed=len(texts[0])),
     )
