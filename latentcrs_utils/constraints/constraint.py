@@ -8,6 +8,7 @@ and ``liked=12`` for an item that has nothing in common with the target.
 """
 
 import re
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -15,6 +16,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from latentcrs_utils.constraints.negation import FOLDER
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.items import (
@@ -157,9 +159,10 @@ class Requirement:
 class Correction:
     """What a message, in the words of the evidence, says of the requirements before it.
 
-    ``forgets`` names what counts no longer: an attribute, a constraint or "all". A ``shift`` of 1
-    asks for newer items than before, of -1 for older ones. ``refuses`` turns away from genres, if
-    "one" of them was asked for, "some" genre was, or "always".
+    ``forgets`` names what counts no longer: an attribute, a constraint or "all"; "opposite" turns
+    all around. A ``shift`` of 1 asks for newer items than before, of -1 for older ones.
+    ``refuses`` turns away from genres, if "one" of them was asked for, "some" genre was, or
+    "always".
     """
 
     evidence: str
@@ -174,6 +177,8 @@ class Correction:
         Where no span of years is required, the median of the ``years`` of other items is.
         """
         known, new = [r.constraint for r in before], list[Constraint]()
+        if self.forgets == "opposite":
+            return Requirements(tuple(replace(r, constraint=r.constraint.opposite) for r in before))
         old = [c for c in known if self.forgets in ("all", c.attribute, str(c), str(c.opposite))]
         spans = before.years or [(year, year) for year in sorted(years)[len(years) // 2 :][:1]]
         given = before.genres if self.when == "some" else before.genres.intersection(self.refuses)
@@ -189,7 +194,7 @@ class Correction:
         """Return the years after, or before, the spans; as many as they are, if "a bit" is said."""
         first, last = min(spans)[0], max(last for _, last in spans)
         length = _SHIFT if first == FIRST_YEAR or last == LAST_YEAR else last - first + 1
-        slight = _SLIGHT.search(self.evidence)
+        slight = _SAID["slightly"].search(self.evidence)
         if self.shift > 0:
             start = min(first + _SHIFT if last == LAST_YEAR else last + 1, LAST_YEAR)
             return f"{start}-{min(start + length - 1, LAST_YEAR) if slight else LAST_YEAR}"
@@ -198,7 +203,10 @@ class Correction:
 
 
 _SHIFT = 10  # years by which a span with an open end moves
-_SLIGHT = re.compile(r"\b(?:bit|little|slightly|somewhat|tad|touch)\b", re.I)
+_SAID = {
+    name: re.compile("|".join(lines.splitlines()), re.I)
+    for name, lines in tomllib.loads((FOLDER / "changes.toml").read_text("utf-8")).items()
+}
 
 
 @dataclass(frozen=True)
@@ -273,29 +281,19 @@ class Requirements:
         for correction in later.corrections:
             # said outright
             absolute = (correction.shift and later.years) or (correction.refuses and later.refused)
-            if not absolute and not (correction.forgets == "all" and later):
+            if not absolute:
                 before = correction.of(before, years)
         stays = [r for r in before if not _overridden(r.constraint, before, later, message)]
         kept = {r.constraint: r for r in stays}
         for new in later:
+            said = message[message.find(new.evidence) + len(new.evidence) :]
+            if new.constraint.opposite in before.constraints and _SAID["allowed"].match(said):
+                continue  # it is fine, not asked for
             old = kept.get(new.constraint)
             both = old is not None and old.source != new.source
             kept[new.constraint] = replace(new, source="both") if both else new
-        return replace(self, found=tuple(kept.values()))
-
-
-_ALSO = re.compile(r"\b(?:or|also)\b(?:\W+\w+){0,3}\W*$", re.I)
-_CHANGED = re.compile(
-    r"\b(?:instead(?! of)|actually|(?:on )?second thoughts?|chang\w+ my mind|scratch that|forget"
-    r"|never ?mind|i'd rather)\b",
-    re.I,
-)
-# the same, unless it repeats an earlier wish
-_CORRECTED = re.compile(
-    r"\b(?:i(?:'d| would) prefer|i mean(?:t)?|make (?:it|that) (?:an?|some\w*))\b"
-    r"|^\W*(?:no|nope|nah)(?: thanks| thank you)?[,.;:!–—-]+ (?!also|with|and|more|no|not|nothing)",
-    re.I,
-)
+        found = tuple(kept.values())
+        return replace(self, found=narrowed(found) if any(map(_restricts, later)) else found)
 
 
 def _overridden(old: Constraint, known: Requirements, later: Requirements, message: str) -> bool:
@@ -306,17 +304,45 @@ def _overridden(old: Constraint, known: Requirements, later: Requirements, messa
         return True
     if old.negated:
         return False
+    if old.attribute == "years" and new and _restricts(new[0]):
+        (first, last), (start, end) = old.years, new[0].constraint.years
+        return first > end or last < start
     if old.attribute != "genre":
         return bool(new) and (old.attribute == "price" or not _adds(new[0], message))
     asks_anew, text = any(not _adds(r, message) for r in new), message.replace("’", "'")
     repeats = any(r.constraint in known.constraints for r in new)
-    return asks_anew and bool(_CHANGED.search(text) or (not repeats and _CORRECTED.search(text)))
+    return asks_anew and bool(
+        _SAID["changed"].search(text) or (not repeats and _SAID["corrected"].search(text))
+    )
 
 
 def _adds(new: Requirement, message: str) -> bool:
     """Say whether a requirement follows "or" or "also"."""
     before, found, _ = message.partition(new.evidence) if new.evidence else ("", "", "")
-    return bool(found and _ALSO.search(before))
+    return bool(found and _SAID["also"].search(before))
+
+
+def _restricts(new: Requirement) -> bool:
+    """Say whether a requirement is a time as "nothing after 1995" asks for it."""
+    asked = new.constraint.attribute == "years" and not new.constraint.negated
+    return asked and bool(_SAID["restricted"].match(new.evidence))
+
+
+def narrowed(found: tuple[Requirement, ...]) -> tuple[Requirement, ...]:
+    """Return requirements in which times with an open end narrow the others, where they can.
+
+    "The nineties, but nothing after 1995" means 1990 to 1995.
+    """
+    asked = Requirements(found).asked("years")
+    times = {r: r.constraint.years for r in found if r.constraint in asked}
+    opened = [r for r, (a, b) in times.items() if a == FIRST_YEAR or b == LAST_YEAR]
+    first, last = (f(times[r][i] for r in opened) if opened else 0 for i, f in ((0, max), (1, min)))
+    inner = [r for r in times if r not in opened] or opened[-1:]
+    spans = {r: (max(first, times[r][0]), min(last, times[r][1])) for r in inner}
+    new = [replace(r, constraint=Constraint("era", f"{a}-{b}"))
+           for r, (a, b) in spans.items() if a <= b]  # fmt: skip
+    changes = opened and len(times) > 1 and new
+    return (*(r for r in found if r not in times), *new) if changes else found
 
 
 def combined(lexicon: Requirements, model: Requirements) -> Requirements:
@@ -333,8 +359,6 @@ def combined(lexicon: Requirements, model: Requirements) -> Requirements:
     return replace(lexicon, found=tuple(found.values()))
 
 
-# years and prices come from what users type; so many masks of a large catalogue stay small
-_N_KEPT = 1_024
 _COLUMN = {"genre": "genres", "decade": "year", "era": "year"}
 
 
@@ -349,25 +373,25 @@ class Matcher:
         self.items = np.arange(len(catalogue.items)) > 0
         # by column: the first item with each value, and which value every item has
         self._groups: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self._known: dict[Constraint, np.ndarray] = {}
+        # years and prices come from what users type; so many masks of a large catalogue stay small
+        self._known = lru_cache(1_024)(self._mask)
 
     def satisfying(self, constraint: Constraint) -> np.ndarray:
         """Return the items that satisfy a constraint, bool [V + 1]; never the padding."""
+        return self._known(constraint)
+
+    def _mask(self, constraint: Constraint) -> np.ndarray:
         # items that have the same value in the slot's column are looked at once
-        if constraint not in self._known:
-            if len(self._known) >= _N_KEPT:
-                self._known.clear()
-            items, slot = self.catalogue.items, constraint.slot
-            column = _COLUMN.get(slot, slot if slot in ATTRIBUTES else "item")
-            if column not in self._groups:
-                number: dict[Any, int] = {}
-                values = (getattr(item, column) for item in items)
-                group = np.array([number.setdefault(value, len(number)) for value in values])
-                self._groups[column] = np.unique(group, return_index=True)[1], group
-            firsts, group = self._groups[column]
-            true = [constraint.satisfies(items[item], items) for item in firsts]
-            self._known[constraint] = self.items & np.array(true)[group]
-        return self._known[constraint]
+        items, slot = self.catalogue.items, constraint.slot
+        column = _COLUMN.get(slot, slot if slot in ATTRIBUTES else "item")
+        if column not in self._groups:
+            number: dict[Any, int] = {}
+            values = (getattr(item, column) for item in items)
+            group = np.array([number.setdefault(value, len(number)) for value in values])
+            self._groups[column] = np.unique(group, return_index=True)[1], group
+        firsts, group = self._groups[column]
+        true = [constraint.satisfies(items[item], items) for item in firsts]
+        return self.items & np.array(true)[group]
 
     def all_of(self, constraints: Iterable[Constraint]) -> np.ndarray:
         """Items that satisfy every constraint, bool [V + 1]; all items if there are none."""

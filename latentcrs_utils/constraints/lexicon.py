@@ -14,6 +14,9 @@ from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any, Literal
 
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
 from latentcrs_utils.constraints.constraint import (
     FIRST_YEAR,
     LAST_YEAR,
@@ -22,9 +25,9 @@ from latentcrs_utils.constraints.constraint import (
     Requirement,
     Requirements,
     matcher_for,
+    narrowed,
 )
 from latentcrs_utils.constraints.negation import FOLDER, negation_in
-from latentcrs_utils.constraints.spelling import spelled
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.simulation.phrase_book import DECADE_WORDS, ERA_PARTS, Domain, domain_of
 
@@ -33,7 +36,7 @@ _LONGEST_NAME = 6  # words of a creator
 
 
 @cache
-def words(name: Domain | Literal["any", "corrections"]) -> dict[str, Any]:
+def words(name: Domain | Literal["any", "corrections", "spelling"]) -> dict[str, Any]:
     """Return the words of one kind of item, or those that mean the same of any."""
     return tomllib.loads((FOLDER / f"{name}.toml").read_text("utf-8"))
 
@@ -68,7 +71,8 @@ def lexicon_of(domain: Domain) -> Lexicon:
         for slot in ("genres", "platforms")
     )
     asides = [*known["asides_of_kind"], *words("any")["asides"]]
-    asides = [form.replace("TIME", known["time"]) for form in asides]
+    genre = "|".join(word for of_genre in known["genres"].values() for word in of_genre)
+    asides = [form.replace("TIME", known["time"]).replace("GENRE", genre) for form in asides]
     recent, old, aside = (_pattern(forms) for forms in (known["recent"], known["old"], asides))
     years = tuple(known["years"]) or None
     return Lexicon(genres, platforms, recent, old, aside, years, known["prices"])
@@ -119,14 +123,18 @@ _WORD_TO_DECADE = {word: decade for decade, word in DECADE_WORDS.items()}
 _PARTS = {part: era for era, part in ERA_PARTS.items()} | {"middle": "1994-1995"}
 _DECADE = re.compile(
     rf"(?:\b(?P<part>{'|'.join(_PARTS)})[ -](?:of the )?)?(?:the )?"
-    rf"(?:'?\b(?P<digits>20[0-2]0|00|(?:19)?[2-9]0)'?s\b|\b(?P<word>{'|'.join(_WORD_TO_DECADE)})\b)",
+    rf"(?:'?\b(?P<digits>20[0-2]0|00|(?:19)?[2-9]0)'?(?:s|ies|ties)\b|\b(?P<word>{'|'.join(_WORD_TO_DECADE)})\b)",
     re.I,
 )
 _YEARS = re.compile(
     r"\b((?:19|20)\d\d)\b(?:\s*(?:-|–|to|and|until|till)\s*((?:19|20)\d\d)\b)?(?!'?s)"
 )
-_BEFORE = re.compile(rf"\b(?:{_SAID['before']})[\s-]+(?:the\s+)?$", re.I)
-_AFTER = re.compile(rf"\b(?:(?P<since>{_SAID['since']})|{_SAID['after']})[\s-]+(?:the\s+)?$", re.I)
+_BEFORE = re.compile(
+    rf"\b(?:(?P<until>{_SAID['until']})|{_SAID['before']})[\s-]+(?:the\s+)?$", re.I
+)
+_AFTER = re.compile(
+    rf"\b(?:(?P<since>{_SAID['since']})|{_SAID['after']})[\s-]+(?:from )?(?:the\s+)?$", re.I
+)
 _OR = re.compile(rf"\s*(?:(?P<later>{_SAID['or_later']})|{_SAID['or_earlier']})", re.I)
 _BY = re.compile(rf"\b(?:{_SAID['by']})\s+(?:the great )?", re.I)
 _NAME_WORD = re.compile(r"[^\s,;:?!]+")
@@ -148,11 +156,13 @@ def mentions(text: str, lexicon: Lexicon | None = None) -> list[Mention]:
         *_named(plain, "genre", lexicon.genres), *_named(plain, "platform", lexicon.platforms),
         *_times(plain, lexicon), *_creators(plain, lexicon.creators),
     ]  # fmt: skip
-    negation, found, tail = negation_in(plain), list[Mention](), 0
+    negation, found, tail, place = negation_in(plain), list[Mention](), 0, (0, 0)
     for constraint, start, end in sorted(named, key=lambda name: name[1:]):
         said, opening, closing = negation.of(start, end)
-        if said == "asked" and start < tail:
-            continue  # "horror scares me": a word of the refusal
+        # "horror scares me": a word of the refusal; "no romcom" refuses one of two genres
+        if (said == "asked" and start < tail) or (said == "refused" and (start, end) == place):
+            continue
+        place = start, end
         tail = max(tail, closing if closing > end else 0)
         constraint = replace(constraint, negated=said == "refused")
         if constraint.attribute == "years":
@@ -178,6 +188,12 @@ def extract(text: str, lexicon: Lexicon | None = None) -> Requirements:
     last: dict[Constraint, Requirement] = {}
     for mention in mentions(text, lexicon):
         constraint, evidence = mention.constraint, text[mention.opening : mention.closing]
+        asked = last.get(constraint.opposite)
+        if asked and constraint.negated:
+            sentence = re.split(r"[.!?;\n]", text[: mention.opening])[-1]
+            own = {said[:4].lower() for said in (asked.evidence, constraint.value)}
+            if asked.evidence in sentence and text[mention.start :][:4].lower() not in own:
+                continue  # "horror without gore" is horror
         last.pop(constraint.opposite, None)
         if mention.withdrawn:
             last.pop(constraint, None)
@@ -186,9 +202,8 @@ def extract(text: str, lexicon: Lexicon | None = None) -> Requirements:
             last.setdefault(constraint, Requirement(constraint, evidence))
     for price in sorted((c for c in last if c.slot == "price"), key=lambda c: int(c.value))[1:]:
         del last[price]
-    found = _narrowed([*last.values()])
     corrections += _corrections(_plain(text, lexicon)[0], lexicon.genres)
-    return Requirements(tuple(found), tuple(corrections))
+    return Requirements(narrowed(tuple(last.values())), tuple(corrections))
 
 
 Name = tuple[Constraint, int, int]
@@ -234,7 +249,8 @@ def _opened(text: str, time: Constraint, start: int, end: int) -> Name:
     before, after = (pattern.search(text[:start]) for pattern in (_BEFORE, _AFTER))
     reach, (first, last) = _OR.match(text, end), time.years
     if before:
-        first, last, start = FIRST_YEAR, first - 1, before.start()
+        first, start = FIRST_YEAR, before.start()
+        last = last if before["until"] else time.years[0] - 1
     elif after:
         first, last, start = first if after["since"] else last + 1, LAST_YEAR, after.start()
     elif reach:
@@ -247,25 +263,10 @@ def _opened(text: str, time: Constraint, start: int, end: int) -> Name:
     return Constraint("era", f"{first}-{last}"), start, end
 
 
-def _narrowed(found: list[Requirement]) -> list[Requirement]:
-    """Return requirements in which a time with an open end narrows the others, where it can.
-
-    "The nineties, but nothing after 1995" means 1990 to 1995.
-    """
-    spans = Requirements(tuple(found)).years
-    both = max((a for a, _ in spans), default=0), min((b for _, b in spans), default=0)
-    opened = any(a == FIRST_YEAR or b == LAST_YEAR for a, b in spans)
-    if not opened or len(spans) < 2 or both[0] > both[1]:
-        return found
-    asked = [r for r in found if r.constraint.attribute == "years" and not r.constraint.negated]
-    time = Requirement(Constraint("era", "{}-{}".format(*both)), asked[-1].evidence)
-    return [*(r for r in found if r not in asked), time]
-
-
 def _corrections(text: str, genres: Collection[str]) -> Iterator[Correction]:
     """Yield what a text, as `_plain` leaves it, says of earlier requirements."""
     for pattern, what in _CORRECTIONS:
-        match = pattern.search(negation_in(text).bare)
+        match = pattern.search(text if "forgets" in what else negation_in(text).bare)
         # "like ____, but darker" compares with a title
         if match and ("forgets" in what or "__" not in text):
             refuses = [genre for genre in what.get("refuses", ()) if genre in genres]
@@ -279,7 +280,10 @@ def _plain(text: str, lexicon: Lexicon) -> tuple[str, list[int]]:
     value holds the place in the text of every character, and of the end.
     """
     plain, origin = spelled(text.replace("’", "'"))
-    return lexicon.asides.sub(lambda match: "#" * len(match.group()), plain), origin
+    for match in lexicon.asides.finditer(plain):
+        start, end = match.span(match.lastindex or 0)
+        plain = plain[:start] + "#" * (end - start) + plain[end:]
+    return plain, origin
 
 
 def _creators(text: str, names: Mapping[str, str]) -> Iterator[Name]:
@@ -291,3 +295,36 @@ def _creators(text: str, names: Mapping[str, str]) -> Iterator[Name]:
         whole = next((said for said in tries if said.lower() in names), None)
         if whole is not None:
             yield Constraint("creator", names[whole.lower()]), start, start + len(whole)
+
+
+_RIGHT, _ENGLISH = (words("spelling")[kind].split() for kind in ("words", "english"))
+_SLIPS = words("spelling")["slips"]
+_LEAST = 0.79  # similarity: one slip in five letters, two in ten
+_WORD = re.compile(r"[a-z]{4,}", re.I)
+
+
+@lru_cache(maxsize=1 << 14)
+def corrected(word: str) -> str:
+    """Return the word that a misspelled one stands for, in lower case; itself if there is none."""
+    if word in _ENGLISH or word in _SLIPS:
+        return _SLIPS.get(word, word)
+    known = [right for right in _RIGHT if right[0] == word[0]]  # it is rarely wrong
+    near = process.extractOne(word, known, scorer=OSA.normalized_similarity, score_cutoff=_LEAST)
+    return near[0] if near else word
+
+
+def spelled(text: str) -> tuple[str, list[int]]:
+    """Return a text with its misspelled words corrected, and where its characters come from.
+
+    The second value holds the place in ``text`` of every character and of the end.
+    """
+    plain, origin, at = "", list[int](), 0
+    for match in _WORD.finditer(text):
+        (start, end), said = match.span(), match.group()
+        right = said if start and said[0].isupper() else corrected(said.lower())
+        if right != said.lower():
+            plain += text[at:start] + right
+            origin += range(at, start)
+            origin += [start + min(i, len(said) - 1) for i in range(len(right))]
+            at = end
+    return plain + text[at:], [*origin, *range(at, len(text) + 1)]

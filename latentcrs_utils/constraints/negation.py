@@ -47,7 +47,11 @@ _AFTER = [
         *((kind, _OTHERS + _NOUN, _FIRST) for kind in ("after", "replies")),
     )
 ]
-_PREFERRED = re.compile(r"(\bprefer(?:\s+[\w'-]+){1,4}?\s+)(?:to|ov(er))\b", re.I)
+_PREFERRED = re.compile(
+    r"(\b(?:prefer|(?:take|choose|pick|favou?r|want)(?=[^.;!?]* over))(?:\s+[\w'-]+){1,4}?\s+)"
+    r"(?:to|over)\b(?:\s+an?\b)?",
+    re.I,
+)
 
 
 class Negation:
@@ -55,7 +59,7 @@ class Negation:
 
     def __init__(self, text: str):
         # "prefer a comedy to a drama" refuses what follows
-        text = _PREFERRED.sub(lambda match: f"{match[1]}no" + " " * len(match[2] or ""), text)
+        text = _PREFERRED.sub(lambda match: f"{match[1]}no".ljust(len(match[0])), text)
         self._text, self._cues, self.bare = text, [*_CUE.finditer(text)], text
         for cue in self._cues:
             if cue.lastgroup == "idioms":
@@ -65,13 +69,15 @@ class Negation:
         """Return what becomes of the name from start to end, and the place of what says so."""
         before = [cue for cue in self._cues if cue.start() < start and cue.end() < end]
         kind = before[-1].lastgroup or "" if before else ""
+        said: Polarity = "asked"
         if kind in _REACH and len(self._text[before[-1].end() : start].split()) < _REACH[kind]:
-            said: Polarity = "withdrawn" if kind == "withdrawals" else "refused"
-            return said, before[-1].start(), end
+            said = "withdrawn" if kind == "withdrawals" else "refused"
+            start = before[-1].start()
         for kind, pattern, clause in _AFTER:
             if clause.search(self._text[:start]) and (after := pattern.match(self.bare, end)):
-                return "withdrawn" if kind == "retracted" else "refused", start, after.end()
-        return "asked", start, end
+                what: Polarity = "withdrawn" if kind == "retracted" else "refused"
+                return what if said == "asked" else said, start, after.end()
+        return said, start, end
 
 
 negation_in = lru_cache(maxsize=64)(Negation)

@@ -11,8 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from latentcrs_utils.errors import DataError
 
 Pool = Literal["train", "valid", "test"]
@@ -68,14 +66,6 @@ def pool(phrasing: Pool, *path: str, domain: Domain = "films") -> list[str]:
             raise DataError(f"The phrase book has no entry {' > '.join([*path, phrasing])}.")
         entry = entry[step]
     return entry
-
-
-def choose_phrase(
-    rng: np.random.Generator, phrasing: Pool, *path: str, domain: Domain = "films"
-) -> str:
-    """Draw one of a pool's phrases at ``path``, all with the same chance."""
-    phrases = pool(phrasing, *path, domain=domain)
-    return phrases[int(rng.integers(len(phrases)))]
 
 
 def catalogue_name(kind: str, name: str, domain: Domain) -> str:

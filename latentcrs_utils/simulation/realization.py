@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -16,12 +15,12 @@ from latentcrs_utils.simulation.phrase_book import (
     FACTS,
     OTHER_GENRE,
     Pool,
-    choose_phrase,
     has_other_words,
     named_genre,
     phrase_book,
+    pool,
 )
-from latentcrs_utils.simulation.planner import N_PLACES, DialogueAct, Level, use_of
+from latentcrs_utils.simulation.planner import N_PLACES, DialogueAct, Level, one, use_of
 from latentcrs_utils.simulation.titles import spoken_title
 
 _ATTEMPTS, _UNLIKE_ATTEMPTS = 300, 5
@@ -51,10 +50,13 @@ class Realizer:
     def __init__(
         self, rng: np.random.Generator, phrasing: Pool, catalogue: Catalogue, level: Level
     ) -> None:
-        self._rng, self._catalogue = rng, catalogue
+        self._rng, self._phrasing, self._catalogue = rng, phrasing, catalogue
         self._plain, self._domain = level == "plain", catalogue.domain
         self._book = phrase_book(self._domain)
-        self.choose_phrase = partial(choose_phrase, rng, phrasing, domain=self._domain)
+
+    def choose_phrase(self, *path: str) -> str:
+        """Draw one of the phrases at ``path``, all with the same chance."""
+        return one(self._rng, pool(self._phrasing, *path, domain=self._domain))
 
     def realize(self, act: DialogueAct) -> str:
         """Word one act as a sentence (a first message may take two)."""

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentcrs_utils.constraints import constraint as constraints
 from latentcrs_utils.constraints.constraint import (
     Constraint,
     Matcher,
@@ -78,7 +77,7 @@ def test_moods_and_likenesses_are_not_hard() -> None:
         (("no horror", "no war either"), ("not genre=Horror", "not genre=War")),
         # later words override earlier contrary ones
         (("a comedy", "no comedy, please"), ("not genre=Comedy",)),
-        (("no horror", "well, horror is fine"), ("genre=Horror",)),
+        (("no horror", "well, horror then"), ("genre=Horror",)),
         (("from the eighties", "from the seventies"), ("decade=1970",)),
         (("from the nineties", "the late nineties"), ("era=1996-1998",)),
         # unless they widen
@@ -181,15 +180,15 @@ def test_what_is_not_known_meets_no_wish_and_every_refusal() -> None:
     assert met(matcher, "genre=Western") == met(matcher, "creator=Nobody") == []
 
 
-def test_masks_of_what_users_type_do_not_pile_up(monkeypatch) -> None:
-    monkeypatch.setattr(constraints, "_N_KEPT", 3)
+def test_masks_of_what_users_type_do_not_pile_up() -> None:
     data = shop()
     matcher = matcher_for(data)
     assert matcher is matcher_for(data)
     for price in range(1, 50):
         known = ((1, 5), (2, 19.99), (3, 20))
         assert met(matcher, f"price={price}") == [i for i, p in known if p < price]
-        assert len(matcher._known) <= 3
+    kept = matcher._known.cache_info()
+    assert kept.maxsize is not None and 49 <= kept.currsize <= kept.maxsize <= 2_000
 
 
 @pytest.mark.parametrize("text", [

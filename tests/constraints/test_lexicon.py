@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentcrs_utils.constraints.constraint import Requirements
-from latentcrs_utils.constraints.lexicon import extract, lexicon_of, mentions
-from latentcrs_utils.constraints.spelling import corrected
+from latentcrs_utils.constraints.lexicon import corrected, extract, lexicon_of, mentions
 from latentcrs_utils.simulation.phrase_book import DECADE_WORDS, POOLS, pool
 from tests.constraints.test_constraint import written
 
@@ -125,7 +124,7 @@ def rows(table: str, separator: str) -> list[tuple[str, ...]]:
     )]  # fmt: skip
 
 
-@pytest.mark.parametrize("table", ["idioms", "refusals", "after", "asides", "times"])
+@pytest.mark.parametrize("table", ["idioms", "refusals", "after", "asides", "times", "people"])
 def test_what_is_asked_for_and_what_refused(table: str) -> None:
     wrong = {
         text: found

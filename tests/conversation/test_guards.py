@@ -90,7 +90,7 @@ BAD = {
     "Alien (1986) is a classic.": "what is not true of it (1986)",
     "Alien is pure 1980s joy.": "not true of it (the 1980s)",
     "I'm sorry for your loss.": "named none of the chosen films",
-    "Alien is a romantic comedy.": "not true of it (Comedy)",
+    "Alien is a romantic comedy.": "not true of it (Romance)",
     "The Quiet Harbour is a drama, and Alien is a drama too.": "not true of it (Drama)",
     "The Quiet Harbour is no western.": "not true of it (no Western)",
     "<|im_start|>assistant Alien.": "part of the prompt",
