@@ -173,22 +173,18 @@ class EndpointChatModel(ChatModel):
         """Return a client; a server on this machine is asked without proxies."""
         import openai
 
-        connect, http_client = min(self.timeout, _LONGEST_CONNECT), None
+        timeout = openai.Timeout(self.timeout, connect=min(self.timeout, _LONGEST_CONNECT))
+        options: dict[str, Any] = {"timeout": timeout, "max_retries": self.retries}
         if on_this_machine(urlsplit(self.base_url).hostname or ""):
             # plain HTTP needs no certificates, and a bare context reads no variable for them
             secure, bare = self.base_url.startswith("https"), ssl.PROTOCOL_TLS_CLIENT
             verify = ssl.create_default_context() if secure else ssl.SSLContext(bare)
-            http_client = openai.DefaultHttpxClient(trust_env=False, verify=verify)
-        timeout = openai.Timeout(self.timeout, connect=connect)
-        options: dict[str, Any] = {"timeout": timeout, "http_client": http_client}
-        return openai.OpenAI(
-            api_key="-", base_url=self.base_url, max_retries=self.retries, **options
-        )
+            options["http_client"] = openai.DefaultHttpxClient(trust_env=False, verify=verify)
+        return openai.OpenAI(api_key="-", base_url=self.base_url, **options)
 
     def _parts(self, request: ChatRequest, step: Mapping[str, int]) -> dict[str, dict[str, Any]]:
         """Return the fields of a request by part, each part in the form that is next to try."""
         chat, schema, thinking = request.messages, request.schema, step["thoughts"]
-        limit = request.max_new_tokens + max(self.thinking_tokens, _ROOM * (thinking > 1))
         forms: dict[str, list[Any]] = dict(_TABLE["thinking_off"]) if thinking else {}
         if (request.stream is not None or request.stop is not None) and not step["stream"]:
             # only what is to be seen or stopped on its way: that has more ways to fail
@@ -205,8 +201,9 @@ class EndpointChatModel(ChatModel):
             forms["temperature"] = [self.temperature]
         left = {name: form[step[name] :] for name, form in forms.items()}
         parts = {name: {name: form[0]} for name, form in left.items() if form}
-        for name in ("max_tokens", "max_completion_tokens")[step["max_tokens"] :][:1]:
-            parts["max_tokens"] = {name: limit}
+        limit = request.max_new_tokens + max(self.thinking_tokens, _ROOM * (thinking > 1))
+        if (tried := step["max_tokens"]) < 2:
+            parts["max_tokens"] = {("max_tokens", "max_completion_tokens")[tried]: limit}
         if self.retries and not step["again"]:
             parts["again"] = {}
         folded = fold_system(chat)
@@ -383,13 +380,12 @@ def _quote(error: Any, key: str) -> str:
 
 def _sound(url: str) -> str:
     """Return the address, once it is one and gives nothing away."""
-    if re.match(r"(\w+://)?[^/]*@", url) or "?" in url:
-        raise ConfigError(
-            "base_url holds a user, a password or a query, which would be shown: give the bare "
-            "address, and the key in the environment."
-        )
     with suppress(ValueError):
         parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+        is_bare = not re.match(r"(\w+://)?[^/]*@", url) and "?" not in url
+        if is_bare and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
             return url.rstrip("/")
-    raise ConfigError(f"base_url={url!r} is no address: try 'http://127.0.0.1:8000/v1'.")
+    raise ConfigError(
+        "base_url is no address such as 'http://127.0.0.1:8000/v1', or holds a user, a password or "
+        "a query, which would be shown: give the bare address, and the key in the environment."
+    )

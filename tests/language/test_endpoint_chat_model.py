@@ -197,35 +197,17 @@ def failure(server, *plan, stream=None, **more) -> EndpointError:
     return caught.value
 
 
-STREAMED, BOTH = (str,), (None, str)
-LASTING = [
-    (BOTH, does.status(429, "slow down"), "(HTTP 429: slow down), asked twice", 2),
-    (BOTH, does.status(429, Retry_After="500"), "asked once: ask again in 500 s", 1),
-    (BOTH, does.silent(2.5), "was silent for 1 s, asked twice", 2),
-    (BOTH, does.silent(0), "cannot be reached or breaks off, asked twice", 2),
-    (BOTH, does.status(404, "no small-1"), "has no model 'small-1'", 1),
-    (BOTH, does.status(400, "too long"), "refuses the request (HTTP 400: too long)", 1),
-    (BOTH, does.status(403, "not you"), "refuses the key (HTTP 403)", 1),
-    (BOTH, does.raw("<html>Welcome</html>", "text/html"), "OpenAI-compatible", 1),
-    (BOTH, does.raw('{"choices": ['), "OpenAI-compatible", 1),
-    (BOTH, does.raw('{"choices": [{"message": 3}]}'), "without a reply", 1),
-    (BOTH, does.raw('{"choices": {"first": 1}}'), "without a reply", 1),
-    (BOTH, does.well("", finish="content_filter"), "withheld the reply of 'small-1'", 1),
-    # a stream that never begins
-    (STREAMED, does.cut(), "breaks off, asked twice", 2),
-    (STREAMED, does.cut(clean=True), "without a reply", 1),
-    (STREAMED, does.stream_of("{bad"), "no reply (JSONDecodeError)", 1),
-    (STREAMED, does.stream_of(does.error("no memory")), "while it replied: no memory", 1),
-]
+FAULTS = tomllib.loads(Path(__file__).with_name("faults.toml").read_text("utf-8"))["fault"]
 
 
-@pytest.mark.parametrize(
-    ("stream", "fault", "said", "n_asked"),
-    [(stream, *case) for ways, *case in LASTING for stream in ways],
-)
-def test_a_fault_that_stays_is_one_sentence(server, fault, said, n_asked, stream):
-    assert said in str(failure(server, fault, fault, stream=stream, timeout=1))
-    assert len(server.asked) == n_asked
+@pytest.mark.parametrize("stream", [None, str])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault["said"])
+def test_a_fault_that_stays_is_one_sentence(server, fault, stream):
+    if stream is None and fault.get("streamed"):
+        return
+    behave = getattr(does, fault["does"])(*fault.get("given", ()), **fault.get("more", {}))
+    assert fault["said"] in str(failure(server, behave, behave, stream=stream, timeout=1))
+    assert len(server.asked) == fault["asked"]
 
 
 @pytest.mark.parametrize(
