@@ -158,7 +158,7 @@ class EndpointChatModel(ChatModel):
                     part = "thoughts" if (heard.wordless or cut) and step["thoughts"] < 2 else None
                     heard.tokens += [None] if part else []
                 except Exception as error:
-                    part = None if heard.spoken.text else _refused(error, parts)
+                    part = None if heard.spoken.text else _refused(error, parts, heard.answered)
                     heard.failure = error_message(error, self, key, heard.answered, step["again"])
                     pieces.put("" if part else heard.spoken.add("", ended=True))
                 if heard.spoken.thought and not self.thinking_tokens:
@@ -322,10 +322,10 @@ def _values(chunks: Iterable[str]) -> Iterator[Any]:
         yield _DONE
 
 
-def _refused(error: Any, parts: Mapping[str, Any]) -> str | None:
+def _refused(error: Any, parts: Mapping[str, Any], answered: bool) -> str | None:
     """Name the part of a request to leave out after an error, whatever the error's form."""
     status, body = getattr(error, "status_code", 0), getattr(error, "body", None)
-    if type(error).__module__.startswith("httpx") and "again" in parts:
+    if answered and type(error).__module__.startswith("httpx") and "again" in parts:
         # the connection broke while a body was read: before, the client tries again itself
         return "again"
     if status not in (400, 404, 405, 415, 422, 500, 501) and (status or not body):
@@ -351,8 +351,9 @@ def error_message(error: Any, model: EndpointChatModel, key: str, answered: bool
     # the client counts in a header how often it has sent a request again
     sent = error.request.headers if kind.__module__ == "openai" and error.request else {}
     n += 1 + int(sent.get("x-stainless-retry-count", 0))
+    names = _TABLE["variables"]["files" if isinstance(error, OSError) else "proxies"]
     # the values may hold a password
-    variables = [v for v in sorted(os.environ) if v.upper() in _TABLE["variables"]["names"]]
+    variables = [name for name in sorted(os.environ) if name.upper() in names]
     known = vars(model) | {"status": status, "kind": kind.__name__, "quote": _quote(error, key)}
     known["asked"] = f"asked {'once' if n == 1 else 'twice' if n == 2 else f'{n} times'}"
     known["when"] = f"in {wait} s, as it wishes" if wait.isdigit() else "later"

@@ -8,6 +8,7 @@ import copy
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -143,20 +144,20 @@ class LocalChatModel(ChatModel):
         return language_model.token_ids(closed(written), opening=False, control=True)
 
 
+@dataclass(eq=False)
 class _Written(StoppingCriteria):
     """The reply so far: hands on each new piece of text, and says when and why it ends.
 
     It takes the place of a streamer, which transformers would call only after it asked for the end.
     """
 
-    def __init__(
-        self, model: models.LanguageModel, guide: SchemaGuide | None, request: ChatRequest
-    ):
-        self.model, self.guide, self.request = model, guide, request
-        self.tokens: list[int] = []
-        self.text = ""
-        self.spoken = SpokenText()
-        self.finish: Finish | None = None
+    model: models.LanguageModel
+    guide: SchemaGuide | None
+    request: ChatRequest
+    tokens: list[int] = field(default_factory=list)
+    text: str = ""
+    spoken: SpokenText = field(default_factory=SpokenText)
+    finish: Finish | None = None
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """Take the token that was chosen last; ``[1]``, whether it ends the reply."""
