@@ -37,11 +37,12 @@ ELSEWHERE = {"benchmarks/recbole_sasrec.py": "benchmarks/requirements-recbole.tx
 FOLDERS = ("latentcrs_utils", "notebooks", "benchmarks", "experiments")
 MAY_IMPORT = {folder: {"dependencies"} for folder in FOLDERS}
 MAY_IMPORT |= {"tools": {"dependencies", "test"}, "tests": {"dependencies", "chat", "test"}}
+MAY_IMPORT["notebooks/chat_server.py"] = {"dependencies", "chat"}  # Voilà alone loads it
 PACKAGES = importlib.metadata.packages_distributions()
 Files = dict[str, str]  # path -> text
 # Everything that the checks read.
 READ = ["pyproject.toml", "environment.yml", *ELSEWHERE.values()]
-READ += [f"{folder}/{kind}" for folder in MAY_IMPORT for kind in ("**/*.py", "*.ipynb")]
+READ += [f"{folder}/{kind}" for folder in (*FOLDERS, "tools", "tests") for kind in ("**/*.py", "*.ipynb")]
 FILES: Files = {
     file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8")
     for pattern in READ
@@ -97,7 +98,7 @@ def import_problems(files: Files) -> Iterator[str]:
     known |= {name for file in map(Path, sources) for name in (file.stem, file.parent.name)}
     for file, text in sources.items():
         theirs = re.findall(r"(?m)^[\w-]+", files[ELSEWHERE[file]]) if file in ELSEWHERE else []
-        allowed = MAY_IMPORT[file.partition("/")[0]]
+        allowed = MAY_IMPORT.get(file) or MAY_IMPORT[file.partition("/")[0]]
         for module in sorted(imported(file, text) - known - set(theirs)):
             names = {normal(name) for name in PACKAGES.get(module, [])}
             used |= names
