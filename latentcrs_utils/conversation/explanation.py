@@ -12,7 +12,7 @@ from latentcrs_utils.constraints.constraint import Constraint, Requirements, mat
 from latentcrs_utils.constraints.extraction import make_extractor
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.conversation.belief import Belief, Beliefs, embed_texts, read_text, spans
-from latentcrs_utils.conversation.in_words import TEMPLATES, percent, thing
+from latentcrs_utils.conversation.in_words import percent, render, thing
 from latentcrs_utils.conversation.turn import Recommendation, State, Turn, describe
 from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.em import attribution, losses
@@ -116,8 +116,9 @@ class Explanation:
         Brackets behind words, or an item of the history, hold the percentage points that an intent
         owes to them after the turn; effects below one point are not told.
         """
-        text = TEMPLATES.get_template("explanation.jinja").render(
-            vars(self),
+        text = render(
+            "explanation",
+            **vars(self),
             last=max((effect.message for effect in self.words), default=0),
             smallest=_SMALLEST_EFFECT,
             behind=behind,

@@ -8,7 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain, takewhile
+from itertools import chain
 
 from rapidfuzz import fuzz
 
@@ -220,23 +220,18 @@ def _parts(rest: str, items: Sequence[Item]) -> Iterator[tuple[str, Sequence[Ite
     Words belong to the title before them, from their last comma or the like on to the next one, and
     to both without a comma. Titles that "and" joins share what is said of them.
     """
-    before, *between = rest.split(_CUT)
-    for place, words in enumerate(between):
-        if own := _P["own"].match(words):
-            yield own[0], items[place : place + 1]
-            between[place] = words[own.end() :]
-    joined = [_P["joint"].fullmatch(words) for words in between[:-1]]
-
-    def group(first: int) -> Sequence[Item]:
-        return items[first : first + 1 + len([*takewhile(bool, joined[first:])])]
-
-    yield before, group(0)
+    for own in _P["own"].finditer(rest):
+        place = rest[: own.start()].count(_CUT)
+        yield own[1], items[place : place + 1]
+    # joined titles become one
+    before, *pairs = re.split(f"({_CUT}+)", _P["joint"].sub(_CUT, _P["own"].sub(_CUT, rest)))
+    yield before, items[: len(pairs[0])] if pairs else ()
     start = 0
-    for end, (words, joint) in enumerate(zip(between, [*joined, None], strict=True), start=1):
-        if not joint:
-            following = group(end)
-            *_, cut = [None, *(match.start() for match in _P["clause"].finditer(words))]
-            every = _P["all"].search(words)
-            yield words[: cut if following else None], items[0 if every else start : end]
-            yield words[cut or 0 :], following
-            start = end
+    for titles, words, later in zip(pairs[::2], pairs[1::2], [*pairs[2::2], ""], strict=True):
+        end = start + len(titles)
+        following = items[end : end + len(later)]
+        *_, cut = [None, *(match.start() for match in _P["clause"].finditer(words))]
+        every = _P["all"].search(words)
+        yield words[: cut if following else None], items[0 if every else start : end]
+        yield words[cut or 0 :], following
+        start = end

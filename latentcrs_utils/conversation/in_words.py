@@ -39,6 +39,11 @@ TEMPLATES = jinja2.Environment(
 """The templates of longer texts; whoever needs a filter adds it."""
 
 
+def render(name: str, **values: Any) -> str:
+    """A template, filled."""
+    return TEMPLATES.get_template(f"{name}.jinja").render(values)
+
+
 def short(text: str) -> str:
     """The beginning of a text, on one line."""
     return textwrap.shorten(text, 60, placeholder=" …") if " " in text else text[:60]

@@ -365,7 +365,6 @@ def _relaxation_note(wanted: Requirements, relaxed: Sequence[str], n_met: int, n
         return ""
     parts = listed([RELAXATIONS[step] for step in relaxed])
     wish = ", ".join(requirement.constraint.label for requirement in wanted)
-    if n_met == 0:
-        return f"No {noun} is left that meets all of: {wish}. So I relaxed {parts}."
-    left = f"1 {noun} is left that meets" if n_met == 1 else f"{n_met} {noun}s are left that meet"
-    return f"Only {left} all of: {wish}. For the others I relaxed {parts}."
+    met = [f"No {noun} is left that meets", f"Only 1 {noun} is left that meets"]
+    left = [*met, f"Only {n_met} {noun}s are left that meet"][min(n_met, 2)]
+    return f"{left} all of: {wish}. {'For the others' if n_met else 'So'} I relaxed {parts}."

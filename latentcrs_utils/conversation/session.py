@@ -2,17 +2,18 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.constraints.constraint import Constraint, Requirements
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.extraction import Extractor, How, make_extractor
 from latentcrs_utils.conversation import explanation, transcript
 from latentcrs_utils.conversation.belief import Beliefs, read_text
 from latentcrs_utils.conversation.guards import clean_message
+from latentcrs_utils.conversation.in_words import render
 from latentcrs_utils.conversation.listener import listener_for
 from latentcrs_utils.conversation.policies import FilterPolicy, Policy, Request, RerankPolicy
 from latentcrs_utils.conversation.reply import template_reply, word_reply
@@ -196,19 +197,27 @@ class Conversation(State):
                 "or was offered. Undo a turn or start a new conversation."
             )
         was, now = belief.shift_from(before)
-        notes = [parsed.note, slate.note, *self._notes(said, wanted, len(slate.items))]
-        if untold := listener.untold(message):
-            went = "cannot look for that, and went by the rest of your words"
-            if any(by_title.get(item.item, 0) > 0 for item in slate.items):
-                went = "went by titles that say so"
-            notes.append(f"The data does not tell {', or '.join(untold)}; so I {went}.")
+        untold = listener.untold(message)
+        note = render(
+            "note",
+            parsed=parsed.note,
+            slate=slate.note,
+            known=history,
+            noun=policy.noun,
+            n_found=len(slate.items),
+            n_items=n,
+            refused=wanted.refused,
+            n_dropped=read_text(said)[1],
+            untold=untold,
+            titled=any(by_title.get(item.item, 0) > 0 for item in slate.items),
+        )
         turn = Turn(
             number=len(said),
             message=message,
             items=tuple(replace(i, score=float(belief.scores[0, i.item])) for i in slate.items),
             intents_before=was,
             intents_after=now,
-            note=" ".join(filter(None, notes)),
+            note=" ".join(note.split()),
             policy=policy.name,
             requirements=wanted.found,
             relaxed=slate.relaxed,
@@ -234,20 +243,6 @@ class Conversation(State):
         turn = replace(turn, seconds=dict(zip(STAGES, spent, strict=True)))
         self.events += (turn,)
         return turn
-
-    def _notes(self, said: list[str], wanted: Requirements, n_found: int) -> Iterator[str]:
-        """Yield what the user should know about a turn, beyond what its policy says."""
-        if not self.history:
-            noun = self._policy.noun
-            yield f"No history is known, so these {noun}s follow from your words alone."
-        if n_found < self.n_items:
-            refused = ", or is what you refused" if wanted.refused else ""
-            yield (
-                f"Only {n_found} of the {self.n_items} places could be filled: the rest of the "
-                f"catalogue was seen or offered{refused}."
-            )
-        if dropped := read_text(said)[1]:
-            yield f"The dialogue is long: its first {dropped} messages are no longer read."
 
     def retry(self, text: str | None = None, **how: Any) -> Turn:
         """Answer the last message again (`how`: as of `say`): after a stop, or by another policy.

@@ -8,7 +8,7 @@ from typing import Any
 
 from latentcrs_utils.constraints.constraint import Constraint, Requirement
 from latentcrs_utils.conversation.guards import may_be_text
-from latentcrs_utils.conversation.in_words import TEMPLATES, thing
+from latentcrs_utils.conversation.in_words import TEMPLATES, render, thing
 from latentcrs_utils.conversation.turn import (
     Event,
     Feedback,
@@ -125,7 +125,8 @@ def markdown(
         for kind, mark in _MARKS.items()
     }
     required = "; ".join(map(str, state.requirements))
-    page = TEMPLATES.get_template("transcript.jinja").render(
+    page = render(
+        "transcript",
         model=model,
         who="A stranger" if user is None else f"User {user}",
         data=data,
