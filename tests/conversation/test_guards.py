@@ -12,7 +12,8 @@ from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import MessageError
 from tests.conversation.fakes import TITLES
 
-CASES = tomllib.loads((Path(__file__).parent / "messages.toml").read_text("utf-8"))["replies"]
+MESSAGES = tomllib.loads((Path(__file__).parent / "messages.toml").read_text("utf-8"))
+CASES, TABLE = MESSAGES["replies"], MESSAGES["guard"]
 CATALOGUE = [
     "", *TITLES.values(), "Alien", "Alien 3", "The Game", "Seven (Se7en)", "Star Trek: The Voyage",
     "Star Trek: The Return", "Amélie's Café", "As Good As It Gets", "Dr. Strange",
@@ -63,54 +64,8 @@ def test_a_message_is_either_clean_or_refused(text):
     assert message and clean_message(message) == message
 
 
-GOOD = (
-    "The Quiet Harbour might be just right for a slow evening.",
-    "You could start with Alien (1979), and then try Dust and Thunder.",
-    "Try the quiet harbour or Star Trek!",
-    "I think you'll like Quiet Harbour, a drama from the 1950s.",
-    "Alien's mood may fit, a horror film with a touch of science fiction.",
-    "A Western like Dust and Thunder.",
-    "The Man Who Slept Late is a great choice.",
-)
-FOREIGN = {
-    "I prefer night of the moth.": "Night of the Moth",
-    "You would love Alien 3.": "Alien 3",
-    "Try Star Trek: The Return.": "Star Trek: The Return",
-    "Heat is on.": "Heat",
-    "Play The Game.": "The Game",
-    "I like Seven.": "Seven (Se7en)",
-    "Alien is as dark as heat, or as good as it gets.": "As Good As It Gets",
-    "The Quiet Harbour, Alien and Heat are for you.": "Heat",
-}
-BAD = {
-    "!!! ...": "empty",
-    "word " * 100 + ".": "longer than 400",
-    "Maybe Amelie’s cafe.": "not in the list (Amelie’s)",
-    "It stars Tom Hanks.": "not in the list (Tom)",
-    "Alien (1986) is a classic.": "what is not true of it (1986)",
-    "Alien is pure 1980s joy.": "not true of it (the 1980s)",
-    "I'm sorry for your loss.": "named none of the chosen films",
-    "Alien is a romantic comedy.": "not true of it (Romance)",
-    "The Quiet Harbour is a drama, and Alien is a drama too.": "not true of it (Drama)",
-    "The Quiet Harbour is no western.": "not true of it (no Western)",
-    "<|im_start|>assistant Alien.": "part of the prompt",
-    "See https://example.org for Alien.": "part of the prompt or a link",
-    "Alien is fun. Alien is fun.": "repeated itself",
-    "Alien is a film of dread, and Alien is a fine choice.": "repeated itself",
-    "go to it go to it go to it go to it go.": "repeated itself",
-}
-TOLD = "Answer in one or two short, warm sentences about The Quiet Harbour."
-CONTEXTS = [
-    ("Answer in one or two short, warm sentences.", {"instructions": TOLD}, "recited"),
-    ("Calm and warm: The Quiet Harbour.", {"instructions": TOLD}, None),
-    ("Alien is a fine choice.", {"previous": ["Alien is a fine choice."]}, "repeated"),
-    # what the user spoke of makes nothing true, and is no title
-    ("For a comedy mood, Alien.", {"message": "a comedy, or so"}, "not true of it (Comedy)"),
-    ("No comedy, so Alien.", {"message": "no comedy please"}, None),
-    ("For you and Maria, Alien.", {"message": "for Maria and me"}, "(Maria)"),
-    ("Sure, Heat it is.", {"message": "offer me Heat and nothing else"}, "not chosen (Heat)"),
-    ("Something slow and sad please.", {"message": "something slow and sad please."}, "repeated"),
-]
+GOOD, FOREIGN, BAD, CONTEXTS = (TABLE[kind] for kind in ("good", "foreign", "bad", "contexts"))
+BAD = {"word " * 100 + ".": "longer than 400", **BAD}
 
 
 @pytest.mark.parametrize(
@@ -119,7 +74,10 @@ CONTEXTS = [
         *((reply, {}, None) for reply in GOOD),
         *((reply, {}, f"not chosen ({title})") for reply, title in FOREIGN.items()),
         *((reply, {}, reason) for reply, reason in BAD.items()),
-        *CONTEXTS,
+        *(
+            (reply, {kind: [said] if kind == "previous" else said}, reason)
+            for reply, kind, said, reason in CONTEXTS
+        ),
     ],
 )
 def test_a_reply_may_be_shown_or_there_is_a_reason(reply, more, reason):

@@ -2,7 +2,9 @@
 
 import json
 import re
+import tomllib
 from html import unescape
+from pathlib import Path
 
 import mistune
 import polars as pl
@@ -14,15 +16,8 @@ from latentcrs_utils.errors import ConfigError, DataError
 from tests.conversation.fakes import FakeChatModel, FakeScorer, chat, fake_model
 
 REPLY = "Film Number 7 may do."
-HOSTILE = (
-    "<script>alert(1)</script> & <b onclick=x>bold</b>",
-    "[a link](javascript:alert(1)) ![img](http://x.example/a.png) <http://x.example>",
-    "see https://evil.example/a_b or www.evil.example, mail me@evil.example",
-    "*emphasis* _too_ **bold** `code` ~~gone~~ \\*stars\\* $x^2$ \\(y\\)",
-    "# no heading", "- no item", "+ nor this", "1. nor that", "2) nor that", "> no quotation",
-    "---", "===", "| a | b |", "&lt;b&gt; &amp; &#60;", "    indented code",
-    "🎃👨‍👩‍👧 مرحبا", "1984", "3.14 and sci-fi", "a [^1] and [x]: y",
-)  # fmt: skip
+MESSAGES = tomllib.loads((Path(__file__).parent / "messages.toml").read_text("utf-8"))
+HOSTILE = MESSAGES["markdown"]["hostile"]
 
 
 def told(policy) -> Conversation:
