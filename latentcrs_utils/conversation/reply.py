@@ -47,7 +47,7 @@ def template_reply(
     noun, words, items = thing(data.name), _REPLIES["frames"], matcher_for(data).catalogue.items
     first, *others = turn.items[:_N_TITLES]
     lacks = [wish.unmet(items[item.item]) for item in (first, *others)]
-    met = [r.constraint for r in wish if r.constraint not in lacks[0]]
+    met = [r.constraint for r in wish if r.constraint.satisfies(items[first.item])]
     case = "unmet" if lacks[0] else "met" if met and whole else "open"
     after = words["rest_met" if case == "met" and not any(lacks) else "rest"] if others else [""]
     named = listed([item.label for item in others])

@@ -128,6 +128,7 @@ WISHES = (
     "a comedy", "horror from the fifties", "a western before 1960", "no drama", "from 1955",
     "funny", "drama, no comedy", "a documentary", "romance from the nineties", "surprise me",
     "light", "sad",
+    "a drama from the fifties or sixties", "not from 1951 or 1955",
     "a comedy or a drama from the sixties", "not a western", "by Kubrick", "a short horror film",
     "Secret-1234", "recent musicals", "a comedy, a drama and horror", "nothing scary", "a film",
 )  # fmt: skip
