@@ -13,7 +13,7 @@ from latentcrs_utils.constraints.extraction import make_extractor
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.conversation.belief import Belief, Beliefs, embed_texts, read_text, spans
 from latentcrs_utils.conversation.in_words import percent, render, thing
-from latentcrs_utils.conversation.turn import Recommendation, State, Turn, describe
+from latentcrs_utils.conversation.turn import State, Turn, describe
 from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.em import attribution, losses
 from latentcrs_utils.em.attribution import HISTORY, RESIDUAL, WORDS
@@ -283,7 +283,9 @@ def why(turn: Turn, state: State, beliefs: Beliefs) -> tuple[str, ...]:
         if known:
             title = data.titles[known[int((normalize(v[known], dim=1) @ v[item.item]).argmax())]]
             near = textwrap.shorten(spoken_title(title), _TITLE_WIDTH, placeholder="…")
-        facts = ["you asked for it"] if item.item in named_ids else _missed(item)
+        misses = [_label(c.opposite) + " after all" * c.negated for c in item.misses[:_N_NAMED]]
+        lacks = [f"{', '.join(misses)} (nothing else left meets all)"] if misses else []
+        facts = ["you asked for it"] if item.item in named_ids else lacks
         was = turn.candidates.index(item.item) if item.item in turn.candidates else place
         if was > place:
             facts.append(f"raised from place {was + 1} by the language model")
@@ -294,12 +296,6 @@ def why(turn: Turn, state: State, beliefs: Beliefs) -> tuple[str, ...]:
 
 def _label(constraint: Constraint) -> str:
     return constraint.label.lower() if constraint.slot == "genre" else constraint.label
-
-
-def _missed(item: Recommendation) -> list[str]:
-    """What an item lacks of what is required: "no comedy, not the 1980s"."""
-    words = [_label(c.opposite) + " after all" * c.negated for c in item.misses[:_N_NAMED]]
-    return [f"{', '.join(words)} (nothing else left meets all)"] if words else []
 
 
 def _sources(

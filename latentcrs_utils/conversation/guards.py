@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import chain
 
@@ -105,7 +106,7 @@ class ReplyGuard:
         if foreign:
             return f"it named {a_thing} that was not chosen ({foreign})"
         words, told = spoken_words(rest), spoken_words(instructions)
-        if _runs(words, _LEAK_WORDS).keys() & _runs(told, _LEAK_WORDS).keys():
+        if SequenceMatcher(None, words, told, False).find_longest_match().size >= _LEAK_WORDS:
             return "it recited its instructions"
         twice = len(set(titles)) < len(titles) and len(sentences(reply)) < 2
         if twice or _repeats(reply, words, [message, *previous]):
@@ -177,15 +178,11 @@ def _written_as_title(said: str) -> bool:
     return bool(content) and (len(words) >= 3 or capitals)
 
 
-def _runs(words: Sequence[str], length: int) -> Counter[Form]:
-    """How often so many words in a row occur, for all of them."""
-    return Counter(zip(*(words[start:] for start in range(length)), strict=False))
-
-
 def _repeats(reply: str, words: Form, said: Iterable[str]) -> bool:
     """Whether a reply says a thing twice, or is what the user or an earlier reply said."""
     parts = [spoken_words(part) for part in sentences(reply)]
-    if len(set(parts)) < len(parts) or max(_runs(words, 4).values(), default=0) > 2:
+    fours = Counter(zip(words, words[1:], words[2:], words[3:], strict=False))
+    if len(set(parts)) < len(parts) or max(fours.values(), default=0) > 2:
         return True
     return any(fuzz.ratio(reply.casefold(), text.casefold()) > 90 for text in said if text)
 

@@ -25,7 +25,7 @@ from latentcrs_utils.constraints.extraction import (
     make_extractor,
 )
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
-from latentcrs_utils.conversation.in_words import listed, thing
+from latentcrs_utils.conversation.in_words import listed, thing, words_of
 from latentcrs_utils.conversation.reranking import CannotScoreError, Prior, RerankContext, rerank
 from latentcrs_utils.conversation.turn import PolicyName, Recommendation, describe
 from latentcrs_utils.data.sequences import Dataset
@@ -275,16 +275,9 @@ class RerankPolicy(Policy):
 # Constraint relaxation of policy F
 
 _YEARS_WIDENED = 5
-# step: the part of the wish that it relaxes, how much an item may then lack of it, and its words
 _STEPS = {
-    "price": ("price", 1, "the price"),
-    "creator": ("creator", 1, "who made it"),
-    "platform": ("platform", 1, "the platform"),
-    "years widened": ("years", 1, f"the years (by up to {_YEARS_WIDENED} either way)"),
-    "years": ("years", 2, "the years"),
-    "some genres": ("genres", 1, "some of the genres"),
-    "genres": ("genres", 2, "the genres"),
-    "refusals": ("refusals", 1, "what you refused"),
+    step: (of["part"], of["lack"], of["words"].format(n=_YEARS_WIDENED))
+    for step, of in words_of("relaxations").items()
 }
 RELAXATIONS = {step: words for step, (_, _, words) in _STEPS.items()}
 """What is relaxed, in this order, and how the user is told."""

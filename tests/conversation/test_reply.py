@@ -1,7 +1,9 @@
 """The reply: a language model's where it behaves, a plain template's elsewhere."""
 
 import threading
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -124,18 +126,11 @@ def test_tokens_that_nobody_reported_are_no_zero(policy, replies, after, choosin
     assert again.turns == [turn]
 
 
-WISHES = (
-    "a comedy", "horror from the fifties", "a western before 1960", "no drama", "from 1955",
-    "funny", "drama, no comedy", "a documentary", "romance from the nineties", "surprise me",
-    "light", "sad",
-    "a drama from the fifties or sixties", "not from 1951 or 1955",
-    "a comedy or a drama from the sixties", "not a western", "by Kubrick", "a short horror film",
-    "Secret-1234", "recent musicals", "a comedy, a drama and horror", "nothing scary", "a film",
-)  # fmt: skip
+MESSAGES = tomllib.loads((Path(__file__).parent / "messages.toml").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("policy", ["B", "F"])
-@pytest.mark.parametrize("message", WISHES)
+@pytest.mark.parametrize("message", MESSAGES["template"]["wishes"])
 def test_the_template_says_nothing_but_what_is_true(policy, message):
     conversation = chat(policy, user=42)
     guard = guard_for(conversation.model.data, "film")
