@@ -42,7 +42,9 @@ PACKAGES = importlib.metadata.packages_distributions()
 Files = dict[str, str]  # path -> text
 # Everything that the checks read.
 READ = ["pyproject.toml", "environment.yml", *ELSEWHERE.values()]
-READ += [f"{folder}/{kind}" for folder in (*FOLDERS, "tools", "tests") for kind in ("**/*.py", "*.ipynb")]
+READ += [
+    f"{folder}/{kind}" for folder in (*FOLDERS, "tools", "tests") for kind in ("**/*.py", "*.ipynb")
+]
 FILES: Files = {
     file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8")
     for pattern in READ
