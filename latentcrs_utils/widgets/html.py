@@ -169,9 +169,7 @@ def intent_bars(
         bar = _div("name", text(name)) + track + _div("value", value)
         films = "".join(f"<li>{text(title)}</li>" for title in members(name))
         rows.append(_div("bar", fold(bar, f"<ul>{films}</ul>") if films else bar))
-    told = (
-        "A full bar is all of the belief, a line where it was; press one to see what it is about."
-    )
+    told = "A full bar is all of the belief, a line where it was; press one to look inside."
     rest, n_rest = max(0.0, 1.0 - sum(after[name] for name in names)), n_intents - len(names)
     others = f"<p>{n_rest} other intents together: {percent(rest)}.</p>" if n_rest > 0 else ""
     return _div("bars", panel("panel", "What you seem to want", told) + "".join(rows) + others)

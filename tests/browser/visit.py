@@ -6,7 +6,8 @@ What it complains about, what is on it, what has the focus, whether it can be re
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .servers import ROOT
@@ -20,75 +21,12 @@ SECONDS_TO_ANSWER, SECONDS_TO_OPEN = 120, 180
 # Voilà's template asks a server far away for icons that the chat does not use; the rules in
 # notebooks/voila.json stop that before anything is sent, and Chromium says so.
 EXPECTED = ("cdn.jsdelivr.net/npm/@fortawesome/fontawesome-free",)
+EYES = Path(__file__).with_name("eyes.js").read_text("utf-8")
 
-_FOCUS = """() => {
-  const e = document.activeElement, style = getComputedStyle(e);
-  const labels = [...(e.labels || [])].map(label => label.innerText.trim()).filter(Boolean);
-  const said = e.getAttribute("aria-label") || labels.join(" ") || e.innerText || e.title || "";
-  const name = e === document.body ? "" : said;
-  const card = e.closest(".lcrs-card"), box = e.getBoundingClientRect();
-  const at = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
-  return {
-    name: name.trim().split("\\n")[0],
-    tag: e.tagName.toLowerCase(),
-    film: card ? card.querySelector(".lcrs-title").innerText : null,
-    in_chat: Boolean(e.closest(".lcrs")),
-    ring: style.outlineStyle === "none" ? 0 : parseFloat(style.outlineWidth),
-    in_sight: Boolean(at) && (e.contains(at) || at.contains(e)),
-  };
-}"""
 
-# Colours are read through a canvas, which knows every notation that a style sheet may hold.
-_TOO_PALE = """() => {
-  const pen = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-  const rgba = colour => {
-    pen.clearRect(0, 0, 1, 1);
-    pen.fillStyle = colour;
-    pen.fillRect(0, 0, 1, 1);
-    const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
-    return [r, g, b, a / 255];
-  };
-  const over = (top, below, alpha) => below.map((c, i) => top[i] * alpha + c * (1 - alpha));
-  const luminance = colour => colour
-    .map(c => c / 255)
-    .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const contrast = (one, other) => {
-    const [low, high] = [luminance(one), luminance(other)].sort((a, b) => a - b);
-    return (high + 0.05) / (low + 0.05);
-  };
-  // What stands behind an element, and the same with a text of this colour on it.
-  const seen = (element, colour) => {
-    const path = [];
-    for (let e = element; e; e = e.parentElement) path.unshift(getComputedStyle(e));
-    let below = [255, 255, 255], text = below;
-    path.forEach((style, i) => {
-      const share = path.slice(0, i + 1).reduce((all, s) => all * parseFloat(s.opacity), 1);
-      const paper = rgba(style.backgroundColor);
-      below = over(paper, below, paper[3] * share);
-      text = i === path.length - 1 ? over(colour, below, colour[3] * share) : below;
-    });
-    return contrast(text, below);
-  };
-  const found = [];
-  const judge = (element, colour, words) => {
-    if (!words.trim()) return;
-    const value = seen(element, rgba(colour));
-    if (value < 4.5) found.push(`${value.toFixed(2)} ${words.trim().slice(0, 40)}`);
-  };
-  const walker = document.createTreeWalker(document.querySelector(".lcrs"), NodeFilter.SHOW_TEXT);
-  for (let node; (node = walker.nextNode());) {
-    const element = node.parentElement;
-    const shown = element.checkVisibility({opacityProperty: true, visibilityProperty: true});
-    if (!shown || element.closest("style, option")) continue;
-    judge(element, getComputedStyle(element).color, node.data);
-  }
-  for (const input of document.querySelectorAll(".lcrs :is(input, textarea)")) {
-    judge(input, getComputedStyle(input).color, input.value);
-    judge(input, getComputedStyle(input, "::placeholder").color, input.placeholder);
-  }
-  return found;
-}"""
+def look(page: "Page", name: str, value: object = None) -> Any:
+    """What a function of `eyes.js` finds on a page."""
+    return page.evaluate(f"value => {{ {EYES} return eyes.{name}(value); }}", value)
 
 
 @dataclass(frozen=True)
@@ -105,7 +43,7 @@ class Focus:
 
 def focus(page: "Page") -> Focus:
     """What has the keyboard focus now."""
-    return Focus(**page.evaluate(_FOCUS))
+    return Focus(**look(page, "focus"))
 
 
 def press(page: "Page", key: str, *, keeps: str) -> None:
@@ -120,38 +58,17 @@ def press(page: "Page", key: str, *, keeps: str) -> None:
 
 def too_pale(page: "Page") -> list[str]:
     """Texts of the chat with less than 4.5 : 1 between letters and ground, with the ratio."""
-    return page.evaluate(_TOO_PALE)
+    return look(page, "tooPale")
 
 
 def out_of_sight(page: "Page") -> list[str]:
     """What of message box and latest question is not seen whole, and whatever is too wide."""
-    return page.evaluate(
-        """() => {
-          const all = selector => [...document.querySelectorAll(selector)];
-          const seen = e => {
-            const {x, y, width, height, right, bottom} = e.getBoundingClientRect();
-            const at = document.elementFromPoint(x + width / 2, y + height / 2);
-            const inside = x >= 0 && y >= 0 && right <= innerWidth && bottom <= innerHeight;
-            return inside && e.contains(at);
-          };
-          const must = [...all(".lcrs-compose textarea, .lcrs-send"), ...all(".lcrs-me").slice(-1)];
-          const wide = e => e === document.documentElement
-            ? e.scrollWidth > innerWidth : e.getBoundingClientRect().right > innerWidth + 0.5;
-          const inner = e => !e.closest(".lcrs-title-line p, .lcrs-profile"); // cut by dots
-          const found = [document.documentElement, ...all(".lcrs *").filter(inner)].filter(wide);
-          return [...must.filter(e => !seen(e)), ...found].map(e => e.className || e.tagName);
-        }"""
-    )
+    return look(page, "outOfSight")
 
 
 def too_small(page: "Page", pixels: float) -> list[str]:
     """What is pressed and is lower than so many pixels."""
-    return page.evaluate(
-        """pixels => [...document.querySelectorAll(".lcrs :is(button, input, textarea, summary)")]
-          .filter(e => e.checkVisibility() && e.getBoundingClientRect().height < pixels)
-          .map(e => e.innerText || e.className)""",
-        pixels,
-    )
+    return look(page, "tooSmall", pixels)
 
 
 class Visit:
