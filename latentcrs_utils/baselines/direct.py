@@ -16,7 +16,7 @@ from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import DirectConfig, preset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import instances_of, item_vectors, rows_of
-from latentcrs_utils.em.networks import Residual, TextProjection
+from latentcrs_utils.em.networks import Residual, text_projection
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.ranking import ndcg, rank_by_factors
 from latentcrs_utils.support.artifacts import Training, fingerprint, train_or_load
@@ -31,7 +31,7 @@ class TextScorer(nn.Module):
         self, text_width: int, width: int, item_width: int, text_hidden: int, dropout: float
     ):
         super().__init__()
-        self.T = TextProjection(text_width, text_hidden, width, dropout)
+        self.T = text_projection(text_width, text_hidden, width, dropout)
         self.U = nn.Linear(item_width, width, bias=False)
 
     def query(self, S: Tensor, x: Tensor) -> Tensor:

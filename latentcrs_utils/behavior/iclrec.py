@@ -65,9 +65,8 @@ def random_view(
 ) -> Tensor:
     """One view of every sequence, [B, L]: of `crop`, `mask` and `reorder` one is drawn for each."""
     kind = torch.randint(3, (len(sequences), 1), generator=generator).to(sequences.device)
-    views = [
-        view(sequences, r, generator) for view, r in zip((crop, mask, reorder), ratios, strict=True)
-    ]
+    ways = zip((crop, mask, reorder), ratios, strict=True)
+    views = [view(sequences, ratio, generator) for view, ratio in ways]
     return torch.where(kind == 0, views[0], torch.where(kind == 1, views[1], views[2]))
 
 

@@ -6,6 +6,7 @@ backbone, d_x the width of the language model, C candidate items.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,7 @@ class IntentPrior(nn.Module):
 
     def __init__(self, text_width: int, width: int, text_hidden: int, dropout: float):
         super().__init__()
-        self.text = TextProjection(text_width, text_hidden, width, dropout)
+        self.text = text_projection(text_width, text_hidden, width, dropout)
         self.ffn = two_layers(2 * width, 2 * width, width, dropout)
         self.W_m = identity_map(width)
 
@@ -36,8 +37,7 @@ class ItemAffinity(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.W_j = identity_map(width)
-        self.W_v = identity_map(width)
+        self.W_j, self.W_v = identity_map(width), identity_map(width)
 
     def forward(self, anchors: Tensor, items: Tensor) -> Tensor:
         """The table [K, V + 1] from anchors [K, d] and item vectors [V + 1, d]."""
@@ -49,9 +49,7 @@ class InferenceModel(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.W_q = identity_map(width)
-        self.W_k = identity_map(width)
-        self.W_e = identity_map(width)
+        self.W_q, self.W_k, self.W_e = (identity_map(width) for _ in range(3))
 
     def forward(self, S: Tensor, anchors: Tensor) -> Tensor:
         """log q(m_j | S), [B, K], from S [B, d] and anchors [K, d]."""
@@ -84,10 +82,10 @@ class Residual(nn.Module):
     ):
         super().__init__()
         self.a = nn.Parameter(torch.tensor(0.0 if zero_init else 1.0))
-        self.T = TextProjection(text_width + width, text_hidden, width, dropout)
+        self.T = text_projection(text_width + width, text_hidden, width, dropout)
         self.U = nn.Linear(item_width, width, bias=False)
         if zero_init:
-            for parameter in self.T.layers[-1].parameters():
+            for parameter in list(self.T.parameters())[-2:]:  # those of the last layer
                 nn.init.zeros_(parameter)
 
     def query(self, S: Tensor, x: Tensor) -> Tensor:
@@ -279,16 +277,10 @@ class ItemTables:
         return scores if residual is None else scores + residual
 
 
-class TextProjection(nn.Module):
+def text_projection(text_width: int, hidden: int, width: int, dropout: float) -> nn.Module:
     """Brings language embeddings [B, d_x] to the intent space, [B, width]."""
-
-    def __init__(self, text_width: int, hidden: int, width: int, dropout: float):
-        super().__init__()
-        self.layers = two_layers(text_width, hidden, width, dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, width] from [B, d_x]."""
-        return self.layers(x)
+    # named as in the weights that are saved
+    return nn.Sequential(OrderedDict(layers=two_layers(text_width, hidden, width, dropout)))
 
 
 def two_layers(width: int, hidden: int, out: int, dropout: float) -> nn.Sequential:
