@@ -227,7 +227,7 @@ class Driver:
         self.asked: object = None  # the events of the conversation when it was pressed last
         self.difficulty = OneOf("Difficulty", {name: name for name in DIFFICULTIES}, "normal")
         self.level = OneOf("Wording", {name: name for name in LEVELS}, "paraphrased")
-        told = f"It asks in your place for one {noun}, in phrases of a book, and never names it."
+        told = f"It asks in your place for one {noun} that it never names, from a phrase book."
         ended, show_goal = "Until it accepts or gives up; Stop ends it", partial(self.report, True)
         buttons = [
             button("One step", "Let it say its next message", partial(drive, False)),
