@@ -147,7 +147,7 @@ class ChatView:
         self.picker = controls.HistoryPicker(data, noun, partial(act, "pick"))
         self.policies = controls.OneOf("Policy", EXPLAINED, "B", partial(act, "use"))
         voices = {"template": "facts alone", "model": f"in {speaker}'s words, checked"}
-        self.wording = controls.OneOf("Replies", voices, "template", partial(act, "use_wording"))
+        self.wording = controls.OneOf("Words", voices, "template", partial(act, "use_wording"))
         switch(self.wording.widget, "lcrs-hidden", speaker is None)
         self.requirements = controls.Chips("Required:", partial(act, "withdraw"))
         self.driver = controls.Driver(noun, partial(act, "drive"))
