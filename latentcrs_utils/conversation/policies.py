@@ -54,9 +54,10 @@ class Request:
     """What a policy is asked for in one turn of one dialogue.
 
     `scores` [V + 1] are those of all items, such as log p(v | S, x); at most `n_items` are wanted.
-    `excluded` are ids that are not to be offered: seen, offered before, clicked. The `requirements`
-    are what `parse` found to hold; `history` has the ids of known items and `messages` all that the
-    user said, both oldest first. `stop`, set from any thread, ends a language model's answer.
+    `excluded` are ids that are offered only if the last message names them: seen, offered before,
+    clicked. The `requirements` are what `parse` found to hold; `history` has the ids of known items
+    and `messages` all that the user said, both oldest first. `stop`, set from any thread, ends a
+    language model's answer.
     """
 
     scores: Tensor
@@ -109,41 +110,35 @@ class Policy:
 
         A language model that cannot do what the policy asks of it is a `ConfigError`.
         """
-        catalogue = matcher_for(self.data).catalogue
-        excluded = {*catalogue.same(request.excluded), *untitled(self.data)}
-        scores = mask_items(request.scores, excluded)
-        asked, note = self._asked_for(scores, request)
-        others, n_left = mask_items(scores, catalogue.same(asked)), request.n_items - len(asked)
+        catalogue, (asked, note) = matcher_for(self.data).catalogue, self._asked_for(request)
+        gone = {*catalogue.same([*request.excluded, *asked]), *untitled(self.data)}
+        others, n_left = mask_items(request.scores, gone), request.n_items - len(asked)
         slate = Slate()
         if n_left and torch.isfinite(others).any():
             slate = self._choose(others, replace(request, n_items=n_left))
         items = tuple(
             replace(item, misses=tuple(request.requirements.unmet(catalogue[item.item])))
-            for item in (*self._described(asked, scores), *slate.items)
+            for item in (*self._described(asked, request.scores), *slate.items)
         )
         return replace(slate, items=items, note=" ".join(filter(None, (note, slate.note))))
 
-    def _asked_for(self, scores: Tensor, request: Request) -> tuple[list[int], str]:
-        """The ids that the last message asks for by title, if to be had, and a note about them."""
-        catalogue, found, notes = matcher_for(self.data).catalogue, list[int](), []
-        message = request.messages[-1] if request.messages else ""
+    def _asked_for(self, request: Request) -> tuple[list[int], str]:
+        """The ids that the last message asks for by title, known or not, and a note about them."""
+        catalogue, found, notes = matcher_for(self.data).catalogue, list[int](), list[str]()
+        message, known = "".join(request.messages[-1:]), catalogue.same(request.excluded)
         for title in vocabulary_for(self.data).titles.find(message):
-            if not title.asked or len(found) == request.n_items:
-                continue
-            ids, left = [*title.items], torch.full_like(scores, -torch.inf)
-            left[ids] = scores[ids]
-            best = best_items(left, request.n_items - len(found), catalogue.twins)
-            named = " and ".join(describe(self.data, v).label for v in best or ids[:1])
-            if best:
-                notes.append(f"You asked for {named}.")
-            elif ids:
-                seen = not catalogue.same(request.history).isdisjoint(ids)
-                why = "is in your history" if seen else "was offered or refused before"
-                notes.append(f"{named} {why}, so it is not offered again.")
-            else:
+            n, ids = request.n_items - len(found), {*title.items}
+            if title.asked and n and not ids:
                 name = message[title.start : title.end]
                 notes.append(f"No {self.noun} of {self.data.name} is called “{name}”.")
-            found += [item for item in best if item not in found]
+            elif title.asked and n:
+                others = {*range(len(request.scores))} - (ids - known or ids)
+                best = best_items(mask_items(request.scores, others), n, catalogue.twins)
+                named = " and ".join(describe(self.data, item).label for item in best)
+                seen = not catalogue.same(request.history).isdisjoint(best)
+                before = ", seen before" if seen else ", offered before"
+                notes.append(f"You asked for {named}{before if ids <= known else ''}.")
+                found += [item for item in best if item not in found]
         return found, " ".join(notes)
 
     def _choose(self, scores: Tensor, request: Request) -> Slate:

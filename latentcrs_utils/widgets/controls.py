@@ -137,10 +137,9 @@ def find_titles(data: Dataset, query: str, n: int) -> tuple[list[int], int]:
         for word in (*whole, last):
             slips = 0 if len(word) < 4 or not word.isalpha() else 1 + (len(word) >= 8)
             near.append({other for other in known if OSA.distance(word, other) <= slips})
-        found = [v for v, title in titles.items() if all(w & {*title.split()} for w in near)]
-        linked = vocabulary_for(data).titles.find(query)
-        first = [v for title in linked for v in title.items if v in titles and v not in found]
-        found = [*first, *found]
+        linked = (v for title in vocabulary_for(data).titles.find(query) for v in title.items)
+        alike = (v for v, title in titles.items() if all(w & {*title.split()} for w in near))
+        found = [v for v in dict.fromkeys((*linked, *alike)) if v in titles]
     return found[:n], len(found)
 
 

@@ -186,7 +186,7 @@ def test_a_film_that_is_asked_for_comes_first_or_is_spoken_of(policy, n_items):
         ("do you have nihgt of the moth?", 2, "You asked for Night of the Moth (1952)."),
         ("Dust and Thunder", 3, "You asked for Dust & Thunder (1953)."),
         ("like Dust & Thunder, please", None, ""),
-        ("is Film Number 12 any good?", None, "Film Number 12 (1962) is in your history"),
+        ("is Film Number 12 any good?", 12, "You asked for Film Number 12 (1962), seen before."),
         ("I want to see The Matrix", None, "No film of ml-fake is called “The Matrix”."),
         ("show me heat from 1954 and dust & thunder", 4, "You asked for Heat (1954)."),
     ):
@@ -199,10 +199,14 @@ def test_a_film_that_is_asked_for_comes_first_or_is_spoken_of(policy, n_items):
         assert first in (None, turn.items[0].item), message
         if first:
             assert conversation.why(turn)[0].startswith("You asked for it")
-            missed = [str(missed) for missed in turn.items[0].misses]
-            assert missed == ["genre=Drama"] * (policy == "F")
+            if first < 5:
+                missed = [str(missed) for missed in turn.items[0].misses]
+                assert missed == ["genre=Drama"] * (policy == "F")
+            conversation.reject(first)
             again = conversation.say(message)
-            assert "was offered or refused before" in again.note and first not in ids(again)
+            assert "before." in again.note and ids(again).count(first) == 1 == (
+                ids(again).index(first) + 1
+            )
 
 
 def test_a_title_of_another_year_or_of_none_is_another_film(data):
