@@ -139,10 +139,10 @@ class TitleIndex:
         for form in chain(*(ways for title in elsewhere for ways in ways_to_say(title))):
             self._forms.setdefault(form, [])
         self._spelled = {"".join(form): form for form in self._forms}
-        # by number of words and first letter, in which typing errors are rare
-        self._alike: dict[tuple[int, str], list[str]] = defaultdict(list)
+        # by number of words, first letter and digits, in which typing errors are rare
+        self._alike: dict[tuple[int, str, str], list[str]] = defaultdict(list)
         for spelled, form in self._spelled.items():
-            self._alike[len(form), spelled[0]].append(spelled)
+            self._alike[_rarely_wrong(form)].append(spelled)
         self._words = {*chain(*self._forms), *_EVERYDAY, *_COMMON}
 
     def find(self, text: str) -> list[TitleMention]:
@@ -186,7 +186,7 @@ class TitleIndex:
             return 0, said if said in self._forms else None
         form = self._spelled.get(spelled)
         if not form and (n_words <= _FEW or not self._words.issuperset(said)):
-            alike, limit = self._alike.get((len(said), spelled[0]), ()), 1 + (len(spelled) >= _LONG)
+            alike, limit = self._alike.get(_rarely_wrong(said), ()), 1 + (len(spelled) >= _LONG)
             near = process.extractOne(spelled, alike, scorer=OSA.distance, score_cutoff=limit)
             if near and near[0].rstrip("s") != spelled.rstrip("s"):  # "top hats" are no "Top Hat"
                 form, slips = self._spelled[near[0]], int(near[1])
@@ -230,6 +230,12 @@ def apart(spans: Iterable[_Span]) -> list[_Span]:
     return sorted(kept)
 
 
+def _rarely_wrong(form: Form) -> tuple[int, str, str]:
+    """Return the number of words, the first letter and the digits of a title."""
+    spelled = "".join(form)
+    return len(form), spelled[0], "".join(filter(str.isdigit, spelled))
+
+
 def _form(text: str) -> Form:
     """Return the words of a text as they sound: numbers as digits."""
     return tuple(_SAID["numbers"].get(word, word) for word in spoken_words(text))
@@ -251,6 +257,7 @@ def ways_to_say(title: str) -> list[set[Form]]:
     first, *rest = re.split(r":| - |,? or:? ", plain)
     telling = [part for part in rest if len({*_form(part)} - _COMMON - _GENERIC - {"part"}) > 1]
     parts = {part for part in forms(plain.split(",")[0]) if len(part) > 2} | forms(first, *telling)
+    parts = {part for part in parts if not _COMMON.issuperset(part)}
     whole = forms(title, plain)
     ranks = whole, shorter(whole | forms(*others)), shorter(parts)
     return [ways - {()} for ways in ranks]
