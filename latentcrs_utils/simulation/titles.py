@@ -20,13 +20,6 @@ Form = tuple[str, ...]
 SPOKEN_WORD = re.compile(r"&|[^\W_]+(?:['’][^\W_]+)*")
 _POSSESSIVE = re.compile(r"['’]s\b", re.I)
 _COMMON = frozenset(phrase_book("films")["items"]["common_words"].split())
-_TAGS = re.compile(r"<[^>]*>?")
-_BRACKETS = re.compile(r"\s*(?:\[[^\]]*\]?|\([^)]*\)?)")
-_TAIL = re.compile(r"\s+[-–—/|]+\s+.*$")
-_FITTING = re.compile(r"(?:,|\s+(?:for|with|compatible|works|w)\b).*$", re.I)
-_ARTICLE_LAST = re.compile(r"^(.+), (The|A|An)$")
-_EDGES = " -–—/|,:"
-_LONG_TITLE, _SPOKEN_WORDS = 6, 8  # nobody says more of "2x Analog Thumbsticks Joysticks for ..."
 
 
 @lru_cache(maxsize=1 << 14)
@@ -55,13 +48,10 @@ def title_and_keywords(title: str, domain: Domain) -> tuple[str, str | None]:
     book = phrase_book(domain)["items"]
     if "generic_title_words" not in book:
         return title, None
-    plain = " ".join(_TAGS.sub("", html.unescape(title)).split())
-    said = _ARTICLE_LAST.sub(r"\2 \1", _BRACKETS.sub("", plain).strip(_EDGES))
-    said = _TAIL.sub("", said)
-    if book.get("cut_fitting", False) and len(said.split()) > _LONG_TITLE:
-        said = _FITTING.sub("", said)
-    said = " ".join(said.split()[:_SPOKEN_WORDS]).strip(_EDGES) or plain or title
-    generic = book["generic_title_words"].split()
+    plain = said = " ".join(re.sub("<[^>]*>?", "", html.unescape(title)).split())
+    for pattern, kept in book["title_cuts"]:
+        said = re.sub(pattern, kept, said)
+    said, generic = said or plain or title, book["generic_title_words"].split()
     return said, " ".join(word for word in spoken_words(said) if word not in generic)
 
 
