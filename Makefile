@@ -23,7 +23,7 @@ TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE LATENTCRS_PROGRESS=0 \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-fast unit lint check-notebooks browser lab chat notebooks bench results dialogues doctor clean
+.PHONY: help setup run test test-fast unit lint check-notebooks browser stress lab chat notebooks bench results dialogues doctor clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
@@ -66,6 +66,9 @@ check-notebooks: $(STAMP)  ## strict nbval alone
 
 browser: $(STAMP)  ## the chat in a real browser alone (needs Chromium, else the tests skip)
 	$(TEST_ENV) $(PY) -m pytest tests/browser -m browser $(PYTEST_FLAGS)
+
+stress: $(STAMP)  ## kills, hostile messages, two processes and 200 sessions, with a report (25 minutes)
+	$(TEST_ENV) $(PY) -m pytest tests/stress -m stress -q $(PYTEST_FLAGS)
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks $(LAB_FLAGS)
