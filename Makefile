@@ -67,7 +67,7 @@ check-notebooks: $(STAMP)  ## strict nbval alone
 browser: $(STAMP)  ## the chat in a real browser alone (needs Chromium, else the tests skip)
 	$(TEST_ENV) $(PY) -m pytest tests/browser -m browser $(PYTEST_FLAGS)
 
-stress: $(STAMP)  ## kills, hostile messages, two processes and 200 sessions, with a report (25 minutes)
+stress: $(STAMP)  ## kills, hostile messages, two processes and 200 sessions, with a report (20 minutes)
 	$(TEST_ENV) $(PY) -m pytest tests/stress -m stress -q $(PYTEST_FLAGS)
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab

@@ -1,33 +1,23 @@
-"""What the parts share: a seed, which is printed, a report at the end, a small fitted model."""
-
-from __future__ import annotations
+"""What the parts share: a seed, a scale, a small fitted model, and the figures at the end."""
 
 import os
 import random
-from collections.abc import Callable
+from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.language.tiny_model import make_tiny_model
-from tests.stress.stages import Course
+from tests.stress.stages import STAGES, course
 
 SEED = int(os.environ.get("STRESS_SEED") or random.SystemRandom().randrange(10**6))
-PARTS = ("two processes", "kills", "hostile messages", "sessions")
-figures: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
+SCALE = float(os.environ.get("STRESS_SCALE") or 1)
+figures: dict[str, list[str]] = defaultdict(list)
 
 
-@pytest.fixture(scope="session")
-def seed() -> int:
-    """The seed of every random choice of this run."""
-    return SEED
-
-
-@pytest.fixture(scope="session")
-def report() -> Callable[..., None]:
-    """Add figures to a part of the report."""
-    return lambda part, **more: figures[part].update(more)
+def scaled(n: int) -> int:
+    """How many of the n of a full run this run does."""
+    return max(2, round(n * SCALE))
 
 
 @pytest.fixture(scope="session")
@@ -37,24 +27,16 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def course(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Course:
-    """All stages over a small world, in a cache of their own."""
+def world(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """The data and the results of the stages, by name."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LATENTCRS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        course = Course(tiny_model)
-        assert course.fit_em.name
-        return course
+        results = course(tiny_model)
+        return {stage: next(results)[0] for stage in ("data", *STAGES[:-1])}
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if not any(figures.values()):
-        return
-    terminalreporter.section(f"what was done; the same again: STRESS_SEED={SEED} make stress")
+def pytest_terminal_summary(terminalreporter) -> None:
+    if figures:
+        terminalreporter.section(f"what was done (STRESS_SEED={SEED} STRESS_SCALE={SCALE:g})")
     for part, found in figures.items():
-        said = ", ".join(
-            f"{what.replace('_', ' ')} {v:.3g}"
-            if isinstance(v, float)
-            else f"{what.replace('_', ' ')} {v}"
-            for what, v in found.items()
-        )
-        terminalreporter.write_line(f"{part}: {said or 'not run'}")
+        terminalreporter.write_line(f"{part}: {'; '.join(found)}")
