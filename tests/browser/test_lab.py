@@ -25,6 +25,11 @@ def test_lab_conversation_by_keyboard_alone(lab, visit):
     go_up_to_the_chat(page)
     here.picture("run")
     converse(here)
+    messages = here.texts(".lcrs-me")
+    run_all_cells(page)  # the talk before is offered in the new chat
+    page.get_by_role("button", name="Load the last talk").click(timeout=1000 * SECONDS_TO_OPEN)
+    here.await_status("Loaded, with messages")
+    assert here.texts(".lcrs-me") == messages
 
 
 def run_all_cells(page) -> None:
