@@ -16,6 +16,7 @@ from latentcrs_utils.language.structured_output import check_schema, complaint, 
 
 Message = dict[str, str]
 Finish = Literal["end", "length", "stopped", "repetition", "cut"]
+_SUMMED = ("prompt_tokens", "completion_tokens", "seconds")  # over the replies to one request
 # why there is no JSON
 _WHY: dict[str, str] = {
     "length": "it was cut at max_new_tokens: allow more, or bound its lists and texts",
@@ -127,15 +128,9 @@ class ChatModel:
         request, reply = ChatRequest(chat, schema, max_new_tokens, None, stop), Reply("")
         for _ in range(1 + self.asks_twice):
             last = self._ask(request)
-            reply = replace(
-                last,
-                prompt_tokens=reply.prompt_tokens + last.prompt_tokens,
-                completion_tokens=reply.completion_tokens + last.completion_tokens,
-                seconds=reply.seconds + last.seconds,
-                counted=reply.counted and last.counted,
-            )
-            wrong = complaint(reply.text, schema)
-            if wrong is None:
+            sums = {name: getattr(reply, name) + getattr(last, name) for name in _SUMMED}
+            reply = replace(last, **sums, counted=reply.counted and last.counted)
+            if (wrong := complaint(reply.text, schema)) is None:
                 if stream is not None:
                     stream(reply.text)
                 return reply

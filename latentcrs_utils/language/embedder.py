@@ -60,10 +60,6 @@ class Embedder:
         prompt: has ``{text}`` once; the text stands there verbatim.
         reuse: ``False`` computes everything afresh and leaves the cache alone.
 
-    Attributes:
-        name: the model, as shown on screen.
-        tokens: what all calls so far have cost.
-
     Raises:
         ConfigError: unknown model or dtype, or a prompt without ``{text}``.
         AssetError: the model is not here and cannot be fetched.
@@ -84,10 +80,10 @@ class Embedder:
             raise ConfigError(f"batch_size={batch_size}: at least one text a batch is needed.")
         self._source = models.find_model(model)
         self._store = VectorStore() if reuse else None
-        self.model, self.name = model, self._source.name
+        self.model, self.name = model, self._source.name  # what was asked for; what is shown
         self.dtype = models.choose_dtype(dtype)
         self.prompt, self.batch_size = prompt, batch_size
-        self.tokens = EmbeddingUsage()
+        self.tokens = EmbeddingUsage()  # what all calls so far have cost
         self._counting = threading.Lock()
 
     @property
@@ -206,8 +202,8 @@ def last_hidden_states(
 class VectorStore:
     """A map from 32-byte keys to (number of tokens, float32 vector) in an SQLite file.
 
-    A cache, never a reason to fail: a damaged file is set aside and begun anew; where none can be
-    kept, the vectors are computed each time.
+    A cache, never a reason to fail: a damaged file is begun anew; where none can be kept, the
+    vectors are computed each time.
     """
 
     def __init__(self) -> None:
@@ -228,13 +224,13 @@ class VectorStore:
         self._run("INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)", packed)
 
     def forget(self) -> None:
-        """Delete all vectors, also those that were set aside."""
+        """Delete all vectors, also those that an earlier version set aside as damaged."""
         for file in self.file.parent.glob(self.file.name + "*"):
             file.unlink(missing_ok=True)
 
     def _run(self, statement: str, rows: list[tuple[Any, ...]]) -> list[Any]:
         """Execute a statement for each row, on a connection of its own: threads never share one."""
-        for mended in (False, True):
+        for may_mend in (True, False):
             try:
                 self.file.parent.mkdir(0o700, parents=True, exist_ok=True)
                 with suppress(OSError):  # a cache of somebody else, or one to read only
@@ -254,13 +250,10 @@ class VectorStore:
                         return [connection.execute(statement, row).fetchone() for row in rows]
             except (sqlite3.Error, OSError) as error:
                 # a file that is locked, full or read-only raises another kind: it is not damaged
-                if type(error) is sqlite3.DatabaseError and not mended:
-                    note(f"{self.file} is damaged: set aside as {self.file.name}.damaged.")
-                    # another process may have done it
+                if may_mend and type(error) is sqlite3.DatabaseError:
+                    note(f"{self.file} is damaged: its vectors are computed again.")
                     with suppress(OSError):
-                        for suffix in ("-wal", "-shm"):
-                            self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
-                        self.file.replace(self.file.with_name(f"{self.file.name}.damaged"))
+                        self.forget()
                     continue
                 if not self._complained:
                     note(f"Embeddings are not kept in {self.file} ({error}); going on without.")

@@ -22,7 +22,6 @@ class UtteranceTable(Protocol):
     @property
     def frame(self) -> pl.DataFrame:
         """The columns split, user, cut, target and text."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,9 +47,10 @@ class EndpointChatModel(ChatModel):
     The key is read from the environment for each request and kept nowhere. What meets a limit
     (429), a failing server (5xx), a time-out or a broken connection is sent again, after 0.5, 1, 2,
     ..., at most 8 seconds or what ``Retry-After`` says. A reply that breaks off before its first
-    word is asked for once more; one that breaks off later is kept, its ``finish`` is "cut". What
-    the endpoint refuses of a request is left out, part by part, then and later. A model that thinks
-    is asked not to, and gets 2,048 tokens for it if it still does; thoughts are not shown.
+    word is asked for once more; one that breaks off later is kept, its ``finish`` is "cut". The
+    likeliest words are asked for (temperature 0). What the endpoint refuses of a request is left
+    out, part by part, then and later. A model that thinks is asked not to, and gets 2,048 tokens
+    for it if it still does; thoughts are not shown.
 
     Args:
         model: as the endpoint calls it.
@@ -57,7 +58,6 @@ class EndpointChatModel(ChatModel):
         key_variable: environment variable that holds the key; None sends none.
         timeout: longest silence of the endpoint, in seconds.
         retries: how often a failed request is sent again.
-        temperature: 0 asks for the likeliest words; None leaves it to the endpoint.
         thinking_tokens: how many the model may think before a reply; 0 asks it not to.
 
     Raises:
@@ -66,10 +66,7 @@ class EndpointChatModel(ChatModel):
     """
 
     asks_twice = True
-    advice = (
-        "it was asked twice and may ignore response_format, so choose an endpoint that supports "
-        "JSON schemas, or another model"
-    )
+    advice = _TABLE["says"]["no_json"]
 
     def __init__(
         self,
@@ -79,22 +76,18 @@ class EndpointChatModel(ChatModel):
         key_variable: str | None = "OPENAI_API_KEY",
         timeout: float = 60.0,
         retries: int = 3,
-        temperature: float | None = 0.0,
         thinking_tokens: int = 0,
     ):
         if not model:
-            raise ConfigError("An EndpointChatModel needs the name that the endpoint knows.")
-        if timeout <= 0 or min(retries, temperature or 0, thinking_tokens) < 0:
+            raise ConfigError(_TABLE["says"]["no_name"])
+        if timeout <= 0 or min(retries, thinking_tokens) < 0:
             raise ConfigError(
-                f"timeout={timeout}, retries={retries}, temperature={temperature}, "
-                f"thinking_tokens={thinking_tokens}: the first must be above 0, the others at "
-                "least 0."
+                _TABLE["says"]["no_settings"].format(timeout, retries, thinking_tokens)
             )
         address = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
         super().__init__(re.split(r"[/\\]", model.rstrip("/\\"))[-1])
         self.model, self.base_url, self.key_variable = model, _sound(address), key_variable
-        self.timeout, self.retries, self.temperature = timeout, retries, temperature
-        self.thinking_tokens = thinking_tokens
+        self.timeout, self.retries, self.thinking_tokens = timeout, retries, thinking_tokens
         # part of a request -> how many of its forms were refused; of "thoughts", 1 asks for none
         # and 2 makes room for it
         self._step: Counter[str] = Counter()
@@ -185,7 +178,8 @@ class EndpointChatModel(ChatModel):
     def _parts(self, request: ChatRequest, step: Mapping[str, int]) -> dict[str, dict[str, Any]]:
         """Return the fields of a request by part, each part in the form that is next to try."""
         chat, schema, thinking = request.messages, request.schema, step["thoughts"]
-        forms: dict[str, list[Any]] = dict(_TABLE["thinking_off"]) if thinking else {}
+        forms: dict[str, list[Any]] = {"temperature": [0.0]}
+        forms |= _TABLE["thinking_off"] if thinking else {}
         if (request.stream is not None or request.stop is not None) and not step["stream"]:
             # only what is to be seen or stopped on its way: that has more ways to fail
             forms |= {"stream_options": [{"include_usage": True}], "stream": [True]}
@@ -197,8 +191,6 @@ class EndpointChatModel(ChatModel):
                 # nobody else shows the schema to the model
                 told = f"{chat[-1]['content']}\n\n{demand(schema)}"
                 chat = [*chat[:-1], chat[-1] | {"content": told}]
-        if self.temperature is not None:
-            forms["temperature"] = [self.temperature]
         left = {name: form[step[name] :] for name, form in forms.items()}
         parts = {name: {name: form[0]} for name, form in left.items() if form}
         limit = request.max_new_tokens + max(self.thinking_tokens, _ROOM * (thinking > 1))
@@ -218,10 +210,7 @@ class EndpointChatModel(ChatModel):
             return key
         # no traceback may show it
         del key
-        raise ConfigError(
-            f"The environment variable {self.key_variable} holds no key, for there are spaces or "
-            "special characters in it: set it to the key alone."
-        )
+        raise ConfigError(_TABLE["says"]["no_key"].format(self.key_variable))
 
 
 @dataclass
@@ -386,7 +375,4 @@ def _sound(url: str) -> str:
         is_bare = not re.match(r"(\w+://)?[^/]*@", url) and "?" not in url
         if is_bare and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
             return url.rstrip("/")
-    raise ConfigError(
-        "base_url is no address such as 'http://127.0.0.1:8000/v1', or holds a user, a password or "
-        "a query, which would be shown: give the bare address, and the key in the environment."
-    )
+    raise ConfigError(_TABLE["says"]["no_address"])

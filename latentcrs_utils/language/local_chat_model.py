@@ -7,6 +7,7 @@ schema, and how likely given words are.
 import copy
 import json
 import time
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from latentcrs_utils.language.chat_model import ChatModel, ChatRequest, Finish, 
 from latentcrs_utils.language.structured_output import SchemaGuide
 from latentcrs_utils.language.thoughts import SpokenText, closed
 
+_SAYS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 # a long prompt is read in pieces, so that a stop is noticed between them
 _PIECE = 256
 _LONGEST_PERIOD = 24
@@ -51,12 +53,9 @@ class LocalChatModel(ChatModel):
     def _reply(self, request: ChatRequest) -> Reply:
         """Write a reply; with a schema, only of tokens that keep to it (see `SchemaGuide`)."""
         language_model, prompt = self._language_model(), self._chat_ids(request.messages)
-        model = language_model.model
-        if len(prompt) + request.max_new_tokens > language_model.context_length:
-            raise MessageError(
-                f"The chat has {len(prompt):,} tokens and {self.name} reads and writes at most "
-                f"{language_model.context_length:,}: send less of it."
-            )
+        model, most = language_model.model, language_model.context_length
+        if len(prompt) + request.max_new_tokens > most:
+            raise MessageError(_SAYS["long_chat"].format(len(prompt), self.name, most))
         guide, restrictions = None, []
         if request.schema is not None:
             guide = SchemaGuide(self._source, self.dtype, json.dumps(request.schema))
@@ -96,12 +95,12 @@ class LocalChatModel(ChatModel):
         for place, text in enumerate([prompt, *continuations]):
             if not isinstance(text, str) or not text:
                 what = f"Continuation {place - 1}" if place else "The prompt"
-                raise MessageError(f"{what} is empty: there is nothing to score.")
+                raise MessageError(_SAYS["empty"].format(what))
         language_model = self._language_model()
         ids = language_model.token_ids(prompt)
         endings = [language_model.token_ids(text, opening=False) for text in continuations]
         if len(ids) + max(map(len, endings), default=0) > language_model.context_length:
-            raise MessageError(f"The prompt has {len(ids):,} tokens: too many for {self.name}.")
+            raise MessageError(_SAYS["long_prompt"].format(len(ids), self.name))
         scores = _log_likelihoods(language_model.model, ids, endings) if endings else []
         self.usage.add(len(ids) + sum(map(len, endings)), 0, time.perf_counter() - started)
         return scores
@@ -114,15 +113,12 @@ class LocalChatModel(ChatModel):
         language_model = self._language_model()
         tokenizer = language_model.tokenizer
         if not tokenizer.chat_template:
-            raise ConfigError(
-                f"{self.name} has no chat template: it can embed, but to talk choose an "
-                "instruction-tuned model."
-            )
-        clean = [dict(message) for message in messages]
+            raise ConfigError(_SAYS["no_template"].format(self.name))
+        clean, control = [dict(message) for message in messages], tokenizer.all_special_tokens
         for message in clean:
             # nobody opens a turn of their own: no control word is left, nor one made by leaving out
-            while found := [w for w in tokenizer.all_special_tokens if w in message["content"]]:
-                for word in found:
+            while any(word in message["content"] for word in control):
+                for word in control:
                     message["content"] = message["content"].replace(word, "")
         # a format without system role raises an error or leaves the instructions out
         written = failure = ""
@@ -137,10 +133,7 @@ class LocalChatModel(ChatModel):
             if all(message["content"].strip() in written for message in chat):
                 break
         if not written:
-            raise ConfigError(
-                f"The chat template of {self.name} cannot write a chat ({failure}): choose another "
-                "instruction-tuned model."
-            )
+            raise ConfigError(_SAYS["bad_template"].format(self.name, failure))
         return language_model.token_ids(closed(written), opening=False, control=True)
 
 

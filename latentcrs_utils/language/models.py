@@ -7,6 +7,7 @@ import functools
 import io
 import shutil
 import threading
+import tomllib
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
@@ -18,12 +19,13 @@ import torch
 from latentcrs_utils.errors import AssetError, ConfigError
 from latentcrs_utils.support import assets
 from latentcrs_utils.support.artifacts import cache_dir, key, known_sha256
-from latentcrs_utils.support.device import choose_device
-from latentcrs_utils.support.files import atomic_folder
+from latentcrs_utils.support.files import atomic_path
+from latentcrs_utils.support.processes import choose_device
 from latentcrs_utils.support.progress import note
 
 DTypeName = Literal["auto", "float32", "bfloat16"]
 DEFAULT_MODEL = "smollm2"
+_SAYS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,7 @@ def find_model(model: str | Path = DEFAULT_MODEL) -> ModelSource:
         hashes = [(file.name, known_sha256(file)) for file in decisive]
         return ModelSource(path.resolve().name, key(files=hashes), lambda: path)
     if isinstance(model, Path) or path.exists() or path.is_absolute():
-        raise ConfigError(
-            f"{path} is no language model: give a .gguf file, or a folder with config.json, "
-            "tokenizer files and *.safetensors (no other weights are read)."
-        )
+        raise ConfigError(_SAYS["no_files"].format(path))
     return _find_on_hub(model)
 
 
@@ -175,10 +174,8 @@ def _from_files(place: Path | str, dtype: str, **options: Any) -> tuple[Any, Any
         model = AutoModelForCausalLM.from_pretrained(place, trust_remote_code=False, **options)
     except Exception as error:  # the reader of a damaged file may stumble over anything
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise AssetError(
-            f"{options.get('gguf_file', place)} is damaged, or no causal language model that "
-            f"transformers knows: {why}"
-        ) from error
+        file = options.get("gguf_file", place)
+        raise AssetError(_SAYS["damaged"].format(file, why)) from error
     return model, tokenizer
 
 
@@ -194,7 +191,7 @@ def _from_gguf(file: Path, source: ModelSource, dtype: str) -> tuple[Any, Any]:
     note(f"{source.name}: unpacking the quantised weights, once (about 15 seconds).")
     model, tokenizer = _dequantise(file)
     try:
-        with atomic_folder(folder) as temporary:
+        with atomic_path(folder) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
     except OSError as error:
@@ -228,15 +225,8 @@ def _find_on_hub(name: str) -> ModelSource:
     except (OSError, errors.HFValidationError) as error:
         unknown = isinstance(error, (errors.RepositoryNotFoundError, errors.HFValidationError))
         if unknown and not isinstance(error, errors.GatedRepoError):
-            raise ConfigError(
-                f"There is no language model {name!r}. Give {DEFAULT_MODEL!r}, a folder, a .gguf "
-                "file or a Hugging Face id such as 'HuggingFaceTB/SmolLM2-360M-Instruct'."
-            ) from error
-        raise AssetError(
-            f"The language model {name!r} is not on this machine and cannot be downloaded now. "
-            "Check its name and the network, accept its licence on its page and set HF_TOKEN where "
-            f"it asks for that, or give {DEFAULT_MODEL!r}, a folder or a .gguf file."
-        ) from error
+            raise ConfigError(_SAYS["unknown"].format(name, DEFAULT_MODEL)) from error
+        raise AssetError(_SAYS["no_download"].format(name, DEFAULT_MODEL)) from error
     # the copy lies in .../snapshots/<commit>/config.json
     commit = Path(config).parent.name
     return ModelSource(name.rpartition("/")[2], f"{name}@{commit}", lambda: name, commit)

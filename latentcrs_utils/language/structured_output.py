@@ -155,8 +155,7 @@ def token_bytes(tokenizer: Any, without: Collection[int] = ()) -> dict[bytes, li
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
     byte_of = {letter: byte for byte, letter in bytes_to_unicode().items()}
-    decoder = json.loads(tokenizer.backend_tokenizer.to_str())["decoder"]
-    is_byte_level = "ByteLevel" in str(decoder)
+    is_byte_level = "ByteLevel" in str(tokenizer.backend_tokenizer.decoder)
     added = tokenizer.added_tokens_decoder.items()
     control = {*without, *(number for number, token in added if token.special)}
     found: dict[bytes, list[int]] = {}

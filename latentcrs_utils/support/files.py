@@ -20,26 +20,18 @@ _ABANDONED_SECONDS = 24 * 3600
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Give the path of a new file, which replaces ``target`` only if the block succeeds; of several
-    processes that write the same target, the last one to finish wins.
+    """Give the path of a new file or folder, which becomes ``target`` only if the block succeeds.
+
+    Of several processes that write the same file, the last one to finish wins; of those that write
+    the same folder, the first.
     """
     with scratch_folder(target) as scratch:
         made = scratch / target.name
         yield made
-        made.replace(target)
-
-
-@contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """Give a new folder; it becomes ``target`` only if the block succeeds and is the first to."""
-    with scratch_folder(target) as scratch:
-        made = scratch / target.name
-        made.mkdir()
-        yield made
         try:
-            made.rename(target)
+            made.replace(target)
         except OSError:
-            if not target.is_dir():
+            if not (made.is_dir() and target.is_dir()):
                 raise
 
 

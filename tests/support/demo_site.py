@@ -11,7 +11,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from latentcrs_utils.support.downloads import Asset, Member
+from latentcrs_utils.support.assets import Asset, Member
 
 # incompressible and longer than one chunk, so that a transfer can be cut in the middle
 CONTENT = {

@@ -14,8 +14,7 @@ import pytest
 
 from latentcrs_utils.errors import AssetError
 from latentcrs_utils.support import artifacts, assets
-from latentcrs_utils.support.assets import fetch, in_user_folder, own_files
-from latentcrs_utils.support.downloads import Asset
+from latentcrs_utils.support.assets import Asset, fetch, in_user_folder, own_files
 from tests.support import demo_site as demo
 from tests.support.demo_site import ARCHIVE, CONTENT, EXPECTED, Site, contents, fail, left_in, send
 

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from latentcrs_utils.errors import AssetError
-from latentcrs_utils.support import downloads
-from latentcrs_utils.support.assets import fetch
-from latentcrs_utils.support.downloads import Asset, extract
+from latentcrs_utils.support import assets
+from latentcrs_utils.support.assets import Asset, extract, fetch
 from tests.support import demo_site as demo
 from tests.support.demo_site import ARCHIVE, CONTENT, EXPECTED, Site, contents, fail, left_in, send
 
@@ -93,7 +92,7 @@ def test_a_source_that_fails_is_asked_again_then_the_next_one(
 def test_a_silent_source_is_given_up_and_a_slow_one_waited_for(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(downloads, "TIMEOUT", 1.0)
+    monkeypatch.setattr(assets, "TIMEOUT", 1.0)
 
     # longer in total than the time that it may stay silent
     def slow(handler: BaseHTTPRequestHandler) -> None:
@@ -112,8 +111,7 @@ def test_a_silent_source_is_given_up_and_a_slow_one_waited_for(
 
 FETCH = """
 import sys
-from latentcrs_utils.support.assets import fetch
-from latentcrs_utils.support.downloads import Asset, Member
+from latentcrs_utils.support.assets import Asset, Member, fetch
 fetch(eval(sys.argv[1]))
 """
 

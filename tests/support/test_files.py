@@ -12,15 +12,18 @@ from unittest.mock import Mock
 import pytest
 
 from latentcrs_utils.support import files
-from latentcrs_utils.support.files import atomic_folder, atomic_path, remove_abandoned
+from latentcrs_utils.support.files import atomic_path, remove_abandoned
 
-KINDS = ("atomic_path", "atomic_folder")
+KINDS = ("file", "folder")
 WRITER = """
 import sys, time
 from pathlib import Path
 from latentcrs_utils.support import files
-with getattr(files, sys.argv[1])(Path(sys.argv[2])) as temporary:
-    (temporary / "part" if temporary.is_dir() else temporary).write_text("half")
+with files.atomic_path(Path(sys.argv[2])) as temporary:
+    if sys.argv[1] == "folder":
+        temporary.mkdir()
+        temporary /= "part"
+    temporary.write_text("half")
     print("half", flush=True)
     time.sleep(600)
 """
@@ -31,20 +34,25 @@ def names(folder: Path) -> list[str]:
 
 
 def write(kind: str, target: Path, content: str = "whole") -> None:
-    with getattr(files, kind)(target) as temporary:
-        (temporary / "part" if kind == "atomic_folder" else temporary).write_text(content)
+    with atomic_path(target) as temporary:
+        if kind == "folder":
+            temporary.mkdir()
+            temporary /= "part"
+        temporary.write_text(content)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_block_that_fails_changes_nothing(kind: str, tmp_path: Path) -> None:
     target = tmp_path / "deep" / "target"
-    if kind == "atomic_path":
+    if kind == "file":
         write(kind, target, "old")
-    with pytest.raises(ValueError, match="no space"), getattr(files, kind)(target):
-        write("atomic_path", target.with_name("other"))
+    with pytest.raises(ValueError, match="no space"), atomic_path(target) as made:
+        if kind == "folder":
+            made.mkdir()
+        write("file", target.with_name("other"))
         raise ValueError("no space")
-    assert names(target.parent) == (["other", "target"] if kind == "atomic_path" else ["other"])
-    assert kind == "atomic_folder" or target.read_text() == "old"
+    assert names(target.parent) == (["other", "target"] if kind == "file" else ["other"])
+    assert kind == "folder" or target.read_text() == "old"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -64,23 +72,24 @@ def test_what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays(
             write(kind, target)
     remove_abandoned(target)
     assert names(tmp_path) == [target.name]
-    content = target / "part" if kind == "atomic_folder" else target
+    content = target / "part" if kind == "folder" else target
     assert content.read_text() == "whole"
 
 
 def test_the_first_of_two_folders_stays_and_a_file_in_the_way_is_an_error(tmp_path: Path) -> None:
     target = tmp_path / "folder"
-    with atomic_folder(target) as late:
+    with atomic_path(target) as late:
+        late.mkdir()
         (late / "file").write_text("late")
-        write("atomic_folder", target, "early")
+        write("folder", target, "early")
     assert names(target) == ["part"] and names(tmp_path) == ["folder"]
     # of two files the last stays
     with atomic_path(tmp_path / "taken") as late:
         late.write_text("a file is in the way")
-        write("atomic_path", tmp_path / "taken", "early")
+        write("file", tmp_path / "taken", "early")
     assert (tmp_path / "taken").read_text() == "a file is in the way"
     with pytest.raises(OSError, match="taken"):
-        write("atomic_folder", tmp_path / "taken")
+        write("folder", tmp_path / "taken")
     assert names(tmp_path) == ["folder", "taken"] and (tmp_path / "taken").is_file()
 
 
@@ -92,6 +101,6 @@ def test_without_locks_only_what_is_old_is_removed(
     for part in (".file.1.part", ".file.2.part"):
         (tmp_path / part).mkdir()
     os.utime(tmp_path / ".file.1.part", (0, 0))
-    write("atomic_path", target)
+    write("file", target)
     assert names(tmp_path) == [".file.2.part", "file"]
     assert target.read_text() == "whole"
