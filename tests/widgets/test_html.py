@@ -128,7 +128,8 @@ def test_escape_and_facts_by_hand():
     assert render.escape("<a href='x'>&\x00\ud800") == "&lt;a href=&#x27;x&#x27;&gt;&amp;��"
     assert render.escape("two\nlines 🎬") == "two\nlines 🎬"
     # the setter of formulas leaves it alone
-    assert render.text("$5 or $10") == '<bdi class="mathjax_ignore" dir="auto">$5 or $10</bdi>'
+    isolated = '<bdi class="mathjax_ignore" dir="auto">$5 or $10</bdi>'
+    assert render.small("$5 or $10") == f'<div class="lcrs-small">{isolated}</div>'
     assert "no further facts" in render.card(Recommendation(1, "X", None, (), 0.0))
 
 
