@@ -316,8 +316,11 @@ class Conversation(State):
         return transcript.write(self.model.data, self, model=self.model.name, **setting)
 
     def markdown(self) -> str:
-        """The whole conversation as a page of Markdown, with a reason for every item."""
-        return transcript.markdown(self.model.name, self.model.data, self.user, self, self.why)
+        """The whole conversation as a page of Markdown, with a reason for every item.
+
+        Foreign text is escaped, so that it is shown and does nothing.
+        """
+        return f"{render('transcript', talk=self, noun=self._policy.noun).rstrip()}\n"
 
     @classmethod
     def from_transcript(

@@ -3,12 +3,12 @@
 import html
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from latentcrs_utils.constraints.constraint import Constraint, Requirement
 from latentcrs_utils.conversation.guards import may_be_text
-from latentcrs_utils.conversation.in_words import TEMPLATES, render, thing
+from latentcrs_utils.conversation.in_words import TEMPLATES
 from latentcrs_utils.conversation.turn import (
     Event,
     Feedback,
@@ -17,7 +17,6 @@ from latentcrs_utils.conversation.turn import (
     State,
     Turn,
     Withdrawal,
-    describe,
     shown,
 )
 from latentcrs_utils.data.sequences import Dataset
@@ -25,7 +24,6 @@ from latentcrs_utils.errors import DataError
 
 FORMAT = 3
 _TUPLES = ("relaxed", "candidates", "reranked", "choosing_tokens")
-_MARKS = {"accept": "liked", "reject": "refused"}
 
 
 def write(data: Dataset, state: State, **setting: Any) -> dict[str, Any]:
@@ -102,42 +100,6 @@ def _turn(data: Dataset, said: Mapping[str, Any]) -> Turn:
     for number in (*(item.item for item in items), *turn.candidates, *turn.reranked):
         data.valid_item(number)
     return turn
-
-
-def markdown(
-    model: str,
-    data: Dataset,
-    user: int | str | None,
-    state: State,
-    why: Callable[[Turn], Sequence[str]],
-) -> str:
-    """A conversation as a page of Markdown: who, what was said, what was offered and why.
-
-    `model` is a name; `why` gives a sentence for each item of a turn. Foreign text is escaped, so
-    that it is shown and does nothing.
-    """
-
-    def label(item: int) -> str:
-        return describe(data, item).label
-
-    ends = {
-        mark: [label(item) for item, clicked in state.feedback.items() if clicked == kind]
-        for kind, mark in _MARKS.items()
-    }
-    required = "; ".join(map(str, state.requirements))
-    page = render(
-        "transcript",
-        model=model,
-        who="A stranger" if user is None else f"User {user}",
-        data=data,
-        noun=thing(data.name),
-        state=state,
-        marks=_MARKS,
-        label=label,
-        why=why,
-        ends={**ends, "required": [required] if required else []},
-    )
-    return f"{page.rstrip()}\n"
 
 
 # What Markdown, GitHub's and Jupyter's dialects included, reads as more than a character.
