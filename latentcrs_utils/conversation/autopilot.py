@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from latentcrs_utils.constraints.constraint import matcher_for
+from latentcrs_utils.conversation.in_words import render
 from latentcrs_utils.conversation.policies import relax, untitled
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import Turn
@@ -65,16 +66,7 @@ class Autopilot:
     @property
     def verdict(self) -> str:
         """What the user made of the latest offer, in words; "" before the first turn."""
-        if self.outcome == "accepted":
-            return f"It accepted {self.goal} after {self.turns}: that is what it had in mind."
-        if not self.places:
-            return ""
-        place = f"place {self.places[-1]:,} of what can still be offered"
-        if not self.outcome:
-            return f"It refused them all: what it has in mind is another one, now at {place}."
-        best = min(self.places)
-        near = f"nearest after turn {self.places.index(best) + 1}, to place {best:,}"
-        return f"It {self.outcome}. It had {self.goal} in mind, which came {near}."
+        return render("verdict", pilot=self)
 
     @property
     def turns(self) -> str:

@@ -190,27 +190,18 @@ class Conversation(State):
         span = scores[1:].max() - scores[1:].min() + 1
         for item, sign in (by_title := listener.by_title(said)).items():
             scores[item] += sign * span
-        slate = policy.select(Request(scores, self.excluded, n, wanted, history, said, stop))
+        request = Request(scores, self.excluded, n, wanted, history, said, stop)
+        slate = policy.select(request)
         if not slate.items:
             raise MessageError(
                 f"Nothing is left to offer: every item of {data.name} is in the history "
                 "or was offered. Undo a turn or start a new conversation."
             )
         was, now = belief.shift_from(before)
-        untold = listener.untold(message)
-        note = render(
-            "note",
-            parsed=parsed.note,
-            slate=slate.note,
-            known=history,
-            noun=policy.noun,
-            n_found=len(slate.items),
-            n_items=n,
-            refused=wanted.refused,
-            n_dropped=read_text(said)[1],
-            untold=untold,
-            titled=any(by_title.get(item.item, 0) > 0 for item in slate.items),
-        )
+        untold, n_dropped = listener.untold(message), read_text(said)[1]
+        facts = {"parsed": parsed, "slate": slate, "request": request, "by_title": by_title}
+        note = render("note", **facts, noun=policy.noun, n_dropped=n_dropped, untold=untold)
+        n_read, n_written = map(sum, zip(parsed.tokens, slate.tokens, strict=True))
         turn = Turn(
             number=len(said),
             message=message,
@@ -223,10 +214,7 @@ class Conversation(State):
             relaxed=slate.relaxed,
             candidates=slate.candidates,
             reranked=slate.reranked,
-            choosing_tokens=(
-                parsed.tokens[0] + slate.tokens[0] + slate.prior_tokens,
-                parsed.tokens[1] + slate.tokens[1],
-            ),
+            choosing_tokens=(n_read + slate.prior_tokens, n_written),
             counted=parsed.counted and slate.counted,
         )
         begin("writing", turn)
