@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import jinja2
@@ -20,9 +21,9 @@ _FOLDER = files("latentcrs_utils.conversation").joinpath("words")
 
 
 @cache
-def words_of(name: str) -> dict[str, Any]:
+def words_of(name: str, folder: Traversable = _FOLDER) -> dict[str, Any]:
     """The contents of a file of words."""
-    return tomllib.loads(_FOLDER.joinpath(f"{name}.toml").read_text("utf-8"))
+    return tomllib.loads(folder.joinpath(f"{name}.toml").read_text("utf-8"))
 
 
 def pattern_of(phrases: Sequence[str]) -> re.Pattern[str]:

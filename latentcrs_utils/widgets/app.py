@@ -18,9 +18,9 @@ from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.errors import DataError, LatentCRSError
 from latentcrs_utils.widgets import html
 from latentcrs_utils.widgets.controls import close
-from latentcrs_utils.widgets.views import ChatView, Choice, StatusKind, TurnView
+from latentcrs_utils.widgets.views import WORDS, ChatView, Choice, StatusKind, TurnView
 
-_STAGES = {"reading": "Reading your message", "choosing": "Choosing", "writing": "Writing"}
+_SAID = WORDS["status"]
 
 
 def _when_free(act: Callable[..., bool]) -> Callable[..., bool]:
@@ -30,7 +30,7 @@ def _when_free(act: Callable[..., bool]) -> Callable[..., bool]:
     def guarded(app: "ChatApp", *args: Any, **kwargs: Any) -> bool:
         with app._gate:
             if app.busy:
-                return app.view.say("Still answering: wait a moment, or press Stop.", "problem")
+                return app.view.say(_SAID["busy"], "problem")
             try:
                 return act(app, *args, **kwargs)
             except LatentCRSError as error:
@@ -94,17 +94,17 @@ class ChatApp:
     def edit(self) -> bool:
         """Put the last message into the box; the next one that is sent takes its place."""
         if not self.view.turns:
-            return not self.view.say("There is no message to change: write one below.")
+            return not self.view.say(_SAID["nothing to edit"])
         self._edited = self.view.turns[-1]
         self.view.message.value = self._edited.message
         self.view.message.focus()
-        return self.view.say("Change your last message and send it. Undo leaves it as it was.")
+        return self.view.say(_SAID["edit"])
 
     @_when_free
     def retry(self) -> bool:
         """Answer the last message again, as things are chosen now."""
         if not self.view.turns:
-            return not self.view.say("There is no message to answer again: write one below.")
+            return not self.view.say(_SAID["nothing to retry"])
         self.view.driver.leave()
         *kept, last = earlier = self.view.turns
         new, words = self._new_turn(last.message, last.who), "the earlier answer stays."
@@ -125,8 +125,7 @@ class ChatApp:
                 is_own = pilot is not None and pilot.conversation is self.conversation
                 asked, driver.asked = driver.asked, events
                 if not (is_own or sure or asked is events):
-                    asks = "Shall it begin a talk of its own? Then press again: yours leaves the"
-                    return not self.view.say(f"{asks} screen, and Undo brings it back.")
+                    return not self.view.say(_SAID["sure"])
                 self.clear()
             driver.begin(self.conversation)
         n = driver.steps_left(self.conversation) if to_the_end else 1
@@ -136,7 +135,7 @@ class ChatApp:
     def stop(self) -> bool:
         """Stop the answer: the message comes back, or the reply ends where it is."""
         if not self.busy:
-            return not self.view.say("There is nothing to stop.")
+            return not self.view.say(_SAID["nothing to stop"])
         self._stopped.set()
         return self.view.say("Stopping", "busy")
 
@@ -145,17 +144,17 @@ class ChatApp:
         """Take back the last message, click, withdrawal or pick of a history, or the last Clear."""
         if self.view.turns and self._edited is self.view.turns[-1]:
             self._edited, self.view.message.value = None, ""
-            return self.view.say("Your last message stays as it was.")
+            return self.view.say(_SAID["edit undone"])
         self.view.driver.leave()
         event, picker = self.conversation.undo(), self.view.picker
         if event is None:
             if picker.is_open and picker.picked:
                 return self.pick(picker.picked[:-1])
             if self._earlier is None:
-                return not self.view.say("There is nothing to take back.")
+                return not self.view.say(_SAID["nothing to undo"])
             earlier, self._earlier = self._earlier, None
             self.view.restart(*earlier)
-            return self.view.say("The earlier conversation is back.")
+            return self.view.say(_SAID["clear undone"])
         if isinstance(event, Turn):
             *kept, last = self.view.turns
             self.view.give_back(event.message)
@@ -167,23 +166,22 @@ class ChatApp:
         else:
             words = f"{event.constraint.label} is required again"
         self.view.update()
-        return self.view.say(f"Taken back: {words}.")
+        return self.view.say(_SAID["undone"].format(words))
 
     def clear(self) -> bool:
         """Start again with the same person."""
         user, start = self.conversation.user, self.conversation.start
-        words = "Cleared. Undo brings the conversation back."
-        return self._begin(partial(self._fresh, user, start if user is None else None), words)
+        fresh = partial(self._fresh, user, start if user is None else None)
+        return self._begin(fresh, _SAID["cleared"])
 
     def start_as(self, user: int | str | None) -> bool:
         """Start a conversation as another user (None: without a history)."""
         name = "a stranger" if user is None else f"user {user}"
-        words = f"A new conversation as {name}. Undo brings the earlier one back."
-        return self._begin(partial(self._fresh, user, None), words)
+        return self._begin(partial(self._fresh, user, None), _SAID["begun"].format(name))
 
     def build_history(self) -> bool:
         """Start a conversation as yourself, and show items to click."""
-        words = f"A new conversation as you: click {self.view.noun}s that you like, or just write."
+        words = _SAID["history begun"].format(self.view.noun)
         if begun := self._begin(partial(self._fresh, None, []), words):
             self.view.picker.display(True)
         return begun
@@ -192,7 +190,7 @@ class ChatApp:
     def pick(self, items: Sequence[int]) -> bool:
         """Make these items, oldest first, your history; after the first message "Like" does."""
         if self.view.turns:
-            return not self.view.say("The conversation has begun: Like adds to your history now.")
+            return not self.view.say(_SAID["too late to pick"])
         self.view.conversation = self._fresh(None, items)
         self.view.update()
         n, noun = len(items), self.view.noun
@@ -212,16 +210,13 @@ class ChatApp:
             return
         self.conversation.use_wording(wording)
         self.view.wording.choose(wording)
-        facts = "a template words the replies, with facts of the data alone"
-        model = f"{self._speaker} words the replies, each checked against the data"
-        self._say_of_next(model if wording == "model" else facts)
+        self._say_of_next(WORDS["wordings"][wording].format(self._speaker))
 
     def _say_of_next(self, what: str) -> None:
         """Say what holds from the next message on, unless an answer is under way."""
         if not self.busy:
             self.view.update()
-            again = " Retry answers the last one again so." if self.view.turns else ""
-            self.view.say(f"From the next message on: {what}.{again}")
+            self.view.say(_SAID["next"].format(what) + _SAID["again"] * bool(self.view.turns))
 
     @_when_free
     def withdraw(self, constraint: Constraint | str) -> bool:
@@ -229,7 +224,7 @@ class ChatApp:
         self.conversation.withdraw(constraint)
         self.view.update()
         label = Constraint.parse(str(constraint)).label
-        return self.view.say(f"No longer required: {label}. The next message does without it.")
+        return self.view.say(_SAID["withdrawn"].format(label))
 
     def click(self, choice: Choice, item: int) -> bool:
         """Like ("accept"), refuse ("reject") or ask for "more" like an item, as its buttons do.
@@ -246,17 +241,16 @@ class ChatApp:
                 return True
             self._apply_clicks()
             self.view.update()
-            noted = "It joins your history." if choice == "accept" else "It is not offered again."
-            return self.view.say(f"Noted: {self.conversation.label(item)}. {noted}")
+            return self.view.say(_SAID[choice].format(self.conversation.label(item)))
 
     @_when_free
     def export(self) -> bool:
         """Make the conversation files to keep, whose links appear below the buttons."""
         if not self.view.turns:
-            return not self.view.say("There is nothing to export yet: write a message first.")
+            return not self.view.say(_SAID["nothing to export"])
         talk = self.conversation
         self.view.downloads.value = html.downloads(talk.user, talk.transcript(), talk.markdown())
-        return self.view.say("Two files are ready: their links stand below the buttons.")
+        return self.view.say(_SAID["exported"])
 
     @_when_free
     def load(self, text: str) -> bool:
@@ -274,10 +268,8 @@ class ChatApp:
         except LatentCRSError:
             raise
         except Exception as error:  # whatever somebody's file holds
-            what = f"This is no conversation that Export made ({type(error).__name__})"
-            raise DataError(f"{what}: choose its .json file.") from error
-        words = f"Loaded, with messages: {len(shown)}. Undo brings back what was here."
-        return self._begin(lambda: talk, words, shown)
+            raise DataError(_SAID["no talk"].format(type(error).__name__)) from error
+        return self._begin(lambda: talk, _SAID["loaded"].format(len(shown)), shown)
 
     def hear(self, told: str) -> bool:
         """Do what the page reports as JSON, such as a message that Enter sends."""
@@ -351,7 +343,7 @@ class ChatApp:
         self.view.picker.display(False)
         self.view.show(turns)
         self.view.show_busy(True)
-        self.view.say("Reading your message", "busy")
+        self.view.say(WORDS["stages"]["reading"], "busy")
         self._stopped.clear()
         self._thread = threading.Thread(target=work, daemon=True)
         self._thread.start()
@@ -380,8 +372,8 @@ class ChatApp:
             elif isinstance(error, LatentCRSError):
                 self._end = (str(error), "problem")
             else:
-                what = f"That failed ({type(error).__name__}: {error}); {kept}"
-                self._end = (f"{what} Try again, or choose policy B.", "problem")
+                what = f"{type(error).__name__}: {error}"
+                self._end = (_SAID["failed"].format(error=what, kept=kept), "problem")
             self.view.show(earlier)
             self.view.give_back(given_back)
             close(view.widget)
@@ -412,7 +404,7 @@ class ChatApp:
         """Show how far the conversation is with an answer."""
         if not self._stopped.is_set():
             first = "" if self._is_awake else ": the first one wakes the language model"
-            self.view.say(_STAGES[stage] + first, "busy")
+            self.view.say(WORDS["stages"][stage] + first, "busy")
         self._is_awake = self._is_awake or stage == "writing"
         if turn is not None:
             view.show(turn)
@@ -448,16 +440,10 @@ class ChatApp:
     def _in_full(self, policy: PolicyName) -> str:
         """What a policy does, who speaks and who reads the requirements, in a sentence."""
         speaker, how = self._speaker, self._setting.get("extractor", "lexicon")
-        if policy == "B":
-            return "The recommender alone chooses"
-        if policy == "F":
-            readers = {"lexicon": "a lexicon", "model": speaker, "both": f"a lexicon and {speaker}"}
-            # without a language model the lexicon reads alone
-            name = "lexicon" if speaker is None and isinstance(how, str) else how
-            reader = readers.get(name, "a reader of yours")
-            return f"What you require is read by {reader}, and holds"
-        if speaker is None:
-            return "It has B's order: no language model"
-        rerank = self._setting.get("rerank") or RerankConfig()
-        n = max(self.conversation.n_items, rerank.n_candidates)
-        return f"{speaker} re-orders the recommender's best {n}, which takes some seconds"
+        # without a language model the lexicon reads alone
+        name = "lexicon" if speaker is None and isinstance(how, str) else how
+        reader = WORDS["readers"].get(name, "a reader of yours").format(speaker)
+        n = (self._setting.get("rerank") or RerankConfig()).n_candidates
+        n = max(n, self.conversation.n_items)
+        chooses = WORDS["chooses"]["nobody" if policy == "V" and speaker is None else policy]
+        return chooses.format(reader=reader, speaker=speaker, n=n)

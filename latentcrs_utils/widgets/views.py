@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import ipywidgets as w
 
-from latentcrs_utils.conversation.in_words import thing
+from latentcrs_utils.conversation.in_words import thing, words_of
 from latentcrs_utils.conversation.session import Conversation
-from latentcrs_utils.conversation.turn import PolicyName, Recommendation, Turn, describe, shown
+from latentcrs_utils.conversation.turn import Recommendation, Turn, describe, shown
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.intents import describe_anchor
 from latentcrs_utils.widgets import controls, html
@@ -26,28 +26,8 @@ STYLE = '<style onload="{}">{}</style>'.format(
     _HERE.joinpath("style.css").read_text("utf-8"),
 )
 N_MEMBERS = 8  # titles that say what an intent is about
-IDEAS = ("something funny from the eighties", "a tense thriller, but nothing bloody",
-         "for a rainy Sunday with the kids")  # fmt: skip
-EXPLAINED: dict[PolicyName, str] = {
-    "B": "B · the recommender's best",
-    "F": "F · must meet your requirements",
-    "V": "V · re-ordered by an LLM",
-}
-
-# the words on the button of a choice before and after it, and its tip
-_CHOICES: dict[Choice, tuple[str, str, str]] = {
-    "accept": ("Like", "Liked", "Like {}: it joins your history"),
-    "reject": ("Not this", "Refused", "Not {}: it is not offered again"),
-    "more": ("More like this", "", "Ask for more like {}"),
-}
-# name of the action, words, tip
-_BELOW = [
-    ("edit", "Edit", "Change your last message; Send then answers it anew"),
-    ("retry", "Retry", "Answer the last message again, as things are chosen now"),
-    ("undo", "Undo", "Take back the last message or click"),
-    ("clear", "Clear", "Start again with the same person; Undo brings the talk back"),
-    ("export", "Export", "Make the conversation a file to keep"),
-]
+WORDS = words_of("chat", _HERE)
+IDEAS, EXPLAINED, _CHOICES = WORDS["ideas"], WORDS["policies"], WORDS["choices"]
 
 
 class Card:
@@ -163,14 +143,13 @@ class ChatView:
         chooses = f"{model.name} chooses among {data.n_items:,} {noun}s of {data.name}"
         told = f"{chooses} through {len(model.anchors.names)} intents."
         head = w.HTML(STYLE + html.panel("title-line", "LatentCRS chat", told))
-        question = f"What kind of {noun} are you in the mood for?"
-        invitation = "Write it in your own words below, or start with one of these."
-        hello = w.HTML(html.panel("hello", question, invitation))
+        question = WORDS["question"].format(noun)
+        hello = w.HTML(html.panel("hello", question, WORDS["invitation"]))
         ideas = [button(i, "Send this message", partial(act, "submit", i)) for i in IDEAS]
         self._hello = box(w.VBox, [hello, box(w.HBox, ideas, "lcrs-ideas")])
         self._log = box(w.VBox, [], "lcrs-log")
         compose = box(w.HBox, [self.message, self.send], "lcrs-compose")
-        below = [button(words, tip, partial(act, name)) for name, words, tip in _BELOW]
+        below = [button(*of, partial(act, name)) for name, of in WORDS["actions"].items()]
         choices = [self.policies.widget, self.wording.widget]
         actions = box(w.HBox, below, "lcrs-actions")
         who_talks = [box(w.HBox, person, "lcrs-person"), self.profile, self.picker.widget]
