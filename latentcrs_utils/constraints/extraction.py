@@ -40,6 +40,12 @@ class Extraction:
     completion_tokens: int = 0
     counted: bool = True
 
+    @property
+    def note(self) -> str:
+        """What the user is told of a failure; "" without one."""
+        told = "Your wishes were read by their literal words, because"
+        return f"{told} {self.failure}." if self.failure else ""
+
 
 class Extractor(Protocol):
     """Anything that reads requirements out of a message."""

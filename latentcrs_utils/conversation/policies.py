@@ -18,6 +18,7 @@ from torch import Tensor
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Constraint, Matcher, Requirements, matcher_for
 from latentcrs_utils.constraints.extraction import (
+    Extraction,
     Extractor,
     How,
     check_how,
@@ -25,7 +26,7 @@ from latentcrs_utils.constraints.extraction import (
     make_extractor,
 )
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
-from latentcrs_utils.conversation.in_words import listed, thing, words_of
+from latentcrs_utils.conversation.in_words import listed, render, thing, words_of
 from latentcrs_utils.conversation.reranking import CannotScoreError, Prior, RerankContext, rerank
 from latentcrs_utils.conversation.turn import PolicyName, Recommendation, describe
 from latentcrs_utils.data.sequences import Dataset
@@ -37,16 +38,6 @@ if TYPE_CHECKING:
 
 Stop = threading.Event | None
 GetChatModel = Callable[[], "ChatModel | None"]
-
-
-@dataclass(frozen=True)
-class Parsed:
-    """What a policy took from a message: all requirements that hold after it, and the costs."""
-
-    requirements: Requirements = field(default_factory=Requirements)
-    note: str = ""
-    tokens: tuple[int, int] = (0, 0)
-    counted: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,12 +88,12 @@ class Policy:
 
     def parse(
         self, message: str, before: Requirements, stop: Stop = None, offered: Sequence[int] = ()
-    ) -> Parsed:
-        """Take from a message what the choice needs, given the requirements before it.
+    ) -> Extraction:
+        """Take from a message all requirements that hold after it, given those before it.
 
         "Newer than these" compares with the items `offered` in the turn before.
         """
-        return Parsed()
+        return Extraction(Requirements())
 
     @torch.no_grad()
     def select(self, request: Request) -> Slate:
@@ -194,7 +185,7 @@ class FilterPolicy(Policy):
 
     def parse(
         self, message: str, before: Requirements, stop: Stop = None, offered: Sequence[int] = ()
-    ) -> Parsed:
+    ) -> Extraction:
         """Add the message's requirements to those before it, or change these."""
         extractor = self._extractor
         try:
@@ -206,14 +197,10 @@ class FilterPolicy(Policy):
         except Exception as error:  # whatever a model raises, the lexicon can read the message
             literal = make_extractor(self.data)(message)
             found = replace(literal, failure=failure(error), counted=False)
-        told = f"Your wishes were read by their literal words, because {found.failure}."
-        note = told if found.failure else ""
-        tokens = (found.prompt_tokens, found.completion_tokens)
         known = matcher_for(self.data).catalogue.items
         # "older" at first means older than most of the catalogue
         years = [year for item in offered or range(len(known)) if (year := known[item].year)]
-        wanted = before.then(found.requirements, message, years)
-        return Parsed(wanted, note, tokens, found.counted)
+        return replace(found, requirements=before.then(found.requirements, message, years))
 
     def _choose(self, scores: Tensor, request: Request) -> Slate:
         wanted, matcher = request.requirements, matcher_for(self.data)
@@ -223,7 +210,8 @@ class FilterPolicy(Policy):
         worst = {part: lack[best].max() for part, lack in _lacking(matcher, wanted).items()}
         relaxed = tuple(step for step, (part, lack, _) in _STEPS.items() if worst[part] == lack)
         n_met = sum(not wanted.unmet(matcher.catalogue[item]) for item in best)
-        note = _relaxation_note(wanted, relaxed, n_met, self.noun)
+        parts = listed([RELAXATIONS[step] for step in relaxed])
+        note = render("relaxed", parts=parts, wanted=wanted, n_met=n_met, noun=self.noun)
         return Slate(self._described(best, scores), note, relaxed)
 
 
@@ -345,14 +333,3 @@ def relax(scores: Tensor, matcher: Matcher, wanted: Requirements) -> Tensor:
     finite = scores[torch.isfinite(scores)]
     span = finite.max() - finite.min() + 1.0
     return torch.where(left, scores - tier * span, -torch.inf)
-
-
-def _relaxation_note(wanted: Requirements, relaxed: Sequence[str], n_met: int, noun: str) -> str:
-    """What to tell the user about a list of which n items meet all that was asked."""
-    if not relaxed:
-        return ""
-    parts = listed([RELAXATIONS[step] for step in relaxed])
-    wish = ", ".join(requirement.constraint.label for requirement in wanted)
-    met = [f"No {noun} is left that meets", f"Only 1 {noun} is left that meets"]
-    left = [*met, f"Only {n_met} {noun}s are left that meet"][min(n_met, 2)]
-    return f"{left} all of: {wish}. {'For the others' if n_met else 'So'} I relaxed {parts}."

@@ -201,7 +201,8 @@ class Conversation(State):
         untold, n_dropped = listener.untold(message), read_text(said)[1]
         facts = {"parsed": parsed, "slate": slate, "request": request, "by_title": by_title}
         note = render("note", **facts, noun=policy.noun, n_dropped=n_dropped, untold=untold)
-        n_read, n_written = map(sum, zip(parsed.tokens, slate.tokens, strict=True))
+        n_read = parsed.prompt_tokens + slate.tokens[0] + slate.prior_tokens
+        n_written = parsed.completion_tokens + slate.tokens[1]
         turn = Turn(
             number=len(said),
             message=message,
@@ -214,7 +215,7 @@ class Conversation(State):
             relaxed=slate.relaxed,
             candidates=slate.candidates,
             reranked=slate.reranked,
-            choosing_tokens=(n_read + slate.prior_tokens, n_written),
+            choosing_tokens=(n_read, n_written),
             counted=parsed.counted and slate.counted,
         )
         begin("writing", turn)

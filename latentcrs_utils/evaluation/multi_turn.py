@@ -236,7 +236,8 @@ class _Talk:
             if told:
                 note(f"Policy {policy.name}, user {self.user}: {told}")
         if policy.name in _PURPOSES:
-            n_read, n_written = (a + b for a, b in zip(parsed.tokens, slate.tokens, strict=True))
+            n_read = parsed.prompt_tokens + slate.tokens[0]
+            n_written = parsed.completion_tokens + slate.tokens[1]
             usage.append(TokenUsage(_PURPOSES[policy.name], n_read, n_written, seconds))
         cost = said.prompt_tokens, said.completion_tokens, said.seconds
         if any(cost):
