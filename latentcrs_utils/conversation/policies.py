@@ -16,15 +16,8 @@ import torch
 from torch import Tensor
 
 from latentcrs_utils.config import RerankConfig
+from latentcrs_utils.constraints import extraction
 from latentcrs_utils.constraints.constraint import Constraint, Matcher, Requirements, matcher_for
-from latentcrs_utils.constraints.extraction import (
-    Extraction,
-    Extractor,
-    How,
-    check_how,
-    failure,
-    make_extractor,
-)
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.conversation.in_words import listed, render, thing, words_of
 from latentcrs_utils.conversation.reranking import CannotScoreError, Prior, RerankContext, rerank
@@ -88,12 +81,12 @@ class Policy:
 
     def parse(
         self, message: str, before: Requirements, stop: Stop = None, offered: Sequence[int] = ()
-    ) -> Extraction:
+    ) -> extraction.Extraction:
         """Take from a message all requirements that hold after it, given those before it.
 
         "Newer than these" compares with the items `offered` in the turn before.
         """
-        return Extraction(Requirements())
+        return extraction.Extraction(Requirements())
 
     @torch.no_grad()
     def select(self, request: Request) -> Slate:
@@ -176,27 +169,27 @@ class FilterPolicy(Policy):
         self,
         data: Dataset,
         chat_model: GetChatModel = lambda: None,
-        extractor: Extractor | How = "lexicon",
+        extractor: extraction.Extractor | extraction.How = "lexicon",
     ):
         super().__init__(data)
         if isinstance(extractor, str):
-            check_how(extractor)
+            extraction.check_how(extractor)
         self._chat_model, self._extractor = chat_model, extractor
 
     def parse(
         self, message: str, before: Requirements, stop: Stop = None, offered: Sequence[int] = ()
-    ) -> Extraction:
+    ) -> extraction.Extraction:
         """Add the message's requirements to those before it, or change these."""
         extractor = self._extractor
         try:
             if isinstance(extractor, str):
                 chat_model = None if extractor == "lexicon" else self._chat_model()
-                how: How = extractor if chat_model is not None else "lexicon"
-                extractor = make_extractor(self.data, how, chat_model)
+                how: extraction.How = extractor if chat_model is not None else "lexicon"
+                extractor = extraction.make_extractor(self.data, how, chat_model)
             found = extractor(message, stop=stop)
         except Exception as error:  # whatever a model raises, the lexicon can read the message
-            literal = make_extractor(self.data)(message)
-            found = replace(literal, failure=failure(error), counted=False)
+            literal = extraction.make_extractor(self.data)(message)
+            found = replace(literal, failure=extraction.failure(error), counted=False)
         known = matcher_for(self.data).catalogue.items
         # "older" at first means older than most of the catalogue
         years = [year for item in offered or range(len(known)) if (year := known[item].year)]
@@ -208,7 +201,7 @@ class FilterPolicy(Policy):
         best = best_items(tiered, request.n_items, matcher.catalogue.twins)
         # no more than the chosen items need
         worst = {part: lack[best].max() for part, lack in _lacking(matcher, wanted).items()}
-        relaxed = tuple(step for step, (part, lack, _) in _STEPS.items() if worst[part] == lack)
+        relaxed = tuple(step for step, (part, lack) in _STEPS.items() if worst[part] == lack)
         n_met = sum(not wanted.unmet(matcher.catalogue[item]) for item in best)
         parts = listed([RELAXATIONS[step] for step in relaxed])
         note = render("relaxed", parts=parts, wanted=wanted, n_met=n_met, noun=self.noun)
@@ -239,18 +232,13 @@ class RerankPolicy(Policy):
                 counted = False  # what a failed model has read is not known
                 new = rerank(chat_model, best, context, self.config, self._prior, request.stop)
                 of_id = {item.item: item for item in best}
-                return Slate(
-                    tuple(of_id[item] for item in new.order[:n]),
-                    candidates=tuple(of_id),
-                    reranked=new.order,
-                    tokens=new.tokens,
-                    prior_tokens=new.prior_tokens,
-                    counted=new.counted,
-                )
+                items = tuple(of_id[item] for item in new.order[:n])
+                slate = Slate(items, candidates=tuple(of_id), reranked=new.order, tokens=new.tokens)
+                return replace(slate, prior_tokens=new.prior_tokens, counted=new.counted)
         except CannotScoreError:
             raise
         except Exception as error:  # whatever a model raises, the recommender's order stands
-            reason = failure(error)
+            reason = extraction.failure(error)
         note = f"The order is the recommender's own, because {reason}."
         return Slate(best[:n], note, counted=counted)
 
@@ -258,11 +246,8 @@ class RerankPolicy(Policy):
 # Constraint relaxation of policy F
 
 _YEARS_WIDENED = 5
-_STEPS = {
-    step: (of["part"], of["lack"], of["words"].format(n=_YEARS_WIDENED))
-    for step, of in words_of("relaxations").items()
-}
-RELAXATIONS = {step: words for step, (_, _, words) in _STEPS.items()}
+_STEPS = {step: (of["part"], of["lack"]) for step, of in words_of("relaxations").items()}
+RELAXATIONS = {s: of["words"].format(n=_YEARS_WIDENED) for s, of in words_of("relaxations").items()}
 """What is relaxed, in this order, and how the user is told."""
 
 
@@ -301,7 +286,7 @@ def relaxations(
     limits: dict[str, int] = {}
     allowed = allowed_if(limits)
     yield "", allowed
-    pending = {s: (part, n) for s, (part, n, _) in _STEPS.items() if lacking[part][1:].any()}
+    pending = {s: (part, n) for s, (part, n) in _STEPS.items() if lacking[part][1:].any()}
     while pending:
         after = {s: allowed_if(limits | {part: n}) for s, (part, n) in pending.items()}
         # refusals come last, whatever they would free

@@ -145,15 +145,10 @@ def _written(
         f"{number}. {item.label}{': ' + ', '.join(item.genres) if item.genres else ''}"
         for number, item in enumerate(candidates, start=1)
     )
-    reply = chat_model.generate(
-        [
-            {"role": "system", "content": words_of("examples")["order"].format(thing=context.noun)},
-            {"role": "user", "content": f"{context}\nThe list:\n{listed}"},
-        ],
-        schema=order_schema(n),
-        max_new_tokens=_TOKENS_PER_NUMBER * (n + 4),
-        stop=stop,
-    )
+    instructions = words_of("examples")["order"].format(thing=context.noun)
+    request, limit = f"{context}\nThe list:\n{listed}", _TOKENS_PER_NUMBER * (n + 4)
+    chat = [{"role": "system", "content": instructions}, {"role": "user", "content": request}]
+    reply = chat_model.generate(chat, schema=order_schema(n), max_new_tokens=limit, stop=stop)
     try:
         answer = json.loads(reply.text)
     except ValueError as error:

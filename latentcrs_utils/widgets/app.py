@@ -198,19 +198,15 @@ class ChatApp:
 
     def use(self, policy: PolicyName) -> None:
         """Choose items by another policy from the next message on (unknown: `ConfigError`)."""
-        if policy == self.conversation.policy:
-            return
-        self.conversation.use(policy)
-        self.view.policies.choose(policy)
-        self._say_of_next(f"policy {policy}. {self._in_full(policy)}")
+        if policy != self.conversation.policy:
+            self.conversation.use(policy)
+            self._say_of_next(f"policy {policy}. {self._in_full(policy)}")
 
     def use_wording(self, wording: Wording) -> None:
         """Let a "template" or the chat "model" word the replies from the next message on."""
-        if wording == self.conversation.wording:
-            return
-        self.conversation.use_wording(wording)
-        self.view.wording.choose(wording)
-        self._say_of_next(WORDS["wordings"][wording].format(self._speaker))
+        if wording != self.conversation.wording:
+            self.conversation.use_wording(wording)
+            self._say_of_next(WORDS["wordings"][wording].format(self._speaker))
 
     def _say_of_next(self, what: str) -> None:
         """Say what holds from the next message on, unless an answer is under way."""

@@ -176,8 +176,6 @@ class ChatView:
         self.conversation = conversation
         self.belief, self._before = dict[str, float](), dict[str, float]()
         self.person.value = "" if conversation.user is None else str(conversation.user)
-        self.policies.choose(conversation.policy)
-        self.wording.choose(conversation.wording)
         self.picker.display(False)
         self.show(turns)
         self.update()
@@ -197,13 +195,15 @@ class ChatView:
         self.message.value = self.message.value or message
 
     def update(self) -> None:
-        """Show what holds now: belief, requirements, history, clicks."""
+        """Show what holds now: belief, choices, requirements, history, clicks."""
         belief = self.conversation.intents()
         if belief != self.belief:
             self._before, self.belief = self.belief, belief
         self.draw(belief, self._before or None)
         self.downloads.value = ""
         talk = self.conversation
+        self.policies.choose(talk.policy)
+        self.wording.choose(talk.wording)
         self.wire.placeholder = json.dumps(talk.transcript()) if self.turns else ""
         chips = {}
         for held in talk.requirements if talk.policy == "F" else ():  # B and V ask for none
