@@ -48,9 +48,8 @@ from latentcrs_utils.evaluation.recording import Command, sizes
 from latentcrs_utils.language.encoding import embed
 from latentcrs_utils.language.local_chat_model import LocalChatModel
 from latentcrs_utils.language.models import DEFAULT_MODEL
-from latentcrs_utils.simulation.agenda import DIFFICULTIES
+from latentcrs_utils.simulation.agenda import DIFFICULTIES, LEVELS
 from latentcrs_utils.simulation.items import Catalogue
-from latentcrs_utils.simulation.planner import LEVELS
 from latentcrs_utils.simulation.prompted_user import PromptedUser
 from latentcrs_utils.simulation.users import HELD_OUT, TemplateUser
 from latentcrs_utils.simulation.utterances import simulate_utterances

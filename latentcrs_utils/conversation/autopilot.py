@@ -11,8 +11,7 @@ from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import Turn
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.ranking import mask_items
-from latentcrs_utils.simulation.agenda import Difficulty
-from latentcrs_utils.simulation.planner import Level, TestCase, can_be_named, generator
+from latentcrs_utils.simulation.agenda import Difficulty, Level, TestCase, can_be_named, generator
 from latentcrs_utils.simulation.users import Accept, SimulatedUser, TemplateUser, make_test_cases
 
 MAX_TURNS = 5  # then a simulated user gives up, as in the paper's evaluation

@@ -27,10 +27,9 @@ from latentcrs_utils.errors import DataError
 from latentcrs_utils.evaluation.dialogues import Dialogue, Exchange, JsonLog, Purpose, TokenUsage
 from latentcrs_utils.evaluation.one_turn import EvalSet, Fitted, Scorer, scorers
 from latentcrs_utils.language.encoding import Language
-from latentcrs_utils.simulation.agenda import Difficulty
+from latentcrs_utils.simulation.agenda import Difficulty, Level
 from latentcrs_utils.simulation.items import Catalogue
 from latentcrs_utils.simulation.phrase_book import Pool
-from latentcrs_utils.simulation.planner import Level
 from latentcrs_utils.simulation.users import (
     Accept,
     HeldOut,

@@ -21,7 +21,7 @@ from latentcrs_utils.evaluation.metrics import METRIC, describe_ranks, mean_and_
 from latentcrs_utils.intents import Anchors, find_anchors
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.ranking import MEMORY, ranks_in_chunks
-from latentcrs_utils.simulation.planner import LEVELS as LEVELS
+from latentcrs_utils.simulation.agenda import LEVELS as LEVELS
 
 UNSEEN, SEEN = "test", "train"
 

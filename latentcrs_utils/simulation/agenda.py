@@ -1,35 +1,292 @@
-"""The agenda of one simulated user: wishes to tell, reasons to refuse, a mistake to take back.
+"""The agenda of one simulated user: what is said of the target, message by message.
 
-Each message is a list of acts, one sentence each, that together say at most two new things. All of
-them are true of the target, with one exception: a user who changes their mind begins with a mistake
-and takes it back two or three messages later.
+A `UserGoal` plans a dialogue in advance; an `Agenda` answers items on offer. Every message is a
+list of acts, one sentence each, that together say at most two new things. All of them are true of
+the target, with one exception: a user who changes their mind begins with a mistake and takes it
+back two or three messages later.
 """
 
-from collections.abc import Sequence
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self, get_args
+from functools import cached_property
+from itertools import accumulate, islice
+from typing import Any, Literal, Self, TypeVar, get_args
 
+import numpy as np
+
+from latentcrs_utils.config import SimulatorConfig
 from latentcrs_utils.constraints.constraint import Constraint
-from latentcrs_utils.simulation.items import Item, shares_attribute, suits
-from latentcrs_utils.simulation.phrase_book import FACTS
-from latentcrs_utils.simulation.planner import (
-    N_PLACES,
-    NOTHING,
-    SEVERAL,
-    DialogueAct,
-    UserGoal,
-    facts_of,
-    genres_of,
-    one,
-    use_of,
-    weighted,
+from latentcrs_utils.simulation.items import (
+    PRICE_STEPS,
+    Catalogue,
+    Item,
+    relations,
+    shares_attribute,
+    suits,
 )
+from latentcrs_utils.simulation.phrase_book import FACTS, genre_names, has_other_words, phrase_book
+from latentcrs_utils.simulation.titles import distinctive_words, spoken_title
 
+Level = Literal["plain", "paraphrased", "by example", "vague"]
+LEVELS: tuple[Level, ...] = get_args(Level)
 Difficulty = Literal["vague", "normal", "picky", "changes its mind"]
 DIFFICULTIES: tuple[Difficulty, ...] = get_args(Difficulty)
 MOST_NEW = 2  # new constraints of a message at most ("less than 3 conditions", Appendix D)
 LATEST_CHANGE = 3  # number of the message, from 1, by which a mistake is taken back
 _EXTRA_SHARE = 0.5
+N_PLANS = 20  # tried at most; the second or third can nearly always be worded without the title
+N_PLACES = 5  # places of the list of offers that a user points at
+SEVERAL = 0
+_N_EXAMPLES = 10
+_N_UNNAMED = 3
+# How often a fact of a shop's catalogue is said beside the genre (cf. SimulatorConfig's weights).
+_FACT_WEIGHTS = {"platform": 2.0, "creator": 1.5, "price": 1.0}
+_T = TypeVar("_T")
+
+
+def generator(seed: int, *parts: int | str) -> np.random.Generator:
+    """Return a generator of its own for ``parts``, so that no text depends on another."""
+    numbers = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in parts]
+    return np.random.default_rng([seed, *numbers])
+
+
+def one(rng: np.random.Generator, options: Sequence[_T]) -> _T:
+    """Draw one of the options; the same draw as ``rng.choice``, which is slower."""
+    return options[int(rng.integers(len(options)))]
+
+
+def weighted(rng: np.random.Generator, options: Sequence[tuple[float, _T]]) -> _T:
+    """Draw one of the (weight, option) pairs; the same draw as ``rng.choice(n, p=...)``."""
+    total = sum(weight for weight, _ in options)
+    sums = list(accumulate(weight / total for weight, _ in options))
+    return options[bisect_right([s / sums[-1] for s in sums], rng.random())][1]
+
+
+@dataclass(frozen=True)
+class DialogueAct:
+    """One sentence to be said: a wish, a refusal with its reason, or a change of mind.
+
+    The kind "refuse" gives a new reason, "repeat" an earlier wish as the reason.
+    """
+
+    use: str  # entry in the phrase book, such as "first", "genre", "not", "nothing"
+    constraints: tuple[Constraint, ...] = ()  # what was not said before
+    restated: Constraint | None = None
+    kind: Literal["wish", "refuse", "repeat", "change"] = "wish"
+    place: int = SEVERAL  # of the refused item in the list, from 1; SEVERAL: of more than half
+    withdrawn: Constraint | None = None  # counts no longer
+
+
+NOTHING = DialogueAct("nothing")
+
+
+def use_of(constraint: Constraint) -> str:
+    """Return the entry of the phrase book that words a constraint."""
+    if constraint.negated:
+        return "not"
+    return "time" if constraint.attribute == "years" else constraint.slot
+
+
+def genres_of(names: Iterable[str], *, negated: bool = False) -> list[Constraint]:
+    """Return the constraints that ask for some genres, or refuse them."""
+    return [Constraint("genre", name, negated) for name in names]
+
+
+def can_be_named(item: Item) -> bool:
+    """Say whether a title tells anything ("Greatest Hits" does not) and its item is known."""
+    telling = item.title_keywords is None or distinctive_words(item.title_keywords)
+    return bool(telling and (item.genres or item.creator or item.platform))
+
+
+def facts_of(item: Item) -> list[Constraint]:
+    """Return platform, creator and the round sum above the price, where no give-away."""
+    above = next((step for step in PRICE_STEPS if item.price and item.price < step), None)
+    values = zip(FACTS, (item.platform, item.creator, above), strict=True)
+    known = [Constraint(slot, str(value)) for slot, value in values if value is not None]
+    return [fact for fact in known if not item.leaks_title(fact.value)]
+
+
+@dataclass(frozen=True, eq=False)
+class TestCase:
+    """What a user has in mind, and what is true of it."""
+
+    __test__ = False  # the name misleads pytest
+
+    catalogue: Catalogue
+    target: Item
+    history: np.ndarray  # ids of the items liked before, oldest first, int [n]
+
+    @cached_property
+    def book(self) -> dict[str, Any]:
+        """The phrase book of the domain."""
+        return phrase_book(self.catalogue.domain)
+
+    @cached_property
+    def examples(self) -> list[Item]:
+        """The (at most ten) earlier items that may be named, the likest to the target first.
+
+        Likeness: number of shared attributes, then overlap of the genres (Jaccard), then recency.
+        """
+        target = self.target
+
+        def likeness(item: Item) -> tuple[int, float]:
+            common, either = item.genres & target.genres, item.genres | target.genres
+            return len(item.attributes & target.attributes), len(common) / max(len(either), 1)
+
+        # the sort is stable, so that of equally like items the most recent one comes first
+        recent_first = [self.catalogue[int(item)] for item in self.history[::-1]]
+        ranked = sorted(recent_first, key=likeness, reverse=True)
+        return list(islice(filter(self.may_be_named, ranked), _N_EXAMPLES))
+
+    def may_be_named(self, item: Item) -> bool:
+        """Say whether naming an item tells something, but not the target's title, as a sequel's."""
+        return can_be_named(item) and not self.target.leaks_title(spoken_title(item.title))
+
+    @cached_property
+    def genres(self) -> list[Constraint]:
+        """The target's genres whose plain names do not give its title away."""
+        domain = self.catalogue.domain
+        words = {g: " ".join(genre_names(g, domain)) for g in sorted(self.target.genres)}
+        return genres_of(g for g, said in words.items() if not self.target.leaks_title(said))
+
+    @cached_property
+    def moods(self) -> list[Constraint]:
+        """The moods that suit the target."""
+        moods = self.book["items"]["moods"]
+        return [Constraint("mood", mood) for mood in moods if suits(mood, self.target)]
+
+    @cached_property
+    def likes(self) -> list[Constraint]:
+        """The examples that share an attribute with the target, the likest first."""
+        alike = (item for item in self.examples if shares_attribute(item, self.target))
+        return [Constraint("like", str(item.item)) for item in alike]
+
+
+@dataclass(frozen=True)
+class UserGoal:
+    """What one user wants, and what may be said of it; every choice is drawn from ``rng``."""
+
+    test_case: TestCase
+    level: Level
+    config: SimulatorConfig
+    rng: np.random.Generator
+
+    def expressible(self, constraints: Iterable[Constraint]) -> list[Constraint]:
+        """Keep the constraints that can be said at this level: nicknames are fewer than names."""
+        plain, domain = self.level == "plain", self.test_case.catalogue.domain
+        return [c for c in constraints if plain or has_other_words(c.slot, c.value, domain)]
+
+    def time(self) -> list[Constraint]:
+        """Draw a decade, or a span of the nineties, as a list of one (none if unknown)."""
+        target, eras = self.test_case.target, self.test_case.book["eras"]
+        if target.era in eras and self.rng.random() < self.config.era_share:
+            return [Constraint("era", str(target.era))]
+        decade = str(target.decade)
+        return [Constraint("decade", decade)] if decade in eras else []
+
+    def refusal(self) -> list[Constraint]:
+        """Draw a genre that people refuse and the target does not have, as a list of one."""
+        # who asks for a controller does not refuse puzzle games
+        about, genres = self.test_case.book["items"], self.test_case.target.genres
+        odd = about.get("refused_among_themselves") and genres.isdisjoint(about["refused"])
+        options = [g for g in about["refused"] if g not in genres and not odd]
+        return genres_of([one(self.rng, options)], negated=True) if options else []
+
+    def first(self) -> tuple[Constraint, ...]:
+        """Choose the constraints of a first message: at most two, all true of the target."""
+        if self.level == "by example":
+            return self._first_example()
+        if self.level != "vague":
+            return self._first_attributes()
+        moods = self.test_case.moods
+        nothing = not moods or self.rng.random() < self.config.empty_vague_share
+        return () if nothing else (one(self.rng, moods),)
+
+    def _first_attributes(self) -> tuple[Constraint, ...]:
+        """Choose one or two constraints, by the same draws at every level."""
+        case, config = self.test_case, self.config
+        genres = [case.genres[i] for i in self.rng.permutation(len(case.genres))]
+        genres.sort(key=lambda g: not has_other_words(g.slot, g.value, case.catalogue.domain))
+        time = self.time()
+        facts = [(_FACT_WEIGHTS[fact.slot], fact) for fact in facts_of(case.target)]
+        if not genres and not facts:
+            return tuple(time)
+        first = genres[0] if genres else weighted(self.rng, facts)
+        refusal = self.refusal() if case.target.genres else []
+        options = [
+            (config.single_weight, list[Constraint]()),
+            (config.genre_weight, genres[1:2]),
+            (config.time_weight, time),
+            (config.refusal_weight, refusal),
+            *((weight, [fact]) for weight, fact in facts if fact != first),
+        ]
+        second = weighted(self.rng, [options[0], *(option for option in options if option[1])])
+        return tuple(self.expressible([first, *second]))
+
+    def _first_example(self) -> tuple[Constraint, ...]:
+        """Choose the likest earlier item, and perhaps a true relation to it or a second item."""
+        case, target = self.test_case, self.test_case.target
+        if not case.examples:
+            return self._first_attributes()
+        first, *others = case.examples
+        facts = [fact for fact in facts_of(target) if fact not in facts_of(first)]
+        gained = self.expressible([*genres_of(sorted(target.genres - first.genres)), *facts])
+        if not shares_attribute(first, target):
+            # nothing in common: naming the item alone would mislead, so a genre is said with it
+            liked = Constraint("liked", str(first.item))
+            return (liked, *([one(self.rng, gained)] if gained else []))
+        like, draw = Constraint("like", str(first.item)), self.rng.random()
+        if draw < self.config.two_examples_share:
+            missing = target.attributes - first.attributes
+            others = [item for item in others if shares_attribute(item, target)]
+            if others:
+                second = max(others, key=lambda item: len(item.attributes & missing))
+                return like, Constraint("like", str(second.item))
+        if draw > 1 - self.config.relation_share:
+            lost = genres_of(sorted(first.genres - target.genres), negated=True)
+            lost = self.expressible(lost if target.genres else [])
+            compared = [Constraint(slot, str(first.item)) for slot in relations(first, target)]
+            if true := [*compared, *gained, *lost]:
+                return like, one(self.rng, true)
+        return (like,)
+
+    def later(self, known: Sequence[Constraint]) -> list[tuple[float, DialogueAct]]:
+        """Return what may be said next, with weights: nothing, or what is true and not said yet."""
+        case = self.test_case
+        options = [(1.0, NOTHING)]
+
+        def add(weight: float, constraints: Iterable[Constraint]) -> None:
+            options.extend((weight, DialogueAct(use_of(c), (c,))) for c in constraints)
+
+        if fresh := [genre for genre in self.expressible(case.genres) if genre not in known]:
+            add(2.0, [one(self.rng, fresh)])
+        time = self.time()
+        if not any(c.attribute == "years" for c in known):
+            add(1.5, time)
+        refusal = self.refusal()
+        if case.target.genres and sum(c.negated for c in known) < 2:
+            add(1.5, [c for c in refusal if c not in known])
+        for fact in self.expressible(facts_of(case.target)):
+            add(_FACT_WEIGHTS[fact.slot], [fact] if fact not in known else [])
+        if self.level != "plain":
+            named = [str(item.item) for item in case.examples[:_N_UNNAMED]]
+            add(1.0, [c for c in case.likes if c.value in named and c not in known][:1])
+        if self.level == "vague":
+            add(2.0, [mood for mood in case.moods if mood not in known][:1])
+        if stated := [c for c in known if c.slot == "genre" and not c.negated]:
+            options.append((1.0, DialogueAct("restate", restated=one(self.rng, stated))))
+        return options
+
+    def plan(self, n_turns: int) -> list[DialogueAct]:
+        """Plan a dialogue: a first message, then turns that add, refuse, restate or say no."""
+        acts = [DialogueAct("first", self.first())]
+        known = list(acts[0].constraints)
+        for _ in range(n_turns - 1):
+            acts.append(weighted(self.rng, self.later(known)))
+            known += acts[-1].constraints
+        return acts
 
 
 @dataclass(frozen=True)

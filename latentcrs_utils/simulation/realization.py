@@ -8,6 +8,7 @@ import numpy as np
 
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.errors import DataError
+from latentcrs_utils.simulation.agenda import N_PLACES, DialogueAct, Level, one, use_of
 from latentcrs_utils.simulation.items import Catalogue, Item
 from latentcrs_utils.simulation.phrase_book import (
     DECADE_WORDS,
@@ -20,7 +21,6 @@ from latentcrs_utils.simulation.phrase_book import (
     phrase_book,
     pool,
 )
-from latentcrs_utils.simulation.planner import N_PLACES, DialogueAct, Level, one, use_of
 from latentcrs_utils.simulation.titles import spoken_title
 
 _ATTEMPTS, _UNLIKE_ATTEMPTS = 300, 5

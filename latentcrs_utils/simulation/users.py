@@ -17,22 +17,20 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.agenda import (
     DIFFICULTIES,
+    LEVELS,
+    N_PLANS,
     USER_PROFILES,
     Agenda,
+    DialogueAct,
     DialogueState,
     Difficulty,
+    Level,
+    TestCase,
+    generator,
     least,
 )
 from latentcrs_utils.simulation.items import Catalogue
 from latentcrs_utils.simulation.phrase_book import POOLS, Pool
-from latentcrs_utils.simulation.planner import (
-    LEVELS,
-    N_PLANS,
-    DialogueAct,
-    Level,
-    TestCase,
-    generator,
-)
 from latentcrs_utils.simulation.realization import Realizer, UnsayableError, first_clean
 
 HeldOut = Literal["test", "valid"]

@@ -24,9 +24,7 @@ from latentcrs_utils.constraints.constraint import PERSONAL, Constraint, Matcher
 from latentcrs_utils.data.preprocess import random_cuts
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.simulation.items import Catalogue
-from latentcrs_utils.simulation.phrase_book import Pool
-from latentcrs_utils.simulation.planner import (
+from latentcrs_utils.simulation.agenda import (
     LEVELS,
     N_PLANS,
     NOTHING,
@@ -36,6 +34,8 @@ from latentcrs_utils.simulation.planner import (
     UserGoal,
     generator,
 )
+from latentcrs_utils.simulation.items import Catalogue
+from latentcrs_utils.simulation.phrase_book import Pool
 from latentcrs_utils.simulation.realization import Realizer, UnsayableError, first_clean
 
 _SCHEMA = pl.Schema({

@@ -16,8 +16,7 @@ from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import describe, shown
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.ranking import mask_items
-from latentcrs_utils.simulation.agenda import DIFFICULTIES
-from latentcrs_utils.simulation.planner import LEVELS
+from latentcrs_utils.simulation.agenda import DIFFICULTIES, LEVELS
 from latentcrs_utils.simulation.titles import spoken_words
 from latentcrs_utils.widgets import html
 

@@ -26,8 +26,7 @@ from latentcrs_utils.evaluation import multi_turn
 from latentcrs_utils.evaluation.dialogues import Dialogue, Exchange, read_dialogues, turns_taken
 from latentcrs_utils.evaluation.multi_turn import Setting, System, converse, replay
 from latentcrs_utils.evaluation.one_turn import EvalSet
-from latentcrs_utils.simulation.agenda import DIFFICULTIES
-from latentcrs_utils.simulation.planner import LEVELS
+from latentcrs_utils.simulation.agenda import DIFFICULTIES, LEVELS
 from latentcrs_utils.simulation.users import UserMessage
 from latentcrs_utils.support.artifacts import key
 from tests.conversation.fakes import FakeChatModel, FakeScorer, fake_model

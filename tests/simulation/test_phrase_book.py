@@ -11,6 +11,7 @@ from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.lexicon import extract, lexicon_of
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
+from latentcrs_utils.simulation.agenda import N_PLACES
 from latentcrs_utils.simulation.items import PRICE_STEPS, RELATIONS, Item, suits
 from latentcrs_utils.simulation.phrase_book import (
     DECADE_WORDS,
@@ -22,7 +23,6 @@ from latentcrs_utils.simulation.phrase_book import (
     phrase_book,
     pool,
 )
-from latentcrs_utils.simulation.planner import N_PLACES
 from tests.simulation.worlds import all_pools
 
 # a paraphrase of one pool is no trivial edit of another pool's: on the words that carry meaning,

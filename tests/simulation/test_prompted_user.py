@@ -9,8 +9,8 @@ from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.conversation.guards import ReplyGuard
 from latentcrs_utils.errors import MessageError
 from latentcrs_utils.language.chat_model import ScriptedChatModel
+from latentcrs_utils.simulation.agenda import TestCase
 from latentcrs_utils.simulation.items import Catalogue
-from latentcrs_utils.simulation.planner import TestCase
 from latentcrs_utils.simulation.prompted_user import PROMPT, PromptedUser, tidy_message
 from latentcrs_utils.simulation.users import Accept, TemplateUser, UserMessage
 from tests.conversation.fakes import fake_dataset

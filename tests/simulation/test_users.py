@@ -13,10 +13,9 @@ from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.lexicon import extract
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
-from latentcrs_utils.simulation.agenda import DIFFICULTIES
+from latentcrs_utils.simulation.agenda import DIFFICULTIES, LEVELS, Level, TestCase
 from latentcrs_utils.simulation.items import Item
 from latentcrs_utils.simulation.phrase_book import POOLS, Pool
-from latentcrs_utils.simulation.planner import LEVELS, Level, TestCase
 from latentcrs_utils.simulation.realization import UnsayableError, first_clean
 from latentcrs_utils.simulation.titles import spoken_title
 from latentcrs_utils.simulation.users import Accept, TemplateUser, UserMessage, make_test_cases

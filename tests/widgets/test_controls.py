@@ -2,8 +2,7 @@
 
 import pytest
 
-from latentcrs_utils.simulation.agenda import DIFFICULTIES, USER_PROFILES
-from latentcrs_utils.simulation.planner import LEVELS
+from latentcrs_utils.simulation.agenda import DIFFICULTIES, LEVELS, USER_PROFILES
 from latentcrs_utils.widgets.controls import HistoryPicker, OneOf, find_titles
 from tests.conversation.fakes import fake_dataset
 
