@@ -36,11 +36,7 @@ ATTRIBUTES: dict[str, Attribute] = {
     "creator": "creator", "price": "price",
 }  # fmt: skip
 """Slot -> attribute of an item that a filter can hold it to; the other slots are not hard."""
-_ONE_IS_ENOUGH: tuple[Attribute, ...] = (
-    "years",
-    "platform",
-    "creator",
-)  # of several that are asked for
+_ONE_IS_ENOUGH: tuple[Attribute, ...] = ("years", "platform", "creator")  # of several asked for
 PERSONAL = ("like", "liked", *RELATIONS)
 """Slots that name an item of one user's history."""
 _SLOTS = frozenset({*ATTRIBUTES, "mood", *PERSONAL})
@@ -374,13 +370,10 @@ class Matcher:
         # by column: the first item with each value, and which value every item has
         self._groups: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         # years and prices come from what users type; so many masks of a large catalogue stay small
-        self._known = lru_cache(1_024)(self._mask)
+        self.satisfying = lru_cache(1_024)(self._satisfying)
 
-    def satisfying(self, constraint: Constraint) -> np.ndarray:
+    def _satisfying(self, constraint: Constraint) -> np.ndarray:
         """Return the items that satisfy a constraint, bool [V + 1]; never the padding."""
-        return self._known(constraint)
-
-    def _mask(self, constraint: Constraint) -> np.ndarray:
         # items that have the same value in the slot's column are looked at once
         items, slot = self.catalogue.items, constraint.slot
         column = _COLUMN.get(slot, slot if slot in ATTRIBUTES else "item")

@@ -121,28 +121,8 @@ _CORRECTIONS = [
 _SAID = {name: "|".join(map(str, of_name)) for name, of_name in words("any").items()}
 _WORD_TO_DECADE = {word: decade for decade, word in DECADE_WORDS.items()}
 _PARTS = {part: era for era, part in ERA_PARTS.items()} | {"middle": "1994-1995"}
-_DECADE = re.compile(
-    rf"(?:\b(?P<part>{'|'.join(_PARTS)})[ -](?:of the )?)?(?:the )?"
-    rf"(?:'?\b(?P<digits>20[0-2]0|00|(?:19)?[2-9]0)'?(?:s|ies|ties)\b|\b(?P<word>{'|'.join(_WORD_TO_DECADE)})\b)",
-    re.I,
-)
-_YEARS = re.compile(
-    r"\b((?:19|20)\d\d)\b(?:\s*(?:-|–|to|and|until|till)\s*((?:19|20)\d\d)\b)?(?!'?s)"
-)
-_BEFORE = re.compile(
-    rf"\b(?:(?P<until>{_SAID['until']})|{_SAID['before']})[\s-]+(?:the\s+)?$", re.I
-)
-_AFTER = re.compile(
-    rf"\b(?:(?P<since>{_SAID['since']})|{_SAID['after']})[\s-]+(?:from )?(?:the\s+)?$", re.I
-)
-_OR = re.compile(rf"\s*(?:(?P<later>{_SAID['or_later']})|{_SAID['or_earlier']})", re.I)
-_BY = re.compile(rf"\b(?:{_SAID['by']})\s+(?:the great )?", re.I)
-_NAME_WORD = re.compile(r"[^\s,;:?!]+")
-_PRICE = re.compile(
-    rf"(?:{_SAID['at_most']}) (?:\$ ?(?P<sign>\d+)(?:\.\d\d)?"
-    rf"|(?P<word>\d+)(?:\.\d\d)? ?(?:{_SAID['dollars']}))",
-    re.I,
-)
+_SAID |= {"part": "|".join(_PARTS), "word": "|".join(_WORD_TO_DECADE)}
+_READ = {name: re.compile(form % _SAID, re.I) for name, form in words("any")["patterns"].items()}
 
 
 def mentions(text: str, lexicon: Lexicon | None = None) -> list[Mention]:
@@ -170,7 +150,7 @@ def mentions(text: str, lexicon: Lexicon | None = None) -> list[Mention]:
             opening, closing = min(opening, first), max(closing, last)
         start, end, opening, closing = (origin[at] for at in (start, end, opening, closing))
         found.append(Mention(constraint, start, end, opening, closing, said == "withdrawn"))
-    for match in _PRICE.finditer(plain) if lexicon.prices else ():
+    for match in _READ["price"].finditer(plain) if lexicon.prices else ():
         price = Constraint("price", str(int(match["sign"] or match["word"])))
         start, end = (origin[place] for place in match.span())
         found.append(Mention(price, start, end, start, end))
@@ -220,7 +200,7 @@ def _named(text: str, slot: str, patterns: Mapping[str, re.Pattern[str]]) -> lis
 
 def _times(text: str, lexicon: Lexicon) -> Iterator[Name]:
     """Yield every time named in a text: decades, parts of the nineties, years, "recent", "old"."""
-    for match in _DECADE.finditer(text):
+    for match in _READ["decade"].finditer(text):
         if match["word"]:
             decade = _WORD_TO_DECADE[match["word"].lower()]
         else:
@@ -229,7 +209,7 @@ def _times(text: str, lexicon: Lexicon) -> Iterator[Name]:
         part = _PARTS[match["part"].lower()] if match["part"] and decade == 1990 else ""
         yield Constraint("era" if part else "decade", part or str(decade)), *match.span()
     earliest, latest = lexicon.years or (1, 0)
-    for match in _YEARS.finditer(text):
+    for match in _READ["years"].finditer(text):
         first, last = int(match[1]), int(match[2] or match[1])
         if not first <= last <= latest:
             last = first
@@ -246,8 +226,8 @@ def _opened(text: str, time: Constraint, start: int, end: int) -> Name:
 
     What is not before a time is in it or after it, and the reverse.
     """
-    before, after = (pattern.search(text[:start]) for pattern in (_BEFORE, _AFTER))
-    reach, (first, last) = _OR.match(text, end), time.years
+    before, after = (pattern.search(text[:start]) for pattern in (_READ["before"], _READ["after"]))
+    reach, (first, last) = _READ["or"].match(text, end), time.years
     if before:
         first, start = FIRST_YEAR, before.start()
         last = last if before["until"] else time.years[0] - 1
@@ -288,9 +268,9 @@ def _plain(text: str, lexicon: Lexicon) -> tuple[str, list[int]]:
 
 def _creators(text: str, names: Mapping[str, str]) -> Iterator[Name]:
     """Yield the creators named after "by", "from" and the like, the longest name first."""
-    for match in _BY.finditer(text) if names else ():
+    for match in _READ["by"].finditer(text) if names else ():
         start = match.end()
-        ends = [m.end() for m in _NAME_WORD.finditer(text, start)][:_LONGEST_NAME]
+        ends = [m.end() for m in _READ["name"].finditer(text, start)][:_LONGEST_NAME]
         tries = (text[start:end].rstrip(".") for end in reversed(ends))
         whole = next((said for said in tries if said.lower() in names), None)
         if whole is not None:

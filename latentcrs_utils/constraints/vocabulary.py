@@ -80,10 +80,8 @@ class Vocabulary:
         return shown
 
 
-@lru_cache(maxsize=4)
-def vocabulary_for(data: Dataset) -> Vocabulary:
-    """Return the vocabulary of a data set, one for all conversations about it."""
-    return Vocabulary(data)
+vocabulary_for = lru_cache(maxsize=4)(Vocabulary)
+"""The vocabulary of a data set, one for all conversations about it."""
 
 
 def _closed(**properties: dict[str, Any]) -> dict[str, Any]:

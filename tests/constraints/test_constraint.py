@@ -187,7 +187,7 @@ def test_masks_of_what_users_type_do_not_pile_up() -> None:
     for price in range(1, 50):
         known = ((1, 5), (2, 19.99), (3, 20))
         assert met(matcher, f"price={price}") == [i for i, p in known if p < price]
-    kept = matcher._known.cache_info()
+    kept = matcher.satisfying.cache_info()
     assert kept.maxsize is not None and 49 <= kept.currsize <= kept.maxsize <= 2_000
 
 
