@@ -3,6 +3,8 @@
 What may be said of them is a :class:`.constraint.Constraint`, which looks here for what is true.
 """
 
+import html
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,12 +24,7 @@ from latentcrs_utils.simulation.phrase_book import (
     phrase_book,
     years_of,
 )
-from latentcrs_utils.simulation.titles import (
-    leaks_title,
-    spoken_title,
-    spoken_words,
-    title_and_keywords,
-)
+from latentcrs_utils.simulation.titles import leaks_title, spoken_title, spoken_words
 
 YEARS_APART = 5  # "older" and "newer" mean at least so many years
 PRICE_STEPS = (5, 10, 15, 20, 30, 50, 100)  # people name round sums
@@ -113,6 +110,23 @@ class Catalogue:
     def same(self, items: Iterable[int]) -> set[int]:
         """Return the ids of some items, under all of their ids."""
         return {twin for item in items for twin in self.twins.get(item, (item,))}
+
+
+def title_and_keywords(title: str, domain: Domain) -> tuple[str, str | None]:
+    """Return a title of a catalogue as people say it, and what of it gives it away (None: all).
+
+    A shop's title, for which the phrase book lists generic words, is said without edition, platform
+    and sales talk (``"Into the Nexus - PS3"`` -> ``"Into the Nexus"``), and words for machines,
+    packaging or the kind of thing give nothing away.
+    """
+    book = phrase_book(domain)["items"]
+    if "generic_title_words" not in book:
+        return title, None
+    plain = said = " ".join(re.sub("<[^>]*>?", "", html.unescape(title)).split())
+    for pattern, kept in book["title_cuts"]:
+        said = re.sub(pattern, kept, said)
+    said, generic = said or plain or title, book["generic_title_words"].split()
+    return said, " ".join(word for word in spoken_words(said) if word not in generic)
 
 
 def _fact(slot: str, value: Any, domain: Domain) -> Any:

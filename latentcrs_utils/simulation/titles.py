@@ -1,6 +1,5 @@
 """Titles: as people say them, whether a text gives one away, and where one stands in a message."""
 
-import html
 import re
 import tomllib
 import unicodedata
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from latentcrs_utils.simulation.phrase_book import Domain, phrase_book
+from latentcrs_utils.simulation.phrase_book import phrase_book
 
 Form = tuple[str, ...]
 SPOKEN_WORD = re.compile(r"&|[^\W_]+(?:['’][^\W_]+)*")
@@ -36,23 +35,6 @@ def spoken_words(text: str) -> Form:
 def spoken_title(title: str) -> str:
     """Return a catalogue title as somebody would say it: no original title in brackets."""
     return re.sub(r"\s*\([^)]*\)", "", title).strip() or title
-
-
-def title_and_keywords(title: str, domain: Domain) -> tuple[str, str | None]:
-    """Return a title of a catalogue as people say it, and what of it gives it away (None: all).
-
-    A shop's title, for which the phrase book lists generic words, is said without edition, platform
-    and sales talk (``"Into the Nexus - PS3"`` -> ``"Into the Nexus"``), and words for machines,
-    packaging or the kind of thing give nothing away.
-    """
-    book = phrase_book(domain)["items"]
-    if "generic_title_words" not in book:
-        return title, None
-    plain = said = " ".join(re.sub("<[^>]*>?", "", html.unescape(title)).split())
-    for pattern, kept in book["title_cuts"]:
-        said = re.sub(pattern, kept, said)
-    said, generic = said or plain or title, book["generic_title_words"].split()
-    return said, " ".join(word for word in spoken_words(said) if word not in generic)
 
 
 def _stem(word: str) -> str:

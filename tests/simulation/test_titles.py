@@ -8,8 +8,9 @@ import pytest
 
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.simulation.items import title_and_keywords
 from latentcrs_utils.simulation.phrase_book import Domain
-from latentcrs_utils.simulation.titles import leaks_title, spoken_title, title_and_keywords
+from latentcrs_utils.simulation.titles import leaks_title, spoken_title
 from latentcrs_utils.simulation.utterances import simulate_utterances
 
 MARKED = tomllib.loads(Path(__file__).with_name("title_mentions.toml").read_text("utf-8"))
