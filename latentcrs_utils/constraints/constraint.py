@@ -19,14 +19,7 @@ import numpy as np
 from latentcrs_utils.constraints.negation import FOLDER
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.simulation.items import (
-    RELATIONS,
-    Catalogue,
-    Item,
-    relations,
-    shares_attribute,
-    suits,
-)
+from latentcrs_utils.simulation.items import RELATIONS, Catalogue, Item, shares_attribute
 from latentcrs_utils.simulation.phrase_book import ERA_PARTS, years_of
 
 Source = Literal["lexicon", "model", "both"]
@@ -131,11 +124,11 @@ class Constraint:
             case "price":
                 true = item.price is not None and item.price < float(self.value)
             case "mood":
-                true = suits(self.value, item)
+                true = item.suits(self.value)
             case "like":
                 true = shares_attribute(items[self.item], item)
             case relation:
-                true = relation == "liked" or relation in relations(items[self.item], item)
+                true = relation == "liked" or relation in item.relations_to(items[self.item])
         return true != self.negated
 
 

@@ -2,6 +2,7 @@
 can be had from nowhere. DataError: one is not the expected table.
 """
 
+from collections.abc import Iterable
 from functools import partial
 from itertools import compress
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from latentcrs_utils.data.csv_files import NO_GENRE, RATING_COLUMNS, Table
-from latentcrs_utils.data.source import UNKNOWN_TITLE, Source, item_frame, mend_year, tidy_title
+from latentcrs_utils.data.source import ITEM_SCHEMA, UNKNOWN_TITLE, Source, mend_year, tidy_title
 from latentcrs_utils.errors import AssetError
 from latentcrs_utils.support import assets
 
@@ -69,8 +70,8 @@ def _read_100k_embedded(files: dict[str, Path]) -> Source:
     rows = items.frame.iter_rows()
     columns = ("user_id", "item_id", "rating", "timestamp")
     ratings = table(files["ml-100k.inter"], columns).ratings(columns)
-    films = (_item(raw, title, year, genres.split()) for raw, title, year, genres in rows)
-    return Source(ratings, item_frame(films))
+    films = ((raw, title, year, genres.split()) for raw, title, year, genres in rows)
+    return Source(ratings, _items(films))
 
 
 def _read_100k_raw(files: dict[str, Path]) -> Source:
@@ -78,9 +79,9 @@ def _read_100k_raw(files: dict[str, Path]) -> Source:
     genres = _old_table(files["u.genre"], ("genre", "number"), "|").texts("genre")
     columns = ("item", "title", "released", "video", "page", *genres)
     rows = _old_table(files["u.item"], columns, "|").frame.iter_rows()
-    items = item_frame(
+    items = _items(
         # one film is marked as released on video, after its year
-        _item(raw, title.removesuffix(" (V)"), "", list(compress(genres, map(int, flags))))
+        (raw, title.removesuffix(" (V)"), "", list(compress(genres, map(int, flags))))
         for raw, title, _, _, _, *flags in rows
     )
     return Source(_old_table(files["u.data"], RATING_COLUMNS, "\t").ratings(), items)
@@ -89,13 +90,15 @@ def _read_100k_raw(files: dict[str, Path]) -> Source:
 def _titled(table: Table) -> pl.DataFrame:
     """Build the items from the three columns id, "Title (Year)", genres between bars."""
     rows = table.frame.iter_rows()
-    return item_frame(_item(raw, title, "", genres.split("|")) for raw, title, genres in rows)
+    return _items((raw, title, "", genres.split("|")) for raw, title, genres in rows)
 
 
-def _item(
-    raw_item: str, title: str, year: str, genres: list[str]
-) -> tuple[str, str, int | None, list[str]]:
-    title = title.strip()
-    title, when = mend_year(UNKNOWN_TITLE if title in _NO_TITLE else title, year)
-    known = [_SAME_GENRE.get(genre, genre) for genre in genres if genre.lower() not in NO_GENRE]
-    return raw_item, tidy_title(title) or UNKNOWN_TITLE, when, known
+def _items(rows: Iterable[tuple[str, str, str, list[str]]]) -> pl.DataFrame:
+    """Build the items from rows of id, title, year ("" where the title has it), genres."""
+    items = []
+    for raw_item, text, year, genres in rows:
+        title = text.strip()
+        title, when = mend_year(UNKNOWN_TITLE if title in _NO_TITLE else title, year)
+        known = [_SAME_GENRE.get(genre, genre) for genre in genres if genre.lower() not in NO_GENRE]
+        items.append((raw_item, tidy_title(title) or UNKNOWN_TITLE, when, known))
+    return pl.DataFrame(items, ITEM_SCHEMA, orient="row")

@@ -3,7 +3,6 @@
 import ast
 import json
 import re
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,11 +94,6 @@ def once_each(ratings: pl.DataFrame, keep: Literal["first", "last"]) -> pl.DataF
     in_time = numbered.filter(again).sort("timestamp", maintain_order=True)
     once = in_time.unique(["user", "item"], keep=keep, maintain_order=True)
     return pl.concat([numbered.filter(~again), once]).sort("row").drop("row")
-
-
-def item_frame(rows: Iterable[tuple[str, str, int | None, list[str]]]) -> pl.DataFrame:
-    """Build the ``items`` of a source from rows of raw_item, title, year, genres."""
-    return pl.DataFrame(list(rows), schema=ITEM_SCHEMA, orient="row")
 
 
 def tidy_title(title: str) -> str:

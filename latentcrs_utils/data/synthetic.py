@@ -15,7 +15,7 @@ import polars as pl
 
 from latentcrs_utils.config import SyntheticConfig
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.data.source import Source, item_frame
+from latentcrs_utils.data.source import ITEM_SCHEMA, Source
 from latentcrs_utils.errors import ConfigError, DataError
 
 _WORDS = tomllib.loads(Path(__file__).with_name("synthetic.toml").read_text(encoding="utf-8"))
@@ -132,4 +132,4 @@ def _items(
         if rng.random() < config.genre_noise:
             own.append(str(rng.choice([genre for genre in genres_of_all if genre not in own])))
         rows.append((str(item), title, int(rng.integers(first, last + 1)), sorted(own)))
-    return item_frame(rows)
+    return pl.DataFrame(rows, ITEM_SCHEMA, orient="row")

@@ -18,14 +18,7 @@ import numpy as np
 
 from latentcrs_utils.config import SimulatorConfig
 from latentcrs_utils.constraints.constraint import Constraint
-from latentcrs_utils.simulation.items import (
-    PRICE_STEPS,
-    Catalogue,
-    Item,
-    relations,
-    shares_attribute,
-    suits,
-)
+from latentcrs_utils.simulation.items import PRICE_STEPS, Catalogue, Item, shares_attribute
 from latentcrs_utils.simulation.phrase_book import FACTS, genre_names, has_other_words, phrase_book
 from latentcrs_utils.simulation.titles import distinctive_words, spoken_title
 
@@ -155,7 +148,7 @@ class TestCase:
     def moods(self) -> list[Constraint]:
         """The moods that suit the target."""
         moods = self.book["items"]["moods"]
-        return [Constraint("mood", mood) for mood in moods if suits(mood, self.target)]
+        return [Constraint("mood", mood) for mood in moods if self.target.suits(mood)]
 
     @cached_property
     def likes(self) -> list[Constraint]:
@@ -238,16 +231,15 @@ class UserGoal:
             liked = Constraint("liked", str(first.item))
             return (liked, *([one(self.rng, gained)] if gained else []))
         like, draw = Constraint("like", str(first.item)), self.rng.random()
-        if draw < self.config.two_examples_share:
+        others = [item for item in others if shares_attribute(item, target)]
+        if others and draw < self.config.two_examples_share:
             missing = target.attributes - first.attributes
-            others = [item for item in others if shares_attribute(item, target)]
-            if others:
-                second = max(others, key=lambda item: len(item.attributes & missing))
-                return like, Constraint("like", str(second.item))
+            second = max(others, key=lambda item: len(item.attributes & missing))
+            return like, Constraint("like", str(second.item))
         if draw > 1 - self.config.relation_share:
             lost = genres_of(sorted(first.genres - target.genres), negated=True)
             lost = self.expressible(lost if target.genres else [])
-            compared = [Constraint(slot, str(first.item)) for slot in relations(first, target)]
+            compared = [Constraint(slot, str(first.item)) for slot in target.relations_to(first)]
             if true := [*compared, *gained, *lost]:
                 return like, one(self.rng, true)
         return (like,)
@@ -441,7 +433,7 @@ class Agenda(UserGoal):
                 return Constraint("like", str(one(self.rng, others)))
         if self.level == "vague" and case.moods:
             moods = case.book["items"]["moods"]
-            if false := [mood for mood in moods if not suits(mood, target)]:
+            if false := [mood for mood in moods if not target.suits(mood)]:
                 return Constraint("mood", one(self.rng, false))
         genres = set().union(*(item.genres for item in liked)) - target.genres
         wrong = self.expressible(genres_of(sorted(genres)))

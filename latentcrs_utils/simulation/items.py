@@ -71,6 +71,27 @@ class Item:
         """Say whether ``text`` gives the title away."""
         return leaks_title(text, self.title, self.title_keywords)
 
+    def suits(self, mood: str) -> bool:
+        """Say whether a mood suits the item; an unknown mood is a `DataError`."""
+        if mood not in _MOODS:
+            raise DataError(f"There is no mood {mood!r}.")
+        return _fits(_MOODS[mood], self)
+
+    def relations_to(self, example: "Item") -> list[str]:
+        """Return those of `RELATIONS` that are true of the item compared with ``example``."""
+        gap = self.year - example.year if self.year and example.year else 0
+        cheaper = self.price and example.price and self.price <= CHEAPER * example.price
+        true = {
+            "older": gap <= -YEARS_APART,
+            "newer": gap >= YEARS_APART,
+            "lighter": self.suits("light") and _fits(_DARK, example),
+            "darker": _fits(_DARK, self) and example.suits("light"),
+            "similar": example.genres == self.genres and example.decade == self.decade,
+            "cheaper": cheaper,
+            "same creator": example.creator is not None and example.creator == self.creator,
+        }
+        return [relation for relation in RELATIONS if true[relation]]
+
 
 class Catalogue:
     """The items of a data set, V + 1 by id; of item 0 (padding) nothing is known.
@@ -137,13 +158,6 @@ def _fact(slot: str, value: Any, domain: Domain) -> Any:
     return None if name.lower() in phrase_book(domain)["items"]["no_creator"] else name
 
 
-def suits(mood: str, item: Item) -> bool:
-    """Say whether a mood suits an item; an unknown mood is a `DataError`."""
-    if mood not in _MOODS:
-        raise DataError(f"There is no mood {mood!r}.")
-    return _fits(_MOODS[mood], item)
-
-
 def _fits(rule: Mapping[str, Any], item: Item) -> bool:
     """Say whether a rule of the file ``items`` is true: any and none of these genres, ..."""
     dated = "first_year" in rule or "last_year" in rule
@@ -164,19 +178,3 @@ def shares_attribute(item: Item, target: Item) -> bool:
     slots = {slot for slot, _ in item.attributes & target.attributes}
     unknown = not item.genres or not target.genres
     return not slots.isdisjoint({"genre", "creator"}) or (unknown and "platform" in slots)
-
-
-def relations(example: Item, target: Item) -> list[str]:
-    """Return those of `RELATIONS` that are true of ``target`` compared with ``example``."""
-    gap = target.year - example.year if target.year and example.year else 0
-    cheaper = bool(target.price and example.price and target.price <= CHEAPER * example.price)
-    true = {
-        "older": gap <= -YEARS_APART,
-        "newer": gap >= YEARS_APART,
-        "lighter": suits("light", target) and _fits(_DARK, example),
-        "darker": _fits(_DARK, target) and suits("light", example),
-        "similar": example.genres == target.genres and example.decade == target.decade,
-        "cheaper": cheaper,
-        "same creator": example.creator is not None and example.creator == target.creator,
-    }
-    return [relation for relation in RELATIONS if true[relation]]

@@ -7,10 +7,10 @@ the template user speaks in its place. Whether the target is on offer is not lef
 
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.lexicon import extract, lexicon_of
@@ -28,21 +28,15 @@ _ROLE = re.compile(r"^\s*(?:customer|user|me|you)\s*:\s*", re.IGNORECASE)
 _END = re.compile(r"<\s*/?\s*END\s*>", re.IGNORECASE)
 
 
-class TitleGuard(Protocol):
-    """Recognises a catalogue's titles; :class:`.guards.ReplyGuard` is one."""
-
-    def foreign_title(self, text: str, titles: Iterable[str]) -> str | None:
-        """Return the first title of the catalogue in a text that is none of ``titles``."""
-
-
 class PromptedUser:
     """A user played by a language model; the template user knows its target and stands in for it.
 
     ``told`` lists the constraints that the lexicon found in the model's messages so far,
-    ``objections`` why messages were refused, in order; after two in a row the template spoke.
+    ``objections`` why messages were refused, in order; after two in a row the template spoke. The
+    ``guard`` recognises a catalogue's titles, as `ReplyGuard` does.
     """
 
-    def __init__(self, template: TemplateUser, chat_model: ChatModel, guard: TitleGuard):
+    def __init__(self, template: TemplateUser, chat_model: ChatModel, guard: Any):
         self._template, self._chat_model, self._guard = template, chat_model, guard
         self.target, case = template.target, template.test_case
         self._catalogue, self._lexicon = case.catalogue, lexicon_of(case.catalogue.domain)

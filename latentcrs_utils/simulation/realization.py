@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-import numpy as np
+from numpy.random import Generator
 
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.errors import DataError
@@ -47,9 +47,7 @@ class Realizer:
     domain; at the level "plain" they are the catalogue's own words.
     """
 
-    def __init__(
-        self, rng: np.random.Generator, phrasing: Pool, catalogue: Catalogue, level: Level
-    ) -> None:
+    def __init__(self, rng: Generator, phrasing: Pool, catalogue: Catalogue, level: Level) -> None:
         self._rng, self._phrasing, self._catalogue = rng, phrasing, catalogue
         self._plain, self._domain = level == "plain", catalogue.domain
         self._book = phrase_book(self._domain)

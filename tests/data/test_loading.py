@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import latentcrs_utils as lc
 from latentcrs_utils.config import DataConfig
 from latentcrs_utils.data.loading import DATASETS, prepare
-from latentcrs_utils.data.source import Source, item_frame
+from latentcrs_utils.data.source import ITEM_SCHEMA, Source
 from latentcrs_utils.errors import ConfigError, DataError
 
 
@@ -47,7 +47,10 @@ def test_ids_have_one_order_whatever_the_order_of_the_file(ids: set[str], random
         rows = [(user, item, 5.0, time) for user in "uvw" for time, item in enumerate(sorted(ids))]
         ratings = pl.DataFrame(rows, ["user", "item", "rating", "timestamp"], orient="row")
         shuffled = ratings.sample(fraction=1, shuffle=True)
-        source = Source(shuffled, item_frame((raw, raw, None, []) for raw in order))
+        source = Source(
+            shuffled,
+            pl.DataFrame([(raw, raw, None, []) for raw in order], ITEM_SCHEMA, orient="row"),
+        )
         data = prepare("toy", source, DataConfig(k_core=3))
         prints.add(data.fingerprint)
     numbers = all(raw.isdigit() for raw in ids)

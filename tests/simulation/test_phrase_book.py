@@ -12,7 +12,7 @@ from latentcrs_utils.constraints.lexicon import extract, lexicon_of
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.agenda import N_PLACES
-from latentcrs_utils.simulation.items import PRICE_STEPS, RELATIONS, Item, suits
+from latentcrs_utils.simulation.items import PRICE_STEPS, RELATIONS, Item
 from latentcrs_utils.simulation.phrase_book import (
     DECADE_WORDS,
     DOMAINS,
@@ -156,7 +156,7 @@ def test_a_mood_belongs_to_one_domain_and_suits_by_its_rule() -> None:
     undated = Item(3, "", None, frozenset({"Drama", "Comedy"}))
     between = Item(4, "", 1970, frozenset()), Item(5, "", 1995, frozenset())
     items = (drama, old, undated, *between)
-    suited = {mood: [i.item for i in items if suits(mood, i)] for mood in MOODS["films"]}
+    suited = {mood: [i.item for i in items if i.suits(mood)] for mood in MOODS["films"]}
     assert {mood: items for mood, items in suited.items() if items} == {
         "light": [3], "heavy": [1], "nostalgia": [2], "fresh": [1],
     }  # fmt: skip
