@@ -8,8 +8,15 @@ from typing import Any
 
 import polars as pl
 
-from latentcrs_utils.data.source import Source, damaged, notation, once_each
-from latentcrs_utils.data.unpacking import decoded, place, unpacked
+from latentcrs_utils.data.source import (
+    Source,
+    damaged,
+    decoded,
+    notation,
+    once_each,
+    place,
+    unpacked,
+)
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.support.progress import note
 

@@ -15,8 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from latentcrs_utils.data.source import damaged, notation
-from latentcrs_utils.data.unpacking import unpacked
+from latentcrs_utils.data.source import damaged, notation, unpacked
 from latentcrs_utils.support.progress import bytes_bar, note
 
 Schema = dict[str, pl.DataType]
