@@ -8,7 +8,6 @@ and ``liked=12`` for an item that has nothing in common with the target.
 """
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -16,7 +15,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from latentcrs_utils.constraints.negation import FOLDER
+from latentcrs_utils.constraints.negation import words
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.items import RELATIONS, Catalogue, Item, shares_attribute
@@ -193,8 +192,7 @@ class Correction:
 
 _SHIFT = 10  # years by which a span with an open end moves
 _SAID = {
-    name: re.compile("|".join(lines.splitlines()), re.I)
-    for name, lines in tomllib.loads((FOLDER / "changes.toml").read_text("utf-8")).items()
+    name: re.compile("|".join(lines.splitlines()), re.I) for name, lines in words("changes").items()
 }
 
 

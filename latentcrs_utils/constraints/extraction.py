@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, get_args
 
 from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements, combined
-from latentcrs_utils.constraints.lexicon import extract, mentions, words
-from latentcrs_utils.constraints.negation import negation_in
+from latentcrs_utils.constraints.lexicon import extract, mentions
+from latentcrs_utils.constraints.negation import negation_in, words
 from latentcrs_utils.constraints.vocabulary import Vocabulary, vocabulary_for
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError, LatentCRSError, MessageError

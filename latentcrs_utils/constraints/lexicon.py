@@ -8,11 +8,9 @@ typing errors. It knows no titles: `Vocabulary` blanks them. Add words of yours 
 """
 
 import re
-import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
-from typing import Any, Literal
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
@@ -27,18 +25,12 @@ from latentcrs_utils.constraints.constraint import (
     matcher_for,
     narrowed,
 )
-from latentcrs_utils.constraints.negation import FOLDER, negation_in
+from latentcrs_utils.constraints.negation import negation_in, words
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.simulation.phrase_book import DECADE_WORDS, ERA_PARTS, Domain, domain_of
 
 _RECENT_YEARS, _OLD_YEARS = 3, 19  # before the newest item
 _LONGEST_NAME = 6  # words of a creator
-
-
-@cache
-def words(name: Domain | Literal["any", "corrections", "spelling"]) -> dict[str, Any]:
-    """Return the words of one kind of item, or those that mean the same of any."""
-    return tomllib.loads((FOLDER / f"{name}.toml").read_text("utf-8"))
 
 
 def _pattern(of_name: Iterable[str]) -> re.Pattern[str]:

@@ -8,22 +8,30 @@ also follow the name ("horror? no thanks"). Idioms that only look like one ("can
 
 import re
 import tomllib
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Polarity = Literal["asked", "refused", "withdrawn"]
-FOLDER = Path(__file__).parent / "words"
+_FOLDER = Path(__file__).parent / "words"
+
+
+@cache
+def words(name: str) -> dict[str, Any]:
+    """Return a file of words: of one kind of item, such as "films", or of "any", "negation" ..."""
+    return tomllib.loads((_FOLDER / f"{name}.toml").read_text("utf-8"))
+
+
 _CUES = ("idioms", "answers", "withdrawals", "negation", "near", "ends")
 _REACH = {"negation": 8, "near": 2, "withdrawals": 3}  # words from a cue to a name
 
 _WORDS = {
     kind: "|".join(line for line in lines.splitlines() if line and line[0] != "#")
-    for kind, lines in tomllib.loads((FOLDER / "negation.toml").read_text("utf-8")).items()
+    for kind, lines in words("negation").items()
 }
 _SAID = {
-    kind: words.replace("NOT", f"(?:{_WORDS['denials']})").replace("START", _WORDS["starts"])
-    for kind, words in _WORDS.items()
+    kind: lines.replace("NOT", f"(?:{_WORDS['denials']})").replace("START", _WORDS["starts"])
+    for kind, lines in _WORDS.items()
 }
 _ITEM = rf"(?>(?:(?!(?:n?or|and|{_SAID['starts']})\b)[\w'-]++\s*){{1,3}})"
 # a comma between things refused: the list ends with "or", or with "and" and the clause
@@ -34,24 +42,17 @@ _CUE = re.compile(
     + rf"|(?P<stops>{_STOP})",
     re.I,
 )
-_NOUN = r"(?:[ -](?:films?|movies?|games?|albums?|stuff|things?|ones?|genre|music)\b)?"
-_OTHERS = r"(?:(?:,\s*[\w'-]+)*,?\s+(?:and|or)\s+[\w'-]+)?"
-_FIRST = r"(?:^|[.;:!?,])\s*(?:(?:the|all|any|both)\s+)?$"
 # what is said after a name, where the clause up to it is as it must be
 _AFTER = [
-    (kind, re.compile(rf"{_NOUN}{others}(?:{_SAID[kind]})", re.I), re.compile(clause, re.I))
-    for kind, others, clause in (
-        ("retracted", "", ""),
-        ("after", "", ""),
-        ("replies", "", r"(?:^|[.;:!?,–—])\s*(?:[\w'-]+\s+){0,3}$"),
-        *((kind, _OTHERS + _NOUN, _FIRST) for kind in ("after", "replies")),
+    (kind, re.compile(rf"{names}(?:{_SAID[kind]})", re.I), re.compile(clause, re.I))
+    for kind, names, clause in (
+        ("retracted", _SAID["noun"], ""),
+        ("after", _SAID["noun"], ""),
+        ("replies", _SAID["noun"], _SAID["few"]),
+        *((kind, _SAID["several"], _SAID["first"]) for kind in ("after", "replies")),
     )
 ]
-_PREFERRED = re.compile(
-    r"(\b(?:prefer|(?:take|choose|pick|favou?r|want)(?=[^.;!?]* over))(?:\s+[\w'-]+){1,4}?\s+)"
-    r"(?:to|over)\b(?:\s+an?\b)?",
-    re.I,
-)
+_PREFERRED = re.compile(_SAID["preferred"], re.I)
 
 
 class Negation:

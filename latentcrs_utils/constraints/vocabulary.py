@@ -6,7 +6,8 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from latentcrs_utils.constraints.constraint import Constraint, matcher_for
-from latentcrs_utils.constraints.lexicon import lexicon_for, mentions, words
+from latentcrs_utils.constraints.lexicon import lexicon_for, mentions
+from latentcrs_utils.constraints.negation import words
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.simulation.items import PRICE_STEPS

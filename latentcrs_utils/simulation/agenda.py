@@ -1,9 +1,9 @@
 """The agenda of one simulated user: what is said of the target, message by message.
 
-A `UserGoal` plans a dialogue in advance; an `Agenda` answers items on offer. Every message is a
-list of acts, one sentence each, that together say at most two new things. All of them are true of
-the target, with one exception: a user who changes their mind begins with a mistake and takes it
-back two or three messages later.
+An `Agenda` plans a dialogue in advance or answers the items on offer. Every message is a list of
+acts, one sentence each, that together say at most two new things. All of them are true of the
+target, with one exception: a user who changes their mind begins with a mistake and takes it back
+two or three messages later.
 """
 
 import zlib
@@ -158,13 +158,55 @@ class TestCase:
 
 
 @dataclass(frozen=True)
-class UserGoal:
-    """What one user wants, and what may be said of it; every choice is drawn from ``rng``."""
+class UserProfile:
+    """How forthcoming a user is; the shares lie in [0, 1]."""
+
+    first: int = MOST_NEW  # constraints of the first message at most
+    reason: float = 0.6  # share of refusals that say why
+    new_reason: float = 0.6  # share of reasons that are new, where there is a new one
+    reasons: int = 1  # of one message at most
+    wish: float = 0.6  # share of later messages that tell another wish
+    most: int = MOST_NEW  # new constraints of a later message at most
+    insists: bool = False  # tells a wish rather than nothing
+    changes: bool = False  # begins with a mistake
+
+
+USER_PROFILES: dict[Difficulty, UserProfile] = {
+    "vague": UserProfile(first=1, reason=0.3, wish=0.4, most=1),
+    "normal": UserProfile(),
+    "picky": UserProfile(first=1, reason=1.0, new_reason=0.8, reasons=2, wish=0.0, insists=True),
+    "changes its mind": UserProfile(changes=True),
+}
+"""Difficulties: ``vague`` says little and seldom why not; ``picky`` says what is wrong with the
+items on offer rather than what would be right."""
+
+
+@dataclass(frozen=True)
+class DialogueState:
+    """What the user has said so far."""
+
+    known: tuple[Constraint, ...] = ()  # those that count, in the order in which they were said
+    mistaken: Constraint | None = None  # the one among them that is not true
+    changes_at: int = 0  # number of the message that takes it back, from 1
+
+    def after(self, acts: Sequence[DialogueAct]) -> Self:
+        """Return the state after a later message."""
+        gone = {act.withdrawn for act in acts}
+        new = (constraint for act in acts for constraint in act.constraints)
+        kept = (constraint for constraint in self.known if constraint not in gone)
+        mistaken = None if self.mistaken in gone else self.mistaken
+        return replace(self, known=tuple(dict.fromkeys([*kept, *new])), mistaken=mistaken)
+
+
+@dataclass(frozen=True)
+class Agenda:
+    """What one user wants and says next; every choice is drawn from ``rng``."""
 
     test_case: TestCase
     level: Level
     config: SimulatorConfig
     rng: np.random.Generator
+    profile: UserProfile = UserProfile()
 
     def expressible(self, constraints: Iterable[Constraint]) -> list[Constraint]:
         """Keep the constraints that can be said at this level: nicknames are fewer than names."""
@@ -280,54 +322,6 @@ class UserGoal:
             known += acts[-1].constraints
         return acts
 
-
-@dataclass(frozen=True)
-class UserProfile:
-    """How forthcoming a user is; the shares lie in [0, 1]."""
-
-    first: int = MOST_NEW  # constraints of the first message at most
-    reason: float = 0.6  # share of refusals that say why
-    new_reason: float = 0.6  # share of reasons that are new, where there is a new one
-    reasons: int = 1  # of one message at most
-    wish: float = 0.6  # share of later messages that tell another wish
-    most: int = MOST_NEW  # new constraints of a later message at most
-    insists: bool = False  # tells a wish rather than nothing
-    changes: bool = False  # begins with a mistake
-
-
-USER_PROFILES: dict[Difficulty, UserProfile] = {
-    "vague": UserProfile(first=1, reason=0.3, wish=0.4, most=1),
-    "normal": UserProfile(),
-    "picky": UserProfile(first=1, reason=1.0, new_reason=0.8, reasons=2, wish=0.0, insists=True),
-    "changes its mind": UserProfile(changes=True),
-}
-"""Difficulties: ``vague`` says little and seldom why not; ``picky`` says what is wrong with the
-items on offer rather than what would be right."""
-
-
-@dataclass(frozen=True)
-class DialogueState:
-    """What the user has said so far."""
-
-    known: tuple[Constraint, ...] = ()  # those that count, in the order in which they were said
-    mistaken: Constraint | None = None  # the one among them that is not true
-    changes_at: int = 0  # number of the message that takes it back, from 1
-
-    def after(self, acts: Sequence[DialogueAct]) -> Self:
-        """Return the state after a later message."""
-        gone = {act.withdrawn for act in acts}
-        new = (constraint for act in acts for constraint in act.constraints)
-        kept = (constraint for constraint in self.known if constraint not in gone)
-        mistaken = None if self.mistaken in gone else self.mistaken
-        return replace(self, known=tuple(dict.fromkeys([*kept, *new])), mistaken=mistaken)
-
-
-@dataclass(frozen=True)
-class Agenda(UserGoal):
-    """Chooses what a user says next."""
-
-    profile: UserProfile
-
     def message(
         self, number: int, state: DialogueState, offered: Sequence[Item]
     ) -> tuple[list[DialogueAct], DialogueState]:
@@ -431,10 +425,9 @@ class Agenda(UserGoal):
             unlike = {i for i in liked if i.genres and not shares_attribute(i, target)}
             if others := sorted(item.item for item in unlike if case.may_be_named(item)):
                 return Constraint("like", str(one(self.rng, others)))
-        if self.level == "vague" and case.moods:
-            moods = case.book["items"]["moods"]
-            if false := [mood for mood in moods if not target.suits(mood)]:
-                return Constraint("mood", one(self.rng, false))
+        false = [mood for mood in case.book["items"]["moods"] if not target.suits(mood)]
+        if self.level == "vague" and case.moods and false:
+            return Constraint("mood", one(self.rng, false))
         genres = set().union(*(item.genres for item in liked)) - target.genres
         wrong = self.expressible(genres_of(sorted(genres)))
         return one(self.rng, wrong) if wrong and self.expressible(case.genres) else None

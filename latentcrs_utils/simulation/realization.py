@@ -122,10 +122,8 @@ class Realizer:
             slots["film"] = self._genre(said, "film")
         elif said is not None:
             slots |= self._slots(said)
-        if act.withdrawn is not None and act.use == "genre":
-            slots["old"] = self._genre(act.withdrawn, "touch")
-        elif act.withdrawn is not None and act.use == "like":
-            slots["old"] = self._title(act.withdrawn)
+        if act.withdrawn is not None and act.use in ("genre", "like"):
+            (slots["old"],) = self._slots(act.withdrawn).values()
         return slots
 
     def _slots(self, constraint: Constraint) -> dict[str, str]:

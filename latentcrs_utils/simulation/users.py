@@ -16,7 +16,6 @@ from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.simulation.agenda import (
-    DIFFICULTIES,
     LEVELS,
     N_PLANS,
     USER_PROFILES,
@@ -105,7 +104,7 @@ class TemplateUser:
         phrasing: Pool = "test",
         config: SimulatorConfig | None = None,
     ):
-        known = {"difficulty": DIFFICULTIES, "level": LEVELS, "phrasing": POOLS}
+        known = {"difficulty": USER_PROFILES, "level": LEVELS, "phrasing": POOLS}
         for name, value in zip(known, (difficulty, level, phrasing), strict=True):
             if value not in known[name]:
                 names = ", ".join(known[name])

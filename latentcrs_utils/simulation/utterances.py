@@ -28,10 +28,10 @@ from latentcrs_utils.simulation.agenda import (
     LEVELS,
     N_PLANS,
     NOTHING,
+    Agenda,
     DialogueAct,
     Level,
     TestCase,
-    UserGoal,
     generator,
 )
 from latentcrs_utils.simulation.items import Catalogue
@@ -94,16 +94,11 @@ class Utterances:
 
         Columns: split, level, phrasing, utterances, distinct, overlap (share in [0, 1]).
         """
-        seen = set(self.frame.filter(pl.col("split") == "train")["text"])
-        return (
-            self.frame.filter(pl.col("split") != "train")
-            .group_by("split", "level", "phrasing", maintain_order=True)
-            .agg(
-                pl.len().alias("utterances"),
-                pl.col("text").n_unique().alias("distinct"),
-                pl.col("text").is_in(list(seen)).mean().alias("overlap"),
-            )
-        )
+        text, seen = pl.col("text"), self.frame.filter(split="train")["text"].unique().to_list()
+        held_out = self.frame.filter(pl.col("split") != "train")
+        groups = held_out.group_by("split", "level", "phrasing", maintain_order=True)
+        overlap = text.is_in(seen).mean()
+        return groups.agg(utterances=pl.len(), distinct=text.n_unique(), overlap=overlap)
 
 
 def simulate_utterances(
@@ -182,7 +177,7 @@ class _Simulation:
         def plan(level: Level, again: Sequence[int]) -> list[DialogueAct]:
             content = "attributes" if level in ("plain", "paraphrased") else level
             rng = generator(self.seed, "what", *where, content, *again)
-            return UserGoal(case, level, self.config, rng).plan(n_turns)
+            return Agenda(case, level, self.config, rng).plan(n_turns)
 
         def row(level: Level, phrasing: Pool, acts: Sequence[DialogueAct]) -> dict[str, Any]:
             rng = generator(self.seed, "how", *where, level, phrasing)
