@@ -379,12 +379,11 @@ class Matcher:
 
     def all_of(self, constraints: Iterable[Constraint]) -> np.ndarray:
         """Items that satisfy every constraint, bool [V + 1]; all items if there are none."""
-        masks = [self.satisfying(constraint) for constraint in constraints]
-        return np.logical_and.reduce(masks) if masks else self.items
+        return np.logical_and.reduce([self.items, *map(self.satisfying, constraints)])
 
     def any_of(self, constraints: Iterable[Constraint]) -> np.ndarray:
         """Items that satisfy some constraint, bool [V + 1]; all items if there are none."""
-        masks = [self.satisfying(constraint) for constraint in constraints]
+        masks = [*map(self.satisfying, constraints)]
         return np.logical_or.reduce(masks) if masks else self.items
 
 

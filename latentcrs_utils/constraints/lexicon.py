@@ -44,14 +44,11 @@ class Lexicon:
 
     genres: Mapping[str, re.Pattern[str]]
     platforms: Mapping[str, re.Pattern[str]]
-    recent_words: re.Pattern[str]
-    old_words: re.Pattern[str]
+    spoken: Mapping[re.Pattern[str], tuple[int, int]]  # "recent" and "old" -> the years they mean
     asides: re.Pattern[str]  # names of times and genres that are not the item's
     years: tuple[int, int] | None  # first and last that four digits may mean; None: no year
     prices: bool  # whether sums of money are read
     creators: Mapping[str, str] = field(default_factory=dict)  # in lower case -> name
-    recent: tuple[int, int] = (1996, 1998)  # years that "recent" means
-    old: tuple[int, int] = (FIRST_YEAR, 1979)
 
 
 @cache
@@ -67,7 +64,8 @@ def lexicon_of(domain: Domain) -> Lexicon:
     asides = [form.replace("TIME", known["time"]).replace("GENRE", genre) for form in asides]
     recent, old, aside = (_pattern(forms) for forms in (known["recent"], known["old"], asides))
     years = tuple(known["years"]) or None
-    return Lexicon(genres, platforms, recent, old, aside, years, known["prices"])
+    spoken = {recent: (1996, 1998), old: (FIRST_YEAR, 1979)}
+    return Lexicon(genres, platforms, spoken, aside, years, known["prices"])
 
 
 @lru_cache(maxsize=4)
@@ -82,15 +80,16 @@ def lexicon_for(data: Dataset) -> Lexicon:
     platforms = {item.platform for item in items if item.platform} - known.platforms.keys()
     creators = sorted({item.creator for item in items if item.creator})
     years = [item.year for item in items if item.year is not None]
+    last = max(years, default=0)
+    spans = (last - _RECENT_YEARS + 1, last), (FIRST_YEAR, last - _OLD_YEARS)
     return replace(
         known,
         genres={**known.genres, **{n: _pattern([re.escape(n)]) for n in sorted(genres)}},
         platforms={**known.platforms, **{n: _pattern([re.escape(n)]) for n in sorted(platforms)}},
         creators={name.lower(): name for name in creators if len(name) > 1},
         prices=any(item.price is not None for item in items),
-        years=known.years and (min([*years, known.years[0]]), max(years, default=known.years[1])),
-        recent=(max(years) - _RECENT_YEARS + 1, max(years)) if years else known.recent,
-        old=(FIRST_YEAR, max(years) - _OLD_YEARS) if years else known.old,
+        years=known.years and (min([*years, known.years[0]]), last or known.years[1]),
+        spoken=dict(zip(known.spoken, spans, strict=True)) if years else known.spoken,
     )
 
 
@@ -207,8 +206,7 @@ def _times(text: str, lexicon: Lexicon) -> Iterator[Name]:
             last = first
         if earliest <= first <= latest:
             yield Constraint("era", f"{first}-{last}"), *match.span()
-    spoken = {lexicon.recent_words: lexicon.recent, lexicon.old_words: lexicon.old}
-    for pattern, span in spoken.items():
+    for pattern, span in lexicon.spoken.items():
         for match in pattern.finditer(text):
             yield Constraint("era", "{}-{}".format(*span)), *match.span()
 

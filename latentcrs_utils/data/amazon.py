@@ -27,10 +27,7 @@ _IN_TITLE = {name: own["title"] for name, own in _WORDS["platforms"].items() if 
 _TITLE_PLATFORM = re.compile(rf"(?<![\w-])(?:({')|('.join(_IN_TITLE.values())}))(?![\w-])", re.I)
 _SHELF = re.compile("|".join(_WORDS["shelves"]), re.I)
 _ROLE = re.compile(rf"\s*\((?:{'|'.join(_WORDS['roles'])})[^)]*\)", re.I)
-_FORMAT = re.compile(r"\s*\b(?:Format|Rated):.*$", re.S)
-_STORE = re.compile(r"^(?:visit the (?P<store>.+) store|brand: (?P<brand>.+)|by (?P<by>.+))$", re.I)
-_PRICE = re.compile(r"(?:from )?\$? ?(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)", re.I)
-_YEAR = re.compile(r"(?<!\d)(19\d\d|20\d\d)(?!\d)")
+_READ = {name: re.compile(pattern, re.I) for name, pattern in _WORDS["patterns"].items()}
 _LAST_YEAR = 2023  # of the release
 
 RELEASED = ("Original Release Date", "Original release date", "Release Date", "Release date")
@@ -53,14 +50,14 @@ def artist(store: str | None) -> str | None:
     ``"John Barry  (Composer),     Barry, John  (Composer)    Format: Audio CD"`` -> "John Barry".
     A name with commas and without a role stays whole ("Earth, Wind & Fire").
     """
-    return _known(_ROLE.split(_FORMAT.sub("", words(store)), maxsplit=1)[0].strip(" ,;"))
+    return _known(_ROLE.split(_READ["format"].sub("", words(store)), maxsplit=1)[0].strip(" ,;"))
 
 
 def brand(store: str | None, details: Mapping[str, Any]) -> str | None:
     """Return who makes or publishes a game: ``store``, else what ``details`` say of it."""
     for text in (store, details.get("Brand"), details.get("Manufacturer")):
-        found = _FORMAT.sub("", words(text))
-        if (shop := _STORE.match(found)) is not None:
+        found = _READ["format"].sub("", words(text))
+        if (shop := _READ["store"].match(found)) is not None:
             found = next(part for part in shop.groups() if part)
         if (name := _known(found.strip(" ,;"))) is not None:
             return name
@@ -73,7 +70,7 @@ def _known(name: str) -> str | None:
 
 def price(text: str | None) -> float | None:
     """Return US dollars: "19.99", "$1,299.00", "from 14.99"; anything else, and 0, is ``None``."""
-    found = _PRICE.fullmatch(words(text))
+    found = _READ["price"].fullmatch(words(text))
     return (float(found[1].replace(",", "")) or None) if found else None
 
 
@@ -83,7 +80,7 @@ def year(details: Mapping[str, Any], *, or_listed: bool) -> int | None:
     ``or_listed``: else that of its first day in the shop; most albums are decades older.
     """
     for key in (*RELEASED, LISTED) if or_listed else RELEASED:
-        found = _YEAR.search(str(details.get(key) or ""))
+        found = _READ["year"].search(str(details.get(key) or ""))
         if found and int(found[0]) <= _LAST_YEAR:
             return int(found[0])
     return None
@@ -130,7 +127,6 @@ _METADATA: Schema = {
     "categories": pl.List(pl.String),
     "details": pl.Struct(dict.fromkeys((*RELEASED, LISTED, "Brand", "Manufacturer"), pl.String)),
 }
-_RAW = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/raw"
 
 
 def read_amazon(category: Literal["Video_Games", "CDs_and_Vinyl"]) -> Source:
@@ -142,8 +138,7 @@ def read_amazon(category: Literal["Video_Games", "CDs_and_Vinyl"]) -> Source:
     is taken to be the same. AssetError: the files are not in ``LATENTCRS_DATA``. DataError: a line
     of a file cannot be used.
     """
-    places = "review_categories/", "meta_categories/meta_"
-    urls = tuple(f"{_RAW}/{place}{category}.jsonl.gz" for place in places)
+    urls = tuple(url.format(category) for url in _WORDS["urls"])
     title = f"{category.replace('_', ' ')} (Amazon Reviews 2023)"
     reviews, metadata = own_files(title, urls, "https://amazon-reviews-2023.github.io/")
     earliest = once_each(ratings := _ratings(reviews), "first")
