@@ -54,26 +54,19 @@ class Extractor(Protocol):
         """Read one message, as `clean_message` leaves it.
 
         Set ``stop``, from any thread, to end a model's answer; what it wrote is then no use.
-
-        Raises:
-            LatentCRSError: a language model alone was to read, and failed or wrote no form.
+        LatentCRSError: a language model alone was to read, and failed or wrote no form.
         """
 
 
 def make_extractor(
     data: Dataset, how: How = "lexicon", chat_model: Any = None, *, checked: bool = True
 ) -> Extractor:
-    """Return who reads a catalogue's requirements.
+    """Return who reads a catalogue's requirements; titles are no wishes ("like Star Wars").
 
-    Args:
-        data: the catalogue. Its titles are no wishes ("like Star Wars" asks for no war film).
-        how: the "lexicon" alone, literal and free; the "model" alone; or "both", which is the
-            lexicon alone where the model fails.
-        chat_model: a `ChatModel` that writes JSON to fit a schema; the lexicon needs none.
-        checked: False: whatever the model gives counts, to measure what the check is worth.
-
-    Raises:
-        ConfigError: an unknown way, or no chat model where one is needed.
+    ``how``: the "lexicon" alone, literal and free; the "model" alone, a `ChatModel` that writes
+    JSON to fit a schema; or "both", which is the lexicon alone where the model fails. Whatever the
+    model gives counts if it is not ``checked``, to measure what the check is worth. ConfigError: an
+    unknown way, or no chat model where one is needed.
     """
     check_how(how)
     if how != "lexicon" and chat_model is None:

@@ -1,10 +1,9 @@
 """The lexicon: regular expressions that read constraints out of a text.
 
-It is the strong, plain competitor of every learned reading of a request. It knows genres by name,
-inflection and near-synonyms (funny, scary, cartoon, cowboy), decades and years in digits and words,
-"recent", what is refused (`Negation`) and what corrects earlier wishes ("older"); where the
-catalogue has them also platforms ("PS4"), creators and sums of money ("under $20"); it forgives
-typing errors. It knows no titles: `Vocabulary` blanks them. Add words of yours in ``words/*.toml``.
+The plain competitor of every learned reading of a request knows genres by near-synonyms too (funny,
+cartoon), times in digits and words, refusals (`Negation`), corrections of earlier wishes ("older"),
+and platforms ("PS4"), creators and prices where the catalogue has them; it forgives typing errors.
+It knows no titles: `Vocabulary` blanks them. Add words of yours in ``words/*.toml``.
 """
 
 import re

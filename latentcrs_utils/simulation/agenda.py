@@ -1,9 +1,8 @@
 """The agenda of one simulated user: what is said of the target, message by message.
 
-An `Agenda` plans a dialogue in advance or answers the items on offer. Every message is a list of
-acts, one sentence each, that together say at most two new things. All of them are true of the
-target, with one exception: a user who changes their mind begins with a mistake and takes it back
-two or three messages later.
+An `Agenda` plans a dialogue in advance or answers the items on offer. A message is a list of acts,
+one sentence each, that say at most two new things, all true of the target; only a user who changes
+their mind begins with a mistake and takes it back by the third message.
 """
 
 import zlib

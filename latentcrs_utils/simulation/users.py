@@ -78,19 +78,9 @@ class TemplateUser:
 
     Users of equal arguments who are offered the same say the same, whoever else is asked; the first
     message is the same for all systems. ``messages`` holds what was said so far, also by somebody
-    else in this user's place; ``state`` what of it counts.
-
-    Args:
-        test_case: target and history.
-        user: number of the user, part of the seed.
-        seed: of every choice.
-        difficulty: how forthcoming the user is, and whether it changes its mind.
-        level: of the language, as in `simulate_utterances`.
-        phrasing: the pool that the words come from; that of "test" is nowhere in training.
-        config: weights of the wishes.
-
-    Raises:
-        ConfigError: an unknown difficulty, level or pool.
+    else in this user's place; ``state`` what of it counts. The number of the ``user`` is part of
+    the seed, ``level`` that of `simulate_utterances`, ``phrasing`` the pool of the words; that of
+    "test" is nowhere in training. ConfigError: an unknown difficulty, level or pool.
     """
 
     def __init__(

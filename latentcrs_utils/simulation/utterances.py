@@ -1,8 +1,8 @@
 """The table of simulated utterances: seeded, and free of any language model.
 
-The paper lets a large language model play the user (Appendix D). Its rules are kept: say what leads
-to the target, at most two new constraints a turn, never its title. A phrase book and a seed take
-the model's place: thousands of texts cost seconds, and no test phrasing occurs in a training text.
+The paper lets a large language model play the user (Appendix D). By the same rules (`.users`) a
+phrase book and a seed take its place: thousands of texts cost seconds, and no test phrasing occurs
+in a training text.
 
 Levels: ``plain`` uses the catalogue's own words ("a comedy from the 1980s"); ``paraphrased``
 says the same without them; ``by example`` names items that the user liked before; ``vague``
