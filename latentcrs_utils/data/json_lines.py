@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,33 +78,28 @@ def _parsed(path: Path, first: int, lines: bytes, wanted: Wanted) -> pl.DataFram
         flaws = pl.lit(False), pl.col(pl.String).str.contains(_NO_TEXT), pl.all().is_null()
         if not frame.select(required).select(pl.any_horizontal(flaws).any()).item():
             return frame
-    rows = []
-    for number, line in enumerate(lines.splitlines(), first):
-        if line.strip():
-            try:
-                rows.append(_row(line, wanted))
-            except ValueError as error:
-                problem, column = error.args
-                raise damaged(path, f"{problem}; {_ADVICE}", line=number, column=column) from None
+    numbered = enumerate(lines.splitlines(), first)
+    rows = [_row(path, number, line, wanted) for number, line in numbered if line.strip()]
     return pl.DataFrame(rows, schema=schema)
 
 
-def _row(line: bytes, wanted: Wanted) -> dict[str, Any]:
+def _row(path: Path, number: int, line: bytes, wanted: Wanted) -> dict[str, Any]:
     """Parse one line with Python: lenient about kinds of values, exact about what is wrong."""
     schema, required, left_out = wanted
-    found, place = None, 1
+    found, place, wrong = None, 1, partial(damaged, path, line=number)
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
         place = getattr(error, "colno", getattr(error, "start", 0) + 1)
     if not isinstance(found, dict):
-        raise ValueError("this is no JSON object", place)
+        raise wrong(f"this is no JSON object; {_ADVICE}", column=place)
     row = {name: _fitted(found.get(name), dtype) for name, dtype in schema.items()}
     for name in required:
         if name not in found:
-            raise ValueError(f"there is no such key among {list(found)!r:.80}", name)
+            raise wrong(f"there is no such key among {list(found)!r:.80}; {_ADVICE}", column=name)
         if row[name] is None or re.search(_NO_TEXT, str(row[name])):
-            raise ValueError(f"{json.dumps(found[name], ensure_ascii=False):.40} is no value", name)
+            shown = json.dumps(found[name], ensure_ascii=False)
+            raise wrong(f"{shown:.40} is no value; {_ADVICE}", column=name)
     for name in row:
         if row[name] is None and found.get(name) not in (None, "", "null", "None"):
             left_out[f"values of {name!r}"] += 1

@@ -80,14 +80,13 @@ class Item:
     def relations_to(self, example: "Item") -> list[str]:
         """Return those of `RELATIONS` that are true of the item compared with ``example``."""
         gap = self.year - example.year if self.year and example.year else 0
-        cheaper = self.price and example.price and self.price <= CHEAPER * example.price
         true = {
             "older": gap <= -YEARS_APART,
             "newer": gap >= YEARS_APART,
             "lighter": self.suits("light") and _fits(_DARK, example),
             "darker": _fits(_DARK, self) and example.suits("light"),
             "similar": example.genres == self.genres and example.decade == self.decade,
-            "cheaper": cheaper,
+            "cheaper": self.price and example.price and self.price <= CHEAPER * example.price,
             "same creator": example.creator is not None and example.creator == self.creator,
         }
         return [relation for relation in RELATIONS if true[relation]]
