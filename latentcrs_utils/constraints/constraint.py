@@ -160,10 +160,7 @@ class Correction:
     when: Literal["one", "some", "always"] = "one"
 
     def of(self, before: "Requirements", years: Sequence[int]) -> "Requirements":
-        """Return the requirements before it as they are after it.
-
-        Where no span of years is required, the median of the ``years`` of other items is.
-        """
+        """Return them as they are after it; if no span is required, the median of ``years`` is."""
         known, new = [r.constraint for r in before], list[Constraint]()
         if self.forgets == "opposite":
             return Requirements(tuple(replace(r, constraint=r.constraint.opposite) for r in before))
@@ -316,10 +313,7 @@ def _restricts(new: Requirement) -> bool:
 
 
 def narrowed(found: tuple[Requirement, ...]) -> tuple[Requirement, ...]:
-    """Return requirements in which times with an open end narrow the others, where they can.
-
-    "The nineties, but nothing after 1995" means 1990 to 1995.
-    """
+    """Let times with an open end narrow others: "the nineties, not after 1995" is 1990 to 1995."""
     asked = Requirements(found).asked("years")
     times = {r: r.constraint.years for r in found if r.constraint in asked}
     opened = [r for r, (a, b) in times.items() if a == FIRST_YEAR or b == LAST_YEAR]
@@ -333,10 +327,7 @@ def narrowed(found: tuple[Requirement, ...]) -> tuple[Requirement, ...]:
 
 
 def combined(lexicon: Requirements, model: Requirements) -> Requirements:
-    """Return what two readers found in one message.
-
-    Where they contradict each other, the lexicon prevails, which reads literally.
-    """
+    """Return what two readers found; where they differ, the lexicon prevails: it is literal."""
     found = {requirement.constraint: requirement for requirement in lexicon}
     for new in model:
         if new.constraint in found:

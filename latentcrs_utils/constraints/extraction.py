@@ -133,10 +133,7 @@ def prompt(message: str, vocabulary: Vocabulary) -> list[Message]:
 
 
 def read_form(text: str, vocabulary: Vocabulary) -> list[Requirement]:
-    """Return what a model wrote into the form, each value with the words that it quotes.
-
-    Values outside the vocabulary are left out; what is no form at all is a `MessageError`.
-    """
+    """Return the known values in a form, with the words quoted; what is none: `MessageError`."""
     try:
         form = json.loads(text)
     except ValueError as error:
@@ -189,10 +186,7 @@ def supported(message: str, proposed: Requirement, vocabulary: Vocabulary) -> Re
 
 
 def locate(message: str, quoted: str) -> tuple[int, int] | None:
-    """Return where a message holds a quotation, whatever the case, white space and apostrophes.
-
-    None if it does not, or if the words have hardly any letters.
-    """
+    """Return where a message holds a quotation, whatever its case and white space; None if not."""
     parts = r"\s+".join(map(re.escape, quoted.replace("’", "'").split()))
     pattern = rf"(?<!\w){parts}(?!\w)"
     found = re.search(pattern, message.replace("’", "'"), re.I) if _speaks(quoted) else None

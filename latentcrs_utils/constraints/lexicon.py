@@ -211,10 +211,7 @@ def _times(text: str, lexicon: Lexicon) -> Iterator[Name]:
 
 
 def _opened(text: str, time: Constraint, start: int, end: int) -> Name:
-    """Return a time as "before", "since", "or later" and the like open its span.
-
-    What is not before a time is in it or after it, and the reverse.
-    """
+    """Return a time as "before", "or later" and the like open its span; "not before": from it."""
     before, after = (pattern.search(text[:start]) for pattern in (_READ["before"], _READ["after"]))
     reach, (first, last) = _READ["or"].match(text, end), time.years
     if before:
@@ -243,11 +240,7 @@ def _corrections(text: str, genres: Collection[str]) -> Iterator[Correction]:
 
 
 def _plain(text: str, lexicon: Lexicon) -> tuple[str, list[int]]:
-    """Return a text in which spelling is corrected and asides are blanked; where it comes from.
-
-    An aside names a time or a genre that is not of the item: an age, "eighties music". The second
-    value holds the place in the text of every character, and of the end.
-    """
+    """Return a text without slips and asides ("eighties music"), and its origin, as `spelled`."""
     plain, origin = spelled(text.replace("’", "'"))
     for match in lexicon.asides.finditer(plain):
         start, end = match.span(match.lastindex or 0)

@@ -114,10 +114,7 @@ def tidy_title(title: str) -> str:
 
 
 def mend_year(title: str, year: str) -> tuple[str, int | None]:
-    """Return title and year, taking the year from the end of the title where its cell has none.
-
-    A cell that is no number and a title without a year give ``None``: nothing is guessed.
-    """
+    """Return title and year, from the end of the title where its cell has none; None: unknown."""
     if year.isdigit() and len(year) == 4:
         return title, int(year)
     in_title = _TRAILING_YEAR.search(title)

@@ -58,14 +58,12 @@ def weighted(rng: np.random.Generator, options: Sequence[tuple[float, _T]]) -> _
 
 @dataclass(frozen=True)
 class DialogueAct:
-    """One sentence to be said: a wish, a refusal with its reason, or a change of mind.
-
-    The kind "refuse" gives a new reason, "repeat" an earlier wish as the reason.
-    """
+    """One sentence to be said: a wish, a refusal with its reason, or a change of mind."""
 
     use: str  # entry in the phrase book, such as "first", "genre", "not", "nothing"
     constraints: tuple[Constraint, ...] = ()  # what was not said before
     restated: Constraint | None = None
+    # "refuse" gives a new reason, "repeat" an earlier wish as the reason
     kind: Literal["wish", "refuse", "repeat", "change"] = "wish"
     place: int = SEVERAL  # of the refused item in the list, from 1; SEVERAL: of more than half
     withdrawn: Constraint | None = None  # counts no longer
@@ -117,10 +115,7 @@ class TestCase:
 
     @cached_property
     def examples(self) -> list[Item]:
-        """The (at most ten) earlier items that may be named, the likest to the target first.
-
-        Likeness: number of shared attributes, then overlap of the genres (Jaccard), then recency.
-        """
+        """Ten earlier items that may be named, by shared attributes, genres (Jaccard), recency."""
         target = self.target
 
         def likeness(item: Item) -> tuple[int, float]:
@@ -324,10 +319,7 @@ class Agenda:
     def message(
         self, number: int, state: DialogueState, offered: Sequence[Item]
     ) -> tuple[list[DialogueAct], DialogueState]:
-        """Choose a message, by its number from 1, and return it and the state after it.
-
-        ``offered``, best first, does not hold the target.
-        """
+        """Choose a message, by number from 1, and the state after it; the target is not offered."""
         if number == 1:
             return self._opening()
         if state.mistaken is not None and number >= state.changes_at:

@@ -116,10 +116,7 @@ class Catalogue:
 
     @cached_property
     def twins(self) -> Mapping[int, tuple[int, ...]]:
-        """All ids of an item that has several, by each of them: same spoken title and known year.
-
-        In a shop, maker and platform are the same, too.
-        """
+        """Id -> all ids of an item that has several: same title, known year, maker, platform."""
         groups: dict[Any, list[int]] = defaultdict(list)
         for item in self.items[1:]:
             words = spoken_words(spoken_title(item.title))
@@ -170,10 +167,7 @@ def _fits(rule: Mapping[str, Any], item: Item) -> bool:
 
 
 def shares_attribute(item: Item, target: Item) -> bool:
-    """Say whether two items share a genre or creator, so that naming one can ask for the other.
-
-    Where no genre is known of one of them, the same platform will do.
-    """
+    """Say whether two items share genre or creator, or platform where a genre is not known."""
     slots = {slot for slot, _ in item.attributes & target.attributes}
     unknown = not item.genres or not target.genres
     return not slots.isdisjoint({"genre", "creator"}) or (unknown and "platform" in slots)

@@ -69,10 +69,7 @@ def pool(phrasing: Pool, *path: str, domain: Domain = "films") -> list[str]:
 
 
 def catalogue_name(kind: str, name: str, domain: Domain) -> str:
-    """Return the phrase book's name for a catalogue's genre, platform or creator (``kind``).
-
-    A shop's categories overlap ("Gamepads & Standard Controllers" are controllers).
-    """
+    """Return the phrase book's name for a genre, platform or creator (``kind``) of a catalogue."""
     return phrase_book(domain)["items"].get("names", {}).get(kind, {}).get(name, name)
 
 

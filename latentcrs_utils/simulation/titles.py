@@ -75,15 +75,12 @@ _Span = TypeVar("_Span", bound=tuple[Any, ...])
 
 
 class TitleMention(NamedTuple):
-    """A title in a text: its place, and the ids that it may mean, none if it is of no item.
-
-    It is ``asked`` for if the item itself is wanted, not one like it.
-    """
+    """A title in a text: its place, and the ids that it may mean, none if it is of no item."""
 
     start: int
     end: int
     items: tuple[int, ...]
-    asked: bool = False
+    asked: bool = False  # for the item itself, not one like it
 
 
 class TitleIndex:

@@ -77,10 +77,7 @@ class Utterances:
     def select(
         self, *, split: str | None = None, level: str | None = None, phrasing: str | None = None
     ) -> Self:
-        """Return the rows of one split, level and phrasing (None: any).
-
-        An unknown one is a `DataError` that lists the known ones.
-        """
+        """Return the rows of a split, level and phrasing (None: any). DataError: an unknown one."""
         wanted = {"split": split, "level": level, "phrasing": phrasing}
         wanted = {column: value for column, value in wanted.items() if value is not None}
         for column, value in wanted.items():
