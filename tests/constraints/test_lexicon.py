@@ -102,7 +102,8 @@ def test_the_evidence_is_what_the_user_wrote(text: str, evidence: list[str]) -> 
 
 
 def test_years_of_this_century_are_known_where_the_catalogue_has_them() -> None:
-    later = replace(lexicon_of("films"), years=(1902, 2018), recent=(2016, 2018))
+    spoken = dict.fromkeys(lexicon_of("films").spoken, (2016, 2018))
+    later = replace(lexicon_of("films"), years=(1902, 2018), spoken=spoken)
     assert extract("from 2005, or something recent", later).years == ((2005, 2005), (2016, 2018))
     assert extract("from 2019", later).years == extract("from 2005").years == ()
 
