@@ -38,7 +38,7 @@ CORE = (
 )
 # places -> lines at most, docstrings and blank lines included
 CEILINGS: dict[tuple[str, ...], int] = {
-    ("latentcrs_utils",): 15_439,  # the plan says 15,000: the cuts to it are under way
+    ("latentcrs_utils",): 15_000,
     CORE: 3_400,
     ("notebooks/course",): 1_800,
     ("experiments",): 2_200,
