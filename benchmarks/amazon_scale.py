@@ -24,7 +24,7 @@ import torch
 
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.evaluation.recording import Command, provenance, write_record
-from latentcrs_utils.support.processes import peak_memory
+from latentcrs_utils.support.device import peak_memory
 
 from .generated_amazon import SIZES, Kind, scaled, write
 from .measure import in_a_process

@@ -33,7 +33,7 @@ from latentcrs_utils.evaluation.one_turn import EvalSet, Fitted, evaluate, score
 from latentcrs_utils.evaluation.recording import Command, provenance, write_record
 from latentcrs_utils.intents import Anchors, count_items, describe_anchor, k_means, name_anchors
 from latentcrs_utils.ranking import rank_by_factors
-from latentcrs_utils.support.processes import peak_memory
+from latentcrs_utils.support.device import peak_memory
 
 from .measure import ROOT, in_a_process
 from .training import TEXT_WIDTH, WIDTH, backbone_epoch, em_epoch

@@ -16,7 +16,8 @@ from latentcrs_utils.config import BackboneConfig, preset
 from latentcrs_utils.data.loading import load_csv, load_dataset
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.recording import Command, sizes, write_record
-from latentcrs_utils.support.processes import Processes, choose_device
+from latentcrs_utils.support.device import choose_device
+from latentcrs_utils.support.processes import Processes
 
 
 def changed(config: BackboneConfig, changes: Sequence[str]) -> BackboneConfig:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 
 from latentcrs_utils.errors import LatentCRSError
-from latentcrs_utils.support.processes import Processes, choose_device, join
+from latentcrs_utils.support.device import choose_device
+from latentcrs_utils.support.processes import Processes, join
 
 
 def run_command(

@@ -17,7 +17,7 @@ from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.behavior.windows import batches, epoch_windows, trim
 from latentcrs_utils.config import BackboneConfig, preset
 from latentcrs_utils.ranking import ndcg, rank_by_factors
-from latentcrs_utils.support import processes as devices
+from latentcrs_utils.support import device as devices
 from latentcrs_utils.support.artifacts import Training, train_or_load
 from latentcrs_utils.support.processes import SINGLE, Processes, join
 from latentcrs_utils.support.progress import note
@@ -99,7 +99,7 @@ def pretrain(
         seed: of weights, dropout, order, views and negatives.
         progress: show a progress bar; None asks the environment.
         reuse: False trains again even if a result is on disk.
-        device: "cpu", "cuda" or "cuda:1"; None, `processes.choose_device`'s choice.
+        device: "cpu", "cuda" or "cuda:1"; None, `device.choose_device`'s choice.
         compile: pass the encoder through `torch.compile` (pays on a GPU, after a minute or so).
 
     Raises:

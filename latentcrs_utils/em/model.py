@@ -18,7 +18,7 @@ from latentcrs_utils.em.trainer import EMTrainer, train_em
 from latentcrs_utils.intents import Anchors
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.support.artifacts import fingerprint, train_or_load
-from latentcrs_utils.support.processes import choose_device
+from latentcrs_utils.support.device import choose_device
 
 
 def fit_em(

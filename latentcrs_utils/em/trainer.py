@@ -21,7 +21,7 @@ from latentcrs_utils.em.networks import Context, GenerativeModel, InferenceModel
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.ranking import ndcg, rank_by_factors, ranks_in_chunks
 from latentcrs_utils.support.artifacts import Training
-from latentcrs_utils.support.processes import autocast
+from latentcrs_utils.support.device import autocast
 
 N_MONITORED = 1024
 Row = dict[str, Any]

@@ -19,8 +19,8 @@ import torch
 from latentcrs_utils.errors import AssetError, ConfigError
 from latentcrs_utils.support import assets
 from latentcrs_utils.support.artifacts import cache_dir, key, known_sha256
+from latentcrs_utils.support.device import choose_device
 from latentcrs_utils.support.files import atomic_path
-from latentcrs_utils.support.processes import choose_device
 from latentcrs_utils.support.progress import note
 
 DTypeName = Literal["auto", "float32", "bfloat16"]

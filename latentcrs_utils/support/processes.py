@@ -1,23 +1,19 @@
-"""Where a stage computes: the device, its precision and memory; one process or several.
+"""One process or several: which rows each one computes, and how the results come together.
 
-Stages save CPU tensors, so the device is no part of an artifact's key; the precision is. torchrun,
-``accelerate launch`` or ``notebook_launcher`` start several processes; Hugging Face Accelerate
-joins them here. All draw the same random numbers for a batch and each takes its shard of the rows,
-so what is computed does not depend on their number. A single process imports nothing of this.
+torchrun, ``accelerate launch`` or ``notebook_launcher`` start them; Hugging Face Accelerate joins
+them here. All draw the same random numbers for a batch and each takes its shard of the rows, so
+what is computed does not depend on their number. A single process imports nothing of this.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from latentcrs_utils.config import Precision
 from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.support.device import choose_device
 
 if TYPE_CHECKING:
     import torch
@@ -25,52 +21,6 @@ if TYPE_CHECKING:
 
     Key = TypeVar("Key")
     Value = TypeVar("Value")
-
-
-def choose_device(name: str | None = None) -> torch.device:
-    """Return the device of a name ("cpu", "cuda", "cuda:1"), or the best one of this machine.
-
-    Without a name it is that of ``LATENTCRS_DEVICE``, else a GPU where there is one, else the CPU.
-    Of several processes on one machine (torchrun, Accelerate) each gets a GPU of its own.
-    ConfigError for another name, or a GPU that is not there.
-    """
-    import torch
-
-    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    wanted = name or os.environ.get("LATENTCRS_DEVICE") or ("cuda" if n_gpus else "cpu")
-    if wanted == "cpu":
-        return torch.device("cpu")
-    if (found := re.fullmatch(r"cuda(?::(\d+))?", wanted)) is None:
-        raise ConfigError(f"device={wanted!r} is not one of cpu, cuda, cuda:0, cuda:1, …")
-    number = int(found[1] or os.environ.get("LOCAL_RANK", 0))
-    if number >= n_gpus:
-        raise ConfigError(
-            f"device={wanted!r} asks for GPU {number}, but PyTorch sees {n_gpus} on this machine: "
-            "start fewer processes, or use device='cpu' (or LATENTCRS_DEVICE=cpu)."
-        )
-    return torch.device("cuda", number)
-
-
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Give matrix products this precision; weights, sums and losses stay float32."""
-    import torch
-
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def peak_memory(device: torch.device) -> int:
-    """Return the most bytes in use at once: on a GPU since its reset, else ever (0 on Windows)."""
-    if device.type == "cuda":
-        import torch
-
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS counts bytes, Linux KiB
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 @dataclass(frozen=True)

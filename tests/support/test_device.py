@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.support import processes
+from latentcrs_utils.support import device
 
 CPU = torch.device("cpu")
 
@@ -39,28 +39,28 @@ def test_a_gpu_is_taken_unless_the_caller_or_the_environment_says_otherwise(
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     if found.startswith(("cpu", "cuda")):
-        assert processes.choose_device(name) == torch.device(found)
+        assert device.choose_device(name) == torch.device(found)
     else:
         with pytest.raises(ConfigError, match=found):
-            processes.choose_device(name)
+            device.choose_device(name)
 
 
 def test_bfloat16_is_of_the_matrix_products_alone() -> None:
     one = torch.full((2, 2), 1.01)
-    with processes.autocast(CPU, "bfloat16"):
+    with device.autocast(CPU, "bfloat16"):
         product = one @ one
         assert product.dtype == torch.bfloat16
         assert (one + one).dtype == torch.float32
         loss = torch.nn.functional.cross_entropy(product, torch.tensor([0, 1]))
         assert loss.dtype == torch.float32
-    with processes.autocast(CPU, "float32"):
+    with device.autocast(CPU, "float32"):
         assert (one @ one).dtype == torch.float32
 
 
 def test_the_peak_of_memory_rises_with_what_is_held() -> None:
-    before = processes.peak_memory(CPU)
+    before = device.peak_memory(CPU)
     # a process's mark never falls: hold more than it has ever held
     held = torch.ones(before // 4 + 2**24)
     assert before > 2**24
-    assert processes.peak_memory(CPU) > before + 2**23
+    assert device.peak_memory(CPU) > before + 2**23
     del held
