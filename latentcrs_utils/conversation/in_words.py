@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from typing import Any
 
 import jinja2
@@ -17,13 +16,13 @@ from latentcrs_utils.simulation.items import Item
 from latentcrs_utils.simulation.phrase_book import domain_of
 
 _N_GENRES = 3  # of an item in a sentence
-_FOLDER = files("latentcrs_utils.conversation").joinpath("words")
+_PACKAGE, _FOLDER = files("latentcrs_utils"), "conversation/words"
 
 
 @cache
-def words_of(name: str, folder: Traversable = _FOLDER) -> dict[str, Any]:
-    """The contents of a file of words."""
-    return tomllib.loads(folder.joinpath(f"{name}.toml").read_text("utf-8"))
+def words_of(name: str, folder: str = _FOLDER) -> dict[str, Any]:
+    """The contents of a file of words; the folder lies in the package."""
+    return tomllib.loads(_PACKAGE.joinpath(folder, f"{name}.toml").read_text("utf-8"))
 
 
 def pattern_of(phrases: Sequence[str]) -> re.Pattern[str]:
@@ -32,7 +31,7 @@ def pattern_of(phrases: Sequence[str]) -> re.Pattern[str]:
 
 
 TEMPLATES = jinja2.Environment(
-    loader=jinja2.FunctionLoader(lambda name: _FOLDER.joinpath(name).read_text("utf-8")),
+    loader=jinja2.FunctionLoader(lambda path: _PACKAGE.joinpath(path).read_text("utf-8")),
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -42,7 +41,7 @@ TEMPLATES = jinja2.Environment(
 
 def render(name: str, **values: Any) -> str:
     """A template, filled."""
-    return TEMPLATES.get_template(f"{name}.jinja").render(values)
+    return TEMPLATES.get_template(f"{_FOLDER}/{name}.jinja").render(values)
 
 
 def short(text: str) -> str:

@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 from jinja2.filters import do_mark_safe
@@ -41,9 +40,7 @@ _PAGE = TEMPLATES.overlay(
     finalize=lambda value: value if hasattr(value, "__html__") else do_mark_safe(escape(value)),
 )
 _PAGE.filters["in_percent"] = percent
-_PARTS = _PAGE.from_string(
-    files("latentcrs_utils.widgets").joinpath("parts.jinja").read_text("utf-8")
-).module
+_PARTS = _PAGE.get_template("widgets/parts.jinja").module
 
 
 def _part(name: str, *values: Any) -> str:

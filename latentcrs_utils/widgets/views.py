@@ -26,7 +26,7 @@ STYLE = '<style onload="{}">{}</style>'.format(
     _HERE.joinpath("style.css").read_text("utf-8"),
 )
 N_MEMBERS = 8  # titles that say what an intent is about
-WORDS = words_of("chat", _HERE)
+WORDS = words_of("chat", "widgets")
 IDEAS, EXPLAINED, _CHOICES = WORDS["ideas"], WORDS["policies"], WORDS["choices"]
 
 
@@ -149,16 +149,17 @@ class ChatView:
         self._hello = box(w.VBox, [hello, box(w.HBox, ideas, "lcrs-ideas")])
         self._log = box(w.VBox, [], "lcrs-log")
         compose = box(w.HBox, [self.message, self.send], "lcrs-compose")
-        below = [button(*of, partial(act, name)) for name, of in WORDS["actions"].items()]
+        acts = WORDS["actions"].items()
+        actions = [button(words, tip, partial(act, name)) for name, (words, tip) in acts]
         choices = [self.policies.widget, self.wording.widget]
-        actions = box(w.HBox, below, "lcrs-actions")
+        below = box(w.HBox, actions, "lcrs-actions")
         who_talks = [box(w.HBox, person, "lcrs-person"), self.profile, self.picker.widget]
         parts = [
             box(w.HBox, [head], "lcrs-head"),
             box(w.VBox, who_talks, "lcrs-who-talks"),
             box(w.Box, [self._log], "lcrs-scroll"),
             box(w.VBox, [self._status, self.requirements.widget, compose], "lcrs-foot"),
-            box(w.VBox, [*choices, actions, self.downloads], "lcrs-tools"),
+            box(w.VBox, [*choices, below, self.downloads], "lcrs-tools"),
             box(w.VBox, [self.bars, self.driver.widget], "lcrs-side"),
             box(w.Box, [self.ping, self.wire], "lcrs-hidden"),
         ]
