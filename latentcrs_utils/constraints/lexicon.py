@@ -116,10 +116,7 @@ _READ = {name: re.compile(form % _SAID, re.I) for name, form in words("any")["pa
 
 
 def mentions(text: str, lexicon: Lexicon | None = None) -> list[Mention]:
-    """Return every place in a text where a genre, a time or a fact is named, in their order.
-
-    The lexicon is that of films, or of a catalogue (:func:`lexicon_for`).
-    """
+    """Return where a text names a genre, a time or a fact, in order (None: the films' lexicon)."""
     lexicon = lexicon or lexicon_of("films")
     plain, origin = _plain(text, lexicon)
     named = [

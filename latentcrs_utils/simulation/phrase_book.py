@@ -74,10 +74,7 @@ def catalogue_name(kind: str, name: str, domain: Domain) -> str:
 
 
 def has_other_words(slot: str, value: str, domain: Domain) -> bool:
-    """Say whether the phrase book can express a value without the catalogue's own words.
-
-    Where genres are everyday words, as those of films, they are said at every level.
-    """
+    """Say whether a value can be said without the catalogue's own words, as everyday genres can."""
     book = phrase_book(domain)
     everyday = slot == "genre" and book["items"].get("everyday_genres", False)
     return everyday or slot not in ("genre", *FACTS) or value in book.get(f"{slot}s", {})

@@ -40,16 +40,13 @@ _TRIES = 4  # wordings of a sentence, of which one begins unlike the sentence be
 
 @dataclass(frozen=True)
 class UserMessage:
-    """What a simulated user says: the constraints it adds to a dialogue, and those it takes back.
-
-    The tokens and seconds are those of the language model that worded it.
-    """
+    """What a simulated user says, the constraints that it adds, and those that it takes back."""
 
     text: str
     constraints: tuple[Constraint, ...] = ()
     withdrawn: tuple[Constraint, ...] = ()
     source: str = "template"  # or the name of a language model
-    prompt_tokens: int = 0
+    prompt_tokens: int = 0  # these three of the language model that worded it
     completion_tokens: int = 0
     seconds: float = 0.0
 
@@ -143,8 +140,7 @@ class TemplateUser:
             agenda = Agenda(self.test_case, self.level, self._config, rng, self._profile)
             yield *agenda.message(number, self.state, items), False
         acts = [least(number, self.state)]
-        for again in (False, True):
-            yield acts, self.state.after(acts), again
+        yield from ((acts, self.state.after(acts), again) for again in (False, True))
 
     def _realizer(self, purpose: str, attempt: int = 0) -> Realizer:
         how = (self.level, self.phrasing, len(self.messages) + 1, attempt)
