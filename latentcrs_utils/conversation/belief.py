@@ -40,7 +40,8 @@ def embed_texts(language: "Language", texts: Sequence[str]) -> Tensor:
     Of an empty text it is the zero vector: the mean of the standardised training texts.
     """
     distinct = [text for text in dict.fromkeys(texts) if text]
-    table = torch.zeros(1, len(language.mean))
+    # the default type changes while another thread loads a language model
+    table = torch.zeros(1, len(language.mean), dtype=torch.float32)
     if distinct:
         table = torch.cat([table, language.encode(distinct, progress=False)])
     row = {text: number for number, text in enumerate(distinct, start=1)}

@@ -39,8 +39,8 @@ def coalition_scores(model: LatentCRS, S: Tensor, x: Tensor) -> Tensor:
     """
     if len(S) != 1 or len(x) != 1:
         raise ValueError(f"Coalitions are those of one instance, not of {len(S)} and {len(x)}.")
-    history = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
-    words = torch.tensor([[0.0], [0.0], [1.0], [1.0]])
+    # of the type of S: the default type changes while another thread loads a language model
+    history, words = S.new_tensor([[[0.0], [1.0], [0.0], [1.0]], [[0.0], [0.0], [1.0], [1.0]]])
     context = model.context(S * history, x * words)
     contexts = [replace(context, residual_query=None), context][: len(players(model)) - 1]
     return torch.cat([model.generative.log_probability(one, model.catalogue) for one in contexts])

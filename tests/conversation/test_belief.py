@@ -1,10 +1,13 @@
 """The text that is read of a dialogue, and its spans."""
 
+from types import SimpleNamespace
+
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentcrs_utils.conversation.belief import TEXT_LIMIT, read_text, spans
+from latentcrs_utils.conversation.belief import TEXT_LIMIT, embed_texts, read_text, spans
 from latentcrs_utils.conversation.session import Conversation
 from tests.conversation.fakes import fake_model
 
@@ -26,6 +29,15 @@ def test_it_is_the_text_that_a_conversation_reads(length):
     assert read_text(["a", too_long]) == (too_long, 1)
     half = "x" * (TEXT_LIMIT // 2)
     assert read_text([half[1:], half])[1] == 0 and read_text([half, half]) == (half, 1)
+
+
+def test_no_words_are_float32_while_another_thread_loads_a_model_in_another_type():
+    language = SimpleNamespace(mean=torch.zeros(3))
+    torch.set_default_dtype(torch.bfloat16)  # as transformers does, for all threads
+    try:
+        assert embed_texts(language, ["", ""]).dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_few_words_are_single_words_and_the_rest_stays_verbatim():
