@@ -138,8 +138,8 @@
     if (pressed.closest(".lcrs-ideas")) box().focus(); // the button leaves the screen
     if (pressed.matches(".lcrs-chip")) pass(pressed);
     if (!pressed.matches(".lcrs-send")) return;
-    if (Date.now() - sent < 700) stop(event); // a double click is no wish to stop
-    else if (!isBusy() && box().value.trim()) { stop(event); send(); }
+    if (!isBusy() && box().value.trim()) { stop(event); send(); }
+    else if (Date.now() - sent < 700) stop(event); // a double click is no wish to stop
   }, true);
 
   // A new turn comes to the top and stays there as it grows, until somebody scrolls.

@@ -133,7 +133,11 @@ class Visit:
     def _await(self, test: str, value: object, n_answers: int = 1) -> None:
         """Wait until a test of a value, in JavaScript, holds, as long as so many answers take."""
         limit = 1000 * SECONDS_TO_ANSWER * n_answers
-        self.page.wait_for_function(test, arg=value, timeout=limit)
+        try:
+            self.page.wait_for_function(test, arg=value, timeout=limit)
+        except Exception:
+            self.picture("waited-in-vain")
+            raise
 
     def await_count(self, selector: str, n: int) -> None:
         """Wait until so many elements match."""
