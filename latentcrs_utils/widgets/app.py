@@ -17,8 +17,8 @@ from latentcrs_utils.conversation.turn import Feedback, PolicyName, Turn, more_l
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.errors import DataError, LatentCRSError
 from latentcrs_utils.widgets import html
-from latentcrs_utils.widgets.controls import close
-from latentcrs_utils.widgets.views import WORDS, ChatView, Choice, StatusKind, TurnView
+from latentcrs_utils.widgets.controls import WORDS, close
+from latentcrs_utils.widgets.views import ChatView, Choice, StatusKind, TurnView
 
 _SAID = WORDS["status"]
 

@@ -11,6 +11,7 @@ from latentcrs_utils.baselines.popularity import popularity
 from latentcrs_utils.constraints.constraint import matcher_for
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.conversation.autopilot import MAX_TURNS, Autopilot, make_autopilot
+from latentcrs_utils.conversation.in_words import words_of
 from latentcrs_utils.conversation.policies import best_items, untitled
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import describe, shown
@@ -20,6 +21,7 @@ from latentcrs_utils.simulation.agenda import DIFFICULTIES, LEVELS
 from latentcrs_utils.simulation.titles import spoken_words
 from latentcrs_utils.widgets import html
 
+WORDS = words_of("chat", "widgets")
 N_SUGGESTED = 12
 _LONGEST_QUERY = 100  # longer than any title that somebody types
 _N_READY = 6  # chips made before they are needed, in the thread of the callbacks
@@ -153,7 +155,7 @@ class HistoryPicker:
         self._count = w.HTML()
         self._buttons = [button("", "", partial(self._click, n)) for n in range(N_SUGGESTED)]
         self._chips = Chips("Your history:", self.toggle)
-        hello = f"Click {noun}s that you like, or none; then say what you are in the mood for."
+        hello = WORDS["picker"]["hello"].format(noun=noun)
         find = box(w.HBox, [self.search, self._count], "lcrs-find")
         grid = box(w.HBox, self._buttons, "lcrs-grid")
         rows = [w.HTML(html.small(hello)), find, grid, self._chips.widget]
@@ -204,13 +206,9 @@ class HistoryPicker:
 
     def _suggest(self) -> None:
         self.suggested, n = find_titles(self.data, self.search.value, N_SUGGESTED)
-        if not self.search.value.strip():
-            told = f"The best known of {n:,} {self.noun}s:"
-        elif not n:
-            told = f"No {self.noun} has these words in its title: try fewer letters."
-        else:
-            found = f"The best known {N_SUGGESTED} of {n:,}" if n > N_SUGGESTED else str(n)
-            told = f"{found} found; Enter takes the first:"
+        found = "many" if n > N_SUGGESTED else "some" if n else "none"
+        told = WORDS["picker"][found if self.search.value.strip() else "all"]
+        told = told.format(n=n, noun=self.noun, n_suggested=N_SUGGESTED)
         self._count.value = html.small(told, role="status")
         self.show(self.picked)
 
@@ -225,16 +223,12 @@ class Driver:
         self.asked: object = None  # the events of the conversation when it was pressed last
         self.difficulty = OneOf("Difficulty", {name: name for name in DIFFICULTIES}, "normal")
         self.level = OneOf("Wording", {name: name for name in LEVELS}, "paraphrased")
-        told = f"It asks in your place for one {noun} that it never names, from a phrase book."
-        ended, show_goal = "Until it accepts or gives up; Stop ends it", partial(self.report, True)
-        buttons = [
-            button("One step", "Let it say its next message", partial(drive, False)),
-            button("Run to the end", ended, partial(drive, True)),
-            button("Show the goal", f"The {noun} that it has in mind", show_goal),
-        ]
+        words, show_goal = WORDS["driver"], partial(self.report, True)
+        acts = {"one": partial(drive, False), "all": partial(drive, True), "goal": show_goal}
+        buttons = [button(words[n][0], words[n][1].format(noun), act) for n, act in acts.items()]
         self._line = w.HTML()
         rows = [
-            w.HTML(html.panel("panel", "Let a simulated user drive", told)),
+            w.HTML(html.panel("panel", "Let a simulated user drive", words["hello"].format(noun))),
             box(w.VBox, [self.difficulty.widget, self.level.widget], "lcrs-settings"),
             self._line,  # above the buttons, so that it is seen with them
             box(w.HBox, buttons, "lcrs-actions"),

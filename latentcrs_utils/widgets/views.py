@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import ipywidgets as w
 
-from latentcrs_utils.conversation.in_words import thing, words_of
+from latentcrs_utils.conversation.in_words import thing
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import Recommendation, Turn, describe, shown
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.intents import describe_anchor
 from latentcrs_utils.widgets import controls, html
-from latentcrs_utils.widgets.controls import box, button, switch
+from latentcrs_utils.widgets.controls import WORDS, box, button, switch
 
 Choice = Literal["accept", "reject", "more"]
 StatusKind = Literal["idle", "busy", "problem"]
@@ -26,7 +26,6 @@ STYLE = '<style onload="{}">{}</style>'.format(
     _HERE.joinpath("style.css").read_text("utf-8"),
 )
 N_MEMBERS = 8  # titles that say what an intent is about
-WORDS = words_of("chat", "widgets")
 IDEAS, EXPLAINED, _CHOICES = WORDS["ideas"], WORDS["policies"], WORDS["choices"]
 
 
