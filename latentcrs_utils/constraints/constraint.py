@@ -160,7 +160,7 @@ class Correction:
     when: Literal["one", "some", "always"] = "one"
 
     def of(self, before: "Requirements", years: Sequence[int]) -> "Requirements":
-        """Return them as they are after it; if no span is required, the median of ``years`` is."""
+        """Return the requirements after it; if no span is required, the median of ``years`` is."""
         known, new = [r.constraint for r in before], list[Constraint]()
         if self.forgets == "opposite":
             return Requirements(tuple(replace(r, constraint=r.constraint.opposite) for r in before))

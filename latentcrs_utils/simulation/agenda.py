@@ -115,7 +115,7 @@ class TestCase:
 
     @cached_property
     def examples(self) -> list[Item]:
-        """Ten earlier items that may be named, by shared attributes, genres (Jaccard), recency."""
+        """The (at most ten) items to name: by shared attributes, genres (Jaccard), recency."""
         target = self.target
 
         def likeness(item: Item) -> tuple[int, float]:
