@@ -11,7 +11,7 @@ import polars as pl
 from latentcrs_utils.data.source import (
     Source,
     damaged,
-    decoded,
+    decode,
     notation,
     once_each,
     place,
@@ -50,7 +50,7 @@ class Table:
     ):
         self.path, self.advice = path, advice
         with unpacked(path) as (stream, _):
-            text = decoded(path, stream.read(), "utf-8" if header else "latin-1")
+            text = decode(path, stream.read(), "utf-8" if header else "latin-1")
         for mark in filter(text.count, ("\0", _CELL, _LINE)):
             problem = f"the control character {mark!r} is no text; {advice}"
             raise damaged(path, problem, **place(text, text.index(mark)))

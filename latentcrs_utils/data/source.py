@@ -135,7 +135,7 @@ def unpacked(path: Path) -> Iterator[tuple[Any, Any]]:
             if encoding == "utf-8-sig":
                 stream.read(3)
             elif encoding != "utf-8":
-                stream = io.BytesIO(decoded(path, stream.read(), encoding).encode())
+                stream = io.BytesIO(decode(path, stream.read(), encoding).encode())
             yield stream, file
     except _DAMAGE as error:
         if reason := getattr(error, "strerror", None):
@@ -150,12 +150,12 @@ def unpacked(path: Path) -> Iterator[tuple[Any, Any]]:
         raise DataError(f"{path}, after line {lines:,}: {what}") from None
 
 
-def decoded(path: Path, raw: bytes, encoding: str) -> str:
+def decode(path: Path, raw: bytes, encoding: str) -> str:
     """Decode text, every line ending with ``"\\n"``; DataError, with line and column: it is not."""
     try:
         return raw.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        before = decoded(path, raw[: error.start], encoding)
+        before = decode(path, raw[: error.start], encoding)
         remedy = 'save the file again as UTF-8 (in spreadsheets "CSV UTF-8")'
         where, problem = place(before, len(before)), f"the text is not {encoding.upper()}; {remedy}"
         raise damaged(path, problem, **where) from None
