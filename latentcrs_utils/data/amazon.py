@@ -16,7 +16,7 @@ from typing import Any, Literal
 import polars as pl
 
 from latentcrs_utils.data.json_lines import Schema, read_json_lines
-from latentcrs_utils.data.source import ITEM_SCHEMA, Source, notation, once_each
+from latentcrs_utils.data.source import ITEM_SCHEMA, Source, literal, once_each
 from latentcrs_utils.support.assets import own_files
 from latentcrs_utils.support.progress import note
 
@@ -102,7 +102,7 @@ def platform(categories: Sequence[str | None], name: str) -> str | None:
 def joined(paths: Sequence[str | None]) -> list[str]:
     """Join paths written as lists under their first root; nothing if one is no list of texts."""
     with suppress(ValueError, TypeError):
-        lists = [notation(path or "[]") for path in paths]
+        lists = [literal(path or "[]") for path in paths]
         levels = [*lists[0][:1], *(level for own in lists for level in own[1:])]
         return levels if all(isinstance(level, str) for level in levels) else []
     return []

@@ -8,15 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from latentcrs_utils.data.source import (
-    Source,
-    damaged,
-    decode,
-    notation,
-    once_each,
-    place,
-    unpacked,
-)
+from latentcrs_utils.data.source import Source, damaged, decode, literal, once_each, place, unpacked
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.support.progress import note
 
@@ -219,7 +211,7 @@ def _genre_names(cell: str, mark: str) -> list[str] | None:
     if re.match(r"[\[{]|\(\s*['\"]", cell):
         try:
             # numpy puts no comma between texts
-            value = notation(re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", cell))
+            value = literal(re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", cell))
             value = [value] if value and isinstance(value, dict) else value
             parts = [one["name"] if isinstance(one, dict) else one for one in value]
         except (ValueError, KeyError, TypeError):

@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from latentcrs_utils.data.source import damaged, notation, unpacked
+from latentcrs_utils.data.source import damaged, literal, unpacked
 from latentcrs_utils.support.progress import bytes_bar, note
 
 Schema = dict[str, pl.DataType]
@@ -110,7 +110,7 @@ def _fitted(value: Any, dtype: Any) -> Any:
     """Turn one JSON value into what a column of ``dtype`` holds; ``None`` if it cannot."""
     if dtype.is_nested():
         with suppress(ValueError):
-            value = notation(value) if isinstance(value, str) else value
+            value = literal(value) if isinstance(value, str) else value
         if isinstance(dtype, pl.Struct) and isinstance(value, dict):
             return {part.name: _fitted(value.get(part.name), part.dtype) for part in dtype.fields}
         of_list = isinstance(dtype, pl.List) and isinstance(value, list)

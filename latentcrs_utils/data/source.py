@@ -89,7 +89,7 @@ def damaged(path: Path, problem: str, *, line: int = 0, column: str | int = "") 
     return DataError(f"{path}{place}{':' * bool(place)} {problem}.")
 
 
-def notation(text: str) -> Any:
+def literal(text: str) -> Any:
     """Return the value that a text writes in JSON or in Python; ValueError if in neither."""
     for read in (json.JSONDecoder(strict=False).decode, ast.literal_eval):
         with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
