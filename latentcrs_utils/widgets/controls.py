@@ -223,8 +223,8 @@ class Driver:
         self.asked: object = None  # the events of the conversation when it was pressed last
         self.difficulty = OneOf("Difficulty", {name: name for name in DIFFICULTIES}, "normal")
         self.level = OneOf("Wording", {name: name for name in LEVELS}, "paraphrased")
-        words, show_goal = WORDS["driver"], partial(self.report, True)
-        acts = {"one": partial(drive, False), "all": partial(drive, True), "goal": show_goal}
+        words, acts = WORDS["driver"], {"one": lambda: drive(False), "all": lambda: drive(True)}
+        acts["goal"] = lambda: self.report(True)
         buttons = [button(words[n][0], words[n][1].format(noun), act) for n, act in acts.items()]
         self._line = w.HTML()
         rows = [
