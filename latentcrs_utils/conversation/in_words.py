@@ -65,10 +65,10 @@ def thing(data_name: str) -> str:
     return {"games": "game", "albums": "album"}.get(domain_of(data_name), "item")
 
 
-def listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str], link: str = "and") -> str:
     """Words in a row: "a, b and c"."""
     *others, end = words or ("",)
-    return f"{', '.join(others)} and {end}" if others else end
+    return f"{', '.join(others)} {link} {end}" if others else end
 
 
 def with_article(words: str) -> str:
@@ -108,5 +108,9 @@ def told_of(item: Item, genres: Sequence[str], met: Sequence[Constraint], noun: 
     facts = [c for c in met if not c.negated and c.slot != "genre"]
     facts += [Constraint(slot, value) for slot, value in known if value]
     told = " ".join([told, *(_plain(c, noun) for c in dict.fromkeys(facts))])
-    refused = (c for c in met if c.negated)
-    return listed([told, *(asked(c, noun).replace("none ", "not ") for c in refused)])
+    refused = [asked(c, noun).replace("none ", "not ") for c in met if c.negated]
+    kinds = [words for words in refused if words.startswith("no ") and words.endswith(f" {noun}")]
+    if len(kinds) > 1:  # "no animated film and no horror film" as "no animated or horror film"
+        one = listed([k.removeprefix("no ").removesuffix(f" {noun}") for k in kinds], "or")
+        refused = [f"no {one} {noun}", *(words for words in refused if words not in kinds)]
+    return listed([told, *refused])

@@ -90,6 +90,7 @@ def test_the_same_reply_twice_is_not_shown_twice():
     ("user", "message", "n_items", "told"),
     [
         (42, "horror", 5, "As you asked, Night of the Moth (1952) is a horror film; "),
+        (42, "horror, but no musical, western or war", 5, "and no musical, western or war film"),
         (42, "a film", 5, "lean on what you liked before"),
         (None, "a film", 5, "Tell me more"),
         (None, "horror", 1, "As you asked, Night of the Moth (1952) is a horror film."),
