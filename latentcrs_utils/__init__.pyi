@@ -26,5 +26,6 @@ from .language.encoding import Language as Language
 from .language.encoding import embed as embed
 from .language.endpoint_chat_model import EndpointChatModel as EndpointChatModel
 from .language.local_chat_model import LocalChatModel as LocalChatModel
+from .language.sentence_encoder import SentenceEncoder as SentenceEncoder
 from .simulation.utterances import Utterances as Utterances
 from .simulation.utterances import simulate_utterances as simulate_utterances

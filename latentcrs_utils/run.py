@@ -20,8 +20,8 @@ from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.errors import LatentCRSError
 from latentcrs_utils.evaluation import one_turn
 from latentcrs_utils.evaluation.recording import Command, sizes
-from latentcrs_utils.language.embedder import VectorStore
 from latentcrs_utils.language.encoding import Language, embed
+from latentcrs_utils.language.text_encoder import VectorStore
 from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
 
 Say = Callable[[str], None]

@@ -183,16 +183,16 @@ def check_network(seconds: float = 30) -> Check:
 
 
 def check_assets() -> Iterator[Check]:
-    """The ratings and the language model are in the cache, verified by hash, or can be had."""
+    """The ratings and the two models are in the cache, verified by hash, or can be had."""
     from latentcrs_utils.support import assets
 
     missing = 0
-    for asset in (assets.MOVIELENS_100K, assets.SMOLLM2):
+    for asset in assets.EMBEDDED:
         present = assets.cached(asset) is not None
         missing += not present
         remedy = (
-            f"`make run` fetches it; without a network put {asset.archive} into a folder and set "
-            f"LATENTCRS_DATA to it (data/README.md)"
+            f"it is fetched at its first use; without a network put {asset.archive} into a "
+            f"folder and set LATENTCRS_DATA to it (data/README.md)"
         )
         state = "is in the cache, hash verified" if present else "is not in the cache (yet)"
         yield Check(present or None, f"{asset.title} {state}", remedy)

@@ -129,7 +129,7 @@ class Conversation(State):
         if self._chat_model == "local":
             from latentcrs_utils.language.local_chat_model import LocalChatModel
 
-            self._chat_model = LocalChatModel(self.model.language.embedder.model)
+            self._chat_model = LocalChatModel(self.model.language.embedder.language_model)
         return self._chat_model
 
     def say(

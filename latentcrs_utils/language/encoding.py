@@ -11,6 +11,7 @@ import torch
 
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.language.embedder import Embedder
+from latentcrs_utils.language.text_encoder import TextEncoder
 
 # a coordinate that hardly moves over the training texts carries nothing: it is not blown up
 _SMALLEST_SCALE = 1e-3
@@ -38,7 +39,7 @@ class Language:
     x: torch.Tensor = field(repr=False)
     mean: torch.Tensor = field(repr=False)  # [d], what is subtracted
     scale: torch.Tensor = field(repr=False)  # [d], what is divided by
-    embedder: Embedder
+    embedder: TextEncoder
 
     @property
     def fingerprint(self) -> str:
@@ -56,7 +57,7 @@ class Language:
 
 
 def embed(
-    utterances: UtteranceTable, *, embedder: Embedder | None = None, progress: bool | None = None
+    utterances: UtteranceTable, *, embedder: TextEncoder | None = None, progress: bool | None = None
 ) -> Language:
     """Embed all utterances, each distinct text once, and standardise them.
 

@@ -1,10 +1,11 @@
-"""Language models on this machine: which one is meant, and its weights, loaded once.
+"""Models of language on this machine: which one is meant, and its weights, loaded once.
 
 `find_model` reads no weights, so that cached embeddings are found in milliseconds.
 """
 
 import functools
 import io
+import re
 import shutil
 import threading
 import tomllib
@@ -24,19 +25,25 @@ from latentcrs_utils.support.files import atomic_path
 from latentcrs_utils.support.progress import note
 
 DTypeName = Literal["auto", "float32", "bfloat16"]
-DEFAULT_MODEL = "smollm2"
+Kind = Literal["language model", "sentence encoder"]
+DEFAULT_MODEL, DEFAULT_ENCODER = "smollm2", "minilm"
 _SAYS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+_COME_WITH = {
+    "language model": (DEFAULT_MODEL, assets.SMOLLM2),
+    "sentence encoder": (DEFAULT_ENCODER, assets.MINILM),
+}
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Which language model is meant, before any weight is read; its name is for the screen."""
+    """Which model is meant, before any weight is read; its name is for the screen."""
 
     name: str
     identity: str  # changes whenever the weights do; part of every cache key
     # gives the .gguf file, the folder, or the Hugging Face id to load from
     place: Callable[[], Path | str] = field(compare=False, repr=False)
     revision: str = "main"  # commit of a Hugging Face id
+    kind: Kind = "language model"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,32 +77,46 @@ class LanguageModel:
             return self.tokenizer(text, **how, verbose=False)["input_ids"]
 
 
-def find_model(model: str | Path = DEFAULT_MODEL) -> ModelSource:
+def find_model(model: str | Path = DEFAULT_MODEL, kind: Kind = "language model") -> ModelSource:
     """Say which model is meant, without loading weights.
 
-    It is ``"smollm2"`` (comes with the course), a folder written by ``save_pretrained``, a
-    ``.gguf`` file, or a Hugging Face id ("owner/name").
+    It is ``"smollm2"`` or ``"minilm"`` (they come with the course), a folder written by
+    ``save_pretrained``, a Hugging Face id ("owner/name") or, of language models, a ``.gguf`` file.
 
     Raises:
-        ConfigError: nothing of that name exists.
+        ConfigError: nothing of that name exists, or a language model in a sentence encoder's place.
         AssetError: a Hugging Face id that is not on this machine and cannot be asked for.
     """
-    if str(model) == DEFAULT_MODEL:
-        asset = assets.SMOLLM2
-        member = asset.members[0]
-        return ModelSource(asset.title, member.sha256, lambda: assets.fetch(asset)[member.name])
+    name, asset = _COME_WITH[kind]
+    if str(model) == name:
+        return ModelSource(asset.title, asset.members[0].sha256, lambda: _fetch(asset), kind=kind)
     path = Path(model).expanduser()
-    if path.is_file() and path.suffix == ".gguf":
+    if path.is_file() and path.suffix == ".gguf" and kind == "language model":
         return ModelSource(path.stem, known_sha256(path), lambda: path)
     weights = sorted(path.glob("*.safetensors"))
     if weights and (path / "config.json").is_file():
         # everything that decides the hidden states
         decisive = [*weights, *sorted(path.glob("*.json"))]
         hashes = [(file.name, known_sha256(file)) for file in decisive]
-        return ModelSource(path.resolve().name, key(files=hashes), lambda: path)
+        _check_kind(model, path / "config.json", kind)
+        return ModelSource(path.resolve().name, key(files=hashes), lambda: path, kind=kind)
     if isinstance(model, Path) or path.exists() or path.is_absolute():
-        raise ConfigError(_SAYS["no_files"].format(path))
-    return _find_on_hub(model)
+        raise ConfigError(_SAYS[kind]["no_files"].format(path))
+    return _find_on_hub(model, kind)
+
+
+def _fetch(asset: assets.Asset) -> Path:
+    """Get the weights: a .gguf file, or the folder of a model in several files."""
+    weights = assets.fetch(asset)[asset.members[0].name]
+    return weights if weights.suffix == ".gguf" else weights.parent
+
+
+def _check_kind(model: str | Path, config: Path, kind: Kind) -> None:
+    """Refuse a model that writes text in the place of a sentence encoder."""
+    writes = r'"(\w+(?:ForCausalLM|LMHeadModel|ForConditionalGeneration))"'
+    made_for = re.search(writes, config.read_text("utf-8", errors="replace"))
+    if kind == "sentence encoder" and made_for:
+        raise ConfigError(_SAYS[kind]["writes"].format(model, made_for[1]))
 
 
 def load_language_model(
@@ -137,7 +158,7 @@ _tokenizing = threading.Lock()
 _loading = threading.Lock()
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=3)
 def _load(source: ModelSource, dtype: str, device: torch.device) -> LanguageModel:
     from transformers import GenerationConfig
     from transformers.utils import logging
@@ -148,10 +169,12 @@ def _load(source: ModelSource, dtype: str, device: torch.device) -> LanguageMode
     if isinstance(place, Path) and place.suffix == ".gguf":
         model, tokenizer = _from_gguf(place, source, dtype)
     else:
-        model, tokenizer = _from_files(place, dtype, revision=source.revision)
+        model, tokenizer = _from_files(place, dtype, source.kind, revision=source.revision)
     model.eval().requires_grad_(False).to(device)
-    # without the penalties and temperatures that some models come with: greedy means greedy
-    model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
+    if source.kind == "language model":
+        # without the penalties and temperatures that some models come with: greedy means greedy
+        known = model.generation_config
+        model.generation_config = GenerationConfig(eos_token_id=known.eos_token_id)
     # threads wait for each other, for one pass and never for a whole reply
     forward, lock = model.base_model.forward, threading.Lock()
 
@@ -164,18 +187,21 @@ def _load(source: ModelSource, dtype: str, device: torch.device) -> LanguageMode
     return LanguageModel(model, tokenizer)
 
 
-def _from_files(place: Path | str, dtype: str, **options: Any) -> tuple[Any, Any]:
+def _from_files(
+    place: Path | str, dtype: str, kind: Kind = "language model", **options: Any
+) -> tuple[Any, Any]:
     """Load a folder or a Hugging Face id; safetensors only, no code from the model's folder."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
         options |= {"dtype": getattr(torch, dtype), "use_safetensors": True}
-        model = AutoModelForCausalLM.from_pretrained(place, trust_remote_code=False, **options)
+        loader = AutoModelForCausalLM if kind == "language model" else AutoModel
+        model = loader.from_pretrained(place, trust_remote_code=False, **options)
     except Exception as error:  # the reader of a damaged file may stumble over anything
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         file = options.get("gguf_file", place)
-        raise AssetError(_SAYS["damaged"].format(file, why)) from error
+        raise AssetError(_SAYS[kind]["damaged"].format(file, why)) from error
     return model, tokenizer
 
 
@@ -215,7 +241,7 @@ def _dequantise(file: Path) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _find_on_hub(name: str) -> ModelSource:
+def _find_on_hub(name: str, kind: Kind) -> ModelSource:
     """Resolve a Hugging Face id to a commit, from this machine's copy first."""
     from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
 
@@ -225,8 +251,9 @@ def _find_on_hub(name: str) -> ModelSource:
     except (OSError, errors.HFValidationError) as error:
         unknown = isinstance(error, (errors.RepositoryNotFoundError, errors.HFValidationError))
         if unknown and not isinstance(error, errors.GatedRepoError):
-            raise ConfigError(_SAYS["unknown"].format(name, DEFAULT_MODEL)) from error
-        raise AssetError(_SAYS["no_download"].format(name, DEFAULT_MODEL)) from error
+            raise ConfigError(_SAYS[kind]["unknown"].format(name)) from error
+        raise AssetError(_SAYS[kind]["no_download"].format(name)) from error
+    _check_kind(name, Path(config), kind)
     # the copy lies in .../snapshots/<commit>/config.json
     commit = Path(config).parent.name
-    return ModelSource(name.rpartition("/")[2], f"{name}@{commit}", lambda: name, commit)
+    return ModelSource(name.rpartition("/")[2], f"{name}@{commit}", lambda: name, commit, kind)

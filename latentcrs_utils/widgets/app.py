@@ -16,6 +16,7 @@ from latentcrs_utils.conversation.session import Conversation, StoppedError, Wor
 from latentcrs_utils.conversation.turn import Feedback, PolicyName, Turn, more_like
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.errors import DataError, LatentCRSError
+from latentcrs_utils.language.models import find_model
 from latentcrs_utils.widgets import html
 from latentcrs_utils.widgets.controls import WORDS, close
 from latentcrs_utils.widgets.views import ChatView, Choice, StatusKind, TurnView
@@ -65,8 +66,9 @@ class ChatApp:
         self._gate, self._stopped = threading.RLock(), threading.Event()
         self._thread: threading.Thread | None = None
         chat_model = setting.get("chat_model", "local")
-        speaker = model.language.embedder if chat_model == "local" else chat_model
-        self._speaker = getattr(speaker, "name", None)
+        if chat_model == "local":
+            chat_model = find_model(model.language.embedder.language_model)
+        self._speaker = getattr(chat_model, "name", None)
         self.view = ChatView(lambda name, *of: getattr(self, name)(*of), model, self._speaker)
         self.view.restart(Conversation(model, user, policy=policy, **setting))
         self.view.say(*self._end)

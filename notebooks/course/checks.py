@@ -82,11 +82,11 @@ def _packages() -> list[str]:
 
 
 def _assets() -> list[str]:
-    """One line for each of the two embedded assets, fetched and verified."""
+    """One line for each of the embedded assets, fetched and verified."""
     from latentcrs_utils.support import assets
 
     lines = []
-    for asset in (assets.MOVIELENS_100K, assets.SMOLLM2):
+    for asset in assets.EMBEDDED:
         try:
             assets.fetch(asset)
             lines.append(_line(True, f"{asset.title}, hash verified", ""))
