@@ -33,6 +33,7 @@ CORE = (
     "latentcrs_utils/intents.py",
     "latentcrs_utils/em",
     "latentcrs_utils/language/embedder.py",
+    "latentcrs_utils/language/text_encoder.py",
     "latentcrs_utils/data/preprocess.py",
     "latentcrs_utils/data/sequences.py",
 )

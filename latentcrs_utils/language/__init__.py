@@ -1,1 +1,1 @@
-"""Language: the Embedder (PromptEOL), the encoder of utterances, and the ChatModels."""
+"""Language: text encoders, the encoding of utterances, and the ChatModels."""

@@ -54,7 +54,7 @@ class FakeLanguage:
     """x is the sum of the vectors of the known words; `read` has what was embedded, in order."""
 
     mean = torch.zeros(len(GENRES))
-    embedder = SimpleNamespace(model="fake", name="FakeLM")
+    embedder = SimpleNamespace(language_model="smollm2", name="FakeLM")
 
     def __init__(self):
         self.read: list[str] = []

@@ -15,7 +15,8 @@ from latentcrs_utils import run
 from latentcrs_utils.errors import ConfigError, MessageError
 from latentcrs_utils.language import embedder as embedder_module
 from latentcrs_utils.language import models
-from latentcrs_utils.language.embedder import PROMPT, Embedder, EmbeddingUsage
+from latentcrs_utils.language.embedder import PROMPT, Embedder
+from latentcrs_utils.language.text_encoder import EmbeddingUsage
 
 from .tiny_model import make_tiny_model
 

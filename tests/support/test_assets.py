@@ -152,10 +152,9 @@ def test_files_of_ones_own_are_found_plain_or_compressed(
 
 
 ZIPS = (assets.ML_100K, assets.ML_1M, assets.ML_LATEST_SMALL)
-WHEELS = (assets.MOVIELENS_100K, assets.SMOLLM2)
 
 
-@pytest.mark.parametrize("asset", [*ZIPS, *WHEELS], ids=lambda asset: asset.folder)
+@pytest.mark.parametrize("asset", [*ZIPS, *assets.EMBEDDED], ids=lambda asset: asset.folder)
 def test_the_readme_has_the_facts_of_every_asset(asset: Asset) -> None:
     readme = (Path(__file__).resolve().parents[2] / "data" / "README.md").read_text("utf-8")
     if asset in ZIPS:

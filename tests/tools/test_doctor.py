@@ -31,8 +31,8 @@ def test_an_empty_cache_is_no_failure_while_it_can_be_filled(
     monkeypatch.setattr(doctor, "check_network", lambda: doctor.Check(True, "reached"))
     found = list(doctor.checks_of_cache())
     assert not [check for check in found if check.passed is False]
-    assert [str(check).startswith("[--]   ") for check in found].count(True) == 2
-    assert "\n".join(map(str, found)).count("       -> `make run` fetches it") == 2
+    assert [str(check).startswith("[--]   ") for check in found].count(True) == 3
+    assert "\n".join(map(str, found)).count("       -> it is fetched at its first use") == 3
 
 
 @pytest.mark.parametrize(("own_files", "passed"), [(False, False), (True, None)])
