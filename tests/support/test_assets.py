@@ -116,6 +116,15 @@ def test_what_is_not_the_known_file_is_named_not_used(
         assert fetch(changing)[name].read_bytes() == content
 
 
+def test_another_models_files_of_common_names_are_left_alone(asset: Asset, mine: Path) -> None:
+    write_bare(mine / "another")
+    common = replace(asset, common_names=True)
+    assert in_user_folder(common) is None
+    assert in_user_folder(asset) is not None
+    write_bare(mine / asset.folder)
+    assert in_user_folder(common) is not None
+
+
 def test_nothing_in_the_readers_folder(
     asset: Asset, mine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
