@@ -44,6 +44,7 @@ REFUSED = {
     "a provider's name": ("tests/data/u.data", b"", "named like a provider's data"),
     "the data folder": ("data/ml-1m/README", b"text\n", "data/ holds what each machine"),
     "weights": ("results/model.safetensors", b"", ".safetensors file"),
+    "further requests": ("data/redial.jsonl", b"{}\n", "data/ holds what each machine"),
     "an archive": ("tests/data/some.zip", b"", ".zip file"),
     "a large file": ("results/figure.png", bytes(1_000_001), "1,000,001 bytes"),
     "a home folder": ("README.md", b"cd /ho" + b"me/ada/course\n", "folder of one machine"),
@@ -66,6 +67,7 @@ def test_what_is_refused(case: str) -> None:
     ("name", "content"),
     [
         ("data/example/interactions.csv", b"user,item,rating,timestamp\n" + ratings(",", 40)),
+        ("data/real_requests.jsonl", b"{}\n"),
         ("tests/data/test_x.py", b'X = """\n' + ratings("::", 20) + b'"""\n'),
         ("results/table.json", b'{"1": [1, 2, 3]}\n'),
         ("README.md", b"two spaces  \nbreak a line: https://example.org/home/page/x\n"),
