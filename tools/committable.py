@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LARGEST = 1_000_000  # bytes
 # GroupLens and Amazon do not allow their rows to be passed on; a test's invented few are fine.
 MOST_RATING_ROWS = 20
-# the invented data set for bring-your-own, the requests from ReDial (CC BY 4.0), and the page on all
+# the invented data set for bring-your-own, the page on all, the requests from ReDial (CC BY 4.0)
 OURS = ("data/example/", "data/README.md", "data/real_requests.jsonl")
 OF_A_PROVIDER = re.compile(
     r"u\.(data|item|user)|(ratings|movies|users|tags|links)\.(dat|csv)|.*\.inter|ml-100k\..*"

@@ -58,9 +58,7 @@ def read_requests(path: Path = REAL_REQUESTS) -> list[RealRequest]:
                 case _:
                     raise ValueError("a key is missing, or its value of another kind")
         except ValueError as error:
-            raise damaged(
-                path, f"is no request, see data/README.md: {error}", line=number
-            ) from error
+            raise damaged(path, f"is no request ({error})", line=number) from error
     return found
 
 
@@ -87,9 +85,8 @@ class FilmFinder:
 
     def __call__(self, title: str, year: int | None) -> int | None:
         """The item id, or None where no film fits or several do; the exact year comes first."""
-        forms = set().union(*ways_to_say(title)[:2])
-        films = set[tuple[int, int]]().union(*(self._films.get(form, ()) for form in forms))
-        off = {film: abs(of_film - (year or of_film)) for film, of_film in films}
+        found = (self._films.get(form, ()) for form in set().union(*ways_to_say(title)[:2]))
+        off = {film: abs(its - (year or its)) for films in found for film, its in films}
         nearest = [film for film in off if off[film] == min(off.values()) < 2]
         return nearest[0] if len(nearest) == 1 else None
 
@@ -107,8 +104,7 @@ def real_people_cases(data: Dataset, backbone: Backbone, language: Language, hal
         target, named = find(*request.target), [find(*film) for film in request.named]
         if request.half == half and target is not None and target not in named:
             histories.append([item for item in dict.fromkeys(named) if item is not None])
-            labels = request.dialogue, not histories[-1], LEVEL, UNSEEN
-            rows.append((request.text, target, *labels))
+            rows.append((request.text, target, request.dialogue, not histories[-1], LEVEL, UNSEEN))
     if not rows:
         raise DataError(f"No request of {REAL_REQUESTS} is for an item of {data.name}: give films.")
     columns = ("text", "target", "dialogue", "stranger", "level", "phrasing")
