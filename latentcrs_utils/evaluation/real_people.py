@@ -133,7 +133,6 @@ def describe_people(
                 for name in (system, reference)
             )
             for name, values in ((metric, ours), (f"{metric}_gap", ours - theirs)):
-                # the mean is the requests'; each dialogue adds to it by its size
                 of_dialogue = np.bincount(of, values - values.mean()) * len({*of}) / len(of)
                 mean, low, high = mean_and_interval(of_dialogue + values.mean()).values()
                 row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
