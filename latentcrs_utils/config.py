@@ -22,7 +22,7 @@ _LEAST = {
     "n_reused_cuts": 0, "max_turns": 2, "n_candidates": 2, "weight": 0,
     "n_turns": 1, "n_items": 1, "batch_size": 1, "known": 0,
 }  # fmt: skip
-_SHARES = {"stay", "homing", "noise", "disliked", "genre_noise"}
+_SHARES = {"stay", "homing", "noise", "disliked", "genre_noise", "history_dropout"}
 
 
 class Checked:
@@ -158,6 +158,7 @@ class SimulatorConfig(Checked):
     two_examples_share: float = 0.2  # how often an example comes with a second one
     relation_share: float = 0.6  # how often an example comes with a relation ("but older")
     empty_vague_share: float = 0.15  # how often a vague message hints at nothing
+    history_dropout: float = 0.0  # of the training instances have a history cut short
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -67,8 +67,8 @@ class Sequences:
             raise DataError("A cut lies outside its sequence; cuts go from 0 to the length.")
         return self._cut(self.offsets[:-1][indices], cuts)
 
-    def last(self, n: int) -> "Sequences":
-        """Return every sequence cut to its last ``n`` items."""
+    def last(self, n: int | np.ndarray) -> "Sequences":
+        """Return every sequence cut to its last ``n`` items, a number or one for each [N]."""
         kept = np.minimum(self.lengths, n)
         return self._cut(self.offsets[1:] - kept, kept)
 

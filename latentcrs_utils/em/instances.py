@@ -55,11 +55,15 @@ def rows_of(language: Language, split: str) -> np.ndarray:
 def instances_of(
     data: Dataset, backbone: Backbone, language: Language, rows: np.ndarray
 ) -> Instances:
-    """The instances of some `rows` [N] of `language.utterances`, in their order."""
+    """The instances of some `rows` [N] of `language.utterances`, in their order.
+
+    A history are the items before the cut; of a row with a number `kept`, only its last so many.
+    """
     frame = language.utterances.frame[rows]
     users, cuts = frame["user"].to_numpy(), frame["cut"].to_numpy()
-    pairs, inverse = np.unique(np.stack([users, cuts]), axis=1, return_inverse=True)
-    histories = data.interactions.prefixes(pairs[0], pairs[1])
+    kept = frame["kept"].fill_null(cuts.max(initial=0)).to_numpy() if "kept" in frame else cuts
+    distinct, inverse = np.unique([users, cuts, kept], axis=1, return_inverse=True)
+    histories = data.interactions.prefixes(*distinct[:2]).last(distinct[2])
     return Instances(
         S=backbone.encode(histories)[torch.from_numpy(inverse)],
         x=language.x[torch.from_numpy(np.asarray(rows))],

@@ -22,7 +22,7 @@ class UtteranceTable(Protocol):
 
     @property
     def frame(self) -> pl.DataFrame:
-        """The columns split, user, cut, target and text."""
+        """The columns split, user, cut, target, text, and where histories are cut short, kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,9 @@ class Language:
     @property
     def fingerprint(self) -> str:
         """sha256 of what the vectors come from: model and prompt, instances, words; 64 digits."""
-        rows = self.utterances.frame.select("split", "user", "cut", "target", "text").rows()
+        parts = "split", "user", "cut", "target", "text", "kept"
+        frame = self.utterances.frame
+        rows = frame.select(part for part in parts if part in frame.columns).rows()
         content = json.dumps([self.embedder.identity, rows], ensure_ascii=True)
         return hashlib.sha256(content.encode()).hexdigest()
 

@@ -44,6 +44,9 @@ _SCHEMA = pl.Schema({
     "text": pl.String(), "conditions": pl.List(pl.String),
 })  # fmt: skip
 
+SHORT = (0, 0, 1, 2, 3, 5)
+"""To how many of its last items history dropout cuts a history; each equally often."""
+
 
 @dataclass(frozen=True, eq=False)
 class Utterances:
@@ -52,7 +55,8 @@ class Utterances:
     Columns: instance (int, row number), split ("train", "valid", "test", "test_turns"), user, cut
     (the history is ``interactions[user][:cut]``), target (the item at the cut), level, phrasing
     (pool), turns (the messages), text (x^u: the messages joined by a space), conditions (the
-    constraints that the text expresses, as strings).
+    constraints that the text expresses, as strings). With history dropout there is also kept: how
+    many last items of its history a training instance is given; null are all.
     """
 
     frame: pl.DataFrame
@@ -105,6 +109,7 @@ def simulate_utterances(
 
     - ``train``: the last training item and ``n_cuts`` earlier ones of every user, all four levels
       equally often, one to five turns; ``n_reused_cuts`` more with a sentence said before.
+      The config's share ``history_dropout`` of these instances is for a near stranger (`SHORT`).
     - ``valid``: every user, one turn, one level each.
     - ``test``: every user at every level, one turn, in unseen phrasings (``test``) and in those of
       the training texts (``train``), with the same constraints.
@@ -117,7 +122,9 @@ def simulate_utterances(
     simulation = _Simulation(data, seed, config)
     train = pl.DataFrame(list(simulation.train()), schema=_SCHEMA)
     held_out = pl.DataFrame(list(simulation.held_out()), schema=_SCHEMA)
-    frame = pl.concat([train, simulation.reused(train), held_out]).with_row_index("instance")
+    train = pl.concat([train, simulation.reused(train)])
+    parts = [simulation.with_short_histories(train), held_out]
+    frame = pl.concat(parts, how="diagonal").with_row_index("instance")
     return Utterances(frame.cast({"instance": pl.Int64}))
 
 
@@ -153,6 +160,16 @@ class _Simulation:
         for user, level in enumerate(self._levels("test_turns", n_users)):
             where = "test_turns", user, int(last[user])
             yield from self._rows(*where, [(level, "test")], int(n_turns[user]))
+
+    def with_short_histories(self, train: pl.DataFrame) -> pl.DataFrame:
+        """Add the column kept: history dropout, drawn once and for every system alike."""
+        if not self.config.history_dropout:
+            return train
+        rng = generator(self.seed, "history", "train")
+        cut = rng.random(len(train)) < self.config.history_dropout
+        kept = rng.choice(SHORT, len(train)).tolist()
+        short = [n if is_cut else None for n, is_cut in zip(kept, cut, strict=True)]
+        return train.with_columns(kept=pl.Series(short, dtype=pl.Int64))
 
     def _levels(self, split: str, n: int) -> list[Level]:
         """Return ``n`` levels, each equally often, in a random order."""
