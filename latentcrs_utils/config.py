@@ -214,6 +214,16 @@ class DirectConfig(Checked):
 
 
 @dataclass(frozen=True)
+class TermWeights(Checked):
+    """Weights of log p(v | S, x) and of what is added to it; as it stands, nothing is."""
+
+    model: float = 1.0
+    popularity: float = 0.0  # of log p(v)
+    content: float = 0.0  # of the cosine between the words and the item's own text
+    lexicon: float = 0.0  # of 1 where the literal words allow the item, else 0
+
+
+@dataclass(frozen=True)
 class RerankConfig(Checked):
     """Policy V: how a language model re-orders the best ``n_candidates`` items.
 

@@ -4,6 +4,7 @@ Both are trained on the same instances as `LatentCRS`, with the softmax over all
 by the same valid NDCG@10.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from latentcrs_utils.config import DirectConfig, preset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import instances_of, item_vectors, rows_of
 from latentcrs_utils.em.networks import Residual, text_projection
+from latentcrs_utils.em.terms import ScoreTerms
 from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.ranking import ndcg, rank_by_factors
 from latentcrs_utils.support.artifacts import Training, fingerprint, train_or_load
@@ -48,20 +50,21 @@ class DirectModel:
     """A fitted scorer without intents, `text alone` or `fusion without intents`.
 
     `items` is their factor of the scores, [V + 1, width], the same for all users; `curve` has one
-    row an epoch: epoch, loss (nats), valid_ndcg10.
+    row an epoch: epoch, loss (nats), valid_ndcg10. `terms` are as those of `LatentCRS`.
     """
 
     name: str
     scorer: TextScorer | Residual
     items: Tensor
     curve: list[dict[str, float]]
+    terms: ScoreTerms | None = None
 
     @torch.no_grad()
-    def scores(self, S: Tensor, x: Tensor) -> Tensor:
+    def scores(self, S: Tensor, x: Tensor, texts: Sequence[str] | None = None) -> Tensor:
         """Scores [B, V + 1] from S [B, d] and x [B, d_x]; column 0 (padding) is minus infinity."""
         scores = self.scorer.query(S, x) @ self.items.T
         scores[:, 0] = -torch.inf
-        return scores
+        return scores if self.terms is None else self.terms(scores, texts)
 
 
 def fit_text_alone(

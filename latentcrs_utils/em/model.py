@@ -1,5 +1,6 @@
 """The fitted conversational recommender: what `fit_em` returns and the conversation asks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em import losses
 from latentcrs_utils.em.instances import instances_of, item_vectors, rows_of
 from latentcrs_utils.em.networks import Context, GenerativeModel, InferenceModel, ItemTables
+from latentcrs_utils.em.terms import ScoreTerms
 from latentcrs_utils.em.trainer import EMTrainer, train_em
 from latentcrs_utils.intents import Anchors
 from latentcrs_utils.language.encoding import Language
@@ -93,7 +95,7 @@ class LatentCRS:
 
     Its methods take S [B, d], embeddings of histories, and x [B, d_x], standardised embeddings of
     words. `generative` is p(m_j | S, x) and p(v | m_j, S, x), `inference` q(m_j | S); `curve` has
-    one row an epoch (see `train_em`).
+    one row an epoch (see `train_em`). `terms`, if any, are added to what `scores` returns.
     """
 
     data: Dataset
@@ -104,6 +106,7 @@ class LatentCRS:
     generative: GenerativeModel
     inference: InferenceModel
     curve: list[dict[str, Any]]
+    terms: ScoreTerms | None = None
 
     @property
     def name(self) -> str:
@@ -122,9 +125,13 @@ class LatentCRS:
         return self.generative.context(S, x)
 
     @torch.no_grad()
-    def scores(self, S: Tensor, x: Tensor) -> Tensor:
-        """log p(v | S, x) of every item, [B, V + 1]; column 0 (padding) is minus infinity."""
-        return self.generative.log_probability(self.context(S, x), self.catalogue)
+    def scores(self, S: Tensor, x: Tensor, texts: Sequence[str] | None = None) -> Tensor:
+        """log p(v | S, x) of every item, [B, V + 1]; column 0 (padding) is minus infinity.
+
+        With `terms` these are added; some of them read the B `texts`.
+        """
+        scores = self.generative.log_probability(self.context(S, x), self.catalogue)
+        return scores if self.terms is None else self.terms(scores, texts)
 
     def intent_prior(self, S: Tensor, x: Tensor) -> Tensor:
         """p(m_j | S, x), [B, K] (Equation 5): what the user wants, given history and words."""

@@ -166,7 +166,7 @@ def scorers(fitted: Fitted) -> dict[str, Scorer]:
         return torch.where(allowed, scores, scores + floor)
 
     def by_model(model: DirectModel | LatentCRS) -> Scorer:
-        return lambda cases: model.scores(cases.instances.S, cases.instances.x)
+        return lambda cases: model.scores(cases.instances.S, cases.instances.x, cases.texts)
 
     return {
         "popularity": lambda cases: popular.expand(len(cases), -1),

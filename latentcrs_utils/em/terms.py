@@ -1,0 +1,97 @@
+"""Score terms: what is added to log p(v | S, x) before the items are ranked.
+
+InfoNCE estimates p(v | ·) / p(v) (van den Oord et al., 2018), so the popularity p(v) belongs back
+into the prediction. The content of an item, its title and genres as a sentence encoder reads them,
+is known of items that nobody has rated, too. The same terms serve models with and without intents.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from latentcrs_utils.config import TermWeights
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.language.text_encoder import TextEncoder
+from latentcrs_utils.simulation.phrase_book import domain_of
+
+Allowed = Callable[[Sequence[str]], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTerms:
+    """The weights of the terms, and the tables that the terms are read from.
+
+    `log_popularity` is [V + 1]; `item_vectors` [V + 1, d_w] are of length one, as `reader` reads
+    the items' texts; `allowed` tells which items each text allows, bool [B, V + 1] (see
+    `lexicon_mask`). Column or row 0 is the padding.
+    """
+
+    weights: TermWeights
+    log_popularity: Tensor
+    item_vectors: Tensor | None = None
+    reader: TextEncoder | None = None
+    allowed: Allowed | None = None
+
+    @classmethod
+    def of_data(
+        cls, data: Dataset, weights: TermWeights, reader: TextEncoder | None = None,
+        allowed: Allowed | None = None,
+    ) -> Self:  # fmt: skip
+        """Make the tables; a term that has a weight but no source is a ConfigError."""
+        for name, source in (("content", reader), ("lexicon", allowed)):
+            if source is None and getattr(weights, name):
+                argument = "reader" if name == "content" else "allowed"
+                raise ConfigError(f"TermWeights({name}=...) is not 0, so give {argument}=, too.")
+        vectors = None if reader is None else F.normalize(reader.embed(item_texts(data)), dim=1)
+        vectors = None if vectors is None else F.pad(vectors, (0, 0, 1, 0))
+        return cls(weights, log_popularity(data), vectors, reader, allowed)
+
+    def parts(self, scores: Tensor, texts: Sequence[str] | None) -> dict[str, Tensor]:
+        """The terms that have a weight, unweighted, each [B or 1, V + 1]."""
+        parts = {"model": torch.log_softmax(scores, dim=1)}
+        if self.weights.popularity:
+            parts["popularity"] = self.log_popularity[None]
+        if not (self.weights.content or self.weights.lexicon):
+            return parts
+        if texts is None or len(texts) != len(scores):
+            raise ConfigError(f"Content and lexicon are read from words: give {len(scores)} texts.")
+        if self.weights.content and self.reader is not None and self.item_vectors is not None:
+            words = F.normalize(self.reader.embed(texts, progress=False), dim=1)
+            parts["content"] = words @ self.item_vectors.T
+        if self.weights.lexicon and self.allowed is not None:
+            parts["lexicon"] = torch.from_numpy(self.allowed(texts)).float()
+        return parts
+
+    def __call__(self, scores: Tensor, texts: Sequence[str] | None) -> Tensor:
+        """The final scores [B, V + 1] for a model's `scores` and the words; column 0 is -inf."""
+        return combine(self.parts(scores, texts), self.weights)
+
+
+def combine(parts: dict[str, Tensor], weights: TermWeights) -> Tensor:
+    """The weighted sum of the terms, [B, V + 1]; column 0 (padding) is minus infinity."""
+    total = sum(getattr(weights, name) * part for name, part in parts.items())
+    return total.index_fill(1, torch.tensor([0]), -torch.inf)
+
+
+def log_popularity(data: Dataset) -> Tensor:
+    """log p(v), float32 [V + 1]: training actions of each item plus one, over their sum."""
+    flat = data.histories("train").flat.astype(np.int64)
+    counts = torch.from_numpy(np.bincount(flat, minlength=data.n_items + 1)).float() + 1
+    counts[0] = 0
+    return torch.log(counts / counts.sum())
+
+
+def item_texts(data: Dataset) -> list[str]:
+    """What is read of each item, in their order: "Toy Story (1995), a animation comedy film"."""
+    noun = domain_of(data.name).removesuffix("s")
+    texts = []
+    for title, year, genres in data.items.select("title", "year", "genres").iter_rows():
+        kind = " ".join([*map(str.lower, genres), noun])
+        texts.append(f"{title}{f' ({year})' if year else ''}, a {kind}")
+    return texts
