@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -21,7 +22,7 @@ from latentcrs_utils.em.instances import (
 )
 from latentcrs_utils.errors import ConfigError
 
-from .small_world import N_ITEMS, N_RANDOM, dataset, random_instances
+from .small_world import N_ITEMS, N_RANDOM, N_USERS, dataset, random_instances
 
 # of the tensors that the recorded results were trained on
 RECORDED = {"ml-100k": ((1009, 32), "edda5dc43eeb0df9")}
@@ -84,6 +85,28 @@ def test_instances_hold_the_history_before_the_target_and_nothing_after(small_wo
         assert instances.targets[i] == sequence[cut]
         alone = encoder.encode(data.interactions.prefixes([user], [cut]))[0]
         torch.testing.assert_close(instances.S[i], alone)
+
+
+def test_a_history_is_cut_to_what_is_kept_and_the_target_stays(small_world):
+    data, encoder, _, language = small_world
+    whole = rows_of(language, "train")
+    kept = pl.Series([i % 4 if i in whole[::2] else None for i in range(len(language.x))])
+    frame = language.utterances.frame.with_columns(kept=kept)
+    short = SimpleNamespace(utterances=SimpleNamespace(frame=frame), x=language.x)
+    for split in ("train", "valid"):
+        rows = rows_of(language, split)
+        full = instances_of(data, encoder, language, rows)
+        cut = instances_of(data, encoder, short, rows)
+        assert torch.equal(cut.targets, full.targets) and torch.equal(cut.x, full.x)
+        for i, row in enumerate(rows):
+            n = full.histories.lengths[i] if kept[int(row)] is None else kept[int(row)]
+            expected = full.histories[i].tolist()[max(0, full.histories.lengths[i] - n) :]
+            assert cut.histories[i].tolist() == expected
+            assert int(cut.targets[i]) not in expected
+        torch.testing.assert_close(cut.S, encoder.encode(cut.histories))
+        untouched = torch.tensor([kept[int(row)] is None for row in rows])
+        assert torch.equal(cut.S[untouched], full.S[untouched])
+    assert not cut.S.eq(0).all(1).any() and len(cut) == N_USERS  # of the validation users
 
 
 def test_candidates_are_the_target_and_items_outside_the_history():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import polars as pl
@@ -43,6 +46,18 @@ def test_other_splits_do_not_move_the_statistics(encoded):
     language, other = encoded(), encoded([*TEXTS[:4], "quite another text"])
     assert torch.equal(language.mean, other.mean) and torch.equal(language.scale, other.scale)
     assert not torch.allclose(language.mean, encoded(splits=["train"] * 5).mean)
+
+
+def test_fingerprint_follows_what_is_kept_and_is_as_ever_without_it(encoded):
+    language = encoded()
+    rows = [
+        [split, n, n, n, text] for n, (split, text) in enumerate(zip(SPLITS, TEXTS, strict=True))
+    ]
+    content = json.dumps([language.embedder.identity, rows])
+    assert language.fingerprint == hashlib.sha256(content.encode()).hexdigest()
+    frame = language.utterances.frame
+    short = SimpleNamespace(frame=frame.with_columns(kept=pl.Series([0, None, 3, 1, None])))
+    assert replace(language, utterances=short).fingerprint != language.fingerprint
 
 
 def test_fingerprint_follows_words_and_model(encoded):

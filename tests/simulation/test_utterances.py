@@ -358,3 +358,22 @@ def test_bad_arguments_are_named(utterances: Utterances) -> None:
         SimulatorConfig(one_turn_share=1.5)
     with pytest.raises(ConfigError, match="exceeds 1"):
         SimulatorConfig(two_examples_share=0.8, relation_share=0.8)
+
+
+def test_history_dropout_cuts_a_share_of_the_training_histories_alone() -> None:
+    data = first_users(world("films").data, 60)
+    made = {
+        share: simulate_utterances(data, config=SimulatorConfig(history_dropout=share)).frame
+        for share in (0.0, 0.3)
+    }
+    assert "kept" not in made[0.0].columns and made[0.3].drop("kept").equals(made[0.0])
+    again = simulate_utterances(data, config=SimulatorConfig(history_dropout=0.3)).frame
+    assert again.equals(made[0.3])
+    kept = made[0.3].filter(split="train")["kept"]
+    # four standard deviations of a share
+    assert abs(kept.is_not_null().mean() - 0.3) < 4 * (0.21 / len(kept)) ** 0.5
+    counts = dict(kept.drop_nulls().value_counts().iter_rows())
+    assert set(counts) == {0, 1, 2, 3, 5} and counts[0] > 1.4 * max(counts[n] for n in (1, 2, 3, 5))
+    assert made[0.3].filter(pl.col("split") != "train")["kept"].is_null().all()
+    with pytest.raises(ConfigError, match="history_dropout="):
+        SimulatorConfig(history_dropout=1.5)

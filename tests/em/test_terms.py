@@ -1,0 +1,103 @@
+"""Terms of the final score, against computations by hand; without terms nothing changes."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from latentcrs_utils.baselines.direct import DirectModel, TextScorer
+from latentcrs_utils.config import TermWeights
+from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.em.model import LatentCRS
+from latentcrs_utils.em.terms import ScoreTerms, item_texts, log_popularity
+from latentcrs_utils.errors import ConfigError
+
+from .small_world import N_RANDOM, TEXT, WIDTH, random_model
+
+ITEMS = {"title": ["Up", "It"], "year": [2009, None], "genres": [["Comedy", "War"], []]}
+WORDS = {
+    "Up (2009), a comedy war film": [3.0, 4.0],
+    "It, a film": [0.0, 2.0],
+    "funny": [1.0, 0.0],
+    "dark": [0.0, -5.0],
+}
+TEXTS = ["funny", "dark"]
+
+
+def films() -> Dataset:
+    # the last two items of a user are for validation and test: item 1 was taken twice, 2 once
+    interactions = Sequences.from_lists([[1, 2, 1, 2], [1, 2, 2]])
+    items = pl.DataFrame({"item": [1, 2], **ITEMS})
+    return Dataset("ml-x", items, pl.DataFrame({"user": [0, 1]}), interactions, {}, "films")
+
+
+class Reader:
+    def embed(self, texts, progress=None):
+        return torch.tensor([WORDS[text] for text in texts])
+
+
+def terms(*weights: float) -> ScoreTerms:
+    allowed = lambda texts: np.array([[False, text == "funny", True] for text in texts])  # noqa: E731
+    return ScoreTerms.of_data(films(), TermWeights(*weights), Reader(), allowed)
+
+
+def test_popularity_is_that_of_the_training_part_plus_one():
+    assert [len(row) for row in films().histories("train")] == [2, 1]
+    expected = [-math.inf, math.log(3 / 5), math.log(2 / 5)]
+    torch.testing.assert_close(log_popularity(films()), torch.tensor(expected))
+
+
+def test_items_are_read_as_title_year_and_genres():
+    assert item_texts(films()) == list(WORDS)[:2]
+
+
+def test_final_score_is_the_weighted_sum_of_its_terms():
+    scores = torch.tensor([[-torch.inf, math.log(3), 0.0], [-torch.inf, 5.0, 5.0]])
+    final = terms(0.5, 2.0, 10.0, 3.0)(scores, TEXTS)
+    assert torch.isneginf(final[:, 0]).all()
+    popular = 2 * math.log(3 / 5), 2 * math.log(2 / 5)
+    # cosines: funny 3/5 with Up, 0 with It; dark -4/5 and -1
+    expected = [
+        [0.5 * math.log(3 / 4) + popular[0] + 6 + 3, 0.5 * math.log(1 / 4) + popular[1] + 0 + 3],
+        [0.5 * math.log(1 / 2) + popular[0] - 8, 0.5 * math.log(1 / 2) + popular[1] - 10 + 3],
+    ]
+    torch.testing.assert_close(final[:, 1:], torch.tensor(expected))
+    # a model that counts for nothing does not spoil the padding
+    assert torch.isneginf(terms(0.0, 1.0)(scores, None)[:, 0]).all()
+
+
+def test_a_term_says_what_it_lacks():
+    with pytest.raises(ConfigError, match="content"):
+        ScoreTerms.of_data(films(), TermWeights(content=1.0))
+    with pytest.raises(ConfigError, match="give 2 texts"):
+        terms(1.0, 0.0, 1.0)(torch.zeros(2, 3), None)
+
+
+@pytest.fixture(params=["LatentCRS", "LatentCRS+", "text alone"])
+def model(request):
+    if request.param == "text alone":
+        scorer = TextScorer(TEXT, WIDTH, 3, 8, 0.0).eval()
+        items = scorer.items(torch.empty(0), torch.randn(N_RANDOM + 1, 3)).detach()
+        return DirectModel(request.param, scorer, items, [])
+    config = SimpleNamespace(residual=request.param == "LatentCRS+")
+    generative = random_model(residual=config.residual).float()
+    return LatentCRS(*[None] * 4, config, generative, None, [])
+
+
+def test_every_model_takes_the_same_terms_and_none_is_as_before(model):
+    S, x = torch.randn(3, WIDTH), torch.randn(3, TEXT)
+    plain = model.scores(S, x)
+    if isinstance(model, LatentCRS):
+        old = model.generative.log_probability(model.context(S, x), model.catalogue)
+    else:
+        old = model.scorer.query(S, x) @ model.items.T
+    assert torch.equal(plain[:, 1:], old[:, 1:]) and torch.isneginf(plain[:, 0]).all()
+    assert torch.equal(model.scores(S, x, ["any", "words", "here"]), plain)
+    table = torch.randn(N_RANDOM + 1)
+    popular = replace(model, terms=ScoreTerms(TermWeights(popularity=2.0), table))
+    expected = torch.log_softmax(plain, dim=1)[:, 1:] + 2 * table[1:]
+    torch.testing.assert_close(popular.scores(S, x)[:, 1:], expected)
