@@ -25,6 +25,10 @@ _LEAST = {
 _SHARES = {"stay", "homing", "noise", "disliked", "genre_noise", "history_dropout"}
 
 
+# of the pushes on intents, how many say nothing: to be estimated by simulated people who err
+CARELESS_SHARE = 0.2
+
+
 class Checked:
     """A configuration that refuses senseless values."""
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from latentcrs_utils.config import CARELESS_SHARE
+from latentcrs_utils.conversation.steering import log_likelihood
+from latentcrs_utils.conversation.turn import Push
 from latentcrs_utils.data.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 TEXT_LIMIT = 2_000
 """Characters that the language model reads; a longer dialogue loses its oldest messages."""
-_N_LEADERS = 6  # intents that a turn reports: the leaders before the message and after it
+N_LEADERS = 6  # intents that a turn reports: the leaders before the message and after it
 _N_KEPT = 8  # latest histories, texts and beliefs that are remembered
 
 
@@ -50,17 +53,26 @@ def embed_texts(language: "Language", texts: Sequence[str]) -> Tensor:
 
 @dataclass(frozen=True)
 class Belief:
-    """What a fitted model believes of B instances, from S [B, d] and x [B, d_x] of `LatentCRS`."""
+    """What a fitted model believes of B instances, from S [B, d] and x [B, d_x] of `LatentCRS`.
+
+    `pushes` on intents change p(m | S, x) by Bayes' rule (`steering`), and with it the scores.
+    """
 
     model: "LatentCRS"
     S: Tensor
     x: Tensor
+    pushes: tuple[Push, ...] = ()
 
     @cached_property
     @torch.no_grad()
     def context(self) -> "Context":
         """What follows from S and x and does not depend on an item."""
-        return self.model.context(self.S, self.x)
+        context = self.model.context(self.S, self.x)
+        if not self.pushes:
+            return context
+        anchors = self.model.generative.anchors
+        steered = context.log_prior + log_likelihood(self.pushes, anchors, CARELESS_SHARE)
+        return replace(context, log_prior=steered.log_softmax(-1))
 
     @property
     def log_intents(self) -> Tensor:
@@ -81,7 +93,7 @@ class Belief:
     def shift_from(self, before: "Belief") -> tuple[dict[str, float], dict[str, float]]:
         """The leading intents before and now, by name, the highest now first (B = 1)."""
         was, now = before.intents[0], self.intents[0]
-        leaders = {j for p in (was, now) for j in p.topk(min(_N_LEADERS, len(p))).indices.tolist()}
+        leaders = {j for p in (was, now) for j in p.topk(min(N_LEADERS, len(p))).indices.tolist()}
         order = sorted(leaders, key=lambda j: (-float(now[j]), j))
         names = self.model.anchors.names
         return ({names[j]: float(was[j]) for j in order}, {names[j]: float(now[j]) for j in order})
@@ -96,13 +108,15 @@ class Beliefs:
         )
         self._x = lru_cache(_N_KEPT)(lambda text: embed_texts(model.language, [text]))
         self._belief = lru_cache(_N_KEPT)(
-            lambda history, text: Belief(model, self._S(history), self._x(text))
+            lambda history, text, pushes: Belief(model, self._S(history), self._x(text), pushes)
         )
 
     @torch.no_grad()
-    def __call__(self, history: Iterable[int], messages: Sequence[str]) -> Belief:
-        """What is believed after a history (item ids, oldest first) and messages, B = 1."""
-        return self._belief(tuple(history), read_text(messages)[0])
+    def __call__(
+        self, history: Iterable[int], messages: Sequence[str], pushes: tuple[Push, ...] = ()
+    ) -> Belief:
+        """What is believed after a history (item ids, oldest first), messages and pushes, B = 1."""
+        return self._belief(tuple(history), read_text(messages)[0], pushes)
 
 
 class Span(NamedTuple):

@@ -151,7 +151,7 @@ def explain(turn: Turn, state: State, beliefs: Beliefs) -> Explanation:
     """
     history, messages = state.history, [*state.messages, turn.message]
     items = [item.item for item in turn.items]
-    belief, before = beliefs(history, messages), beliefs(history, state.messages)
+    belief, before = (beliefs(history, m, state.pushes) for m in (messages, state.messages))
     model, names = belief.model, belief.model.anchors.names
     log_after, log_before = belief.log_intents[0].double(), before.log_intents[0].double()
     after, was = log_after.exp(), log_before.exp()
@@ -264,7 +264,7 @@ def why(turn: Turn, state: State, beliefs: Beliefs) -> tuple[str, ...]:
     Titles and the user's words are text: whoever shows them as HTML escapes them first.
     """
     known, messages = state.history, [*state.messages, turn.message]
-    belief = beliefs(known, messages)
+    belief = beliefs(known, messages, state.pushes)
     data, v = belief.model.data, belief.model.generative.v
     required, wanted = turn.policy == "F", Requirements(turn.requirements)
     if not required:

@@ -11,7 +11,7 @@ from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.extraction import Extractor, How, make_extractor
 from latentcrs_utils.conversation import explanation, transcript
-from latentcrs_utils.conversation.belief import Beliefs, read_text
+from latentcrs_utils.conversation.belief import N_LEADERS, Beliefs, read_text
 from latentcrs_utils.conversation.guards import clean_message
 from latentcrs_utils.conversation.in_words import render
 from latentcrs_utils.conversation.listener import listener_for
@@ -22,6 +22,7 @@ from latentcrs_utils.conversation.turn import (
     Feedback,
     Kind,
     PolicyName,
+    Push,
     State,
     Turn,
     Withdrawal,
@@ -181,7 +182,7 @@ class Conversation(State):
             watch(stage, turn)
 
         begin("reading")
-        before, belief = self.beliefs(history, self.messages), self.beliefs(history, said)
+        before, belief = (self.beliefs(history, m, self.pushes) for m in (self.messages, said))
         offered = [item.item for turn in self.turns[-1:] for item in turn.items]
         parsed = policy.parse(message, self.requirements, stop, offered)
         wanted = parsed.requirements
@@ -275,15 +276,29 @@ class Conversation(State):
             raise DataError(f"{str(constraint)!r:.60} is not among the requirements.")
         self.events += (Withdrawal(known[str(constraint)]),)
 
+    def push(self, name: str, more: bool = True) -> None:
+        """Ask for more of an intent, or for none of it, by a name that the last turn showed.
+
+        The belief moves by Bayes' rule from the next message on, see `steering`. A name that was
+        not shown is a `DataError`.
+        """
+        names = self.model.anchors.names
+        shown = [*self.turns[-1].intents_after] if self.turns else [*self.intents()][:N_LEADERS]
+        if name not in shown:
+            raise DataError(
+                f"{name!r:.60} is none of the intents that are shown: {', '.join(shown)}."
+            )
+        self.events += (Push(names.index(name), more, tuple(map(names.index, shown))),)
+
     def undo(self) -> Event | None:
-        """Take back the last message, click or withdrawal; returns it, None if nothing is left."""
+        """Take back the last message, click, push or withdrawal; returns it, None if nothing is left."""
         *kept, last = self.events or (None,)
         self.events = tuple(kept)
         return last
 
     def intents(self) -> dict[str, float]:
         """p(m | S, x) as things stand, by intent name, the most probable first."""
-        values = self.beliefs(self.history, self.messages).intents[0].tolist()
+        values = self.beliefs(self.history, self.messages, self.pushes).intents[0].tolist()
         named = zip(self.model.anchors.names, values, strict=True)
         return dict(sorted(named, key=lambda pair: -pair[1]))
 

@@ -13,6 +13,7 @@ from latentcrs_utils.conversation.turn import (
     Event,
     Feedback,
     Kind,
+    Push,
     Recommendation,
     State,
     Turn,
@@ -37,6 +38,8 @@ def write(data: Dataset, state: State, **setting: Any) -> dict[str, Any]:
             return {"say": event}
         if isinstance(event, Withdrawal):
             return {"withdraw": event.constraint}
+        if isinstance(event, Push):
+            return {"push": vars(event)}
         return {event.kind: event.item, "title": data.title(event.item)}
 
     def plain(value: Any) -> Any:
@@ -82,6 +85,9 @@ def _event(data: Dataset, event: Mapping[str, Any]) -> Event:
         return _turn(data, event["say"])
     if "withdraw" in event:
         return Withdrawal(Constraint.parse(str(event["withdraw"])))
+    if "push" in event:
+        pushed = event["push"]
+        return Push(int(pushed["intent"]), bool(pushed["more"]), tuple(map(int, pushed["shown"])))
     kind: Kind = "accept" if "accept" in event else "reject"
     return Feedback(kind, data.valid_item(event[kind]))
 

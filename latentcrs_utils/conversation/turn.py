@@ -150,13 +150,33 @@ class Withdrawal:
     constraint: Constraint
 
 
-Event = Turn | Feedback | Withdrawal
+@dataclass(frozen=True)
+class Push:
+    """A push on an intent's bar: "more of this", or "not this"; `shown` are the bars to choose from.
+
+    Intents are numbers 0..K-1. Fewer than two bars, or a pushed one not among them: `DataError`.
+    """
+
+    intent: int
+    more: bool
+    shown: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.intent not in self.shown or len({*self.shown}) < 2:
+            raise DataError(
+                f"Intent {self.intent} is pushed among those shown, of which there are two or "
+                f"more; here {len({*self.shown})} are shown."
+            )
+
+
+Event = Turn | Feedback | Withdrawal | Push
 
 
 class State:
     """A conversation at one moment: the items known at its start, and all events so far.
 
-    `start` are item ids, oldest first; `events` are turns, clicks and withdrawals in their order.
+    `start` are item ids, oldest first; `events` are turns, clicks, withdrawals and pushes in their
+    order.
     """
 
     def __init__(self, start: Iterable[int], events: Iterable[Event] = ()):
@@ -213,6 +233,11 @@ class State:
     def excluded(self) -> set[int]:
         """Ids of what is not offered (again): the history, what was offered, what was clicked."""
         return {*self.history, *self.offered, *self.feedback}
+
+    @property
+    def pushes(self) -> tuple[Push, ...]:
+        """The pushes on intents so far."""
+        return tuple(event for event in self.events if isinstance(event, Push))
 
     @property
     def requirements(self) -> Requirements:
