@@ -277,21 +277,22 @@ class Conversation(State):
         self.events += (Withdrawal(known[str(constraint)]),)
 
     def push(self, name: str, more: bool = True) -> None:
-        """Ask for more of an intent, or for none of it, by a name that the last turn showed.
+        """Ask for more of one of the leading intents (`leaders`), or for none of it, by its name.
 
-        The belief moves by Bayes' rule from the next message on, see `steering`. A name that was
-        not shown is a `DataError`.
+        The belief moves by Bayes' rule, see `steering`. A name that does not lead is a `DataError`.
         """
-        names = self.model.anchors.names
-        shown = [*self.turns[-1].intents_after] if self.turns else [*self.intents()][:N_LEADERS]
+        shown, names = self.leaders(), self.model.anchors.names
         if name not in shown:
-            raise DataError(
-                f"{name!r:.60} is none of the intents that are shown: {', '.join(shown)}."
-            )
+            known = ", ".join(shown)
+            raise DataError(f"{name!r:.60} is none of the intents that are shown: {known}.")
         self.events += (Push(names.index(name), more, tuple(map(names.index, shown))),)
 
+    def leaders(self) -> list[str]:
+        """Names of the intents that lead as things stand, which can be pushed."""
+        return [*self.intents()][:N_LEADERS]
+
     def undo(self) -> Event | None:
-        """Take back the last message, click, push or withdrawal; returns it, None if nothing is left."""
+        """Take back the last message, click, push or withdrawal; returns it, None without one."""
         *kept, last = self.events or (None,)
         self.events = tuple(kept)
         return last

@@ -152,9 +152,9 @@ class Withdrawal:
 
 @dataclass(frozen=True)
 class Push:
-    """A push on an intent's bar: "more of this", or "not this"; `shown` are the bars to choose from.
+    """A push on an intent's bar: "more of this", or "not this".
 
-    Intents are numbers 0..K-1. Fewer than two bars, or a pushed one not among them: `DataError`.
+    Intents are numbers 0..K-1; `shown` are those whose bars could be pushed. Fewer than two bars, or a pushed one not among them: `DataError`.
     """
 
     intent: int

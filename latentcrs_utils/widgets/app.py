@@ -13,7 +13,7 @@ from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.conversation.guards import clean_message
 from latentcrs_utils.conversation.session import Conversation, StoppedError, Wording
-from latentcrs_utils.conversation.turn import Feedback, PolicyName, Turn, more_like
+from latentcrs_utils.conversation.turn import Feedback, PolicyName, Push, Turn, more_like
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.errors import DataError, LatentCRSError
 from latentcrs_utils.language.models import find_model
@@ -165,6 +165,8 @@ class ChatApp:
             words = "your last message is in the box again"
         elif isinstance(event, Feedback):
             words = f"your click on {self.conversation.label(event.item)}"
+        elif isinstance(event, Push):
+            words = f"your push on “{self.conversation.model.anchors.names[event.intent]}”"
         else:
             words = f"{event.constraint.label} is required again"
         self.view.update()
