@@ -154,7 +154,8 @@ class Withdrawal:
 class Push:
     """A push on an intent's bar: "more of this", or "not this".
 
-    Intents are numbers 0..K-1; `shown` are those whose bars could be pushed. Fewer than two bars, or a pushed one not among them: `DataError`.
+    Intents are numbers 0..K-1; `shown` are those whose bars could be pushed. Fewer than two bars,
+    or a pushed one not among them, is a `DataError`.
     """
 
     intent: int
