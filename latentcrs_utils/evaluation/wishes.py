@@ -1,0 +1,116 @@
+"""A list of wishes whose truth a machine can check, whoever answers them."""
+
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from latentcrs_utils.constraints.constraint import Constraint, matcher_for
+from latentcrs_utils.constraints.vocabulary import vocabulary_for
+from latentcrs_utils.conversation.turn import Turn
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.errors import DataError
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What somebody writes, in one message or more, and what must be true of the last answer.
+
+    The head of ``data/wishes.toml`` says what each field means.
+    """
+
+    name: str
+    kind: str
+    messages: tuple[str, ...]
+    genres_any: tuple[str, ...] = ()
+    genres_all: tuple[str, ...] = ()
+    genres_none: tuple[str, ...] = ()
+    years: tuple[int, ...] = ()
+    mood: str = ""
+    like: str = ""
+    title: str = ""
+    answer: bool = False
+    says: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WishScore:
+    """How an answer meets a wish; None where the wish asks nothing of the kind.
+
+    ``satisfied`` is the share of the offered items that are as wished, 0 if there are none;
+    ``answered`` whether no items came; ``admitted`` whether the reply says what it must.
+    """
+
+    satisfied: float | None = None
+    answered: bool | None = None
+    admitted: bool | None = None
+
+
+def read_wishes(file: Path, data: Dataset) -> list[Wish]:
+    """Return the wishes of a file; one that the data's catalogue cannot judge is a `DataError`."""
+    types = {field.name: type(getattr(Wish, field.name, "")) for field in fields(Wish)}
+    types["messages"], wishes = tuple, []
+    for number, entry in enumerate(tomllib.loads(file.read_text("utf-8")).get("wish", []), 1):
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+        wrong = [k for k, v in given.items() if type(v) is not types.get(k)]
+        wrong += [k for k in ("name", "kind", "messages") if not given.get(k)]
+        place = f"Wish {number} ({given.get('name', 'no name')}) of {file.name}"
+        if wrong:
+            raise DataError(f"{place}: {wrong[0]!r} is missing, unknown or of the wrong type.")
+        wish = Wish(**given)
+        if fault := _fault(wish, data):
+            raise DataError(f"{place}: {fault}.")
+        wishes.append(wish)
+    return wishes
+
+
+def _fault(wish: Wish, data: Dataset) -> str:
+    """Say what is wrong with the truth of a wish, nothing if all is well."""
+    items = matcher_for(data).catalogue.items[1:]
+    known = frozenset[str]().union(*(item.genres for item in items))
+    genres = (*wish.genres_any, *wish.genres_all, *wish.genres_none)
+    for genre in genres:
+        if genre not in known:
+            return f"{data.name} has no genre {genre!r}"
+    for title in filter(None, (wish.like, wish.title)):
+        if not _items_called(title, data):
+            return f"{data.name} has no film {title!r}"
+    if wish.years and not (len(wish.years) == 2 and wish.years[0] <= wish.years[1]):
+        return "'years' must be a first and a last year"
+    truth = (genres, wish.years, wish.mood, wish.like, wish.title)
+    if wish.answer and any(truth):
+        return "an answer without films cannot have a truth about films"
+    return "" if wish.answer or wish.says or any(truth) else "it says nothing that can be checked"
+
+
+def _items_called(title: str, data: Dataset) -> list[int]:
+    """Return the items that a title in quotation marks means."""
+    found = vocabulary_for(data).titles.find(f"“{title}”")
+    return [item for mention in found for item in mention.items]
+
+
+def score(turn: Turn, wish: Wish, data: Dataset) -> WishScore:
+    """Judge the answer to the last message of a wish by the catalogue of ``data``."""
+    items, offered = matcher_for(data).catalogue.items, [item.item for item in turn.items]
+    said = f"{turn.reply} {turn.note}".casefold()
+    admitted = any(words.casefold() in said for words in wish.says) if wish.says else None
+    if wish.answer:
+        return WishScore(None, not offered, admitted)
+    if wish.title:
+        found = not {*offered}.isdisjoint(_items_called(wish.title, data))
+        return WishScore(float(found), None, admitted)
+    must = [Constraint("genre", genre) for genre in wish.genres_all]
+    must += [Constraint("genre", genre, negated=True) for genre in wish.genres_none]
+    must += [Constraint("era", "{}-{}".format(*wish.years))] if wish.years else []
+    must += [Constraint("mood", wish.mood)] if wish.mood else []
+    some = [Constraint("genre", genre) for genre in wish.genres_any]
+    models = _items_called(wish.like, data) if wish.like else []
+    like = [Constraint("genre", genre) for item in models for genre in items[item].genres]
+
+    def true(item: int) -> bool:
+        every = all(c.satisfies(items[item], items) for c in must)
+        either = (any(c.satisfies(items[item], items) for c in of) for of in (some, like) if of)
+        return every and all(either) and item not in models
+
+    if not (must or some or like):
+        return WishScore(None, None, admitted)
+    return WishScore(sum(map(true, offered)) / max(len(offered), 1), None, admitted)
