@@ -33,11 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 turn = [chat.say(message) for message in wish.messages][-1]
                 rows.append({"kind": wish.kind, "policy": policy, "wish": wish.name, "user": user})
                 rows[-1] |= asdict(score(turn, wish, data))
-                rows[-1] |= {
-                    "offered": [i.item for i in turn.items],
-                    "note": turn.note,
-                    "reply": turn.reply,
-                }
+                rows[-1]["offered"] = len(turn.items)
     found = pl.DataFrame(rows, infer_schema_length=None)
     means = [pl.col(m).cast(pl.Float64).mean() for m in MEASURES]
     table = found.group_by("kind", "policy", maintain_order=True).agg(*means)

@@ -74,6 +74,10 @@ def _fault(wish: Wish, data: Dataset) -> str:
     for title in filter(None, (wish.like, wish.title)):
         if not _items_called(title, data):
             return f"{data.name} has no film {title!r}"
+    try:
+        _ = wish.mood and items[0].suits(wish.mood)
+    except DataError as unknown:
+        return str(unknown).rstrip(".")
     if wish.years and not (len(wish.years) == 2 and wish.years[0] <= wish.years[1]):
         return "'years' must be a first and a last year"
     truth = (genres, wish.years, wish.mood, wish.like, wish.title)

@@ -1,0 +1,94 @@
+"""Wishes: every truth is true of a right list, and false of a planted wrong one."""
+
+from pathlib import Path
+
+import pytest
+
+from latentcrs_utils.conversation.turn import Turn, describe
+from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.errors import DataError
+from latentcrs_utils.evaluation.wishes import Wish, read_wishes, score
+
+FILE = Path(__file__).resolve().parents[2] / "data" / "wishes.toml"
+
+
+def answer(data: Dataset, *titles: str, reply: str = "", note: str = "") -> Turn:
+    """A turn that offers the films of these titles."""
+    ids = [int(data.titles.index(title)) for title in titles] if titles else []
+    items = tuple(describe(data, item) for item in ids)
+    for title, item in zip(titles, items, strict=True):
+        assert item.title == title
+    return Turn(1, "Please.", items, {}, {}, reply=reply, note=note)
+
+
+TRUTHS = {
+    "genres_any": (("Western", "Horror"), "Alien", "Toy Story"),
+    "genres_all": (("Action", "Sci-Fi"), "Alien", "Braveheart"),
+    "genres_none": (("Horror",), "Toy Story", "Alien"),
+    "years": ((1990, 1999), "Toy Story", "Alien"),
+    "like": ("Toy Story", "Aladdin", "Alien"),
+}
+
+
+@pytest.mark.parametrize("field", TRUTHS)
+def test_a_truth_counts_the_films_it_holds_for(field: str, data: Dataset) -> None:
+    value, right, wrong = TRUTHS[field]
+    wish = Wish("one", "kind", ("Please.",), **{field: value})
+    assert score(answer(data, right), wish, data).satisfied == 1
+    assert score(answer(data, wrong), wish, data).satisfied == 0
+    assert score(answer(data, right, wrong), wish, data).satisfied == 0.5
+    assert score(answer(data), wish, data).satisfied == 0
+
+
+def test_the_model_of_a_like_is_no_answer_to_it(data: Dataset) -> None:
+    wish = Wish("one", "kind", ("Please.",), like="Toy Story")
+    assert score(answer(data, "Toy Story"), wish, data).satisfied == 0
+
+
+def test_a_mood_is_that_of_the_phrase_books(data: Dataset) -> None:
+    wish = Wish("one", "kind", ("Please.",), mood="light")
+    assert score(answer(data, "Aladdin"), wish, data).satisfied == 1
+    assert score(answer(data, "Alien"), wish, data).satisfied == 0
+
+
+def test_a_title_must_be_among_the_films(data: Dataset) -> None:
+    wish = Wish("one", "kind", ("Please.",), title="Alien")
+    assert score(answer(data, "Toy Story", "Alien"), wish, data).satisfied == 1
+    assert score(answer(data, "Toy Story"), wish, data).satisfied == 0
+
+
+def test_small_talk_gets_no_films_and_limits_are_admitted(data: Dataset) -> None:
+    talk = Wish("one", "kind", ("Hello.",), answer=True, says=("English",))
+    assert score(answer(data, reply="I read english only."), talk, data).admitted
+    assert score(answer(data, note="In English."), talk, data).admitted
+    found = score(answer(data, "Alien", reply="Try this."), talk, data)
+    assert (found.satisfied, found.answered, found.admitted) == (None, False, False)
+    assert score(answer(data), talk, data).answered
+
+
+def test_all_sixty_wishes_can_be_judged(data: Dataset) -> None:
+    wishes = read_wishes(FILE, data)
+    assert len({wish.name for wish in wishes}) == len(wishes) == 60
+    assert len({wish.messages for wish in wishes}) == 60
+
+
+BAD = {
+    'genres_any = ["Comdy"]': "no genre 'Comdy'",
+    'like = "Zzyzx Revisited"': "no film 'Zzyzx Revisited'",
+    "years = [1990, 1980]": "a first and a last year",
+    'mood = "purple"': "no mood 'purple'",
+    'genre = ["Comedy"]': "'genre' is missing, unknown",
+    'answer = "yes"': "'answer' is missing, unknown or of the wrong type",
+    'answer = true\ngenres_any = ["Comedy"]': "cannot have a truth about films",
+    "": "nothing that can be checked",
+}
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_a_bad_wish_is_named(line: str, data: Dataset, tmp_path: Path) -> None:
+    good = '[[wish]]\nname = "good"\nkind = "k"\nmessages = ["Hi."]\nanswer = true\n'
+    bad = f'[[wish]]\nname = "bad one"\nkind = "k"\nmessages = ["Hi."]\n{line}\n'
+    (tmp_path / "list.toml").write_text(good + bad, "utf-8")
+    with pytest.raises(DataError, match=r"Wish 2 \(bad one\) of list.toml: ") as caught:
+        read_wishes(tmp_path / "list.toml", data)
+    assert BAD[line] in str(caught.value)
