@@ -1,9 +1,10 @@
-"""Intent anchors: k-means in the space of behavior, in a canonical order, named from items."""
+"""Intent anchors: k-means in the space of behavior, in a canonical order, with checked names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,11 +24,16 @@ if TYPE_CHECKING:
 
 # Pseudo-counts that draw a small cluster's shares to those of everybody.
 _SHRINKAGE = 10.0
-_MIN_LIFT = 1.2
 _N_TITLES = 2
-# How much a title counts for a name if it does not fit the name's genre and decade.
-_MISFIT = 0.4
-_NARROWER = 1.1
+# A description holds if it is true of this share of the next films and so many times more often
+# than everywhere, and if enough states were there to check it.
+HOLDS_SHARE = 0.6
+HOLDS_LIFT = 1.5
+_MIN_STATES = 10
+_MIXED = "mixed"
+_NAMING_STATES = 60_000
+_MAX_GENRES = 24
+_MAX_DESCRIPTION = 40
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,11 @@ class Anchors:
     Attributes:
         centroids: [K, hidden] float32, largest cluster first (ties by coordinates).
         sizes: [K] int64, states nearest to each centroid.
-        names: K different ones, made of what such users had just chosen unusually often.
+        names: K different ones, made by `name_anchors`.
         assignments: [U] int64, the anchor of each user's whole training history.
         item_counts: [K, V+1] int64, states of each cluster with an item among the last few.
         inertia: sum of squared distances of the states to their centroids.
+        checks: what `name_table` lists of each name: share, lift and n.
     """
 
     centroids: Tensor = field(repr=False)
@@ -51,6 +58,7 @@ class Anchors:
     assignments: Tensor = field(repr=False)
     item_counts: Tensor = field(repr=False)
     inertia: float
+    checks: tuple[tuple[float, float, int], ...] = field(default=(), repr=False)
 
     @property
     def K(self) -> int:  # noqa: N802 - the paper's symbol
@@ -92,7 +100,19 @@ def find_anchors(
     tensors, facts = train_or_load(
         "anchors", parts, lambda _: _cluster(backbone, data, K, config, seed), reuse=reuse
     )
-    return Anchors(names=tuple(facts["names"]), inertia=facts["inertia"], **tensors)
+    parts["centroids"] = fingerprint(tensors["centroids"])
+
+    def name(_: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        users, cuts = naming_moments(data, seed)
+        S = backbone.encode(data.interactions.prefixes(users, cuts))
+        nearest = torch.cdist(S, tensors["centroids"]).argmin(1)
+        counts, sizes = tensors["item_counts"], tensors["sizes"]
+        names, checks = name_anchors(data, counts, sizes, users, cuts, nearest)
+        return {"assignments": nearest}, {"names": names, "checks": checks}
+
+    _, named = train_or_load("anchor-names", parts, name, reuse=reuse)
+    checks = tuple((share, lift, n) for share, lift, n in named["checks"])
+    return Anchors(names=tuple(named["names"]), inertia=facts["inertia"], checks=checks, **tensors)
 
 
 def training_cuts(data: Dataset, n_cuts: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -152,7 +172,7 @@ def _cluster(
     item_counts = count_items(states.last(config.n_recent), assignments, K, data.n_items)
     tensors = {"centroids": centroids, "sizes": sizes, "item_counts": item_counts}
     tensors["assignments"] = assignments[: data.n_users].clone()
-    return tensors, {"inertia": inertia, "names": name_anchors(data, item_counts, sizes)}
+    return tensors, {"inertia": inertia}
 
 
 def canonical_order(centroids: Tensor, assignments: Tensor) -> tuple[Tensor, Tensor]:
@@ -214,25 +234,66 @@ def _typicality(share: np.ndarray, lift: np.ndarray) -> np.ndarray:
     return share * np.log(lift)
 
 
-def name_anchors(data: Dataset, item_counts: Tensor, sizes: Tensor) -> tuple[str, ...]:
-    """Name each cluster by what its users chose more often than everybody.
+def naming_moments(data: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw about 60,000 moments of the training parts, at least eight a user if there are as many.
 
-    A name has the decade and genre that stand out together, if any do, and two signature titles,
-    e.g. "80s Action · Die Hard, Aliens". A title that names a larger cluster counts half for the
-    next; where two names would still be the same, the later one takes more titles. The counts
-    [K, V+1] are those of `count_items`, the sizes [K] the cases of each cluster.
+    Returns users and numbers of items, [N] each. The *next film* of a moment is the item after it,
+    also of the training part.
     """
-    labels, fits = _labels(data, item_counts.numpy())
-    share, lift = lifts(item_counts.numpy(), sizes.numpy())
-    typicality = _typicality(share, lift)
+    return random_cuts(data, max(8, _NAMING_STATES // data.n_users), seed)
+
+
+def name_anchors(
+    data: Dataset, item_counts: Tensor, sizes: Tensor,
+    users: np.ndarray, cuts: np.ndarray, assignments: Tensor,
+) -> tuple[tuple[str, ...], tuple[tuple[float, float, int], ...]]:  # fmt: skip
+    """Name each cluster by what its next films have in common against everybody's.
+
+    Of all descriptions (a genre or one of two, a decade or a span of years, both) a cluster gets
+    the one with the most information about its next films, times the chance that it holds. Users
+    of even numbers choose it, those of odd numbers check it. Where it fails, the name begins with
+    "mixed". Two typical films of which the description is true follow, e.g. "80s Action · Die
+    Hard, Aliens"; a film that names a larger cluster counts half for the next. Where two names
+    would still be the same, the later one takes more films.
+
+    Args:
+        data: also one without genres or years; then the films alone are the name.
+        item_counts, sizes: [K, V+1] and [K], of the recent films, as in `Anchors`.
+        users, cuts, assignments: [N] each, of `naming_moments`, with their clusters.
+
+    Returns:
+        K names, and for each the share of the checking half's next films of which its description
+        is true, the lift of this share over everybody's, and the number of these films.
+    """
+    next_items = data.interactions.flat[data.interactions.offsets[users] + cuts]
+    words, fits, checks = _describe(data, next_items, users % 2 == 0, assignments.numpy(), sizes)
+    typicality = _typicality(*lifts(item_counts.numpy(), sizes.numpy()))
     typicality[:, 0] = -np.inf
-    weight = np.where(typicality > 0, typicality * np.where(fits, 1.0, _MISFIT), typicality)
     names: list[str] = []
-    for m, label in enumerate(labels):
-        best = np.argsort(-weight[m], kind="stable")[:-1]
+    for m, word in enumerate(words):
+        # films of which the description is true, then, if two names are the same, the others
+        best = np.lexsort((-typicality[m, 1:], ~fits[m, 1:])) + 1
+        label = word if not word or name_holds(*checks[m]) else f"{_MIXED}: {word}"
+        if not word and any(words):
+            label = _MIXED
         names.append(_unique_name(label, [data.title(int(i)) for i in best], names))
-        weight[m + 1 :, best[:_N_TITLES]] *= 0.5
-    return tuple(names)
+        chosen = best[:_N_TITLES]
+        typicality[m + 1 :, chosen] -= 0.5 * np.abs(typicality[m + 1 :, chosen])
+    return tuple(names), tuple(checks)
+
+
+def name_holds(share: float, lift: float, n: int) -> bool:
+    """Whether a name is true of enough of the next films, and not of nearly all films anyway."""
+    return share >= HOLDS_SHARE and lift >= HOLDS_LIFT and n >= _MIN_STATES
+
+
+def name_table(anchors: Anchors) -> pl.DataFrame:
+    """How true each name is on the checking half: `name`, `share`, `lift`, `n` and `holds`."""
+    import polars as pl
+
+    table = pl.DataFrame(anchors.checks, schema=["share", "lift", "n"], orient="row")
+    holds = pl.Series("holds", [name_holds(*check) for check in anchors.checks], dtype=pl.Boolean)
+    return table.insert_column(0, pl.Series("name", anchors.names)).with_columns(holds)
 
 
 def _unique_name(label: str, titles: Sequence[str], taken: Sequence[str]) -> str:
@@ -253,26 +314,76 @@ def _short(title: str, limit: int = 30) -> str:
     return title if len(title) <= limit else f"{cut}…"
 
 
-def _labels(data: Dataset, item_counts: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Each cluster's genre or genre of a decade, "" if none stands out; who has it, [K, V+1]."""
-    attributes: dict[str, list[int]] = {}
-    for item, year, genres in data.items.select("item", "year", "genres").iter_rows():
-        for genre in genres:
-            attributes.setdefault(genre, []).append(item)
-            if year is not None:
-                attributes.setdefault(f"{year // 10 % 10}0s {genre}", []).append(item)
-    if not attributes:  # a catalogue without any genre
-        return [""] * len(item_counts), np.ones(item_counts.shape, dtype=bool)
-    words = sorted(attributes)
-    has = np.zeros((len(words), item_counts.shape[1]), dtype=bool)
-    for row, word in enumerate(words):
-        has[row, attributes[word]] = True
-    # Cases are choices here, not states: a cluster's choices by attribute, over all its choices.
-    share, lift = lifts(item_counts @ has.T, item_counts.sum(1))
-    strength = np.where(lift >= _MIN_LIFT, _typicality(share, lift), 0.0)
-    # Of two that say nearly the same, the narrower: "80s Action" before "Action".
-    strength *= [_NARROWER if word[0].isdigit() else 1.0 for word in words]
-    best = strength.argmax(1)
-    stands_out = strength.max(1) > 0
-    labels = [words[a] if clear else "" for a, clear in zip(best, stands_out, strict=True)]
-    return labels, has[best] | ~stands_out[:, None]
+def _describe(
+    data: Dataset, next_items: np.ndarray, naming: np.ndarray,
+    assignments: np.ndarray, sizes: Tensor,
+) -> tuple[list[str], np.ndarray, list[tuple[float, float, int]]]:  # fmt: skip
+    """Each cluster's description, "" if none stands out; who has it, [K, V+1]; and its checks."""
+    from scipy.sparse import csr_array
+
+    K, width = len(sizes), data.n_items + 1
+    halves = [
+        csr_array((np.ones(half.sum()), (assignments[half], next_items[half])), (K, width))
+        for half in (naming, ~naming)
+    ]  # fmt: skip
+    n, n_checked = (np.asarray(half.sum(1)) for half in halves)
+    best, words, checks = np.zeros(K), [""] * K, [(0.0, 0.0, int(n)) for n in n_checked]
+    fits = np.ones((K, width), dtype=bool)
+    for texts, has in _descriptions(data, next_items):
+        share, lift = lifts(halves[0] @ has.T.astype(float), n)
+        checked = halves[1] @ has.T.astype(float)
+        p, base = share.clip(1e-9, 1 - 1e-9), (share / lift).clip(1e-9, 1 - 1e-9)
+        information = p * np.log(p / base) + (1 - p) * np.log((1 - p) / (1 - base))
+        spread = np.sqrt(p * (1 - p) / (n[:, None] + _SHRINKAGE))
+        margin = (p - np.maximum(HOLDS_SHARE, HOLDS_LIFT * base)) / spread
+        chance = torch.special.ndtr(torch.from_numpy(margin)).numpy()
+        score = np.where(lift > 1, information * chance, 0.0)
+        for m in np.flatnonzero(score.max(1) > best):
+            d = score[m].argmax()
+            best[m], words[m], fits[m] = score[m, d], texts[d], has[d]
+            truth = checked[m, d] / max(n_checked[m], 1)
+            everywhere = checked[:, d].sum() / max(n_checked.sum(), 1)
+            lift_checked = float(truth / everywhere) if everywhere else 0.0
+            checks[m] = (float(truth), lift_checked, int(n_checked[m]))
+    return words, fits, checks
+
+
+def _descriptions(data: Dataset, next_items: np.ndarray) -> Iterator[tuple[list[str], np.ndarray]]:
+    """All descriptions, one span of years at a time: D texts, and who has them, bool [D, V+1].
+
+    The spans begin and end at decades and at the tenths of the years of the next films.
+    """
+    held = [set(), *map(set, data.items["genres"].to_list())]
+    frequency = {g: sum(g in of for of in held) for g in sorted(set().union(*held))}
+    kept = sorted(sorted(frequency, key=lambda g: -frequency[g])[:_MAX_GENRES])
+    genres = {g: np.array([g in of for of in held]) for g in kept}
+    genres |= {f"{a} or {b}": genres[a] | genres[b] for a, b in combinations(kept, 2)}
+    years = np.array([np.nan, *data.items["year"].cast(float)], dtype=float)
+    known = years[next_items]
+    known = known[~np.isnan(known)].astype(int)
+    spans = {"": np.ones(len(years), dtype=bool)}
+    if len(known):
+        decades = range(known.min() // 10 * 10, known.max() + 10, 10)
+        tenths = np.quantile(known, np.arange(1, 10) / 10, method="lower")
+        edges = sorted({*decades, *tenths.tolist(), known.max() // 10 * 10 + 10})
+        for a, b in [*combinations(edges, 2)]:
+            if (a, b) != (edges[0], edges[-1]):
+                spans[_span(a, b, edges)] = (years >= a) & (years < b)
+    for span, inside in spans.items():
+        texts = {f"{span} {g}" if span.endswith("0s") else f"{g}, {span}": g for g in genres}
+        texts = {text if span else g: genres[g] & inside for text, g in texts.items()}
+        texts |= {span: inside} if span else {}
+        texts = {t: has for t, has in texts.items() if len(f"{_MIXED}: {t}") <= _MAX_DESCRIPTION}
+        if texts:
+            yield [*texts], np.stack([*texts.values()])
+
+
+def _span(a: int, b: int, edges: Sequence[int]) -> str:
+    """The years from a up to, and without, b."""
+    if (a % 10, b) == (0, a + 10):
+        return f"{a % 100:02}s"
+    if b == a + 1:
+        return str(a)
+    if a == edges[0]:
+        return f"before {b}"
+    return f"{a} or later" if b == edges[-1] else f"{a}-{b - 1}"
