@@ -31,7 +31,14 @@ from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel, Residual
 from latentcrs_utils.evaluation.one_turn import EvalSet, Fitted, evaluate, scorers
 from latentcrs_utils.evaluation.recording import Command, provenance, write_record
-from latentcrs_utils.intents import Anchors, count_items, describe_anchor, k_means, name_anchors
+from latentcrs_utils.intents import (
+    Anchors,
+    count_items,
+    describe_anchor,
+    k_means,
+    name_anchors,
+    naming_moments,
+)
 from latentcrs_utils.ranking import rank_by_factors
 from latentcrs_utils.support.device import peak_memory
 
@@ -158,7 +165,8 @@ def clustering(data: Dataset) -> dict[str, Any]:
         centroids, assignments, inertia = k_means(S, K)
         counts = count_items(histories.last(10), assignments, K, data.n_items)
         sizes = torch.bincount(assignments, minlength=K)
-        names = name_anchors(data, counts, sizes)
+        users, cuts = naming_moments(data, 0)
+        names, _ = name_anchors(data, counts, sizes, users, cuts, assignments[users])
         describe_anchor(Anchors(centroids, sizes, names, assignments, counts, inertia), data, 0)
 
     return timed(len(S), cluster)

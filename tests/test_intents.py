@@ -23,6 +23,9 @@ from latentcrs_utils.intents import (
     k_means,
     lifts,
     name_anchors,
+    name_holds,
+    name_table,
+    naming_moments,
     training_cuts,
     training_states,
 )
@@ -82,13 +85,16 @@ def test_anchors_find_the_tastes_and_names_come_from_the_items(
     squared = (S - anchors.centroids[anchors.assignments]).square().sum().item()
     assert anchors.inertia == pytest.approx(squared, rel=1e-4)
     labels = [name.split(" · ")[0] for name in anchors.names]
-    assert labels == ["80s Horror", "90s Comedy", "50s Western"]
+    assert labels == ["mixed: 80s Horror", "Comedy", "Western"]
     assert all(name.count("tale") == 2 and "(again)" not in name for name in anchors.names)
     # the seed does not matter where groups are clear
     other = find_anchors(backbone, world, config=CONFIG, seed=1)
     torch.testing.assert_close(anchors.centroids, other.centroids)
     assert torch.equal(anchors.assignments, other.assignments)
     assert anchors.names == other.names
+    table = name_table(anchors)
+    assert table["name"].to_list() == [*anchors.names]
+    assert [name.startswith("mixed") for name in anchors.names] == (~table["holds"]).to_list()
 
 
 def test_anchors_are_loaded_the_second_time(
@@ -179,8 +185,11 @@ def test_description_lists_what_the_users_have(world: Dataset, backbone: Backbon
 def test_names_on_real_films_are_different_and_never_an_index(data: Dataset, K: int) -> None:
     assignments = torch.from_numpy(np.random.default_rng(K).permutation(data.n_users) % K)
     counts = count_items(data.histories("train"), assignments, K, data.n_items)
-    names = name_anchors(data, counts, torch.bincount(assignments))
+    users, cuts = naming_moments(data, 0)
+    sizes = torch.bincount(assignments)
+    names, _ = name_anchors(data, counts, sizes, users, cuts, assignments[users])
     assert len(set(names)) == K
+    assert all(len(name.split(" · ")[0]) <= 40 for name in names if " · " in name)
     assert all(len(name) <= 100 for name in names)
     beginnings = {title.split(" (")[0].split(": ")[0][:12] for title in data.titles[1:]}
     for name in names:
@@ -208,9 +217,66 @@ def test_states_along_the_way_count_and_no_validation_or_test_item_is_read(
 def test_names_stay_different_where_users_hardly_differ(world: Dataset) -> None:
     assignments = torch.arange(35) % 7
     counts = count_items(world.histories("train"), assignments, 7, world.n_items)
-    assert len(set(name_anchors(world, counts, torch.bincount(assignments)))) == 7
-    # Nothing stands out where all clusters are the same: no genre, more and more titles.
-    same = counts.sum(0, keepdim=True).expand(4, -1)
-    names = name_anchors(world, same, torch.full((4,), 35))
-    assert len(set(names)) == 4
-    assert not any("·" in name for name in names)
+    users, cuts = naming_moments(world, 0)
+    for data in (world, dataclasses.replace(world, items=world.items.with_columns(
+        pl.lit(None, pl.Int32).alias("year"), genres=pl.lit([], pl.List(pl.String))
+    ))):  # fmt: skip
+        same = counts.sum(0, keepdim=True).expand(7, -1)
+        names, _ = name_anchors(data, same, torch.full((7,), 35), users, cuts, assignments[users])
+        assert len(set(names)) == 7
+        assert ("mixed" in names[0]) == (data is world)
+
+
+@pytest.fixture(scope="module")
+def planted() -> Dataset:
+    """60 users in turn: A is Western or Drama alike, B has Horror of any time, C has any film."""
+    rng = np.random.default_rng(1)
+    genres = ["Western"] * 20 + ["Horror"] * 20 + ["Drama"] * 60
+    western, horror, drama = np.arange(1, 21), np.arange(21, 41), np.arange(41, 101)
+    rows = []
+    for user in range(60):
+        if user // 2 % 3 == 0:
+            pool = np.where(rng.random(30) < 0.5, rng.choice(western, 30), rng.choice(drama, 30))
+        elif user // 2 % 3 == 1:
+            pool = rng.choice(horror, 30)
+        else:
+            pool = rng.choice(drama, 30)
+        rows.append(pool.tolist())
+    items = pl.DataFrame({
+        "item": pl.Series(range(1, 101), dtype=pl.Int32),
+        "title": [f"{genre} {n}" for n, genre in enumerate(genres)],
+        "year": pl.Series([None] * 100, dtype=pl.Int32),
+        "genres": [[genre] for genre in genres],
+    })  # fmt: skip
+    users = pl.DataFrame({"user": range(60)}, schema={"user": pl.Int32})
+    return Dataset("planted", items, users, Sequences.from_lists(rows), {}, "planted")
+
+
+def names_of(data: Dataset) -> tuple[tuple[str, ...], tuple[tuple[float, float, int], ...]]:
+    users, cuts = naming_moments(data, 0)
+    cluster = torch.arange(60) // 2 % 3
+    counts = count_items(data.histories("train"), cluster, 3, data.n_items)
+    sizes = torch.bincount(cluster)
+    return name_anchors(data, counts, sizes, users, cuts, cluster[users])
+
+
+def test_a_name_is_true_of_next_films_of_users_who_did_not_choose_it(planted: Dataset) -> None:
+    names, checks = names_of(planted)
+    assert names[1].startswith("Horror · Horror")
+    assert checks[1][0] == 1.0 and checks[1][1] == pytest.approx(3, rel=0.05)
+    # Half of the next films of A are dramas, as everywhere: no name.
+    assert not names[0].startswith("Drama")
+    # If the users who check have other films, the description stays and fails.
+    flat = planted.interactions.flat.copy()
+    rows = planted.interactions.rows()
+    flat[(rows % 2 == 1) & (rows // 2 % 3 == 1)] = 50
+    changed = dataclasses.replace(
+        planted, interactions=Sequences(planted.interactions.offsets, flat)
+    )
+    names, checks = names_of(changed)
+    assert names[1].startswith("mixed: Horror · ") and checks[1][0] == 0.0
+
+
+def test_what_holds() -> None:
+    assert name_holds(0.6, 1.5, 10)
+    assert not any([name_holds(0.59, 9, 99), name_holds(0.99, 1.4, 99), name_holds(1, 3, 9)])
