@@ -229,7 +229,7 @@ def test_names_stay_different_where_users_hardly_differ(world: Dataset) -> None:
 
 @pytest.fixture(scope="module")
 def planted() -> Dataset:
-    """60 users: a third choose horror, a third romance, a third both; most films are dramas, too."""
+    """60 users: a third choose horror, a third romance, a third both; most films are dramas."""
     rng = np.random.default_rng(1)
     genres = ["Horror"] * 50 + ["Romance"] * 50
     first, last = np.array([[1, 101], [1, 51], [51, 101]])[np.arange(60) // 2 % 3].T
