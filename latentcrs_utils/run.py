@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import rows_of
 from latentcrs_utils.em.model import LatentCRS
-from latentcrs_utils.errors import LatentCRSError
-from latentcrs_utils.evaluation import one_turn
+from latentcrs_utils.errors import DataError, LatentCRSError
+from latentcrs_utils.evaluation import one_turn, real_people
 from latentcrs_utils.evaluation.recording import Command, sizes
 from latentcrs_utils.language.encoding import Language, embed
 from latentcrs_utils.language.text_encoder import VectorStore
@@ -47,7 +48,7 @@ def prepare(say: Say, name: str, tests: str) -> tuple[Dataset, Language]:
         utterances = Utterances(utterances.frame.filter(~spared))
     texts = utterances.texts
     print(f"          {len(texts):,} utterances, {len(set(texts)):,} distinct")
-    say("Embedding each distinct utterance once (PromptEOL, SmolLM2-135M)")
+    say("Embedding each distinct utterance once (PromptEOL, SmolLM2-135M; MiniLM)")
     return data, embed(utterances)
 
 
@@ -57,7 +58,8 @@ def results(
     """Fit and rank for every seed; returns the systems of the first one, and the summaries.
 
     "masked" and "unmasked" are of one turn at four levels; "by_turns", where the utterances hold
-    dialogues to test on, of one to five messages, masked.
+    dialogues to test on, of one to five messages, masked; "choice" and "report", where their films
+    are in the data, of what real people said (`describe_people`).
     """
     ranks: dict[str, list[dict[str, np.ndarray]]] = defaultdict(list)
     asked: dict[str, one_turn.EvalSet] = {}
@@ -70,11 +72,19 @@ def results(
         asked["masked"] = asked["unmasked"] = cases
         if len(rows_of(language, "test_turns")):
             asked["by_turns"] = one_turn.dialogue_cases(data, fitted.backbone, language)
+        with suppress(DataError):  # no real person asked for an item of these data
+            for half in real_people.HALVES:
+                asked[half] = real_people.real_people_cases(data, fitted.backbone, language, half)
         systems = one_turn.scorers(fitted)
         for name, cases in asked.items():
             ranks[name].append(one_turn.evaluate(cases, systems, masked=name != "unmasked"))
         by_seed.append(fitted)
-    return by_seed[0], {name: one_turn.summarise(asked[name], of) for name, of in ranks.items()}
+    return by_seed[0], {
+        name: real_people.describe_people(asked[name], of, "LatentCRS+")
+        if name in real_people.HALVES
+        else one_turn.summarise(asked[name], of)
+        for name, of in ranks.items()
+    }
 
 
 def print_table(summary: pl.DataFrame, n_users: int) -> None:
@@ -88,6 +98,21 @@ def print_table(summary: pl.DataFrame, n_users: int) -> None:
     last = summary.filter(phrasing=one_turn.UNSEEN, system="LatentCRS+")
     half = (last["high"] - last["low"]).to_numpy().max() / 2
     print(f"95 % bootstrap intervals over users: about ±{half:.3f}.")
+
+
+def print_people(people: pl.DataFrame) -> None:
+    """Every system for what real people said: strangers, and people who had named films."""
+    groups, metrics = people["people"].unique(maintain_order=True), real_people.PEOPLE_METRICS
+    sizes = ", ".join(f"{group} {people.filter(people=group)['n'][0]}" for group in groups)
+    print(f"\nReal people (ReDial), the half that is only reported: {sizes}")
+    print(f"{'':28}" + "".join(f"{group:>27}" for group in groups))
+    print(f"{'':28}" + "".join(f"{metric:>10}"[-9:] for metric in metrics) * len(groups))
+    for (system,), rows in people.group_by("system", maintain_order=True):
+        values = rows.select(metrics).to_numpy().ravel()
+        print(f"{system:28}" + "".join(f"{value:9.3f}" for value in values))
+    last = people.filter(people="all", system="fusion without intents").row(0, named=True)
+    gap, low, high = (-last[f"NDCG@20_gap{end}"] for end in ("", "_high", "_low"))
+    print(f"LatentCRS+ minus the fusion, NDCG@20 of all: {gap:+.3f} ({low:+.3f} to {high:+.3f}).")
 
 
 def print_dialogue(model: LatentCRS) -> None:
@@ -141,6 +166,8 @@ def main(arguments: list[str] | None = None) -> int:
             }  # fmt: skip
             command.record(options.record, content)
         print_table(summaries["masked"], data.n_users)
+        if "report" in summaries:
+            print_people(summaries["report"])
         print_dialogue(fitted.latentcrs_plus)
     except LatentCRSError as error:
         print(f"\n{error}", file=sys.stderr)

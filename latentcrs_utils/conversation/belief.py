@@ -55,13 +55,15 @@ def embed_texts(language: "Language", texts: Sequence[str]) -> Tensor:
 class Belief:
     """What a fitted model believes of B instances, from S [B, d] and x [B, d_x] of `LatentCRS`.
 
-    `pushes` on intents change p(m | S, x) by Bayes' rule (`steering`), and with it the scores.
+    `pushes` on intents change p(m | S, x) by Bayes' rule (`steering`), and with it the scores. The
+    model's terms read the B `texts`; without them they are those of a person who said nothing.
     """
 
     model: "LatentCRS"
     S: Tensor
     x: Tensor
     pushes: tuple[Push, ...] = ()
+    texts: tuple[str, ...] | None = None
 
     @cached_property
     @torch.no_grad()
@@ -87,8 +89,8 @@ class Belief:
     @cached_property
     @torch.no_grad()
     def scores(self) -> Tensor:
-        """log p(v | S, x), [B, V + 1]; minus infinity for the padding."""
-        return self.model.generative.log_probability(self.context, self.model.catalogue)
+        """log p(v | S, x) and the model's terms, [B, V + 1]; minus infinity for the padding."""
+        return self.model.final_scores(self.context, self.texts)
 
     def shift_from(self, before: "Belief") -> tuple[dict[str, float], dict[str, float]]:
         """The leading intents before and now, by name, the highest now first (B = 1)."""
@@ -108,7 +110,9 @@ class Beliefs:
         )
         self._x = lru_cache(_N_KEPT)(lambda text: embed_texts(model.language, [text]))
         self._belief = lru_cache(_N_KEPT)(
-            lambda history, text, pushes: Belief(model, self._S(history), self._x(text), pushes)
+            lambda history, text, pushes: Belief(
+                model, self._S(history), self._x(text), pushes, (text,) if text else None
+            )
         )
 
     @torch.no_grad()

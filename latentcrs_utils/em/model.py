@@ -55,6 +55,8 @@ def fit_em(
     if config is None:
         options = preset(data.name, data.n_users)
         config = options.em_plus if residual else options.em
+    # the paper's model reads with one language model, `LatentCRS+` with all encoders
+    language = language if config.residual else language.first_reader()
     v, device = backbone.item_embeddings, choose_device()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -94,7 +96,7 @@ class LatentCRS:
     """A fitted `LatentCRS` (the paper's) or `LatentCRS+` (with the residual).
 
     Its methods take S [B, d], embeddings of histories, and x [B, d_x], standardised embeddings of
-    words. `generative` is p(m_j | S, x) and p(v | m_j, S, x), `inference` q(m_j | S); `curve` has
+    words, of which it reads the coordinates of its own `language`. `generative` is p(m_j | S, x) and p(v | m_j, S, x), `inference` q(m_j | S); `curve` has
     one row an epoch (see `train_em`). `terms`, if any, are added to what `scores` returns.
     """
 
@@ -122,7 +124,7 @@ class LatentCRS:
     @torch.no_grad()
     def context(self, S: Tensor, x: Tensor) -> Context:
         """What does not depend on the item: log p(m_j | S, x) and the residual's query."""
-        return self.generative.context(S, x)
+        return self.generative.context(S, x[:, : len(self.language.mean)])
 
     @torch.no_grad()
     def scores(self, S: Tensor, x: Tensor, texts: Sequence[str] | None = None) -> Tensor:
@@ -130,7 +132,12 @@ class LatentCRS:
 
         With `terms` these are added; some of them read the B `texts`.
         """
-        scores = self.generative.log_probability(self.context(S, x), self.catalogue)
+        return self.final_scores(self.context(S, x), texts)
+
+    @torch.no_grad()
+    def final_scores(self, context: Context, texts: Sequence[str] | None) -> Tensor:
+        """As `scores`, from the context of S and x: log p(v | S, x) and the terms."""
+        scores = self.generative.log_probability(context, self.catalogue)
         return scores if self.terms is None else self.terms(scores, texts)
 
     def intent_prior(self, S: Tensor, x: Tensor) -> Tensor:

@@ -53,17 +53,23 @@ class ScoreTerms:
         return cls(weights, log_popularity(data), vectors, reader, allowed)
 
     def parts(self, scores: Tensor, texts: Sequence[str] | None) -> dict[str, Tensor]:
-        """The terms that have a weight, unweighted, each [B or 1, V + 1]."""
+        """The terms that have a weight, unweighted, each [B or 1, V + 1].
+
+        Without `texts` there are none of words; an empty text has content 0. ConfigError: not B.
+        """
         parts = {"model": torch.log_softmax(scores, dim=1)}
         if self.weights.popularity:
             parts["popularity"] = self.log_popularity[None]
-        if not (self.weights.content or self.weights.lexicon):
+        if texts is None or not (self.weights.content or self.weights.lexicon):
             return parts
-        if texts is None or len(texts) != len(scores):
+        if len(texts) != len(scores):
             raise ConfigError(f"Content and lexicon are read from words: give {len(scores)} texts.")
         if self.weights.content and self.reader is not None and self.item_vectors is not None:
-            words = F.normalize(self.reader.embed(texts, progress=False), dim=1)
-            parts["content"] = words @ self.item_vectors.T
+            said = torch.tensor([bool(text) for text in texts])
+            words = scores.new_zeros(len(texts), self.item_vectors.shape[1])
+            if said.any():
+                words[said] = self.reader.embed([*filter(None, texts)], progress=False)
+            parts["content"] = F.normalize(words, dim=1) @ self.item_vectors.T
         if self.weights.lexicon and self.allowed is not None:
             parts["lexicon"] = torch.from_numpy(self.allowed(texts)).float()
         return parts

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import polars as pl
@@ -11,6 +11,7 @@ import torch
 
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.language.embedder import Embedder
+from latentcrs_utils.language.sentence_encoder import SentenceEncoder, SideBySide
 from latentcrs_utils.language.text_encoder import TextEncoder
 
 # a coordinate that hardly moves over the training texts carries nothing: it is not blown up
@@ -50,6 +51,15 @@ class Language:
         content = json.dumps([self.embedder.identity, rows], ensure_ascii=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
+    def first_reader(self) -> "Language":
+        """What the first of encoders side by side reads alone; of a single encoder, all of it."""
+        if not isinstance(self.embedder, SideBySide):
+            return self
+        first = self.embedder.encoders[0]
+        d = first.embed(self.utterances.frame["text"][:1].to_list(), progress=False).shape[1]
+        x, mean, scale = self.x[:, :d], self.mean[:d], self.scale[:d]
+        return replace(self, x=x, mean=mean, scale=scale, embedder=first)
+
     def encode(self, texts: Sequence[str], progress: bool | None = None) -> torch.Tensor:
         """Embed and standardise n new texts, float32 ``[n, d]``.
 
@@ -63,10 +73,10 @@ def embed(
 ) -> Language:
     """Embed all utterances, each distinct text once, and standardise them.
 
-    Without an ``embedder`` it is PromptEOL with SmolLM2. Fewer than two distinct training texts to
-    take statistics from are a `DataError`.
+    Without an ``embedder`` the two of the course read side by side: PromptEOL with SmolLM2, then
+    MiniLM. Fewer than two distinct training texts to take statistics from are a `DataError`.
     """
-    embedder = embedder or Embedder()
+    embedder = embedder or SideBySide([Embedder(), SentenceEncoder()])
     texts = utterances.frame["text"].to_list()
     splits = utterances.frame["split"].to_list()
     raw = embedder.embed(texts, progress)

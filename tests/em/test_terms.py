@@ -74,7 +74,16 @@ def test_a_term_says_what_it_lacks():
     with pytest.raises(ConfigError, match="content"):
         ScoreTerms.of_data(films(), TermWeights(content=1.0))
     with pytest.raises(ConfigError, match="give 2 texts"):
-        terms(1.0, 0.0, 1.0)(torch.zeros(2, 3), None)
+        terms(1.0, 0.0, 1.0)(torch.zeros(2, 3), ["funny"])
+
+
+def test_where_nothing_was_said_only_popularity_is_added():
+    both, popular = terms(1.0, 2.0, 10.0, 3.0), terms(1.0, 2.0)
+    scores = torch.randn(2, 3)
+    assert torch.equal(both(scores, None), popular(scores, None))
+    # the lexicon allows the same of every empty text
+    said = both(scores, ["", "funny"])[0, 1:] - 3 * torch.tensor([0.0, 1.0])
+    torch.testing.assert_close(said, popular(scores, None)[0, 1:])
 
 
 @pytest.fixture(params=["LatentCRS", "LatentCRS+", "text alone"])
