@@ -96,8 +96,9 @@ class LatentCRS:
     """A fitted `LatentCRS` (the paper's) or `LatentCRS+` (with the residual).
 
     Its methods take S [B, d], embeddings of histories, and x [B, d_x], standardised embeddings of
-    words, of which it reads the coordinates of its own `language`. `generative` is p(m_j | S, x) and p(v | m_j, S, x), `inference` q(m_j | S); `curve` has
-    one row an epoch (see `train_em`). `terms`, if any, are added to what `scores` returns.
+    words, of which it reads the coordinates of its own `language`. `generative` is p(m_j | S, x)
+    and p(v | m_j, S, x), `inference` q(m_j | S); `curve` has one row an epoch (see `train_em`).
+    `terms`, if any, are added to what `scores` returns.
     """
 
     data: Dataset
