@@ -256,6 +256,9 @@ class Preset:
     em: EMConfig = field(default_factory=EMConfig)
     em_plus: EMConfig = field(default_factory=lambda: EMConfig(residual=True))
     direct: DirectConfig = field(default_factory=DirectConfig)
+    terms_plus: TermWeights = field(default_factory=TermWeights)
+    terms_fusion: TermWeights = field(default_factory=TermWeights)
+    terms_text: TermWeights = field(default_factory=TermWeights)
 
 
 @cache

@@ -97,7 +97,9 @@ def fit_direct(
 
     A fit that is on disk is loaded; `name` is part of its key. All else is as for `fit_em`.
     """
-    config = config or preset(data.name, data.n_users).direct
+    options = preset(data.name, data.n_users)
+    config = config or options.direct
+    weights = options.terms_fusion if scorer_class is Residual else options.terms_text
     v = backbone.item_embeddings
     c = item_vectors(v, data)
     with torch.random.fork_rng(devices=[]):
@@ -139,10 +141,11 @@ def fit_direct(
                 training.curve.append(row | {"valid_ndcg10": float(ndcg(ranks, 10).mean())})
             return training.best_state, {"curve": training.curve}
 
-        weights = fingerprint(*backbone.encoder.state_dict().values())
-        parts = {"name": name, "config": config, "seed": seed, "weights": weights}
+        parts = {"name": name, "config": config, "seed": seed}
+        parts |= {"weights": fingerprint(*backbone.encoder.state_dict().values())}
         parts |= {"data": data.fingerprint, "utterances": language.fingerprint}
         state, facts = train_or_load("direct", parts, train, reuse=reuse)
     scorer.load_state_dict(state)
     scorer.eval().requires_grad_(False)
-    return DirectModel(name, scorer, scorer.items(v, c), facts["curve"])
+    terms = ScoreTerms.of_data(data, weights)
+    return DirectModel(name, scorer, scorer.items(v, c), facts["curve"], terms)

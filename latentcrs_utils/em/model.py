@@ -38,8 +38,8 @@ def fit_em(
     """Fit `LatentCRS` (or `LatentCRS+`) to Equation 1 by Algorithm 1, or load it from the cache.
 
     It is fitted on the device that `choose_device` finds and comes back on the CPU, in the state
-    with the best valid NDCG@10. A fit that was killed goes on after its last epoch when it is
-    called again, to the same result.
+    with the best valid NDCG@10; the terms of `LatentCRS+` have the preset's weights. A fit that was
+    killed goes on after its last epoch when it is called again, to the same result.
 
     Args:
         data, backbone, anchors, language: the stages before this one.
@@ -52,9 +52,8 @@ def fit_em(
     Raises:
         ConfigError: the form and the candidates do not fit together.
     """
-    if config is None:
-        options = preset(data.name, data.n_users)
-        config = options.em_plus if residual else options.em
+    options = preset(data.name, data.n_users)
+    config = config or (options.em_plus if residual else options.em)
     # the paper's model reads with one language model, `LatentCRS+` with all encoders
     language = language if config.residual else language.first_reader()
     v, device = backbone.item_embeddings, choose_device()
@@ -77,18 +76,19 @@ def fit_em(
             curve = train_em(trainer, valid, progress=progress, checkpoint=checkpoint)
             return models.state_dict(), {"curve": curve}
 
-        parts = {
+        key = {
             "config": config,
             "seed": seed,
             "data": data.fingerprint,
             "utterances": language.fingerprint,
             "weights": fingerprint(*backbone.encoder.state_dict().values(), anchors.centroids),
         }
-        state, facts = train_or_load("em", parts, train, reuse=reuse)
+        state, facts = train_or_load("em", key, train, reuse=reuse)
     models.cpu().load_state_dict(state)
     models.eval().requires_grad_(False)
-    curve = facts["curve"]
-    return LatentCRS(data, backbone, anchors, language, config, generative, inference, curve)
+    parts = data, backbone, anchors, language, config, generative, inference, facts["curve"]
+    terms = ScoreTerms.of_data(data, options.terms_plus) if config.residual else None
+    return LatentCRS(*parts, terms)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ is known of items that nobody has rated, too. The same terms serve models with a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -15,8 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentcrs_utils.config import TermWeights
+from latentcrs_utils.constraints.lexicon_filter import lexicon_mask
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.language.sentence_encoder import SentenceEncoder
 from latentcrs_utils.language.text_encoder import TextEncoder
 from latentcrs_utils.simulation.phrase_book import domain_of
 
@@ -34,23 +37,22 @@ class ScoreTerms:
 
     weights: TermWeights
     log_popularity: Tensor
+    allowed: Allowed
+    reader: TextEncoder
     item_vectors: Tensor | None = None
-    reader: TextEncoder | None = None
-    allowed: Allowed | None = None
 
     @classmethod
     def of_data(
-        cls, data: Dataset, weights: TermWeights, reader: TextEncoder | None = None,
-        allowed: Allowed | None = None,
-    ) -> Self:  # fmt: skip
-        """Make the tables; a term that has a weight but no source is a ConfigError."""
-        for name, source in (("content", reader), ("lexicon", allowed)):
-            if source is None and getattr(weights, name):
-                argument = "reader" if name == "content" else "allowed"
-                raise ConfigError(f"TermWeights({name}=...) is not 0, so give {argument}=, too.")
-        vectors = None if reader is None else F.normalize(reader.embed(item_texts(data)), dim=1)
-        vectors = None if vectors is None else F.pad(vectors, (0, 0, 1, 0))
-        return cls(weights, log_popularity(data), vectors, reader, allowed)
+        cls, data: Dataset, weights: TermWeights, reader: TextEncoder | None = None
+    ) -> Self | None:
+        """Make the tables, or None where no term has a weight; without a `reader` it is MiniLM."""
+        if weights == TermWeights():
+            return None
+        reader, vectors = reader or SentenceEncoder(), None
+        if weights.content:
+            vectors = F.pad(F.normalize(reader.embed(item_texts(data)), dim=1), (0, 0, 1, 0))
+        allowed = partial(lexicon_mask, data)
+        return cls(weights, log_popularity(data), allowed, reader, vectors)
 
     def parts(self, scores: Tensor, texts: Sequence[str] | None) -> dict[str, Tensor]:
         """The terms that have a weight, unweighted, each [B or 1, V + 1].
@@ -64,13 +66,13 @@ class ScoreTerms:
             return parts
         if len(texts) != len(scores):
             raise ConfigError(f"Content and lexicon are read from words: give {len(scores)} texts.")
-        if self.weights.content and self.reader is not None and self.item_vectors is not None:
+        if self.item_vectors is not None:
             said = torch.tensor([bool(text) for text in texts])
             words = scores.new_zeros(len(texts), self.item_vectors.shape[1])
             if said.any():
                 words[said] = self.reader.embed([*filter(None, texts)], progress=False)
             parts["content"] = F.normalize(words, dim=1) @ self.item_vectors.T
-        if self.weights.lexicon and self.allowed is not None:
+        if self.weights.lexicon:
             parts["lexicon"] = torch.from_numpy(self.allowed(texts)).float()
         return parts
 

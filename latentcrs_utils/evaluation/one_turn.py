@@ -11,9 +11,9 @@ from torch import Tensor
 
 from latentcrs_utils.baselines.direct import DirectModel, fit_fusion, fit_text_alone
 from latentcrs_utils.baselines.item_knn import item_knn
-from latentcrs_utils.baselines.lexicon_filter import lexicon_mask
 from latentcrs_utils.baselines.popularity import popularity
 from latentcrs_utils.behavior.pretraining import Backbone, pretrain
+from latentcrs_utils.constraints.lexicon_filter import lexicon_mask
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import Instances, instances_of, rows_of
 from latentcrs_utils.em.model import LatentCRS, fit_em

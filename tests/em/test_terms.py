@@ -41,8 +41,9 @@ class Reader:
 
 
 def terms(*weights: float) -> ScoreTerms:
+    made = ScoreTerms.of_data(films(), TermWeights(*weights), Reader())
     allowed = lambda texts: np.array([[False, text == "funny", True] for text in texts])  # noqa: E731
-    return ScoreTerms.of_data(films(), TermWeights(*weights), Reader(), allowed)
+    return replace(made, allowed=allowed)
 
 
 def test_popularity_is_that_of_the_training_part_plus_one():
@@ -70,9 +71,8 @@ def test_final_score_is_the_weighted_sum_of_its_terms():
     assert torch.isneginf(terms(0.0, 1.0)(scores, None)[:, 0]).all()
 
 
-def test_a_term_says_what_it_lacks():
-    with pytest.raises(ConfigError, match="content"):
-        ScoreTerms.of_data(films(), TermWeights(content=1.0))
+def test_no_weight_is_no_term_and_texts_must_fit():
+    assert ScoreTerms.of_data(films(), TermWeights()) is None
     with pytest.raises(ConfigError, match="give 2 texts"):
         terms(1.0, 0.0, 1.0)(torch.zeros(2, 3), ["funny"])
 
@@ -94,7 +94,8 @@ def model(request):
         return DirectModel(request.param, scorer, items, [])
     config = SimpleNamespace(residual=request.param == "LatentCRS+")
     generative = random_model(residual=config.residual).float()
-    return LatentCRS(*[None] * 4, config, generative, None, [])
+    language = SimpleNamespace(mean=torch.zeros(TEXT))
+    return LatentCRS(*[None] * 3, language, config, generative, None, [])
 
 
 def test_every_model_takes_the_same_terms_and_none_is_as_before(model):
@@ -107,6 +108,6 @@ def test_every_model_takes_the_same_terms_and_none_is_as_before(model):
     assert torch.equal(plain[:, 1:], old[:, 1:]) and torch.isneginf(plain[:, 0]).all()
     assert torch.equal(model.scores(S, x, ["any", "words", "here"]), plain)
     table = torch.randn(N_RANDOM + 1)
-    popular = replace(model, terms=ScoreTerms(TermWeights(popularity=2.0), table))
+    popular = replace(model, terms=ScoreTerms(TermWeights(popularity=2.0), table, None, None))
     expected = torch.log_softmax(plain, dim=1)[:, 1:] + 2 * table[1:]
     torch.testing.assert_close(popular.scores(S, x)[:, 1:], expected)

@@ -74,7 +74,7 @@ def test_filter(by_hand, rng):
 
 def test_the_package_filters_alike(by_hand, rng, data):
     """The nested function of `systems.scorers`, with a backbone that is a table of scores."""
-    from latentcrs_utils.baselines.lexicon_filter import lexicon_mask
+    from latentcrs_utils.constraints.lexicon_filter import lexicon_mask
     from latentcrs_utils.evaluation import one_turn as systems
 
     texts = ["a western", "no horror, a comedy from the 1980s", "surprise me"]

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from latentcrs_utils.baselines.lexicon_filter import lexicon_mask
+from latentcrs_utils.constraints.lexicon_filter import lexicon_mask
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.simulation.utterances import simulate_utterances
 
