@@ -3,15 +3,13 @@
 Choices are made on the validation users; the test users are ranked once for each variant, with
 phrasings that training never saw, and every difference is taken user by user. What is fitted is
 kept in the artifact cache, so a run that is stopped goes on where it was; the record is written
-after each group, and `--only` renews one group and leaves the others.
+after each group.
 """
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,10 +34,9 @@ from experiments.variants import (
 from latentcrs_utils.config import preset
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.metrics import METRIC, mean_and_interval, metric_values
 from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, one_turn_cases
-from latentcrs_utils.evaluation.recording import Command, rounded, sizes
+from latentcrs_utils.evaluation.recording import Command, sizes
 from latentcrs_utils.language.encoding import Language, embed
 from latentcrs_utils.simulation.utterances import simulate_utterances
 
@@ -191,50 +188,26 @@ MEASURES: dict[str, Callable[[Bench], dict[str, Any]]] = {
 }
 
 
-def run_group(name: str, bench: Bench) -> dict[str, Any]:
-    """The content of one group of the record; ConfigError: there is no group of that name."""
-    plan = groups(bench.data)
-    if name in plan:
-        return {"rows": run_variants(plan[name], bench)}
-    if name not in MEASURES:
-        raise ConfigError(f"There is no group {name!r}. Known: {', '.join([*plan, *MEASURES])}.")
-    return MEASURES[name](bench)
-
-
-def content(path: Path, bench: Bench, done: dict[str, Any]) -> dict[str, Any]:
-    """The groups in `done`, over those that the record at `path` has; the others stay."""
-    before: dict[str, Any] = {}
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8")).get("groups", {})
-    kept = before | rounded(done)
-    return {
-        "data": sizes(bench.data),
-        "language_model": bench.language.embedder.name,
-        "phrasing": "unseen",
-        "masked": True,
-        "seeds": bench.seeds,
-        "groups": {n: kept[n] for n in (*groups(bench.data), *MEASURES) if n in kept},
-    }
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Run all groups, or those named, and record each when it is done."""
+    """Run all groups, and record each when it is done."""
     command = Command("experiments.ablations", __doc__, seeds=True)
-    command.parser.add_argument("--only", nargs="+", metavar="GROUP", help="run only these groups")
     options = command.read(arguments)
-    if options.only:  # the record holds all groups, so its command is that of all
-        seeds = " ".join(map(str, options.seeds))
-        command.line = (
-            f"python -m experiments.ablations --data {options.data} "
-            f"--seeds {seeds} --record {options.record.as_posix()}"
-        )
     data = load_dataset(options.data)
     language = embed(simulate_utterances(data, seed=0))
     bench = Bench(data, language, options.seeds, command.say)
-    for name in options.only or [*groups(data), *MEASURES]:
+    found: dict[str, Any] = {}
+    record = {
+        "data": sizes(data), "language_model": language.embedder.name, "phrasing": "unseen",
+        "masked": True, "seeds": bench.seeds, "groups": found,
+    }  # fmt: skip
+    plan = groups(data)
+    for name in (*plan, *MEASURES):
         command.say(f"group {name!r}")
-        done = {name: run_group(name, bench)}
-        command.record(options.record, content(options.record, bench, done))
+        if name in plan:
+            found[name] = {"rows": run_variants(plan[name], bench)}
+        else:
+            found[name] = MEASURES[name](bench)
+        command.record(options.record, record)
 
 
 if __name__ == "__main__":

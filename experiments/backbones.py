@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -33,17 +32,11 @@ TIMED_EPOCHS = 2
 
 @dataclass(frozen=True)
 class Run:
-    """One system, trained from one seed and tested.
+    """One system, trained from one seed and tested."""
 
-    Attributes:
-        ranks: rank of each user's test item [U], 1 is best.
-        best_epoch: the epoch that the validation items chose; 0 for what is only counted.
-        curve: as in `Backbone`.
-    """
-
-    ranks: np.ndarray
-    best_epoch: int = 0
-    curve: Sequence[Mapping[str, float]] = ()
+    ranks: np.ndarray  # of each user's test item [U], 1 is best
+    best_epoch: int = 0  # that the validation items chose; 0 for what is only counted
+    curve: Sequence[Mapping[str, float]] = ()  # as in `Backbone`
 
 
 def trained_systems(data_name: str) -> dict[str, BackboneConfig]:
@@ -91,14 +84,9 @@ def cpu_seconds_per_epoch(data: Dataset, config: BackboneConfig) -> float:
 
 
 def summarise_runs(runs: Mapping[str, Mapping[int, Run]]) -> list[dict[str, Any]]:
-    """One row a system: means over users and seeds, and what chance could have done to them.
-
-    Args:
-        runs: system -> seed -> run; all on the same users.
-
-    Returns:
-        Rows with n_seeds, what `describe_ranks` says, the epochs chosen and run, and, where the
-        reference shares a seed, the mean difference in NDCG@20 to it with its interval.
+    """One row a system (-> seed -> run, all on the same users): n_seeds, what `describe_ranks`
+    says, the epochs chosen and run, and, where the reference shares a seed, the mean difference in
+    NDCG@20 to it with its interval.
     """
     rows = []
     reference = {seed: run.ranks for seed, run in runs.get(REFERENCE, {}).items()}
@@ -117,51 +105,31 @@ def summarise_runs(runs: Mapping[str, Mapping[int, Run]]) -> list[dict[str, Any]
     return rows
 
 
-def content(
-    data: Dataset,
-    runs: Mapping[str, Mapping[int, Run]],
-    seconds: Mapping[str, float],
-    seeds: Sequence[int],
-) -> dict[str, Any]:
-    """The rows, what is not run yet, and the learning curves of the first seed."""
-    rows = summarise_runs(runs)
-    for row in rows:
-        if row["system"] in seconds:
-            row["cpu_seconds_per_epoch"] = round(seconds[row["system"]], 1)
-    return {
-        "data": sizes(data),
-        "seeds": list(seeds),
-        "reference": REFERENCE,
-        "rows": rows,
-        "not_run": {
-            system: missing
-            for system in trained_systems(data.name)
-            if (missing := [seed for seed in seeds if seed not in runs.get(system, {})])
-        },
-        "valid_ndcg20": {
-            system: [point["valid NDCG@20"] for point in by_seed[seeds[0]].curve]
-            for system, by_seed in runs.items()
-            if system not in COUNTED and seeds[0] in by_seed
-        },
-    }
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Train, test and record every system; after each run the record holds what is known."""
+    """Train, test and record every system; the curves are those of the first seed.
+
+    A run that is stopped goes on where it was: what is trained is in the artifact cache.
+    """
     command = Command("experiments.backbones", __doc__, data=False, seeds=True)
     options = command.read(arguments)
     data = load_dataset("ml-100k")
-    systems = trained_systems(data.name)
-    runs, seconds = counted_runs(data), {}
-    # the first seed of every system comes first, so that the record soon has all rows
-    first, others = options.seeds[:1], options.seeds[1:]
-    for system, seed in [*product(systems, first), *product(systems, others)]:
-        if system not in seconds:
-            seconds[system] = cpu_seconds_per_epoch(data, systems[system])
-        runs.setdefault(system, {})[seed] = run_trained(data, systems[system], seed)
-        command.record(options.record, content(data, runs, seconds, options.seeds))
-        row = next(row for row in summarise_runs(runs) if row["system"] == system)
-        print(f"{system}, seed {seed}: NDCG@20 {row['NDCG@20']:.4f} over {row['n_seeds']} seeds")
+    runs: dict[str, dict[int, Run]] = {}
+    seconds: dict[str, float] = {}
+    for system, config in trained_systems(data.name).items():
+        seconds[system] = round(cpu_seconds_per_epoch(data, config), 1)
+        runs[system] = {seed: run_trained(data, config, seed) for seed in options.seeds}
+        command.say(f"{system} is trained and tested")
+    rows = summarise_runs(counted_runs(data) | runs)
+    for row in rows:
+        if row["system"] in seconds:
+            row["cpu_seconds_per_epoch"] = seconds[row["system"]]
+        command.say(f"{row['system']}: NDCG@20 {row['NDCG@20']:.4f} over {row['n_seeds']} seeds")
+    curves = {
+        system: [point["valid NDCG@20"] for point in by_seed[options.seeds[0]].curve]
+        for system, by_seed in runs.items()
+    }
+    content = {"data": sizes(data), "seeds": options.seeds, "reference": REFERENCE}
+    command.record(options.record, {**content, "rows": rows, "valid_ndcg20": curves})
 
 
 if __name__ == "__main__":

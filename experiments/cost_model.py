@@ -24,21 +24,14 @@ RECORD = Path(__file__).resolve().parents[1] / "results" / "cost_model.json"
 
 @dataclass(frozen=True)
 class Case:
-    """The sizes that a cost depends on.
-
-    Attributes:
-        n_users: U; n_items: V; K: intents.
-        actions: interactions in all; None, 95 a user, as on MovieLens-1M.
-        instances: of the EM; None, six a user, as in the paper's code.
-        texts: distinct sentences to embed; None, as many as instances.
-    """
+    """The sizes that a cost depends on; K is the number of intents."""
 
     n_users: int
     n_items: int
     K: int = 256
-    actions: int | None = None
-    instances: int | None = None
-    texts: int | None = None
+    actions: int | None = None  # interactions in all; None, 95 a user, as on MovieLens-1M
+    instances: int | None = None  # of the EM; None, six a user, as in the paper's code
+    texts: int | None = None  # distinct sentences to embed; None, as many as instances
 
     def sizes(self) -> dict[str, float]:
         """Every size by the name that the laws use.
@@ -86,12 +79,9 @@ def fit_law(cases: Sequence[Case], values: Sequence[float], names: Sequence[str]
 
 @dataclass(frozen=True)
 class CostModel:
-    """The laws of one record.
-
-    Attributes:
-        laws: stage -> `seconds` and `bytes` (each `terms` and `coefficients`), what one call is
-            (`note`), and `efficiency`: what a further process adds, in processes; null for a
-            stage that runs in one.
+    """The laws of one record: stage -> `seconds` and `bytes` (each `terms` and `coefficients`),
+    what one call is (`note`), and `efficiency`: what a further process adds, in processes; null for
+    a stage that runs in one.
     """
 
     laws: Mapping[str, Mapping[str, Any]]

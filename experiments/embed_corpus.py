@@ -22,13 +22,10 @@ def run(options: argparse.Namespace, processes: Processes) -> None:
     """Simulate the utterances and embed each distinct one that the cache does not have."""
     # one downloads and prepares, the others then find it done
     data = processes.main_first(lambda: load_dataset(options.data))
-    texts = simulate_utterances(data, seed=options.seed).texts
+    texts = simulate_utterances(data, seed=0).texts
     if processes.is_main:
-        plural = "es" if processes.count > 1 else ""
-        print(
-            f"{len(set(texts)):,} distinct texts of {data.name}, {processes.count} process{plural}"
-        )
-    embedder = Embedder(options.model, dtype=options.dtype, batch_size=options.batch_size)
+        print(f"{len(set(texts)):,} distinct texts of {data.name}, processes: {processes.count}")
+    embedder = Embedder(options.model)
     embedder.embed(texts)
     usage = embedder.tokens
     if processes.is_main:
@@ -43,9 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = Command("experiments.embed_corpus", __doc__, record=None)
     add = command.parser.add_argument
     add("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
-    add("--dtype", default="auto", help="auto, float32 or bfloat16; default: auto")
-    add("--batch-size", type=int, default=32, help="texts a pass; default: 32")
-    add("--seed", type=int, default=0, help="of the utterances; default: 0")
     add("--expect-processes", type=int, metavar="N", help="stop unless there are N")
     options = command.read(arguments)
     return run_command(lambda processes: run(options, processes), expected=options.expect_processes)

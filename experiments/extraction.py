@@ -54,18 +54,11 @@ def extraction_report(
     """Compare what is read out of utterances with the truth that the simulator recorded.
 
     Only hard constraints count (genre, refused genre, time, platform, creator, price): to read one
-    into a mood or a likeness is an error.
-
-    Args:
-        utterances: the rows to read.
-        reader: who reads; asked once for each distinct dialogue.
-        say: is told how far it is.
-
-    Returns:
-        One row a level and phrasing: utterances, ``found`` (share of texts with any requirement
-        read), micro ``precision`` and ``recall`` with the ends of their 95 % bootstrap intervals
-        over utterances (``precision_low`` ...; null where nothing was read, or nothing was to be
-        read), and the counts behind them: n_true, n_found, n_hit.
+    into a mood or a likeness is an error. Each distinct dialogue is read once. One row a level and
+    phrasing: utterances, ``found`` (share of texts with any requirement read), micro ``precision``
+    and ``recall`` with the ends of their 95 % bootstrap intervals over utterances
+    (``precision_low`` ...; null where nothing was read, or nothing was to be read), and the counts
+    behind them: n_true, n_found, n_hit.
     """
     by, rows, read = ["level", "phrasing"], [], dict[tuple[str, ...], set[Constraint]]()
     for row in track(utterances.frame.iter_rows(named=True), "Reading", len(utterances)):
@@ -125,12 +118,7 @@ def sample(data: Dataset, utterances: Utterances, split: str, n: int, seed: int)
 
 
 def main(arguments: Sequence[str] | None = None, chat_model: Any = None) -> None:
-    """Measure every reader, record and print the table.
-
-    Args:
-        arguments: of the command line.
-        chat_model: the language model, instead of the one that is named there.
-    """
+    """Measure every reader; a `chat_model` takes the place of the one that is named there."""
     command = Command("experiments.extraction", __doc__)
     add = command.parser.add_argument
     add("--split", default="test", help='"valid", "test" or "test_turns"')
@@ -151,13 +139,10 @@ def main(arguments: Sequence[str] | None = None, chat_model: Any = None) -> None
         report = extraction_report(chosen, reader, say=lambda text: print(text, flush=True))
         tables.append(report.select(pl.lit(name).alias("reader"), pl.all()))
     table = pl.concat(tables, how="vertical_relaxed")
-    content = {
-        "data": options.data,
-        "split": options.split,
-        "model": "none" if answers is None else answers.name,
-        "rows": table.to_dicts(),
-    }
+    content: dict[str, Any] = {"data": options.data, "split": options.split, "model": "none"}
+    content["rows"] = table.to_dicts()
     if answers is not None:
+        content["model"] = answers.name
         content["model_answers"] = answers.counts
     command.record(options.record, content, (*PACKAGES, "rapidfuzz"))
     shown = table.select("reader", "level", "phrasing", "utterances", "precision", "recall")

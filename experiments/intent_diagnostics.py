@@ -73,11 +73,8 @@ def best_temperature(scores: Tensor, cases: EvalSet) -> float:
 
 
 def calibration(scores: Tensor, cases: EvalSet) -> dict[str, np.ndarray]:
-    """What a system promises and what comes true, for each case.
-
-    Returns:
-        log_likelihood: log probability of the target, nats, [N]; promised: probability of the 20
-        items of its list, [N]; kept: whether the target is among them, [N].
+    """What a system promises and what comes true, [N] each: `log_likelihood` of the target (nats),
+    `promised`, the probability of the 20 items of its list, and `kept`, whether it is among them.
     """
     log_p = candidate_log_probability(scores, cases)
     targets = cases.instances.targets[:, None]
@@ -90,11 +87,8 @@ def calibration(scores: Tensor, cases: EvalSet) -> dict[str, np.ndarray]:
 
 
 def diversity(scores: Tensor, cases: EvalSet, data: Dataset) -> dict[str, Any]:
-    """How varied the lists of 20 are.
-
-    Returns:
-        distance: mean Jaccard distance of the genres of two items of a list, [N]; and coverage:
-        share of the catalogue that is in the list of at least one case.
+    """How varied the lists of 20 are: `distance`, the mean Jaccard distance of the genres of two
+    items of a list, [N], and `coverage`, the share of the catalogue that is in at least one list.
     """
     table = torch.from_numpy(genre_table(data)[0]).float()
     top = candidate_log_probability(scores, cases).topk(LIST, dim=1).indices
@@ -130,12 +124,10 @@ def genre_mass(belief: Tensor, model: LatentCRS, table: Tensor) -> Tensor:
 def tells_the_genre(mass: Tensor, asked: Sequence[Sequence[int]]) -> np.ndarray:
     """How surely each case is known by its wish, [N], 0 to 1; whoever knows nothing has 0.5.
 
-    For each genre that the case asks for: the share of the cases without that wish that give the
-    genre less mass (equal mass counts half). Its mean over the cases of a genre is the area under
-    the ROC curve, so frequent genres have no advantage.
-
-    Args:
-        mass: [N, G], as from `genre_mass`; asked: columns asked for, one or more for each case.
+    For each genre that the case asks for (`asked` has one or more columns of each case): the share
+    of the cases without that wish that give the genre less `mass` [N, G] (equal mass counts half).
+    Its mean over the cases of a genre is the area under the ROC curve, so frequent genres have no
+    advantage.
     """
     wanted = torch.zeros(mass.shape, dtype=torch.bool)
     for case, columns in enumerate(asked):
@@ -154,13 +146,9 @@ def wishes(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Does a system know which genre was asked for, before it names a single item?
 
-    Args:
-        cases: as from `unseen_cases`; those that ask for a genre count.
-        models: systems with `scores`, judged by the genres that their probabilities add up to.
-        intents: fitted `LatentCRS` models, judged by their beliefs over intents alone.
-
-    Returns:
-        level -> name -> [n] as from `tells_the_genre`, n cases that ask for a genre.
+    The systems `models` are judged by the genres that their probabilities add up to, the `intents`
+    of fitted ones by their beliefs over intents alone. Returns level -> name -> `tells_the_genre`
+    of the n cases that ask for a genre, [n].
     """
     has, names = genre_table(data)
     table = torch.from_numpy(has).float()

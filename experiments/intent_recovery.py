@@ -71,10 +71,9 @@ def beliefs_in_truths(
 def recovery(seeds: Sequence[int]) -> dict[str, Any]:
     """Fit the systems to the generated world and ask each for the true intent of the next choice.
 
-    Returns:
-        n_intents, n_cases, chance (share of the most frequent true intent), anchor_agreement
-        (Adjusted Rand Index of the anchors and the true intents of the users' moments, by seed)
-        and rows: who guesses, at which level, share of right guesses with its interval over cases.
+    `chance` is the share of the most frequent true intent, `anchor_agreement` the Adjusted Rand
+    Index of the anchors and the true intents of the users' moments, by seed; rows tell who guesses,
+    at which level, and the share of right guesses with its interval over cases.
     """
     from sklearn.metrics import adjusted_rand_score
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from experiments.processes import run_command
 from latentcrs_utils.behavior.pretraining import pretrain
 from latentcrs_utils.config import BackboneConfig, preset
-from latentcrs_utils.data.loading import load_csv, load_dataset
+from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.recording import Command, sizes, write_record
 from latentcrs_utils.support.device import choose_device
@@ -44,16 +44,13 @@ def changed(config: BackboneConfig, changes: Sequence[str]) -> BackboneConfig:
 def run(options: argparse.Namespace, processes: Processes) -> None:
     """Load the data, pretrain or load, and say what came out."""
     # one downloads and prepares, the others then find it done
-    data = processes.main_first(
-        lambda: load_csv(*options.csv) if options.csv else load_dataset(options.data)
-    )
+    data = processes.main_first(lambda: load_dataset(options.data))
     config = changed(preset(data.name, data.n_users).backbone, options.set)
     if processes.is_main:
-        plural = "es" if processes.count > 1 else ""
-        print(f"{data!r}, {processes.count} process{plural} on {choose_device(options.device)}")
+        print(f"{data!r}, processes: {processes.count}, on {choose_device(options.device)}")
     backbone = pretrain(
         data, config, seed=options.seed, device=options.device, compile=options.compile,
-        reuse=not options.afresh, progress=None if processes.is_main else False,
+        progress=None if processes.is_main else False,
     )  # fmt: skip
     if processes.is_main:
         best = max(backbone.curve, key=lambda row: row["valid NDCG@20"])
@@ -72,13 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     command = Command("experiments.pretrain", __doc__, record=False)
     add = command.parser.add_argument
-    add("--csv", nargs=2, metavar=("RATINGS", "ITEMS"), help="two files of your own")
     add("--seed", type=int, default=0, help="default: 0")
     other = "other hyper-parameters than the preset's, e.g. loss=sampled precision=bfloat16"
     add("--set", nargs="+", default=[], metavar="NAME=VALUE", help=other)
     add("--device", help="cpu, cuda or cuda:1; default: a GPU where there is one")
     add("--compile", action="store_true", help="use torch.compile")
-    add("--afresh", action="store_true", help="train even if that was done before")
     add("--expect-processes", type=int, metavar="N", help="stop unless there are N")
     options = command.read(arguments)
     expected, device = options.expect_processes, options.device

@@ -50,42 +50,28 @@ METRICS = ("Recall@5", "NDCG@5", "NDCG@20")
 LIKELIHOOD = RerankConfig(method="likelihood")
 N_CANDIDATES = LIKELIHOOD.n_candidates
 WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
+SEED = 0  # of the fit and the users
+CHOSEN_ON = ("plain", "paraphrased")  # levels of the validation users
 _SAY_EVERY = 25
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a language model was asked about one text.
+    """What a language model was asked about one text."""
 
-    Attributes:
-        candidates: the recommender's best items, best first.
-        log_ratios: of each, how much likelier the words for it become by the context, in nats.
-        target: the item to be found.
-        rank: its rank among all items by the recommender alone, 1 is best.
-    """
-
-    candidates: tuple[Recommendation, ...]
-    log_ratios: tuple[float, ...]
-    target: int
-    rank: int
+    candidates: tuple[Recommendation, ...]  # the recommender's best items, best first
+    log_ratios: tuple[float, ...]  # how much likelier the words for each become by the context
+    target: int  # the item to be found
+    rank: int  # among all items by the recommender alone, 1 is best
 
 
 def ask_about(
     data: Dataset, cases: EvalSet, scorer: Scorer, chat_model: Any, *, prior: Prior, say: Say
 ) -> list[Asked]:
-    """Let a language model read the best items of every case; items of the history are left out.
-
-    Args:
-        data: the catalogue.
-        cases: N texts.
-        scorer: the recommender.
-        chat_model: has `score`.
-        prior: remembers what does not depend on the text (see `reranking.rerank`).
-        say: is told how far it is.
-
-    Raises:
-        LatentCRSError: the language model failed.
+    """Let a language model, which has `score`, read the recommender's best items of every case;
+    items of the history are left out. `prior` is that of `rerank`; a LatentCRSError of the model
+    is not caught.
     """
     ranks = evaluate(cases, {REFERENCE: scorer})[REFERENCE]
     found, begun = [], time.perf_counter()
@@ -159,11 +145,9 @@ def filtered(data: Dataset, scorer: Scorer) -> Scorer:
 
 
 def filter_table(fitted: Fitted, cases: EvalSet) -> list[dict[str, Any]]:
-    """F against B and against backbone + lexicon filter, level by level, on the same cases.
-
-    Returns:
-        One row a level: level, n, and of "LatentCRS+", the filter and "LatentCRS+ F" the metrics;
-        of F also the gaps "to LatentCRS+" and "to backbone + lexicon filter" (see `compare`).
+    """F against B and against backbone + lexicon filter, on the same cases; one row a level: level,
+    n, and of "LatentCRS+", the filter and "LatentCRS+ F" the metrics; of F also the gaps
+    "to LatentCRS+" and "to backbone + lexicon filter" (see `compare`).
     """
     baselines = scorers(fitted)
     systems = {name: baselines[name] for name in (REFERENCE, FILTER)}
@@ -207,10 +191,9 @@ def run(options: argparse.Namespace, chat_model: Answers, command: Command) -> N
     """Test F, weigh V on validation users and test it; record after each part."""
     data, say = load_dataset(options.data), command.say
     say("Utterances and their embeddings")
-    fitted = fit_all(data, embed(simulate_utterances(data, seed=0)), seed=options.seed, say=say)
-    content: dict[str, Any] = {
-        "data": options.data, "model": chat_model.name, "seed": options.seed, "phrasing": UNSEEN,
-    }  # fmt: skip
+    fitted = fit_all(data, embed(simulate_utterances(data, seed=0)), seed=SEED, say=say)
+    content: dict[str, Any] = {"data": options.data, "model": chat_model.name, "seed": SEED}
+    content["phrasing"] = UNSEEN
 
     def keep(part: str, found: Any) -> None:
         content[part] = found
@@ -219,21 +202,21 @@ def run(options: argparse.Namespace, chat_model: Answers, command: Command) -> N
 
     say("F on all test users")
     prior: Prior = {}
-    keep("filter", filter_table(fitted, cases_to_test(fitted, None, options.seed)))
+    keep("filter", filter_table(fitted, cases_to_test(fitted, None, SEED)))
     scorer = scorers(fitted)[REFERENCE]
-    valid = validation_cases(fitted, options.level, options.users, options.seed)
+    valid = validation_cases(fitted, CHOSEN_ON, options.users, SEED)
     say(f"V on {len(valid)} validation users")
     asked = ask_about(data, valid, scorer, chat_model, prior=prior, say=say)
-    rows = weigh(asked, valid.frame["user"].to_numpy(), options.weights)
+    rows = weigh(asked, valid.frame["user"].to_numpy(), WEIGHTS)
     for row in rows:
         say(f"  weight {row['weight']:g}: " + _shown(row))
     best = choose(rows)
-    keep("validation", {"n": len(valid), "levels": options.level, "best": best, "rows": rows})
+    keep("validation", {"n": len(valid), "levels": CHOSEN_ON, "best": best, "rows": rows})
     say(f"Best: weight {best['weight']:g}")
     # where the recommender alone is best, the best weight above 0 is tested all the same
     tested = choose([row for row in rows if row["weight"] > 0] or rows)
     weight = tested["weight"]
-    cases = cases_to_test(fitted, options.test_users, options.seed)
+    cases = cases_to_test(fitted, options.test_users, SEED)
     say(f"V on {len(cases)} texts of test users: weight {weight:g}")
     asked = ask_about(data, cases, scorer, chat_model, prior=prior, say=say)
     ours, alone = ranks_of(asked, weight), ranks_of(asked, 0.0)
@@ -254,20 +237,11 @@ def _shown(row: dict[str, float]) -> str:
 
 
 def main(arguments: list[str] | None = None, chat_model: Any = None) -> None:
-    """Run the command; see `--help`.
-
-    Args:
-        arguments: of the command line.
-        chat_model: the language model, instead of the one that is named there.
-    """
+    """Run the command; a `chat_model` takes the place of the one that is named there."""
     command = Command("experiments.reranking", __doc__)
     add = command.parser.add_argument
     add("--users", type=int, default=100, help="validation users (default: 100)")
-    level = ["plain", "paraphrased"]
-    add("--level", nargs="+", choices=LEVELS, default=level, help="of the validation users")
-    add("--weights", nargs="+", type=float, default=list(WEIGHTS))
     add("--test-users", type=int, default=100, help="each at all levels")
-    add("--seed", type=int, default=0, help="of the fit and the users")
     add("--chat-model", default="smollm2", metavar="MODEL")
     add("--answers", type=Path, help="file in which likelihoods are kept")
     options = command.read(arguments)

@@ -47,45 +47,27 @@ N_SAMPLED = 20
 
 @dataclass(frozen=True)
 class Variant:
-    """One line of an ablation.
-
-    Attributes:
-        name: as in the tables.
-        system: what is fitted; "em" is Algorithm 1 with `em`.
-        em: hyper-parameters of Algorithm 1; None for the systems without intents.
-        K: number of intents; None, the preset's.
-        backbone: hyper-parameters of the backbone; None, the preset's.
-        share: of the distinct training texts that are kept, in (0, 1].
-        value: of the one hyper-parameter that a sweep changes.
-        reference: the variant that it is compared with; None for the reference itself.
-        one_seed: fit the first seed only.
-    """
+    """One line of an ablation, named as in the tables; K and backbone default to the preset's."""
 
     name: str
-    system: System = "em"
-    em: EMConfig | None = None
+    system: System = "em"  # what is fitted; "em" is Algorithm 1 with `em`
+    em: EMConfig | None = None  # None for the systems without intents
     K: int | None = None
     backbone: BackboneConfig | None = None
-    share: float = 1.0
-    value: float | None = None
-    reference: str | None = PAPER
+    share: float = 1.0  # of the distinct training texts that are kept, in (0, 1]
+    value: float | None = None  # of the one hyper-parameter that a sweep changes
+    reference: str | None = PAPER  # what it is compared with; None for the reference itself
     one_seed: bool = False
 
 
 @dataclass(frozen=True)
 class FittedVariant:
-    """A fitted variant.
-
-    Attributes:
-        model: has `scores(S [B, d], x [B, d_x]) -> [B, V + 1]`.
-        valid: best valid NDCG@10 of the training; None where nothing but the backbone is trained.
-        epochs: passes over the instances until training stopped.
-    """
+    """A fitted variant."""
 
     backbone: Backbone
-    model: Any
-    valid: float | None
-    epochs: int
+    model: Any  # has `scores(S [B, d], x [B, d_x]) -> [B, V + 1]`
+    valid: float | None  # best valid NDCG@10; None where nothing but the backbone is trained
+    epochs: int  # passes over the instances until training stopped
 
 
 def parts(options: Preset) -> list[Variant]:
@@ -140,16 +122,10 @@ def few_texts(options: Preset) -> list[Variant]:
     """`LatentCRS`, `LatentCRS+` and fusion with a share of the training texts."""
     found = []
     for share in (*SHARES, 1.0):
-        fusion = Variant(
-            f"{FUSION}, {share:.0%}", "fusion", share=share, value=share, reference=None
-        )
-        found.append(fusion)
+        few = Variant("", share=share, value=share, reference=f"{FUSION}, {share:.0%}")
+        found.append(replace(few, name=f"{FUSION}, {share:.0%}", system="fusion", reference=None))
         for name, em in ((PAPER, options.em), (PLUS, options.em_plus)):
-            found.append(
-                replace(
-                    fusion, name=f"{name}, {share:.0%}", system="em", em=em, reference=fusion.name
-                )
-            )
+            found.append(replace(few, name=f"{name}, {share:.0%}", em=em))
     return found
 
 
@@ -199,10 +175,7 @@ def fewer_texts(language: Language, share: float, seed: int) -> Language:
     """The same utterances with a share of the distinct training texts, drawn by `seed`.
 
     All training instances with a text that is left out go with it. Vectors are centred and scaled
-    anew, with the texts that are left.
-
-    Raises:
-        ConfigError: the share is not in (0, 1].
+    anew, with the texts that are left. ConfigError: the share is not in (0, 1].
     """
     if not 0 < share <= 1:
         raise ConfigError(f"share={share}: a share of the training texts lies in (0, 1].")
@@ -279,14 +252,8 @@ def scores_of(model: Any, cases: EvalSet) -> Tensor:
 
 
 def describe(ranks: Mapping[int, np.ndarray]) -> dict[str, Any]:
-    """Means and intervals of one variant.
-
-    Args:
-        ranks: seed -> ranks [4, U].
-
-    Returns:
-        seeds; what `describe_ranks` says, levels averaged; levels, NDCG@20 of each with its
-        interval.
+    """One variant's seeds (-> ranks [4, U]); what `describe_ranks` says, levels averaged; and
+    levels, NDCG@20 of each with its interval.
     """
     stacked = np.stack(list(ranks.values()))
     levels = _by_level(metric_values(stacked, METRIC).mean(0))
@@ -294,14 +261,10 @@ def describe(ranks: Mapping[int, np.ndarray]) -> dict[str, Any]:
 
 
 def difference(ours: Mapping[int, np.ndarray], theirs: Mapping[int, np.ndarray]) -> dict[str, Any]:
-    """Mean difference in NDCG@20, user by user, on the seeds that both have.
+    """Mean difference in NDCG@20, user by user, on the seeds (-> ranks [4, U]) that both have.
 
-    Args:
-        ours, theirs: seed -> ranks [4, U].
-
-    Returns:
-        mean, low, high of all levels together, and levels, the same for each; empty where no seed
-        is shared.
+    It is mean, low, high of all levels together, and levels, the same for each; empty where no seed
+    is shared.
     """
     gaps = mean_gaps(ours, theirs)
     if gaps is None:

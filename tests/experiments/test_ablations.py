@@ -207,7 +207,9 @@ def test_mass_of_truths_by_hand():
     torch.testing.assert_close(mass_of_truths(p, truth, 3), torch.tensor([[0.3, 0.7, 0]]))
 
 
-def test_variants_are_compared_and_the_record_keeps_other_groups(data, language, empty_cache):
+def test_variants_are_compared_and_every_group_is_recorded(
+    data, language, empty_cache, monkeypatch
+):
     language.embedder.name = "one-hot"
     bench = ablations.Bench(data, language, [0, 1], lambda _: None)
     own = {v.name: v for v in variants.parts(preset("small", data.n_users))}
@@ -222,10 +224,15 @@ def test_variants_are_compared_and_the_record_keeps_other_groups(data, language,
     assert behavior["difference"]["mean"] == pytest.approx(gap)
     assert behavior["valid_ndcg10"] is None
     path = empty_cache.parent / "record.json"
-    for done in ({"parts": {"rows": [fusion]}}, {"wishes": {"rows": []}}):
-        written = ablations.content(path, bench, done)
-        path.write_text(json.dumps(written), encoding="utf-8")
+    parts = {
+        "load_dataset": lambda name: data, "simulate_utterances": lambda data, seed: None,
+        "embed": lambda utterances: language, "groups": lambda data: {"parts": chosen},
+        "MEASURES": {"wishes": lambda bench: {"rows": [], "seeds": bench.seeds}},
+    }  # fmt: skip
+    for name, part in parts.items():
+        monkeypatch.setattr(ablations, name, part)
+    ablations.main(["--seeds", "0", "1", "--record", str(path)])
+    written = json.loads(path.read_text(encoding="utf-8"))
     assert list(written["groups"]) == ["parts", "wishes"] and written["seeds"] == [0, 1]
-    assert written["groups"]["parts"]["rows"][0]["NDCG@20"] == round(fusion["NDCG@20"], 4)
-    with pytest.raises(ConfigError, match="There is no group 'Table 5'"):
-        ablations.run_group("Table 5", bench)
+    assert written["groups"]["parts"]["rows"][1]["NDCG@20"] == round(fusion["NDCG@20"], 4)
+    assert written["groups"]["wishes"] == {"rows": [], "seeds": [0, 1]}

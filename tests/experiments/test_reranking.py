@@ -133,7 +133,8 @@ def test_the_command_goes_on_where_it_was(world, fitted, tmp_path: Path, monkeyp
     monkeypatch.setattr(reranking, "fit_all", lambda data, language, *, seed, say: fitted)
     record, answers = tmp_path / "record.json", tmp_path / "answers.jsonl"
     kept = ["--answers", str(answers), "--record", str(record)]
-    arguments = ["--users", "8", "--test-users", "3", "--weights", "0", "1", *kept]
+    arguments = ["--users", "8", "--test-users", "3", *kept]
+    monkeypatch.setattr(reranking, "WEIGHTS", (0.0, 1.0))
 
     class Mortal(FakeScorer):
         left = 5

@@ -60,7 +60,7 @@ def test_there_were_two(runs: Runs) -> None:
         # the command says so, too
         status, said = run["command"]
         assert status == 0 and f"trained by {count} on cpu" in said
-        assert f"{count} process{'es' if count > 1 else ''} on cpu" in said
+        assert f"processes: {count}, on cpu" in said
 
 
 def column(run: dict[str, Any], training: str, name: str) -> list[float]:
