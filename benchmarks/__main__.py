@@ -7,9 +7,8 @@ numbers. ``--quick`` measures what is small, once, into ``build/``.
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,6 @@ def against_library(data: Dataset, quick: bool) -> Iterator[dict[str, Any]]:
 
 
 RIVALS = {"naive": against_naive, "recbole": against_library}
-PARTS = (*STAGES, *RIVALS)
 
 
 def rows_of_part(part: str, data: Dataset, quick: bool) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -76,8 +74,8 @@ def rows_of_part(part: str, data: Dataset, quick: bool) -> Iterator[tuple[str, d
         yield "against", {"part": part, **rounded(row)}
 
 
-def measure(output: Path, parts: Sequence[str], *, quick: bool) -> None:
-    """Measure some parts; after each one the record holds what is known, the other parts kept."""
+def measure(output: Path, *, quick: bool) -> None:
+    """Measure all parts; after each one the record holds what is known."""
     described = provenance("python -m benchmarks" + " --quick" * quick, PACKAGES) | {
         "processor": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
@@ -87,28 +85,22 @@ def measure(output: Path, parts: Sequence[str], *, quick: bool) -> None:
     names = f"{'stage':21} {'at':14} {'one call':>13} {'ratio':>8} {'strict':>8} {'memory':>6}"
     print(f"{names}  floor")
     data = load_dataset("ml-100k")
-    for part in parts:
-        measured = list(rows_of_part(part, data, quick))
-        earlier = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
-        rows = {}
-        for name in ("measurements", "against"):
-            kept = [row for row in earlier.get(name, []) if row["part"] != part]
-            kept += [row for of, row in measured if of == name]
-            rows[name] = sorted(kept, key=lambda row: PARTS.index(row["part"]))
+    rows: dict[str, list[dict[str, Any]]] = {"measurements": [], "against": []}
+    for part in (*STAGES, *RIVALS):
+        for name, row in rows_of_part(part, data, quick):
+            rows[name].append(row)
         write_record(output, described | rows)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmarks; return the exit status."""
     command = Command("benchmarks", __doc__, data=None, record=False)
-    add = command.parser.add_argument
-    add("--quick", action="store_true", help="small shapes, once, no RecBole")
-    words = f"measure these anew and keep the others of the record: {', '.join(PARTS)}"
-    add("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=words)
+    small = "small shapes, once, no RecBole"
+    command.parser.add_argument("--quick", action="store_true", help=small)
     options = command.read(arguments)
     output = options.record or ROOT / ("build" if options.quick else "results") / "bench.json"
     try:
-        measure(output, options.parts, quick=options.quick)
+        measure(output, quick=options.quick)
     except LatentCRSError as error:
         print(error, file=sys.stderr)
         return 1

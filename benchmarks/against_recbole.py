@@ -75,12 +75,9 @@ def run_recbole(data: Dataset, config: BackboneConfig, python: Path) -> list[dic
         folder = Path(name)
         write_atomic_file(data, folder)
         settings = asdict(config) | {
-            "folder": str(folder),
-            "output": str(folder / "measured.json"),
-            "n_batches": BATCH_SIZES,
-            "repeats": REPEATS,
-            "threads": threads,
-        }
+            "folder": str(folder), "output": str(folder / "measured.json"),
+            "n_batches": BATCH_SIZES, "repeats": REPEATS, "threads": threads,
+        }  # fmt: skip
         path = folder / "settings.json"
         path.write_text(json.dumps(settings), encoding="utf-8")
         _run(
@@ -109,8 +106,6 @@ def comparison(
         "predictions": n_predictions,
         "seconds": ours_seconds,
         "rival_seconds": theirs,
-        "predictions_per_second": n_predictions / ours_seconds,
-        "rival_predictions_per_second": n_predictions / theirs,
         "ratio": theirs / ours_seconds,
         "aim": AIM,
         "note": (

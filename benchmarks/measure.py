@@ -28,27 +28,20 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Measurement:
-    """One stage at some data or shapes (``scale``) compared with its floor: medians of one call.
-
-    Attributes:
-        note: what one call does.
-        aim: the largest ratio that is good enough.
-        gflop: floating-point operations of the stage's own matrix products, in 10^9.
-        best_rate_seconds: what these would take at this machine's best rate, that of a large
-            square product: a stricter floor, which small products cannot reach.
-        peak_bytes: of resident memory above its start; None where the system does not tell.
-    """
+    """One stage at some data or shapes (``scale``) compared with its floor: medians of one call."""
 
     stage: str
     scale: str
     seconds: float
     floor: str
     floor_seconds: float
-    note: str
-    aim: float | None = None
-    gflop: float | None = None
+    note: str  # what one call does
+    aim: float | None = None  # the largest ratio that is good enough
+    gflop: float | None = None  # 10^9 operations of the stage's own matrix products
+    # what these would take at this machine's best rate, that of a large square product: a stricter
+    # floor, which small products cannot reach
     best_rate_seconds: float | None = None
-    peak_bytes: int | None = None
+    peak_bytes: int | None = None  # of resident memory above its start; None: not known
 
     @property
     def ratio(self) -> float:
