@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from latentcrs_utils.constraints.lexicon import mentions
 from latentcrs_utils.constraints.negation import negation_in
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
-from latentcrs_utils.conversation.in_words import pattern_of, words_of
+from latentcrs_utils.conversation.in_words import listed, pattern_of, words_of
 from latentcrs_utils.data.sequences import Dataset
 
 _MOST_WORDS = 14  # a longer message is no small talk
@@ -32,13 +32,24 @@ def moods(noun: str) -> dict[str, re.Pattern[str]]:
 
 
 @lru_cache(maxsize=8)
-def beyond(noun: str, data: Dataset | None = None) -> dict[str, re.Pattern[str]]:
-    """What a catalogue (None: of titles, years and genres) does not tell, and how it is named."""
-    columns = {"year"} if data is None else {c.name for c in data.items if c.drop_nulls().len()}
+def _columns(data: Dataset | None) -> frozenset[str]:
+    """The columns of a catalogue that hold something; None has titles, years and genres."""
+    if data is None:
+        return frozenset(("title", "year", "genres"))
+    return frozenset(column.name for column in data.items if column.drop_nulls().len())
+
+
+@lru_cache(maxsize=8)
+def beyond(
+    noun: str, data: Dataset | None = None, asked: bool = False
+) -> dict[str, re.Pattern[str]]:
+    """What a catalogue does not tell, and how it is named; if `asked`, how it is asked for."""
     return {
-        known["says"].format(noun=noun): pattern_of(known["patterns"])
+        known["says"].format(noun=noun): pattern_of(
+            known["asks"] if asked else known["asks"] + known.get("claims", [])
+        )
         for known in words_of("not_held").values()
-        if noun in known.get("only", [noun]) and columns.isdisjoint(known.get("columns", ()))
+        if noun in known.get("only", [noun]) and _columns(data).isdisjoint(known.get("columns", ()))
     }
 
 
@@ -47,7 +58,9 @@ class Listener:
 
     def __init__(self, data: Dataset, noun: str):
         self.data, self.noun = data, noun
-        self._vocabulary, self._beyond = vocabulary_for(data), beyond(noun, data)
+        self._vocabulary, self._beyond = vocabulary_for(data), beyond(noun, data, asked=True)
+        held, columns = words_of("replies")["held"], _columns(data)
+        self.held = listed([words for column, words in held.items() if column in columns])
 
     def answer(self, message: str, turn: int, english_only: bool = True) -> str | None:
         """The answer to a message that is no wish, or none in English; None if it is a wish.
@@ -68,12 +81,16 @@ class Listener:
             return f"I read only English: please write your wish in English. {answer}".strip()
         return None
 
-    def untold(self, message: str) -> list[str]:
-        """What a wish asks for that the data does not tell, in words."""
+    def untold(self, message: str) -> dict[str, list[str]]:
+        """What a wish asks for that the data does not tell, and the words, quoted, that do."""
         plain = self._vocabulary.plain_words(message)
         read = {n for m in mentions(plain, self._vocabulary.lexicon) for n in range(m.start, m.end)}
-        spans = ((says, map(re.Match.span, p.finditer(plain))) for says, p in self._beyond.items())
-        return [says for says, of in spans if any(read.isdisjoint(range(*span)) for span in of)]
+        found: dict[str, list[str]] = {}
+        for says, pattern in self._beyond.items():
+            for match in pattern.finditer(plain):
+                if read.isdisjoint(range(*match.span())):
+                    found.setdefault(says, []).append(f"“{match[0].strip()}”")
+        return found
 
     def by_title(self, messages: Sequence[str]) -> dict[int, int]:
         """Items whose titles say what the data does not: id -> 1 if asked for, -1 if refused."""

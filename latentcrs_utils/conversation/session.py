@@ -201,7 +201,8 @@ class Conversation(State):
         was, now = belief.shift_from(before)
         untold, n_dropped = listener.untold(message), read_text(said)[1]
         facts = {"parsed": parsed, "slate": slate, "request": request, "by_title": by_title}
-        note = render("note", **facts, noun=policy.noun, n_dropped=n_dropped, untold=untold)
+        note = render("note", **facts, noun=policy.noun, n_dropped=n_dropped)
+        unused = render("untold", **facts, untold=untold, held=listener.held) if untold else ""
         n_read = parsed.prompt_tokens + slate.tokens[0] + slate.prior_tokens
         n_written = parsed.completion_tokens + slate.tokens[1]
         turn = Turn(
@@ -229,6 +230,7 @@ class Conversation(State):
             stream=stream,
             stop=stop,
         )
+        turn = replace(turn, reply=f"{turn.reply} {unused}".strip())
         spent = [round(b - a, 4) for a, b in pairwise([*begun, time.perf_counter()])]
         turn = replace(turn, seconds=dict(zip(STAGES, spent, strict=True)))
         self.events += (turn,)

@@ -1,5 +1,6 @@
 """The reply: a language model's where it behaves, a plain template's elsewhere."""
 
+import re
 import threading
 import tomllib
 from collections.abc import Iterator
@@ -138,7 +139,7 @@ def test_the_template_says_nothing_but_what_is_true(policy, message):
     for n in range(3):
         turn = conversation.say(message)
         told, *asked = turn.reply.split(", though you asked for ")
-        told = told.split(" Your words")[0].rstrip(".") + "."
+        told = re.split(" Your words| I know titles", told)[0].rstrip(".") + "."
         assert guard.objection(told, turn.items, message=message) is None
         items = matcher_for(conversation.model.data).catalogue.items
         wish = (
@@ -147,7 +148,7 @@ def test_the_template_says_nothing_but_what_is_true(policy, message):
         met = [constraint.satisfies(items[turn.items[0].item]) for constraint in wish]
         assert bool(asked) == (not all(met)) or "or" in message
         assert "as you asked" not in turn.reply.lower() or all(met) or "or" in message
-        assert "Kubrick" not in turn.reply and "Secret" not in turn.reply and n < 3
+        assert "Kubrick" not in told and "Secret" not in turn.reply and n < 3
 
 
 @pytest.mark.parametrize(
