@@ -34,7 +34,7 @@ def pools_of(part: dict[str, Any]) -> Iterator[list[str]]:
 @contextmanager
 def thinned(share: float, draw: int) -> Iterator[int]:
     """Leave all training pools but the catalogue's words a share, at least one phrase each."""
-    pools, rng = [*pools_of(phrase_book() | {"plain": {}})], np.random.default_rng(draw)
+    pools, rng = [*pools_of(phrase_book("films") | {"plain": {}})], np.random.default_rng(draw)
     whole = [list(pool) for pool in pools]
     for pool in pools:  # of one draw, those of a smaller share are among those of a larger one
         kept = rng.permutation(len(pool)) < max(1, round(share * len(pool)))
