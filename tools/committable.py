@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LARGEST = 1_000_000  # bytes
 # GroupLens and Amazon do not allow their rows to be passed on; a test's invented few are fine.
 MOST_RATING_ROWS = 20
-# the invented data set for bring-your-own, the page on all, the requests from ReDial (CC BY 4.0)
-OURS = ("data/example/", "data/README.md", "data/real_requests.jsonl")
+# an invented data set, the page on all, ReDial's requests (CC BY 4.0), our wishes and their truth
+OURS = ("data/example/", "data/README.md", "data/real_requests.jsonl", "data/wishes.toml")
 OF_A_PROVIDER = re.compile(
     r"u\.(data|item|user)|(ratings|movies|users|tags|links)\.(dat|csv)|.*\.inter|ml-100k\..*"
     r"|(meta_)?(Video_Games|CDs_and_Vinyl)\..*|.*\.jsonl(\.gz)?"

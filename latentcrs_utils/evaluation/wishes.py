@@ -3,12 +3,14 @@
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from latentcrs_utils.constraints.constraint import Constraint, matcher_for
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.conversation.turn import Turn
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
+from latentcrs_utils.simulation.items import Item
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,19 @@ class Wish:
     answer: bool = False
     says: tuple[str, ...] = ()
 
+    @property
+    def about_items(self) -> bool:
+        """Whether it says what must be true of items."""
+        genres = self.genres_any + self.genres_all + self.genres_none
+        return any((genres, self.years, self.mood, self.like, self.title))
+
 
 @dataclass(frozen=True)
 class WishScore:
     """How an answer meets a wish; None where the wish asks nothing of the kind.
 
-    ``satisfied`` is the share of the offered items that are as wished, 0 if there are none;
+    ``satisfied`` is the share of the offered items that are `as_wished`, 0 if there are none, and
+    whether the first one is where a title is asked for;
     ``answered`` whether no items came; ``admitted`` whether the reply says what it must.
     """
 
@@ -50,7 +59,9 @@ def read_wishes(file: Path, data: Dataset) -> list[Wish]:
     types = {field.name: type(getattr(Wish, field.name, "")) for field in fields(Wish)}
     types["messages"], wishes = tuple, []
     for number, entry in enumerate(tomllib.loads(file.read_text("utf-8")).get("wish", []), 1):
-        given = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+        given: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()
+        }
         wrong = [k for k, v in given.items() if type(v) is not types.get(k)]
         wrong += [k for k in ("name", "kind", "messages") if not given.get(k)]
         place = f"Wish {number} ({given.get('name', 'no name')}) of {file.name}"
@@ -80,10 +91,12 @@ def _fault(wish: Wish, data: Dataset) -> str:
         return str(unknown).rstrip(".")
     if wish.years and not (len(wish.years) == 2 and wish.years[0] <= wish.years[1]):
         return "'years' must be a first and a last year"
-    truth = (genres, wish.years, wish.mood, wish.like, wish.title)
-    if wish.answer and any(truth):
+    if wish.answer and wish.about_items:
         return "an answer without films cannot have a truth about films"
-    return "" if wish.answer or wish.says or any(truth) else "it says nothing that can be checked"
+    if not as_wished(wish, data):
+        return f"{data.name} has no such film"
+    said = wish.answer or wish.says or wish.about_items
+    return "" if said else "it says nothing that can be checked"
 
 
 def _items_called(title: str, data: Dataset) -> list[int]:
@@ -92,29 +105,37 @@ def _items_called(title: str, data: Dataset) -> list[int]:
     return [item for mention in found for item in mention.items]
 
 
-def score(turn: Turn, wish: Wish, data: Dataset) -> WishScore:
-    """Judge the answer to the last message of a wish by the catalogue of ``data``."""
-    items, offered = matcher_for(data).catalogue.items, [item.item for item in turn.items]
-    said = f"{turn.reply} {turn.note}".casefold()
-    admitted = any(words.casefold() in said for words in wish.says) if wish.says else None
-    if wish.answer:
-        return WishScore(None, not offered, admitted)
+def as_wished(wish: Wish, data: Dataset) -> frozenset[int]:
+    """The items of a catalogue that a wish is for; all of them if it is for none in particular."""
+    items = matcher_for(data).catalogue.items
     if wish.title:
-        found = not {*offered}.isdisjoint(_items_called(wish.title, data))
-        return WishScore(float(found), None, admitted)
+        return frozenset(_items_called(wish.title, data))
     must = [Constraint("genre", genre) for genre in wish.genres_all]
     must += [Constraint("genre", genre, negated=True) for genre in wish.genres_none]
     must += [Constraint("era", "{}-{}".format(*wish.years))] if wish.years else []
     must += [Constraint("mood", wish.mood)] if wish.mood else []
-    some = [Constraint("genre", genre) for genre in wish.genres_any]
     models = _items_called(wish.like, data) if wish.like else []
-    like = [Constraint("genre", genre) for item in models for genre in items[item].genres]
 
-    def true(item: int) -> bool:
-        every = all(c.satisfies(items[item], items) for c in must)
-        either = (any(c.satisfies(items[item], items) for c in of) for of in (some, like) if of)
-        return every and all(either) and item not in models
+    def true(item: Item) -> bool:
+        shared = (2 * len(item.genres & items[m].genres) >= len(items[m].genres) for m in models)
+        return (
+            all(constraint.satisfies(item) for constraint in must)
+            and (not wish.genres_any or not item.genres.isdisjoint(wish.genres_any))
+            and (not models or (any(shared) and item.item not in models))
+        )
 
-    if not (must or some or like):
+    return frozenset(item.item for item in items[1:] if true(item))
+
+
+def score(turn: Turn, wish: Wish, data: Dataset) -> WishScore:
+    """Judge the answer to the last message of a wish by the catalogue of `data`."""
+    offered = [item.item for item in turn.items]
+    said = f"{turn.reply} {turn.note}".casefold()
+    admitted = all(words.casefold() in said for words in wish.says) if wish.says else None
+    if wish.answer:
+        return WishScore(None, not offered, admitted)
+    if not wish.about_items:
         return WishScore(None, None, admitted)
-    return WishScore(sum(map(true, offered)) / max(len(offered), 1), None, admitted)
+    offered = offered[:1] if wish.title else offered
+    true = as_wished(wish, data).intersection(offered)
+    return WishScore(len(true) / max(len(offered), 1), None, admitted)
