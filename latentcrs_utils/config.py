@@ -27,6 +27,8 @@ _SHARES = {"stay", "homing", "noise", "disliked", "genre_noise", "history_dropou
 
 # of the pushes on intents, how many say nothing: to be estimated by simulated people who err
 CARELESS_SHARE = 0.2
+# expected gain, in nats, from which on policy A asks
+ASK_ABOVE = 0.2
 
 
 class Checked:

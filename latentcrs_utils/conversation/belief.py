@@ -65,16 +65,20 @@ class Belief:
     pushes: tuple[Push, ...] = ()
     texts: tuple[str, ...] | None = None
 
+    @property
+    def log_pushes(self) -> Tensor | None:
+        """log P(pushes | m), [K]; None without pushes."""
+        anchors = self.model.generative.anchors
+        return log_likelihood(self.pushes, anchors, CARELESS_SHARE) if self.pushes else None
+
     @cached_property
     @torch.no_grad()
     def context(self) -> "Context":
-        """What follows from S and x and does not depend on an item."""
-        context = self.model.context(self.S, self.x)
-        if not self.pushes:
+        """What follows from S, x and the pushes and does not depend on an item."""
+        context, pushed = self.model.context(self.S, self.x), self.log_pushes
+        if pushed is None:
             return context
-        anchors = self.model.generative.anchors
-        steered = context.log_prior + log_likelihood(self.pushes, anchors, CARELESS_SHARE)
-        return replace(context, log_prior=steered.log_softmax(-1))
+        return replace(context, log_prior=(context.log_prior + pushed).log_softmax(-1))
 
     @property
     def log_intents(self) -> Tensor:

@@ -16,7 +16,7 @@ from latentcrs_utils.conversation.in_words import percent, render, thing
 from latentcrs_utils.conversation.turn import State, Turn, describe
 from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.em import attribution, losses
-from latentcrs_utils.em.attribution import HISTORY, RESIDUAL, WORDS
+from latentcrs_utils.em.attribution import HISTORY, PUSHES, RESIDUAL, WORDS
 from latentcrs_utils.simulation.titles import spoken_title
 
 # Smaller ones are not told: in bfloat16 the company in a batch moves an intent by up to 0.01.
@@ -72,13 +72,13 @@ class ItemReasons:
     """Why an item, of this id and title with year, was offered.
 
     Attributes:
-        nats: Shapley values by player ("history", "words", "residual"); they add up to
-            log p(v | S, x) - log p(v | nothing).
+        nats: Shapley values by player ("history", "words", "residual", and "pushes" where intents
+            were pushed); they add up to the item's score less its score where nothing is known.
         shares: nats over the sum of all players' absolute nats; a negative one spoke against the
             item. 0 where no player did anything.
         ranks: place among the items that could be offered, 1 the best, when the model knows
-            "both", the "history" alone or the "words" alone (the residual speaks each time).
-        intents: the leading p(m | v, S, x), by name: which intents explain the item.
+            "both", the "history" alone or the "words" alone (residual and pushes each time).
+        intents: the leading p(m | v, S, x, pushes), by name: which intents explain the item.
     """
 
     item: int
@@ -151,7 +151,8 @@ def explain(turn: Turn, state: State, beliefs: Beliefs) -> Explanation:
     """
     history, messages = state.history, [*state.messages, turn.message]
     items = [item.item for item in turn.items]
-    belief, before = (beliefs(history, m, state.pushes) for m in (messages, state.messages))
+    before = beliefs(history, state.messages, state.pushes)
+    belief = beliefs(history, messages, state.pushes + turn.pushes)
     model, names = belief.model, belief.model.anchors.names
     log_after, log_before = belief.log_intents[0].double(), before.log_intents[0].double()
     after, was = log_after.exp(), log_before.exp()
@@ -159,7 +160,8 @@ def explain(turn: Turn, state: State, beliefs: Beliefs) -> Explanation:
     reported = list(dict.fromkeys([*most_moved.tolist(), int(after.argmax())]))
 
     fewest, most = _N_SPANS
-    affordable = _N_CHARACTERS_READ // max(len(read_text(messages)[0]), 1)
+    text = read_text(messages)[0]
+    affordable = _N_CHARACTERS_READ // max(len(text), 1)
     pieces = spans(messages, min(most, max(affordable, fewest)))
     places = range(max(len(history) - _N_HISTORY, 0), len(history))
     shortened = [[*history[:place], *history[place + 1 :]] for place in places]
@@ -170,6 +172,8 @@ def explain(turn: Turn, state: State, beliefs: Beliefs) -> Explanation:
         model,
         torch.cat([belief.S, belief.S.expand(len(x), -1), S]),
         torch.cat([belief.x, x, belief.x.expand(len(S), -1)]),
+        belief.pushes,
+        (text, *(piece.rest for piece in pieces), *(text,) * len(S)),
     )
     log_p, scores = others.log_intents.double(), others.scores[:, items].double()
     nats = losses.kl(log_p[:1], log_p[1:]).tolist()
@@ -216,8 +220,9 @@ def _item_reasons(
     if not items:
         return ()
     model, names = belief.model, belief.model.anchors.names
-    players = attribution.players(model)
-    scores = attribution.coalition_scores(model, belief.S, belief.x)
+    players = attribution.players(model, bool(belief.pushes))
+    text = "".join(belief.texts or ())
+    scores = attribution.coalition_scores(model, belief.S, belief.x, belief.log_pushes, text)
     nats = attribution.shapley_values(scores[:, items].double())
     sizes = nats.abs().sum(0)
     shares = torch.where(sizes > 0, nats / sizes, 0.0)
@@ -225,11 +230,13 @@ def _item_reasons(
     possible[[0, *set(excluded).difference(items)]] = False
     views = {
         "both": scores[-1],
-        HISTORY: scores[attribution.without(model, WORDS)],
-        WORDS: scores[attribution.without(model, HISTORY)],
+        HISTORY: scores[attribution.without(players, WORDS)],
+        WORDS: scores[attribution.without(players, HISTORY)],
     }
     S, x = (part.expand(len(items), -1) for part in (belief.S, belief.x))
     posteriors = model.exact_posterior(torch.tensor(items), S, x)
+    if belief.log_pushes is not None:
+        posteriors = (posteriors.log() + belief.log_pushes).softmax(-1)
     best, leaders = (part.tolist() for part in posteriors.topk(min(_N_OF_ITEM, len(names))))
     return tuple(
         ItemReasons(
@@ -252,7 +259,8 @@ _SMALLEST_SHARE = 0.05  # smaller ones are not told
 _SMALLEST_OBJECTION = -0.1
 _N_NAMED = 3  # requirements in one sentence
 _TITLE_WIDTH, _INTENT_WIDTHS = 28, (44, 30)
-_NOUNS = {HISTORY: "what you liked", WORDS: "your words", RESIDUAL: "a direct match"}
+_NOUNS = {HISTORY: "what you liked", WORDS: "your words", RESIDUAL: "a direct match",
+          PUSHES: "what you pushed"}  # fmt: skip
 
 
 def why(turn: Turn, state: State, beliefs: Beliefs) -> tuple[str, ...]:
@@ -260,11 +268,11 @@ def why(turn: Turn, state: State, beliefs: Beliefs) -> tuple[str, ...]:
 
     The arguments are those of `explain`. Shares are those of the absolute Shapley values, so what
     speaks against an item counts, too; "a direct match" is the residual of `LatentCRS+`, which
-    passes through no intent. The items of a stranger come from the words alone, by whatever way.
+    passes through no intent. Without history and pushes, items come from the words alone.
     Titles and the user's words are text: whoever shows them as HTML escapes them first.
     """
     known, messages = state.history, [*state.messages, turn.message]
-    belief = beliefs(known, messages, state.pushes)
+    belief = beliefs(known, messages, state.pushes + turn.pushes)
     data, v = belief.model.data, belief.model.generative.v
     required, wanted = turn.policy == "F", Requirements(turn.requirements)
     if not required:
@@ -303,7 +311,7 @@ def _sources(
 ) -> list[tuple[str, str]]:
     """Who speaks for an item, the strongest first, and who against it, with and without details."""
     details = {WORDS: f": {met}" if met else "", HISTORY: f" (nearest: {near})"}
-    if not near:
+    if not near and PUSHES not in shares:
         return [(f"your words alone{details[WORDS]}", "your words alone")]
     held = required and bool(met)
     if held:  # the filter's part is told first

@@ -1,4 +1,4 @@
-"""How the items of a turn are chosen: policies B, F and V of the paper (Section 4.3).
+"""How the items of a turn are chosen: policies B, F and V of the paper (Section 4.3), and A.
 
 The recommender scores all items; a policy's `select` makes a list of them. Where a language model
 fails, F reads with the lexicon and V keeps the recommender's order, and the slate says so. The chat
@@ -15,21 +15,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentcrs_utils.config import RerankConfig
+from latentcrs_utils.config import ASK_ABOVE, CARELESS_SHARE, RerankConfig
 from latentcrs_utils.constraints import extraction
 from latentcrs_utils.constraints.constraint import Constraint, Matcher, Requirements, matcher_for
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
+from latentcrs_utils.conversation.belief import Belief
 from latentcrs_utils.conversation.in_words import listed, render, thing, words_of
 from latentcrs_utils.conversation.reranking import CannotScoreError, Prior, RerankContext, rerank
+from latentcrs_utils.conversation.steering import best_question
 from latentcrs_utils.conversation.turn import PolicyName, Recommendation, describe
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.ranking import mask_items
+from latentcrs_utils.simulation.titles import spoken_title
 
 if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import ChatModel
 
 Stop = threading.Event | None
+Question = tuple[tuple[int, int, str], ...]
 GetChatModel = Callable[[], "ChatModel | None"]
 
 
@@ -106,6 +110,13 @@ class Policy:
         )
         return replace(slate, items=items, note=" ".join(filter(None, (note, slate.note))))
 
+    def question(self, belief: Belief, gone: Collection[int]) -> Question:
+        """What is asked at the end of the reply, as `Turn` has it; () is nothing.
+
+        The ids that are `gone` are not asked about.
+        """
+        return ()
+
     def _asked_for(self, request: Request) -> tuple[list[int], str]:
         """The ids that the last message asks for by title, known or not, and a note about them."""
         catalogue, found, notes = matcher_for(self.data).catalogue, list[int](), list[str]()
@@ -154,6 +165,26 @@ def best_items(scores: Tensor, n: int, twins: Mapping[int, tuple[int, ...]]) -> 
     for item in order[torch.isfinite(scores[order])].tolist():
         best.setdefault(twins.get(item, (item,)), item)
     return [*best.values()][:n]
+
+
+class AskPolicy(Policy):
+    """Policy A: as B, and where the belief is broad, "More like this film, or more like that?"."""
+
+    name: PolicyName = "A"
+
+    @torch.no_grad()
+    def question(self, belief: Belief, gone: Collection[int]) -> Question:
+        """The best item of either intent of the pair whose answer tells most about p(m | S, x)."""
+        generative, catalogue = belief.model.generative, matcher_for(self.data).catalogue
+        pair, gain = best_question(belief.intents[0], generative.anchors, CARELESS_SHARE)
+        if gain < ASK_ABOVE:
+            return ()
+        asked: list[int] = []
+        for scores in generative.item_table()[list(pair)]:
+            without = {*catalogue.same([*gone, *asked]), *untitled(self.data)}
+            asked += best_items(mask_items(scores, without), 1, catalogue.twins)
+        titles = [spoken_title(self.data.title(item)) for item in asked]
+        return tuple(zip(pair, asked, titles, strict=True)) if len(asked) == 2 else ()
 
 
 class FilterPolicy(Policy):

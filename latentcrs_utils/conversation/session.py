@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.extraction import Extractor, How, make_extractor
+from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.conversation import explanation, transcript
 from latentcrs_utils.conversation.belief import N_LEADERS, Beliefs, read_text
 from latentcrs_utils.conversation.guards import clean_message
-from latentcrs_utils.conversation.in_words import render
+from latentcrs_utils.conversation.in_words import render, words_of
 from latentcrs_utils.conversation.listener import listener_for
-from latentcrs_utils.conversation.policies import FilterPolicy, Policy, Request, RerankPolicy
+from latentcrs_utils.conversation.policies import (
+    AskPolicy,
+    FilterPolicy,
+    Policy,
+    Request,
+    RerankPolicy,
+)
 from latentcrs_utils.conversation.reply import template_reply, word_reply
 from latentcrs_utils.conversation.turn import (
     Event,
@@ -62,7 +69,7 @@ class Conversation(State):
             messages; None for none. If it (or the embedder) reads other languages than English, set
             its attribute `multilingual`.
         n_items: how many items a turn offers, at least 1.
-        policy: "B", "F" or "V"; `use` changes it.
+        policy: "B", "A", "F" or "V"; `use` changes it.
         extractor: who reads the requirements of F: "lexicon" (the default takes no time), "model",
             "both", or an extractor of your own; without a chat model the lexicon alone.
         rerank: how V re-orders.
@@ -99,6 +106,7 @@ class Conversation(State):
         self.use_wording(wording)
         self._policies: dict[str, Policy] = {
             "B": Policy(data),
+            "A": AskPolicy(data),
             "F": FilterPolicy(data, lambda: self.chat_model, extractor),
             "V": RerankPolicy(data, lambda: self.chat_model, rerank),
         }
@@ -115,7 +123,7 @@ class Conversation(State):
         What F required stays known while B or V choose, who do not ask for it.
         """
         if policy not in self._policies:
-            raise ConfigError(f"There is no policy {policy!r}: choose 'B', 'F' or 'V'.")
+            raise ConfigError(f"There is no policy {policy!r}: choose 'B', 'A', 'F' or 'V'.")
         self._policy = self._policies[policy]
 
     def use_wording(self, wording: Wording) -> None:
@@ -182,7 +190,9 @@ class Conversation(State):
             watch(stage, turn)
 
         begin("reading")
-        before, belief = (self.beliefs(history, m, self.pushes) for m in (self.messages, said))
+        pushes = self._answer_in(message)
+        before = self.beliefs(history, self.messages, self.pushes)
+        belief = self.beliefs(history, said, self.pushes + pushes)
         offered = [item.item for turn in self.turns[-1:] for item in turn.items]
         parsed = policy.parse(message, self.requirements, stop, offered)
         wanted = parsed.requirements
@@ -219,6 +229,8 @@ class Conversation(State):
             reranked=slate.reranked,
             choosing_tokens=(n_read, n_written),
             counted=parsed.counted and slate.counted,
+            question=policy.question(belief, self.excluded | self.asked_about),
+            pushes=pushes,
         )
         begin("writing", turn)
         wish = wanted if policy.name == "F" else make_extractor(data)(message).requirements
@@ -230,18 +242,29 @@ class Conversation(State):
             stream=stream,
             stop=stop,
         )
-        turn = replace(turn, reply=f"{turn.reply} {unused}".strip())
+        titles = [title for *_, title in turn.question]
+        asked = words_of("replies")["asking"]["question"].format(*titles) if titles else ""
+        turn = replace(turn, reply=" ".join(filter(None, (turn.reply, unused, asked))))
         spent = [round(b - a, 4) for a, b in pairwise([*begun, time.perf_counter()])]
         turn = replace(turn, seconds=dict(zip(STAGES, spent, strict=True)))
         self.events += (turn,)
         return turn
 
+    def _answer_in(self, message: str) -> tuple[Push, ...]:
+        """The push that a message is, if it names one film of the question before it."""
+        asked = {item: intent for turn in self.turns[-1:] for intent, item, _ in turn.question}
+        found = vocabulary_for(self.model.data).titles.find(message)
+        named = {item for title in found for item in title.items if item in asked}
+        if len(named) != 1:
+            return ()
+        return (Push(asked[named.pop()], True, tuple(asked.values())),)
+
     def retry(self, text: str | None = None, **how: Any) -> Turn:
         """Answer the last message again (`how`: as of `say`): after a stop, or by another policy.
 
-        A `text` takes its place. Its turn, and the clicks and withdrawals after it, are taken back;
-        whatever goes wrong before there are items, all of it is there again. Nothing to answer is a
-        `MessageError`.
+        A `text` takes its place. Its turn, and the clicks and withdrawals after it, are taken back,
+        but not the pushes; whatever goes wrong before there are items, all of it is there again.
+        Nothing to answer is a `MessageError`.
         """
         if not self.answers:
             raise MessageError("There is no message to answer again: say something first.")
@@ -249,7 +272,9 @@ class Conversation(State):
         if self._free.locked():
             raise MessageError(_BUSY)
         try:
-            self.events = self.events[: self.events.index(last)]
+            at = self.events.index(last)
+            pushes = (event for event in self.events[at:] if isinstance(event, Push))
+            self.events = (*self.events[:at], *pushes)
             return self.say(last.message if text is None else text, **how)
         except BaseException:
             self.events = as_it_was
@@ -281,13 +306,20 @@ class Conversation(State):
     def push(self, name: str, more: bool = True) -> None:
         """Ask for more of one of the leading intents (`leaders`), or for none of it, by its name.
 
-        The belief moves by Bayes' rule, see `steering`. A name that does not lead is a `DataError`.
+        The belief moves by Bayes' rule, see `steering`; the same push again does nothing more. A
+        name that does not lead is a `DataError`.
         """
         shown, names = self.leaders(), self.model.anchors.names
         if name not in shown:
             known = ", ".join(shown)
             raise DataError(f"{name!r:.60} is none of the intents that are shown: {known}.")
-        self.events += (Push(names.index(name), more, tuple(map(names.index, shown))),)
+        if self.pushed.get(name) != more:
+            self.events += (Push(names.index(name), more, tuple(map(names.index, shown))),)
+
+    @property
+    def pushed(self) -> dict[str, bool]:
+        """The last push on every intent that was pushed, by name: whether more is wanted."""
+        return {self.model.anchors.names[push.intent]: push.more for push in self.pushes}
 
     def leaders(self) -> list[str]:
         """Names of the intents that lead as things stand, which can be pushed."""

@@ -23,7 +23,7 @@ from latentcrs_utils.conversation.turn import (
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
 
-FORMAT = 3
+FORMAT = 4
 _TUPLES = ("relaxed", "candidates", "reranked", "choosing_tokens")
 
 
@@ -39,14 +39,14 @@ def write(data: Dataset, state: State, **setting: Any) -> dict[str, Any]:
         if isinstance(event, Withdrawal):
             return {"withdraw": event.constraint}
         if isinstance(event, Push):
-            return {"push": vars(event)}
+            return {"push": event}
         return {event.kind: event.item, "title": data.title(event.item)}
 
     def plain(value: Any) -> Any:
         if isinstance(value, Requirement):
             found = {"evidence": value.evidence, "source": value.source}
             return {"condition": str(value.constraint), **found}
-        return vars(value) if isinstance(value, Turn | Recommendation) else str(value)
+        return vars(value) if isinstance(value, Turn | Recommendation | Push) else str(value)
 
     values = {"format": FORMAT, "data": data.name, "catalogue": data.fingerprint, **setting}
     values |= {"history": state.start, "events": [noted(event) for event in state.events]}
@@ -86,10 +86,13 @@ def _event(data: Dataset, event: Mapping[str, Any]) -> Event:
     if "withdraw" in event:
         return Withdrawal(Constraint.parse(str(event["withdraw"])))
     if "push" in event:
-        pushed = event["push"]
-        return Push(int(pushed["intent"]), bool(pushed["more"]), tuple(map(int, pushed["shown"])))
+        return _push(event["push"])
     kind: Kind = "accept" if "accept" in event else "reject"
     return Feedback(kind, data.valid_item(event[kind]))
+
+
+def _push(pushed: Mapping[str, Any]) -> Push:
+    return Push(int(pushed["intent"]), bool(pushed["more"]), tuple(map(int, pushed["shown"])))
 
 
 def _turn(data: Dataset, said: Mapping[str, Any]) -> Turn:
@@ -102,8 +105,11 @@ def _turn(data: Dataset, said: Mapping[str, Any]) -> Turn:
     for found in map(dict, said["requirements"]):
         requirements.append(Requirement(Constraint.parse(found.pop("condition")), **found))
     values = {**said, **{name: tuple(said[name]) for name in _TUPLES}}
+    values["question"] = tuple((int(m), item, str(title)) for m, item, title in said["question"])
+    values["pushes"] = tuple(map(_push, said["pushes"]))
     turn = Turn(**{**values, "items": tuple(items), "requirements": tuple(requirements)})
-    for number in (*(item.item for item in items), *turn.candidates, *turn.reranked):
+    asked = [item for _, item, _ in turn.question]
+    for number in (*(item.item for item in items), *turn.candidates, *turn.reranked, *asked):
         data.valid_item(number)
     return turn
 

@@ -11,7 +11,7 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.titles import spoken_title
 
-PolicyName = Literal["B", "F", "V"]
+PolicyName = Literal["B", "A", "F", "V"]
 Kind = Literal["accept", "reject"]
 # Marks of direction, which turn the words around them, and what else shows nothing; joiners stay.
 _UNSEEN = re.compile(
@@ -59,6 +59,26 @@ def more_like(title: str) -> str:
 
 
 @dataclass(frozen=True)
+class Push:
+    """A push on an intent's bar: "more of this", or "not this".
+
+    Intents are numbers 0..K-1; `shown` are those whose bars could be pushed. Fewer than two bars,
+    or a pushed one not among them, is a `DataError`.
+    """
+
+    intent: int
+    more: bool
+    shown: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.intent not in self.shown or len({*self.shown}) < 2:
+            raise DataError(
+                f"Intent {self.intent} is pushed among those shown, of which there are two or "
+                f"more; here {len({*self.shown})} are shown."
+            )
+
+
+@dataclass(frozen=True)
 class Turn:
     """One message of the user and the system's answer to it.
 
@@ -74,8 +94,12 @@ class Turn:
         note: something that the user should know about this turn, such as a cold start.
         seconds: time spent "reading" the message, "choosing" the items, "writing" the reply.
         prompt_tokens, completion_tokens: read and written by the language model for the reply.
-        policy: how the items were chosen: "B", by the recommender alone; "F", held to requirements;
-            "V", re-ordered by a language model.
+        policy: how the items were chosen: "B", by the recommender alone; "A", as B, with a question
+            where the belief is broad; "F", held to requirements; "V", re-ordered by a language
+            model.
+        question: asked at the end of the reply (A): intent, item and title of each of two films, or
+            nothing.
+        pushes: the push that the message is, where it answers such a question; else ().
         requirements: all that hold after the message, each with the words that say so (F).
         relaxed: what was relaxed to fill the list (F), as in `policies.RELAXATIONS`.
         candidates, reranked: item ids as the recommender ranked them, and as the language model did
@@ -106,6 +130,8 @@ class Turn:
     reranked: tuple[int, ...] = ()
     choosing_tokens: tuple[int, int] = (0, 0)
     counted: bool = True
+    question: tuple[tuple[int, int, str], ...] = ()
+    pushes: tuple[Push, ...] = ()
 
     @property
     def usage(self) -> str:
@@ -148,26 +174,6 @@ class Withdrawal:
     """A requirement that the user takes back, by its constraint."""
 
     constraint: Constraint
-
-
-@dataclass(frozen=True)
-class Push:
-    """A push on an intent's bar: "more of this", or "not this".
-
-    Intents are numbers 0..K-1; `shown` are those whose bars could be pushed. Fewer than two bars,
-    or a pushed one not among them, is a `DataError`.
-    """
-
-    intent: int
-    more: bool
-    shown: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if self.intent not in self.shown or len({*self.shown}) < 2:
-            raise DataError(
-                f"Intent {self.intent} is pushed among those shown, of which there are two or "
-                f"more; here {len({*self.shown})} are shown."
-            )
 
 
 Event = Turn | Feedback | Withdrawal | Push
@@ -220,6 +226,11 @@ class State:
         return [item.item for turn in self.turns for item in turn.items]
 
     @property
+    def asked_about(self) -> set[int]:
+        """Ids of the items of all questions so far."""
+        return {item for turn in self.turns for _, item, _ in turn.question}
+
+    @property
     def feedback(self) -> dict[int, Kind]:
         """The last word on every item that was accepted or rejected, by item id."""
         return {event.item: event.kind for event in self.events if isinstance(event, Feedback)}
@@ -237,8 +248,11 @@ class State:
 
     @property
     def pushes(self) -> tuple[Push, ...]:
-        """The pushes on intents so far."""
-        return tuple(event for event in self.events if isinstance(event, Push))
+        """The pushes on intents so far, but those that a later one on the same intent revokes."""
+        pushed = [event for event in self.events if isinstance(event, Turn | Push)]
+        pushes = [p for e in pushed for p in (e.pushes if isinstance(e, Turn) else (e,))]
+        last = {push.intent: push.more for push in pushes}
+        return tuple(push for push in pushes if push.more == last[push.intent])
 
     @property
     def requirements(self) -> Requirements:

@@ -143,7 +143,7 @@ class ChatApp:
 
     @_when_free
     def undo(self) -> bool:
-        """Take back the last message, click, withdrawal or pick of a history, or the last Clear."""
+        """Take back the last message, click, push, withdrawal or pick, or the last Clear."""
         if self.view.turns and self._edited is self.view.turns[-1]:
             self._edited, self.view.message.value = None, ""
             return self.view.say(_SAID["edit undone"])
@@ -225,6 +225,14 @@ class ChatApp:
         self.view.update()
         label = Constraint.parse(str(constraint)).label
         return self.view.say(_SAID["withdrawn"].format(label))
+
+    @_when_free
+    def push(self, name: str, more: bool = True) -> bool:
+        """Push one of the leading intents, as the buttons below its bar do."""
+        self.conversation.push(name, more)
+        self.view.update()
+        words = _SAID["more" if more else "less"].format(name)
+        return self.view.say(words + _SAID["again"] * bool(self.view.turns))
 
     def click(self, choice: Choice, item: int) -> bool:
         """Like ("accept"), refuse ("reject") or ask for "more" like an item, as its buttons do.

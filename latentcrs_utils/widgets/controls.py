@@ -24,6 +24,7 @@ from latentcrs_utils.widgets import html
 WORDS = words_of("chat", "widgets")
 N_SUGGESTED = 12
 _LONGEST_QUERY = 100  # longer than any title that somebody types
+_PUSHES = {True: "more", False: "less"}
 _N_READY = 6  # chips made before they are needed, in the thread of the callbacks
 
 
@@ -87,6 +88,48 @@ class OneOf:
         for value, made in self._buttons.items():
             words = self.options[value]
             tick(made, words, value == chosen, f"{words}: chosen", f"Choose {words}")
+
+
+class IntentBars:
+    """The leading intents: each has its bar, some films, and buttons for more of it or for none.
+
+    `push` is called with a name and whether more is wanted; `members` gives titles of an intent.
+    """
+
+    def __init__(
+        self, push: Callable[[str, bool], object], members: Callable[[str], Sequence[str]]
+    ):
+        self._push, self._members, self._names = push, members, list[str]()
+        self._rows, self._rest = [], w.HTML()
+        for place in range(html.N_BARS):
+            pair = {more: button("", "", partial(self._press, place, more)) for more in _PUSHES}
+            bar, row = w.HTML(), box(w.HBox, pair.values(), "lcrs-push")
+            self._rows.append((box(w.VBox, [bar, row], "lcrs-bar"), bar, pair))
+        head = w.HTML(html.panel("panel", *WORDS["bars"].values()))
+        self.widget = box(w.VBox, [head, *(row for row, *_ in self._rows), self._rest], "lcrs-bars")
+
+    def show(
+        self,
+        after: Mapping[str, float],
+        before: Mapping[str, float] | None,
+        n_intents: int,
+        pushed: Mapping[str, bool],
+    ) -> None:
+        """Show p(m | S, x) as it is and was, and which of the intents are pushed."""
+        self._names = html.leading(after)
+        bars, self._rest.value = html.intent_bars(after, before, n_intents, self._members)
+        for place, (row, bar, pair) in enumerate(self._rows):
+            switch(row, "lcrs-hidden", place >= len(bars))
+            if place < len(bars):
+                bar.value = bars[place]
+                for more, made in pair.items():
+                    words, tip = WORDS["pushes"][_PUSHES[more]]
+                    name = self._names[place]
+                    tick(made, words, pushed.get(name) is more, *(tip.format(name),) * 2)
+
+    def _press(self, place: int, more: bool) -> None:
+        if place < len(self._names):
+            self._push(self._names[place], more)
 
 
 class Chips:

@@ -14,7 +14,7 @@ from latentcrs_utils.conversation.guards import may_be_text
 from latentcrs_utils.conversation.in_words import TEMPLATES
 from latentcrs_utils.conversation.turn import Recommendation, Turn, shown
 
-N_BARS = 6
+N_BARS, N_SEEN = 6, 3  # intents with a bar; films below it
 
 
 def escape(text: object) -> str:
@@ -107,14 +107,18 @@ def intent_bars(
     before: Mapping[str, float] | None,
     n_intents: int,
     members: Callable[[str], Sequence[str]] = lambda name: (),
-) -> str:
-    """Bars of the leading intents with a mark where each was before, and the same in words.
+) -> tuple[list[str], str]:
+    """Bars of the leading intents with a mark where each was before, in words too, and the rest.
 
     `after` and `before` the last message or click (None at the start) are probabilities by intent
     name, and a full bar is all of the belief. `n_intents` is K, to say what is left out; `members`
-    gives titles that say what an intent is about, which its bar opens.
+    gives titles that say what an intent is about, which its bar opens; the first are always seen.
     """
     names, was = leading(after), after if before is None else before
-    bars = [(name, after[name], was.get(name, 0.0), members(name)) for name in names]
-    rest = max(0.0, 1.0 - sum(after[name] for name in names))
-    return _part("intent_bars", bars, before is not None, n_intents - len(names), rest)
+    marked, n_others = before is not None, n_intents - len(names)
+    bars = [
+        _part("intent_bar", name, after[name], was.get(name, 0.0), marked, members(name), N_SEEN)
+        for name in names
+    ]
+    rest = percent(max(0.0, 1.0 - sum(after[name] for name in names)))
+    return bars, small(f"{n_others} other intents together: {rest}.") if n_others else ""

@@ -69,9 +69,24 @@ class TurnView:
         self._said, self._reply = w.HTML(), w.HTML(html.bubble("it", "", "LatentCRS"))
         cards = box(w.HBox, [card.widget for card in self.cards], "lcrs-cards")
         self.remark = w.HTML()  # about the turn, below its cards
-        parts = [self._said.add_class("lcrs-asked"), self._reply, cards, self.remark]
+        self._answers = [button("", "", partial(self._answer, place)) for place in range(2)]
+        self._click, self.choices = click, box(w.HBox, self._answers, "lcrs-ideas")
+        said = self._said.add_class("lcrs-asked")
+        parts = [said, self._reply, self.choices, cards, self.remark]
         self.widget = box(w.VBox, parts, "lcrs-turn")
         self.show_message(message)
+        self.ask(())
+
+    def ask(self, question: Sequence[tuple[int, int, str]]) -> None:
+        """Show the answers to a question, as `Turn` has it, as buttons; () takes them away."""
+        self._question = question
+        switch(self.choices, "lcrs-hidden", not question)
+        for made, (*_, title) in zip(self._answers, question, strict=False):
+            made.description, made.tooltip = shown(f"More like {title}"), "Send this answer"
+
+    def _answer(self, place: int) -> None:
+        if self._question:
+            self._click("more", self._question[place][1])
 
     def show_message(self, message: str) -> None:
         """Show what was said."""
@@ -83,6 +98,8 @@ class TurnView:
             self._reply.value = html.reply(turn)
         for place, item in enumerate(turn.items):
             self.cards[place].show(item, whys[place] if whys else "")
+
+        self.ask(turn.question)
 
     def stream(self, sentence: str) -> None:
         """Show the reply as soon as it is checked."""
@@ -110,13 +127,14 @@ class ChatView:
     def __init__(self, act: Callable[..., Any], model: LatentCRS, speaker: str | None):
         data = model.data
         self.noun = noun = thing(data.name)
-        self._members = lru_cache(partial(typical_items, model))
+        members = lru_cache(partial(typical_items, model))
         self.person = w.Combobox(description="Talk as user", placeholder="such as 42",
                                  options=data.users["raw_user"].to_list(),
                                  continuous_update=False)  # fmt: skip
         self.message = w.Textarea(description="Your message", continuous_update=False, rows=1,
                                   placeholder="What would you like to see?")  # fmt: skip
-        self.profile, self.bars, self._status = w.HTML(), w.HTML(), w.HTML()
+        self.profile, self._status = w.HTML(), w.HTML()
+        self.bars = controls.IntentBars(partial(act, "push"), members)
         self.downloads = w.HTML().add_class("lcrs-files")
         # the line to `chat.js`, which writes the values of two hidden boxes and reads their
         # placeholders: a number that it gets back, and an order against the talk so far
@@ -159,7 +177,7 @@ class ChatView:
             box(w.Box, [self._log], "lcrs-scroll"),
             box(w.VBox, [self._status, self.requirements.widget, compose], "lcrs-foot"),
             box(w.VBox, [*choices, below, self.downloads], "lcrs-tools"),
-            box(w.VBox, [self.bars, self.driver.widget], "lcrs-side"),
+            box(w.VBox, [self.bars.widget, self.driver.widget], "lcrs-side"),
             box(w.Box, [self.ping, self.wire], "lcrs-hidden"),
         ]
         self.widget = box(w.VBox, parts, "lcrs")
@@ -219,10 +237,12 @@ class ChatView:
     def draw(self, after: Mapping[str, float], before: Mapping[str, float] | None) -> None:
         """Draw the belief as it is, and was before (None at the start)."""
         n_intents = len(self.conversation.model.anchors.names)
-        self.bars.value = html.intent_bars(after, before, n_intents, self._members)
+        self.bars.show(after, before, n_intents, self.conversation.pushed)
 
     def mark(self, feedback: Mapping[int, str]) -> None:
-        """Mark the cards of all turns by what the user thinks of their items."""
+        """Mark the cards of all turns by what the user thinks of their items, and end questions."""
+        for turn in self.turns[:-1]:
+            turn.ask(())
         for card in (card for turn in self.turns for card in turn.cards):
             if card.item is not None:
                 card.mark(feedback.get(card.item.item))

@@ -16,7 +16,7 @@ from latentcrs_utils.conversation import explanation
 from latentcrs_utils.conversation.belief import Beliefs
 from latentcrs_utils.conversation.explanation import WHY_LIMIT, Explanation, behind
 from latentcrs_utils.conversation.session import Conversation
-from latentcrs_utils.conversation.turn import Feedback, State, Turn, describe
+from latentcrs_utils.conversation.turn import Feedback, Push, State, Turn, describe
 from latentcrs_utils.em import attribution
 from tests.conversation.fakes import INTENTS, N_ITEMS, FakeScorer, chat, fake_model
 
@@ -141,6 +141,28 @@ def test_an_item_has_the_shapley_values_of_its_score(residual):
     exact = model.exact_posterior(torch.tensor([2]), S, x)[0]
     assert next(iter(horror.intents)) == "Horror lovers" and len(horror.intents) == 3
     assert horror.intents["Horror lovers"] == pytest.approx(exact[2].item(), abs=1e-6)
+
+
+def test_pushes_are_told_of_and_the_shares_add_up_to_the_pushed_score(model):
+    push, turn = Push(2, True, (0, 1, 2, 3)), Turn(1, "a film", (), {}, {})
+    turn = replace(turn, items=tuple(describe(model.data, item) for item in (2, 4)))
+    state, beliefs = State([12], [push]), Beliefs(model)
+    found = explanation.explain(turn, state, beliefs)
+    pushed, nothing = beliefs([12], ["a film"], (push,)), beliefs([], [])
+    for reasons, sign in zip(found.items, (1, -1), strict=True):
+        gained = pushed.scores[0, reasons.item] - nothing.scores[0, reasons.item]
+        assert sum(reasons.nats.values()) == pytest.approx(float(gained), abs=1e-5)
+        assert sign * reasons.nats["pushes"] > 0.1
+        share = reasons.intents["Horror lovers"]
+        prior = model.exact_posterior(torch.tensor([reasons.item]), pushed.S, pushed.x)[0]
+        odds = share / (1 - share) / float(prior[2] / (1 - prior[2]))
+        assert odds == pytest.approx(17, rel=1e-3)  # (0.2 / 4 + 0.8) / (0.2 / 4)
+    assert "pushes" in found.describe()
+    assert "what you pushed" in explanation.why(turn, state, beliefs)[0]
+    # the answer to a question is part of what its turn did
+    answer = explanation.explain(replace(turn, pushes=(push,)), State([12]), beliefs)
+    assert answer.intents[0].name == "Horror lovers" and answer.nats > 0.1 > found.nats
+    assert answer.items == found.items
 
 
 def test_ranks_are_among_what_could_be_offered(model):

@@ -12,9 +12,9 @@ from latentcrs_utils.conversation.steering import (
     log_likelihood,
     nearest_shown,
 )
-from latentcrs_utils.conversation.turn import Push
+from latentcrs_utils.conversation.turn import Push, more_like
 from latentcrs_utils.errors import DataError
-from tests.conversation.fakes import chat, fake_model
+from tests.conversation.fakes import INTENTS, chat, fake_model
 
 # two pairs of near twins, and one intent between them, a little nearer to the second pair
 ANCHORS = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9], [0.6, 0.8]])
@@ -78,6 +78,43 @@ def test_a_push_changes_the_next_turn_and_is_undone_and_written_down():
         assert p == pytest.approx(held[known], rel=1e-4)
     talk.undo(), talk.undo(), talk.undo()
     assert talk.intents() == before and not talk.pushes
+
+
+def test_the_last_push_on_an_intent_counts_and_retry_keeps_it():
+    talk = chat(user=42)
+    first = talk.say("a film")
+    name = talk.leaders()[-1]
+    for more in (True, False, False):
+        talk.push(name, more)
+    assert len(talk.events) == 3 and talk.pushed == {name: False} and len(talk.pushes) == 1
+    talk.undo()
+    assert talk.pushed == {name: True} and f"*More of: {name}*" in talk.markdown()
+    again = talk.retry()
+    assert again.intents_before[name] > first.intents_after[name] and talk.turns == [again]
+    assert {i.genres for i in again.items} != {i.genres for i in first.items}
+    talk.undo()
+    assert talk.pushed == {name: True}
+
+
+def test_policy_a_asks_where_the_belief_is_broad_and_a_film_that_is_named_is_a_push():
+    talk, silent = chat("A"), chat("B")
+    assert not silent.say("a film").question
+    turn = talk.say("a film")
+    (a, x, first), (b, y, second) = turn.question
+    assert turn.reply.endswith(f" More like {first}, or more like {second}?")
+    assert (a, b) == (x % 4, y % 4) and {x, y}.isdisjoint(talk.start)
+    before = talk.intents()
+    assert talk.say(f"{first} or {second}").pushes == ()
+    talk.undo()
+    answered = talk.say(more_like(second))
+    assert answered.pushes == talk.pushes == (Push(b, True, (a, b)),)
+    assert answered.intents_after[INTENTS[b]] > 1.5 * before[INTENTS[b]]
+    assert {x, y}.isdisjoint(item for _, item, _ in answered.question)
+    again = Conversation.from_transcript(fake_model(), talk.transcript(), chat_model=None)
+    assert again.turns == talk.turns and again.intents() == talk.intents()
+    talk.undo()
+    assert talk.pushes == () and talk.intents() == before
+    assert talk.say("horror").question == ()  # now it is narrow
 
 
 @pytest.mark.parametrize("shown", [(1,), (1, 1), (2, 3)])

@@ -53,7 +53,7 @@ def test_a_conversation_may_go_on_as_another_policy():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        *(({"format": number}, "not a transcript of format 3") for number in (2, "3")),
+        *(({"format": number}, "not a transcript of format 4") for number in (3, "4")),
         ({"catalogue": "other"}, "made with another catalogue"),
         ({"history": [10_000]}, "There is no item 10000"),
         ({"user": "nobody"}, "There is no user 'nobody'"),

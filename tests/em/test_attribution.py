@@ -1,5 +1,6 @@
 """Shapley values against their definition, and shares of a score computed with the model itself."""
 
+from dataclasses import replace
 from itertools import permutations
 from math import factorial
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from latentcrs_utils.em import attribution
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.em.networks import InferenceModel
 
-from .small_world import N_RANDOM, WIDTH, random_instances, random_model
+from .small_world import N_INTENTS, N_RANDOM, TEXT, WIDTH, random_instances, random_model
 
 ITEMS = list(range(1, N_RANDOM + 1))
 FORMS = ("mixture", "logit", "product")
@@ -27,7 +28,7 @@ def fitted(form="mixture", residual=True, seed=0) -> LatentCRS:
     noise, model = torch.Generator().manual_seed(seed), random_model(form, residual, seed)
     for parameter in model.requires_grad_(False).parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=noise))
-    config, stages = EMConfig(form=form, residual=residual), [SimpleNamespace()] * 4
+    config, stages = EMConfig(form=form, residual=residual), [SimpleNamespace(mean=range(TEXT))] * 4
     return LatentCRS(*stages, config, model, InferenceModel(WIDTH).double(), [])
 
 
@@ -94,10 +95,26 @@ def test_coalitions_are_what_the_model_says_with_less_and_shares_add_up(system):
     residual = ("residual",) if system[1] else ()
     assert attribution.players(model) == ("history", "words", *residual)
     assert len(shares) == len(attribution.players(model))
-    for player, row in zip(attribution.players(model), (-2, -3, 3), strict=False):
-        assert torch.equal(rows[attribution.without(model, player)], rows[row])
+    for player, row in zip(who := attribution.players(model), (-2, -3, 3), strict=False):
+        assert attribution.without(who, player) == row % len(rows)
     if residual:
         assert not torch.allclose(rows[3, 1:], rows[7, 1:])
+
+
+@given(systems)
+def test_pushes_are_a_player_of_their_own_and_all_shares_add_up(system):
+    model, (S, x) = fitted(*system), instance(system[2])
+    said = torch.randn(N_INTENTS, generator=torch.Generator().manual_seed(system[2])).double()
+    rows = attribution.coalition_scores(model, S, x, said)
+    assert attribution.players(model, True) == (*attribution.players(model), "pushes")
+    torch.testing.assert_close(rows[: len(rows) // 2], attribution.coalition_scores(model, S, x))
+    context = model.context(S, x)
+    pushed = replace(context, log_prior=(context.log_prior + said).log_softmax(-1))
+    torch.testing.assert_close(rows[-1], model.final_scores(pushed, None)[0])
+    shares = attribution.contributions(model, S, x, ITEMS, said)
+    torch.testing.assert_close(shares.sum(0), (rows[-1] - rows[0])[1:], atol=1e-9, rtol=1e-9)
+    nothing = attribution.contributions(model, S, x, ITEMS, torch.zeros(N_INTENTS).double())
+    assert nothing[-1].abs().max() < 1e-9
 
 
 @given(systems)

@@ -111,7 +111,7 @@ def test_no_button_ever_goes_dead_and_each_has_a_tip(slow):
     for act, words in ((slow.begin, "Stop"), (slow.finish, "Send")):
         act()
         found = [b for name in names for b in buttons(slow.app.widget, name)]
-        assert len(found) == 8 + 15 and all(b.tooltip and not b.disabled for b in [one, *found])
+        assert len(found) == 8 + 15 + 4 and all(b.tooltip and not b.disabled for b in [one, *found])
         assert one.description == words and words in one.tooltip
 
 
@@ -355,13 +355,45 @@ def test_requirements_are_chips_that_can_be_taken_back():
     state = ask(app, "a western, no horror")
     assert state["required"] == ["Western", "no Horror"]
     assert "you said “western”" in buttons(app.widget, "Western ✕")[0].tooltip
-    moved = app.view.bars.value
+    moved = html(app.view.bars.widget)
     state = press(app, "Western ✕")
     assert state["required"] == ["no Horror"] and "Western" in state["status"]
-    assert "up from" in moved and app.view.bars.value == moved  # the belief stays, so do its marks
+    assert (
+        "up from" in moved and html(app.view.bars.widget) == moved
+    )  # the belief stays, so do its marks
     app.undo()
     assert app.state()["required"] == ["Western", "no Horror"]
     assert not app.withdraw("genre=War") and "not among the requirements" in app.view.status
+
+
+def test_intents_are_pushed_by_their_buttons_and_undo_takes_that_back(app):
+    first, *_, last = app.state()["intents"]
+    before = app.conversation.intents()
+    state = press(app, "More of this", 3)
+    assert state["status"].startswith(f"Noted: more of “{last}”") and "Retry" in state["status"]
+    assert app.conversation.intents()[last] > before[last]
+    place = state["intents"].index(last)
+    (chosen,) = buttons(app.widget, "✓ More of this")
+    assert last in chosen.tooltip and "lcrs-chosen" in chosen._dom_classes
+    assert buttons(app.view.bars.widget, "Not this")[place].tooltip.startswith(f"Not “{last}”")
+    press(app, "Not this", 5 + state["intents"].index(first))  # after those of the five cards
+    assert app.conversation.pushed == {last: True, first: False}
+    press(app, "Undo")
+    assert press(app, "Undo")["status"] == f"Taken back: your push on “{last}”."
+    assert app.conversation.intents() == before and not buttons(app.widget, "✓ More of this")
+    assert app.push(first) and not app.push("no such intent")
+
+
+def test_a_question_is_answered_by_its_button():
+    app = app_with(user=None, policy="A")
+    ask(app, "a film")
+    turn, view = app.conversation.turns[0], app.view.turns[0]
+    title = turn.question[1][2]
+    assert shown(view.choices)
+    state = press(app, f"More like {title}")
+    assert state["messages"] == ["a film", f"Something like {title}."]
+    assert app.conversation.pushed == {app.model.anchors.names[turn.question[1][0]]: True}
+    assert not shown(view.choices)  # it is answered
 
 
 def test_what_was_relaxed_is_told_above_the_cards_on_the_cards_and_aloud():

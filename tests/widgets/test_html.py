@@ -146,26 +146,28 @@ def test_escape_and_facts_by_hand():
     ],
 )
 def test_a_bar_has_words(after, before, words):
-    page = render.intent_bars({"a": after}, None if before is None else {"a": before}, 1)
-    assert re.sub("<[^>]+>", "", page).endswith(f"a{words}")
+    (page,), _ = render.intent_bars({"a": after}, None if before is None else {"a": before}, 1)
+    assert re.sub("<[^>]+>", "", page.strip()).endswith(f"a{words}")
 
 
 def test_bars_are_six_on_one_scale_with_what_was_before_and_the_rest_is_summed():
     after = {f"intent {j}": p for j, p in enumerate([0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05])}
-    page = render.intent_bars(after, None, n_intents=8)
-    assert page.count("lcrs-name") == 6 and "intent 6" not in page and "lcrs-mark" not in page
-    assert "2 other intents together: 10 %." in page
-    page = render.intent_bars({"a": 0.2, "b": 0.1}, {"a": 0.1, "b": 0.4}, n_intents=2)
+    bars, rest = render.intent_bars(after, None, n_intents=8)
+    assert len(bars) == 6 and "intent 5" in bars[-1] and "lcrs-mark" not in "".join(bars)
+    assert "2 other intents together: 10 %." in rest
+    bars, rest = render.intent_bars({"a": 0.2, "b": 0.1}, {"a": 0.1, "b": 0.4}, n_intents=2)
+    page = "".join(bars)
     widths = re.findall(r"--now:([\d.]+)%;--was:([\d.]+)%", page)
     assert widths == [("20.0", "10.0"), ("10.0", "40.0")]  # a full bar is all of the belief
-    assert page.count("lcrs-mark") == 2 and "other intents" not in page
+    assert page.count("lcrs-mark") == 2 and rest == ""
 
 
-def test_a_bar_opens_its_films_and_the_engineering_is_folded():
-    titles = {"a": ["Heat <b>", "Fargo"], "b": []}
-    page = render.intent_bars({"a": 0.2, "b": 0.1}, None, 2, titles.get)
-    assert page.count("<details>") == 1 and "Heat <b>" not in page
-    assert re.findall("<li>.*?>([^<]+)</bdi></li>", page) == ["Heat &lt;b&gt;", "Fargo"]
+def test_a_bar_opens_its_films_of_which_three_are_seen_and_the_engineering_is_folded():
+    titles = {"a": ["Heat <b>", "Fargo", "Jaws", "Alien"], "b": []}
+    (page, other), _ = render.intent_bars({"a": 0.2, "b": 0.1}, None, 2, titles.get)
+    assert "<details>" in page and "Heat <b>" not in page and "<details>" not in other
+    assert re.findall("<li>.*?>([^<]+)</bdi></li>", page)[1:] == ["Fargo", "Jaws", "Alien"]
+    assert "Heat &lt;b&gt; · Fargo · Jaws</bdi>" in page and "lcrs-such" not in other
     page = render.reply(Turn(1, "hello", (), {}, {}, reply="Hello.", note="By the way."))
     seen, folded = page.split("<details><summary>How was this made?</summary>")
     assert "Hello." in seen and "By the way." in seen and "policy B" in folded
