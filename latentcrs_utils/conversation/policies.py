@@ -111,10 +111,7 @@ class Policy:
         return replace(slate, items=items, note=" ".join(filter(None, (note, slate.note))))
 
     def question(self, belief: Belief, gone: Collection[int]) -> Question:
-        """What is asked at the end of the reply, as `Turn` has it; () is nothing.
-
-        The ids that are `gone` are not asked about.
-        """
+        """What is asked at the end of the reply, as `Turn` has it, but about no id that is gone."""
         return ()
 
     def _asked_for(self, request: Request) -> tuple[list[int], str]:

@@ -11,18 +11,12 @@ from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.extraction import Extractor, How, make_extractor
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
-from latentcrs_utils.conversation import explanation, transcript
+from latentcrs_utils.conversation import explanation, policies, transcript
 from latentcrs_utils.conversation.belief import N_LEADERS, Beliefs, read_text
 from latentcrs_utils.conversation.guards import clean_message
 from latentcrs_utils.conversation.in_words import render, words_of
 from latentcrs_utils.conversation.listener import listener_for
-from latentcrs_utils.conversation.policies import (
-    AskPolicy,
-    FilterPolicy,
-    Policy,
-    Request,
-    RerankPolicy,
-)
+from latentcrs_utils.conversation.policies import AskPolicy, FilterPolicy, Policy, RerankPolicy
 from latentcrs_utils.conversation.reply import template_reply, word_reply
 from latentcrs_utils.conversation.turn import (
     Event,
@@ -201,7 +195,7 @@ class Conversation(State):
         span = scores[1:].max() - scores[1:].min() + 1
         for item, sign in (by_title := listener.by_title(said)).items():
             scores[item] += sign * span
-        request = Request(scores, self.excluded, n, wanted, history, said, stop)
+        request = policies.Request(scores, self.excluded, n, wanted, history, said, stop)
         slate = policy.select(request)
         if not slate.items:
             raise MessageError(
@@ -209,6 +203,7 @@ class Conversation(State):
                 "or was offered. Undo a turn or start a new conversation."
             )
         was, now = belief.shift_from(before)
+        asked_about = {item for turn in self.turns for _, item, _ in turn.question}
         untold, n_dropped = listener.untold(message), read_text(said)[1]
         facts = {"parsed": parsed, "slate": slate, "request": request, "by_title": by_title}
         note = render("note", **facts, noun=policy.noun, n_dropped=n_dropped)
@@ -229,7 +224,7 @@ class Conversation(State):
             reranked=slate.reranked,
             choosing_tokens=(n_read, n_written),
             counted=parsed.counted and slate.counted,
-            question=policy.question(belief, self.excluded | self.asked_about),
+            question=policy.question(belief, self.excluded | asked_about),
             pushes=pushes,
         )
         begin("writing", turn)
@@ -254,10 +249,8 @@ class Conversation(State):
         """The push that a message is, if it names one film of the question before it."""
         asked = {item: intent for turn in self.turns[-1:] for intent, item, _ in turn.question}
         found = vocabulary_for(self.model.data).titles.find(message)
-        named = {item for title in found for item in title.items if item in asked}
-        if len(named) != 1:
-            return ()
-        return (Push(asked[named.pop()], True, tuple(asked.values())),)
+        named = {asked[item] for title in found for item in title.items if item in asked}
+        return tuple(Push(j, True, (*asked.values(),)) for j in named if len(named) == 1)
 
     def retry(self, text: str | None = None, **how: Any) -> Turn:
         """Answer the last message again (`how`: as of `say`): after a stop, or by another policy.

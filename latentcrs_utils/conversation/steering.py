@@ -27,10 +27,15 @@ def nearest_shown(anchors: Tensor, shown: Sequence[int]) -> Tensor:
 
     A shown intent is nearest to itself, whatever its twins.
     """
+    return _likeness(anchors, shown).argmax(1)
+
+
+def _likeness(anchors: Tensor, shown: Sequence[int]) -> Tensor:
+    """Cosine of each intent with those shown, [K, n]; more than any for a shown one with itself."""
     unit = torch.nn.functional.normalize(anchors, dim=1)
     likeness = unit @ unit[list(shown)].T
     likeness[list(shown), range(len(shown))] = 2.0
-    return likeness.argmax(1)
+    return likeness
 
 
 def meant(push: Push, anchors: Tensor) -> Tensor:
@@ -70,18 +75,15 @@ def best_question(
     of clicks; pairs of the `n_leaders` most probable intents are compared.
     """
     leaders = intents.topk(min(n_leaders, len(intents))).indices.tolist()
-    noise = _entropy(torch.tensor([careless / 2, 1 - careless / 2]))
-
-    def gain(pair: tuple[int, int]) -> float:
-        # every intent answers with the same noise, so only the split of the belief matters
-        first = float(intents[nearest_shown(anchors, pair) == 0].sum())
-        said = careless / 2 + (1 - careless) * first
-        return _entropy(torch.tensor([said, 1 - said])) - noise
-
-    pair = max(combinations(leaders, 2), key=gain)
-    return pair, gain(pair)
+    likeness = _likeness(anchors, leaders)
+    # how much of the belief answers with the first of each pair, [n, n]
+    first = torch.einsum("m,mab->ab", intents, (likeness[:, :, None] >= likeness[:, None]).float())
+    # every intent answers with the same noise, so only the split of the belief matters
+    gain = _entropy(careless / 2 + (1 - careless) * first) - _entropy(torch.tensor(careless / 2))
+    a, b = max(combinations(range(len(leaders)), 2), key=lambda pair: float(gain[pair]))
+    return (leaders[a], leaders[b]), float(gain[a, b])
 
 
-def _entropy(p: Tensor) -> float:
-    """In nats, of probabilities [n]."""
-    return float(-torch.special.xlogy(p, p).sum())
+def _entropy(p: Tensor) -> Tensor:
+    """Of two answers, of which the first has probability p, in nats."""
+    return torch.special.entr(p) + torch.special.entr(1 - p)

@@ -94,11 +94,9 @@ class Turn:
         note: something that the user should know about this turn, such as a cold start.
         seconds: time spent "reading" the message, "choosing" the items, "writing" the reply.
         prompt_tokens, completion_tokens: read and written by the language model for the reply.
-        policy: how the items were chosen: "B", by the recommender alone; "A", as B, with a question
-            where the belief is broad; "F", held to requirements; "V", re-ordered by a language
-            model.
-        question: asked at the end of the reply (A): intent, item and title of each of two films, or
-            nothing.
+        policy: how the items were chosen: "B", by the recommender alone; "A", so, with a question;
+            "F", held to requirements; "V", re-ordered by a language model.
+        question: asked at the end of the reply (A): intent, item, title of each of two; or ().
         pushes: the push that the message is, where it answers such a question; else ().
         requirements: all that hold after the message, each with the words that say so (F).
         relaxed: what was relaxed to fill the list (F), as in `policies.RELAXATIONS`.
@@ -224,11 +222,6 @@ class State:
     def offered(self) -> list[int]:
         """Ids of all items offered so far."""
         return [item.item for turn in self.turns for item in turn.items]
-
-    @property
-    def asked_about(self) -> set[int]:
-        """Ids of the items of all questions so far."""
-        return {item for turn in self.turns for _, item, _ in turn.question}
 
     @property
     def feedback(self) -> dict[int, Kind]:

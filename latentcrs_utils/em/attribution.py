@@ -18,9 +18,7 @@ HISTORY, WORDS, RESIDUAL, PUSHES = "history", "words", "residual", "pushes"
 
 
 def players(model: LatentCRS, pushed: bool = False) -> tuple[str, ...]:
-    """Who takes part in a score: "history" and "words", in `LatentCRS+` the "residual", and the
-    "pushes" on intents, if any.
-    """
+    """Who takes part in a score: "history", "words", of `LatentCRS+` the "residual"; "pushes"."""
     residual = (RESIDUAL,) * (model.generative.residual is not None)
     return (HISTORY, WORDS, *residual, *(PUSHES,) * pushed)
 

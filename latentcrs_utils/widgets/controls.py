@@ -96,11 +96,9 @@ class IntentBars:
     `push` is called with a name and whether more is wanted; `members` gives titles of an intent.
     """
 
-    def __init__(
-        self, push: Callable[[str, bool], object], members: Callable[[str], Sequence[str]]
-    ):
-        self._push, self._members, self._names = push, members, list[str]()
-        self._rows, self._rest = [], w.HTML()
+    def __init__(self, push: Callable[[str, bool], object], members: html.Members):
+        self._push, self._members, self._rest = push, members, w.HTML()
+        self._rows = []
         for place in range(html.N_BARS):
             pair = {more: button("", "", partial(self._press, place, more)) for more in _PUSHES}
             bar, row = w.HTML(), box(w.HBox, pair.values(), "lcrs-push")
@@ -108,35 +106,31 @@ class IntentBars:
         head = w.HTML(html.panel("panel", *WORDS["bars"].values()))
         self.widget = box(w.VBox, [head, *(row for row, *_ in self._rows), self._rest], "lcrs-bars")
 
-    def show(
-        self,
-        after: Mapping[str, float],
-        before: Mapping[str, float] | None,
-        n_intents: int,
-        pushed: Mapping[str, bool],
-    ) -> None:
-        """Show p(m | S, x) as it is and was, and which of the intents are pushed."""
+    def show(self, after: html.Shares, before: html.Shares | None, n_intents: int,
+             pushed: Mapping[str, bool]) -> None:  # fmt: skip
+        """Show p(m | S, x) as it is and was, and which of the K intents are pushed."""
         self._names = html.leading(after)
         bars, self._rest.value = html.intent_bars(after, before, n_intents, self._members)
-        for place, (row, bar, pair) in enumerate(self._rows):
+        for place, (row, _, _) in enumerate(self._rows):
             switch(row, "lcrs-hidden", place >= len(bars))
-            if place < len(bars):
-                bar.value = bars[place]
-                for more, made in pair.items():
-                    words, tip = WORDS["pushes"][_PUSHES[more]]
-                    name = self._names[place]
-                    tick(made, words, pushed.get(name) is more, *(tip.format(name),) * 2)
+        for name, value, (_, bar, pair) in zip(self._names, bars, self._rows, strict=False):
+            bar.value = value
+            for more, made in pair.items():
+                words, tip = WORDS["pushes"][_PUSHES[more]]
+                tick(made, words, pushed.get(name) is more, *(tip.format(name),) * 2)
 
     def _press(self, place: int, more: bool) -> None:
-        if place < len(self._names):
-            self._push(self._names[place], more)
+        self._push(self._names[place], more)
 
 
 class Chips:
-    """A row of chips after a heading; `remove` is called with the value of a clicked one."""
+    """A row of chips after a heading; `click` is called with the value of a clicked one.
 
-    def __init__(self, name: str, remove: Callable[[Any], object]):
-        self._remove = remove
+    The `mark` behind their words says what a click does.
+    """
+
+    def __init__(self, name: str, click: Callable[[Any], object], mark: str = " ✕"):
+        self._clicked, self._mark = click, mark
         self._heading, self._pool = w.HTML(html.small(name)), list[w.Button]()
         self.widget = box(w.HBox, [], "lcrs-chips")
         self.show({})
@@ -147,13 +141,13 @@ class Chips:
         for place in range(len(self._pool), max(_N_READY, len(chips))):
             self._pool.append(button("", "", partial(self._click, place), "lcrs-chip"))
         for made, (name, tip) in zip(self._pool, chips.values(), strict=False):
-            made.description, made.tooltip = shown(f"{name} ✕"), shown(tip)
+            made.description, made.tooltip = shown(f"{name}{self._mark}"), shown(tip)
         self.widget.children = [self._heading, *self._pool[: len(chips)]]
         switch(self.widget, "lcrs-hidden", not chips)
 
     def _click(self, place: int) -> None:
         if place < len(self.chips):
-            self._remove(list(self.chips)[place])
+            self._clicked(list(self.chips)[place])
 
 
 @lru_cache(maxsize=2)

@@ -15,6 +15,8 @@ from latentcrs_utils.conversation.in_words import TEMPLATES
 from latentcrs_utils.conversation.turn import Recommendation, Turn, shown
 
 N_BARS, N_SEEN = 6, 3  # intents with a bar; films below it
+Shares = Mapping[str, float]  # by intent
+Members = Callable[[str], Sequence[str]]
 
 
 def escape(text: object) -> str:
@@ -103,10 +105,7 @@ def leading(after: Mapping[str, float]) -> list[str]:
 
 
 def intent_bars(
-    after: Mapping[str, float],
-    before: Mapping[str, float] | None,
-    n_intents: int,
-    members: Callable[[str], Sequence[str]] = lambda name: (),
+    after: Shares, before: Shares | None, n_intents: int, members: Members = lambda name: ()
 ) -> tuple[list[str], str]:
     """Bars of the leading intents with a mark where each was before, in words too, and the rest.
 

@@ -69,24 +69,11 @@ class TurnView:
         self._said, self._reply = w.HTML(), w.HTML(html.bubble("it", "", "LatentCRS"))
         cards = box(w.HBox, [card.widget for card in self.cards], "lcrs-cards")
         self.remark = w.HTML()  # about the turn, below its cards
-        self._answers = [button("", "", partial(self._answer, place)) for place in range(2)]
-        self._click, self.choices = click, box(w.HBox, self._answers, "lcrs-ideas")
+        self.question = controls.Chips("", partial(click, "more"), "")  # its answers
         said = self._said.add_class("lcrs-asked")
-        parts = [said, self._reply, self.choices, cards, self.remark]
+        parts = [said, self._reply, self.question.widget, cards, self.remark]
         self.widget = box(w.VBox, parts, "lcrs-turn")
         self.show_message(message)
-        self.ask(())
-
-    def ask(self, question: Sequence[tuple[int, int, str]]) -> None:
-        """Show the answers to a question, as `Turn` has it, as buttons; () takes them away."""
-        self._question = question
-        switch(self.choices, "lcrs-hidden", not question)
-        for made, (*_, title) in zip(self._answers, question, strict=False):
-            made.description, made.tooltip = shown(f"More like {title}"), "Send this answer"
-
-    def _answer(self, place: int) -> None:
-        if self._question:
-            self._click("more", self._question[place][1])
 
     def show_message(self, message: str) -> None:
         """Show what was said."""
@@ -99,7 +86,8 @@ class TurnView:
         for place, item in enumerate(turn.items):
             self.cards[place].show(item, whys[place] if whys else "")
 
-        self.ask(turn.question)
+        answer, tip = WORDS["answer"]
+        self.question.show({v: (answer.format(t), tip) for _, v, t in turn.question})
 
     def stream(self, sentence: str) -> None:
         """Show the reply as soon as it is checked."""
@@ -242,7 +230,7 @@ class ChatView:
     def mark(self, feedback: Mapping[int, str]) -> None:
         """Mark the cards of all turns by what the user thinks of their items, and end questions."""
         for turn in self.turns[:-1]:
-            turn.ask(())
+            turn.question.show({})
         for card in (card for turn in self.turns for card in turn.cards):
             if card.item is not None:
                 card.mark(feedback.get(card.item.item))

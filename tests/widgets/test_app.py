@@ -389,11 +389,11 @@ def test_a_question_is_answered_by_its_button():
     ask(app, "a film")
     turn, view = app.conversation.turns[0], app.view.turns[0]
     title = turn.question[1][2]
-    assert shown(view.choices)
+    assert shown(view.question.widget)
     state = press(app, f"More like {title}")
     assert state["messages"] == ["a film", f"Something like {title}."]
     assert app.conversation.pushed == {app.model.anchors.names[turn.question[1][0]]: True}
-    assert not shown(view.choices)  # it is answered
+    assert not shown(view.question.widget)  # it is answered
 
 
 def test_what_was_relaxed_is_told_above_the_cards_on_the_cards_and_aloud():
