@@ -203,7 +203,7 @@ class Conversation(State):
                 "or was offered. Undo a turn or start a new conversation."
             )
         was, now = belief.shift_from(before)
-        asked_about = {item for turn in self.turns for _, item, _ in turn.question}
+        seen = {item for turn in self.turns for _, item, _ in turn.question} | self.excluded
         untold, n_dropped = listener.untold(message), read_text(said)[1]
         facts = {"parsed": parsed, "slate": slate, "request": request, "by_title": by_title}
         note = render("note", **facts, noun=policy.noun, n_dropped=n_dropped)
@@ -224,7 +224,7 @@ class Conversation(State):
             reranked=slate.reranked,
             choosing_tokens=(n_read, n_written),
             counted=parsed.counted and slate.counted,
-            question=policy.question(belief, self.excluded | asked_about),
+            question=policy.question(belief, seen.union(item.item for item in slate.items)),
             pushes=pushes,
         )
         begin("writing", turn)

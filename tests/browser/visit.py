@@ -107,7 +107,7 @@ class Visit:
     def tab_to(self, name: str, *, back: bool = False) -> Focus:
         """Press Tab (or Shift+Tab) until something called so has the focus, seen all the way."""
         key, passed = "Shift+Tab" if back else "Tab", list[str]()
-        for _ in range(40):
+        for _ in range(60):
             self.page.keyboard.press(key)
             now = focus(self.page)
             passed.append(now.name or now.tag)
