@@ -39,7 +39,7 @@ CORE = (
 )
 # places -> lines at most, docstrings and blank lines included
 CEILINGS: dict[tuple[str, ...], int] = {
-    ("latentcrs_utils",): 16_020,
+    ("latentcrs_utils",): 16_040,
     CORE: 3_400,
     ("notebooks/course",): 1_800,
     ("experiments",): 2_200,
