@@ -1,26 +1,21 @@
 """Intent anchors: k-means in the space of behavior, in a canonical order, with checked names."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
+from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import AnchorConfig, preset
 from latentcrs_utils.data.preprocess import random_cuts
+from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.support.artifacts import fingerprint, train_or_load
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from latentcrs_utils.behavior.pretraining import Backbone
-    from latentcrs_utils.data.sequences import Dataset, Sequences
 
 # Pseudo-counts that draw a small cluster's shares to those of everybody.
 _SHRINKAGE = 10.0
@@ -34,31 +29,27 @@ _MIXED = "mixed"
 _NAMING_STATES = 60_000
 _MAX_GENRES = 24
 _MAX_DESCRIPTION = 40
+_MAX_TITLE = 30
+Check = tuple[float, float, int]
+"""Of the next films that check a name: the share of which it is true, its lift, their number."""
 
 
 @dataclass(frozen=True)
 class Anchors:
     """K intents m_1..m_K, each a point in the space of user representations.
 
-    A *state* is the representation S of a user at some time of the training part.
-
-    Attributes:
-        centroids: [K, hidden] float32, largest cluster first (ties by coordinates).
-        sizes: [K] int64, states nearest to each centroid.
-        names: K different ones, made by `name_anchors`.
-        assignments: [U] int64, the anchor of each user's whole training history.
-        item_counts: [K, V+1] int64, states of each cluster with an item among the last few.
-        inertia: sum of squared distances of the states to their centroids.
-        checks: what `name_table` lists of each name: share, lift and n.
+    A *state* is the representation S of a user at some time of the training part. `sizes` are of
+    states nearest to each centroid, `assignments` those of each user's whole training history, and
+    `item_counts` the states of each cluster with an item among the last few.
     """
 
-    centroids: Tensor = field(repr=False)
-    sizes: Tensor = field(repr=False)
-    names: tuple[str, ...]
-    assignments: Tensor = field(repr=False)
-    item_counts: Tensor = field(repr=False)
-    inertia: float
-    checks: tuple[tuple[float, float, int], ...] = field(default=(), repr=False)
+    centroids: Tensor = field(repr=False)  # [K, hidden], largest cluster first
+    sizes: Tensor = field(repr=False)  # [K] int64
+    names: tuple[str, ...]  # K different ones, made by `name_anchors`
+    assignments: Tensor = field(repr=False)  # [U] int64
+    item_counts: Tensor = field(repr=False)  # [K, V+1] int64
+    inertia: float  # sum of squared distances of the states to their centroids
+    checks: tuple[Check, ...] = field(default=(), repr=False)
 
     @property
     def K(self) -> int:  # noqa: N802 - the paper's symbol
@@ -77,17 +68,10 @@ def find_anchors(
 ) -> Anchors:
     """Cluster the representations S of users along their training histories (Equation 3).
 
-    Validation and test items are not read.
-
-    Args:
-        backbone, data: the pretrained encoder, and what it was trained on.
-        K: number of intents; None takes the one of `config`.
-        config: cuts, starts and iterations; None takes the preset of the data set.
-        seed: of the cuts and of the k-means starts.
-        reuse: False clusters again even if a result is on disk.
-
-    Raises:
-        ConfigError: fewer users than intents.
+    Validation and test items are not read. Without a `config` it is the preset of the data set, K
+    takes the place of its number of intents, and `seed` is that of the cuts and of the k-means
+    starts. `reuse=False` clusters again even if a result is on disk. ConfigError: fewer users than
+    intents.
     """
     config = preset(data.name, data.n_users).anchors if config is None else config
     K = config.K if K is None else K
@@ -103,16 +87,16 @@ def find_anchors(
     parts["centroids"] = fingerprint(tensors["centroids"])
 
     def name(_: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        users, cuts = naming_moments(data, seed)
-        S = backbone.encode(data.interactions.prefixes(users, cuts))
+        moments = naming_moments(data, seed)
+        S = backbone.encode(data.interactions.prefixes(*moments))
         nearest = torch.cdist(S, tensors["centroids"]).argmin(1)
         counts, sizes = tensors["item_counts"], tensors["sizes"]
-        names, checks = name_anchors(data, counts, sizes, users, cuts, nearest)
+        names, checks = name_anchors(data, counts, sizes, *moments, nearest)
         return {"assignments": nearest}, {"names": names, "checks": checks}
 
     _, named = train_or_load("anchor-names", parts, name, reuse=reuse)
     checks = tuple((share, lift, n) for share, lift, n in named["checks"])
-    return Anchors(names=tuple(named["names"]), inertia=facts["inertia"], checks=checks, **tensors)
+    return Anchors(names=tuple(named["names"]), checks=checks, inertia=facts["inertia"], **tensors)
 
 
 def training_cuts(data: Dataset, n_cuts: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -143,10 +127,7 @@ def k_means(
 
     Of `n_init` starts, each drawn by k-means++, the one of lowest inertia is kept. Returns the
     centroids [K, h] float32, the assignments [N] int64, and the inertia, the sum of the squared
-    distances of the points to their centroids.
-
-    Raises:
-        ConfigError: fewer points than clusters.
+    distances of the points to their centroids. ConfigError: fewer points than clusters.
     """
     from sklearn.cluster import KMeans
 
@@ -206,8 +187,6 @@ def describe_anchor(anchors: Anchors, data: Dataset, anchor: int, n: int = 8) ->
     Columns: `item`, `title`, `year`, `genres`, `share` of the anchor's states that hold the item,
     and `lift`, that share over the one of all states; the most typical item comes first.
     """
-    import polars as pl
-
     share, lift = lifts(anchors.item_counts.numpy(), anchors.sizes.numpy())
     best = np.argsort(-_typicality(share, lift)[anchor, 1:], kind="stable")[:n] + 1
     described = data.items.select("item", "title", "year", "genres")[best - 1]
@@ -246,7 +225,7 @@ def naming_moments(data: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def name_anchors(
     data: Dataset, item_counts: Tensor, sizes: Tensor,
     users: np.ndarray, cuts: np.ndarray, assignments: Tensor,
-) -> tuple[tuple[str, ...], tuple[tuple[float, float, int], ...]]:  # fmt: skip
+) -> tuple[tuple[str, ...], tuple[Check, ...]]:  # fmt: skip
     """Name each cluster by what its next films have in common against everybody's.
 
     Of all descriptions (a genre or one of two, a decade or a span of years, both) a cluster gets
@@ -254,19 +233,15 @@ def name_anchors(
     of even numbers choose it, those of odd numbers check it. Where it fails, the name begins with
     "mixed". Two typical films of which the description is true follow, e.g. "80s Action · Die
     Hard, Aliens"; a film that names a larger cluster counts half for the next. Where two names
-    would still be the same, the later one takes more films.
+    would still be the same, the later one takes more films. Without genres and years the films
+    alone are the name.
 
-    Args:
-        data: also one without genres or years; then the films alone are the name.
-        item_counts, sizes: [K, V+1] and [K], of the recent films, as in `Anchors`.
-        users, cuts, assignments: [N] each, of `naming_moments`, with their clusters.
-
-    Returns:
-        K names, and for each the share of the checking half's next films of which its description
-        is true, the lift of this share over everybody's, and the number of these films.
+    Recent films are counted as in `Anchors`, [K, V+1] and [K]; users, cuts and assignments are
+    those of `naming_moments`, [N] each, with their clusters. Returns K names and their checks.
     """
     next_items = data.interactions.flat[data.interactions.offsets[users] + cuts]
-    words, fits, checks = _describe(data, next_items, users % 2 == 0, assignments.numpy(), sizes)
+    found = _describe(data, next_items, users % 2 == 0, assignments.numpy(), len(sizes))
+    words, fits, checks = found
     typicality = _typicality(*lifts(item_counts.numpy(), sizes.numpy()))
     typicality[:, 0] = -np.inf
     names: list[str] = []
@@ -289,8 +264,6 @@ def name_holds(share: float, lift: float, n: int) -> bool:
 
 def name_table(anchors: Anchors) -> pl.DataFrame:
     """How true each name is on the checking half: `name`, `share`, `lift`, `n` and `holds`."""
-    import polars as pl
-
     table = pl.DataFrame(anchors.checks, schema=["share", "lift", "n"], orient="row")
     holds = pl.Series("holds", [name_holds(*check) for check in anchors.checks], dtype=pl.Boolean)
     return table.insert_column(0, pl.Series("name", anchors.names)).with_columns(holds)
@@ -305,30 +278,29 @@ def _unique_name(label: str, titles: Sequence[str], taken: Sequence[str]) -> str
     raise ValueError("Two clusters have the same typical items in the same order.")
 
 
-def _short(title: str, limit: int = 30) -> str:
+def _short(title: str) -> str:
     """Drop what stands in brackets, the subtitle of a long title, and what is still too much."""
     title = title.split(" (")[0]
-    if len(title) > limit and ": " in title:
+    if len(title) > _MAX_TITLE and ": " in title:
         title = title.split(": ")[0].removesuffix(" or")
-    cut = title[: limit - 1].rsplit(" ", 1)[0].rstrip(" ,&-")
-    return title if len(title) <= limit else f"{cut}…"
+    cut = title[: _MAX_TITLE - 1].rsplit(" ", 1)[0].rstrip(" ,&-")
+    return title if len(title) <= _MAX_TITLE else f"{cut}…"
 
 
 def _describe(
-    data: Dataset, next_items: np.ndarray, naming: np.ndarray,
-    assignments: np.ndarray, sizes: Tensor,
-) -> tuple[list[str], np.ndarray, list[tuple[float, float, int]]]:  # fmt: skip
+    data: Dataset, next_items: np.ndarray, naming: np.ndarray, clusters: np.ndarray, K: int
+) -> tuple[list[str], np.ndarray, list[Check]]:
     """Each cluster's description, "" if none stands out; who has it, [K, V+1]; and its checks."""
     from scipy.sparse import csr_array
 
-    K, width = len(sizes), data.n_items + 1
+    shape = K, data.n_items + 1
     halves = [
-        csr_array((np.ones(half.sum()), (assignments[half], next_items[half])), (K, width))
+        csr_array((np.ones(half.sum()), (clusters[half], next_items[half])), shape)
         for half in (naming, ~naming)
-    ]  # fmt: skip
+    ]
     n, n_checked = (np.asarray(half.sum(1)) for half in halves)
     best, words, checks = np.zeros(K), [""] * K, [(0.0, 0.0, int(n)) for n in n_checked]
-    fits = np.ones((K, width), dtype=bool)
+    fits = np.ones(shape, dtype=bool)
     for texts, has in _descriptions(data, next_items):
         share, lift = lifts(halves[0] @ has.T.astype(float), n)
         checked = halves[1] @ has.T.astype(float)
@@ -366,12 +338,12 @@ def _descriptions(data: Dataset, next_items: np.ndarray) -> Iterator[tuple[list[
         decades = range(known.min() // 10 * 10, known.max() + 10, 10)
         tenths = np.quantile(known, np.arange(1, 10) / 10, method="lower")
         edges = sorted({*decades, *tenths.tolist(), known.max() // 10 * 10 + 10})
-        for a, b in [*combinations(edges, 2)]:
+        for a, b in combinations(edges, 2):
             if (a, b) != (edges[0], edges[-1]):
                 spans[_span(a, b, edges)] = (years >= a) & (years < b)
     for span, inside in spans.items():
-        texts = {f"{span} {g}" if span.endswith("0s") else f"{g}, {span}": g for g in genres}
-        texts = {text if span else g: genres[g] & inside for text, g in texts.items()}
+        form = "{1}" if not span else "{0} {1}" if span.endswith("0s") else "{1}, {0}"
+        texts = {form.format(span, genre): has & inside for genre, has in genres.items()}
         texts |= {span: inside} if span else {}
         texts = {t: has for t, has in texts.items() if len(f"{_MIXED}: {t}") <= _MAX_DESCRIPTION}
         if texts:

@@ -5,17 +5,13 @@ rows at a time (`ranks_in_chunks`), or two factors whose product are the scores 
 Scores are made, compared and forgotten while they are in the processor's cache.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from latentcrs_utils.data.sequences import Sequences
+from latentcrs_utils.data.sequences import Sequences
 
 MEMORY = 64 * 2**20
 """Bytes of scores (float32) that are held at once unless the caller says otherwise."""
@@ -49,17 +45,13 @@ def rank_of_target(
     Scores are [B, V+1], column v those of item v, higher is better, -inf is allowed; targets are
     [B] items 1..V. The padding column 0 never competes. Items in `seen`, the history of each row
     (None: "unmasked"), do not compete either, except the target itself. Ties are counted against
-    the target: who scores all items alike ranks it last.
-
-    Raises:
-        ValueError: the sizes do not agree, a target is not an item, or a score is not a number.
+    the target: who scores all items alike ranks it last. ValueError: the sizes do not agree, a
+    target is not an item, or a score is not a number.
     """
     targets = torch.as_tensor(targets, dtype=torch.int64)
     if scores.ndim != 2 or targets.shape != scores.shape[:1]:
-        raise ValueError(
-            f"Scores {tuple(scores.shape)} and targets {tuple(targets.shape)} do not fit: "
-            "expected [B, V+1] and [B]."
-        )
+        sizes = f"Scores {tuple(scores.shape)} and targets {tuple(targets.shape)}"
+        raise ValueError(f"{sizes} do not fit: expected [B, V+1] and [B].")
     return ranks_in_chunks(lambda rows: scores[rows], targets, seen, n_items=scores.shape[1] - 1)
 
 
@@ -83,11 +75,9 @@ def ranks_in_chunks(
     for rows in _slices(len(targets), rows_at_once(n_items, memory)):
         scores = score_rows(rows)
         n_rows = rows.stop - rows.start
-        if scores.shape != (n_rows, n_items + 1):
-            raise ValueError(
-                f"Rows {rows.start} to {rows.stop - 1} came with scores {tuple(scores.shape)}: "
-                f"expected {(n_rows, n_items + 1)}."
-            )
+        if scores.shape != (expected := (n_rows, n_items + 1)):
+            came = f"Rows {rows.start} to {rows.stop - 1} came with scores {tuple(scores.shape)}"
+            raise ValueError(f"{came}: expected {expected}.")
         if beaten is None or len(beaten) < n_rows:
             beaten = torch.empty(scores.shape, dtype=torch.float32, device=scores.device)
         _refuse_nan(scores, rows, first=1)

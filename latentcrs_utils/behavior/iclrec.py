@@ -8,21 +8,16 @@ A sequence is represented by the mean of its states, for both contrasts (the off
 does so for intents, and lays all states end to end for instances).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.behavior.windows import trim
+from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.support.processes import SINGLE, Processes
-
-if TYPE_CHECKING:
-    from latentcrs_utils.behavior.sasrec import SASRec
-    from latentcrs_utils.config import BackboneConfig
 
 
 def crop(sequences: Tensor, ratio: float, generator: torch.Generator) -> Tensor:
@@ -147,13 +142,9 @@ def contrast_loss(
 ) -> Tensor:
     """ICLRec's weighted contrastive loss of a batch, from two random views of each sequence.
 
-    Args:
-        encoder: the network, in training mode.
-        inputs: [B, L] left-padded items.
-        prototypes, assignments: as for `intent_contrast`; None for the kind "InstanceCL".
-        kind: "InstanceCL", "IntentCL" or "Hybrid" (both).
-        processes: each is given the whole batch and encodes its share of the rows; the loss is that
-            of the batch, the gradient that of the share.
+    Inputs are [B, L] left-padded items; prototypes and assignments are as for `intent_contrast`,
+    None for the kind "InstanceCL" ("Hybrid" is both kinds). Of several processes each is given the
+    whole batch and encodes its share of the rows: the loss is the batch's, the gradient its own.
     """
     short = trim(inputs)
     ratios = (config.crop, config.mask, config.reorder)

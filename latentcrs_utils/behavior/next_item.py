@@ -3,21 +3,16 @@
 The two softmax losses share `support.fused_softmax`, which never holds a [P, V] matrix.
 """
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding, softplus
 
+from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.behavior.windows import trim
 from latentcrs_utils.support.fused_softmax import candidate_softmax
 from latentcrs_utils.support.processes import SINGLE, Processes
-
-if TYPE_CHECKING:
-    from latentcrs_utils.behavior.sasrec import SASRec
 
 
 def next_item_loss(
@@ -32,13 +27,10 @@ def next_item_loss(
 ) -> Tensor:
     """The recommendation loss of a batch, the mean over its positions.
 
-    Args:
-        encoder: the network, in training mode.
-        inputs, targets: left-padded items and the next items, both [B, L].
-        kind: "ce" (full softmax), "sampled" (softmax over the target and `n_negatives` items that
-            the batch shares) or "bce" (one sampled negative a position).
-        n_negatives: of the sampled softmax; V - 1 or more make it the full one.
-        processes: each is given the whole batch, and returns what its rows add to the mean.
+    Inputs and targets are left-padded items and the next items, both [B, L]. `kind` is "ce" (full
+    softmax), "sampled" (softmax over the target and `n_negatives` items that the batch shares; as
+    many as V - 1 make it the full one) or "bce" (one sampled negative a position). Of several
+    processes each is given the whole batch, and returns what its rows add to the mean.
     """
     short = trim(inputs)
     following, V = targets[:, -short.shape[1] :], encoder.n_items

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,14 +16,12 @@ from latentcrs_utils.behavior.next_item import next_item_loss
 from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.behavior.windows import batches, epoch_windows, trim
 from latentcrs_utils.config import BackboneConfig, preset
+from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.ranking import ndcg, rank_by_factors
 from latentcrs_utils.support import device as devices
 from latentcrs_utils.support.artifacts import Training, train_or_load
 from latentcrs_utils.support.processes import SINGLE, Processes, join
 from latentcrs_utils.support.progress import note
-
-if TYPE_CHECKING:
-    from latentcrs_utils.data.sequences import Dataset, Sequences
 
 ENCODED_AT_ONCE = 1024  # histories
 
@@ -99,11 +97,8 @@ def pretrain(
         seed: of weights, dropout, order, views and negatives.
         progress: show a progress bar; None asks the environment.
         reuse: False trains again even if a result is on disk.
-        device: "cpu", "cuda" or "cuda:1"; None, `device.choose_device`'s choice.
+        device: as of `choose_device`; ConfigError: it is not there.
         compile: pass the encoder through `torch.compile` (pays on a GPU, after a minute or so).
-
-    Raises:
-        ConfigError: a device that is not there.
     """
     config = preset(data.name, data.n_users).backbone if config is None else config
     place = devices.choose_device(device)
@@ -136,12 +131,8 @@ def pretrain(
                 row = {"epoch": epoch, "loss": loss}
                 row["valid NDCG@20"] = validate(encoder, data, processes)
                 training.curve.append(row | {"seconds": time.perf_counter() - begun})
-        facts: dict[str, Any] = {
-            "curve": training.curve,
-            "device": place.type,
-            "processes": processes.count,
-            "peak_memory": devices.peak_memory(place),
-        }
+        facts: dict[str, Any] = {"curve": training.curve, "device": place.type}
+        facts |= {"processes": processes.count, "peak_memory": devices.peak_memory(place)}
         if processes.is_main:
             note(
                 f"backbone: {len(training.curve)} epochs on {processes.count} x {place.type}, peak "

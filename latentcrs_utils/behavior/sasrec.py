@@ -1,15 +1,10 @@
 """The sequence encoder: a causal transformer over a user's items (SASRec, Kang & McAuley 2018)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-if TYPE_CHECKING:
-    from latentcrs_utils.config import BackboneConfig
+from latentcrs_utils.config import BackboneConfig
 
 
 class SASRec(nn.Module):

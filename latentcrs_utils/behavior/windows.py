@@ -1,17 +1,13 @@
 """Training windows: where sequences are cut, and which windows share a batch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from latentcrs_utils.config import BackboneConfig
-    from latentcrs_utils.data.sequences import Sequences
+from latentcrs_utils.config import BackboneConfig
+from latentcrs_utils.data.sequences import Sequences
 
 
 def trim(sequences: Tensor) -> Tensor:

@@ -51,34 +51,25 @@ class LeftOut:
     The rest stays verbatim and is read afresh without them. So an effect is that of these words in
     the company of all others: effects do not add up, and of two words that say the same neither may
     show any.
-
-    Attributes:
-        text: the words, or title and year of the item.
-        message: number, from 1, of the message in which the words begin; 0 of an item.
-        nats: KL(p(m | S, x) || p(m | S, x without)), how much they moved the intents altogether.
-        intents: p(m | S, x) - p(m | S, x without), by name; positive if they raised the intent.
-        log_items: log p(v | S, x) - log p(v | S, x without) of the offered items, in nats.
     """
 
-    text: str
-    message: int
-    nats: float
-    intents: Mapping[str, float]
-    log_items: tuple[float, ...]
+    text: str  # the words, or title and year of the item
+    message: int  # number, from 1, of the message in which the words begin; 0 of an item
+    nats: float  # KL(p(m | S, x) || p(m | S, x without)), how much they moved the intents
+    intents: Mapping[str, float]  # p(m | S, x) - p(m | S, x without), by name
+    log_items: tuple[float, ...]  # log p(v | S, x) - log p(v | S, x without) of the items, nats
 
 
 @dataclass(frozen=True)
 class ItemReasons:
     """Why an item, of this id and title with year, was offered.
 
-    Attributes:
-        nats: Shapley values by player ("history", "words", "residual", and "pushes" where intents
-            were pushed); they add up to the item's score less its score where nothing is known.
-        shares: nats over the sum of all players' absolute nats; a negative one spoke against the
-            item. 0 where no player did anything.
-        ranks: place among the items that could be offered, 1 the best, when the model knows
-            "both", the "history" alone or the "words" alone (residual and pushes each time).
-        intents: the leading p(m | v, S, x, pushes), by name: which intents explain the item.
+    `nats` are Shapley values by player ("history", "words", "residual", and "pushes" where intents
+    were pushed); they add up to the item's score less its score where nothing is known. `shares`
+    are these over the sum of all players' absolute nats (0 where no player did anything); a
+    negative one spoke against the item. `ranks` are the place among the items that could be
+    offered, 1 the best, when the model knows "both", the "history" alone or the "words" alone
+    (residual and pushes each time).
     """
 
     item: int
@@ -86,26 +77,21 @@ class ItemReasons:
     nats: Mapping[str, float]
     shares: Mapping[str, float]
     ranks: Mapping[str, int]
-    intents: Mapping[str, float]
+    intents: Mapping[str, float]  # the leading p(m | v, S, x, pushes), by name
 
 
 @dataclass(frozen=True)
 class Explanation:
     """What one turn did to the intents, and why its items were offered, best first.
 
-    Attributes:
-        noun: what an item is called, such as "film".
-        nats: KL(after || before) of the intent posterior.
-        intents: those that moved most, the largest change first, and the leader after the turn.
-        words, history: in their order, what leaving out some words or a known item would change.
-        nearest: training utterances nearest to x in the standardised space, the nearest first:
-            text, cosine and the intent that the text leads to without any history.
+    `nearest` are the training utterances nearest to x in the standardised space, the nearest first:
+    text, cosine and the intent that the text leads to without any history.
     """
 
-    noun: str
-    nats: float
-    intents: tuple[IntentChange, ...]
-    words: tuple[LeftOut, ...]
+    noun: str  # what an item is called, such as "film"
+    nats: float  # KL(after || before) of the intent posterior
+    intents: tuple[IntentChange, ...]  # moved most, the largest change first; and the leader
+    words: tuple[LeftOut, ...]  # in their order, what leaving them out would change
     history: tuple[LeftOut, ...]
     nearest: tuple[tuple[str, float, str], ...]
     items: tuple[ItemReasons, ...]

@@ -89,11 +89,8 @@ class ReplyGuard:
     ) -> str | None:
         """Why a tidied reply may not be shown, to follow "because"; None when all is well.
 
-        Args:
-            items: what the recommender chose for this turn; the reply may speak of nothing else.
-            message: of the user, whose words are no title and make nothing true.
-            instructions: the fixed words of the prompt, which the reply must not recite.
-            previous: replies already given.
+        It may speak of nothing but the `items` of this turn; words of the user's `message` are no
+        title and make nothing true, and `instructions` of the prompt must not be recited.
         """
         a_thing = with_article(self.noun)
         if not spoken_words(reply):

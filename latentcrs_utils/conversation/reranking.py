@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +16,8 @@ from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.conversation.in_words import words_of
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import ConfigError, MessageError
+from latentcrs_utils.language.chat_model import ChatModel
 from latentcrs_utils.simulation.titles import spoken_title
-
-if TYPE_CHECKING:
-    from latentcrs_utils.language.chat_model import ChatModel
 
 
 class CannotScoreError(ConfigError):
@@ -70,7 +68,7 @@ class Reranked:
 
 
 def rerank(
-    chat_model: "ChatModel",
+    chat_model: ChatModel,
     candidates: Sequence[Recommendation],
     context: RerankContext,
     config: RerankConfig,
@@ -83,15 +81,10 @@ def rerank(
     log p(item | empty context). The difference keeps long titles from losing and common ones from
     winning. In a list, the model writes the numbers of the items, which `permutation` completes.
 
-    Args:
-        candidates: C items with their log p(v | S, x), best first.
-        prior: remembers what does not depend on the context.
-        stop: ends the answer of a model that writes.
-
-    Raises:
-        CannotScoreError: the likelihood is asked of a model that cannot tell it.
-        MessageError: a score is no number, or the answer has no number of the list.
-        LatentCRSError: the model failed.
+    The candidates come best first, `prior` remembers what does not depend on the context, and
+    `stop` ends the answer of a model that writes. CannotScoreError: the likelihood is asked of a
+    model that cannot tell it. MessageError: a score is no number, or the answer has no number of
+    the list. LatentCRSError: the model failed.
     """
     score, noun = chat_model.score, context.noun
     if config.method == "listwise" or (config.method == "auto" and score is None):
@@ -134,7 +127,7 @@ def fused_order(
 
 
 def _written(
-    chat_model: "ChatModel",
+    chat_model: ChatModel,
     candidates: Sequence[Recommendation],
     context: RerankContext,
     stop: threading.Event | None,

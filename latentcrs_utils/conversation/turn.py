@@ -82,54 +82,37 @@ class Push:
 class Turn:
     """One message of the user and the system's answer to it.
 
-    Attributes:
-        number: 1 for the first turn; 0 for a short answer to what was no wish.
-        items: the offered items, best first.
-        intents_before, intents_after: p(m | S, x) of the intents that lead before or after the
-            message, by name, the highest after it first; both have the same names.
-        reply_source: "model" when a language model worded the reply, else "template".
-        chat_model: name of the language model; None without one.
-        why_template: why the template speaks; None when the model does.
-        draft: what the language model wrote, shown or not.
-        note: something that the user should know about this turn, such as a cold start.
-        seconds: time spent "reading" the message, "choosing" the items, "writing" the reply.
-        prompt_tokens, completion_tokens: read and written by the language model for the reply.
-        policy: how the items were chosen: "B", by the recommender alone; "A", so, with a question;
-            "F", held to requirements; "V", re-ordered by a language model.
-        question: asked at the end of the reply (A): intent, item, title of each of two; or ().
-        pushes: the push that the message is, where it answers such a question; else ().
-        requirements: all that hold after the message, each with the words that say so (F).
-        relaxed: what was relaxed to fill the list (F), as in `policies.RELAXATIONS`.
-        candidates, reranked: item ids as the recommender ranked them, and as the language model did
-            (V); empty if it was not asked or failed.
-        choosing_tokens: read and written by a language model to find requirements or an order.
-        counted: whether all of these tokens were counted; False where a language model failed, or
-            an endpoint did not report them, as when its reply is stopped early.
+    The intents are p(m | S, x) of those that lead before or after the message, by name, the highest
+    after it first; both have the same names. `policy` says how the items were chosen: "B", by the
+    recommender alone; "A", so, with a question; "F", held to requirements; "V", re-ordered by a
+    language model.
     """
 
-    number: int
+    number: int  # 1 for the first turn; 0 for a short answer to what was no wish
     message: str
-    items: tuple[Recommendation, ...]
+    items: tuple[Recommendation, ...]  # best first
     intents_before: Mapping[str, float]
     intents_after: Mapping[str, float]
     reply: str = ""
-    reply_source: str = "template"
-    chat_model: str | None = None
-    why_template: str | None = None
-    draft: str = ""
-    note: str = ""
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    reply_source: str = "template"  # or "model", when a language model worded the reply
+    chat_model: str | None = None  # name of the language model
+    why_template: str | None = None  # why the template speaks
+    draft: str = ""  # what the language model wrote, shown or not
+    note: str = ""  # what the user should know about this turn, such as a cold start
+    seconds: Mapping[str, float] = field(default_factory=dict)  # "reading", "choosing", "writing"
+    prompt_tokens: int = 0  # read by the language model for the reply
+    completion_tokens: int = 0  # written by it
     policy: PolicyName = "B"
-    requirements: tuple[Requirement, ...] = ()
-    relaxed: tuple[str, ...] = ()
-    candidates: tuple[int, ...] = ()
-    reranked: tuple[int, ...] = ()
-    choosing_tokens: tuple[int, int] = (0, 0)
+    requirements: tuple[Requirement, ...] = ()  # all that hold after the message (F)
+    relaxed: tuple[str, ...] = ()  # what was relaxed to fill the list (F)
+    candidates: tuple[int, ...] = ()  # item ids as the recommender ranked them (V)
+    reranked: tuple[int, ...] = ()  # as the language model did; empty if not asked, or it failed
+    choosing_tokens: tuple[int, int] = (0, 0)  # read and written to find requirements or an order
+    # False where a language model failed, or an endpoint did not report its tokens
     counted: bool = True
+    # asked at the end of the reply (A): intent, item, title of each of two
     question: tuple[tuple[int, int, str], ...] = ()
-    pushes: tuple[Push, ...] = ()
+    pushes: tuple[Push, ...] = ()  # that the message is, where it answers such a question
 
     @property
     def usage(self) -> str:

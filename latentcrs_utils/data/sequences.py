@@ -94,22 +94,17 @@ class Sequences:
 class Dataset:
     """One prepared data set.
 
-    Attributes:
-        items: item (int32, 1..V), raw_item, title (str), year (int32 or null), genres
-            (list of str), sorted by item. Titles need not be unique. Where the files tell, also
-            creator (brand or artist), platform (str or null), price (US dollars or null).
-        users: user (int32, 0..U-1), raw_user (str), sorted by user.
-        interactions: U sequences, chronological, ties in the order of the file.
-        counts: what each step of the preprocessing kept.
-        fingerprint: sha256 of interactions and items, for artifact keys.
+    The columns of `items` are item (int32, 1..V), raw_item, title (str), year (int32 or null) and
+    genres (list of str). Titles need not be unique. Where the files tell, there are also creator
+    (brand or artist), platform (str or null), price (US dollars or null).
     """
 
     name: str
-    items: pl.DataFrame
-    users: pl.DataFrame
-    interactions: Sequences
-    counts: dict[str, Any]
-    fingerprint: str
+    items: pl.DataFrame  # sorted by item
+    users: pl.DataFrame  # user (int32, 0..U-1), raw_user (str), sorted by user
+    interactions: Sequences  # U, chronological, ties in the order of the file
+    counts: dict[str, Any]  # what each step of the preprocessing kept
+    fingerprint: str  # sha256 of interactions and items, for artifact keys
 
     @property
     def n_users(self) -> int:

@@ -40,20 +40,15 @@ ITEM_SCHEMA = dict(
 class Source:
     """What a reader returns: all ratings in file order, and the items with metadata.
 
-    Attributes:
-        ratings: user, item (the provider's ids: str, or a categorical of str where there are
-            millions of rows), rating (float), timestamp (a number; only its order counts).
-        items: raw_item (str) and what `Dataset.items` has of an item, in file order.
-        complete_from: ratings below this one are not all there; 0 where none is missing.
-        repeated: further ratings of one user for one item that the reader left out.
-        official_passes: of the official release's loop; ``None`` where it filtered users only.
+    The columns of ``ratings`` are user, item (the provider's ids: str, or a categorical of str
+    where there are millions of rows), rating (float), timestamp (a number; only its order counts).
     """
 
     ratings: pl.DataFrame
-    items: pl.DataFrame
-    complete_from: float = 0.0
-    repeated: int = 0
-    official_passes: int | None = None
+    items: pl.DataFrame  # raw_item (str) and what `Dataset.items` has of an item, in file order
+    complete_from: float = 0.0  # ratings below this one are not all there
+    repeated: int = 0  # further ratings of one user for one item that the reader left out
+    official_passes: int | None = None  # of the official loop; None: it filtered users only
 
 
 @dataclass(frozen=True)

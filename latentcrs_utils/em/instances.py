@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError
-
-if TYPE_CHECKING:
-    from latentcrs_utils.behavior.pretraining import Backbone
-    from latentcrs_utils.language.encoding import Language
+from latentcrs_utils.language.encoding import Language
 
 
 @dataclass(frozen=True)

@@ -100,21 +100,18 @@ class ChatModel:
         stream: Callable[[str], None] | None = None,
         stop: threading.Event | None = None,
     ) -> Reply:
-        """Write the next message of a chat.
+        """Write the next message of a chat of dictionaries with ``role`` and ``content``.
 
         Args:
-            messages: dictionaries with ``role`` (system, user, assistant) and ``content``.
             schema: a JSON schema, which the reply then fits. Say in the messages, too, what is
                 wanted, since not every model is shown the schema.
-            max_new_tokens: longest reply.
             stream: called with each new piece of text; with a schema once, with the whole text,
                 when it has been found valid.
             stop: set it, from any thread, to end the reply where it is.
 
-        Raises:
-            ReplyError: the reply is no JSON that fits the schema; it may have been cut or stopped.
-            ConfigError: the schema is none, or one that the back end cannot keep to.
-            MessageError: malformed messages, or more than the model can read.
+        ReplyError: the reply is no JSON that fits the schema; it may have been cut or stopped.
+        ConfigError: the schema is none, or one that the back end cannot keep to. MessageError:
+        malformed messages, or more than the model can read.
         """
         try:
             chat = [{"role": m["role"], "content": str(m["content"])} for m in messages]

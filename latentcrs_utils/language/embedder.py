@@ -34,9 +34,8 @@ class Embedder(TextEncoder):
         prompt: has ``{text}`` once; the text stands there verbatim.
         reuse: ``False`` computes everything afresh and leaves the cache alone.
 
-    Raises:
-        ConfigError: unknown model or dtype, or a prompt without ``{text}``.
-        AssetError: the model is not here and cannot be fetched.
+    ConfigError: unknown model or dtype, or a prompt without ``{text}``. AssetError: the model is
+    not here and cannot be fetched.
     """
 
     def __init__(

@@ -53,16 +53,14 @@ class EndpointChatModel(ChatModel):
     for it if it still does; thoughts are not shown.
 
     Args:
-        model: as the endpoint calls it.
         base_url: with ``/v1``; None takes OPENAI_BASE_URL, and without it OpenAI's own.
         key_variable: environment variable that holds the key; None sends none.
         timeout: longest silence of the endpoint, in seconds.
         retries: how often a failed request is sent again.
         thinking_tokens: how many the model may think before a reply; 0 asks it not to.
 
-    Raises:
-        ConfigError: a senseless number or address, one with a password, later a senseless key.
-        EndpointError: later: nobody is there, refuses, or answers with something else.
+    ConfigError: a senseless number or address, one with a password, later a senseless key.
+    EndpointError, later: nobody is there, refuses, or answers with something else.
     """
 
     asks_twice = True

@@ -34,13 +34,8 @@ _NO_THOUGHTS = {"enable_thinking": False, "thinking": False}
 class LocalChatModel(ChatModel):
     """A causal language model on this machine; greedy, so equal prompts get equal replies.
 
-    Args:
-        model: ``"smollm2"``, a folder, a ``.gguf`` file or a Hugging Face id.
-        dtype: as for the Embedder; equal choices share the loaded weights.
-
-    Raises:
-        ConfigError: unknown model or dtype; later, a model without chat template.
-        AssetError: the model is not here and cannot be fetched.
+    Model, dtype and errors are those of the `Embedder`; equal choices share the loaded weights. A
+    model without chat template is a ConfigError later.
     """
 
     def __init__(
@@ -68,15 +63,10 @@ class LocalChatModel(ChatModel):
                 model.base_model(input_ids=piece, past_key_values=cache, use_cache=True)
         if not request.stopped:
             model.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                past_key_values=cache,
-                max_new_tokens=request.max_new_tokens,
-                do_sample=False,
-                pad_token_id=0,
-                logits_processor=restrictions,
-                stopping_criteria=[written],
-            )
+                ids, attention_mask=torch.ones_like(ids), past_key_values=cache,
+                max_new_tokens=request.max_new_tokens, do_sample=False, pad_token_id=0,
+                logits_processor=restrictions, stopping_criteria=[written],
+            )  # fmt: skip
         finish, rest = written.finish or "stopped", written.spoken.add("", ended=True)
         if rest and request.stream is not None:
             request.stream(rest)
@@ -86,10 +76,8 @@ class LocalChatModel(ChatModel):
         """Log-likelihood of each continuation of one prompt: the sum over its tokens, in nats.
 
         The prompt is read once for all. Prompt and continuation are split into tokens apart, so
-        begin a continuation with the space that would separate it.
-
-        Raises:
-            MessageError: an empty prompt or continuation, or more than the model can read.
+        begin a continuation with the space that would separate it. MessageError: an empty prompt or
+        continuation, or more than the model can read.
         """
         started = time.perf_counter()
         for place, text in enumerate([prompt, *continuations]):

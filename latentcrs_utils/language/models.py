@@ -82,10 +82,8 @@ def find_model(model: str | Path = DEFAULT_MODEL, kind: Kind = "language model")
 
     It is ``"smollm2"`` or ``"minilm"`` (they come with the course), a folder written by
     ``save_pretrained``, a Hugging Face id ("owner/name") or, of language models, a ``.gguf`` file.
-
-    Raises:
-        ConfigError: nothing of that name exists, or a language model in a sentence encoder's place.
-        AssetError: a Hugging Face id that is not on this machine and cannot be asked for.
+    ConfigError: nothing of that name exists, or a language model in a sentence encoder's place.
+    AssetError: a Hugging Face id that is not on this machine and cannot be asked for.
     """
     name, asset = _COME_WITH[kind]
     if str(model) == name:
@@ -125,11 +123,8 @@ def load_language_model(
     """Load weights and tokenizer to the device of `choose_device`, once in a process.
 
     A GGUF file is dequantised once to float32 and kept in the cache as safetensors (SmolLM2:
-    517 MB, about 15 s).
-
-    Raises:
-        ConfigError: an unknown model, dtype or device (`find_model`, `choose_dtype`).
-        AssetError: the weights are absent, damaged, of an unknown kind or cannot be fetched.
+    517 MB, about 15 s). ConfigError: an unknown model, dtype or device. AssetError: the weights are
+    absent, damaged, of an unknown kind or cannot be fetched.
     """
     source = model if isinstance(model, ModelSource) else find_model(model)
     # two threads that ask for the same weights must get the same object
