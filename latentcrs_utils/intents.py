@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -64,14 +65,12 @@ def find_anchors(
     K: int | None = None,
     config: AnchorConfig | None = None,
     seed: int = 0,
-    reuse: bool = True,
 ) -> Anchors:
     """Cluster the representations S of users along their training histories (Equation 3).
 
     Validation and test items are not read. Without a `config` it is the preset of the data set, K
     takes the place of its number of intents, and `seed` is that of the cuts and of the k-means
-    starts. `reuse=False` clusters again even if a result is on disk. ConfigError: fewer users than
-    intents.
+    starts. ConfigError: fewer users than intents.
     """
     config = preset(data.name, data.n_users).anchors if config is None else config
     K = config.K if K is None else K
@@ -81,9 +80,8 @@ def find_anchors(
         )
     weights = fingerprint(*backbone.encoder.state_dict().values())
     parts = {"data": data.fingerprint, "backbone": weights, "config": config, "K": K, "seed": seed}
-    tensors, facts = train_or_load(
-        "anchors", parts, lambda _: _cluster(backbone, data, K, config, seed), reuse=reuse
-    )
+    cluster = partial(_cluster, backbone, data, K, config, seed)
+    tensors, facts = train_or_load("anchors", parts, cluster)
     parts["centroids"] = fingerprint(tensors["centroids"])
 
     def name(_: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -94,7 +92,7 @@ def find_anchors(
         names, checks = name_anchors(data, counts, sizes, *moments, nearest)
         return {"assignments": nearest}, {"names": names, "checks": checks}
 
-    _, named = train_or_load("anchor-names", parts, name, reuse=reuse)
+    _, named = train_or_load("anchor-names", parts, name)
     checks = tuple((share, lift, n) for share, lift, n in named["checks"])
     return Anchors(names=tuple(named["names"]), checks=checks, inertia=facts["inertia"], **tensors)
 
@@ -142,7 +140,7 @@ def k_means(
 
 
 def _cluster(
-    backbone: Backbone, data: Dataset, K: int, config: AnchorConfig, seed: int
+    backbone: Backbone, data: Dataset, K: int, config: AnchorConfig, seed: int, _: Any
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     states = training_states(data, config.n_cuts, seed)
     centroids, assignments, inertia = k_means(

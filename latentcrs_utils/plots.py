@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Groups = Mapping[str, Mapping[str, float]]
 Intervals = Mapping[str, Mapping[str, tuple[float, float]]]
+References = Mapping[str, float]
 
 # Okabe and Ito's palette: told apart with any of the common forms of colour blindness.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#000000")
@@ -33,15 +34,10 @@ HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "**")
 
 
 def lines(
-    curves: Mapping[str, tuple[ArrayLike, ArrayLike]],
-    *,
-    title: str,
-    xlabel: str,
-    ylabel: str,
-    digits: int = 3,
-    spans: Mapping[str, tuple[float, float]] | None = None,
-    references: Mapping[str, float] | None = None,
-) -> str:
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]], *, title: str, xlabel: str, ylabel: str,
+    digits: int = 3, spans: Mapping[str, tuple[float, float]] | None = None,
+    references: References | None = None,
+) -> str:  # fmt: skip
     """Draw one curve per entry of ``curves``, name -> (x, y), each [n], gaps NaN; return the twin.
 
     ``spans`` are shaded stretches of x, name -> (from, to), such as the stages of a training.
@@ -72,15 +68,9 @@ def lines(
 
 
 def bars(
-    groups: Groups,
-    *,
-    title: str,
-    xlabel: str,
-    ylabel: str = "",
-    intervals: Intervals | None = None,
-    digits: int = 2,
-    references: Mapping[str, float] | None = None,
-) -> str:
+    groups: Groups, *, title: str, xlabel: str, ylabel: str = "", digits: int = 2,
+    intervals: Intervals | None = None, references: References | None = None,
+) -> str:  # fmt: skip
     """Draw horizontal bars, one block per series, and return the text twin."""
     labels = list(next(iter(groups.values())))
     height = 0.8 / len(groups)
@@ -113,15 +103,9 @@ def bars(
 
 
 def dots(
-    groups: Groups,
-    *,
-    title: str,
-    xlabel: str,
-    ylabel: str = "",
-    intervals: Intervals | None = None,
-    digits: int = 3,
-    references: Mapping[str, float] | None = None,
-) -> str:
+    groups: Groups, *, title: str, xlabel: str, ylabel: str = "", digits: int = 3,
+    intervals: Intervals | None = None, references: References | None = None,
+) -> str:  # fmt: skip
     """Draw one row per label and in it one point per series; return the text twin.
 
     Unlike bars, points need no zero: for differences, and for values far from it. The twin has the
@@ -181,15 +165,9 @@ def stacks(rows: Groups, *, title: str, xlabel: str, ylabel: str) -> str:
 
 
 def heatmap(
-    values: ArrayLike,
-    *,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    title: str,
-    xlabel: str,
-    ylabel: str,
-    digits: int = 2,
-) -> str:
+    values: ArrayLike, *, rows: Sequence[str], columns: Sequence[str],
+    title: str, xlabel: str, ylabel: str, digits: int = 2,
+) -> str:  # fmt: skip
     """Draw a matrix, [len(rows), len(columns)], with its numbers in the cells; return the twin."""
     matrix = np.asarray(values, float)
     label_width = 0.075 * min(46, max(map(len, rows)))
@@ -224,15 +202,9 @@ def histogram(samples: Mapping[str, ArrayLike], *, title: str, xlabel: str, ylab
 
 
 def scatter(
-    groups: Mapping[str, ArrayLike],
-    *,
-    title: str,
-    xlabel: str,
-    ylabel: str,
-    others: ArrayLike | None = None,
-    stars: bool = False,
-    size: float = 22,
-) -> str:
+    groups: Mapping[str, ArrayLike], *, title: str, xlabel: str, ylabel: str,
+    others: ArrayLike | None = None, stars: bool = False, size: float = 22,
+) -> str:  # fmt: skip
     """Draw points in a plane, one colour and marker per group, labelled at the right.
 
     ``groups``: name -> [n, 2], at most eight; ``others`` [n, 2], of no group, are small and grey.
@@ -319,12 +291,10 @@ def _show(
 
 
 def _filled(index: int) -> dict[str, Any]:
-    """Colour, hatch and edge of the areas of one series."""
     return {"color": PALETTE[index % 8], "hatch": HATCHES[index % 8], "edgecolor": "white"}
 
 
 def _mark_x(axes: Axes, name: str, value: float) -> None:
-    """A vertical dashed line with its name on top."""
     axes.axvline(value, color="#444444", linestyle="--", linewidth=1.2)
     axes.annotate(name, (value, 1), xycoords=("data", "axes fraction"), fontsize=8,
                   ha="center", va="bottom")  # fmt: skip

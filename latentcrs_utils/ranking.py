@@ -56,13 +56,9 @@ def rank_of_target(
 
 
 def ranks_in_chunks(
-    score_rows: Callable[[slice], Tensor],
-    targets: Tensor | np.ndarray,
-    seen: Sequences | None = None,
-    *,
-    n_items: int,
-    memory: int = MEMORY,
-) -> Tensor:
+    score_rows: Callable[[slice], Tensor], targets: Tensor | np.ndarray,
+    seen: Sequences | None = None, *, n_items: int, memory: int = MEMORY,
+) -> Tensor:  # fmt: skip
     """Rank as `rank_of_target`, of scores that are never all there at once.
 
     `score_rows` gives the scores [b, V+1] of a slice of the B rows, which are left as they are. At

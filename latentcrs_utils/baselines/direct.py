@@ -82,17 +82,10 @@ def fit_fusion(
 
 
 def fit_direct(
-    name: str,
-    scorer_class: type[TextScorer] | type[Residual],
-    data: Dataset,
-    backbone: Backbone,
-    language: Language,
-    *,
-    config: DirectConfig | None = None,
-    seed: int = 0,
-    progress: bool | None = None,
-    reuse: bool = True,
-) -> DirectModel:
+    name: str, scorer_class: type[TextScorer] | type[Residual],
+    data: Dataset, backbone: Backbone, language: Language, *,
+    config: DirectConfig | None = None, seed: int = 0, progress: bool | None = None,
+) -> DirectModel:  # fmt: skip
     """Fit a scorer of items by cross-entropy over the catalogue, to its best valid NDCG@10.
 
     A fit that is on disk is loaded; `name` is part of its key. All else is as for `fit_em`.
@@ -144,7 +137,7 @@ def fit_direct(
         parts = {"name": name, "config": config, "seed": seed}
         parts |= {"weights": fingerprint(*backbone.encoder.state_dict().values())}
         parts |= {"data": data.fingerprint, "utterances": language.fingerprint}
-        state, facts = train_or_load("direct", parts, train, reuse=reuse)
+        state, facts = train_or_load("direct", parts, train)
     scorer.load_state_dict(state)
     scorer.eval().requires_grad_(False)
     terms = ScoreTerms.of_data(data, weights)

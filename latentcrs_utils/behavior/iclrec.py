@@ -131,15 +131,9 @@ def intent_contrast(
 
 
 def contrast_loss(
-    encoder: SASRec,
-    inputs: Tensor,
-    prototypes: Tensor | None,
-    assignments: Tensor | None,
-    config: BackboneConfig,
-    kind: str,
-    generator: torch.Generator,
-    processes: Processes = SINGLE,
-) -> Tensor:
+    encoder: SASRec, inputs: Tensor, prototypes: Tensor | None, assignments: Tensor | None,
+    config: BackboneConfig, kind: str, generator: torch.Generator, processes: Processes = SINGLE,
+) -> Tensor:  # fmt: skip
     """ICLRec's weighted contrastive loss of a batch, from two random views of each sequence.
 
     Inputs are [B, L] left-padded items; prototypes and assignments are as for `intent_contrast`,

@@ -16,15 +16,9 @@ from latentcrs_utils.support.processes import SINGLE, Processes
 
 
 def next_item_loss(
-    encoder: SASRec,
-    inputs: Tensor,
-    targets: Tensor,
-    kind: str,
-    generator: torch.Generator,
-    *,
-    n_negatives: int = 1024,
-    processes: Processes = SINGLE,
-) -> Tensor:
+    encoder: SASRec, inputs: Tensor, targets: Tensor, kind: str, generator: torch.Generator, *,
+    n_negatives: int = 1024, processes: Processes = SINGLE,
+) -> Tensor:  # fmt: skip
     """The recommendation loss of a batch, the mean over its positions.
 
     Inputs and targets are left-padded items and the next items, both [B, L]. `kind` is "ce" (full

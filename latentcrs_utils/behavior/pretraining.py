@@ -27,14 +27,9 @@ ENCODED_AT_ONCE = 1024  # histories
 
 
 def train_epoch(
-    encoder: SASRec,
-    optimizer: torch.optim.Optimizer,
-    data: Dataset,
-    config: BackboneConfig,
-    epoch: int,
-    generator: torch.Generator,
-    processes: Processes = SINGLE,
-) -> float:
+    encoder: SASRec, optimizer: torch.optim.Optimizer, data: Dataset, config: BackboneConfig,
+    epoch: int, generator: torch.Generator, processes: Processes = SINGLE,
+) -> float:  # fmt: skip
     """Train one pass over all windows of the training part; returns the mean loss.
 
     The encoder is on the device where it is trained, the generator on the CPU: it draws windows,

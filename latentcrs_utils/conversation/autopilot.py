@@ -104,12 +104,9 @@ class Autopilot:
 
 
 def make_autopilot(
-    conversation: Conversation,
-    *,
-    difficulty: Difficulty = "normal",
-    level: Level = "paraphrased",
+    conversation: Conversation, *, difficulty: Difficulty = "normal", level: Level = "paraphrased",
     seed: int = 0,
-) -> Autopilot:
+) -> Autopilot:  # fmt: skip
     """An autopilot with a template user, which costs nothing and never names its target.
 
     The conversation's user looks for the item that is kept aside for testing; a stranger, or

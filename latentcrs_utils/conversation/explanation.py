@@ -102,13 +102,9 @@ class Explanation:
         Brackets behind words, or an item of the history, hold the percentage points that an intent
         owes to them after the turn; effects below one point are not told.
         """
-        text = render(
-            "explanation",
-            **vars(self),
-            last=max((effect.message for effect in self.words), default=0),
-            smallest=_SMALLEST_EFFECT,
-            behind=behind,
-        )
+        last = max((effect.message for effect in self.words), default=0)
+        told = {"last": last, "smallest": _SMALLEST_EFFECT, "behind": behind}
+        text = render("explanation", **vars(self), **told)
         lead = re.compile(r"(?:- |\d+\. )?")
         return "\n".join(
             textwrap.fill(line, 96, subsequent_indent=" " * len(lead.findall(line)[0]))

@@ -79,14 +79,9 @@ class ReplyGuard:
         self._forms = {form: title for title in titles for form in ways_to_say(title)[0]}
 
     def objection(
-        self,
-        reply: str,
-        items: Collection[Recommendation],
-        *,
-        message: str = "",
-        instructions: str = "",
-        previous: Collection[str] = (),
-    ) -> str | None:
+        self, reply: str, items: Collection[Recommendation], *,
+        message: str = "", instructions: str = "", previous: Collection[str] = (),
+    ) -> str | None:  # fmt: skip
         """Why a tidied reply may not be shown, to follow "because"; None when all is well.
 
         It may speak of nothing but the `items` of this turn; words of the user's `message` are no
@@ -185,7 +180,6 @@ def _repeats(reply: str, words: Form, said: Iterable[str]) -> bool:
 
 
 def _unknown_name(rest: str, genres: Iterable[str]) -> str | None:
-    """The first capitalised word inside a sentence that is none of the genres."""
     known = {word for genre in genres for word in spoken_words(genre)}
     for token in SPOKEN_WORD.finditer(rest):
         word, before = token.group(), rest[: token.start()].rstrip(" \"'“‘(-–—")

@@ -32,10 +32,8 @@ def pattern_of(phrases: Sequence[str]) -> re.Pattern[str]:
 
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FunctionLoader(lambda path: _PACKAGE.joinpath(path).read_text("utf-8")),
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+    undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+)  # fmt: skip
 """The templates of longer texts; whoever needs a filter adds it."""
 
 

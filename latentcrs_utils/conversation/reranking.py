@@ -68,13 +68,9 @@ class Reranked:
 
 
 def rerank(
-    chat_model: ChatModel,
-    candidates: Sequence[Recommendation],
-    context: RerankContext,
-    config: RerankConfig,
-    prior: Prior | None = None,
-    stop: threading.Event | None = None,
-) -> Reranked:
+    chat_model: ChatModel, candidates: Sequence[Recommendation], context: RerankContext,
+    config: RerankConfig, prior: Prior | None = None, stop: threading.Event | None = None,
+) -> Reranked:  # fmt: skip
     """Re-rank by likelihood or in a list; "auto": by likelihood if the model can score.
 
     By likelihood, the order is that of `fused_order`; an item gains by log p(item | context) -
@@ -127,12 +123,9 @@ def fused_order(
 
 
 def _written(
-    chat_model: ChatModel,
-    candidates: Sequence[Recommendation],
-    context: RerankContext,
+    chat_model: ChatModel, candidates: Sequence[Recommendation], context: RerankContext,
     stop: threading.Event | None,
-) -> Reranked:
-    """The order of numbered items that a model writes."""
+) -> Reranked:  # fmt: skip
     n = len(candidates)
     listed = "\n".join(
         f"{number}. {item.label}{': ' + ', '.join(item.genres) if item.genres else ''}"

@@ -32,14 +32,9 @@ class Table:
     """
 
     def __init__(
-        self,
-        path: Path,
-        columns: tuple[str, ...],
-        separator: str = "",
-        *,
-        header: bool = True,
-        advice: str = "correct the file",
-    ):
+        self, path: Path, columns: tuple[str, ...], separator: str = "", *,
+        header: bool = True, advice: str = "correct the file",
+    ):  # fmt: skip
         self.path, self.advice = path, advice
         with unpacked(path) as (stream, _):
             text = decode(path, stream.read(), "utf-8" if header else "latin-1")

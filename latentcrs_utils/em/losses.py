@@ -60,15 +60,9 @@ def recommendation_loss_m(h_positive: Tensor, h_negative: Tensor) -> Tensor:
 
 
 def m_step_loss(
-    item_loss: Tensor,
-    log_q: Tensor,
-    log_prior: Tensor,
-    recommendation_loss: Tensor,
-    *,
-    infonce_weight: float,
-    lambda_: float,
-    alpha_M: float,
-) -> Tensor:
+    item_loss: Tensor, log_q: Tensor, log_prior: Tensor, recommendation_loss: Tensor, *,
+    infonce_weight: float, lambda_: float, alpha_M: float,
+) -> Tensor:  # fmt: skip
     """L^M, the loss of the recommendation learning step, Equation 9.
 
     `item_loss` is `infonce`, weighted 1 in the paper and 0 on ML-1M in its code; `log_q` comes from

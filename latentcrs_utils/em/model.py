@@ -33,7 +33,6 @@ def fit_em(
     residual: bool = True,
     seed: int = 0,
     progress: bool | None = None,
-    reuse: bool = True,
 ) -> "LatentCRS":
     """Fit `LatentCRS` (or `LatentCRS+`) to Equation 1 by Algorithm 1, or load it from the cache.
 
@@ -46,11 +45,9 @@ def fit_em(
         config: hyper-parameters; None takes the data set's preset for this `residual`.
         residual: True for `LatentCRS+`, False for the paper's `LatentCRS`; a `config` has its own.
         seed: of the initial weights, the dropout, the order of the batches and the negatives.
-        progress: show progress bars; None asks the environment.
-        reuse: False fits again even if a result is on disk.
+        progress: as of `pretrain`.
 
-    Raises:
-        ConfigError: the form and the candidates do not fit together.
+    ConfigError: the form and the candidates do not fit together.
     """
     options = preset(data.name, data.n_users)
     config = config or (options.em_plus if residual else options.em)
@@ -76,14 +73,10 @@ def fit_em(
             curve = train_em(trainer, valid, progress=progress, checkpoint=checkpoint)
             return models.state_dict(), {"curve": curve}
 
-        key = {
-            "config": config,
-            "seed": seed,
-            "data": data.fingerprint,
-            "utterances": language.fingerprint,
-            "weights": fingerprint(*backbone.encoder.state_dict().values(), anchors.centroids),
-        }
-        state, facts = train_or_load("em", key, train, reuse=reuse)
+        weights = fingerprint(*backbone.encoder.state_dict().values(), anchors.centroids)
+        key = {"config": config, "seed": seed, "weights": weights}
+        key |= {"data": data.fingerprint, "utterances": language.fingerprint}
+        state, facts = train_or_load("em", key, train)
     models.cpu().load_state_dict(state)
     models.eval().requires_grad_(False)
     parts = data, backbone, anchors, language, config, generative, inference, facts["curve"]

@@ -71,15 +71,9 @@ class Residual(nn.Module):
     """
 
     def __init__(
-        self,
-        text_width: int,
-        width: int,
-        item_width: int,
-        text_hidden: int,
-        dropout: float,
-        *,
+        self, text_width: int, width: int, item_width: int, text_hidden: int, dropout: float, *,
         zero_init: bool = False,
-    ):
+    ):  # fmt: skip
         super().__init__()
         self.a = nn.Parameter(torch.tensor(0.0 if zero_init else 1.0))
         self.T = text_projection(text_width + width, text_hidden, width, dropout)
@@ -111,17 +105,9 @@ class GenerativeModel(nn.Module):
     c: Tensor
 
     def __init__(
-        self,
-        anchors: Tensor,
-        v: Tensor,
-        c: Tensor,
-        text_width: int,
-        *,
-        form: Form = "mixture",
-        residual: bool = False,
-        text_hidden: int = 256,
-        dropout: float = 0.5,
-    ):
+        self, anchors: Tensor, v: Tensor, c: Tensor, text_width: int, *, form: Form = "mixture",
+        residual: bool = False, text_hidden: int = 256, dropout: float = 0.5,
+    ):  # fmt: skip
         super().__init__()
         width = anchors.shape[1]
         self.form = form

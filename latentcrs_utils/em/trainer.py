@@ -28,12 +28,9 @@ Row = dict[str, Any]
 
 
 def train_em(
-    trainer: "EMTrainer",
-    valid: Instances,
-    *,
-    progress: bool | None = None,
+    trainer: "EMTrainer", valid: Instances, *, progress: bool | None = None,
     checkpoint: Path | None = None,
-) -> list[Row]:
+) -> list[Row]:  # fmt: skip
     """Algorithm 1: warm up q, warm up the generative model, then alternate E-step and M-step.
 
     A stage ends after its number of epochs, or when NDCG@10 of the `valid` instances has not risen
@@ -77,14 +74,9 @@ class EMTrainer:
     """
 
     def __init__(
-        self,
-        generative: GenerativeModel,
-        inference: InferenceModel,
-        config: EMConfig,
-        instances: Instances,
-        *,
-        seed: int = 0,
-    ):
+        self, generative: GenerativeModel, inference: InferenceModel, config: EMConfig,
+        instances: Instances, *, seed: int = 0,
+    ):  # fmt: skip
         if config.form == "product" and config.n_negatives is None:
             raise ConfigError(
                 "The form 'product' has a table of items for each user, so it is trained with "
@@ -174,13 +166,9 @@ class EMTrainer:
                 log_q = self.log_q(batch)  # Equation 10
         return losses.m_step_loss(
             losses.infonce(log_q.exp(), log_item),  # Equation 7
-            log_q,
-            context.log_prior,
-            recommendation,
-            infonce_weight=config.infonce_weight,
-            lambda_=config.lambda_,
-            alpha_M=config.alpha_M,
-        )
+            log_q, context.log_prior, recommendation, infonce_weight=config.infonce_weight,
+            lambda_=config.lambda_, alpha_M=config.alpha_M,
+        )  # fmt: skip
 
     def joint_loss(self, batch: Instances) -> Tensor:
         """Table 5's "Direct KL Alignment": both recommendation losses and lambda KL(q || p).

@@ -49,7 +49,6 @@ class Printed:
 
 
 def _cells(table: int) -> Iterator[tuple[tuple[str, str], list[str]]]:
-    """Yield (data set, system) and the cells of a table, as printed."""
     for line in _TABLES["systems"][str(table)].strip().splitlines():
         system, *blocks = line.split("|")
         for data, block in zip(DATA_SETS, blocks, strict=True):

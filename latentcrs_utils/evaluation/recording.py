@@ -29,14 +29,9 @@ class Command:
     """
 
     def __init__(
-        self,
-        module: str,
-        description: str | None,
-        *,
-        data: bool = True,
-        seeds: bool = False,
-        record: bool | None = True,
-    ):
+        self, module: str, description: str | None, *,
+        data: bool = True, seeds: bool = False, record: bool | None = True,
+    ):  # fmt: skip
         self.line = f"python -m {module}"
         how = argparse.RawDescriptionHelpFormatter
         self.parser = argparse.ArgumentParser(self.line, None, description, formatter_class=how)

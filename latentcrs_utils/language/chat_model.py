@@ -92,14 +92,10 @@ class ChatModel:
         self.usage = Usage()  # so far, replies included that were not the JSON asked for
 
     def generate(
-        self,
-        messages: Sequence[Message],
-        *,
-        schema: Mapping[str, Any] | None = None,
-        max_new_tokens: int = 80,
-        stream: Callable[[str], None] | None = None,
-        stop: threading.Event | None = None,
-    ) -> Reply:
+        self, messages: Sequence[Message], *,
+        schema: Mapping[str, Any] | None = None, max_new_tokens: int = 80,
+        stream: Callable[[str], None] | None = None, stop: threading.Event | None = None,
+    ) -> Reply:  # fmt: skip
         """Write the next message of a chat of dictionaries with ``role`` and ``content``.
 
         Args:

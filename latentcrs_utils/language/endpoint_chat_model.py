@@ -67,21 +67,15 @@ class EndpointChatModel(ChatModel):
     advice = _TABLE["says"]["no_json"]
 
     def __init__(
-        self,
-        model: str,
-        base_url: str | None = None,
-        *,
-        key_variable: str | None = "OPENAI_API_KEY",
-        timeout: float = 60.0,
-        retries: int = 3,
+        self, model: str, base_url: str | None = None, *,
+        key_variable: str | None = "OPENAI_API_KEY", timeout: float = 60.0, retries: int = 3,
         thinking_tokens: int = 0,
-    ):
+    ):  # fmt: skip
         if not model:
             raise ConfigError(_TABLE["says"]["no_name"])
         if timeout <= 0 or min(retries, thinking_tokens) < 0:
-            raise ConfigError(
-                _TABLE["says"]["no_settings"].format(timeout, retries, thinking_tokens)
-            )
+            settings = timeout, retries, thinking_tokens
+            raise ConfigError(_TABLE["says"]["no_settings"].format(*settings))
         address = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
         super().__init__(re.split(r"[/\\]", model.rstrip("/\\"))[-1])
         self.model, self.base_url, self.key_variable = model, _sound(address), key_variable

@@ -104,13 +104,11 @@ def find_model(model: str | Path = DEFAULT_MODEL, kind: Kind = "language model")
 
 
 def _fetch(asset: assets.Asset) -> Path:
-    """Get the weights: a .gguf file, or the folder of a model in several files."""
     weights = assets.fetch(asset)[asset.members[0].name]
     return weights if weights.suffix == ".gguf" else weights.parent
 
 
 def _check_kind(model: str | Path, config: Path, kind: Kind) -> None:
-    """Refuse a model that writes text in the place of a sentence encoder."""
     writes = r'"(\w+(?:ForCausalLM|LMHeadModel|ForConditionalGeneration))"'
     made_for = re.search(writes, config.read_text("utf-8", errors="replace"))
     if kind == "sentence encoder" and made_for:

@@ -43,12 +43,10 @@ class PromptedUser:
         self._thing = case.catalogue.domain.removesuffix("s")
         liked = [case.catalogue[int(item)] for item in case.history[-_N_LIKED:]]
         self._spoken_of = [item.title for item in liked]
-        instructions = PROMPT["instructions"].format(
-            thing=self._thing,
-            title=case.target.title,
-            facts=", ".join(_facts(case.target)) or "nothing",
-            history="; ".join(map(_label, liked)) or "nothing",
-        )
+        facts, history = ", ".join(_facts(case.target)), "; ".join(map(_label, liked))
+        told = {"facts": facts or "nothing", "history": history or "nothing"}
+        told |= {"thing": self._thing, "title": case.target.title}
+        instructions = PROMPT["instructions"].format(**told)
         self._chat: list[Message] = [{"role": "system", "content": instructions}]
         self.told: list[Constraint] = []
         self.objections: list[str] = []
@@ -82,10 +80,8 @@ class PromptedUser:
                 self._template.messages.append(text)
                 return UserMessage(text, new, source=self._chat_model.name, **usage)
             self.objections.append(reason)
-            chat += [
-                {"role": "assistant", "content": reply.text},
-                {"role": "user", "content": PROMPT["again"].format(reason=reason)},
-            ]
+            chat.append({"role": "assistant", "content": reply.text})
+            chat.append({"role": "user", "content": PROMPT["again"].format(reason=reason)})
         spoken = self._template.say(offered)
         assert isinstance(spoken, UserMessage), "the target is not on offer"
         return replace(spoken, **usage)
@@ -116,7 +112,6 @@ def tidy_message(text: str) -> str:
 
 
 def _facts(item: Item) -> list[str]:
-    """What a user may tell of an item."""
     year = f"from {item.year}" if item.year is not None else None
     price = f"{item.price:.2f} dollars" if item.price is not None else None
     facts = (*sorted(item.genres), year, item.creator, item.platform, price)

@@ -70,7 +70,6 @@ class Realizer:
         return f"{said} {self.choose_phrase('moods', act.restated.value)}"
 
     def _first(self, constraints: Sequence[Constraint]) -> str:
-        """Word a first message: an example, a mood (or none), or attributes."""
         if any(c.slot in ("like", "liked") for c in constraints):
             return self._example(constraints)
         if constraints and constraints[0].slot != "mood":
@@ -112,7 +111,6 @@ class Realizer:
         return sentence(frame.format(title=titles[0], rel=relation))
 
     def _slots_of_act(self, act: DialogueAct) -> dict[str, str]:
-        """Return the words for every slot that a frame of a later message may have."""
         slots = {}
         if act.kind != "wish":
             place = str(act.place) if 1 <= act.place <= N_PLACES else "several"

@@ -200,7 +200,6 @@ def apart(spans: Iterable[_Span]) -> list[_Span]:
 
 
 def _rarely_wrong(form: Form) -> tuple[int, str, str]:
-    """Return the number of words, the first letter and the digits of a title."""
     spelled = "".join(form)
     return len(form), spelled[0], "".join(filter(str.isdigit, spelled))
 

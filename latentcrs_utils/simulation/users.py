@@ -81,16 +81,10 @@ class TemplateUser:
     """
 
     def __init__(
-        self,
-        test_case: TestCase,
-        *,
-        user: int = 0,
-        seed: int = 0,
-        difficulty: Difficulty = "normal",
-        level: Level = "paraphrased",
-        phrasing: Pool = "test",
+        self, test_case: TestCase, *, user: int = 0, seed: int = 0,
+        difficulty: Difficulty = "normal", level: Level = "paraphrased", phrasing: Pool = "test",
         config: SimulatorConfig | None = None,
-    ):
+    ):  # fmt: skip
         known = {"difficulty": USER_PROFILES, "level": LEVELS, "phrasing": POOLS}
         for name, value in zip(known, (difficulty, level, phrasing), strict=True):
             if value not in known[name]:

@@ -103,13 +103,9 @@ def fingerprint(*tensors: Tensor) -> str:
 
 
 def train_or_load(
-    kind: str,
-    key_parts: dict[str, Any],
-    train: Callable[[Path | None], tuple[Tensors, Facts]],
-    *,
-    reuse: bool = True,
-    processes: Processes = SINGLE,
-) -> tuple[Tensors, Facts]:
+    kind: str, key_parts: dict[str, Any], train: Callable[[Path | None], tuple[Tensors, Facts]],
+    *, reuse: bool = True, processes: Processes = SINGLE,
+) -> tuple[Tensors, Facts]:  # fmt: skip
     """Return named tensors and facts about them, JSON: loaded, or made with ``train`` and saved.
 
     ``kind`` is a folder of the cache; ``key_parts`` are all that the result depends on (configs,
@@ -194,16 +190,9 @@ class Training:
     _complained: bool = False
 
     def epochs(
-        self,
-        n_epochs: int,
-        *,
-        value: str,
-        patience: int,
-        label: str,
-        stage: str | None = None,
-        competing: Sequence[str | None] = (None,),
-        progress: bool | None = None,
-    ) -> Iterator[int]:
+        self, n_epochs: int, *, value: str, patience: int, label: str, stage: str | None = None,
+        competing: Sequence[str | None] = (None,), progress: bool | None = None,
+    ) -> Iterator[int]:  # fmt: skip
         """Yield the epochs, from 1, that are left to do (of a stage, where there are stages).
 
         The caller trains and appends a row to `curve`, with the stage in its column `stage`. Then
@@ -279,13 +268,9 @@ class Training:
         dropout = processes.merge({processes.number: streams})
         if file is None or not processes.is_main:
             return
-        tree = {
-            "module": self.module.state_dict(),
-            "best": self.best_state,
-            "optimisers": dict(enumerate(o.state_dict()["state"] for o in self.optimisers)),
-            "generator": self.generator.get_state(),
-            "dropout": dropout,
-        }
+        tree = {"module": self.module.state_dict(), "best": self.best_state, "dropout": dropout}
+        tree["optimisers"] = dict(enumerate(o.state_dict()["state"] for o in self.optimisers))
+        tree["generator"] = self.generator.get_state()
         record = json.dumps([{"curve": self.curve}, after]).encode()
         content = save(_flat(tree))
         try:

@@ -164,7 +164,6 @@ def _check(file: Path, digest: str, asset: Asset) -> None:
 
 
 def _user_folder() -> Path | None:
-    """Return the folder that ``LATENTCRS_DATA`` names, ``None`` if it is not set."""
     if not (chosen := os.environ.get("LATENTCRS_DATA")):
         return None
     root = Path(chosen).expanduser()
@@ -174,7 +173,6 @@ def _user_folder() -> Path | None:
 
 
 def _find(root: Path, name: str) -> Path | None:
-    """Find a file in ``root`` or in one of its direct subfolders."""
     return next(filter(Path.is_file, [root / name, *sorted(root.glob(f"*/{name}"))]), None)
 
 
@@ -294,7 +292,6 @@ def _pip(asset: Asset, source: str, target: str, _: object) -> None:
 
 
 def _complaint(report: str) -> str:
-    """Reduce what pip wrote to one phrase."""
     if "connection broken" in report:
         return "no connection to the package index"
     lines = report.strip().splitlines() or ["pip left no wheel"]

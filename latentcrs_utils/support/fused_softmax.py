@@ -34,14 +34,9 @@ class _CandidateSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        states: Tensor,
-        candidates: Tensor,
-        column: Tensor,
-        own: Tensor | None,
-        shift: float,
-        with_gradient: bool,
-    ) -> Tensor:
+        ctx: Any, states: Tensor, candidates: Tensor, column: Tensor, own: Tensor | None,
+        shift: float, with_gradient: bool,
+    ) -> Tensor:  # fmt: skip
         P, on = len(states), states.device.type
         low = torch.get_autocast_dtype(on) if torch.is_autocast_enabled(on) else states.dtype
         s, c, t = states.to(low), candidates.to(low), None if own is None else own.to(low)
