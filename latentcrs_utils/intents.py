@@ -39,16 +39,14 @@ Check = tuple[float, float, int]
 class Anchors:
     """K intents m_1..m_K, each a point in the space of user representations.
 
-    A *state* is the representation S of a user at some time of the training part. `sizes` are of
-    states nearest to each centroid, `assignments` those of each user's whole training history, and
-    `item_counts` the states of each cluster with an item among the last few.
+    A *state* is the representation S of a user at some time of the training part.
     """
 
     centroids: Tensor = field(repr=False)  # [K, hidden], largest cluster first
-    sizes: Tensor = field(repr=False)  # [K] int64
+    sizes: Tensor = field(repr=False)  # [K] int64, states nearest to each centroid
     names: tuple[str, ...]  # K different ones, made by `name_anchors`
-    assignments: Tensor = field(repr=False)  # [U] int64
-    item_counts: Tensor = field(repr=False)  # [K, V+1] int64
+    assignments: Tensor = field(repr=False)  # [U] int64, of each user's whole training history
+    item_counts: Tensor = field(repr=False)  # [K, V+1] int64, states with it among the last few
     inertia: float  # sum of squared distances of the states to their centroids
     checks: tuple[Check, ...] = field(default=(), repr=False)
 

@@ -21,17 +21,15 @@ class Autopilot:
     """Lets a simulated user lead a conversation to the item that it has in mind.
 
     It accepts that item (a `DataError` if the catalogue does not have it), and refuses every other
-    one that it is offered. `goal` is its title and year, a secret to whoever guesses; `n_turns`
-    counts answered messages; `outcome` is "accepted", "gave up after 5 turns", or None on the way.
-    After each turn without it, `places` gets the place of that item (1 is the next to be offered)
-    among all that can still be offered.
+    one that it is offered. After each turn without it, `places` gets the place of that item (1 is
+    the next to be offered) among all that can still be offered.
     """
 
     def __init__(self, conversation: Conversation, user: SimulatedUser):
         self.conversation, self.user = conversation, user
-        self.goal = conversation.label(user.target)
-        self.n_turns = 0
-        self.outcome: str | None = None
+        self.goal = conversation.label(user.target)  # a secret to whoever guesses
+        self.n_turns = 0  # answered messages
+        self.outcome: str | None = None  # or "accepted", or "gave up after 5 turns"
         self.places: list[int] = []
         self._message: str | None = None
         self._offered: list[int] = []

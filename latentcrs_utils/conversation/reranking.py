@@ -55,16 +55,14 @@ class Reranked:
     """A new order of some candidates, item ids with the best first.
 
     `log_ratios` tell of each candidate, in the recommender's order, how much likelier the words for
-    it become by the context, in nats; there are none if the model wrote the order. `tokens` were
-    read and written for this context, `prior_tokens` read for what does not depend on it; `counted`
-    says whether the back end reported them.
+    it become by the context, in nats; there are none if the model wrote the order.
     """
 
     order: tuple[int, ...]
     log_ratios: tuple[float, ...] = ()
-    tokens: tuple[int, int] = (0, 0)
-    prior_tokens: int = 0
-    counted: bool = True
+    tokens: tuple[int, int] = (0, 0)  # read and written for this context
+    prior_tokens: int = 0  # read for what does not depend on it
+    counted: bool = True  # whether the back end reported them
 
 
 def rerank(

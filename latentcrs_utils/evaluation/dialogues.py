@@ -123,10 +123,9 @@ class JsonLog:
     ):
         self.path, self.run, self.by = path, run, by
         self.entries: dict[Any, dict[str, Any]] = {}
-        if path is None:
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        if path is None or not path.exists():
             return
         lines, n_good = _whole_lines(path, by, check)
         if any(entry["run"] != run for entry in lines):
