@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -78,8 +77,9 @@ def find_anchors(
         )
     weights = fingerprint(*backbone.encoder.state_dict().values())
     parts = {"data": data.fingerprint, "backbone": weights, "config": config, "K": K, "seed": seed}
-    cluster = partial(_cluster, backbone, data, K, config, seed)
-    tensors, facts = train_or_load("anchors", parts, cluster)
+    tensors, facts = train_or_load(
+        "anchors", parts, lambda _: _cluster(backbone, data, K, config, seed)
+    )
     parts["centroids"] = fingerprint(tensors["centroids"])
 
     def name(_: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -138,7 +138,7 @@ def k_means(
 
 
 def _cluster(
-    backbone: Backbone, data: Dataset, K: int, config: AnchorConfig, seed: int, _: Any
+    backbone: Backbone, data: Dataset, K: int, config: AnchorConfig, seed: int
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     states = training_states(data, config.n_cuts, seed)
     centroids, assignments, inertia = k_means(
