@@ -41,7 +41,6 @@ def fit_em(
     killed goes on after its last epoch when it is called again, to the same result.
 
     Args:
-        data, backbone, anchors, language: the stages before this one.
         config: hyper-parameters; None takes the data set's preset for this `residual`.
         residual: True for `LatentCRS+`, False for the paper's `LatentCRS`; a `config` has its own.
         seed: of the initial weights, the dropout, the order of the batches and the negatives.

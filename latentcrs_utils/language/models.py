@@ -223,7 +223,6 @@ def _from_gguf(file: Path, source: ModelSource, dtype: str) -> tuple[Any, Any]:
 
 
 def _dequantise(file: Path) -> tuple[Any, Any]:
-    """Read a GGUF file into a float32 model that can be saved like any other."""
     # the reader's bar ignores the switch that silences all other bars of transformers
     with redirect_stderr(io.StringIO()):
         model, tokenizer = _from_files(file.parent, "float32", gguf_file=file.name)

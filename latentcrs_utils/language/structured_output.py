@@ -10,12 +10,14 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
-from typing import Any, NoReturn
-
-import torch
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.language.models import DTypeName, ModelSource, load_language_model
+
+if TYPE_CHECKING:
+    import torch
+
+    from latentcrs_utils.language.models import DTypeName, ModelSource
 
 # where JSON may begin, and how often that is tried
 _OPENING, _MOST_OPENINGS = re.compile(r"[{\[\"]"), 200
@@ -96,12 +98,12 @@ class SchemaGuide:
     with these tokens.
     """
 
-    def __init__(self, source: ModelSource, dtype: DTypeName, schema: str):
+    def __init__(self, source: "ModelSource", dtype: "DTypeName", schema: str):
         from outlines_core import Guide
 
         self._guide = Guide(_index(source, dtype, schema))
 
-    def restrict(self, logits: torch.Tensor) -> torch.Tensor:
+    def restrict(self, logits: "torch.Tensor") -> "torch.Tensor":
         """Return logits ``[V]`` with minus infinity for every token that would break the schema."""
         allowed = self._guide.get_tokens()
         masked = logits.new_full(logits.shape, -float("inf"))
@@ -120,10 +122,12 @@ class SchemaGuide:
 
 
 @lru_cache(maxsize=8)
-def _index(source: ModelSource, dtype: DTypeName, schema: str) -> Any:
+def _index(source: "ModelSource", dtype: "DTypeName", schema: str) -> Any:
     """Make the automaton of a schema over a model's tokens; several guides may follow it."""
     from outlines_core import Index, Vocabulary
     from outlines_core.json_schema import build_regex_from_schema
+
+    from latentcrs_utils.language.models import load_language_model
 
     language_model = load_language_model(source, dtype)
     ends, own = language_model.end_tokens, language_model.tokenizer.eos_token_id

@@ -117,7 +117,6 @@ def _files(asset: Asset, folder: Path | None = None) -> dict[str, Path]:
 
 
 def _unpack(asset: Asset, archive: Path | None = None) -> dict[str, Path]:
-    """Extract the files into the cache, from the archive at hand or a downloaded one."""
     folder = cache_dir() / "assets" / asset.folder
     try:
         with scratch_folder(folder / "download") as scratch:
@@ -246,7 +245,6 @@ def download(asset: Asset, folder: Path) -> Path:
 
 
 def _reason(error: Exception) -> str:
-    """Reduce what went wrong with one source to one phrase."""
     if "does not match" in str(error):
         return _REASONS["another file"]
     names = [kind.__name__ for kind in type(error).__mro__]
