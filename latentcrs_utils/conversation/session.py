@@ -63,7 +63,8 @@ class Conversation(State):
             messages; None for none. If it (or the embedder) reads other languages than English, set
             its attribute `multilingual`.
         n_items: how many items a turn offers, at least 1.
-        policy: "B", "A", "F" or "V"; `use` changes it.
+        policy: "B", "A", "F" or "V"; `use` changes it. F did best with validation users and a list
+            of wishes (`experiments.wishes`).
         extractor: who reads the requirements of F: "lexicon" (the default takes no time), "model",
             "both", or an extractor of your own; without a chat model the lexicon alone.
         rerank: how V re-orders.
@@ -79,7 +80,7 @@ class Conversation(State):
         history: Iterable[int] | None = None,
         chat_model: "ChatModel | Literal['local'] | None" = "local",
         n_items: int = 5,
-        policy: PolicyName = "B",
+        policy: PolicyName = "F",
         extractor: Extractor | How = "lexicon",
         rerank: RerankConfig | None = None,
         wording: Wording = "template",

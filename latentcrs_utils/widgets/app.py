@@ -53,7 +53,7 @@ class ChatApp:
         model: LatentCRS,
         *,
         user: int | str | None = None,
-        policy: PolicyName = "B",
+        policy: PolicyName = "F",
         **setting: Any,
     ):
         self.model, self._setting = model, setting

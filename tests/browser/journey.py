@@ -166,7 +166,7 @@ def _take_back_and_clear(visit: Visit) -> None:
     assert len(visit.texts(".lcrs-me")) == 4 and len(visit.texts(".lcrs-card.lcrs-reject")) == 1
     visit.picture("back")
     visit.use("Clear", "Cleared.")
-    idea = "a tense thriller, but nothing bloody"
+    idea = "a tense thriller, but no horror"
     visit.use(idea, back=True, keeps=MESSAGE)
     visit.await_answer(1)
     assert visit.texts(".lcrs-me") == [idea] and focus(visit.page).name == MESSAGE

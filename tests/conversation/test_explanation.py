@@ -237,7 +237,7 @@ def test_a_stranger_s_items_come_from_the_words_alone():
 @pytest.mark.parametrize("message", ["funny", "scary", "sad and scary", "hilarious"])
 def test_the_shares_are_those_of_the_explanation(residual, history, message):
     model = fake_model(residual=residual)
-    conversation = Conversation(model, history=history, chat_model=None)
+    conversation = Conversation(model, history=history, chat_model=None, policy="B")
     turn = conversation.say(message)
     lines = conversation.why(turn)
     for reasons, line in zip(conversation.explain(turn).items, lines, strict=True):

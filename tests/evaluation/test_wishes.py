@@ -1,14 +1,21 @@
 """Wishes: every truth is true of a right list, and false of a planted wrong one."""
 
+from inspect import signature
 from pathlib import Path
 
 import pytest
+import torch
 
+from latentcrs_utils.constraints.constraint import Requirements
 from latentcrs_utils.conversation.listener import listener_for
+from latentcrs_utils.conversation.policies import FilterPolicy, Request
+from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.conversation.turn import Turn, describe
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.evaluation.wishes import Wish, as_wished, read_wishes, score
+from latentcrs_utils.widgets.app import ChatApp
+from latentcrs_utils.widgets.controls import WORDS
 
 FILE = Path(__file__).resolve().parents[2] / "data" / "wishes.toml"
 
@@ -88,6 +95,28 @@ def test_all_sixty_wishes_can_be_judged_and_met(data: Dataset) -> None:
             if title in wish.messages[0] and wish.kind == "relative":
                 assert data.items.filter(title=title)["year"].item() == year
                 assert not wish.years[0] <= year <= wish.years[1]
+
+
+@pytest.mark.parametrize(
+    ("idea", "truth"),
+    zip(WORDS["ideas"], ("Comedy 1980-1989", "Thriller 0-9999", "Children's 0-9999"), strict=True),
+)
+def test_the_policy_of_a_new_chat_meets_what_it_suggests(
+    idea: str, truth: str, data: Dataset
+) -> None:
+    genre, _, years = truth.partition(" ")
+    options = signature(Conversation).parameters["policy"], signature(ChatApp).parameters["policy"]
+    assert {option.default for option in options} == {FilterPolicy.name}
+    policy, first_last = FilterPolicy(data), tuple(map(int, years.split("-")))
+    wanted = policy.parse(idea, Requirements()).requirements
+    for user in (42, 13):
+        seen = data.histories("test")[data.user_index(user)]
+        scores = torch.randn(data.n_items + 1, generator=torch.Generator().manual_seed(user))
+        items = policy.select(Request(scores, seen, 5, wanted, messages=[idea])).items
+        turn = Turn(1, idea, items, {}, {})
+        wish = Wish("one", "kind", (idea,), genres_any=(genre,), years=first_last)
+        assert len(items) == 5 and score(turn, wish, data).satisfied == 1
+        assert "no horror" not in idea or not any("Horror" in item.genres for item in items)
 
 
 def test_the_wishes_are_about_what_they_say(data: Dataset) -> None:

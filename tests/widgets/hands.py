@@ -9,10 +9,11 @@ from tests.conversation.fakes import FakeChatModel, fake_model
 GOOD = "Night of the Moth may be the one."
 
 
-def app_with(*replies, user=42, before_piece=None, **more) -> ChatApp:
+def app_with(*replies, user=42, before_piece=None, policy="B", **more) -> ChatApp:
     chat_model = FakeChatModel(*replies, before_piece=before_piece) if replies else None
     wording = "model" if replies else "template"
-    return ChatApp(fake_model(), user=user, chat_model=chat_model, wording=wording, **more)
+    setting = {"user": user, "policy": policy, "chat_model": chat_model, "wording": wording}
+    return ChatApp(fake_model(), **setting, **more)
 
 
 class Slow:

@@ -419,7 +419,7 @@ def test_what_was_relaxed_is_told_above_the_cards_on_the_cards_and_aloud():
     ],
 )
 def test_the_status_tells_what_a_policy_will_do(policy, setting, told):
-    app = ChatApp(fake_model(), **{"chat_model": FakeChatModel(), **setting})
+    app = ChatApp(fake_model(), **{"policy": "B", "chat_model": FakeChatModel(), **setting})
     app.use(policy)
     assert told in app.state()["status"]
 
