@@ -110,7 +110,7 @@ def as_wished(wish: Wish, data: Dataset) -> frozenset[int]:
     items = matcher_for(data).catalogue.items
     if wish.title:
         return frozenset(_items_called(wish.title, data))
-    must = [Constraint("genre", genre) for genre in wish.genres_all]
+    some, must = {*wish.genres_any}, [Constraint("genre", genre) for genre in wish.genres_all]
     must += [Constraint("genre", genre, negated=True) for genre in wish.genres_none]
     must += [Constraint("era", "{}-{}".format(*wish.years))] if wish.years else []
     must += [Constraint("mood", wish.mood)] if wish.mood else []
@@ -120,7 +120,7 @@ def as_wished(wish: Wish, data: Dataset) -> frozenset[int]:
         shared = (2 * len(item.genres & items[m].genres) >= len(items[m].genres) for m in models)
         return (
             all(constraint.satisfies(item) for constraint in must)
-            and (not wish.genres_any or not item.genres.isdisjoint(wish.genres_any))
+            and bool(not some or some & item.genres)
             and (not models or (any(shared) and item.item not in models))
         )
 
@@ -129,13 +129,10 @@ def as_wished(wish: Wish, data: Dataset) -> frozenset[int]:
 
 def score(turn: Turn, wish: Wish, data: Dataset) -> WishScore:
     """Judge the answer to the last message of a wish by the catalogue of `data`."""
-    offered = [item.item for item in turn.items]
+    offered = [item.item for item in turn.items[: 1 if wish.title else None]]
     said = f"{turn.reply} {turn.note}".casefold()
     admitted = all(words.casefold() in said for words in wish.says) if wish.says else None
-    if wish.answer:
-        return WishScore(None, not offered, admitted)
     if not wish.about_items:
-        return WishScore(None, None, admitted)
-    offered = offered[:1] if wish.title else offered
+        return WishScore(None, not offered if wish.answer else None, admitted)
     true = as_wished(wish, data).intersection(offered)
     return WishScore(len(true) / max(len(offered), 1), None, admitted)
