@@ -44,7 +44,7 @@ CEILINGS: dict[tuple[str, ...], int] = {
     ("notebooks/course",): 1_800,
     ("experiments",): 2_480,
     ("benchmarks", "tools"): 3_600,
-    ("tests",): 19_600,
+    ("tests",): 19_760,
 }
 LONGEST_FILE = 600
 PACKAGE = "latentcrs_utils"

@@ -143,7 +143,8 @@ def test_an_item_has_the_shapley_values_of_its_score(residual):
     assert horror.intents["Horror lovers"] == pytest.approx(exact[2].item(), abs=1e-6)
 
 
-def test_pushes_are_told_of_and_the_shares_add_up_to_the_pushed_score(model):
+def test_pushes_are_told_of_and_the_shares_add_up_to_the_pushed_score(model, monkeypatch):
+    monkeypatch.setattr("latentcrs_utils.conversation.belief.CARELESS_SHARE", 0.2)
     push, turn = Push(2, True, (0, 1, 2, 3)), Turn(1, "a film", (), {}, {})
     turn = replace(turn, items=tuple(describe(model.data, item) for item in (2, 4)))
     state, beliefs = State([12], [push]), Beliefs(model)

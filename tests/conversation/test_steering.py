@@ -20,6 +20,13 @@ from tests.conversation.fakes import INTENTS, chat, fake_model
 ANCHORS = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9], [0.6, 0.8]])
 
 
+@pytest.fixture(autouse=True)
+def careful_people(monkeypatch):
+    for module in ("belief", "policies"):
+        monkeypatch.setattr(f"latentcrs_utils.conversation.{module}.CARELESS_SHARE", 0.2)
+    monkeypatch.setattr("latentcrs_utils.conversation.policies.ASK_ABOVE", 0.2)
+
+
 def test_every_intent_means_the_shown_one_most_like_it():
     assert nearest_shown(ANCHORS, (0, 2)).tolist() == [0, 0, 1, 1, 1]
     twins = torch.ones(3, 2)
