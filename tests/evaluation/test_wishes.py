@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiments import wishes as command
 from latentcrs_utils.constraints.constraint import Requirements
 from latentcrs_utils.conversation.listener import listener_for
 from latentcrs_utils.conversation.policies import FilterPolicy, Request
@@ -16,6 +17,7 @@ from latentcrs_utils.errors import DataError
 from latentcrs_utils.evaluation.wishes import Wish, as_wished, read_wishes, score
 from latentcrs_utils.widgets.app import ChatApp
 from latentcrs_utils.widgets.controls import WORDS
+from tests.conversation.fakes import fake_model
 
 FILE = Path(__file__).resolve().parents[2] / "data" / "wishes.toml"
 
@@ -49,12 +51,9 @@ def test_a_truth_counts_the_films_it_holds_for(field: str, data: Dataset) -> Non
     assert score(answer(data), wish, data).satisfied == 0
 
 
-def test_the_model_of_a_like_is_no_answer_to_it(data: Dataset) -> None:
-    wish = Wish("one", "kind", ("Please.",), like="Toy Story")
-    assert score(answer(data, "Toy Story"), wish, data).satisfied == 0
-
-
-def test_a_mood_is_that_of_the_phrase_books(data: Dataset) -> None:
+def test_a_mood_is_that_of_the_phrase_books_and_a_model_no_answer(data: Dataset) -> None:
+    like = Wish("one", "kind", ("Please.",), like="Toy Story")
+    assert score(answer(data, "Toy Story"), like, data).satisfied == 0
     wish = Wish("one", "kind", ("Please.",), mood="light")
     assert score(answer(data, "Aladdin"), wish, data).satisfied == 1
     assert score(answer(data, "Alien"), wish, data).satisfied == 0
@@ -83,18 +82,24 @@ def test_all_sixty_wishes_can_be_judged_and_met(data: Dataset) -> None:
         for user in (42, 13):
             seen = data.histories("test")[data.user_index(user)]
             assert wish.title or len(as_wished(wish, data).difference(seen)) >= 5, wish.name
-        asked = bool(wish.says) and not wish.answer
-        assert bool(listener.untold(wish.messages[-1])) == asked, wish.name
+        asks = listener.untold(wish.messages[-1])
+        assert bool(asks) == bool(wish.says and not wish.answer), wish.name
 
 
-IDEAS = [*zip(WORDS["ideas"], ("Comedy", "Thriller", "Children's"), strict=True)]
+def test_wishes_do_not_mix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    head = '[[wish]]\nkind = "k"\nname = "n"\ngenres_any = ["Comedy"]\nmessages = '
+    two = f'{head}["horror", "comedy instead"]\n{head}["western"]\n'
+    (tmp_path / "list.toml").write_text(two, "utf-8")
+    monkeypatch.setattr(command, "WISHES", tmp_path / "list.toml")
+    monkeypatch.setattr(command, "PEOPLE", (42, None))
+    assert [row["satisfied"] for row in command.say_wishes(fake_model(), "F")] == [1, 0, 1, 0]
 
 
-@pytest.mark.parametrize(("idea", "genre"), IDEAS)
-def test_a_new_chat_meets_what_it_suggests(idea: str, genre: str, data: Dataset) -> None:
-    policy = FilterPolicy(data)
-    for of in (Conversation, ChatApp):
-        assert signature(of).parameters["policy"].default == policy.name
+@pytest.mark.parametrize(("n", "genre"), enumerate(["Comedy", "Thriller", "Children's"]))
+def test_a_new_chat_meets_what_it_suggests(n: int, genre: str, data: Dataset) -> None:
+    idea = WORDS["ideas"][n]
+    policy, new = FilterPolicy(data), (signature(of).parameters for of in (Conversation, ChatApp))
+    assert all(options["policy"].default == policy.name for options in new)
     scores = torch.randn(data.n_items + 1, generator=torch.Generator().manual_seed(0))
     wanted = policy.parse(idea, Requirements()).requirements
     items = policy.select(Request(scores, (), 5, wanted, messages=[idea])).items
