@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,8 +36,10 @@ from experiments.variants import (
 from latentcrs_utils.config import preset
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.errors import DataError
 from latentcrs_utils.evaluation.metrics import METRIC, mean_and_interval, metric_values
-from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, one_turn_cases
+from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, evaluate, one_turn_cases
+from latentcrs_utils.evaluation.real_people import describe_people, real_people_cases
 from latentcrs_utils.evaluation.recording import Command, sizes
 from latentcrs_utils.language.encoding import Language, embed
 from latentcrs_utils.simulation.utterances import simulate_utterances
@@ -51,12 +55,22 @@ class Bench:
     def __init__(self, data: Dataset, language: Language, seeds: Sequence[int], say: Say):
         self.data, self.language, self.seeds, self.say = data, language, list(seeds), say
         self._cases: dict[int, EvalSet] = {}
+        self._people: dict[int, EvalSet | None] = {}
 
     def cases(self, backbone: Any) -> EvalSet:
         """The unseen test cases as this backbone encodes them."""
         if id(backbone) not in self._cases:
             self._cases[id(backbone)] = unseen_cases(self.data, backbone, self.language)
         return self._cases[id(backbone)]
+
+    def people(self, backbone: Any) -> EvalSet | None:
+        """The reported half of the real requests, None where none is for an item of the data."""
+        if id(backbone) not in self._people:
+            self._people[id(backbone)] = None
+            with suppress(DataError):
+                cases = real_people_cases(self.data, backbone, self.language, "report")
+                self._people[id(backbone)] = cases
+        return self._people[id(backbone)]
 
     def fits(self, what: str) -> Iterator[tuple[Any, EvalSet, dict[str, Any]]]:
         """Yield backbone, unseen cases and the models of `COMPARED`, fitted from each seed."""
@@ -75,7 +89,7 @@ def run_variants(variants: Sequence[Variant], bench: Bench) -> list[dict[str, An
     rows = []
     for variant in variants:
         mine = ranks[variant.name] = {}
-        unmasked, fits = [], []
+        unmasked, fits, people = [], [], []
         for seed in bench.seeds[:1] if variant.one_seed else bench.seeds:
             fitted = fit_variant(variant, bench.data, bench.language, seed)
             cases = bench.cases(fitted.backbone)
@@ -83,12 +97,15 @@ def run_variants(variants: Sequence[Variant], bench: Bench) -> list[dict[str, An
             mine[seed] = ranks_by_level(cases, scores)
             unmasked.append(metric_values(ranks_by_level(cases, scores, masked=False), METRIC))
             fits.append(fitted)
+            if said := bench.people(fitted.backbone):
+                people.append(evaluate(said, {variant.name: partial(scores_of, fitted.model)}))
         valid = [fitted.valid for fitted in fits if fitted.valid is not None]
         rows.append({
             "variant": variant.name, "value": variant.value, **describe(mine),
             "unmasked": float(np.mean(unmasked)),
             "valid_ndcg10": float(np.mean(valid)) if valid else None,
             "epochs": [fitted.epochs for fitted in fits], "reference": variant.reference,
+            "people": said and describe_people(said, people, variant.name).to_dicts(),
         })  # fmt: skip
         bench.say(f"{variant.name}: NDCG@20 {rows[-1][METRIC]:.4f}, seeds {list(mine)}")
     for row in rows:

@@ -18,10 +18,18 @@ from torch import Tensor
 
 from latentcrs_utils.baselines.direct import fit_fusion, fit_text_alone
 from latentcrs_utils.behavior.pretraining import Backbone, pretrain
-from latentcrs_utils.config import ICLREC_AS_PUBLISHED, BackboneConfig, EMConfig, Preset, preset
+from latentcrs_utils.config import (
+    ICLREC_AS_PUBLISHED,
+    BackboneConfig,
+    EMConfig,
+    Preset,
+    TermWeights,
+    preset,
+)  # fmt: skip
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import rows_of
 from latentcrs_utils.em.model import fit_em
+from latentcrs_utils.em.terms import ScoreTerms
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.metrics import (
     METRIC,
@@ -58,6 +66,9 @@ class Variant:
     value: float | None = None  # of the one hyper-parameter that a sweep changes
     reference: str | None = PAPER  # what it is compared with; None for the reference itself
     one_seed: bool = False
+    terms: TermWeights | None = None  # of what is added to the score; None, the preset's
+    reader: int | None = None  # number of the one encoder that reads
+    history_dropout: bool = True  # some training histories are cut short
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ class FittedVariant:
     """A fitted variant."""
 
     backbone: Backbone
-    model: Any  # has `scores(S [B, d], x [B, d_x]) -> [B, V + 1]`
+    model: Any  # has `scores(S [B, d], x [B, d_x], texts) -> [B, V + 1]`
     valid: float | None  # best valid NDCG@10; None where nothing but the backbone is trained
     epochs: int  # passes over the instances until training stopped
 
@@ -129,6 +140,29 @@ def few_texts(options: Preset) -> list[Variant]:
     return found
 
 
+def terms(options: Preset) -> list[Variant]:
+    """What is added to the score, taken away one by one; who reads the words; history dropout."""
+    plus, own = Variant(PLUS, em=options.em_plus, reference=None), options.terms_plus
+    without = {
+        f"{PLUS} without {name}": replace(plus, terms=replace(own, **{name: 0.0}))
+        for name in ("popularity", "content", "lexicon")
+    }
+    changed = without | {
+        f"{PLUS} without terms": replace(plus, terms=TermWeights()),
+        f"{PLUS}, PromptEOL reads": replace(plus, reader=0),
+        f"{PLUS}, MiniLM reads": replace(plus, reader=1),
+        f"{PLUS} without history dropout": replace(plus, history_dropout=False),
+        FUSION: Variant(FUSION, "fusion"),
+        f"{FUSION} without terms": Variant(FUSION, "fusion", terms=TermWeights()),
+        f"{FUSION} without history dropout": Variant(FUSION, "fusion", history_dropout=False),
+        TEXT: Variant(TEXT, "text alone"),
+        f"{TEXT} without terms": Variant(TEXT, "text alone", terms=TermWeights()),
+        PAPER: Variant(PAPER, em=options.em),
+        f"{PAPER} + popularity": Variant(PAPER, em=options.em, terms=TermWeights(popularity=1.0)),
+    }
+    return [plus, *(replace(v, name=name, reference=PLUS) for name, v in changed.items())]
+
+
 def groups(data: Dataset) -> dict[str, list[Variant]]:
     """All groups of fitted variants for one data set, by name, in the order of notebook 09.
 
@@ -155,6 +189,7 @@ def groups(data: Dataset) -> dict[str, list[Variant]]:
             Variant(PLUS, em=options.em_plus),
         ],
         "parts": parts(options),
+        "terms": terms(options),
         "readings": [
             paper,
             but("logit form", form="logit"),
@@ -210,9 +245,14 @@ def fit_variant(variant: Variant, data: Dataset, language: Language, seed: int) 
     backbone = _backbone(data, variant.backbone or options.backbone, seed)
     model: Any
     if variant.system == "backbone":
-        model = SimpleNamespace(scores=lambda S, x: backbone.scores(S))
+        model = SimpleNamespace(scores=lambda S, x, texts: backbone.scores(S))
         return FittedVariant(backbone, model, None, 0)
     language = fewer_texts(language, variant.share, seed)
+    if not variant.history_dropout:
+        frame = language.utterances.frame.drop("kept", strict=False)
+        language = replace(language, utterances=Utterances(frame))
+    if variant.reader is not None:
+        language = language.of_encoder(variant.reader)
     if variant.em is not None:
         anchors = find_anchors(backbone, data, K=variant.K, seed=seed)
         config = smaller_batches(variant.em, variant.share)
@@ -222,7 +262,13 @@ def fit_variant(variant: Variant, data: Dataset, language: Language, seed: int) 
         config = smaller_batches(options.direct, variant.share)
         model = fit(data, backbone, language, config=config, seed=seed, progress=False)
     values = [row["valid_ndcg10"] for row in model.curve if row.get("stage") != "q"]
-    return FittedVariant(backbone, model, max(values), len(model.curve))
+    n_epochs = len(model.curve)
+    if variant.terms is not None:
+        model = replace(model, terms=ScoreTerms.of_data(data, variant.terms))
+    if variant.reader:  # the second encoder's coordinates are the last ones
+        d, read = len(language.mean), model.scores
+        model = SimpleNamespace(scores=lambda S, x, texts: read(S, x[:, -d:], texts))
+    return FittedVariant(backbone, model, max(values), n_epochs)
 
 
 def unseen_cases(data: Dataset, backbone: Backbone, language: Language) -> EvalSet:
@@ -246,8 +292,8 @@ def ranks_by_level(cases: EvalSet, scores: Tensor, *, masked: bool = True) -> np
 
 @torch.no_grad()
 def scores_of(model: Any, cases: EvalSet) -> Tensor:
-    """Scores [4 U, V + 1] of a system with `scores(S, x)`."""
-    scores: Tensor = model.scores(cases.instances.S, cases.instances.x)
+    """Scores [N, V + 1] of a system with `scores(S, x, texts)`."""
+    scores: Tensor = model.scores(cases.instances.S, cases.instances.x, cases.texts)
     return scores
 
 

@@ -152,7 +152,7 @@ class AnchorConfig(Checked):
 class SimulatorConfig(Checked):
     """Simulated users: how many instances, how many turns, and what they tend to say."""
 
-    n_cuts: int = 5  # random cuts a user besides the last training item, each with its own sentence
+    n_cuts: int = 3  # random cuts a user besides the last training item, each with its own sentence
     n_reused_cuts: int = 10  # further ones, with a sentence said for another item
     one_turn_share: float = 0.6  # of the training dialogues; the others have two to max_turns
     max_turns: int = 5

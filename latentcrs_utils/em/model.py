@@ -51,7 +51,7 @@ def fit_em(
     options = preset(data.name, data.n_users)
     config = config or (options.em_plus if residual else options.em)
     # the paper's model reads with one language model, `LatentCRS+` with all encoders
-    language = language if config.residual else language.first_reader()
+    language = language if config.residual else language.of_encoder()
     v, device = backbone.item_embeddings, choose_device()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)

@@ -51,14 +51,15 @@ class Language:
         content = json.dumps([self.embedder.identity, rows], ensure_ascii=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
-    def first_reader(self) -> "Language":
-        """What the first of encoders side by side reads alone; of a single encoder, all of it."""
+    def of_encoder(self, number: int = 0) -> "Language":
+        """What one of encoders side by side reads alone; of a single encoder, all of it."""
         if not isinstance(self.embedder, SideBySide):
             return self
-        first = self.embedder.encoders[0]
-        d = first.embed(self.utterances.frame["text"][:1].to_list(), progress=False).shape[1]
-        x, mean, scale = self.x[:, :d], self.mean[:d], self.scale[:d]
-        return replace(self, x=x, mean=mean, scale=scale, embedder=first)
+        text = self.utterances.frame["text"][:1].to_list()
+        widths = [encoder.embed(text, False).shape[1] for encoder in self.embedder.encoders]
+        own = slice(sum(widths[:number]), sum(widths[: number + 1]))
+        x, mean, scale = self.x[:, own], self.mean[own], self.scale[own]
+        return replace(self, x=x, mean=mean, scale=scale, embedder=self.embedder.encoders[number])
 
     def encode(self, texts: Sequence[str], progress: bool | None = None) -> torch.Tensor:
         """Embed and standardise n new texts, float32 ``[n, d]``.

@@ -54,7 +54,7 @@ def test_each_system_and_setting_has_a_log(world: Dataset, tmp_path: Path) -> No
 def asked(world: Dataset, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The command on the small world; how many dialogues the models are asked about at once."""
     asked, model = [], fake_model(N_ITEMS)
-    noted = SimpleNamespace(scores=lambda S, x: asked.append(len(S)) or model.scores(S, x))
+    noted = SimpleNamespace(scores=lambda S, x, t: asked.append(len(S)) or model.scores(S, x, t))
     for name, value in {
         "load_dataset": lambda name: world,
         "simulate_utterances": lambda data, *, seed: None,
