@@ -8,6 +8,7 @@ after each group.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -206,19 +207,22 @@ MEASURES: dict[str, Callable[[Bench], dict[str, Any]]] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run all groups, and record each when it is done."""
+    """Run all groups, or the one named by `--only`, and record each when it is done."""
     command = Command("experiments.ablations", __doc__, seeds=True)
+    command.parser.add_argument("--only", metavar="GROUP", help="renew one group of the record")
     options = command.read(arguments)
     data = load_dataset(options.data)
     language = embed(simulate_utterances(data, seed=0))
     bench = Bench(data, language, options.seeds, command.say)
     found: dict[str, Any] = {}
+    if options.only:
+        found = json.loads(options.record.read_text("utf-8"))["groups"]
     record = {
         "data": sizes(data), "language_model": language.embedder.name, "phrasing": "unseen",
         "masked": True, "seeds": bench.seeds, "groups": found,
     }  # fmt: skip
     plan = groups(data)
-    for name in (*plan, *MEASURES):
+    for name in [options.only] if options.only else (*plan, *MEASURES):
         command.say(f"group {name!r}")
         if name in plan:
             found[name] = {"rows": run_variants(plan[name], bench)}
