@@ -145,7 +145,7 @@ def terms(options: Preset) -> list[Variant]:
     plus, own = Variant(PLUS, em=options.em_plus, reference=None), options.terms_plus
     without = {
         f"{PLUS} without {name}": replace(plus, terms=replace(own, **{name: 0.0}))
-        for name in ("popularity", "content", "lexicon")
+        for name in ("popularity", "content", "requirements")
     }
     changed = without | {
         f"{PLUS} without terms": replace(plus, terms=TermWeights()),

@@ -227,7 +227,7 @@ class TermWeights(Checked):
     model: float = 1.0
     popularity: float = 0.0  # of log p(v)
     content: float = 0.0  # of the cosine between the words and the item's own text
-    lexicon: float = 0.0  # of 1 where the literal words allow the item, else 0
+    requirements: float = 0.0  # of what the item lacks of what was heard (nats, 0 at best)
 
 
 @dataclass(frozen=True)

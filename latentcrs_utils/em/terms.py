@@ -16,14 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentcrs_utils.config import TermWeights
-from latentcrs_utils.constraints.lexicon_filter import lexicon_mask
+from latentcrs_utils.constraints.clause_classifier import classifier_for
+from latentcrs_utils.constraints.constraint import matcher_for
+from latentcrs_utils.constraints.lexicon import extract, lexicon_for
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.language.sentence_encoder import SentenceEncoder
 from latentcrs_utils.language.text_encoder import TextEncoder
 from latentcrs_utils.simulation.phrase_book import domain_of
 
-Allowed = Callable[[Sequence[str]], np.ndarray]
+Lacking = Callable[[Sequence[str]], Tensor]
+_RELIABILITY = 0.95  # of what is said literally: it may be meant otherwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +34,13 @@ class ScoreTerms:
     """The weights of the terms, and the tables that the terms are read from.
 
     `log_popularity` is [V + 1]; `item_vectors` [V + 1, d_w] are of length one, as `reader` reads
-    the items' texts; `allowed` tells which items each text allows, bool [B, V + 1] (see
-    `lexicon_mask`). Column or row 0 is the padding.
+    the items' texts; `lacking` is `requirements_lacking` of the data. Column or row 0 is the
+    padding.
     """
 
     weights: TermWeights
     log_popularity: Tensor
-    allowed: Allowed
+    lacking: Lacking
     reader: TextEncoder
     item_vectors: Tensor | None = None
 
@@ -51,8 +54,8 @@ class ScoreTerms:
         reader, vectors = reader or SentenceEncoder(), None
         if weights.content:
             vectors = F.pad(F.normalize(reader.embed(item_texts(data)), dim=1), (0, 0, 1, 0))
-        allowed = partial(lexicon_mask, data)
-        return cls(weights, log_popularity(data), allowed, reader, vectors)
+        lacking = partial(requirements_lacking, data)
+        return cls(weights, log_popularity(data), lacking, reader, vectors)
 
     def parts(self, scores: Tensor, texts: Sequence[str] | None) -> dict[str, Tensor]:
         """The terms that have a weight, unweighted, each [B or 1, V + 1].
@@ -62,18 +65,20 @@ class ScoreTerms:
         parts = {"model": torch.log_softmax(scores, dim=1)}
         if self.weights.popularity:
             parts["popularity"] = self.log_popularity[None]
-        if texts is None or not (self.weights.content or self.weights.lexicon):
+        if texts is None or not (self.weights.content or self.weights.requirements):
             return parts
         if len(texts) != len(scores):
-            raise ConfigError(f"Content and lexicon are read from words: give {len(scores)} texts.")
+            raise ConfigError(
+                f"{len(scores)} instances have {len(scores)} texts, not {len(texts)}."
+            )
         if self.item_vectors is not None:
             said = torch.tensor([bool(text) for text in texts])
             words = scores.new_zeros(len(texts), self.item_vectors.shape[1])
             if said.any():
                 words[said] = self.reader.embed([*filter(None, texts)], progress=False)
             parts["content"] = F.normalize(words, dim=1) @ self.item_vectors.T
-        if self.weights.lexicon:
-            parts["lexicon"] = torch.from_numpy(self.allowed(texts)).float()
+        if self.weights.requirements:
+            parts["requirements"] = self.lacking(texts)
         return parts
 
     def __call__(self, scores: Tensor, texts: Sequence[str] | None) -> Tensor:
@@ -103,3 +108,24 @@ def item_texts(data: Dataset) -> list[str]:
         kind = " ".join([*map(str.lower, genres), noun])
         texts.append(f"{title}{f' ({year})' if year else ''}, a {kind}")
     return texts
+
+
+def requirements_lacking(data: Dataset, texts: Sequence[str]) -> Tensor:
+    """What every item lacks of the requirements heard in each text, in nats, [B, V + 1], 0 at best.
+
+    An item that lacks a requirement of probability p has log(1 - 0.95 p) of it: p is 1 for what the
+    lexicon reads; of all that it does not settle, what the classifier of clauses says.
+    """
+    matcher, lexicon, classifier = matcher_for(data), lexicon_for(data), classifier_for(data)
+    rows = []
+    for text, heard in zip(texts, classifier.probabilities(texts), strict=True):
+        literal = extract(text, lexicon)
+        years = literal.asked("years")
+        met = {c: (1.0, matcher.satisfying(c)) for c in literal.constraints if c not in years}
+        for constraint, (p, _) in heard.items():
+            settled = {constraint, constraint.opposite} & {*met}
+            if not settled and not (years and constraint.attribute == "years"):
+                met[constraint] = p, matcher.satisfying(constraint)
+        p, masks = zip((1.0, matcher.any_of(years)), *met.values(), strict=True)
+        rows.append(np.log1p(-_RELIABILITY * np.array(p)) @ ~np.stack(masks))
+    return torch.from_numpy(np.stack(rows)).float()

@@ -11,9 +11,15 @@ import torch
 
 from latentcrs_utils.baselines.direct import DirectModel, TextScorer
 from latentcrs_utils.config import TermWeights
+from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.em.model import LatentCRS
-from latentcrs_utils.em.terms import ScoreTerms, item_texts, log_popularity
+from latentcrs_utils.em.terms import (
+    ScoreTerms,
+    item_texts,
+    log_popularity,
+    requirements_lacking,
+)
 from latentcrs_utils.errors import ConfigError
 
 from .small_world import N_RANDOM, TEXT, WIDTH, random_model
@@ -40,10 +46,14 @@ class Reader:
         return torch.tensor([WORDS[text] for text in texts])
 
 
+def lacking(texts: list[str]) -> torch.Tensor:
+    """Only item 1 lacks something of "dark", two nats."""
+    return torch.tensor([[0.0, -2.0 * (text == "dark"), 0.0] for text in texts])
+
+
 def terms(*weights: float) -> ScoreTerms:
     made = ScoreTerms.of_data(films(), TermWeights(*weights), Reader())
-    allowed = lambda texts: np.array([[False, text == "funny", True] for text in texts])  # noqa: E731
-    return replace(made, allowed=allowed)
+    return replace(made, lacking=lacking)
 
 
 def test_popularity_is_that_of_the_training_part_plus_one():
@@ -63,8 +73,8 @@ def test_final_score_is_the_weighted_sum_of_its_terms():
     popular = 2 * math.log(3 / 5), 2 * math.log(2 / 5)
     # cosines: funny 3/5 with Up, 0 with It; dark -4/5 and -1
     expected = [
-        [0.5 * math.log(3 / 4) + popular[0] + 6 + 3, 0.5 * math.log(1 / 4) + popular[1] + 0 + 3],
-        [0.5 * math.log(1 / 2) + popular[0] - 8, 0.5 * math.log(1 / 2) + popular[1] - 10 + 3],
+        [0.5 * math.log(3 / 4) + popular[0] + 6, 0.5 * math.log(1 / 4) + popular[1] + 0],
+        [0.5 * math.log(1 / 2) + popular[0] - 8 - 6, 0.5 * math.log(1 / 2) + popular[1] - 10],
     ]
     torch.testing.assert_close(final[:, 1:], torch.tensor(expected))
     # a model that counts for nothing does not spoil the padding
@@ -81,9 +91,22 @@ def test_where_nothing_was_said_only_popularity_is_added():
     both, popular = terms(1.0, 2.0, 10.0, 3.0), terms(1.0, 2.0)
     scores = torch.randn(2, 3)
     assert torch.equal(both(scores, None), popular(scores, None))
-    # the lexicon allows the same of every empty text
-    said = both(scores, ["", "funny"])[0, 1:] - 3 * torch.tensor([0.0, 1.0])
-    torch.testing.assert_close(said, popular(scores, None)[0, 1:])
+    torch.testing.assert_close(both(scores, ["", "funny"])[0], popular(scores, None)[0])
+
+
+def test_an_item_lacks_what_was_heard_by_its_probability(monkeypatch):
+    """The lexicon is sure, the classifier is not, and says nothing of what the lexicon settles."""
+    heard = {"genre=War": 0.5, "not genre=Comedy": 0.8, "genre=Comedy": 0.9, "decade=1990": 0.7}
+    said = {Constraint.parse(c): (p, "") for c, p in heard.items()}
+    world = SimpleNamespace(probabilities=lambda texts: [said if text else {} for text in texts])
+    monkeypatch.setattr("latentcrs_utils.em.terms.classifier_for", lambda data: world)
+    texts = ["a comedy from 2005 to 2010", "", "hello"]
+    lacks = requirements_lacking(films(), texts)
+    war, comedy, no_comedy, nineties = (math.log(1 - 0.95 * heard[c]) for c in (
+        "genre=War", "genre=Comedy", "not genre=Comedy", "decade=1990"))  # fmt: skip
+    of_it = 2 * math.log(0.05) + war  # no comedy, no year, no war film
+    expected = [[0.0, of_it], [0.0, 0.0], [no_comedy + nineties, war + comedy + nineties]]
+    torch.testing.assert_close(lacks[:, 1:], torch.tensor(expected))
 
 
 @pytest.fixture(params=["LatentCRS", "LatentCRS+", "text alone"])
