@@ -21,7 +21,7 @@ from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.items import RELATIONS, Catalogue, Item, shares_attribute
 from latentcrs_utils.simulation.phrase_book import ERA_PARTS, years_of
 
-Source = Literal["lexicon", "model", "both"]
+Source = Literal["lexicon", "model", "classifier", "both"]
 Attribute = Literal["genre", "years", "platform", "creator", "price"]
 ATTRIBUTES: dict[str, Attribute] = {
     "genre": "genre", "decade": "years", "era": "years", "platform": "platform",
@@ -133,11 +133,15 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Requirement:
-    """A hard constraint that a user insists on, the words that say so, and who found it."""
+    """A hard constraint that a user insists on, the words that say so, and who found it.
+
+    ``probability``: how sure the one who found it is; 1 for whoever reads literally.
+    """
 
     constraint: Constraint
     evidence: str = ""
     source: Source = "lexicon"
+    probability: float = 1.0
 
     def __str__(self) -> str:
         return f"{self.constraint.label} (“{self.evidence}”)"
@@ -329,10 +333,14 @@ def narrowed(found: tuple[Requirement, ...]) -> tuple[Requirement, ...]:
 def combined(lexicon: Requirements, model: Requirements) -> Requirements:
     """Return what two readers found; where they differ, the lexicon prevails: it is literal."""
     found = {requirement.constraint: requirement for requirement in lexicon}
+    times = {r.constraint.attribute for r in lexicon} & {"years"}
     for new in model:
         if new.constraint in found:
             found[new.constraint] = replace(found[new.constraint], source="both")
-        elif new.constraint.opposite not in lexicon.constraints:
+        elif new.constraint.opposite in lexicon.constraints:
+            continue
+        # an item has one time: what a classifier takes for another contradicts it
+        elif new.source != "classifier" or not ({new.constraint.attribute} & times):
             found[new.constraint] = new
     return replace(lexicon, found=tuple(found.values()))
 

@@ -1,4 +1,4 @@
-"""Who reads the requirements out of a message: the lexicon, a language model, or both (policy F).
+"""Who reads the requirements out of a message: lexicon, classifier or language model (policy F).
 
 A language model answers in a JSON schema whose values are the catalogue's own, and quotes the
 user's words for each: what they do not support does not count. A small model still fills such a
@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, get_args
 
+from latentcrs_utils.constraints.clause_classifier import classifier_for
 from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements, combined
 from latentcrs_utils.constraints.lexicon import extract, mentions
 from latentcrs_utils.constraints.negation import negation_in, words
@@ -20,7 +21,8 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError, LatentCRSError, MessageError
 from latentcrs_utils.language.chat_model import Message
 
-How = Literal["lexicon", "model", "both"]
+How = Literal["lexicon", "model", "both", "classifier", "lexicon + classifier"]
+WITH_MODEL: tuple[How, ...] = ("model", "both")
 MAX_NEW_TOKENS = 260
 _LONGEST_FAILURE = 400
 _SHORTEST = 3  # letters of a quotation
@@ -64,12 +66,13 @@ def make_extractor(
     """Return who reads a catalogue's requirements; titles are no wishes ("like Star Wars").
 
     ``how``: the "lexicon" alone, literal and free; the "model" alone, a `ChatModel` that writes
-    JSON to fit a schema; or "both", which is the lexicon alone where the model fails. Whatever the
-    model gives counts if it is not ``checked``, to measure what the check is worth. ConfigError: an
+    JSON to fit a schema; "both", which is the lexicon alone where the model fails; a "classifier"
+    of clauses (`classifier_for`, fitted at first use); "lexicon + classifier". Whatever the model
+    gives counts if it is not ``checked``, to measure what the check is worth. ConfigError: an
     unknown way, or no chat model where one is needed.
     """
     check_how(how)
-    if how != "lexicon" and chat_model is None:
+    if how in WITH_MODEL and chat_model is None:
         raise ConfigError(f"{how!r} needs a language model: give a chat model, or take 'lexicon'.")
     vocabulary = vocabulary_for(data)
 
@@ -91,6 +94,9 @@ def make_extractor(
         literal = extract(vocabulary.plain_words(message), vocabulary.lexicon)
         if how == "lexicon":
             return Extraction(literal)
+        if how not in WITH_MODEL:
+            heard = classifier_for(data).read(message)
+            return Extraction(heard if how == "classifier" else combined(literal, heard))
         try:
             found = from_model(message, stop)
         except Exception as error:  # whatever a model raises, the lexicon has read the message

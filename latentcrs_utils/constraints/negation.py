@@ -23,6 +23,7 @@ def words(name: str) -> dict[str, Any]:
 
 
 _CUES = ("idioms", "answers", "withdrawals", "negation", "near", "ends")
+_SHORTEST_CLAUSE = 3  # letters
 _REACH = {"negation": 8, "near": 2, "withdrawals": 3}  # words from a cue to a name
 
 _WORDS = {
@@ -83,3 +84,14 @@ class Negation:
 
 negation_in = lru_cache(maxsize=64)(Negation)
 """The cues of a text; the same text is looked through once."""
+
+
+def clauses(text: str) -> list[tuple[int, int]]:
+    """Return where the clauses of a text begin and end: cut at stops, contrasts and refusals."""
+    cuts, start = [], 0
+    for cue in negation_in(text.replace("’", "'"))._cues:
+        if cue.lastgroup in ("stops", "ends", "negation", "near"):
+            cuts.append((start, cue.start()))
+            start = cue.end() if cue.lastgroup == "stops" else cue.start()
+    spans = [*cuts, (start, len(text))]
+    return [(a, b) for a, b in spans if sum(map(str.isalpha, text[a:b])) >= _SHORTEST_CLAUSE]

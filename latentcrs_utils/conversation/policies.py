@@ -211,8 +211,9 @@ class FilterPolicy(Policy):
         extractor = self._extractor
         try:
             if isinstance(extractor, str):
-                chat_model = None if extractor == "lexicon" else self._chat_model()
-                how: extraction.How = extractor if chat_model is not None else "lexicon"
+                needs_model = extractor in extraction.WITH_MODEL
+                chat_model = self._chat_model() if needs_model else None
+                how = "lexicon" if needs_model and chat_model is None else extractor
                 extractor = extraction.make_extractor(self.data, how, chat_model)
             found = extractor(message, stop=stop)
         except Exception as error:  # whatever a model raises, the lexicon can read the message
@@ -230,6 +231,7 @@ class FilterPolicy(Policy):
         # no more than the chosen items need
         worst = {part: lack[best].max() for part, lack in _lacking(matcher, wanted).items()}
         relaxed = tuple(step for step, (part, lack) in _STEPS.items() if worst[part] == lack)
+        relaxed = (*(["guesses"] if worst[_GUESSES] else []), *relaxed)
         n_met = sum(not wanted.unmet(matcher.catalogue[item]) for item in best)
         parts = listed([RELAXATIONS[step] for step in relaxed])
         note = render("relaxed", parts=parts, wanted=wanted, n_met=n_met, noun=self.noun)
@@ -274,13 +276,22 @@ class RerankPolicy(Policy):
 # Constraint relaxation of policy F
 
 _YEARS_WIDENED = 5
-_STEPS = {step: (of["part"], of["lack"]) for step, of in words_of("relaxations").items()}
+_GUESSES = "guesses"  # the part that is given up first, the least probable at first
+_STEPS = {step: (of["part"], of["lack"]) for step, of in words_of("relaxations").items()
+          if step != _GUESSES}  # fmt: skip
 RELAXATIONS = {s: of["words"].format(n=_YEARS_WIDENED) for s, of in words_of("relaxations").items()}
 """What is relaxed, in this order, and how the user is told."""
 
 
 def _lacking(matcher: Matcher, wanted: Requirements) -> dict[str, np.ndarray]:
-    """How much every item lacks of each part of the wish, int [V + 1]; 0 if it meets the part."""
+    """How much every item lacks of each part of the wish, int [V + 1]; 0 if it meets the part.
+
+    Of the guesses, requirements of a probability below 1: how many are to be given up, the least
+    probable first, until the item meets the others.
+    """
+    guesses = sorted((r for r in wanted if r.probability < 1), key=lambda r: r.probability)
+    wanted = Requirements(tuple(r for r in wanted if r.probability == 1))
+    unmet = [(~matcher.satisfying(r.constraint)) * n for n, r in enumerate(guesses, 1)]
     asked = wanted.asked("genre")
     wider = (f"{max(a - _YEARS_WIDENED, 0)}-{b + _YEARS_WIDENED}" for a, b in wanted.years)
     met = {
@@ -294,7 +305,8 @@ def _lacking(matcher: Matcher, wanted: Requirements) -> dict[str, np.ndarray]:
         "genres": [matcher.all_of(asked), matcher.any_of(asked)],
         "refusals": [matcher.all_of(wanted.refused)],
     }
-    return {part: (~np.stack(masks)).sum(0) for part, masks in met.items()}
+    lacking = {part: (~np.stack(masks)).sum(0) for part, masks in met.items()}
+    return {_GUESSES: np.max([0 * matcher.items, *unmet], axis=0), **lacking}
 
 
 def relaxations(
@@ -314,7 +326,9 @@ def relaxations(
     limits: dict[str, int] = {}
     allowed = allowed_if(limits)
     yield "", allowed
-    pending = {s: (part, n) for s, (part, n) in _STEPS.items() if lacking[part][1:].any()}
+    n_guesses = int(lacking[_GUESSES][1:].max(initial=0))
+    steps = {f"{_GUESSES} {n}": (_GUESSES, n) for n in range(1, n_guesses + 1)} | _STEPS
+    pending = {s: (part, n) for s, (part, n) in steps.items() if lacking[part][1:].any()}
     while pending:
         after = {s: allowed_if(limits | {part: n}) for s, (part, n) in pending.items()}
         # refusals come last, whatever they would free
