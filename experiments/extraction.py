@@ -100,6 +100,8 @@ def readers(data: Dataset, answers: Answers | None) -> dict[str, Reader]:
     found = {
         "lexicon filter": literally(lexicon_for(data)),
         "lexicon": message_by_message(make_extractor(data)),
+        "classifier": message_by_message(make_extractor(data, "classifier")),
+        "lexicon + classifier": message_by_message(make_extractor(data, "lexicon + classifier")),
     }
     if answers is None:
         return found

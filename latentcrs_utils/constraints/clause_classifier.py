@@ -124,15 +124,15 @@ def classifier_for(data: Dataset) -> ClauseClassifier:
 
 
 def threshold_for(reader: ClauseClassifier, rows: Iterable[Mapping[str, Any]]) -> float:
-    """Return the lowest threshold of precision `PRECISION` on paraphrases; 1 where none has it."""
+    """Return the threshold of most recall at `PRECISION` on paraphrases; 1 where none has it."""
     scored = list[tuple[float, bool]]()
     for row in rows:
         if row["level"] == "paraphrased":
             found = reader.probabilities(" ".join(row["turns"]))
             scored += [(p, str(c) in row["conditions"]) for c, (p, _) in found.items()]
     scored.sort(key=lambda pair: -pair[0])
-    hits = np.cumsum([hit for _, hit in scored])
-    enough = np.flatnonzero(hits >= PRECISION * np.arange(1, len(hits) + 1))
+    hit = np.array([true for _, true in scored], dtype=bool)
+    enough = np.flatnonzero(hit & (hit.cumsum() >= PRECISION * np.arange(1, len(hit) + 1)))
     return scored[enough[-1]][0] if len(enough) else 1.0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Constraint
+from latentcrs_utils.constraints.extraction import WITH_MODEL
 from latentcrs_utils.conversation.guards import clean_message
 from latentcrs_utils.conversation.session import Conversation, StoppedError, Wording
 from latentcrs_utils.conversation.turn import Feedback, PolicyName, Push, Turn, more_like
@@ -449,7 +450,7 @@ class ChatApp:
         """What a policy does, who speaks and who reads the requirements, in a sentence."""
         speaker, how = self._speaker, self._setting.get("extractor", "lexicon")
         # without a language model the lexicon reads alone
-        name = "lexicon" if speaker is None and isinstance(how, str) else how
+        name = "lexicon" if speaker is None and how in WITH_MODEL else how
         reader = WORDS["readers"].get(name, "a reader of yours").format(speaker)
         n = (self._setting.get("rerank") or RerankConfig()).n_candidates
         n = max(n, self.conversation.n_items)

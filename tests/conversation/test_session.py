@@ -174,7 +174,7 @@ def test_another_policy_counts_from_the_next_message_on():
         ({"n_items": 2.5}, "at least one item, not 2.5"),
         ({"history": [3]}, "User 42 has a history"),
         ({"policy": "X"}, "no policy 'X': choose 'B', 'A', 'F' or 'V'"),
-        ({"extractor": "regex"}, "'regex' is not one of lexicon, model, both"),
+        ({"extractor": "regex"}, "'regex' is not one of lexicon, model, both, classifier"),
         ({"user": 43}, r"no user '43'.*for example 7, 42, 99"),
         ({"user": None, "history": [1, 41]}, "There is no item 41"),
     ],
