@@ -90,7 +90,7 @@ def test_the_lexicon_wins_where_the_classifier_contradicts_it(fitted, monkeypatc
     assert written(found) == ("decade=1980", "genre=Comedy", "not genre=Horror")
     alone = extraction.make_extractor(DATA, "classifier")(message).requirements
     assert "decade=1960" in written(alone) and combined(Requirements(), alone) == alone
-    with pytest.raises(ConfigError, match="'ear' is not one of lexicon, .* classifier"):
+    with pytest.raises(ConfigError, match=r"'ear' is not one of lexicon, .* classifier"):
         extraction.make_extractor(DATA, "ear")
 
 
