@@ -44,7 +44,7 @@ def write(data: Dataset, state: State, **setting: Any) -> dict[str, Any]:
 
     def plain(value: Any) -> Any:
         if isinstance(value, Requirement):
-            found = {"evidence": value.evidence, "source": value.source}
+            found: dict[str, Any] = {"evidence": value.evidence, "source": value.source}
             found |= {"probability": value.probability} if value.probability < 1 else {}
             return {"condition": str(value.constraint), **found}
         return vars(value) if isinstance(value, Turn | Recommendation | Push) else str(value)
