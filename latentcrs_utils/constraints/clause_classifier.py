@@ -1,9 +1,12 @@
 """A classifier that reads constraints out of clauses by the vectors of a sentence encoder.
 
-Multinomial logistic regression tells which genre or time a clause states, a second one whether it
-refuses what it states; both learn from the training utterances and the phrase book.
+One multinomial logistic regression tells the genre of a clause, one its time, and one whether the
+clause refuses what it names. All learn from clauses of the training utterances that hold a phrase
+of the book's training pool, and from these phrases alone.
 """
 
+import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,24 +24,24 @@ from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.phrase_book import phrase_book
 from latentcrs_utils.support.artifacts import key, train_or_load
 
-SLOTS = ("genre", "decade", "era")
-# C: inverse strength of L2 for labels and sign; weight of a phrase of the book, of a text 1;
-# precision that the threshold is to have; letters of a clause that may be a part of a phrase
-_SETTING = {"version": 1, "C": 0.5, "C_sign": 1.0, "phrase": 2.0, "precision": 0.8, "shortest": 9}
-_CERTAIN = 20.0  # log odds
+SLOTS = {"genre": "genre", "decade": "time", "era": "time"}
+# C, C_sign: inverse strength of L2; precision that the threshold is to have on paraphrases
+_SETTING = {"version": 2, "C": 0.3, "C_sign": 10.0, "precision": 0.8}
+Embed = Callable[[list[str]], Any]
+Heard = dict[Constraint, tuple[float, str]]
 
 
 @dataclass(frozen=True, eq=False)
 class ClauseClassifier:
-    """p(label | e) = softmax(W e + b) for the vector e of a clause, and p(refused | e).
+    """p(genre | e) and p(time | e) = softmax(W e + b) for the vector e of a clause; p(refused | e).
 
-    ``embed`` gives N texts vectors of length one, float [N, d]. ``labels`` are L constraints as
-    written, without sign, among them "", no constraint; ``weight`` is [L + 1, d], ``bias`` [L + 1],
-    the sign last. Slope and offset of ``scale`` calibrate the log odds; what is less probable than
-    the ``threshold`` is not read.
+    `embed` gives N texts vectors, float [N, d]. The rows of `weight` [L + 1, d] and `bias` [L + 1]
+    are those of the `labels`, constraints as written without sign, of which "genre=" and "time="
+    are none, and last the sign. Slope and offset of `scale` calibrate the log odds; what is less
+    probable than the `threshold` is not read.
     """
 
-    embed: Callable[[list[str]], Any]
+    embed: Embed
     vocabulary: Vocabulary
     labels: Sequence[str]
     weight: np.ndarray
@@ -46,30 +49,39 @@ class ClauseClassifier:
     scale: tuple[float, float] = (1.0, 0.0)
     threshold: float = 0.5
 
-    def probabilities(self, message: str) -> dict[Constraint, tuple[float, str]]:
-        """Return each constraint's probability and the likeliest text: a clause or the message."""
-        plain = self.vocabulary.plain_words(message)
-        spans = clauses(plain)
-        spans += [(0, len(plain))] if len(spans) > 1 else []
-        if not spans:
-            return {}
-        vectors = np.asarray(self.embed([spoken(plain[a:b]) for a, b in spans]))
-        z, found = vectors @ self.weight.T + self.bias, {}
-        p, refused = softmax(z[:, :-1], axis=1), expit(z[:, -1])
-        for label, of_label in zip(self.labels, p.T, strict=True):
-            signs = (1 - refused, refused) if label.startswith("genre") else (1.0,) * bool(label)
-            for negated, sign in enumerate(signs):
-                at = int((of_label * sign).argmax())
-                best = np.clip((of_label * sign)[at], 1e-9, 1 - 1e-9)
-                constraint = Constraint.parse(f"{'not ' * negated}{label}")
-                probability = float(expit(self.scale[0] * logit(best) + self.scale[1]))
-                found[constraint] = probability, message[slice(*spans[at])].strip()
+    def probabilities(self, messages: Sequence[str]) -> list[Heard]:
+        """Of each message every constraint's probability, and the clause where it is highest."""
+        plain = [self.vocabulary.plain_words(message) for message in messages]
+        spans = [clauses(text) for text in plain]
+        texts = [spoken(t[a:b]) for t, of in zip(plain, spans, strict=True) for a, b in of]
+        if not texts:
+            return [{} for _ in messages]
+        z = np.asarray(self.embed(texts)) @ self.weight.T + self.bias
+        refused, slots = expit(z[:, -1:]), np.array([_slot(label) for label in self.labels])
+        p, constraints = list[np.ndarray](), list[Constraint]()
+        for slot in dict.fromkeys(slots):
+            of_slot = softmax(z[:, :-1][:, slots == slot], axis=1)
+            named = np.array([label for label in self.labels if _slot(label) == slot])
+            known = np.array([not label.endswith("=") for label in named])
+            asked = [Constraint.parse(label) for label in named[known]]
+            of_slot, signed = of_slot[:, known], slot == "genre"
+            p += [of_slot * (1 - refused), of_slot * refused] if signed else [of_slot]
+            constraints += [*asked, *(c.opposite for c in asked)] if signed else asked
+        odds = logit(np.hstack(p).clip(1e-9, 1 - 1e-9))
+        values, found, row = expit(self.scale[0] * odds + self.scale[1]), list[Heard](), 0
+        for message, of in zip(messages, spans, strict=True):
+            here, row = values[row : row + len(of)], row + len(of)
+            best = here.argmax(0).tolist() if len(of) else []
+            found.append({
+                c: (float(here[at, column]), message[slice(*of[at])].strip())
+                for column, (c, at) in enumerate(zip(constraints, best, strict=False))
+            })  # fmt: skip
         return found
 
     def read(self, message: str) -> Requirements:
-        """Return what is probable enough, each genre with its likelier sign, and one time."""
+        """What is probable enough, each genre with its likelier sign, and one time."""
         best: dict[str, Requirement] = {}
-        for constraint, (p, text) in self.probabilities(message).items():
+        for constraint, (p, text) in self.probabilities([message])[0].items():
             value = constraint.value if constraint.slot == "genre" else "time"
             if p >= self.threshold and (value not in best or p > best[value].probability):
                 best[value] = Requirement(constraint, text, "classifier", p)
@@ -77,20 +89,26 @@ class ClauseClassifier:
 
 
 def spoken(plain: str) -> str:
-    """Return a text in lower case with "it" for titles that `Vocabulary.plain_words` blanked."""
+    """A text in lower case with "it" for titles that `Vocabulary.plain_words` blanked."""
     return " ".join("it" if "_" in word else word for word in plain.lower().split())
+
+
+def _slot(label: str) -> str:
+    slot = label.split("=", 1)[0]
+    return SLOTS.get(slot, slot)
 
 
 def fit_classifier(
     data: Dataset, rows: Iterable[Mapping[str, Any]], encoder: Any
 ) -> ClauseClassifier:
-    """Fit on the rows of an utterance table's split "train", calibrate on "valid"; read no other.
+    """Fit on the rows of the split "train", calibrate on "valid"; no other is read.
 
-    ``encoder``: a `SentenceEncoder`, or anything with its ``embed`` and ``identity``. DataError:
-    too few genres and times are stated.
+    The rows are those of an utterance table (split, level, turns, conditions); the encoder is a
+    `SentenceEncoder`, or anything with its ``embed`` and ``identity``. DataError: no training
+    utterance states a genre or a time in words of the book.
     """
-    vocabulary, columns = vocabulary_for(data), ("split", "level", "turns", "conditions")
-    kept = [[row[name] for name in columns] for row in rows if row["split"] in ("train", "valid")]
+    vocabulary = vocabulary_for(data)
+    kept = [[row[c] for c in ("split", "level", "turns", "conditions")] for row in rows]
     train, valid = ([row[1:] for row in kept if row[0] == split] for split in ("train", "valid"))
 
     def fit(_: Any) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -99,7 +117,7 @@ def fit_classifier(
         return tensors, {name: getattr(reader, name) for name in ("labels", "scale", "threshold")}
 
     parts = {
-        "setting": _SETTING, "encoder": encoder.identity, "rows": key(rows=kept),
+        "setting": _SETTING, "encoder": encoder.identity, "rows": key(train=train, valid=valid),
         "book": key(book=phrase_book(vocabulary.domain)), "titles": key(titles=list(data.titles)),
         "words": key(any=words("negation"), domain=words(vocabulary.domain)),
     }  # fmt: skip
@@ -110,7 +128,7 @@ def fit_classifier(
 
 @lru_cache(maxsize=4)
 def classifier_for(data: Dataset) -> ClauseClassifier:
-    """Return the classifier of a data set, fitted to its utterances of seed 0 at the first call."""
+    """The classifier of a data set, fitted to its utterances of seed 0 at the first call."""
     from latentcrs_utils.language.sentence_encoder import SentenceEncoder
     from latentcrs_utils.simulation.utterances import simulate_utterances
 
@@ -119,53 +137,60 @@ def classifier_for(data: Dataset) -> ClauseClassifier:
 
 
 def _fitted(
-    rows: Sequence[Sequence[Any]], vocabulary: Vocabulary, embed: Callable[[list[str]], Any]
+    rows: Sequence[Sequence[Any]], vocabulary: Vocabulary, embed: Embed
 ) -> ClauseClassifier:
-    """Fit labels to phrases of the book, messages and their clauses, and the sign to clauses.
-
-    The clause that shares a phrase with a constraint states it. Of a paraphrase the other clauses
-    are left out: the constraint may be there; of an example or a mood they state none.
-    """
+    """Fit the labels to clauses and phrases, the sign to clauses that name a genre of their row."""
     from sklearn.linear_model import LogisticRegression
 
-    wanted = [[c for c in map(Constraint.parse, of_row) if c.slot in SLOTS] for *_, of_row in rows]
-    stated = sorted({_unsigned(c) for of_row in wanted for c in of_row})
-    phrases = {label: _phrases(Constraint.parse(label), vocabulary) for label in stated}
-    weights = {(p, v): _SETTING["phrase"] for v in stated for p in sorted(phrases[v])}
-    signs = dict[str, bool]()
-    for (level, turns, _), of_row in zip(rows, wanted, strict=True):
-        plain = [vocabulary.plain_words(message) for message in turns]
-        if len(plain) == 1:
-            own = sorted({_unsigned(c) for c in of_row}) or [""]
-            for label in own:
-                weights.setdefault((spoken(plain[0]), label), 1 / len(own))
-        if level == "plain":  # in the words of the lexicon
-            continue
-        for clause in dict.fromkeys(spoken(t[a:b]) for t in plain for a, b in clauses(t)):
-            long = len(clause) >= _SETTING["shortest"]
-            here = [c for c in of_row if any(p in clause or (long and clause in p)
-                                             for p in phrases[_unsigned(c)])]  # fmt: skip
-            for c in here:
-                weights.setdefault((clause, _unsigned(c)), 1.0)
-                signs[clause] = c.negated
-            if not here and level != "paraphrased":
-                weights.setdefault((clause, ""), 1.0)
-    if not stated or len({v for _, v in weights}) < 3:
+    stated = {c.removeprefix("not ") for *_, conditions in rows for c in conditions}
+    book, said = phrase_book(vocabulary.domain), defaultdict(set)
+    for label in stated:
+        slot, _, value = label.partition("=")
+        for file in {"genre": ("genres", "plain")}.get(slot, ("eras",) if slot in SLOTS else ()):
+            for phrase in _training(book.get(file, {}).get(value, {})):
+                said[spoken(phrase)].add(label)
+    longest_first = sorted(map(re.escape, said), key=len, reverse=True)
+    of_book = re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})")
+    states, refusals = dict[str, set[str]](said), defaultdict(list)
+    for _, turns, conditions in rows:
+        for message in turns:
+            text = vocabulary.plain_words(message)
+            for clause in (spoken(text[a:b]) for a, b in clauses(text)):
+                named = {label for phrase in of_book.findall(clause) for label in said[phrase]}
+                states[clause] = states.get(clause, set()) | named
+                for label in named.intersection(c.removeprefix("not ") for c in conditions):
+                    refusals[clause].append(f"not {label}" in conditions)
+    if not any(refusals.values()) or not said:
         raise DataError(
-            "Training utterances must state two genres or times at least, and some must state "
-            f"none; they state {', '.join(stated) or 'none'}: simulate more of them."
+            "No training utterance states a genre or a time in words of the phrase book: "
+            "simulate utterances that do."
         )
-    texts, names = zip(*weights, strict=True)
-    vectors = dict(zip(distinct := [*dict.fromkeys(texts)], embed(distinct), strict=True))
-    of_label = LogisticRegression(C=_SETTING["C"], max_iter=1_000)
-    of_label.fit([vectors[text] for text in texts], names, [*weights.values()])
-    weight, bias = np.zeros(of_label.coef_.shape[1]), -_CERTAIN  # nothing is refused
-    if {*signs.values()} == {False, True}:
-        of_sign = LogisticRegression(C=_SETTING["C_sign"], max_iter=1_000)
-        of_sign.fit([vectors[text] for text in signs], [*signs.values()])
-        weight, bias = of_sign.coef_[0], of_sign.intercept_[0]
-    w, b = np.vstack([of_label.coef_, weight]), np.append(of_label.intercept_, bias)
-    return ClauseClassifier(embed, vocabulary, of_label.classes_.tolist(), w, b)
+    vectors = np.asarray(embed(texts := [*states]))
+    labels, lines = list[str](), list[tuple[np.ndarray, float]]()
+    for slot in ("genre", "time"):
+        own = [min((v for v in states[t] if _slot(v) == slot), default=f"{slot}=") for t in texts]
+        if len({*own}) > 1:
+            fitted = LogisticRegression(C=_SETTING["C"], max_iter=300).fit(vectors, own)
+            w, b = fitted.coef_, fitted.intercept_
+            if len(w) == 1:  # of two classes only the second has a line of its own
+                w, b = np.vstack([0 * w, w]), np.append(0.0, b)
+            labels += fitted.classes_.tolist()
+            lines += zip(w, b, strict=True)
+    at = [row for row, text in enumerate(texts) if refusals[text]]
+    refused = [np.mean(refusals[texts[row]]) > 0.5 for row in at]
+    lines.append((np.zeros(vectors.shape[1]), -20.0))  # where nothing is ever refused
+    if len({*refused}) == 2:
+        sign = LogisticRegression(C=_SETTING["C_sign"], max_iter=300).fit(vectors[at], refused)
+        lines[-1] = sign.coef_[0], float(sign.intercept_[0])
+    weight, bias = (np.array(part) for part in zip(*lines, strict=True))
+    return ClauseClassifier(embed, vocabulary, labels, weight, bias)
+
+
+def _training(entry: Mapping[str, Any]) -> list[str]:
+    """The phrases of all training pools in an entry of the phrase book."""
+    return [*entry.get("train", ())] + [
+        phrase for part in entry.values() if isinstance(part, Mapping) for phrase in _training(part)
+    ]
 
 
 def _calibrated(reader: ClauseClassifier, rows: Sequence[Sequence[Any]]) -> ClauseClassifier:
@@ -176,8 +201,12 @@ def _calibrated(reader: ClauseClassifier, rows: Sequence[Sequence[Any]]) -> Clau
     from sklearn.linear_model import LogisticRegression
 
     said = [(" ".join(turns), true) for level, turns, true in rows if level == "paraphrased"]
-    found = [(reader.probabilities(text), true) for text, true in said]
-    pairs = [(p, str(c) in true) for of_text, true in found for c, (p, _) in of_text.items()]
+    heard = reader.probabilities([text for text, _ in said])
+    pairs = [
+        (p, str(c) in true)
+        for of_text, (_, true) in zip(heard, said, strict=True)
+        for c, (p, _) in of_text.items()
+    ]
     p, hit = np.array(sorted(pairs, reverse=True), dtype=float).reshape(-1, 2).T
     precision = hit.cumsum() / np.arange(1, len(hit) + 1)
     enough = np.flatnonzero((hit > 0) & (precision >= _SETTING["precision"]))
@@ -187,15 +216,3 @@ def _calibrated(reader: ClauseClassifier, rows: Sequence[Sequence[Any]]) -> Clau
     threshold = line.predict_proba([[logit(p[enough[-1]])]])[0, 1] - 1e-9
     scale = float(line.coef_[0, 0]), float(line.intercept_[0])
     return replace(reader, scale=scale, threshold=float(threshold))
-
-
-def _unsigned(constraint: Constraint) -> str:
-    return f"{constraint.slot}={constraint.value}"
-
-
-def _phrases(constraint: Constraint, vocabulary: Vocabulary) -> set[str]:
-    """Return how the training pool of the phrase book says a genre or a time."""
-    book, value = phrase_book(vocabulary.domain), constraint.value
-    genre = [form for of in ("genres", "plain") for form in book[of].get(value, {}).values()]
-    pools = genre if constraint.slot == "genre" else [book["eras"].get(value, {"train": []})]
-    return {spoken(vocabulary.plain_words(phrase)) for pool in pools for phrase in pool["train"]}

@@ -68,9 +68,7 @@ class ScoreTerms:
         if texts is None or not (self.weights.content or self.weights.requirements):
             return parts
         if len(texts) != len(scores):
-            raise ConfigError(
-                f"{len(scores)} instances have {len(scores)} texts, not {len(texts)}."
-            )
+            raise ConfigError(f"Give {len(scores)} texts, one an instance, not {len(texts)}.")
         if self.item_vectors is not None:
             said = torch.tensor([bool(text) for text in texts])
             words = scores.new_zeros(len(texts), self.item_vectors.shape[1])
@@ -121,11 +119,11 @@ def requirements_lacking(data: Dataset, texts: Sequence[str]) -> Tensor:
     for text, heard in zip(texts, classifier.probabilities(texts), strict=True):
         literal = extract(text, lexicon)
         years = literal.asked("years")
-        met = {c: (1.0, matcher.satisfying(c)) for c in literal.constraints if c not in years}
+        met = [(1.0, matcher.satisfying(c)) for c in literal.constraints if c not in years]
         for constraint, (p, _) in heard.items():
-            settled = {constraint, constraint.opposite} & {*met}
+            settled = {constraint, constraint.opposite} & {*literal.constraints}
             if not settled and not (years and constraint.attribute == "years"):
-                met[constraint] = p, matcher.satisfying(constraint)
-        p, masks = zip((1.0, matcher.any_of(years)), *met.values(), strict=True)
+                met.append((p, matcher.satisfying(constraint)))
+        p, masks = zip((1.0, matcher.any_of(years)), *met, strict=True)
         rows.append(np.log1p(-_RELIABILITY * np.array(p)) @ ~np.stack(masks))
     return torch.from_numpy(np.stack(rows)).float()
