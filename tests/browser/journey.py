@@ -137,11 +137,13 @@ def _open_a_bar(visit: Visit) -> None:
     visit.tab_to(visit.texts(".lcrs-bar .lcrs-name")[0])
     visit.page.keyboard.press("Enter")
     assert len(visit.texts(".lcrs-bar details[open] li")) == 8
+    visit.use("More of this", "Noted: more of “", keeps="✓ More of this")
+    visit.use("Undo", "Taken back: your push on “", back=True)
 
 
 def _export(visit: Visit) -> None:
     """Both files come out of the page and hold the conversation."""
-    visit.use("Export", "Two files are ready", back=True)
+    visit.use("Export", "Two files are ready")
     texts = {}
     for form in ("JSON", "Markdown"):
         visit.tab_to(f"Download {form}")
