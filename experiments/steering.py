@@ -261,7 +261,8 @@ def main(arguments: list[str] | None = None) -> None:
         "in_config": {"CARELESS_SHARE": CARELESS_SHARE, "ASK_ABOVE": ASK_ABOVE},
         "careless_shares": [share for share, _ in checked],
         "answers": [{"gain_from": at, "n": int((band == at).sum()),
-                     **metrics.mean_and_interval(change[band == at])} for at in np.unique(band)],
+                     **metrics.mean_and_interval(change[band == at])}
+                    for at in np.unique(band).tolist()],
     }  # fmt: skip
     results = [{"noise": n, **row} for n in NOISES for row in summarise(held[n], levels)]
     command.record(options.record, {**made, "results": results})

@@ -42,9 +42,9 @@ CEILINGS: dict[tuple[str, ...], int] = {
     ("latentcrs_utils",): 16_040,
     CORE: 3_400,
     ("notebooks/course",): 1_800,
-    ("experiments",): 2_480,
+    ("experiments",): 2_600,
     ("benchmarks", "tools"): 3_600,
-    ("tests",): 19_760,
+    ("tests",): 19_960,
 }
 LONGEST_FILE = 600
 PACKAGE = "latentcrs_utils"
