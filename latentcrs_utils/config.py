@@ -28,7 +28,8 @@ _SHARES = {"stay", "homing", "noise", "disliked", "genre_noise", "history_dropou
 # of the pushes on intents, how many say nothing: estimated by `python -m experiments.steering` from
 # validation people whose comparisons have noise
 CARELESS_SHARE = 0.68
-# expected gain, in nats, from which on policy A asks; chosen by the same command
+# expected gain, in nats, from which on policy A asks; the same command finds no clear difference
+# between bands of it, so all but narrow beliefs are asked about
 ASK_ABOVE = 0.02
 
 
