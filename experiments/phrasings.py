@@ -68,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     backbone = pretrain(data)
     config = SimulatorConfig(n_cuts=3)
     held_out = simulate_utterances(data, config=config).frame.filter(pl.col("phrasing") != "train")
-    for share, draw in product((0.125, 0.25, 0.5, 1.0), (0, 1, 2)):
-        command.say(f"A share of {share:g} of the phrases, draw {draw}")
+    for share, draw in product((1, 1 / 2, 1 / 4, 1 / 8, 1 / 32), (0, 1, 2)):
+        command.say(f"A share of {share} of the phrases, draw {draw}")
         with thinned(share, draw) as n:
             train = simulate_utterances(data, config=config).frame.filter(split="train")
         language = embed(Utterances(pl.concat([train, held_out])), embedder=SentenceEncoder())
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         row = {"share": share, "draw": draw, "phrases": n, "texts": train["text"].n_unique()}
         row |= {level: found[said_at == level].mean().item() for level in LEVELS}
         draws.append(row | {"F1": genres_f1(language.utterances.frame, language.x.numpy())})
-        means = pl.DataFrame(draws).group_by("share", maintain_order=True).mean().drop("draw")
+        means = pl.DataFrame(draws).group_by("share").mean().drop("draw").sort("share")
         command.record(options.record, {"means": means.to_dicts(), "draws": draws})
     print(means)
 
