@@ -1,4 +1,4 @@
-"""The exercises of notebook 04: what a prompt, a batch, a mean and a bill are made of.
+"""The exercises of notebook 04: a prompt, a batch, a mean, a bill and a learning curve.
 
 No language model is needed to mark them.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -90,3 +91,20 @@ def token_bill(answer: Callable[..., Any]) -> None:
     ]
     advice = "Equal texts get equal vectors, so each is read once or, from the cache, never."
     mark("Exercise 4", answer, reference, cases, advice=advice)
+
+
+def doubling(answer: Callable[..., Any]) -> None:
+    """Mark what a doubling of the phrases is worth, by the best line.
+
+    Args:
+        answer: ``(phrases [n], quality [n]) -> growth of quality a doubling``.
+    """
+
+    def reference(phrases: np.ndarray, quality: np.ndarray) -> float:
+        return float(np.polyfit(np.log2(phrases), quality, 1)[0])
+
+    phrases = np.array([100, 200, 400, 1600])
+    straight, bent = np.array([0.2, 0.3, 0.4, 0.6]), np.array([0.2, 0.35, 0.4, 0.45])
+    cases = [(phrases, straight), (phrases, bent), (phrases[::-1], bent)]
+    advice = "A doubling is a step of one in log2, and the best line weighs all points."
+    mark("Exercise 5", answer, reference, cases, advice=advice)
