@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     backbone = pretrain(data)
     config = SimulatorConfig(n_cuts=3)
     held_out = simulate_utterances(data, config=config).frame.filter(pl.col("phrasing") != "train")
-    for draw, share in product((0, 1, 2), (1, 1 / 2, 1 / 4, 1 / 8, 1 / 32)):
+    for draw, share in product((0, 1, 2), (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16)):
         command.say(f"A share of {share} of the phrases, draw {draw}")
         with thinned(share, draw) as n:
             train = simulate_utterances(data, config=config).frame.filter(split="train")
