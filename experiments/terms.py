@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Choose for every system and record the ten best of each; presets.toml takes the first."""
     command = Command("experiments.terms", __doc__, seeds=True)
     options = command.read(arguments)
-    data, language = prepare(command.say, options.data, "unseen")
+    data, language = prepare(command.say, options.data, "all")
     terms = ScoreTerms.of_data(data, ALL)
     assert terms is not None
     asked: dict[str, list[list[tuple[dict[str, Tensor], EvalSet]]]] = {name: [] for name in SYSTEMS}
