@@ -2,7 +2,8 @@
 
 Every system of `SYSTEMS` is fitted without terms; of all combinations of the weights tried, the
 best has the highest mean of two values, averaged over seeds: NDCG@20 of the validation users (four
-levels, equally) and NDCG@20 of the real requests of the half "choice".
+levels, equally) and NDCG@20 of the real requests of the half "choice". Popularity is a prior: it
+counts once at most.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from latentcrs_utils.run import prepare
 # preset -> attribute of `Fitted`
 SYSTEMS = {"terms_plus": "latentcrs_plus", "terms_fusion": "fusion", "terms_text": "text_alone"}
 TRIED = {
-    "popularity": (0.0, 0.25, 0.5, 1.0),
-    "content": (0.0, 2.5, 5.0, 10.0),
-    "requirements": (0.0, 0.5, 1.0, 2.0),
+    "popularity": (0.0, 0.25, 0.5, 0.75, 1.0),
+    "content": (0.0, 5.0, 7.5, 10.0, 15.0, 20.0),
+    "requirements": (0.0, 1.0, 1.5, 2.0, 3.0),
 }
 ALL = TermWeights(popularity=1.0, content=1.0, requirements=1.0)
 
@@ -81,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name, of_seeds in asked.items():
         command.say(f"Choosing {name}")
         found[name] = choose(of_seeds)[:10]
-        print("          ", {key: round(value, 4) for key, value in found[name][0].items()})
+        print("          ", {key: round(float(value), 4) for key, value in found[name][0].items()})
     command.record(options.record, {"seeds": options.seeds, "data": sizes(data), **found})
 
 

@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from latentcrs_utils.errors import ConfigError
 
@@ -265,13 +265,18 @@ class Preset:
     terms_text: TermWeights = field(default_factory=TermWeights)
 
 
+_NO_TERMS: dict[str, Any] = dict.fromkeys(
+    ("terms_plus", "terms_fusion", "terms_text"), TermWeights()
+)
+
+
 @cache
 def _presets() -> dict[str, Preset]:
     """Presets by name; ``presets.toml`` says what differs from the defaults or from ml-100k."""
     known: dict[str, Preset] = {}
     file = Path(__file__).with_name("presets.toml")
     for name, parts in tomllib.loads(file.read_text(encoding="utf-8")).items():
-        base = known.get("ml-100k", Preset(name))
+        base = replace(known["ml-100k"], **_NO_TERMS) if known else Preset(name)
         changed = {part: replace(getattr(base, part), **new) for part, new in parts.items()}
         known[name] = replace(base, name=name, **changed)
     return known
@@ -288,7 +293,7 @@ def preset(name: str = "ml-100k", n_users: int | None = None) -> Preset:
         return known[name]
     if n_users is not None:
         K = min(256, max(2, n_users // 4))
-        return replace(known["ml-100k"], name=name, anchors=AnchorConfig(K=K))
+        return replace(known["ml-100k"], name=name, anchors=AnchorConfig(K=K), **_NO_TERMS)
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ConfigError(f"There is no preset {name!r}.{hint} Known: {', '.join(known)}.")

@@ -39,12 +39,12 @@ CORE = (
 )
 # places -> lines at most, docstrings and blank lines included
 CEILINGS: dict[tuple[str, ...], int] = {
-    ("latentcrs_utils",): 16_040,
+    ("latentcrs_utils",): 15_900,
     CORE: 3_400,
     ("notebooks/course",): 1_800,
-    ("experiments",): 2_600,
+    ("experiments",): 2_200,
     ("benchmarks", "tools"): 3_600,
-    ("tests",): 19_960,
+    ("tests",): 19_900,
 }
 LONGEST_FILE = 600
 PACKAGE = "latentcrs_utils"

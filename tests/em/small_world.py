@@ -45,7 +45,7 @@ def dataset() -> Dataset:
 class Language:
     """x is the one-hot genre that the text names; rows as `Utterances` has them."""
 
-    fingerprint = "small language"
+    fingerprint, mean = "small language", torch.zeros(len(GENRES))
     embedder = SimpleNamespace(name="one-hot")
 
     def __init__(self, data: Dataset):
@@ -67,6 +67,10 @@ class Language:
         self.utterances = Utterances(frame)
         genres = torch.tensor([GENRES.index(text) for text in frame["text"]])
         self.x = torch.nn.functional.one_hot(genres, len(GENRES)).float()
+
+    def of_encoder(self, number: int = 0) -> "Language":
+        """There is one."""
+        return self
 
 
 def backbone(data: Dataset) -> Backbone:

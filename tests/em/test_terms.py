@@ -1,7 +1,9 @@
 """Terms of the final score, against computations by hand; without terms nothing changes."""
 
+import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from latentcrs_utils.baselines.direct import DirectModel, TextScorer
-from latentcrs_utils.config import TermWeights
+from latentcrs_utils.config import TermWeights, preset
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.em.model import LatentCRS
@@ -31,6 +33,7 @@ WORDS = {
     "dark": [0.0, -5.0],
 }
 TEXTS = ["funny", "dark"]
+ROOT = Path(__file__).parents[2]
 
 
 def films() -> Dataset:
@@ -133,3 +136,11 @@ def test_every_model_takes_the_same_terms_and_none_is_as_before(model):
     popular = replace(model, terms=ScoreTerms(TermWeights(popularity=2.0), table, None, None))
     expected = torch.log_softmax(plain, dim=1)[:, 1:] + 2 * table[1:]
     torch.testing.assert_close(popular.scores(S, x)[:, 1:], expected)
+
+
+def test_presets_hold_the_weights_that_were_chosen():
+    record = json.loads((ROOT / "results/terms_ml-100k.json").read_text("utf-8"))
+    for name in ("terms_plus", "terms_fusion", "terms_text"):
+        best = {part: record[name][0][part] for part in asdict(TermWeights())}
+        assert asdict(getattr(preset("ml-100k"), name)) == best
+    assert preset("my-films", n_users=100).terms_plus == TermWeights()

@@ -102,6 +102,7 @@ def test_joint_loss_by_hand(batch):
 
 @pytest.mark.parametrize("residual", [False, True])
 def test_joint_training_is_one_stage_as_long_as_two_and_both_models_learn(residual):
+    torch.manual_seed(0)  # of the dropout
     one = trainer(schedule="joint", residual=residual, n_epochs_generative=4, n_epochs_alternate=2)
     matrices = one.generative.f.W_m.weight, one.inference.W_q.weight
     before = [matrix.clone() for matrix in matrices]
