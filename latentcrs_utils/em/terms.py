@@ -7,7 +7,7 @@ is known of items that nobody has rated, too. The same terms serve models with a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Self
 
 import numpy as np
@@ -76,7 +76,7 @@ class ScoreTerms:
                 words[said] = self.reader.embed([*filter(None, texts)], progress=False)
             parts["content"] = F.normalize(words, dim=1) @ self.item_vectors.T
         if self.weights.requirements:
-            parts["requirements"] = self.lacking(texts)
+            parts["requirements"] = self.lacking(tuple(texts))
         return parts
 
     def __call__(self, scores: Tensor, texts: Sequence[str] | None) -> Tensor:
@@ -108,7 +108,8 @@ def item_texts(data: Dataset) -> list[str]:
     return texts
 
 
-def requirements_lacking(data: Dataset, texts: Sequence[str]) -> Tensor:
+@lru_cache(maxsize=2)  # all systems are asked for the same texts
+def requirements_lacking(data: Dataset, texts: tuple[str, ...]) -> Tensor:
     """What every item lacks of the requirements heard in each text, in nats, [B, V + 1], 0 at best.
 
     An item that lacks a requirement of probability p has log(1 - 0.95 p) of it: p is 1 for what the

@@ -158,22 +158,29 @@ def scorers(fitted: Fitted) -> dict[str, Scorer]:
     def by_backbone(cases: EvalSet) -> Tensor:
         return backbone.scores(cases.instances.S)
 
-    def by_filter(cases: EvalSet) -> Tensor:
-        allowed = torch.as_tensor(lexicon_mask(data, cases.texts))
-        # What the filter removes stays below everything kept, in the backbone's own order.
-        scores = by_backbone(cases)
-        floor = scores[:, 1:].amin(1, keepdim=True) - scores[:, 1:].amax(1, keepdim=True) - 1
-        return torch.where(allowed, scores, scores + floor)
+    def by_popularity(cases: EvalSet) -> Tensor:
+        return popular.expand(len(cases), -1)
+
+    def filtered(scorer: Scorer) -> Scorer:
+        def by_filter(cases: EvalSet) -> Tensor:
+            allowed = torch.as_tensor(lexicon_mask(data, cases.texts))
+            # What the filter removes stays below everything kept, in the scorer's own order.
+            scores = scorer(cases)
+            floor = scores[:, 1:].amin(1, keepdim=True) - scores[:, 1:].amax(1, keepdim=True) - 1
+            return torch.where(allowed, scores, scores + floor)
+
+        return by_filter
 
     def by_model(model: DirectModel | LatentCRS) -> Scorer:
         return lambda cases: model.scores(cases.instances.S, cases.instances.x, cases.texts)
 
     return {
-        "popularity": lambda cases: popular.expand(len(cases), -1),
+        "popularity": by_popularity,
         "item-kNN": lambda cases: item_knn(data, cases.instances.histories),
         "backbone alone": by_backbone,
         "text alone": by_model(fitted.text_alone),
-        "backbone + lexicon filter": by_filter,
+        "popularity + lexicon filter": filtered(by_popularity),
+        "backbone + lexicon filter": filtered(by_backbone),
         "fusion without intents": by_model(fitted.fusion),
         "LatentCRS": by_model(fitted.latentcrs),
         "LatentCRS+": by_model(fitted.latentcrs_plus),

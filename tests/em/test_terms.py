@@ -103,7 +103,7 @@ def test_an_item_lacks_what_was_heard_by_its_probability(monkeypatch):
     world = SimpleNamespace(probabilities=lambda texts: [said if text else {} for text in texts])
     monkeypatch.setattr("latentcrs_utils.em.terms.classifier_for", lambda data: world)
     texts = ["a comedy from the 2000s", "", "hello"]
-    lacks = requirements_lacking(films(), texts)
+    lacks = requirements_lacking(films(), tuple(texts))
     war, comedy, no_comedy, nineties = (math.log(1 - 0.95 * heard[c]) for c in (
         "genre=War", "genre=Comedy", "not genre=Comedy", "decade=1990"))  # fmt: skip
     of_it = 2 * math.log(0.05) + war  # no comedy, no year, no war film

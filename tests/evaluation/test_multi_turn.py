@@ -262,8 +262,9 @@ def test_who_wants_a_film_without_a_name_is_not_asked(world: Dataset) -> None:
 def test_every_row_of_the_table_is_a_system(world: Dataset) -> None:
     systems = multi_turn.dialogue_systems(small.fitted_to(world))
     assert list(systems) == [
-        "popularity", "item-kNN", "backbone alone", "text alone", "backbone + lexicon filter",
-        "fusion without intents", "LatentCRS", "LatentCRS+", "LatentCRS+ F",
+        "popularity", "item-kNN", "backbone alone", "text alone", "popularity + lexicon filter",
+        "backbone + lexicon filter", "fusion without intents", "LatentCRS", "LatentCRS+",
+        "LatentCRS+ F",
     ]  # fmt: skip
     setting = Setting(level="plain", difficulty="picky")
     held = {name: hold(world, one, setting) for name, one in systems.items()}
