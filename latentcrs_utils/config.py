@@ -265,9 +265,7 @@ class Preset:
     terms_text: TermWeights = field(default_factory=TermWeights)
 
 
-_NO_TERMS: dict[str, Any] = dict.fromkeys(
-    ("terms_plus", "terms_fusion", "terms_text"), TermWeights()
-)
+_NO_TERMS: dict[str, Any] = {f"terms_{of}": TermWeights() for of in ("plus", "fusion", "text")}
 
 
 @cache

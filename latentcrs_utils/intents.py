@@ -56,13 +56,9 @@ class Anchors:
 
 
 def find_anchors(
-    backbone: Backbone,
-    data: Dataset,
-    *,
-    K: int | None = None,
-    config: AnchorConfig | None = None,
+    backbone: Backbone, data: Dataset, *, K: int | None = None, config: AnchorConfig | None = None,
     seed: int = 0,
-) -> Anchors:
+) -> Anchors:  # fmt: skip
     """Cluster the representations S of users along their training histories (Equation 3).
 
     Validation and test items are not read. Without a `config` it is the preset of the data set, K

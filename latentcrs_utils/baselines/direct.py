@@ -6,6 +6,7 @@ by the same valid NDCG@10.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +66,6 @@ class DirectModel:
         scores = self.scorer.query(S, x) @ self.items.T
         scores[:, 0] = -torch.inf
         return scores if self.terms is None else self.terms(scores, texts)
-
-
-def fit_text_alone(
-    data: Dataset, backbone: Backbone, language: Language, **options: Any
-) -> DirectModel:
-    """Fit `text alone`: T(x) (U c_v)^T. Options as `fit_direct`."""
-    return fit_direct("text alone", TextScorer, data, backbone, language, **options)
-
-
-def fit_fusion(
-    data: Dataset, backbone: Backbone, language: Language, **options: Any
-) -> DirectModel:
-    """Fit `fusion without intents`: a (S . v) + T([S; x]) (U c_v)^T. Options as `fit_direct`."""
-    return fit_direct("fusion without intents", Residual, data, backbone, language, **options)
 
 
 def fit_direct(
@@ -142,3 +129,9 @@ def fit_direct(
     scorer.eval().requires_grad_(False)
     terms = ScoreTerms.of_data(data, weights)
     return DirectModel(name, scorer, scorer.items(v, c), facts["curve"], terms)
+
+
+fit_text_alone = partial(fit_direct, "text alone", TextScorer)
+"""Fit `text alone`: T(x) (U c_v)^T."""
+fit_fusion = partial(fit_direct, "fusion without intents", Residual)
+"""Fit `fusion without intents`: a (S . v) + T([S; x]) (U c_v)^T."""

@@ -68,15 +68,10 @@ def train_epoch(
 
 
 def pretrain(
-    data: Dataset,
-    config: BackboneConfig | None = None,
-    *,
-    seed: int = 0,
-    progress: bool | None = None,
-    reuse: bool = True,
-    device: str | None = None,
+    data: Dataset, config: BackboneConfig | None = None, *, seed: int = 0,
+    progress: bool | None = None, reuse: bool = True, device: str | None = None,
     compile: bool = False,
-) -> Backbone:
+) -> Backbone:  # fmt: skip
     """Train the backbone on the training part of `data`, or load it if that was done before.
 
     Stops when valid NDCG@20 (full ranking, history masked) has not risen for `config.patience`

@@ -147,8 +147,10 @@ def _fitted(
     for label in stated:
         slot, _, value = label.partition("=")
         for file in {"genre": ("genres", "plain")}.get(slot, ("eras",) if slot in SLOTS else ()):
-            for phrase in _training(book.get(file, {}).get(value, {})):
-                said[spoken(phrase)].add(label)
+            entry = book.get(file, {}).get(value, {})
+            for part in (entry, *(of for of in entry.values() if isinstance(of, dict))):
+                for phrase in part.get("train", ()):
+                    said[spoken(phrase)].add(label)
     longest_first = sorted(map(re.escape, said), key=len, reverse=True)
     of_book = re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})")
     states, refusals = dict[str, set[str]](said), defaultdict(list)
@@ -184,13 +186,6 @@ def _fitted(
         lines[-1] = sign.coef_[0], float(sign.intercept_[0])
     weight, bias = (np.array(part) for part in zip(*lines, strict=True))
     return ClauseClassifier(embed, vocabulary, labels, weight, bias)
-
-
-def _training(entry: Mapping[str, Any]) -> list[str]:
-    """The phrases of all training pools in an entry of the phrase book."""
-    return [*entry.get("train", ())] + [
-        phrase for part in entry.values() if isinstance(part, Mapping) for phrase in _training(part)
-    ]
 
 
 def _calibrated(reader: ClauseClassifier, rows: Sequence[Sequence[Any]]) -> ClauseClassifier:

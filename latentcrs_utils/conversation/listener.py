@@ -13,8 +13,6 @@ from latentcrs_utils.conversation.in_words import listed, pattern_of, words_of
 from latentcrs_utils.data.sequences import Dataset
 
 _MOST_WORDS = 14  # a longer message is no small talk
-
-
 _SMALL_TALK = {
     kind: re.compile("|".join(known["phrases"])) for kind, known in words_of("small_talk").items()
 }

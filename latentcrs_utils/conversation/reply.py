@@ -79,14 +79,9 @@ def _sentences(draft: str) -> list[str]:
 
 
 def word_reply(
-    turn: Turn,
-    chat_model: "ChatModel | None",
-    data: Dataset,
-    *,
-    previous: Collection[str],
-    stream: Callable[[str], None] | None,
-    stop: threading.Event,
-) -> Turn:
+    turn: Turn, chat_model: "ChatModel | None", data: Dataset, *, previous: Collection[str],
+    stream: Callable[[str], None] | None, stop: threading.Event,
+) -> Turn:  # fmt: skip
     """Complete a turn with a template's reply by source, reason, draft, tokens and a model's reply.
 
     The first sentence of the `chat_model` (None: the template alone) is shown, and given to

@@ -73,18 +73,12 @@ class Conversation(State):
     """
 
     def __init__(
-        self,
-        model: "LatentCRS",
-        user: int | str | None = None,
-        *,
+        self, model: "LatentCRS", user: int | str | None = None, *,
         history: Iterable[int] | None = None,
-        chat_model: "ChatModel | Literal['local'] | None" = "local",
-        n_items: int = 5,
-        policy: PolicyName = "F",
-        extractor: Extractor | How = "lexicon",
-        rerank: RerankConfig | None = None,
-        wording: Wording = "template",
-    ):
+        chat_model: "ChatModel | Literal['local'] | None" = "local", n_items: int = 5,
+        policy: PolicyName = "F", extractor: Extractor | How = "lexicon",
+        rerank: RerankConfig | None = None, wording: Wording = "template",
+    ):  # fmt: skip
         if type(n_items) is not int or n_items < 1:
             raise ConfigError(f"A turn offers at least one item, not {n_items!r}.")
         if user is not None and history is not None:
@@ -137,13 +131,9 @@ class Conversation(State):
         return self._chat_model
 
     def say(
-        self,
-        text: str,
-        *,
-        stream: Callable[[str], None] | None = None,
-        stop: threading.Event | None = None,
-        watch: Watch = lambda stage, turn: None,
-    ) -> Turn:
+        self, text: str, *, stream: Callable[[str], None] | None = None,
+        stop: threading.Event | None = None, watch: Watch = lambda stage, turn: None,
+    ) -> Turn:  # fmt: skip
         """Answer a message of at most `MESSAGE_LIMIT` characters by a turn, the last of `answers`.
 
         Args:

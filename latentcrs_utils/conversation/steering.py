@@ -76,14 +76,11 @@ def best_question(
     """
     leaders = intents.topk(min(n_leaders, len(intents))).indices.tolist()
     likeness = _likeness(anchors, leaders)
-    # how much of the belief answers with the first of each pair, [n, n]
+    # how much of the belief answers with the first of each pair, [n, n], and with the second
     first = torch.einsum("m,mab->ab", intents, (likeness[:, :, None] >= likeness[:, None]).float())
-    # every intent answers with the same noise, so only the split of the belief matters
-    gain = _entropy(careless / 2 + (1 - careless) * first) - _entropy(torch.tensor(careless / 2))
+    answers = careless / 2 + (1 - careless) * torch.stack([first, 1 - first])
+    # the entropy of an intent's own answer is the same for all pairs and intents
+    noise = torch.special.entr(torch.tensor([careless / 2, 1 - careless / 2])).sum()
+    gain = torch.special.entr(answers).sum(0) - noise
     a, b = max(combinations(range(len(leaders)), 2), key=lambda pair: float(gain[pair]))
     return (leaders[a], leaders[b]), float(gain[a, b])
-
-
-def _entropy(p: Tensor) -> Tensor:
-    """Of two answers, of which the first has probability p, in nats."""
-    return torch.special.entr(p) + torch.special.entr(1 - p)

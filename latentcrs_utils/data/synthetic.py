@@ -54,12 +54,6 @@ class SyntheticWorld:
         steps = pl.DataFrame({"user": raw_users, "item": raw_items})
         return _looked_up(steps, self.steps, data)
 
-    def intents_of_users(self, data: Dataset) -> np.ndarray:
-        """The intent that each user had most often, int64 [U]; of equals the smaller number."""
-        counts = np.zeros((data.n_users, self.config.n_intents), dtype=np.int64)
-        np.add.at(counts, (data.interactions.rows(), self.intents_of_steps(data)), 1)
-        return counts.argmax(1)
-
 
 def _looked_up(rows: pl.DataFrame, truth: pl.DataFrame, data: Dataset) -> np.ndarray:
     intents = rows.join(truth, on=rows.columns, how="left", maintain_order="left")["intent"]

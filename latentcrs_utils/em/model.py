@@ -24,16 +24,10 @@ from latentcrs_utils.support.device import choose_device
 
 
 def fit_em(
-    data: Dataset,
-    backbone: Backbone,
-    anchors: Anchors,
-    language: Language,
-    config: EMConfig | None = None,
-    *,
-    residual: bool = True,
-    seed: int = 0,
+    data: Dataset, backbone: Backbone, anchors: Anchors, language: Language,
+    config: EMConfig | None = None, *, residual: bool = True, seed: int = 0,
     progress: bool | None = None,
-) -> "LatentCRS":
+) -> "LatentCRS":  # fmt: skip
     """Fit `LatentCRS` (or `LatentCRS+`) to Equation 1 by Algorithm 1, or load it from the cache.
 
     It is fitted on the device that `choose_device` finds and comes back on the CPU, in the state

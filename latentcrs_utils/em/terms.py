@@ -25,7 +25,6 @@ from latentcrs_utils.language.sentence_encoder import SentenceEncoder
 from latentcrs_utils.language.text_encoder import TextEncoder
 from latentcrs_utils.simulation.phrase_book import domain_of
 
-Lacking = Callable[[Sequence[str]], Tensor]
 _RELIABILITY = 0.95  # of what is said literally: it may be meant otherwise
 
 
@@ -40,7 +39,7 @@ class ScoreTerms:
 
     weights: TermWeights
     log_popularity: Tensor
-    lacking: Lacking
+    lacking: Callable[[Sequence[str]], Tensor]
     reader: TextEncoder
     item_vectors: Tensor | None = None
 
@@ -100,12 +99,11 @@ def log_popularity(data: Dataset) -> Tensor:
 
 def item_texts(data: Dataset) -> list[str]:
     """What is read of each item, in their order: "Toy Story (1995), a animation comedy film"."""
-    noun = domain_of(data.name).removesuffix("s")
-    texts = []
-    for title, year, genres in data.items.select("title", "year", "genres").iter_rows():
-        kind = " ".join([*map(str.lower, genres), noun])
-        texts.append(f"{title}{f' ({year})' if year else ''}, a {kind}")
-    return texts
+    noun, columns = domain_of(data.name).removesuffix("s"), ("title", "year", "genres")
+    return [
+        f"{title}{f' ({year})' if year else ''}, a {' '.join([*genres, noun]).lower()}"
+        for title, year, genres in data.items.select(columns).iter_rows()
+    ]
 
 
 @lru_cache(maxsize=2)  # all systems are asked for the same texts

@@ -166,16 +166,10 @@ def template_users(data: Dataset, setting: Setting) -> MakeUsers:
 
 
 def converse(
-    data: Dataset,
-    name: str,
-    system: System,
-    users: Sequence[int] | np.ndarray,
-    setting: Setting | None = None,
-    *,
-    make_users: MakeUsers | None = None,
-    log: Path | None = None,
+    data: Dataset, name: str, system: System, users: Sequence[int] | np.ndarray,
+    setting: Setting | None = None, *, make_users: MakeUsers | None = None, log: Path | None = None,
     identity: str = "",
-) -> list[Dialogue]:
+) -> list[Dialogue]:  # fmt: skip
     """Let every user, 0..U-1, talk to a system; returns one dialogue a user, in their order.
 
     Targets are of the setting's split, histories without them; the default is the paper's setting.
@@ -306,12 +300,9 @@ class ReplayedUser:
 
 
 def replay(
-    data: Dataset,
-    dialogues: Sequence[Dialogue],
-    name: str,
-    system: System,
+    data: Dataset, dialogues: Sequence[Dialogue], name: str, system: System,
     setting: Setting | None = None,
-) -> list[Dialogue]:
+) -> list[Dialogue]:  # fmt: skip
     """Feed the messages of logged dialogues, one a user, to a system; return its dialogues.
 
     The user does not react to the new offers, and a dialogue ends where the logged one did, so

@@ -59,9 +59,7 @@ def read_wishes(file: Path, data: Dataset) -> list[Wish]:
     types = {field.name: type(getattr(Wish, field.name, "")) for field in fields(Wish)}
     types["messages"], wishes = tuple, []
     for number, entry in enumerate(tomllib.loads(file.read_text("utf-8")).get("wish", []), 1):
-        given: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()
-        }
+        given: dict[str, Any] = {k: tuple(v) if type(v) is list else v for k, v in entry.items()}
         wrong = [k for k, v in given.items() if type(v) is not types.get(k)]
         wrong += [k for k in ("name", "kind", "messages") if not given.get(k)]
         place = f"Wish {number} ({given.get('name', 'no name')}) of {file.name}"
@@ -79,16 +77,14 @@ def _fault(wish: Wish, data: Dataset) -> str:
     items = matcher_for(data).catalogue.items[1:]
     known = frozenset[str]().union(*(item.genres for item in items))
     genres = (*wish.genres_any, *wish.genres_all, *wish.genres_none)
-    for genre in genres:
-        if genre not in known:
-            return f"{data.name} has no genre {genre!r}"
-    for title in filter(None, (wish.like, wish.title)):
-        if not _items_called(title, data):
-            return f"{data.name} has no film {title!r}"
+    if unknown := [genre for genre in genres if genre not in known]:
+        return f"{data.name} has no genre {unknown[0]!r}"
+    if unknown := [t for t in (wish.like, wish.title) if t and not _items_called(t, data)]:
+        return f"{data.name} has no film {unknown[0]!r}"
     try:
         _ = wish.mood and items[0].suits(wish.mood)
-    except DataError as unknown:
-        return str(unknown).rstrip(".")
+    except DataError as error:
+        return str(error).rstrip(".")
     if wish.years and not (len(wish.years) == 2 and wish.years[0] <= wish.years[1]):
         return "'years' must be a first and a last year"
     if wish.answer and wish.about_items:

@@ -50,13 +50,9 @@ class ChatApp:
     """
 
     def __init__(
-        self,
-        model: LatentCRS,
-        *,
-        user: int | str | None = None,
-        policy: PolicyName = "F",
+        self, model: LatentCRS, *, user: int | str | None = None, policy: PolicyName = "F",
         **setting: Any,
-    ):
+    ):  # fmt: skip
         self.model, self._setting = model, setting
         self._earlier: tuple[Conversation, Sequence[TurnView]] | None = None
         self._edited: TurnView | None = None
@@ -359,14 +355,9 @@ class ChatApp:
         return True
 
     def _answer(
-        self,
-        view: TurnView,
-        ask: Callable[..., Turn | None],
-        earlier: Sequence[TurnView],
-        kept: str,
-        done: str = "Ready",
-        given_back: str = "",
-    ) -> bool:
+        self, view: TurnView, ask: Callable[..., Turn | None], earlier: Sequence[TurnView],
+        kept: str, done: str = "Ready", given_back: str = "",
+    ) -> bool:  # fmt: skip
         """Ask (by `Conversation.say` or the like) for one turn and show it; whether there is one.
 
         Else the `earlier` turns are shown again, `kept` says what became of the message, and

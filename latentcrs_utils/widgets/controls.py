@@ -65,12 +65,9 @@ class OneOf:
     """
 
     def __init__(
-        self,
-        name: str,
-        options: Mapping[Any, str],
-        value: Any,
+        self, name: str, options: Mapping[Any, str], value: Any,
         chosen: Callable[[Any], object] = lambda _: None,
-    ):
+    ):  # fmt: skip
         self.options, self.value, self._chosen = options, value, chosen
         self._buttons = {name: button("", "", partial(self.choose, name)) for name in options}
         children = [w.HTML(html.small(name)), *self._buttons.values()]

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from jinja2.filters import do_mark_safe
@@ -45,23 +46,20 @@ _PAGE.filters["in_percent"] = percent
 _PARTS = _PAGE.get_template("widgets/parts.jinja").module
 
 
-def _part(name: str, *values: Any) -> str:
-    return str(getattr(_PARTS, name)(*values))
+def _part(name: str, *values: Any, **named: Any) -> str:
+    return str(getattr(_PARTS, name)(*values, **named))
 
 
-def panel(style: str, title: str, told: str) -> str:
-    """A title and a line below it."""
-    return _part("panel", style, title, told)
-
-
-def small(words: str, role: str = "") -> str:
-    """A remark, with a role for screen readers."""
-    return _part("small", words, role)
-
-
-def status(words: str, kind: str = "idle") -> str:
-    """The status line; `kind` is "idle", "busy" or "problem"."""
-    return _part("status", words, kind)
+panel = partial(_part, "panel")
+"""A title and a line below it: style, title, told."""
+small = partial(_part, "small")
+"""A remark: words, and a role for screen readers."""
+status = partial(_part, "status")
+"""The status line: words, and a kind, which is "idle", "busy" or "problem"."""
+bubble = partial(_part, "bubble")
+"""What the user ("me") or the system ("it") says, and who; dots as long as that is not known."""
+card = partial(_part, "card")
+"""One offered item: title, year, genres, why it is here, what it does not meet."""
 
 
 def profile(user: int | str | None, items: Sequence[Recommendation], noun: str) -> str:
@@ -81,22 +79,12 @@ def downloads(user: int | str | None, transcript: Mapping[str, Any], markdown: s
     return _part("downloads", name, [(*k, f) for k, f in zip(kinds, as_base64, strict=True)])
 
 
-def bubble(style: str, value: str, who: str) -> str:
-    """What the user ("me") or the system ("it") says; dots as long as that is not known."""
-    return _part("bubble", style, value, who)
-
-
 def reply(turn: Turn) -> str:
     """What the system says, who worded it, how the items were chosen, and what that took."""
     if not turn.number:
         return bubble("it", turn.reply, "LatentCRS")
     chosen = [item.item for item in turn.items if item.item in turn.candidates]
     return _part("reply", turn, [turn.candidates.index(item) + 1 for item in chosen])
-
-
-def card(item: Recommendation, why: str = "") -> str:
-    """One offered item: title, year, genres, why it is here, what it does not meet."""
-    return _part("card", item, why)
 
 
 def leading(after: Mapping[str, float]) -> list[str]:

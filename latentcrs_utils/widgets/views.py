@@ -85,7 +85,6 @@ class TurnView:
             self._reply.value = html.reply(turn)
         for place, item in enumerate(turn.items):
             self.cards[place].show(item, whys[place] if whys else "")
-
         answer, tip = WORDS["answer"]
         self.question.show({v: (answer.format(t), tip) for _, v, t in turn.question})
 

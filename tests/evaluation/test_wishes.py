@@ -95,7 +95,7 @@ def test_wishes_do_not_mix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert [row["satisfied"] for row in command.say_wishes(fake_model(), "F")] == [1, 0, 1, 0]
 
 
-@pytest.mark.parametrize(("n", "genre"), enumerate(["Comedy", "Thriller", "Children's"]))
+@pytest.mark.parametrize(("n", "genre"), [*enumerate(["Comedy", "Thriller", "Children's"])])
 def test_a_new_chat_meets_what_it_suggests(n: int, genre: str, data: Dataset) -> None:
     idea = WORDS["ideas"][n]
     policy, new = FilterPolicy(data), (signature(of).parameters for of in (Conversation, ChatApp))
