@@ -116,8 +116,8 @@ class Pushing:
         people: People,
     ):  # fmt: skip
         self.model, self.films, self.ask_above, self.people = model, films, ask_above, people
-        self.texts, self.gains = cases.texts, list[float]()
-        self.context = model.context(cases.instances.S, cases.instances.x)
+        self.S, self.texts, self.gains = cases.instances.S, cases.texts, list[float]()
+        self.context = model.context(self.S, cases.instances.x)
         self.pushes: list[list[Push]] = [[] for _ in range(len(cases))]
         self.log_intents, anchors = self.context.log_prior, model.generative.anchors
         self._no_push = torch.zeros(len(anchors))
@@ -130,7 +130,7 @@ class Pushing:
         said = torch.stack([sum(map(self._log_likelihood, of), self._no_push) for of in valid])
         self.log_intents = (self.context.log_prior + said).log_softmax(-1)
         pushed = replace(self.context, log_prior=self.log_intents)
-        return self.model.final_scores(pushed, self.texts)
+        return self.model.final_scores(pushed, self.S, self.texts)
 
     def respond(self, offered: Tensor, gone: Tensor) -> None:
         """Push a bar, unless it was pushed so before, or answer, unless nothing is asked."""

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from latentcrs_utils.config import TermWeights
@@ -28,11 +27,12 @@ from latentcrs_utils.run import prepare
 # preset -> attribute of `Fitted`
 SYSTEMS = {"terms_plus": "latentcrs_plus", "terms_fusion": "fusion", "terms_text": "text_alone"}
 TRIED = {
-    "popularity": (0.0, 0.25, 0.5, 0.75, 1.0),
-    "content": (0.0, 5.0, 7.5, 10.0, 15.0, 20.0),
-    "requirements": (0.0, 1.0, 1.5, 2.0, 3.0),
+    "behavior": (0.0, 0.5, 1.0, 2.0),
+    "popularity": (0.0, 0.5, 1.0),
+    "content": (0.0, 5.0, 10.0, 20.0),
+    "requirements": (0.0, 1.0, 2.0, 3.0),
 }
-ALL = TermWeights(popularity=1.0, content=1.0, requirements=1.0)
+ALL = TermWeights(behavior=1.0, popularity=1.0, content=1.0, requirements=1.0)
 
 
 def quality(parts: dict[str, Tensor], cases: EvalSet, weights: TermWeights) -> float:
@@ -60,10 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     command = Command("experiments.terms", __doc__, seeds=True)
     options = command.read(arguments)
     data, language = prepare(command.say, options.data, "all")
-    terms = ScoreTerms.of_data(data, ALL)
-    assert terms is not None
     asked: dict[str, list[list[tuple[dict[str, Tensor], EvalSet]]]] = {name: [] for name in SYSTEMS}
-    of_words: dict[str, dict[str, Tensor]] = {}
     for seed in options.seeds:
         fitted = fit_all(data, language, seed=seed, say=command.say)
         both = {
@@ -72,16 +69,19 @@ def main(arguments: list[str] | None = None) -> None:
         }
         for name, attribute in SYSTEMS.items():
             model, pairs = replace(getattr(fitted, attribute), terms=None), []
-            for half, cases in both.items():
-                scores = model.scores(cases.instances.S, cases.instances.x)
-                if half not in of_words:  # the same for all systems and seeds
-                    of_words[half] = terms.parts(scores, cases.texts)
-                pairs.append((of_words[half] | {"model": torch.log_softmax(scores, dim=1)}, cases))
+            terms = cast(ScoreTerms, ScoreTerms.of_data(data, fitted.backbone, ALL))
+            for cases in both.values():
+                S = cases.instances.S
+                scores = model.scores(S, cases.instances.x)
+                pairs.append((terms.parts(scores, S, cases.texts), cases))
             asked[name].append(pairs)
     found = {}
     for name, of_seeds in asked.items():
         command.say(f"Choosing {name}")
-        found[name] = choose(of_seeds)[:10]
+        rows = choose(of_seeds)
+        if name == "terms_text":  # it reads no history
+            rows = [row for row in rows if not row["behavior"]]
+        found[name] = rows[:10]
         print("          ", {key: round(float(value), 4) for key, value in found[name][0].items()})
     command.record(options.record, {"seeds": options.seeds, "data": sizes(data), **found})
 

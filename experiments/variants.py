@@ -145,7 +145,7 @@ def terms(options: Preset) -> list[Variant]:
     plus, own = Variant(PLUS, em=options.em_plus, reference=None), options.terms_plus
     without = {
         f"{PLUS} without {name}": replace(plus, terms=replace(own, **{name: 0.0}))
-        for name in ("popularity", "content", "requirements")
+        for name in ("behavior", "popularity", "content", "requirements")
     }
     changed = without | {
         f"{PLUS} without terms": replace(plus, terms=TermWeights()),
@@ -264,7 +264,7 @@ def fit_variant(variant: Variant, data: Dataset, language: Language, seed: int) 
     values = [row["valid_ndcg10"] for row in model.curve if row.get("stage") != "q"]
     n_epochs = len(model.curve)
     if variant.terms is not None:
-        model = replace(model, terms=ScoreTerms.of_data(data, variant.terms))
+        model = replace(model, terms=ScoreTerms.of_data(data, backbone, variant.terms))
     if variant.reader:  # the second encoder's coordinates are the last ones
         d, read = len(language.mean), model.scores
         model = SimpleNamespace(scores=lambda S, x, texts: read(S, x[:, -d:], texts))

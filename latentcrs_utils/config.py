@@ -226,6 +226,7 @@ class TermWeights(Checked):
     """Weights of log p(v | S, x) and of what is added to it; as it stands, nothing is."""
 
     model: float = 1.0
+    behavior: float = 0.0  # of log p(v | S) of the backbone
     popularity: float = 0.0  # of log p(v)
     content: float = 0.0  # of the cosine between the words and the item's own text
     requirements: float = 0.0  # of what the item lacks of what was heard (nats, 0 at best)

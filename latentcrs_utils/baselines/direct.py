@@ -65,7 +65,7 @@ class DirectModel:
         """Scores [B, V + 1] from S [B, d] and x [B, d_x]; column 0 (padding) is minus infinity."""
         scores = self.scorer.query(S, x) @ self.items.T
         scores[:, 0] = -torch.inf
-        return scores if self.terms is None else self.terms(scores, texts)
+        return scores if self.terms is None else self.terms(scores, S, texts)
 
 
 def fit_direct(
@@ -127,7 +127,7 @@ def fit_direct(
         state, facts = train_or_load("direct", parts, train)
     scorer.load_state_dict(state)
     scorer.eval().requires_grad_(False)
-    terms = ScoreTerms.of_data(data, weights)
+    terms = ScoreTerms.of_data(data, backbone, weights)
     return DirectModel(name, scorer, scorer.items(v, c), facts["curve"], terms)
 
 

@@ -94,7 +94,7 @@ class Belief:
     @torch.no_grad()
     def scores(self) -> Tensor:
         """log p(v | S, x) and the model's terms, [B, V + 1]; minus infinity for the padding."""
-        return self.model.final_scores(self.context, self.texts)
+        return self.model.final_scores(self.context, self.S, self.texts)
 
     def shift_from(self, before: "Belief") -> tuple[dict[str, float], dict[str, float]]:
         """The leading intents before and now, by name, the highest now first (B = 1)."""

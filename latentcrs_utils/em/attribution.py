@@ -46,14 +46,15 @@ def coalition_scores(
         raise ValueError(f"Coalitions are those of one instance, not of {len(S)} and {len(x)}.")
     # of the type of S: the default type changes while another thread loads a language model
     history, words = S.new_tensor([[[0.0], [1.0], [0.0], [1.0]], [[0.0], [0.0], [1.0], [1.0]]])
-    context = model.context(S * history, x * words)
+    S = S * history
+    context = model.context(S, x * words)
     contexts = [context]
     if model.generative.residual is not None:
         contexts.insert(0, replace(context, residual_query=None))
     if log_pushes is not None:
         pushed = (context.log_prior + log_pushes).log_softmax(-1)
         contexts += [replace(one, log_prior=pushed) for one in contexts]
-    return torch.cat([model.final_scores(one, ["", "", text, text]) for one in contexts])
+    return torch.cat([model.final_scores(one, S, ["", "", text, text]) for one in contexts])
 
 
 def shapley_values(worths: Tensor) -> Tensor:

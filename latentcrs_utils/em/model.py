@@ -73,7 +73,7 @@ def fit_em(
     models.cpu().load_state_dict(state)
     models.eval().requires_grad_(False)
     parts = data, backbone, anchors, language, config, generative, inference, facts["curve"]
-    terms = ScoreTerms.of_data(data, options.terms_plus) if config.residual else None
+    terms = ScoreTerms.of_data(data, backbone, options.terms_plus) if config.residual else None
     return LatentCRS(*parts, terms)
 
 
@@ -119,13 +119,13 @@ class LatentCRS:
 
         With `terms` these are added; some of them read the B `texts`.
         """
-        return self.final_scores(self.context(S, x), texts)
+        return self.final_scores(self.context(S, x), S, texts)
 
     @torch.no_grad()
-    def final_scores(self, context: Context, texts: Sequence[str] | None) -> Tensor:
+    def final_scores(self, context: Context, S: Tensor, texts: Sequence[str] | None) -> Tensor:
         """As `scores`, from the context of S and x: log p(v | S, x) and the terms."""
         scores = self.generative.log_probability(context, self.catalogue)
-        return scores if self.terms is None else self.terms(scores, texts)
+        return scores if self.terms is None else self.terms(scores, S, texts)
 
     def intent_prior(self, S: Tensor, x: Tensor) -> Tensor:
         """p(m_j | S, x), [B, K] (Equation 5): what the user wants, given history and words."""

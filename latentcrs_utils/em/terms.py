@@ -1,8 +1,10 @@
 """Score terms: what is added to log p(v | S, x) before the items are ranked.
 
 InfoNCE estimates p(v | ·) / p(v) (van den Oord et al., 2018), so the popularity p(v) belongs back
-into the prediction. The content of an item, its title and genres as a sentence encoder reads them,
-is known of items that nobody has rated, too. The same terms serve models with and without intents.
+into the prediction; so does what the history alone says, log p(v | S) of the backbone, of which
+training on few instances forgets a part. The content of an item, its title and genres as a sentence
+encoder reads them, is known of items that nobody has rated, too. Models with and without intents
+take the same terms.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import TermWeights
 from latentcrs_utils.constraints.clause_classifier import classifier_for
 from latentcrs_utils.constraints.constraint import matcher_for
@@ -25,6 +28,7 @@ from latentcrs_utils.language.sentence_encoder import SentenceEncoder
 from latentcrs_utils.language.text_encoder import TextEncoder
 from latentcrs_utils.simulation.phrase_book import domain_of
 
+_PADDING = torch.tensor([0])
 _RELIABILITY = 0.95  # of what is said literally: it may be meant otherwise
 
 
@@ -33,20 +37,22 @@ class ScoreTerms:
     """The weights of the terms, and the tables that the terms are read from.
 
     `log_popularity` is [V + 1]; `item_vectors` [V + 1, d_w] are of length one, as `reader` reads
-    the items' texts; `lacking` is `requirements_lacking` of the data. Column or row 0 is the
-    padding.
+    the items' texts; `lacking` is `requirements_lacking` of the data; `backbone` scores items from
+    S alone. Column or row 0 is the padding.
     """
 
     weights: TermWeights
     log_popularity: Tensor
     lacking: Callable[[Sequence[str]], Tensor]
     reader: TextEncoder
+    backbone: Backbone
     item_vectors: Tensor | None = None
 
     @classmethod
     def of_data(
-        cls, data: Dataset, weights: TermWeights, reader: TextEncoder | None = None
-    ) -> Self | None:
+        cls, data: Dataset, backbone: Backbone, weights: TermWeights,
+        reader: TextEncoder | None = None,
+    ) -> Self | None:  # fmt: skip
         """Make the tables, or None where no term has a weight; without a `reader` it is MiniLM."""
         if weights == TermWeights():
             return None
@@ -54,14 +60,16 @@ class ScoreTerms:
         if weights.content:
             vectors = F.pad(F.normalize(reader.embed(item_texts(data)), dim=1), (0, 0, 1, 0))
         lacking = partial(requirements_lacking, data)
-        return cls(weights, log_popularity(data), lacking, reader, vectors)
+        return cls(weights, log_popularity(data), lacking, reader, backbone, vectors)
 
-    def parts(self, scores: Tensor, texts: Sequence[str] | None) -> dict[str, Tensor]:
+    def parts(self, scores: Tensor, S: Tensor, texts: Sequence[str] | None) -> dict[str, Tensor]:
         """The terms that have a weight, unweighted, each [B or 1, V + 1].
 
         Without `texts` there are none of words; an empty text has content 0. ConfigError: not B.
         """
         parts = {"model": torch.log_softmax(scores, dim=1)}
+        if self.weights.behavior:
+            parts["behavior"] = torch.log_softmax(self.backbone.scores(S), dim=1)
         if self.weights.popularity:
             parts["popularity"] = self.log_popularity[None]
         if texts is None or not (self.weights.content or self.weights.requirements):
@@ -78,15 +86,17 @@ class ScoreTerms:
             parts["requirements"] = self.lacking(tuple(texts))
         return parts
 
-    def __call__(self, scores: Tensor, texts: Sequence[str] | None) -> Tensor:
-        """The final scores [B, V + 1] for a model's `scores` and the words; column 0 is -inf."""
-        return combine(self.parts(scores, texts), self.weights)
+    def __call__(self, scores: Tensor, S: Tensor, texts: Sequence[str] | None) -> Tensor:
+        """The final scores [B, V + 1] for a model's `scores`, S and words; column 0 is -inf."""
+        return combine(self.parts(scores, S, texts), self.weights)
 
 
 def combine(parts: dict[str, Tensor], weights: TermWeights) -> Tensor:
     """The weighted sum of the terms, [B, V + 1]; column 0 (padding) is minus infinity."""
+    # the padding of some parts is -inf, and 0 times that is no number
+    parts = {name: part.index_fill(1, _PADDING, 0.0) for name, part in parts.items()}
     total = sum(getattr(weights, name) * part for name, part in parts.items())
-    return total.index_fill(1, torch.tensor([0]), -torch.inf)
+    return total.index_fill(1, _PADDING, -torch.inf)
 
 
 def log_popularity(data: Dataset) -> Tensor:

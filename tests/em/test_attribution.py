@@ -110,7 +110,7 @@ def test_pushes_are_a_player_of_their_own_and_all_shares_add_up(system):
     torch.testing.assert_close(rows[: len(rows) // 2], attribution.coalition_scores(model, S, x))
     context = model.context(S, x)
     pushed = replace(context, log_prior=(context.log_prior + said).log_softmax(-1))
-    torch.testing.assert_close(rows[-1], model.final_scores(pushed, None)[0])
+    torch.testing.assert_close(rows[-1], model.final_scores(pushed, S, None)[0])
     shares = attribution.contributions(model, S, x, ITEMS, said)
     torch.testing.assert_close(shares.sum(0), (rows[-1] - rows[0])[1:], atol=1e-9, rtol=1e-9)
     nothing = attribution.contributions(model, S, x, ITEMS, torch.zeros(N_INTENTS).double())

@@ -33,6 +33,7 @@ WORDS = {
     "dark": [0.0, -5.0],
 }
 TEXTS = ["funny", "dark"]
+BEHAVIOR = torch.tensor([[-torch.inf, math.log(4), 0.0], [-torch.inf, 7.0, 7.0]])
 ROOT = Path(__file__).parents[2]
 
 
@@ -54,7 +55,9 @@ def lacking(texts: list[str]) -> torch.Tensor:
 
 
 def terms(*weights: float) -> ScoreTerms:
-    made = ScoreTerms.of_data(films(), TermWeights(*weights), Reader())
+    """Weights of model, behavior, popularity, content and requirements."""
+    backbone = SimpleNamespace(scores=lambda S: S)
+    made = ScoreTerms.of_data(films(), backbone, TermWeights(*weights), Reader())
     return replace(made, lacking=lacking)
 
 
@@ -70,7 +73,7 @@ def test_items_are_read_as_title_year_and_genres():
 
 def test_final_score_is_the_weighted_sum_of_its_terms():
     scores = torch.tensor([[-torch.inf, math.log(3), 0.0], [-torch.inf, 5.0, 5.0]])
-    final = terms(0.5, 2.0, 10.0, 3.0)(scores, TEXTS)
+    final = terms(0.5, 4.0, 2.0, 10.0, 3.0)(scores, BEHAVIOR, TEXTS)
     assert torch.isneginf(final[:, 0]).all()
     popular = 2 * math.log(3 / 5), 2 * math.log(2 / 5)
     # cosines: funny 3/5 with Up, 0 with It; dark -4/5 and -1
@@ -78,22 +81,23 @@ def test_final_score_is_the_weighted_sum_of_its_terms():
         [0.5 * math.log(3 / 4) + popular[0] + 6, 0.5 * math.log(1 / 4) + popular[1] + 0],
         [0.5 * math.log(1 / 2) + popular[0] - 8 - 6, 0.5 * math.log(1 / 2) + popular[1] - 10],
     ]
-    torch.testing.assert_close(final[:, 1:], torch.tensor(expected))
+    behavior = torch.tensor([[4 / 5, 1 / 5], [1 / 2, 1 / 2]]).log()
+    torch.testing.assert_close(final[:, 1:], torch.tensor(expected) + 4 * behavior)
     # a model that counts for nothing does not spoil the padding
-    assert torch.isneginf(terms(0.0, 1.0)(scores, None)[:, 0]).all()
+    assert torch.isneginf(terms(0.0, 0.0, 1.0)(scores, BEHAVIOR, None)[:, 0]).all()
 
 
 def test_no_weight_is_no_term_and_texts_must_fit():
-    assert ScoreTerms.of_data(films(), TermWeights()) is None
+    assert ScoreTerms.of_data(films(), None, TermWeights()) is None
     with pytest.raises(ConfigError, match="Give 2 texts"):
-        terms(1.0, 0.0, 1.0)(torch.zeros(2, 3), ["funny"])
+        terms(1.0, 0.0, 0.0, 1.0)(torch.zeros(2, 3), BEHAVIOR, ["funny"])
 
 
 def test_where_nothing_was_said_only_popularity_is_added():
-    both, popular = terms(1.0, 2.0, 10.0, 3.0), terms(1.0, 2.0)
+    both, popular = terms(1.0, 0.0, 2.0, 10.0, 3.0), terms(1.0, 0.0, 2.0)
     scores = torch.randn(2, 3)
-    assert torch.equal(both(scores, None), popular(scores, None))
-    torch.testing.assert_close(both(scores, ["", "funny"])[0], popular(scores, None)[0])
+    assert torch.equal(both(scores, None, None), popular(scores, None, None))
+    torch.testing.assert_close(both(scores, None, ["", "funny"])[0], popular(scores, None, None)[0])
 
 
 def test_an_item_lacks_what_was_heard_by_its_probability(monkeypatch):
@@ -133,7 +137,7 @@ def test_every_model_takes_the_same_terms_and_none_is_as_before(model):
     assert torch.equal(plain[:, 1:], old[:, 1:]) and torch.isneginf(plain[:, 0]).all()
     assert torch.equal(model.scores(S, x, ["any", "words", "here"]), plain)
     table = torch.randn(N_RANDOM + 1)
-    popular = replace(model, terms=ScoreTerms(TermWeights(popularity=2.0), table, None, None))
+    popular = replace(model, terms=ScoreTerms(TermWeights(popularity=2.0), table, None, None, None))
     expected = torch.log_softmax(plain, dim=1)[:, 1:] + 2 * table[1:]
     torch.testing.assert_close(popular.scores(S, x)[:, 1:], expected)
 
