@@ -184,6 +184,7 @@ def scorers(fitted: Fitted) -> dict[str, Scorer]:
         "fusion without intents": by_model(fitted.fusion),
         "LatentCRS": by_model(fitted.latentcrs),
         "LatentCRS+": by_model(fitted.latentcrs_plus),
+        "LatentCRS+ F": filtered(by_model(fitted.latentcrs_plus)),
     }
 
 
