@@ -86,22 +86,22 @@ def calibration(scores: Tensor, cases: EvalSet) -> dict[str, np.ndarray]:
     }
 
 
+def genre_overlap(data: Dataset) -> Tensor:
+    """|both| / |either| of the genres of any two items (Jaccard; 0: neither has one), [V + 1, V + 1]."""
+    has = torch.from_numpy(genre_table(data)[0]).float()
+    both, size = has @ has.T, has.sum(1)
+    return both / (size[:, None] + size - both).clamp_min(1)
+
+
 def diversity(scores: Tensor, cases: EvalSet, data: Dataset) -> dict[str, Any]:
     """How varied the lists of 20 are: `distance`, the mean Jaccard distance of the genres of two
     items of a list, [N], and `coverage`, the share of the catalogue that is in at least one list.
     """
-    table = torch.from_numpy(genre_table(data)[0]).float()
     top = candidate_log_probability(scores, cases).topk(LIST, dim=1).indices
-    pairs = torch.triu(torch.ones(LIST, LIST, dtype=torch.bool), 1)
-    distances = []
-    for part in top.split(512):
-        of_list = table[part]  # [b, 20, G]
-        both = of_list @ of_list.transpose(1, 2)
-        size = of_list.sum(2)
-        either = (size[:, :, None] + size[:, None] - both).clamp_min(1)
-        distances.append((1 - both / either)[:, pairs].mean(1))
+    first, second = torch.triu_indices(LIST, LIST, 1)
+    distance = (1 - genre_overlap(data)[top[:, first], top[:, second]]).mean(1)
     return {
-        "distance": torch.cat(distances).numpy().astype(float),
+        "distance": distance.numpy().astype(float),
         "coverage": len(top.unique()) / data.n_items,
     }
 

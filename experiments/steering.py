@@ -8,11 +8,9 @@ quarters of all films do it says "none of these": it then refuses the bar that l
 it, leaves a question open, or likes nothing.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -21,29 +19,26 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from experiments.intent_diagnostics import genre_overlap
 from latentcrs_utils.config import ASK_ABOVE, CARELESS_SHARE
 from latentcrs_utils.conversation.belief import N_LEADERS
 from latentcrs_utils.conversation.steering import best_question, careless_share, log_likelihood
 from latentcrs_utils.conversation.turn import Push, State
-from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.evaluation import metrics, one_turn
 from latentcrs_utils.evaluation.metrics import METRIC, metric_values
-from latentcrs_utils.evaluation.one_turn import EvalSet, Fitted
 from latentcrs_utils.evaluation.recording import Command, sizes
 from latentcrs_utils.intents import describe_anchor
-from latentcrs_utils.language.encoding import embed
 from latentcrs_utils.ranking import rank_of_target
-from latentcrs_utils.simulation.utterances import simulate_utterances
+from latentcrs_utils.run import prepare
 
 N_CLICKS, N_OFFERED, N_FILMS = 4, 5, 3
 NOISES, NOISE = (0.0, 0.15, 0.3), 0.15  # the one by which careless share and threshold are chosen
 RIVAL = "fusion, likes"
-Talker = tuple[Callable[[], Tensor], Callable[[Tensor, Tensor], None]]
-"""Scores [N, V + 1] as things stand; and what people do, given five films [N, 5] and which films
-will not be offered any more, bool [N, V + 1].
-"""
+Pushes = list[list[Push]]  # so far, of N people
+# gives scores [N, V + 1], and is sent five films [N, 5] and what was ever offered, bool [N, V + 1]
+Talker = Generator[Tensor, tuple[Tensor, Tensor], None]
 
 
 def likeness(data: Dataset) -> Tensor:
@@ -52,16 +47,16 @@ def likeness(data: Dataset) -> Tensor:
     These are the cosine of who watched them (training histories), the overlap of genres (Jaccard),
     and 1 for the same decade, 0.5 for the next or the one before.
     """
-    train, has = data.histories("train"), one_turn.genre_table(data)[0].astype(np.float32)
+    train = data.histories("train")
     watched = np.zeros((len(train), data.n_items + 1), dtype=np.float32)
     watched[train.rows(), train.flat] = 1
-    together, both = watched.T @ watched, has @ has.T
-    sizes_of = np.sqrt(np.maximum(together.diagonal(), 1))
-    either = has.sum(1)[:, None] + has.sum(1) - both
+    together = watched.T @ watched
+    norms = np.sqrt(np.maximum(together.diagonal(), 1))
     decade = np.array([np.nan, *(year // 10 if year else np.nan for year in data.items["year"])])
     near = np.nan_to_num(np.clip(1 - np.abs(decade[:, None] - decade) / 2, 0, 1))
-    parts = together / np.outer(sizes_of, sizes_of), both / np.maximum(either, 1), near
-    return torch.from_numpy(np.sum(parts, axis=0)).float()
+    return (
+        torch.from_numpy(near + together / np.outer(norms, norms)).add(genre_overlap(data)).float()
+    )
 
 
 class People:
@@ -85,131 +80,100 @@ class People:
         return torch.where(best < self._bar, -1, place).tolist(), looks.argmin(1).tolist()
 
 
-def liking(fitted: Fitted, name: str, likes: bool, cases: EvalSet, people: People) -> Talker:
+def liking(fitted: Any, name: str, likes: bool, cases: one_turn.EvalSet, people: People) -> Talker:
     """People who like the offered film that looks most like the wish: the history grows by it.
 
     Whoever is offered the wish itself is content; without `likes` nobody does anything.
     """
-    model, S, x = getattr(fitted, name), cases.instances.S.clone(), cases.instances.x
+    model, S, x = getattr(fitted, name), cases.instances.S, cases.instances.x
     histories = [row.tolist() for row in cases.instances.histories]
     liked = torch.zeros(people.alike.shape, dtype=torch.bool)
-
-    def respond(offered: Tensor, gone: Tensor) -> None:
-        places, _ = people.compare(offered[:, :, None])
-        for n, (place, target) in enumerate(zip(places, people.targets, strict=True)):
-            if likes and place >= 0 and target not in offered[n]:
+    while True:
+        offered, _ = yield model.scores(S, x, cases.texts).masked_fill(liked, -torch.inf)
+        for n, place in enumerate(people.compare(offered[:, :, None])[0] if likes else ()):
+            if place >= 0 and people.targets[n] not in offered[n]:
                 histories[n].append(int(offered[n, place]))
                 liked[n, offered[n, place]] = True
-        S.copy_(fitted.backbone.encode(Sequences.from_lists(histories)) if likes else S)
-
-    return lambda: model.scores(S, x, cases.texts).masked_fill(liked, -torch.inf), respond
+        S = fitted.backbone.encode(Sequences.from_lists(histories)) if likes else S
 
 
-class Pushing:
-    """People who push one of the bars that the chat shows; `films` [K, 3] stand for the intents.
+def log_intents(model: LatentCRS, log_prior: Tensor, pushes: Pushes) -> Tensor:
+    """log p(m | S, x, pushes), [N, K], from log p(m | S, x)."""
+    valid = (State((), of_one).pushes for of_one in pushes)
+    said = [log_likelihood(of_one, model.generative.anchors, CARELESS_SHARE) for of_one in valid]
+    return (log_prior + torch.stack(said)).log_softmax(-1)
 
-    With `ask_above` nats they answer policy A's questions instead, whose expected `gains` are kept.
+
+def push(films: Tensor, intents: Tensor, gone: Tensor, pushes: Pushes, people: People) -> None:
+    """Push one of the bars that the chat shows, unless it was pushed so before.
+
+    The `films` [K, 3] tell people what the intents are, of which `intents` [N, K] are `log_intents`.
     """
-
-    def __init__(
-        self, model: LatentCRS, films: Tensor, ask_above: float | None, cases: EvalSet,
-        people: People,
-    ):  # fmt: skip
-        self.model, self.films, self.ask_above, self.people = model, films, ask_above, people
-        self.S, self.texts, self.gains = cases.instances.S, cases.texts, list[float]()
-        self.context = model.context(self.S, cases.instances.x)
-        self.pushes: list[list[Push]] = [[] for _ in range(len(cases))]
-        self.log_intents, anchors = self.context.log_prior, model.generative.anchors
-        self._no_push = torch.zeros(len(anchors))
-        # no push is read twice
-        self._log_likelihood = cache(lambda push: log_likelihood([push], anchors, CARELESS_SHARE))
-
-    def scores(self) -> Tensor:
-        """As of `Belief`; `log_intents` are then log p(m | S, x, pushes), [N, K]."""
-        valid = (State((), pushes).pushes for pushes in self.pushes)
-        said = torch.stack([sum(map(self._log_likelihood, of), self._no_push) for of in valid])
-        self.log_intents = (self.context.log_prior + said).log_softmax(-1)
-        pushed = replace(self.context, log_prior=self.log_intents)
-        return self.model.final_scores(pushed, self.S, self.texts)
-
-    def respond(self, offered: Tensor, gone: Tensor) -> None:
-        """Push a bar, unless it was pushed so before, or answer, unless nothing is asked."""
-        if self.ask_above is not None:
-            return self._answer(self.ask_above, gone.clone())
-        shown = self.log_intents.topk(min(N_LEADERS, len(self.films))).indices
-        best, least = self.people.compare(self.films[shown])
-        for n, (bars, pushes) in enumerate(zip(shown.tolist(), self.pushes, strict=True)):
-            more, last = best[n] >= 0, {push.intent: push.more for push in pushes}
-            intent = bars[best[n] if more else least[n]]
-            if last.get(intent) != more:
-                pushes.append(Push(intent, more, tuple(bars)))
-
-    def _answer(self, ask_above: float, gone: Tensor) -> None:
-        generative = self.model.generative
-        asked = [best_question(p, generative.anchors, CARELESS_SHARE)
-                 for p in self.log_intents.exp()]  # fmt: skip
-        self.gains = self.gains or [gain for _, gain in asked]
-        table, films = generative.item_table(), []
-        for intents in torch.tensor([pair for pair, _ in asked]).T:
-            films.append(table[intents].masked_fill(gone, -torch.inf).argmax(1))
-            gone.scatter_(1, films[-1][:, None], True)
-        places, _ = self.people.compare(torch.stack(films, 1)[:, :, None])
-        for pushes, (pair, gain), place in zip(self.pushes, asked, places, strict=True):
-            if gain >= ask_above and place >= 0:
-                pushes.append(Push(pair[place], True, pair))
+    shown = intents.topk(min(N_LEADERS, len(films))).indices
+    found = zip(shown.tolist(), pushes, *people.compare(films[shown]), strict=True)
+    for bars, of_one, best, least in found:
+        more, intent = best >= 0, bars[best if best >= 0 else least]
+        if {before.intent: before.more for before in of_one}.get(intent) != more:
+            of_one.append(Push(intent, more, tuple(bars)))
 
 
-def talk(talker: Talker, cases: EvalSet) -> tuple[np.ndarray, np.ndarray]:
+def answer(
+    model: LatentCRS, ask_above: float,
+    intents: Tensor, gone: Tensor, pushes: Pushes, people: People,
+) -> None:  # fmt: skip
+    """Answer policy A's question, which is asked if it gains `ask_above` nats or more."""
+    table, anchors, gone = model.generative.item_table(), model.generative.anchors, gone.clone()
+    asked, films = [best_question(p, anchors, CARELESS_SHARE) for p in intents.exp()], []
+    for of_all in torch.tensor([pair for pair, _ in asked]).T:
+        films.append(table[of_all].masked_fill(gone, -torch.inf).argmax(1))
+        gone.scatter_(1, films[-1][:, None], True)
+    places, _ = people.compare(torch.stack(films, 1)[:, :, None])
+    for of_one, (pair, gain), place in zip(pushes, asked, places, strict=True):
+        if gain >= ask_above and place >= 0:
+            of_one.append(Push(pair[place], True, pair))
+
+
+def pushing(
+    model: LatentCRS, act: Callable[..., None], cases: one_turn.EvalSet, people: People
+) -> Talker:
+    """People who `push`, or `answer`; the first arguments of these are given."""
+    context, pushes = model.context(cases.instances.S, cases.instances.x), [[] for _ in cases.texts]
+    while True:
+        intents = log_intents(model, context.log_prior, pushes)
+        pushed = replace(context, log_prior=intents)
+        _, gone = yield model.final_scores(pushed, cases.texts)
+        act(intents, gone, pushes, people)
+
+
+def talk(talker: Talker, cases: one_turn.EvalSet) -> tuple[np.ndarray, np.ndarray]:
     """Rank of the wished film after 0..4 clicks, and whether it was offered by then, [5, N]."""
-    targets, histories = cases.instances.targets, cases.instances.histories
-    (score, respond), everybody = talker, torch.arange(len(targets))
-    ranks, found, gone = [], [], torch.empty(0)
+    targets, histories, scores = cases.instances.targets, cases.instances.histories, next(talker)
+    ranks, found, gone = [], [], torch.zeros(scores.shape, dtype=torch.bool)
+    gone[histories.rows(), histories.flat] = True
     for click in range(N_CLICKS + 1):
-        scores = score()
-        if not click:
-            gone = torch.zeros(scores.shape, dtype=torch.bool)
-            gone[histories.rows(), histories.flat] = True
         ranks.append(rank_of_target(scores, targets, histories))
         offered = scores.masked_fill(gone, -torch.inf).topk(N_OFFERED).indices
         gone.scatter_(1, offered, True)
-        found.append(gone[everybody, targets].clone())
+        found.append(gone[torch.arange(len(targets)), targets])
         if click < N_CLICKS:
-            respond(offered, gone)
+            scores = talker.send((offered, gone))
     return torch.stack(ranks).numpy(), torch.stack(found).numpy()
 
 
-def validate(fitted: Fitted, films: Tensor, alike: Tensor, seed: int) -> tuple[float, np.ndarray]:
+def validate(model: LatentCRS, films: Tensor, cases: one_turn.EvalSet, people: People) -> Any:
     """The careless share of the validation people's first pushes, and what questions bring them.
 
     That is [2, N]: the expected gain in nats, and what the first answer changed in NDCG@20.
     """
-    data, model = fitted.data, fitted.latentcrs_plus
-    cases = one_turn.one_turn_cases(data, fitted.backbone, fitted.language, "valid")
-    people = People(alike, cases.instances.targets, NOISE, seed)
-    pushing, asked = (Pushing(model, films, above, cases, people) for above in (None, 0.0))
-    pushing.respond(torch.empty(0), torch.empty(0))
-    first, second, *_ = metric_values(talk((asked.scores, asked.respond), cases)[0], METRIC)
-    posteriors = model.exact_posterior(people.targets, cases.instances.S, cases.instances.x)
-    first_of = [pushes[0] for pushes in pushing.pushes]
-    share = careless_share(first_of, posteriors, model.generative.anchors)
-    return share, np.stack([asked.gains, second - first])
-
-
-def talkers(fitted: Fitted, films: Tensor) -> dict[str, Callable[[EvalSet, People], Talker]]:
-    """Name -> what makes the dialogues of a system."""
-
-    def pushing(ask_above: float | None, cases: EvalSet, people: People) -> Talker:
-        made = Pushing(fitted.latentcrs_plus, films, ask_above, cases, people)
-        return made.scores, made.respond
-
-    return {
-        "fusion, silent": partial(liking, fitted, "fusion", False),
-        RIVAL: partial(liking, fitted, "fusion", True),
-        "LatentCRS+, silent": partial(liking, fitted, "latentcrs_plus", False),
-        "LatentCRS+, likes": partial(liking, fitted, "latentcrs_plus", True),
-        "LatentCRS+, pushes": partial(pushing, None),
-        "LatentCRS+, answers": partial(pushing, ASK_ABOVE),
-    }
+    S, x, anchors = cases.instances.S, cases.instances.x, model.generative.anchors
+    prior, pushes = model.context(S, x).log_prior, [[] for _ in cases.texts]
+    push(films, prior, torch.empty(0), pushes, people)
+    posteriors = model.exact_posterior(people.targets, S, x)
+    share = careless_share([first for (first,) in pushes], posteriors, anchors)
+    gains = [best_question(p, anchors, CARELESS_SHARE)[1] for p in prior.exp()]
+    ranks, _ = talk(pushing(model, partial(answer, model, 0.0), cases, people), cases)
+    first, second, *_ = metric_values(ranks, METRIC)
+    return share, np.stack([gains, second - first])
 
 
 def summarise(
@@ -239,18 +203,31 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command; see `--help`."""
     command = Command("experiments.steering", __doc__, seeds=True)
     options = command.read(arguments)
-    data = load_dataset(options.data)
-    language, alike = embed(simulate_utterances(data, seed=0)), likeness(data)
-    checked, held, levels = [], {noise: dict[str, list[Any]]() for noise in NOISES}, np.array([])
+    data, language = prepare(command.say, options.data, "all")
+    alike, checked, levels = likeness(data), [], np.array([])
+    held = {noise: dict[str, list[Any]]() for noise in NOISES}
     for seed in options.seeds:
         fitted = one_turn.fit_all(data, language, seed=seed, say=command.say)
-        anchors, cases = fitted.anchors, one_turn.one_turn_cases(data, fitted.backbone, language)
+        anchors, plus = fitted.anchors, fitted.latentcrs_plus
         shown = [describe_anchor(anchors, data, j, N_FILMS)["item"] for j in range(anchors.K)]
         films = torch.from_numpy(np.array(shown)).long()
-        checked.append(validate(fitted, films, alike, seed))
+        valid, cases = (
+            one_turn.one_turn_cases(data, fitted.backbone, language, split)
+            for split in ("valid", "test")
+        )
+        people = People(alike, valid.instances.targets, NOISE, seed)
+        checked.append(validate(plus, films, valid, people))
         cases = cases.take(np.flatnonzero(cases.frame["phrasing"] == one_turn.UNSEEN))
         levels = cases.frame["level"].to_numpy()
-        for noise, (name, make) in product(NOISES, talkers(fitted, films).items()):
+        talkers = {
+            "fusion, silent": partial(liking, fitted, "fusion", False),
+            RIVAL: partial(liking, fitted, "fusion", True),
+            "LatentCRS+, silent": partial(liking, fitted, "latentcrs_plus", False),
+            "LatentCRS+, likes": partial(liking, fitted, "latentcrs_plus", True),
+            "LatentCRS+, pushes": partial(pushing, plus, partial(push, films)),
+            "LatentCRS+, answers": partial(pushing, plus, partial(answer, plus, ASK_ABOVE)),
+        }
+        for noise, (name, make) in product(NOISES, talkers.items()):
             command.say(f"Noise {noise}: {name}")
             people = People(alike, cases.instances.targets, noise, seed)
             held[noise].setdefault(name, []).append(talk(make(cases, people), cases))

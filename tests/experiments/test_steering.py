@@ -7,7 +7,17 @@ import polars as pl
 import pytest
 import torch
 
-from experiments.steering import RIVAL, People, Pushing, likeness, liking, summarise, talk
+from experiments.steering import (
+    RIVAL,
+    People,
+    answer,
+    likeness,
+    liking,
+    push,
+    pushing,
+    summarise,
+    talk,
+)
 from latentcrs_utils.conversation.turn import Push
 from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.em.instances import Instances
@@ -59,34 +69,39 @@ def test_the_path_of_a_user_is_that_of_the_chat(model):
     talker.say("a film")
     said = iter([([2], [0]), ([-1], [0]), ([1], [0]), ([-1], [1]), ([-1], [1])])
     person = SimpleNamespace(compare=lambda films: next(said))
-    pushing = Pushing(model, FILMS, None, cases_of(model, "a film"), person)
-    names = model.anchors.names
-    for _ in range(5):
-        n_before = len(pushing.pushes[0])
-        pushing.respond(torch.empty(0), torch.empty(0))
-        for push in pushing.pushes[0][n_before:]:
-            assert {names[j] for j in push.shown} == {*talker.leaders()}
-            talker.push(names[push.intent], push.more)
-        belief = talker.beliefs(talker.history, talker.messages, talker.pushes)
-        torch.testing.assert_close(pushing.scores(), belief.scores)
-        by_name = dict(zip(names, pushing.log_intents[0].exp().tolist(), strict=True))
+    pushes = []
+
+    def act(intents, gone, of_all, people):
+        pushes[:] = of_all
+        by_name = dict(zip(names, intents[0].exp().tolist(), strict=True))
         assert talker.intents() == pytest.approx(by_name)
-    assert {push.more for push in pushing.pushes[0]} == {True, False}
+        n_before = len(pushes[0])
+        push(FILMS, intents, gone, of_all, people)
+        for one in pushes[0][n_before:]:
+            assert {names[j] for j in one.shown} == {*talker.leaders()}
+            talker.push(names[one.intent], one.more)
+
+    names, nothing = model.anchors.names, torch.empty(0)
+    pushed = pushing(model, act, cases_of(model, "a film"), person)
+    next(pushed)
+    for _ in range(5):
+        scores = pushed.send((nothing, nothing))
+        belief = talker.beliefs(talker.history, talker.messages, talker.pushes)
+        torch.testing.assert_close(scores, belief.scores)
+    assert {one.more for one in pushes[0]} == {True, False}
 
 
 def test_the_questions_are_those_of_policy_a(model):
     talker = chat("A", user=None, n_items=1)
-    cases = cases_of(model, "a film", history=())
-    pushing = Pushing(model, FILMS, 0.0, cases, people(model))
+    instances = cases_of(model, "a film", history=()).instances
     turn = talker.say("a film")
     gone = torch.zeros(1, 41, dtype=torch.bool)
     gone[0, [0, *(item.item for item in turn.items)]] = True
-    seen = []
-    pushing.people = SimpleNamespace(compare=lambda films: (seen.append(films), ([1], [0]))[1])
-    pushing.respond(torch.empty(0), gone)
+    seen, pushes = [], [[]]
+    person = SimpleNamespace(compare=lambda films: (seen.append(films), ([1], [0]))[1])
+    answer(model, 0.0, model.context(instances.S, instances.x).log_prior, gone, pushes, person)
     assert seen[0].flatten().tolist() == [item for _, item, _ in turn.question]
-    assert pushing.pushes == [[Push(turn.question[1][0], True, (*(j for j, *_ in turn.question),))]]
-    assert pushing.gains[0] > 0
+    assert pushes == [[Push(turn.question[1][0], True, (*(j for j, *_ in turn.question),))]]
 
 
 def test_who_likes_grows_a_history_and_the_lists_never_repeat(model):
