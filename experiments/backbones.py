@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from experiments.variants import mean_gaps
+from experiments.variants import difference
 from latentcrs_utils.baselines.item_knn import item_knn
 from latentcrs_utils.baselines.popularity import popularity
 from latentcrs_utils.behavior.pretraining import Backbone, pretrain
 from latentcrs_utils.config import ICLREC_AS_PUBLISHED, BackboneConfig, preset
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.evaluation.metrics import describe_ranks, mean_and_interval
+from latentcrs_utils.evaluation.metrics import describe_ranks
 from latentcrs_utils.evaluation.recording import Command, sizes
 from latentcrs_utils.ranking import rank_of_target
 
@@ -97,10 +97,9 @@ def summarise_runs(runs: Mapping[str, Mapping[int, Run]]) -> list[dict[str, Any]
         row["epochs"] = [len(run.curve) for run in by_seed.values()]
         if system in COUNTED:  # the same from every seed
             ranks = dict.fromkeys(reference, ranks[0])
-        gaps = None if system == REFERENCE else mean_gaps(ranks, reference)
-        if gaps is not None:
-            names = ("difference", "difference_low", "difference_high")
-            row |= zip(names, mean_and_interval(gaps).values(), strict=True)
+        if system != REFERENCE and (gap := difference(ranks, reference)):
+            row["difference"] = gap["mean"]
+            row |= {f"difference_{end}": gap[end] for end in ("low", "high")}
         rows.append(row)
     return rows
 

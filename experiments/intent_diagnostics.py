@@ -87,7 +87,7 @@ def calibration(scores: Tensor, cases: EvalSet) -> dict[str, np.ndarray]:
 
 
 def genre_overlap(data: Dataset) -> Tensor:
-    """|both| / |either| of the genres of any two items (Jaccard; 0: neither has one), [V + 1, V + 1]."""
+    """|both| / |either| of the genres of any two items, [V + 1, V + 1]; 0 where neither has one."""
     has = torch.from_numpy(genre_table(data)[0]).float()
     both, size = has @ has.T, has.sum(1)
     return both / (size[:, None] + size - both).clamp_min(1)

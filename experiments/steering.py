@@ -107,7 +107,7 @@ def log_intents(model: LatentCRS, log_prior: Tensor, pushes: Pushes) -> Tensor:
 def push(films: Tensor, intents: Tensor, gone: Tensor, pushes: Pushes, people: People) -> None:
     """Push one of the bars that the chat shows, unless it was pushed so before.
 
-    The `films` [K, 3] tell people what the intents are, of which `intents` [N, K] are `log_intents`.
+    The `films` [K, 3] stand for the intents, of which `intents` [N, K] are `log_intents`.
     """
     shown = intents.topk(min(N_LEADERS, len(films))).indices
     found = zip(shown.tolist(), pushes, *people.compare(films[shown]), strict=True)
@@ -137,7 +137,8 @@ def pushing(
     model: LatentCRS, act: Callable[..., None], cases: one_turn.EvalSet, people: People
 ) -> Talker:
     """People who `push`, or `answer`; the first arguments of these are given."""
-    context, pushes = model.context(cases.instances.S, cases.instances.x), [[] for _ in cases.texts]
+    context = model.context(cases.instances.S, cases.instances.x)
+    pushes: Pushes = [[] for _ in cases.texts]
     while True:
         intents = log_intents(model, context.log_prior, pushes)
         pushed = replace(context, log_prior=intents)
@@ -166,7 +167,7 @@ def validate(model: LatentCRS, films: Tensor, cases: one_turn.EvalSet, people: P
     That is [2, N]: the expected gain in nats, and what the first answer changed in NDCG@20.
     """
     S, x, anchors = cases.instances.S, cases.instances.x, model.generative.anchors
-    prior, pushes = model.context(S, x).log_prior, [[] for _ in cases.texts]
+    prior, pushes = model.context(S, x).log_prior, Pushes([] for _ in cases.texts)
     push(films, prior, torch.empty(0), pushes, people)
     posteriors = model.exact_posterior(people.targets, S, x)
     share = careless_share([first for (first,) in pushes], posteriors, anchors)

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -27,7 +29,6 @@ from latentcrs_utils.config import (
     preset,
 )  # fmt: skip
 from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.em.instances import rows_of
 from latentcrs_utils.em.model import fit_em
 from latentcrs_utils.em.terms import ScoreTerms
 from latentcrs_utils.errors import ConfigError
@@ -45,12 +46,16 @@ from latentcrs_utils.simulation.utterances import Utterances
 
 System = Literal["em", "fusion", "text alone", "backbone"]
 
-PAPER, PLUS, FUSION, BEHAVIOR, TEXT = (
-    "LatentCRS", "LatentCRS+", "fusion without intents", "behavior only", "text only",
-)  # fmt: skip
-SHARES = (0.05, 0.1, 0.25)
+PAPER, PLUS = "LatentCRS", "LatentCRS+"
+FUSION, BEHAVIOR = "fusion without intents", "behavior only"
+KS = (16, 64, 256, 512, 1024)
+WEIGHTS = {
+    "lambda_": (0.0, 0.01, 1.0, 10.0),
+    "alpha_M": (0.0, 1.0, 20.0),
+    "alpha_E": (0.0, 1.0, 20.0),
+}
 SMALLEST_BATCH = 32
-N_SAMPLED = 20
+_PLAN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -81,129 +86,54 @@ class FittedVariant:
     epochs: int  # passes over the instances until training stopped
 
 
+def planned(group: str, options: Preset) -> list[Variant]:
+    """The variants of a group of `variants.toml`, the first of them the reference of the others."""
+    found: list[Variant] = []
+    for name, row in _PLAN[group].items():
+        made: dict[str, Any] = {"reference": found and found[0].name, **row}
+        if "em" in row:
+            made["em"] = replace(getattr(options, row["em"]), **made.pop("changes", {}))
+        if "terms" in row:
+            made["terms"] = replace(options.terms_plus, **row["terms"])
+        if "backbone" in row:
+            made["backbone"] = ICLREC_AS_PUBLISHED
+        found.append(Variant(name, **made | {"reference": made["reference"] or None}))
+    return found
+
+
 def parts(options: Preset) -> list[Variant]:
     """With and without residual, intents, words, behavior."""
+    return planned("parts", options)
+
+
+def sweep(symbol: str, own: float, variants: Mapping[float, Variant]) -> list[Variant]:
+    """Variants by the value of one hyper-parameter, compared with its `own` value; one seed."""
+    name = f"{symbol} = {{:g}}".format
+    references = {value: None if value == own else name(own) for value in variants}
     return [
-        Variant(PLUS, em=options.em_plus, reference=None),
-        Variant(PAPER, em=options.em, reference=PLUS),
-        Variant(FUSION, "fusion", reference=PLUS),
-        Variant(TEXT, "text alone", reference=PLUS),
-        Variant(BEHAVIOR, "backbone", reference=PLUS),
+        replace(variant, name=name(value), value=value, reference=references[value], one_seed=True)
+        for value, variant in variants.items()
     ]
 
 
-def intents_sweep(options: Preset, n_users: int) -> list[Variant]:
-    """Figure 3's K, trained until the validation users see no more progress; one seed."""
-    patient = replace(options.em, n_epochs_generative=60, n_epochs_alternate=30, patience=8)
-    numbers = [K for K in (16, 64, 256, 512, 1024) if n_users >= K]
-    own = options.anchors.K if options.anchors.K in numbers else 256
-    return [
-        Variant(
-            f"K = {K}", em=patient, K=K, value=K, one_seed=True,
-            reference=None if own == K else f"K = {own}",
-        )
-        for K in numbers
-    ]  # fmt: skip
-
-
-def weights_sweep(options: Preset, field: str, values: Sequence[float]) -> list[Variant]:
-    """One weight of the losses around the preset's; one seed."""
-    own, symbol = getattr(options.em, field), field.rstrip("_")
-    return [
-        Variant(
-            f"{symbol} = {value:g}", em=replace(options.em, **{field: value}), value=value,
-            one_seed=True, reference=None if value == own else f"{symbol} = {own:g}",
-        )
-        for value in sorted({*values, own})
-    ]  # fmt: skip
-
-
-def backbones(options: Preset) -> list[Variant]:
-    """Ours (softmax) and ICLRec as published (one negative) under the same systems."""
-    found, own = [], {variant.name: variant for variant in parts(options)}
-    for system in (BEHAVIOR, PAPER, FUSION, PLUS):
-        ours = replace(own[system], name=f"{system}, ours", reference=None, one_seed=True)
-        name = f"{system}, ICLRec as published"
-        published = replace(ours, name=name, backbone=ICLREC_AS_PUBLISHED, reference=ours.name)
-        found += [ours, published]
-    return found
-
-
-def few_texts(options: Preset) -> list[Variant]:
-    """`LatentCRS`, `LatentCRS+` and fusion with a share of the training texts."""
-    found = []
-    for share in (*SHARES, 1.0):
-        few = Variant("", share=share, value=share, reference=f"{FUSION}, {share:.0%}")
-        found.append(replace(few, name=f"{FUSION}, {share:.0%}", system="fusion", reference=None))
-        for name, em in ((PAPER, options.em), (PLUS, options.em_plus)):
-            found.append(replace(few, name=f"{name}, {share:.0%}", em=em))
-    return found
-
-
-def terms(options: Preset) -> list[Variant]:
-    """What is added to the score, taken away one by one; who reads the words; history dropout."""
-    plus, own = Variant(PLUS, em=options.em_plus, reference=None), options.terms_plus
-    without = {
-        f"{PLUS} without {name}": replace(plus, terms=replace(own, **{name: 0.0}))
-        for name in ("behavior", "popularity", "content", "requirements")
-    }
-    changed = without | {
-        f"{PLUS} without terms": replace(plus, terms=TermWeights()),
-        f"{PLUS}, PromptEOL reads": replace(plus, reader=0),
-        f"{PLUS}, MiniLM reads": replace(plus, reader=1),
-        f"{PLUS} without history dropout": replace(plus, history_dropout=False),
-        FUSION: Variant(FUSION, "fusion"),
-        f"{FUSION} without terms": Variant(FUSION, "fusion", terms=TermWeights()),
-        f"{FUSION} without history dropout": Variant(FUSION, "fusion", history_dropout=False),
-        TEXT: Variant(TEXT, "text alone"),
-        f"{TEXT} without terms": Variant(TEXT, "text alone", terms=TermWeights()),
-        PAPER: Variant(PAPER, em=options.em),
-        f"{PAPER} + popularity": Variant(PAPER, em=options.em, terms=TermWeights(popularity=1.0)),
-    }
-    return [plus, *(replace(v, name=name, reference=PLUS) for name, v in changed.items())]
-
-
 def groups(data: Dataset) -> dict[str, list[Variant]]:
-    """All groups of fitted variants for one data set, by name, in the order of notebook 09.
+    """All groups of fitted variants for one data set, by name.
 
-    "table 5" has the paper's three ablations and `LatentCRS+`; "readings" the logit form, the
-    exact E-step and InfoNCE, each compared with the mixture form; "negatives" the mixture and the
-    product with sampled negatives: the product form is trained with these only.
+    Besides the plan these are Figure 3's K, trained until the validation users see no more
+    progress, and the weights of the losses around the preset's.
     """
     options = preset(data.name, data.n_users)
-    paper = Variant(PAPER, em=options.em, reference=None)
-
-    def but(name: str, reference: str | None = PAPER, **changes: Any) -> Variant:
-        return Variant(name, em=replace(options.em, **changes), reference=reference)
-
-    mixture = but(f"mixture, {N_SAMPLED} negatives", None, n_negatives=N_SAMPLED)
-    product = but(
-        f"product, {N_SAMPLED} negatives", mixture.name, n_negatives=N_SAMPLED, form="product"
-    )
-    return {
-        "table 5": [
-            paper,
-            but("without inference model", n_epochs_q=0, infonce_weight=0.0, lambda_=0.0),
-            but("direct KL alignment", schedule="joint"),
-            but("without recommendation loss", n_epochs_q=0, alpha_E=0.0, alpha_M=0.0),
-            Variant(PLUS, em=options.em_plus),
-        ],
-        "parts": parts(options),
-        "terms": terms(options),
-        "readings": [
-            paper,
-            but("logit form", form="logit"),
-            but("exact E-step", e_step="exact"),
-            but("without InfoNCE", infonce_weight=0.0),
-        ],
-        "negatives": [replace(variant, one_seed=True) for variant in (mixture, product)],
-        "texts": few_texts(options),
-        "K": intents_sweep(options, data.n_users),
-        "lambda": weights_sweep(options, "lambda_", (0.0, 0.01, 1.0, 10.0)),
-        "alpha_M": weights_sweep(options, "alpha_M", (0.0, 1.0, 20.0)),
-        "alpha_E": weights_sweep(options, "alpha_E", (0.0, 1.0, 20.0)),
-        "backbone": backbones(options),
+    found = {group: planned(group, options) for group in _PLAN}
+    patient = replace(options.em, n_epochs_generative=60, n_epochs_alternate=30, patience=8)
+    numbers: dict[float, Variant] = {
+        K: Variant("", em=patient, K=K) for K in KS if data.n_users >= K
     }
+    found["K"] = sweep("K", options.anchors.K if options.anchors.K in numbers else 256, numbers)
+    for field, values in WEIGHTS.items():
+        own, symbol = getattr(options.em, field), field.rstrip("_")
+        changed = {v: replace(options.em, **{field: v}) for v in sorted({*values, own})}
+        found[symbol] = sweep(symbol, own, {v: Variant("", em=em) for v, em in changed.items()})
+    return found
 
 
 def fewer_texts(language: Language, share: float, seed: int) -> Language:
@@ -216,17 +146,16 @@ def fewer_texts(language: Language, share: float, seed: int) -> Language:
         raise ConfigError(f"share={share}: a share of the training texts lies in (0, 1].")
     if share == 1:
         return language
-    frame = language.utterances.frame
-    training = frame["split"] == "train"
+    frame = language.utterances.frame.with_row_index("row")
+    training = pl.col("split") == "train"
     texts = frame.filter(training)["text"].unique(maintain_order=True)
     kept = texts.sample(max(2, round(share * len(texts))), seed=seed)
-    rows = np.flatnonzero((~training | frame["text"].is_in(kept.implode())).to_numpy())
-    left = frame[rows]
-    raw = language.x[rows] * language.scale + language.mean
-    first = left.with_row_index("row").filter(pl.col("split") == "train").unique("text")["row"]
-    own = raw[np.sort(first.to_numpy())]
+    left = frame.filter(~training | pl.col("text").is_in(kept.implode()))
+    raw = language.x * language.scale + language.mean
+    own = raw[left.filter(training).unique("text")["row"].sort().to_list()]
     mean, scale = own.mean(0), own.std(0).clamp(min=1e-3)
-    return Language(Utterances(left), (raw - mean) / scale, mean, scale, language.embedder)
+    x = (raw[left["row"].to_list()] - mean) / scale
+    return Language(Utterances(left.drop("row")), x, mean, scale, language.embedder)
 
 
 @cache
@@ -264,7 +193,7 @@ def fit_variant(variant: Variant, data: Dataset, language: Language, seed: int) 
     values = [row["valid_ndcg10"] for row in model.curve if row.get("stage") != "q"]
     n_epochs = len(model.curve)
     if variant.terms is not None:
-        model = replace(model, terms=ScoreTerms.of_data(data, backbone, variant.terms))
+        model = replace(model, terms=ScoreTerms.of_data(data, variant.terms))
     if variant.reader:  # the second encoder's coordinates are the last ones
         d, read = len(language.mean), model.scores
         model = SimpleNamespace(scores=lambda S, x, texts: read(S, x[:, -d:], texts))
@@ -276,11 +205,11 @@ def unseen_cases(data: Dataset, backbone: Backbone, language: Language) -> EvalS
 
     Level l of user u is case l U + u, so that ranks of these cases reshape to [4, U].
     """
-    rows = rows_of(language, "test")
-    frame = language.utterances.frame[rows].with_row_index("case")
-    frame = frame.filter(frame["phrasing"] == UNSEEN)
-    order = np.concatenate([frame.filter(level=level).sort("user")["case"] for level in LEVELS])
-    return EvalSet.of_rows(data, backbone, language, rows[order], "level", "conditions")
+    frame = language.utterances.frame.with_row_index("row")
+    unseen = frame.filter(split="test", phrasing=UNSEEN)
+    ordered = unseen.sort(pl.col("level").cast(pl.Enum(LEVELS)), "user")
+    rows = ordered["row"].to_numpy().astype(np.int64)
+    return EvalSet.of_rows(data, backbone, language, rows, "level", "conditions")
 
 
 def ranks_by_level(cases: EvalSet, scores: Tensor, *, masked: bool = True) -> np.ndarray:
@@ -307,27 +236,19 @@ def describe(ranks: Mapping[int, np.ndarray]) -> dict[str, Any]:
 
 
 def difference(ours: Mapping[int, np.ndarray], theirs: Mapping[int, np.ndarray]) -> dict[str, Any]:
-    """Mean difference in NDCG@20, user by user, on the seeds (-> ranks [4, U]) that both have.
+    """Mean difference in NDCG@20, user by user, on the seeds (-> ranks [..., U]) that both have.
 
-    It is mean, low, high of all levels together, and levels, the same for each; empty where no seed
-    is shared.
-    """
-    gaps = mean_gaps(ours, theirs)
-    if gaps is None:
-        return {}
-    return {**mean_and_interval(gaps.mean(0)), "levels": _by_level(gaps)}
-
-
-def mean_gaps(
-    ours: Mapping[int, np.ndarray], theirs: Mapping[int, np.ndarray]
-) -> np.ndarray | None:
-    """NDCG@20 of ours minus theirs in the shape of the ranks, averaged over the shared seeds.
-
-    None where no seed is shared.
+    It is mean, low, high of all levels together, and of ranks [4, U] levels, the same for each;
+    empty where no seed is shared.
     """
     shared = [seed for seed in ours if seed in theirs]
     gaps = [metric_values(ours[s], METRIC) - metric_values(theirs[s], METRIC) for s in shared]
-    return np.mean(gaps, axis=0) if gaps else None
+    if not gaps:
+        return {}
+    values = np.mean(gaps, axis=0)
+    if values.ndim == 1:
+        return mean_and_interval(values)
+    return {**mean_and_interval(values.mean(0)), "levels": _by_level(values)}
 
 
 def _by_level(values: np.ndarray) -> dict[str, dict[str, float]]:

@@ -224,15 +224,25 @@ def test_variants_are_compared_and_every_group_is_recorded(
     assert behavior["difference"]["mean"] == pytest.approx(gap)
     assert behavior["valid_ndcg10"] is None
     path = empty_cache.parent / "record.json"
+    told = [
+        ({"n": 2}, name, np.array(hits), {"share": 1})
+        for name, hits in ((variants.PLUS, [1, 1]), (variants.FUSION, [0, 1]))
+    ]
+    monkeypatch.setattr(ablations.Bench, "fits", lambda self, what: [(None, None, None)] * 2)
     parts = {
-        "load_dataset": lambda name: data, "simulate_utterances": lambda data, seed: None,
-        "embed": lambda utterances: language, "groups": lambda data: {"parts": chosen},
-        "MEASURES": {"wishes": lambda bench: {"rows": [], "seeds": bench.seeds}},
+        "prepare": lambda say, name, tests: (data, language),
+        "groups": lambda data: {"parts": chosen},
+        "MEASURES": {"wishes": (lambda *of_seed: told, {"quantity": "nothing"})},
+        "recovery": lambda seeds: {"seeds": seeds},
     }  # fmt: skip
     for name, part in parts.items():
         monkeypatch.setattr(ablations, name, part)
     ablations.main(["--seeds", "0", "1", "--record", str(path)])
     written = json.loads(path.read_text(encoding="utf-8"))
-    assert list(written["groups"]) == ["parts", "wishes"] and written["seeds"] == [0, 1]
+    assert list(written["groups"]) == ["parts", "wishes", "synthetic"]
     assert written["groups"]["parts"]["rows"][1]["NDCG@20"] == round(fusion["NDCG@20"], 4)
-    assert written["groups"]["wishes"] == {"rows": [], "seeds": [0, 1]}
+    ours, theirs = written["groups"]["wishes"]["rows"]
+    assert (ours["n"], ours["share"], ours["mean"], theirs["mean"]) == (2, 1, 1, 0.5)
+    assert ours["difference"] == {"mean": 0.5, "low": 0.0, "high": 1.0}
+    assert "difference" not in theirs
+    assert written["groups"]["synthetic"]["seeds"] == written["seeds"] == [0, 1]
