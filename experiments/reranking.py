@@ -4,11 +4,7 @@ A language model reads every candidate once a text; all weights are compared on 
 likelihoods. With `--answers` they are kept, so a run that is stopped goes on where it was.
 """
 
-from __future__ import annotations
-
-import argparse
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,27 +19,17 @@ from latentcrs_utils.conversation.in_words import thing
 from latentcrs_utils.conversation.policies import FilterPolicy, best_items, relax, untitled
 from latentcrs_utils.conversation.reranking import Prior, RerankContext, fused_order, rerank
 from latentcrs_utils.conversation.turn import Recommendation, describe
-from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.evaluation import one_turn
 from latentcrs_utils.evaluation.dialogues import Answers
 from latentcrs_utils.evaluation.metrics import METRIC, metric_values, paired_difference
 from latentcrs_utils.evaluation.multi_turn import FILTERED
-from latentcrs_utils.evaluation.one_turn import (
-    LEVELS,
-    UNSEEN,
-    EvalSet,
-    Fitted,
-    Scorer,
-    evaluate,
-    fit_all,
-    one_turn_cases,
-    scorers,
-)
+from latentcrs_utils.evaluation.one_turn import EvalSet, Fitted, Scorer
 from latentcrs_utils.evaluation.recording import Command
-from latentcrs_utils.language.encoding import embed
 from latentcrs_utils.language.local_chat_model import LocalChatModel
 from latentcrs_utils.ranking import mask_items
-from latentcrs_utils.simulation.utterances import simulate_utterances
+from latentcrs_utils.run import prepare
+from latentcrs_utils.support.progress import track
 
 REFERENCE, FILTER = "LatentCRS+", "backbone + lexicon filter"
 METRICS = ("Recall@5", "NDCG@5", "NDCG@20")
@@ -52,8 +38,6 @@ N_CANDIDATES = LIKELIHOOD.n_candidates
 WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
 SEED = 0  # of the fit and the users
 CHOSEN_ON = ("plain", "paraphrased")  # levels of the validation users
-_SAY_EVERY = 25
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -67,15 +51,14 @@ class Asked:
 
 
 def ask_about(
-    data: Dataset, cases: EvalSet, scorer: Scorer, chat_model: Any, *, prior: Prior, say: Say
+    data: Dataset, cases: EvalSet, scorer: Scorer, chat_model: Any, prior: Prior
 ) -> list[Asked]:
     """Let a language model, which has `score`, read the recommender's best items of every case;
     items of the history are left out. `prior` is that of `rerank`; a LatentCRSError of the model
     is not caught.
     """
-    ranks = evaluate(cases, {REFERENCE: scorer})[REFERENCE]
-    found, begun = [], time.perf_counter()
-    for row, text in enumerate(cases.texts):
+    (ranks,), found = one_turn.evaluate(cases, {REFERENCE: scorer}).values(), []
+    for row, text in enumerate(track(cases.texts, "Reading the best items", len(cases))):
         case = cases.take(slice(row, row + 1))
         seen = case.instances.histories[0].tolist()
         scores = mask_items(scorer(case)[0], {*seen, *untitled(data)})
@@ -85,9 +68,6 @@ def ask_about(
         context = RerankContext([data.titles[item] for item in seen], [text], thing(data.name))
         ratios = rerank(chat_model, best, context, LIKELIHOOD, prior).log_ratios
         found.append(Asked(best, ratios, int(case.instances.targets[0]), int(ranks[row])))
-        if (row + 1) % _SAY_EVERY == 0 or row + 1 == len(cases):
-            each = (time.perf_counter() - begun) / (row + 1)
-            say(f"  {row + 1} of {len(cases)} texts, {each:.1f} s each")
     return found
 
 
@@ -149,12 +129,12 @@ def filter_table(fitted: Fitted, cases: EvalSet) -> list[dict[str, Any]]:
     n, and of "LatentCRS+", the filter and "LatentCRS+ F" the metrics; of F also the gaps
     "to LatentCRS+" and "to backbone + lexicon filter" (see `compare`).
     """
-    baselines = scorers(fitted)
+    baselines = one_turn.scorers(fitted)
     systems = {name: baselines[name] for name in (REFERENCE, FILTER)}
     systems[FILTERED] = filtered(fitted.data, baselines[REFERENCE])
-    ranks = evaluate(cases, systems)
+    ranks = one_turn.evaluate(cases, systems)
     users, table = cases.frame["user"].to_numpy(), []
-    for level, rows in _by_level(cases):
+    for level, rows in by_level(cases):
         row: dict[str, Any] = {"level": level, "n": len(rows)}
         for name, of_all in ranks.items():
             row[name] = {m: float(metric_values(of_all[rows], m).mean()) for m in METRICS}
@@ -164,71 +144,29 @@ def filter_table(fitted: Fitted, cases: EvalSet) -> list[dict[str, Any]]:
     return table
 
 
-def _by_level(cases: EvalSet) -> list[tuple[str, np.ndarray]]:
+def by_level(cases: EvalSet) -> list[tuple[str, np.ndarray]]:
+    """The four levels, each with the numbers of its cases."""
     level = cases.frame["level"].to_numpy()
-    found = ((name, np.flatnonzero(level == name)) for name in LEVELS)
-    return [(name, rows) for name, rows in found if len(rows)]
+    return [(name, np.flatnonzero(level == name)) for name in one_turn.LEVELS]
 
 
 def validation_cases(fitted: Fitted, levels: Sequence[str], n: int, seed: int) -> EvalSet:
     """Draw n validation users who speak at one of some levels; each has one text."""
-    cases = one_turn_cases(fitted.data, fitted.backbone, fitted.language, "valid")
+    cases = one_turn.one_turn_cases(fitted.data, fitted.backbone, fitted.language, "valid")
     able = np.flatnonzero(cases.frame["level"].is_in(list(levels)).to_numpy())
     return cases.take(np.sort(np.random.default_rng(seed).permutation(able)[:n]))
 
 
 def cases_to_test(fitted: Fitted, n: int | None, seed: int) -> EvalSet:
     """Draw n test users (None: all), each at all levels, with unseen phrasing."""
-    cases = one_turn_cases(fitted.data, fitted.backbone, fitted.language)
-    users = np.unique(cases.frame["user"].to_numpy())
-    if n is not None:
-        users = np.random.default_rng(seed).permutation(users)[:n]
-    mine = cases.frame["user"].is_in(users.tolist()) & (cases.frame["phrasing"] == UNSEEN)
-    return cases.take(np.flatnonzero(mine.to_numpy()))
+    cases = one_turn.one_turn_cases(fitted.data, fitted.backbone, fitted.language)
+    users = np.random.default_rng(seed).permutation(cases.frame["user"].unique().sort())[:n]
+    unseen = cases.frame["phrasing"] == one_turn.UNSEEN
+    return cases.take(np.flatnonzero(cases.frame["user"].is_in(users.tolist()) & unseen))
 
 
-def run(options: argparse.Namespace, chat_model: Answers, command: Command) -> None:
-    """Test F, weigh V on validation users and test it; record after each part."""
-    data, say = load_dataset(options.data), command.say
-    say("Utterances and their embeddings")
-    fitted = fit_all(data, embed(simulate_utterances(data, seed=0)), seed=SEED, say=say)
-    content: dict[str, Any] = {"data": options.data, "model": chat_model.name, "seed": SEED}
-    content["phrasing"] = UNSEEN
-
-    def keep(part: str, found: Any) -> None:
-        content[part] = found
-        content["seconds_a_question"] = chat_model.counts["seconds_each"]
-        command.record(options.record, content)
-
-    say("F on all test users")
-    prior: Prior = {}
-    keep("filter", filter_table(fitted, cases_to_test(fitted, None, SEED)))
-    scorer = scorers(fitted)[REFERENCE]
-    valid = validation_cases(fitted, CHOSEN_ON, options.users, SEED)
-    say(f"V on {len(valid)} validation users")
-    asked = ask_about(data, valid, scorer, chat_model, prior=prior, say=say)
-    rows = weigh(asked, valid.frame["user"].to_numpy(), WEIGHTS)
-    for row in rows:
-        say(f"  weight {row['weight']:g}: " + _shown(row))
-    best = choose(rows)
-    keep("validation", {"n": len(valid), "levels": CHOSEN_ON, "best": best, "rows": rows})
-    say(f"Best: weight {best['weight']:g}")
-    # where the recommender alone is best, the best weight above 0 is tested all the same
-    tested = choose([row for row in rows if row["weight"] > 0] or rows)
-    weight = tested["weight"]
-    cases = cases_to_test(fitted, options.test_users, SEED)
-    say(f"V on {len(cases)} texts of test users: weight {weight:g}")
-    asked = ask_about(data, cases, scorer, chat_model, prior=prior, say=say)
-    ours, alone = ranks_of(asked, weight), ranks_of(asked, 0.0)
-    users, table = cases.frame["user"].to_numpy(), []
-    for level, chosen in _by_level(cases):
-        row = compare(ours[chosen], alone[chosen], users[chosen])
-        say(f"  {level}: " + _shown(row))
-        table.append({"level": level, "n": len(chosen), **row})
-    keep("test", {"weight": weight, "n_candidates": N_CANDIDATES, "rows": table})
-
-
-def _shown(row: dict[str, float]) -> str:
+def shown(row: dict[str, float]) -> str:
+    """The metrics of a row of `compare`, with their gaps."""
     return "; ".join(
         f"{m} {row[m]:.4f} ({row[f'{m}_gap']:+.4f} [{row[f'{m}_gap_low']:+.4f}, "
         f"{row[f'{m}_gap_high']:+.4f}])"
@@ -237,16 +175,50 @@ def _shown(row: dict[str, float]) -> str:
 
 
 def main(arguments: list[str] | None = None, chat_model: Any = None) -> None:
-    """Run the command; a `chat_model` takes the place of the one that is named there."""
+    """Test F, weigh V on validation users and test it; record after each part.
+
+    A `chat_model` takes the place of the one that is named in the command.
+    """
     command = Command("experiments.reranking", __doc__)
-    add = command.parser.add_argument
+    add, say = command.parser.add_argument, command.say
     add("--users", type=int, default=100, help="validation users (default: 100)")
     add("--test-users", type=int, default=100, help="each at all levels")
     add("--chat-model", default="smollm2", metavar="MODEL")
     add("--answers", type=Path, help="file in which likelihoods are kept")
     options = command.read(arguments)
-    chat_model = chat_model or LocalChatModel(options.chat_model)
-    run(options, Answers(chat_model, options.answers), command)
+    answers = Answers(chat_model or LocalChatModel(options.chat_model), options.answers)
+    data, language = prepare(say, options.data, "all")
+    fitted = one_turn.fit_all(data, language, seed=SEED, say=say)
+    scorer, prior = one_turn.scorers(fitted)[REFERENCE], Prior()
+    content: dict[str, Any] = {"data": options.data, "model": answers.name, "seed": SEED}
+    content["phrasing"] = one_turn.UNSEEN
+
+    def keep(part: str, found: Any) -> None:
+        content[part] = found
+        content["seconds_a_question"] = answers.counts["seconds_each"]
+        command.record(options.record, content)
+
+    say("F on all test users")
+    keep("filter", filter_table(fitted, cases_to_test(fitted, None, SEED)))
+    valid = validation_cases(fitted, CHOSEN_ON, options.users, SEED)
+    say(f"V on {len(valid)} validation users")
+    asked = ask_about(data, valid, scorer, answers, prior)
+    rows = weigh(asked, valid.frame["user"].to_numpy(), WEIGHTS)
+    for row in rows:
+        say(f"  weight {row['weight']:g}: {shown(row)}")
+    keep("validation", {"n": len(valid), "levels": CHOSEN_ON, "best": choose(rows), "rows": rows})
+    # where the recommender alone is best, the best weight above 0 is tested all the same
+    weight = choose([row for row in rows if row["weight"] > 0] or rows)["weight"]
+    cases = cases_to_test(fitted, options.test_users, SEED)
+    say(f"V on {len(cases)} texts of test users: weight {weight:g}")
+    asked = ask_about(data, cases, scorer, answers, prior)
+    ours, alone = ranks_of(asked, weight), ranks_of(asked, 0.0)
+    users, table = cases.frame["user"].to_numpy(), []
+    for level, chosen in by_level(cases):
+        row = compare(ours[chosen], alone[chosen], users[chosen])
+        say(f"  {level}: {shown(row)}")
+        table.append({"level": level, "n": len(chosen), **row})
+    keep("test", {"weight": weight, "n_candidates": N_CANDIDATES, "rows": table})
 
 
 if __name__ == "__main__":

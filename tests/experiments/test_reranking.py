@@ -12,6 +12,7 @@ from experiments import reranking
 from experiments.reranking import Asked, ask_about, cases_to_test, compare, main, ranks_of
 from latentcrs_utils.conversation.turn import describe
 from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.evaluation import one_turn
 from latentcrs_utils.evaluation.metrics import metric_values
 from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, evaluate, scorers
 from latentcrs_utils.simulation.utterances import simulate_utterances
@@ -71,10 +72,9 @@ def test_every_weight_is_weighed_on_the_same_likelihoods(world: Dataset) -> None
 def test_the_model_reads_the_best_that_were_not_seen(fitted: SimpleNamespace) -> None:
     cases = cases_to_test(fitted, 4, seed=1)
     scorer, chat_model = scorers(fitted)["LatentCRS+"], FakeScorer(words=("Western",))
-    said: list[str] = []
-    found = ask_about(fitted.data, cases, scorer, chat_model, prior={}, say=said.append)
+    found = ask_about(fitted.data, cases, scorer, chat_model, {})
     told = [(prompt, texts) for prompt, texts in chat_model.scored if "What do you" not in prompt]
-    assert len(found) == len(cases) == len(told) == 16 and said[-1].startswith("  16 of 16 texts")
+    assert len(found) == len(cases) == len(told) == 16
     for row, of_text in enumerate(found):
         items = [item.item for item in of_text.candidates]
         assert not set(items) & set(cases.instances.histories[row].tolist()) and len(items) == 20
@@ -128,9 +128,8 @@ def test_what_was_seen_is_no_choice_for_f(fitted: SimpleNamespace) -> None:
 
 
 def test_the_command_goes_on_where_it_was(world, fitted, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(reranking, "load_dataset", lambda name: world)
-    monkeypatch.setattr(reranking, "embed", lambda utterances: fitted.language)
-    monkeypatch.setattr(reranking, "fit_all", lambda data, language, *, seed, say: fitted)
+    monkeypatch.setattr(reranking, "prepare", lambda say, name, tests: (world, fitted.language))
+    monkeypatch.setattr(one_turn, "fit_all", lambda data, language, *, seed, say: fitted)
     record, answers = tmp_path / "record.json", tmp_path / "answers.jsonl"
     kept = ["--answers", str(answers), "--record", str(record)]
     arguments = ["--users", "8", "--test-users", "3", *kept]
