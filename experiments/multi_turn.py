@@ -5,9 +5,6 @@ message depends on what it is offered. Dialogues are logged as they are held, so
 stopped goes on where it was.
 """
 
-from __future__ import annotations
-
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
@@ -17,14 +14,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from experiments.intent_diagnostics import LENGTHS
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.extraction import make_extractor
 from latentcrs_utils.conversation.guards import ReplyGuard
 from latentcrs_utils.conversation.policies import FilterPolicy, RerankPolicy
-from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError
+from latentcrs_utils.evaluation import multi_turn
 from latentcrs_utils.evaluation.dialogues import (
     Answers,
     Dialogue,
@@ -33,26 +29,16 @@ from latentcrs_utils.evaluation.dialogues import (
     usage_table,
 )
 from latentcrs_utils.evaluation.metrics import bootstrap_interval, paired_difference
-from latentcrs_utils.evaluation.multi_turn import (
-    MakeUsers,
-    Setting,
-    System,
-    converse,
-    dialogue_systems,
-    identity_of,
-    sample_users,
-    template_users,
-)
+from latentcrs_utils.evaluation.multi_turn import MakeUsers, Setting, System, dialogue_systems
 from latentcrs_utils.evaluation.one_turn import fit_all
 from latentcrs_utils.evaluation.recording import Command, sizes
-from latentcrs_utils.language.encoding import embed
 from latentcrs_utils.language.local_chat_model import LocalChatModel
 from latentcrs_utils.language.models import DEFAULT_MODEL
+from latentcrs_utils.run import prepare
 from latentcrs_utils.simulation.agenda import DIFFICULTIES, LEVELS
 from latentcrs_utils.simulation.items import Catalogue
 from latentcrs_utils.simulation.prompted_user import PromptedUser
 from latentcrs_utils.simulation.users import HELD_OUT, TemplateUser
-from latentcrs_utils.simulation.utterances import simulate_utterances
 
 REFERENCE = "LatentCRS+"
 METRICS = ("S@3", "S@5", "AT")
@@ -69,59 +55,43 @@ def metric_values(dialogues: Sequence[Dialogue], metric: str) -> np.ndarray:
 
 
 def summarise(by_seed: Sequence[Mapping[str, Sequence[Dialogue]]]) -> pl.DataFrame:
-    """Table 4 with intervals: one row a system.
+    """Table 4 with intervals: one row a system, whose dialogues are with the same users at all
+    seeds, in the same order.
 
-    Args:
-        by_seed: system -> dialogues, the same users in the same order for all systems and seeds.
-
-    Returns:
-        system, n (users); of each metric its mean over users and seeds, ..._low and ..._high (95 %
-        bootstrap interval over users, seeds averaged), and ..._gap, ..._gap_low, ..._gap_high: the
-        mean paired difference to `REFERENCE`; null where that is not among the systems.
+    Columns: system, n (users); of each metric its mean over users and seeds, ..._low and ..._high
+    (95 % bootstrap interval over users, seeds averaged), and ..._gap, ..._gap_low, ..._gap_high:
+    the mean paired difference to `REFERENCE`; null where that is not among the systems.
     """
 
     def over_seeds(system: str, metric: str) -> np.ndarray:
         return np.mean([metric_values(of_seed[system], metric) for of_seed in by_seed], axis=0)
 
-    rows = []
+    rows, compared = [], REFERENCE in by_seed[0]
     for system, dialogues in by_seed[0].items():
         row: dict[str, Any] = {"system": system, "n": len(dialogues)}
         for metric in METRICS:
             mine = over_seeds(system, metric)
-            row[metric] = float(mine.mean())
-            row[f"{metric}_low"], row[f"{metric}_high"] = bootstrap_interval(mine)
-            compared = REFERENCE in by_seed[0]
-            gap = paired_difference(mine, over_seeds(REFERENCE, metric) if compared else mine)
-            columns = gap.columns(metric)
-            row |= columns if compared else dict.fromkeys(columns)
+            low, high = bootstrap_interval(mine)
+            row |= {metric: float(mine.mean()), f"{metric}_low": low, f"{metric}_high": high}
+            gap = paired_difference(mine, over_seeds(REFERENCE if compared else system, metric))
+            row |= gap.columns(metric) if compared else dict.fromkeys(gap.columns(metric))
         rows.append(row)
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def evaluate_dialogues(
-    data: Dataset,
-    systems: Mapping[str, System],
-    users: Sequence[int] | np.ndarray,
-    setting: Setting,
-    *,
-    make_users: MakeUsers | None = None,
-    logs: Path | None = None,
+    data: Dataset, systems: Mapping[str, System], users: Sequence[int] | np.ndarray,
+    setting: Setting, *, make_users: MakeUsers | None = None, logs: Path | None = None,
     identity: str = "",
-) -> dict[str, list[Dialogue]]:
-    """Let the same users talk to every system.
+) -> dict[str, list[Dialogue]]:  # fmt: skip
+    """Let the same users talk to every system: name -> dialogues, in the order of the users.
 
-    Args:
-        data, users, setting, make_users: as of `converse`.
-        systems: name -> system.
-        logs: a folder for the logs, one file a system and setting; None keeps none.
-        identity: names the fitted models and the simulator; a system's own ``identity`` is
-            added for its log.
-
-    Returns:
-        System -> dialogues, in the order of the users.
+    Dialogues are logged in a folder, if there is one, in a file for each system and setting; the
+    identity names the fitted models and the simulator, and a system's own is added to it. All else
+    is as of `converse`.
     """
     return {
-        name: converse(
+        name: multi_turn.converse(
             data, name, system, users, setting, make_users=make_users,
             log=logs / log_name(data.name, name, setting, len(users)) if logs else None,
             identity=f"{identity}{system.identity}",
@@ -158,7 +128,7 @@ def log_name(data: str, system: str, setting: Setting, n_users: int) -> str:
 
 def prompted_users(data: Dataset, setting: Setting, model: str) -> MakeUsers:
     """Return the maker of users that a local language model plays (Appendix D)."""
-    make, chat_model = template_users(data, setting), LocalChatModel(model)
+    make, chat_model = multi_turn.template_users(data, setting), LocalChatModel(model)
     guard = ReplyGuard(film.title for film in Catalogue(data).items)
 
     def prompted(users: Sequence[int]) -> list[PromptedUser]:
@@ -177,12 +147,29 @@ def chosen(systems: dict[str, System], names: Sequence[str] | None) -> dict[str,
     return {name: systems[name] for name in names or systems}
 
 
-def run(options: argparse.Namespace, command: Command) -> None:
+def history_length(text: str) -> int | None:
+    """Read "all" (None) or a number of items."""
+    return None if text == ALL else int(text)
+
+
+def main(arguments: list[str] | None = None) -> None:
     """Fit, talk and record: every difficulty, level and history length that was asked for."""
-    data, say = load_dataset(options.data), command.say
-    say("Utterances and their embeddings")
-    language = embed(simulate_utterances(data, seed=0))
-    users = sample_users(data, options.users, options.split)
+    command = Command("experiments.multi_turn", __doc__, seeds=True, record=False)
+    add, asking = command.parser.add_argument, ", ".join(ON_REQUEST)
+    add("--users", type=int, help="users to draw; default: all")
+    add("--split", choices=HELD_OUT, default="test", help="valid: to choose between systems")
+    add("--difficulty", nargs="+", choices=DIFFICULTIES, default=["normal"])
+    add("--level", nargs="+", choices=LEVELS, default=["paraphrased"])
+    lengths = f"cold start: so many items known of each history, or {ALL}"
+    add("--known", nargs="+", type=history_length, default=[None], metavar="N", help=lengths)
+    add("--systems", nargs="+", metavar="NAME", help=f"default: all but {asking}")
+    add("--chat-model", default=DEFAULT_MODEL, metavar="MODEL", help=f"of {asking}")
+    add("--prompted", metavar="MODEL", help="a language model plays the users")
+    add("--batch", type=int, default=Setting().batch_size, help="dialogues at once")
+    add("--logs", type=Path, help="keep the dialogues in this folder")
+    options = command.read(arguments)
+    data, language = prepare(command.say, options.data, "all")
+    users = multi_turn.sample_users(data, options.users, options.split)
     # users that a language model plays have a folder of their own
     logs = options.logs / "prompted" if options.logs and options.prompted else options.logs
     named = set(options.systems or ()) & set(ON_REQUEST)
@@ -195,33 +182,33 @@ def run(options: argparse.Namespace, command: Command) -> None:
         "split": options.split, "phrasing": options.split, "turns": Setting().n_turns,
         "items": Setting().n_items, "users": len(users), "seeds": options.seeds,
     }  # fmt: skip
-    systems = {}
+    systems, results = {}, []
     for seed in options.seeds:
-        fitted = fit_all(data, language, seed=seed, say=say)
+        fitted = fit_all(data, language, seed=seed, say=command.say)
         known_systems = dialogue_systems(fitted)
         if ask is not None:
             known_systems |= asking_systems(known_systems[REFERENCE], ask, logs)
-        systems[seed] = chosen(known_systems, options.systems), identity_of(fitted)
-    results = []
+        identity = f"{multi_turn.identity_of(fitted)} {options.prompted}"
+        systems[seed] = chosen(known_systems, options.systems), identity
     for difficulty, level, known in product(options.difficulty, options.level, options.known):
-        length = ALL if known is None else known
-        say(f"{len(users)} users, {difficulty}, {level}, known items: {length}")
-        by_seed = []
-        for seed, (of_seed, name) in systems.items():
+        length, by_seed = ALL if known is None else known, []
+        command.say(f"{len(users)} users, {difficulty}, {level}, known items: {length}")
+        for seed, (of_seed, identity) in systems.items():
             # the users of a split speak in the phrasings of its name, which no training text has
             setting = Setting(
                 difficulty, level, options.split, seed, known=known, batch_size=options.batch,
                 split=options.split,
             )  # fmt: skip
             make = prompted_users(data, setting, options.prompted) if options.prompted else None
-            identity = f"{name} {options.prompted}"
-            held = evaluate_dialogues(
+            by_seed.append(evaluate_dialogues(
                 data, of_seed, users, setting, make_users=make, logs=logs, identity=identity
-            )
-            by_seed.append(held)
+            ))  # fmt: skip
         table = summarise(by_seed)
         usage = usage_table([d for of_seed in by_seed for held in of_seed.values() for d in held])
-        print_summary(table)
+        with pl.Config(tbl_rows=-1, tbl_cols=-1, float_precision=3):
+            print(
+                table.select("system", *(f"{m}{e}" for m in METRICS for e in ("", "_low", "_high")))
+            )
         # one digit a dialogue, the turn of its success or 0: from these follows every metric
         turns = {
             name: ["".join(str(d.success or 0) for d in of_seed[name]) for of_seed in by_seed]
@@ -233,38 +220,6 @@ def run(options: argparse.Namespace, command: Command) -> None:
         })  # fmt: skip
         if options.record:
             command.record(options.record, {**made, "results": results})
-
-
-def history_length(text: str) -> int | None:
-    """Read "all" (None) or a number of items."""
-    return None if text == ALL else int(text)
-
-
-def print_summary(table: pl.DataFrame) -> None:
-    """Print S@3, S@5 and AT with their 95 % intervals."""
-    print(f"{'':28}" + "".join(f"{metric:>22}" for metric in METRICS))
-    for row in table.iter_rows(named=True):
-        cells = [f"{row[m]:8.3f} [{row[f'{m}_low']:.3f}, {row[f'{m}_high']:.3f}]" for m in METRICS]
-        print(f"{row['system']:28}" + "".join(f"{cell:>22}" for cell in cells))
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command; see `--help`."""
-    command = Command("experiments.multi_turn", __doc__, seeds=True, record=False)
-    add = command.parser.add_argument
-    add("--users", type=int, help="users to draw; default: all")
-    add("--split", choices=HELD_OUT, default="test", help="valid: to choose between systems")
-    add("--difficulty", nargs="+", choices=DIFFICULTIES, default=["normal"])
-    add("--level", nargs="+", choices=LEVELS, default=["paraphrased"])
-    lengths = f"cold start, items known of each history: {' '.join(map(str, LENGTHS))} {ALL}"
-    add("--known", nargs="+", type=history_length, default=[None], metavar="N", help=lengths)
-    asking = ", ".join(ON_REQUEST)
-    add("--systems", nargs="+", metavar="NAME", help=f"default: all but {asking}")
-    add("--chat-model", default=DEFAULT_MODEL, metavar="MODEL", help=f"of {asking}")
-    add("--prompted", metavar="MODEL", help="a language model plays the users")
-    add("--batch", type=int, default=Setting().batch_size, help="dialogues at once")
-    add("--logs", type=Path, help="keep the dialogues in this folder")
-    run(command.read(arguments), command)
 
 
 if __name__ == "__main__":

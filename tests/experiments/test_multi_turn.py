@@ -56,13 +56,11 @@ def asked(world: Dataset, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     asked, model = [], fake_model(N_ITEMS)
     noted = SimpleNamespace(scores=lambda S, x, t: asked.append(len(S)) or model.scores(S, x, t))
     for name, value in {
-        "load_dataset": lambda name: world,
-        "simulate_utterances": lambda data, *, seed: None,
-        "embed": lambda utterances: Language(),
+        "prepare": lambda say, name, tests: (world, Language()),
         "fit_all": lambda data, language, **_: fitted_to(data, language, noted),
-        "identity_of": lambda fitted: "small",
     }.items():
         monkeypatch.setattr(multi_turn, name, value)
+    monkeypatch.setattr(multi_turn.multi_turn, "identity_of", lambda fitted: "small")
     return asked
 
 
