@@ -4,8 +4,6 @@ Every row ranks all items for all test users with the history masked. The valida
 the epoch of what is trained; the test items are looked at once, here.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +13,11 @@ import numpy as np
 from torch import Tensor
 
 from experiments.variants import difference
+from latentcrs_utils import Dataset, load_dataset, preset, pretrain
 from latentcrs_utils.baselines.item_knn import item_knn
 from latentcrs_utils.baselines.popularity import popularity
-from latentcrs_utils.behavior.pretraining import Backbone, pretrain
-from latentcrs_utils.config import ICLREC_AS_PUBLISHED, BackboneConfig, preset
-from latentcrs_utils.data.loading import load_dataset
-from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.evaluation.metrics import describe_ranks
+from latentcrs_utils.config import ICLREC_AS_PUBLISHED, BackboneConfig
+from latentcrs_utils.evaluation.metrics import METRIC, describe_ranks
 from latentcrs_utils.evaluation.recording import Command, sizes
 from latentcrs_utils.ranking import rank_of_target
 
@@ -63,7 +59,7 @@ def ranks_on_test(scores: Tensor, data: Dataset) -> np.ndarray:
 
 def run_trained(data: Dataset, config: BackboneConfig, seed: int) -> Run:
     """Train (or load) one backbone and rank the test items with it."""
-    backbone: Backbone = pretrain(data, config, seed=seed)
+    backbone = pretrain(data, config, seed=seed)
     values = [row["valid NDCG@20"] for row in backbone.curve]
     scores = backbone.scores(backbone.encode(data.histories("test")))
     return Run(ranks_on_test(scores, data), int(np.argmax(values)) + 1, backbone.curve)
@@ -111,22 +107,19 @@ def main(arguments: list[str] | None = None) -> None:
     """
     command = Command("experiments.backbones", __doc__, data=False, seeds=True)
     options = command.read(arguments)
-    data = load_dataset("ml-100k")
-    runs: dict[str, dict[int, Run]] = {}
-    seconds: dict[str, float] = {}
+    data, seconds, curves = load_dataset("ml-100k"), {}, {}
+    runs = counted_runs(data)
     for system, config in trained_systems(data.name).items():
         seconds[system] = round(cpu_seconds_per_epoch(data, config), 1)
         runs[system] = {seed: run_trained(data, config, seed) for seed in options.seeds}
+        first = runs[system][options.seeds[0]]
+        curves[system] = [point["valid NDCG@20"] for point in first.curve]
         command.say(f"{system} is trained and tested")
-    rows = summarise_runs(counted_runs(data) | runs)
+    rows = summarise_runs(runs)
     for row in rows:
         if row["system"] in seconds:
             row["cpu_seconds_per_epoch"] = seconds[row["system"]]
-        command.say(f"{row['system']}: NDCG@20 {row['NDCG@20']:.4f} over {row['n_seeds']} seeds")
-    curves = {
-        system: [point["valid NDCG@20"] for point in by_seed[options.seeds[0]].curve]
-        for system, by_seed in runs.items()
-    }
+        command.say(f"{row['system']}: NDCG@20 {row[METRIC]:.4f} over {row['n_seeds']} seeds")
     content = {"data": sizes(data), "seeds": options.seeds, "reference": REFERENCE}
     command.record(options.record, {**content, "rows": rows, "valid_ndcg20": curves})
 

@@ -1,7 +1,5 @@
 """How well requirements are read out of utterances whose truth is recorded (policy F)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from latentcrs_utils.constraints.constraint import Constraint, Requirements
-from latentcrs_utils.constraints.extraction import Extractor, make_extractor
+from latentcrs_utils.constraints.extraction import Extractor, How, make_extractor
 from latentcrs_utils.constraints.lexicon import Lexicon, extract, lexicon_for
 from latentcrs_utils.data.loading import load_dataset
 from latentcrs_utils.data.sequences import Dataset
@@ -48,9 +46,7 @@ def message_by_message(extractor: Extractor) -> Reader:
     return read
 
 
-def extraction_report(
-    utterances: Utterances, reader: Reader, *, say: Callable[[str], None] = lambda _: None
-) -> pl.DataFrame:
+def extraction_report(utterances: Utterances, reader: Reader) -> pl.DataFrame:
     """Compare what is read out of utterances with the truth that the simulator recorded.
 
     Only hard constraints count (genre, refused genre, time, platform, creator, price): to read one
@@ -68,8 +64,6 @@ def extraction_report(
         truth = {c for c in map(Constraint.parse, row["conditions"]) if c.hard}
         counts = len(truth), len(read[messages]), len(truth & read[messages])
         rows.append([*(row[name] for name in by), *counts])
-        if len(rows) % 50 == 0:
-            say(f"  {len(rows)} of {len(utterances)} utterances")
     frame = pl.DataFrame(rows, [*by, "n_true", "n_found", "n_hit"], orient="row")
     table = [
         {**dict(zip(by, group, strict=True)), **_summary(of_group.drop(by).to_numpy())}
@@ -96,20 +90,17 @@ def _summary(counts: np.ndarray) -> dict[str, Any]:
 
 
 def readers(data: Dataset, answers: Answers | None) -> dict[str, Reader]:
-    """Return who is compared, by name; without a model the lexicons alone."""
-    found = {
-        "lexicon filter": literally(lexicon_for(data)),
-        "lexicon": message_by_message(make_extractor(data)),
-        "classifier": message_by_message(make_extractor(data, "classifier")),
-        "lexicon + classifier": message_by_message(make_extractor(data, "lexicon + classifier")),
-    }
-    if answers is None:
-        return found
-    return found | {
-        "model": message_by_message(make_extractor(data, "model", answers, checked=False)),
-        "model, quoted": message_by_message(make_extractor(data, "model", answers)),
-        "both": message_by_message(make_extractor(data, "both", answers)),
-    }
+    """Return who is compared, by name; without a model those that need none."""
+    alone: tuple[How, ...] = ("lexicon", "classifier", "lexicon + classifier")
+    extractors: dict[str, Extractor] = {how: make_extractor(data, how) for how in alone}
+    if answers is not None:
+        extractors |= {
+            "model": make_extractor(data, "model", answers, checked=False),
+            "model, quoted": make_extractor(data, "model", answers),
+            "both": make_extractor(data, "both", answers),
+        }
+    read = {name: message_by_message(extractor) for name, extractor in extractors.items()}
+    return {"lexicon filter": literally(lexicon_for(data)), **read}
 
 
 def sample(data: Dataset, utterances: Utterances, split: str, n: int, seed: int) -> Utterances:
@@ -135,21 +126,17 @@ def main(arguments: Sequence[str] | None = None, chat_model: Any = None) -> None
     if chat_model is None and options.chat_model != "none":
         chat_model = LocalChatModel(options.chat_model)
     answers = None if chat_model is None else Answers(chat_model, options.answers)
-    tables = []
+    rows = []
     for name, reader in readers(data, answers).items():
         command.say(name)
-        report = extraction_report(chosen, reader, say=lambda text: print(text, flush=True))
-        tables.append(report.select(pl.lit(name).alias("reader"), pl.all()))
-    table = pl.concat(tables, how="vertical_relaxed")
-    content: dict[str, Any] = {"data": options.data, "split": options.split, "model": "none"}
-    content["rows"] = table.to_dicts()
+        rows += [{"reader": name, **row} for row in extraction_report(chosen, reader).to_dicts()]
+    content = {"data": options.data, "split": options.split, "model": "none", "rows": rows}
     if answers is not None:
-        content["model"] = answers.name
-        content["model_answers"] = answers.counts
+        content |= {"model": answers.name, "model_answers": answers.counts}
     command.record(options.record, content, (*PACKAGES, "rapidfuzz"))
-    shown = table.select("reader", "level", "phrasing", "utterances", "precision", "recall")
+    shown = ("reader", "level", "phrasing", "utterances", "precision", "recall")
     with pl.Config(tbl_rows=-1, tbl_width_chars=100, float_precision=3):
-        print(shown)
+        print(pl.DataFrame(rows, infer_schema_length=None).select(shown))
 
 
 if __name__ == "__main__":

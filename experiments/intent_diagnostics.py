@@ -3,27 +3,20 @@
 Every measure takes fitted systems and the same test cases, and trains nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from experiments.variants import scores_of
+from latentcrs_utils import Backbone, Dataset, LatentCRS
 from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, genre_table
-
-if TYPE_CHECKING:
-    from latentcrs_utils.behavior.pretraining import Backbone
-    from latentcrs_utils.data.sequences import Dataset
-    from latentcrs_utils.em.model import LatentCRS
 
 LENGTHS = (0, 1, 2, 5, 10)
 LIST = 20
-BINS = 10
 TEMPERATURES = tuple(float(t) for t in np.geomspace(0.5, 3.0, 19))
 
 
@@ -40,18 +33,16 @@ def cold_start_cases(cases: EvalSet, backbone: Backbone, length: int) -> EvalSet
 
 def candidate_log_probability(scores: Tensor, cases: EvalSet) -> Tensor:
     """log of the softmax over what is not in the history, [B, V + 1]; the rest is -infinity."""
-    histories = cases.instances.histories
-    scores = scores.clone()
-    scores[:, 0] = -torch.inf
-    rows = torch.from_numpy(histories.rows())
-    own = scores.gather(1, cases.instances.targets[:, None])
-    scores[rows, torch.from_numpy(histories.flat.astype(np.int64))] = -torch.inf
-    scores.scatter_(1, cases.instances.targets[:, None], own)
-    return torch.log_softmax(scores, dim=1)
+    histories, targets = cases.instances.histories, cases.instances.targets[:, None]
+    hidden = torch.zeros(scores.shape, dtype=torch.bool)
+    hidden[histories.rows(), histories.flat] = True
+    hidden.scatter_(1, targets, False)
+    hidden[:, 0] = True
+    return scores.masked_fill(hidden, -torch.inf).log_softmax(1)
 
 
 def expected_calibration_error(
-    confidence: np.ndarray, correct: np.ndarray, n_bins: int = BINS
+    confidence: np.ndarray, correct: np.ndarray, n_bins: int = 10
 ) -> float:
     """Mean distance between what is promised, [N], and what comes true, 0 or 1, [N].
 
@@ -112,15 +103,6 @@ def asked_genres(conditions: Sequence[Sequence[str]], names: Sequence[str]) -> l
     return [[column[c] for c in of_case if c in column] for of_case in conditions]
 
 
-def genre_mass(belief: Tensor, model: LatentCRS, table: Tensor) -> Tensor:
-    """How much of each genre a belief over intents [B, K] expects, [B, G], by p(v | m) alone.
-
-    The residual is left out; the table [V + 1, G] has 1 where an item has a genre.
-    """
-    likes = torch.softmax(model.generative.item_table(), dim=1) @ table  # [K, G]
-    return belief @ likes
-
-
 def tells_the_genre(mass: Tensor, asked: Sequence[Sequence[int]]) -> np.ndarray:
     """How surely each case is known by its wish, [N], 0 to 1; whoever knows nothing has 0.5.
 
@@ -153,14 +135,16 @@ def wishes(
     has, names = genre_table(data)
     table = torch.from_numpy(has).float()
     asked = asked_genres(cases.frame["conditions"].to_list(), names)
-    S, x = cases.instances.S, cases.instances.x
     masses = {
         name: candidate_log_probability(scores_of(model, cases), cases).exp() @ table
         for name, model in models.items()
     }
     for name, model in intents.items():
-        masses[f"p(m|S,x) of {name}"] = genre_mass(model.intent_prior(S, x), model, table)
-        masses[f"q(m|S) of {name}"] = genre_mass(model.amortised_posterior(S), model, table)
+        # by p(v | m) alone: the residual is left out
+        likes = torch.softmax(model.generative.item_table(), dim=1) @ table  # [K, G]
+        prior = model.intent_prior(cases.instances.S, cases.instances.x)
+        masses[f"p(m|S,x) of {name}"] = prior @ likes
+        masses[f"q(m|S) of {name}"] = model.amortised_posterior(cases.instances.S) @ likes
     found: dict[str, dict[str, np.ndarray]] = {}
     for level in ("plain", "paraphrased"):
         chosen = [i for i, at in enumerate(cases.frame["level"]) if at == level and asked[i]]

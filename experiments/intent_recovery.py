@@ -1,7 +1,5 @@
 """A world whose intents are known: do the anchors, q and p find them?"""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -9,20 +7,28 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
+from latentcrs_utils import (
+    Dataset,
+    Language,
+    LatentCRS,
+    Utterances,
+    embed,
+    find_anchors,
+    fit_em,
+    load_dataset,
+    preset,
+    pretrain,
+    simulate_utterances,
+    synthetic_world,
+)
 from latentcrs_utils.baselines.direct import fit_fusion
-from latentcrs_utils.behavior.pretraining import pretrain
-from latentcrs_utils.config import SimulatorConfig, preset
-from latentcrs_utils.data.loading import load_dataset
-from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.data.synthetic import synthetic_world
-from latentcrs_utils.em.instances import instances_of, rows_of
-from latentcrs_utils.em.model import LatentCRS, fit_em
+from latentcrs_utils.config import SimulatorConfig
+from latentcrs_utils.em.instances import Instances, instances_of, rows_of
 from latentcrs_utils.evaluation.metrics import mean_and_interval
-from latentcrs_utils.intents import find_anchors, training_cuts
-from latentcrs_utils.language.encoding import Language, embed
-from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
+from latentcrs_utils.intents import training_cuts
 
 # Few sentences, said for many films: embedding is what costs here.
 SIMULATOR = SimulatorConfig(n_cuts=1, n_reused_cuts=14)
@@ -35,13 +41,10 @@ def synthetic_language(data: Dataset) -> Language:
     Every second user is tested, in unseen phrasing.
     """
     frame = simulate_utterances(data, seed=0, config=SIMULATOR).frame
-    tested = (
-        (pl.col("split") == "test")
-        & (pl.col("phrasing") == "test")
-        & pl.col("level").is_in(LEVELS)
-        & (pl.col("user") % 2 == 0)
-    )
-    return embed(Utterances(frame.filter(pl.col("split").is_in(["train", "valid"]) | tested)))
+    split, level = pl.col("split"), pl.col("level")
+    tested = (pl.col("phrasing") == "test") & level.is_in(LEVELS) & (pl.col("user") % 2 == 0)
+    kept = split.is_in(["train", "valid"]) | ((split == "test") & tested)
+    return embed(Utterances(frame.filter(kept)))
 
 
 def mass_of_truths(item_probability: Tensor, truth_of_items: Tensor, n_truths: int) -> Tensor:
@@ -52,20 +55,20 @@ def mass_of_truths(item_probability: Tensor, truth_of_items: Tensor, n_truths: i
 
 
 def beliefs_in_truths(
-    model: LatentCRS, S: Tensor, x: Tensor, items: Tensor, truth_of_items: Tensor, n_truths: int
+    model: LatentCRS, cases: Instances, truth_of_items: Tensor, n_truths: int
 ) -> dict[str, Tensor]:
     """Three beliefs over the learned intents, translated into the n_truths = T true ones, [B, T].
 
     What a learned intent means is read off its own films: the true intents [V + 1] of p(v | m_j).
-    The cases S and x chose the items [B].
     """
     likes = torch.softmax(model.generative.item_table(), dim=1)  # [K, V + 1]
     meaning = mass_of_truths(likes, truth_of_items, n_truths)  # [K, T]
-    return {
-        "q(m|S), history alone": model.amortised_posterior(S) @ meaning,
-        "p(m|S,x), history and words": model.intent_prior(S, x) @ meaning,
-        "p(m|v,S,x), and the choice": model.exact_posterior(items, S, x) @ meaning,
+    beliefs = {
+        "q(m|S), history alone": model.amortised_posterior(cases.S),
+        "p(m|S,x), history and words": model.intent_prior(cases.S, cases.x),
+        "p(m|v,S,x), and the choice": model.exact_posterior(cases.targets, cases.S, cases.x),
     }
+    return {f"{model.name}: {name}": belief @ meaning for name, belief in beliefs.items()}
 
 
 def recovery(seeds: Sequence[int]) -> dict[str, Any]:
@@ -75,8 +78,6 @@ def recovery(seeds: Sequence[int]) -> dict[str, Any]:
     Index of the anchors and the true intents of the users' moments, by seed; rows tell who guesses,
     at which level, and the share of right guesses with its interval over cases.
     """
-    from sklearn.metrics import adjusted_rand_score
-
     world = synthetic_world()
     data = load_dataset("synthetic")
     language = synthetic_language(data)
@@ -108,10 +109,7 @@ def recovery(seeds: Sequence[int]) -> dict[str, Any]:
             model = fit_em(
                 data, backbone, anchors, language, residual=residual, seed=seed, progress=False
             )
-            learned = beliefs_in_truths(
-                model, cases.S, cases.x, cases.targets, truth_of_items, n_truths
-            )
-            beliefs |= {f"{model.name}: {name}": belief for name, belief in learned.items()}
+            beliefs |= beliefs_in_truths(model, cases, truth_of_items, n_truths)
         for name, belief in beliefs.items():
             hits = (belief.argmax(1) == truth).numpy().astype(float)
             right.setdefault(name, []).append(hits)
@@ -120,10 +118,6 @@ def recovery(seeds: Sequence[int]) -> dict[str, Any]:
         found = mean_and_interval(np.mean(right[name], axis=0)[frame["level"].to_numpy() == level])
         share = {"right": found.pop("mean"), **found}
         rows_by_level.append({"system": name, "level": level, **share})
-    return {
-        "n_intents": n_truths,
-        "n_cases": len(truth),
-        "chance": float(truth.bincount().max() / len(truth)),
-        "anchor_agreement": agreement,
-        "rows": rows_by_level,
-    }
+    chance = float(truth.bincount().max() / len(truth))
+    content = {"n_intents": n_truths, "n_cases": len(truth), "chance": chance}
+    return {**content, "anchor_agreement": agreement, "rows": rows_by_level}

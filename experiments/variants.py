@@ -18,44 +18,24 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from latentcrs_utils import Backbone, Dataset, Language, Utterances, find_anchors, fit_em, pretrain
 from latentcrs_utils.baselines.direct import fit_fusion, fit_text_alone
-from latentcrs_utils.behavior.pretraining import Backbone, pretrain
-from latentcrs_utils.config import (
-    ICLREC_AS_PUBLISHED,
-    BackboneConfig,
-    EMConfig,
-    Preset,
-    TermWeights,
-    preset,
-)  # fmt: skip
-from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.em.model import fit_em
+from latentcrs_utils.config import ICLREC_AS_PUBLISHED as PUBLISHED
+from latentcrs_utils.config import BackboneConfig, EMConfig, Preset, TermWeights, preset
 from latentcrs_utils.em.terms import ScoreTerms
 from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.evaluation.metrics import (
-    METRIC,
-    describe_ranks,
-    mean_and_interval,
-    metric_values,
-)
+from latentcrs_utils.evaluation import metrics
+from latentcrs_utils.evaluation.metrics import METRIC, metric_values
 from latentcrs_utils.evaluation.one_turn import LEVELS, UNSEEN, EvalSet
-from latentcrs_utils.intents import find_anchors
-from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.ranking import rank_of_target
-from latentcrs_utils.simulation.utterances import Utterances
 
 System = Literal["em", "fusion", "text alone", "backbone"]
 
 PAPER, PLUS = "LatentCRS", "LatentCRS+"
 FUSION, BEHAVIOR = "fusion without intents", "behavior only"
-KS = (16, 64, 256, 512, 1024)
-WEIGHTS = {
-    "lambda_": (0.0, 0.01, 1.0, 10.0),
-    "alpha_M": (0.0, 1.0, 20.0),
-    "alpha_E": (0.0, 1.0, 20.0),
-}
 SMALLEST_BATCH = 32
 _PLAN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_SWEEPS = _PLAN.pop("sweeps")
 
 
 @dataclass(frozen=True)
@@ -96,7 +76,7 @@ def planned(group: str, options: Preset) -> list[Variant]:
         if "terms" in row:
             made["terms"] = replace(options.terms_plus, **row["terms"])
         if "backbone" in row:
-            made["backbone"] = ICLREC_AS_PUBLISHED
+            made["backbone"] = PUBLISHED
         found.append(Variant(name, **made | {"reference": made["reference"] or None}))
     return found
 
@@ -119,17 +99,14 @@ def sweep(symbol: str, own: float, variants: Mapping[float, Variant]) -> list[Va
 def groups(data: Dataset) -> dict[str, list[Variant]]:
     """All groups of fitted variants for one data set, by name.
 
-    Besides the plan these are Figure 3's K, trained until the validation users see no more
-    progress, and the weights of the losses around the preset's.
+    Besides the plan these are Figure 3's K and the weights of the losses around the preset's.
     """
     options = preset(data.name, data.n_users)
     found = {group: planned(group, options) for group in _PLAN}
     patient = replace(options.em, n_epochs_generative=60, n_epochs_alternate=30, patience=8)
-    numbers: dict[float, Variant] = {
-        K: Variant("", em=patient, K=K) for K in KS if data.n_users >= K
-    }
-    found["K"] = sweep("K", options.anchors.K if options.anchors.K in numbers else 256, numbers)
-    for field, values in WEIGHTS.items():
+    of_k = {K: Variant("", em=patient, K=K) for K in _SWEEPS["K"] if data.n_users >= K}
+    found["K"] = sweep("K", options.anchors.K if options.anchors.K in of_k else 256, of_k)
+    for field, values in _SWEEPS["weights"].items():
         own, symbol = getattr(options.em, field), field.rstrip("_")
         changed = {v: replace(options.em, **{field: v}) for v in sorted({*values, own})}
         found[symbol] = sweep(symbol, own, {v: Variant("", em=em) for v, em in changed.items()})
@@ -232,7 +209,7 @@ def describe(ranks: Mapping[int, np.ndarray]) -> dict[str, Any]:
     """
     stacked = np.stack(list(ranks.values()))
     levels = _by_level(metric_values(stacked, METRIC).mean(0))
-    return {"seeds": list(ranks), **describe_ranks(stacked), "levels": levels}
+    return {"seeds": list(ranks), **metrics.describe_ranks(stacked), "levels": levels}
 
 
 def difference(ours: Mapping[int, np.ndarray], theirs: Mapping[int, np.ndarray]) -> dict[str, Any]:
@@ -247,10 +224,10 @@ def difference(ours: Mapping[int, np.ndarray], theirs: Mapping[int, np.ndarray])
         return {}
     values = np.mean(gaps, axis=0)
     if values.ndim == 1:
-        return mean_and_interval(values)
-    return {**mean_and_interval(values.mean(0)), "levels": _by_level(values)}
+        return metrics.mean_and_interval(values)
+    return {**metrics.mean_and_interval(values.mean(0)), "levels": _by_level(values)}
 
 
 def _by_level(values: np.ndarray) -> dict[str, dict[str, float]]:
     """Mean and interval of each level; values [4, U]."""
-    return {level: mean_and_interval(v) for level, v in zip(LEVELS, values, strict=True)}
+    return {level: metrics.mean_and_interval(v) for level, v in zip(LEVELS, values, strict=True)}

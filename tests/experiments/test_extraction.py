@@ -93,6 +93,7 @@ def test_all_readers_of_a_model_are_measured_on_the_same_answers() -> None:
     found = {
         name: set(map(str, reader(["something scary and funny tonight"])))
         for name, reader in readers(fake_dataset(), Answers(chat_model)).items()
+        if "classifier" not in name
     }
     assert len(chat_model.asked) == 1
     assert found == {
@@ -102,7 +103,8 @@ def test_all_readers_of_a_model_are_measured_on_the_same_answers() -> None:
         "model, quoted": {"genre=Horror", "not genre=Western"},
         "both": {"genre=Horror", "genre=Comedy", "not genre=Western"},
     }
-    assert list(readers(fake_dataset(), None)) == ["lexicon filter", "lexicon"]
+    alone = ["lexicon filter", "lexicon", "classifier", "lexicon + classifier"]
+    assert list(readers(fake_dataset(), None)) == alone
 
 
 def test_the_record(data: Dataset, tmp_path: Path, monkeypatch, capsys) -> None:
@@ -120,11 +122,11 @@ def test_the_record(data: Dataset, tmp_path: Path, monkeypatch, capsys) -> None:
     assert content["model_answers"]["asked"] <= 16 and content["model_answers"]["failed"] == 0
     assert "--n 2" in content["command"]
     rows = {(r["reader"], r["level"], r["phrasing"]): r for r in content["rows"]}
-    assert len(rows) == 5 * 4 * 2
+    assert len(rows) == 7 * 4 * 2
     assert rows["both", "plain", "test"]["recall"] == 1.0
     assert rows["model", "plain", "test"]["recall"] == 0.0
     shown = capsys.readouterr().out
     assert "paraphrased" in shown and "s] model, quoted" in shown
     main(["--n", "2", "--chat-model", "none", "--record", str(record)])
     content = json.loads(record.read_text(encoding="utf-8"))
-    assert len(content["rows"]) == 2 * 4 * 2 and "model_answers" not in content
+    assert len(content["rows"]) == 4 * 4 * 2 and "model_answers" not in content
