@@ -6,8 +6,6 @@ kept in the artifact cache, so a run that is stopped goes on where it was; the r
 after each group.
 """
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -18,30 +16,14 @@ from typing import Any
 import numpy as np
 
 from experiments import intent_diagnostics as diagnostics
+from experiments import variants
 from experiments.intent_recovery import recovery
-from experiments.variants import (
-    BEHAVIOR,
-    FUSION,
-    PAPER,
-    PLUS,
-    Variant,
-    describe,
-    difference,
-    fit_variant,
-    groups,
-    parts,
-    ranks_by_level,
-    scores_of,
-    unseen_cases,
-)
-from latentcrs_utils.config import preset
-from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.errors import DataError
+from experiments.variants import BEHAVIOR, FUSION, PAPER, PLUS, Variant, fit_variant, scores_of
+from latentcrs_utils import DataError, Dataset, Language, preset
 from latentcrs_utils.evaluation.metrics import METRIC, mean_and_interval, metric_values
 from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet, evaluate, one_turn_cases
 from latentcrs_utils.evaluation.real_people import describe_people, real_people_cases
 from latentcrs_utils.evaluation.recording import Command, sizes
-from latentcrs_utils.language.encoding import Language
 from latentcrs_utils.run import prepare
 
 COMPARED = (BEHAVIOR, FUSION, PAPER, PLUS)
@@ -68,12 +50,15 @@ class Bench:
             people = None
             with suppress(DataError):
                 people = real_people_cases(self.data, backbone, self.language, "report")
-            self._cases[id(backbone)] = unseen_cases(self.data, backbone, self.language), people
+            self._cases[id(backbone)] = (
+                variants.unseen_cases(self.data, backbone, self.language),
+                people,
+            )
         return self._cases[id(backbone)]
 
     def fits(self, what: str) -> Iterator[tuple[Any, EvalSet, dict[str, Any]]]:
         """Yield backbone, unseen cases and the models of `COMPARED`, fitted from each seed."""
-        plan = parts(preset(self.data.name, self.data.n_users))
+        plan = variants.parts(preset(self.data.name, self.data.n_users))
         chosen = [variant for variant in plan if variant.name in COMPARED]
         for seed in self.seeds:
             fits = {v.name: fit_variant(v, self.data, self.language, seed) for v in chosen}
@@ -82,25 +67,27 @@ class Bench:
             self.say(f"{what}, seed {seed}")
 
 
-def run_variants(variants: Sequence[Variant], bench: Bench) -> list[dict[str, Any]]:
+def run_variants(chosen: Sequence[Variant], bench: Bench) -> list[dict[str, Any]]:
     """Fit, rank and describe every variant; one row each, with the difference to its reference."""
     ranks: dict[str, dict[int, np.ndarray]] = {}
     rows = []
-    for variant in variants:
+    for variant in chosen:
         mine = ranks[variant.name] = {}
         unmasked, fits, people = [], [], []
         for seed in bench.seeds[:1] if variant.one_seed else bench.seeds:
             fitted = fit_variant(variant, bench.data, bench.language, seed)
             cases, said = bench.cases(fitted.backbone)
             scores = scores_of(fitted.model, cases)
-            mine[seed] = ranks_by_level(cases, scores)
-            unmasked.append(metric_values(ranks_by_level(cases, scores, masked=False), METRIC))
+            mine[seed] = variants.ranks_by_level(cases, scores)
+            unmasked.append(
+                metric_values(variants.ranks_by_level(cases, scores, masked=False), METRIC)
+            )
             fits.append(fitted)
             if said:
                 people.append(evaluate(said, {variant.name: partial(scores_of, fitted.model)}))
         valid = [fitted.valid for fitted in fits if fitted.valid is not None]
         rows.append({
-            "variant": variant.name, "value": variant.value, **describe(mine),
+            "variant": variant.name, "value": variant.value, **variants.describe(mine),
             "unmasked": float(np.mean(unmasked)),
             "valid_ndcg10": float(np.mean(valid)) if valid else None,
             "epochs": [fitted.epochs for fitted in fits], "reference": variant.reference,
@@ -109,7 +96,7 @@ def run_variants(variants: Sequence[Variant], bench: Bench) -> list[dict[str, An
         bench.say(f"{variant.name}: NDCG@20 {rows[-1][METRIC]:.4f}, seeds {list(mine)}")
     for row in rows:
         if row["reference"]:
-            row["difference"] = difference(ranks[row["variant"]], ranks[row["reference"]])
+            row["difference"] = variants.difference(ranks[row["variant"]], ranks[row["reference"]])
     return rows
 
 
@@ -146,7 +133,7 @@ def cold_start(bench: Bench, backbone: Any, cases: EvalSet, models: Models) -> M
     for length in diagnostics.LENGTHS:
         cut = diagnostics.cold_start_cases(cases, backbone, length)
         for name, model in models.items():
-            ranks = ranks_by_level(cut, scores_of(model, cut))
+            ranks = variants.ranks_by_level(cut, scores_of(model, cut))
             yield {"known_items": length}, name, metric_values(ranks, METRIC).mean(0), {}
 
 
@@ -204,7 +191,7 @@ def main(arguments: list[str] | None = None) -> None:
         "data": sizes(data), "language_model": language.embedder.name, "phrasing": "unseen",
         "masked": True, "seeds": bench.seeds, "groups": found,
     }  # fmt: skip
-    plan = groups(data)
+    plan = variants.groups(data)
     for name in [options.only] if options.only else (*plan, *MEASURES, "synthetic"):
         command.say(f"group {name!r}")
         if name in plan:

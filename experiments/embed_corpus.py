@@ -3,18 +3,14 @@
 In several processes: ``torchrun --nproc_per_node 2 -m experiments.embed_corpus --data ml-1m``.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence
 
 from experiments.processes import run_command
-from latentcrs_utils.data.loading import load_dataset
+from latentcrs_utils import Embedder, load_dataset, simulate_utterances
 from latentcrs_utils.evaluation.recording import Command
-from latentcrs_utils.language.embedder import Embedder
 from latentcrs_utils.language.models import DEFAULT_MODEL
-from latentcrs_utils.simulation.utterances import simulate_utterances
 from latentcrs_utils.support.processes import Processes
 
 

@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from latentcrs_utils import Dataset, LatentCRSError, LocalChatModel, Utterances, load_dataset
 from latentcrs_utils.constraints.constraint import Constraint, Requirements
 from latentcrs_utils.constraints.extraction import Extractor, How, make_extractor
 from latentcrs_utils.constraints.lexicon import Lexicon, extract, lexicon_for
-from latentcrs_utils.data.loading import load_dataset
-from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.errors import LatentCRSError
 from latentcrs_utils.evaluation.dialogues import Answers
 from latentcrs_utils.evaluation.recording import PACKAGES, Command
-from latentcrs_utils.language.local_chat_model import LocalChatModel
-from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
+from latentcrs_utils.simulation.utterances import simulate_utterances
 from latentcrs_utils.support.progress import track
 
 Reader = Callable[[Sequence[str]], Iterable[Constraint]]

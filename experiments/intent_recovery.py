@@ -10,25 +10,14 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
-from latentcrs_utils import (
-    Dataset,
-    Language,
-    LatentCRS,
-    Utterances,
-    embed,
-    find_anchors,
-    fit_em,
-    load_dataset,
-    preset,
-    pretrain,
-    simulate_utterances,
-    synthetic_world,
-)
-from latentcrs_utils.baselines.direct import fit_fusion
+from latentcrs_utils import Dataset, Language, LatentCRS, Utterances, embed, load_dataset, preset
 from latentcrs_utils.config import SimulatorConfig
+from latentcrs_utils.data.synthetic import synthetic_world
 from latentcrs_utils.em.instances import Instances, instances_of, rows_of
 from latentcrs_utils.evaluation.metrics import mean_and_interval
+from latentcrs_utils.evaluation.one_turn import fit_all
 from latentcrs_utils.intents import training_cuts
+from latentcrs_utils.simulation.utterances import simulate_utterances
 
 # Few sentences, said for many films: embedding is what costs here.
 SIMULATOR = SimulatorConfig(n_cuts=1, n_reused_cuts=14)
@@ -91,24 +80,20 @@ def recovery(seeds: Sequence[int]) -> dict[str, Any]:
     right: dict[str, list[np.ndarray]] = {}
     agreement = []
     for seed in seeds:
-        backbone = pretrain(data, seed=seed, progress=False)
-        anchors = find_anchors(backbone, data, seed=seed)
+        fitted = fit_all(data, language, seed=seed)
+        backbone, fusion, anchors = fitted.backbone, fitted.fusion, fitted.anchors
         of_users, ends = training_cuts(data, options.anchors.n_cuts, seed)
         moments = data.interactions.prefixes(of_users, ends)
         nearest = torch.cdist(backbone.encode(moments), anchors.centroids).argmin(1)
         now = steps[data.interactions.offsets[of_users] + ends - 1]
         agreement.append(float(adjusted_rand_score(now, nearest)))
         cases = instances_of(data, backbone, language, rows)
-        fusion = fit_fusion(data, backbone, language, seed=seed, progress=False)
         guesses = {
             "backbone, behavior only": torch.softmax(backbone.scores(cases.S), 1),
             "fusion without intents": torch.softmax(fusion.scores(cases.S, cases.x), 1),
         }
         beliefs = {name: mass_of_truths(p, truth_of_items, n_truths) for name, p in guesses.items()}
-        for residual in (False, True):
-            model = fit_em(
-                data, backbone, anchors, language, residual=residual, seed=seed, progress=False
-            )
+        for model in (fitted.latentcrs, fitted.latentcrs_plus):
             beliefs |= beliefs_in_truths(model, cases, truth_of_items, n_truths)
         for name, belief in beliefs.items():
             hits = (belief.argmax(1) == truth).numpy().astype(float)

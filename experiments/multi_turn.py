@@ -14,25 +14,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from latentcrs_utils import ConfigError, Dataset, LocalChatModel
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.extraction import make_extractor
 from latentcrs_utils.conversation.guards import ReplyGuard
 from latentcrs_utils.conversation.policies import FilterPolicy, RerankPolicy
-from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.errors import ConfigError
-from latentcrs_utils.evaluation import multi_turn
-from latentcrs_utils.evaluation.dialogues import (
-    Answers,
-    Dialogue,
-    success_by,
-    turns_taken,
-    usage_table,
-)
+from latentcrs_utils.evaluation import dialogues, multi_turn
+from latentcrs_utils.evaluation.dialogues import Answers, Dialogue
 from latentcrs_utils.evaluation.metrics import bootstrap_interval, paired_difference
 from latentcrs_utils.evaluation.multi_turn import MakeUsers, Setting, System, dialogue_systems
 from latentcrs_utils.evaluation.one_turn import fit_all
 from latentcrs_utils.evaluation.recording import Command, sizes
-from latentcrs_utils.language.local_chat_model import LocalChatModel
 from latentcrs_utils.language.models import DEFAULT_MODEL
 from latentcrs_utils.run import prepare
 from latentcrs_utils.simulation.agenda import DIFFICULTIES, LEVELS
@@ -47,11 +39,11 @@ ALL = "all"
 RERANKED, FILTERED_BY_MODEL = ON_REQUEST = ("LatentCRS+ V", "LatentCRS+ F (model)")
 
 
-def metric_values(dialogues: Sequence[Dialogue], metric: str) -> np.ndarray:
+def metric_values(held: Sequence[Dialogue], metric: str) -> np.ndarray:
     """A metric of each dialogue, [N]: S@k is 0 or 1, AT counts a failure as five turns."""
     if metric == "AT":
-        return turns_taken(dialogues)
-    return success_by(dialogues, int(metric.removeprefix("S@")))
+        return dialogues.turns_taken(held)
+    return dialogues.success_by(held, int(metric.removeprefix("S@")))
 
 
 def summarise(by_seed: Sequence[Mapping[str, Sequence[Dialogue]]]) -> pl.DataFrame:
@@ -67,8 +59,8 @@ def summarise(by_seed: Sequence[Mapping[str, Sequence[Dialogue]]]) -> pl.DataFra
         return np.mean([metric_values(of_seed[system], metric) for of_seed in by_seed], axis=0)
 
     rows, compared = [], REFERENCE in by_seed[0]
-    for system, dialogues in by_seed[0].items():
-        row: dict[str, Any] = {"system": system, "n": len(dialogues)}
+    for system, held in by_seed[0].items():
+        row: dict[str, Any] = {"system": system, "n": len(held)}
         for metric in METRICS:
             mine = over_seeds(system, metric)
             low, high = bootstrap_interval(mine)
@@ -204,7 +196,7 @@ def main(arguments: list[str] | None = None) -> None:
                 data, of_seed, users, setting, make_users=make, logs=logs, identity=identity
             ))  # fmt: skip
         table = summarise(by_seed)
-        usage = usage_table([d for of_seed in by_seed for held in of_seed.values() for d in held])
+        every = [d for of_seed in by_seed for held in of_seed.values() for d in held]
         with pl.Config(tbl_rows=-1, tbl_cols=-1, float_precision=3):
             print(
                 table.select("system", *(f"{m}{e}" for m in METRICS for e in ("", "_low", "_high")))
@@ -216,7 +208,7 @@ def main(arguments: list[str] | None = None) -> None:
         }
         results.append({
             "difficulty": difficulty, "level": level, "known": length, "systems": table.to_dicts(),
-            "ledger": usage.to_dicts(), "outcomes": turns,
+            "ledger": dialogues.usage_table(every).to_dicts(), "outcomes": turns,
         })  # fmt: skip
         if options.record:
             command.record(options.record, {**made, "results": results})

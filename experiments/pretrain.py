@@ -3,18 +3,14 @@
 In several processes: ``torchrun --nproc_per_node 2 -m experiments.pretrain --data ml-1m``.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
 
 from experiments.processes import run_command
-from latentcrs_utils.behavior.pretraining import pretrain
-from latentcrs_utils.config import BackboneConfig, preset
-from latentcrs_utils.data.loading import load_dataset
-from latentcrs_utils.errors import ConfigError
+from latentcrs_utils import ConfigError, load_dataset, preset, pretrain
+from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.evaluation.recording import Command, sizes, write_record
 from latentcrs_utils.support.device import choose_device
 from latentcrs_utils.support.processes import Processes

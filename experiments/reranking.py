@@ -13,20 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentcrs_utils import Dataset, LocalChatModel
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Requirements, matcher_for
 from latentcrs_utils.conversation.in_words import thing
 from latentcrs_utils.conversation.policies import FilterPolicy, best_items, relax, untitled
 from latentcrs_utils.conversation.reranking import Prior, RerankContext, fused_order, rerank
 from latentcrs_utils.conversation.turn import Recommendation, describe
-from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.evaluation import one_turn
 from latentcrs_utils.evaluation.dialogues import Answers
 from latentcrs_utils.evaluation.metrics import METRIC, metric_values, paired_difference
 from latentcrs_utils.evaluation.multi_turn import FILTERED
 from latentcrs_utils.evaluation.one_turn import EvalSet, Fitted, Scorer
 from latentcrs_utils.evaluation.recording import Command
-from latentcrs_utils.language.local_chat_model import LocalChatModel
 from latentcrs_utils.ranking import mask_items
 from latentcrs_utils.run import prepare
 from latentcrs_utils.support.progress import track
@@ -165,15 +164,6 @@ def cases_to_test(fitted: Fitted, n: int | None, seed: int) -> EvalSet:
     return cases.take(np.flatnonzero(cases.frame["user"].is_in(users.tolist()) & unseen))
 
 
-def shown(row: dict[str, float]) -> str:
-    """The metrics of a row of `compare`, with their gaps."""
-    return "; ".join(
-        f"{m} {row[m]:.4f} ({row[f'{m}_gap']:+.4f} [{row[f'{m}_gap_low']:+.4f}, "
-        f"{row[f'{m}_gap_high']:+.4f}])"
-        for m in METRICS
-    )
-
-
 def main(arguments: list[str] | None = None, chat_model: Any = None) -> None:
     """Test F, weigh V on validation users and test it; record after each part.
 
@@ -205,7 +195,7 @@ def main(arguments: list[str] | None = None, chat_model: Any = None) -> None:
     asked = ask_about(data, valid, scorer, answers, prior)
     rows = weigh(asked, valid.frame["user"].to_numpy(), WEIGHTS)
     for row in rows:
-        say(f"  weight {row['weight']:g}: {shown(row)}")
+        say(f"  weight {row['weight']:g}: {METRIC} {row[METRIC]:.4f} ({row[f'{METRIC}_gap']:+.4f})")
     keep("validation", {"n": len(valid), "levels": CHOSEN_ON, "best": choose(rows), "rows": rows})
     # where the recommender alone is best, the best weight above 0 is tested all the same
     weight = choose([row for row in rows if row["weight"] > 0] or rows)["weight"]
@@ -216,7 +206,7 @@ def main(arguments: list[str] | None = None, chat_model: Any = None) -> None:
     users, table = cases.frame["user"].to_numpy(), []
     for level, chosen in by_level(cases):
         row = compare(ours[chosen], alone[chosen], users[chosen])
-        say(f"  {level}: {shown(row)}")
+        say(f"  {level}: {METRIC} {row[METRIC]:.4f} ({row[f'{METRIC}_gap']:+.4f})")
         table.append({"level": level, "n": len(chosen), **row})
     keep("test", {"weight": weight, "n_candidates": N_CANDIDATES, "rows": table})
 

@@ -20,12 +20,11 @@ import torch
 from torch import Tensor
 
 from experiments.intent_diagnostics import genre_overlap
+from latentcrs_utils import Dataset, LatentCRS, Sequences
 from latentcrs_utils.config import ASK_ABOVE, CARELESS_SHARE
 from latentcrs_utils.conversation.belief import N_LEADERS
 from latentcrs_utils.conversation.steering import best_question, careless_share, log_likelihood
 from latentcrs_utils.conversation.turn import Push, State
-from latentcrs_utils.data.sequences import Dataset, Sequences
-from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.evaluation import metrics, one_turn
 from latentcrs_utils.evaluation.metrics import METRIC, metric_values
 from latentcrs_utils.evaluation.recording import Command, sizes
@@ -244,7 +243,6 @@ def main(arguments: list[str] | None = None) -> None:
     }  # fmt: skip
     results = [{"noise": n, **row} for n in NOISES for row in summarise(held[n], levels)]
     command.record(options.record, {**made, "results": results})
-    print(made)
     at_end = pl.DataFrame(results).filter(noise=NOISE, clicks=N_CLICKS)
     with pl.Config(tbl_rows=-1, tbl_cols=-1, float_precision=3, fmt_str_lengths=40):
         print(at_end.drop("noise", "clicks"))

@@ -3,18 +3,14 @@
 Amazon's files are each reader's own download: where they are absent, a line says so instead.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, get_args
 
 import numpy as np
 
+from latentcrs_utils import AssetError, Dataset, load_dataset
 from latentcrs_utils.config import Filter
-from latentcrs_utils.data.loading import load_dataset
-from latentcrs_utils.data.sequences import Dataset
-from latentcrs_utils.errors import AssetError
 from latentcrs_utils.evaluation.published import PAPER_TABLE_1
 from latentcrs_utils.evaluation.recording import Command
 

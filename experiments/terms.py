@@ -6,8 +6,6 @@ levels, equally) and NDCG@20 of the real requests of the half "choice". Populari
 counts once at most.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, replace
 from itertools import product
 from typing import Any, cast

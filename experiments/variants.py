@@ -3,8 +3,6 @@
 `groups` is the plan; `fit_variant` trains one variant from one seed, or loads it.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

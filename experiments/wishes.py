@@ -8,15 +8,12 @@ from typing import Any, get_args
 import numpy as np
 import polars as pl
 
-from latentcrs_utils.behavior.pretraining import pretrain
-from latentcrs_utils.conversation.session import Conversation
+from latentcrs_utils import Conversation, LatentCRS, find_anchors, fit_em, pretrain
 from latentcrs_utils.conversation.turn import PolicyName
-from latentcrs_utils.em.model import LatentCRS, fit_em
 from latentcrs_utils.evaluation.metrics import metric_values
 from latentcrs_utils.evaluation.one_turn import one_turn_cases
 from latentcrs_utils.evaluation.recording import Command, sizes
 from latentcrs_utils.evaluation.wishes import read_wishes, score
-from latentcrs_utils.intents import find_anchors
 from latentcrs_utils.run import prepare
 
 WISHES = Path(__file__).resolve().parents[1] / "data" / "wishes.toml"

@@ -231,12 +231,12 @@ def test_variants_are_compared_and_every_group_is_recorded(
     monkeypatch.setattr(ablations.Bench, "fits", lambda self, what: [(None, None, None)] * 2)
     parts = {
         "prepare": lambda say, name, tests: (data, language),
-        "groups": lambda data: {"parts": chosen},
         "MEASURES": {"wishes": (lambda *of_seed: told, {"quantity": "nothing"})},
         "recovery": lambda seeds: {"seeds": seeds},
     }  # fmt: skip
     for name, part in parts.items():
         monkeypatch.setattr(ablations, name, part)
+    monkeypatch.setattr(variants, "groups", lambda data: {"parts": chosen})
     ablations.main(["--seeds", "0", "1", "--record", str(path)])
     written = json.loads(path.read_text(encoding="utf-8"))
     assert list(written["groups"]) == ["parts", "wishes", "synthetic"]
