@@ -28,6 +28,7 @@ from latentcrs_utils.run import prepare
 
 COMPARED = (BEHAVIOR, FUSION, PAPER, PLUS)
 Models = dict[str, Any]
+Say = Callable[[str], None]
 # of each system at one place of the table: place, name, values [U], further facts
 Measured = Iterator[tuple[dict[str, Any], str, np.ndarray, dict[str, float]]]
 Measure = Callable[["Bench", Any, EvalSet, Models], Measured]
@@ -36,9 +37,7 @@ Measure = Callable[["Bench", Any, EvalSet, Models], Measured]
 class Bench:
     """The data set, its sentences and the test cases of each backbone: what all variants share."""
 
-    def __init__(
-        self, data: Dataset, language: Language, seeds: list[int], say: Callable[[str], None]
-    ):
+    def __init__(self, data: Dataset, language: Language, seeds: list[int], say: Say):
         self.data, self.language, self.seeds, self.say = data, language, seeds, say
         self._cases: dict[int, tuple[EvalSet, EvalSet | None]] = {}
 
@@ -59,11 +58,11 @@ class Bench:
     def fits(self, what: str) -> Iterator[tuple[Any, EvalSet, dict[str, Any]]]:
         """Yield backbone, unseen cases and the models of `COMPARED`, fitted from each seed."""
         plan = variants.parts(preset(self.data.name, self.data.n_users))
-        chosen = [variant for variant in plan if variant.name in COMPARED]
+        chosen = {variant.name: variant for variant in plan}
         for seed in self.seeds:
-            fits = {v.name: fit_variant(v, self.data, self.language, seed) for v in chosen}
-            backbone = next(iter(fits.values())).backbone
-            yield backbone, self.cases(backbone)[0], {name: fits[name].model for name in COMPARED}
+            fits = {n: fit_variant(chosen[n], self.data, self.language, seed) for n in COMPARED}
+            backbone = fits[FUSION].backbone
+            yield backbone, self.cases(backbone)[0], {name: fit.model for name, fit in fits.items()}
             self.say(f"{what}, seed {seed}")
 
 
@@ -106,16 +105,14 @@ def measured(bench: Bench, what: str) -> dict[str, Any]:
     The means of the further facts are over seeds.
     """
     measure, about = MEASURES[what]
-    values: dict[tuple[Any, str], list[np.ndarray]] = defaultdict(list)
-    facts: dict[tuple[Any, str], list[dict[str, float]]] = defaultdict(list)
+    found: dict[tuple[Any, str], list[tuple[np.ndarray, dict[str, float]]]] = defaultdict(list)
     for backbone, cases, models in bench.fits(what):
         for place, system, of_users, more in measure(bench, backbone, cases, models):
-            values[tuple(place.items()), system].append(of_users)
-            facts[tuple(place.items()), system].append(more)
+            found[tuple(place.items()), system].append((of_users, more))
     rows = []
-    for (place, system), of_seeds in facts.items():
-        mine, fusion = (np.mean(values[place, name], axis=0) for name in (system, FUSION))
-        more = {key: float(np.mean([fact[key] for fact in of_seeds])) for key in of_seeds[0]}
+    for (place, system), of_seeds in found.items():
+        mine, fusion = (np.mean([v for v, _ in found[place, n]], axis=0) for n in (system, FUSION))
+        more = {key: float(np.mean([fact[key] for _, fact in of_seeds])) for key in of_seeds[0][1]}
         row = {"system": system, **dict(place), **more, **mean_and_interval(mine)}
         if system != FUSION:
             row["difference"] = mean_and_interval(mine - fusion)
@@ -163,8 +160,7 @@ def diversity(bench: Bench, backbone: Any, cases: EvalSet, models: Models) -> Me
 
 def wishes(bench: Bench, backbone: Any, cases: EvalSet, models: Models) -> Measured:
     """Who knows the genre that was asked for, by its probabilities alone."""
-    intents = {name: models[name] for name in (PAPER, PLUS)}
-    for level, hits_of in diagnostics.wishes(cases, bench.data, models, intents).items():
+    for level, hits_of in diagnostics.wishes(cases, bench.data, models).items():
         for name, hits in hits_of.items():
             yield {"level": level, "n": len(hits)}, name, hits, {}
 
@@ -184,9 +180,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = command.read(arguments)
     data, language = prepare(command.say, options.data, "all")
     bench = Bench(data, language, options.seeds, command.say)
-    found: dict[str, Any] = {}
-    if options.only:
-        found = json.loads(options.record.read_text("utf-8"))["groups"]
+    found = json.loads(options.record.read_text("utf-8"))["groups"] if options.only else {}
     record = {
         "data": sizes(data), "language_model": language.embedder.name, "phrasing": "unseen",
         "masked": True, "seeds": bench.seeds, "groups": found,

@@ -6,8 +6,8 @@ the epoch of what is trained; the test items are looked at once, here.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -26,8 +26,7 @@ COUNTED = ("popularity", "item-kNN")
 TIMED_EPOCHS = 2
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """One system, trained from one seed and tested."""
 
     ranks: np.ndarray  # of each user's test item [U], 1 is best
@@ -63,13 +62,6 @@ def run_trained(data: Dataset, config: BackboneConfig, seed: int) -> Run:
     values = [row["valid NDCG@20"] for row in backbone.curve]
     scores = backbone.scores(backbone.encode(data.histories("test")))
     return Run(ranks_on_test(scores, data), int(np.argmax(values)) + 1, backbone.curve)
-
-
-def counted_runs(data: Dataset) -> dict[str, dict[int, Run]]:
-    """The two systems that need no training, as if trained from seed 0."""
-    scores = popularity(data).expand(data.n_users, -1), item_knn(data, data.histories("test"))
-    runs = [{0: Run(ranks_on_test(of_system, data))} for of_system in scores]
-    return dict(zip(COUNTED, runs, strict=True))
 
 
 def cpu_seconds_per_epoch(data: Dataset, config: BackboneConfig) -> float:
@@ -108,7 +100,9 @@ def main(arguments: list[str] | None = None) -> None:
     command = Command("experiments.backbones", __doc__, data=False, seeds=True)
     options = command.read(arguments)
     data, seconds, curves = load_dataset("ml-100k"), {}, {}
-    runs = counted_runs(data)
+    scores = popularity(data).expand(data.n_users, -1), item_knn(data, data.histories("test"))
+    # as if trained from seed 0
+    runs = {name: {0: Run(ranks_on_test(s, data))} for name, s in zip(COUNTED, scores, strict=True)}
     for system, config in trained_systems(data.name).items():
         seconds[system] = round(cpu_seconds_per_epoch(data, config), 1)
         runs[system] = {seed: run_trained(data, config, seed) for seed in options.seeds}

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,8 +49,7 @@ class Case:
         return whole | {f"batch {name}": min(sizes) for name, sizes in batch.items()}
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """A prediction: wall-clock seconds, and bytes of memory of each process at its peak."""
 
     seconds: float
@@ -90,20 +89,17 @@ class CostModel:
     def read(cls, path: Path = RECORD) -> CostModel:
         """Read a record; ConfigError: there is none."""
         if not path.exists():
-            command = "`python -m benchmarks.cost_model`"
-            raise ConfigError(f"There is no {path.name}: {command} makes it.")
+            raise ConfigError(f"No {path.name}: `python -m benchmarks.cost_model` makes it.")
         return cls(json.loads(path.read_text(encoding="utf-8"))["laws"])
 
     def predict(self, stage: str, case: Case, n_processes: int = 1) -> Cost:
         """Predict what one call of a stage costs; processes share the time, not the memory.
 
-        Raises:
-            ConfigError: there is no such stage, or it does not run in several processes.
+        ConfigError: there is no such stage, or it does not run in several processes.
         """
         if stage not in self.laws:
             raise ConfigError(f"There is no law for {stage!r}; there are: {', '.join(self.laws)}.")
-        law = self.laws[stage]
-        efficiency = law["efficiency"]
+        law, efficiency = self.laws[stage], self.laws[stage]["efficiency"]
         if n_processes < 1 or (n_processes > 1 and efficiency is None):
             raise ConfigError(
                 f"n_processes={n_processes}: {stage!r} was measured in one process only; use 1."

@@ -124,13 +124,13 @@ def tells_the_genre(mass: Tensor, asked: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def wishes(
-    cases: EvalSet, data: Dataset, models: Mapping[str, Any], intents: Mapping[str, LatentCRS]
+    cases: EvalSet, data: Dataset, models: Mapping[str, Any]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Does a system know which genre was asked for, before it names a single item?
 
-    The systems `models` are judged by the genres that their probabilities add up to, the `intents`
-    of fitted ones by their beliefs over intents alone. Returns level -> name -> `tells_the_genre`
-    of the n cases that ask for a genre, [n].
+    All models are judged by the genres that their probabilities add up to, those with intents also
+    by their beliefs over intents alone. Returns level -> name -> `tells_the_genre` of the n cases
+    that ask for a genre, [n].
     """
     has, names = genre_table(data)
     table = torch.from_numpy(has).float()
@@ -139,12 +139,12 @@ def wishes(
         name: candidate_log_probability(scores_of(model, cases), cases).exp() @ table
         for name, model in models.items()
     }
-    for name, model in intents.items():
-        # by p(v | m) alone: the residual is left out
-        likes = torch.softmax(model.generative.item_table(), dim=1) @ table  # [K, G]
-        prior = model.intent_prior(cases.instances.S, cases.instances.x)
-        masses[f"p(m|S,x) of {name}"] = prior @ likes
-        masses[f"q(m|S) of {name}"] = model.amortised_posterior(cases.instances.S) @ likes
+    for name, model in models.items():
+        if isinstance(model, LatentCRS):  # by p(v | m) alone: the residual is left out
+            likes = torch.softmax(model.generative.item_table(), dim=1) @ table  # [K, G]
+            prior = model.intent_prior(cases.instances.S, cases.instances.x)
+            masses[f"p(m|S,x) of {name}"] = prior @ likes
+            masses[f"q(m|S) of {name}"] = model.amortised_posterior(cases.instances.S) @ likes
     found: dict[str, dict[str, np.ndarray]] = {}
     for level in ("plain", "paraphrased"):
         chosen = [i for i, at in enumerate(cases.frame["level"]) if at == level and asked[i]]

@@ -103,10 +103,11 @@ def asking_systems(
     kept = f"{data.name}_readings_{chat_model.name}.jsonl".replace("/", "-").replace(" ", "-")
     both = make_extractor(data, "both", Answers(chat_model, folder / kept if folder else None))
     reranking = RerankPolicy(data, lambda: chat_model, config)
-    filtering = FilterPolicy(data, extractor=both)
     return {
         RERANKED: replace(system, policy=reranking, identity=f"{named} {config}"),
-        FILTERED_BY_MODEL: replace(system, policy=filtering, identity=named),
+        FILTERED_BY_MODEL: replace(
+            system, policy=FilterPolicy(data, extractor=both), identity=named
+        ),
     }
 
 
@@ -122,12 +123,11 @@ def prompted_users(data: Dataset, setting: Setting, model: str) -> MakeUsers:
     """Return the maker of users that a local language model plays (Appendix D)."""
     make, chat_model = multi_turn.template_users(data, setting), LocalChatModel(model)
     guard = ReplyGuard(film.title for film in Catalogue(data).items)
-
-    def prompted(users: Sequence[int]) -> list[PromptedUser]:
-        behind = [user for user in make(users) if isinstance(user, TemplateUser)]
-        return [PromptedUser(user, chat_model, guard) for user in behind]
-
-    return prompted
+    return lambda users: [
+        PromptedUser(user, chat_model, guard)
+        for user in make(users)
+        if isinstance(user, TemplateUser)
+    ]
 
 
 def chosen(systems: dict[str, System], names: Sequence[str] | None) -> dict[str, System]:
@@ -164,8 +164,8 @@ def main(arguments: list[str] | None = None) -> None:
     users = multi_turn.sample_users(data, options.users, options.split)
     # users that a language model plays have a folder of their own
     logs = options.logs / "prompted" if options.logs and options.prompted else options.logs
-    named = set(options.systems or ()) & set(ON_REQUEST)
-    ask = LocalChatModel(options.chat_model) if named else None
+    asked = {*ON_REQUEST} & {*(options.systems or ())}
+    ask = LocalChatModel(options.chat_model) if asked else None
     made: dict[str, Any] = {"data": sizes(data), "language_model": language.embedder.name}
     if ask is not None:
         made |= {"chat_model": ask.name, "rerank": asdict(RerankConfig())}

@@ -3,7 +3,6 @@
 In several processes: ``torchrun --nproc_per_node 2 -m experiments.pretrain --data ml-1m``.
 """
 
-import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
@@ -19,8 +18,7 @@ from latentcrs_utils.support.processes import Processes
 def changed(config: BackboneConfig, changes: Sequence[str]) -> BackboneConfig:
     """Return the configuration with fields changed as "name=value" says.
 
-    Raises:
-        ConfigError: no such field, no "=", or a value that makes no sense there.
+    ConfigError: no such field, no "=", or a value that makes no sense there.
     """
     known = [field.name for field in dataclasses.fields(config)]
     values = {}
@@ -37,32 +35,8 @@ def changed(config: BackboneConfig, changes: Sequence[str]) -> BackboneConfig:
     return dataclasses.replace(config, **values)
 
 
-def run(options: argparse.Namespace, processes: Processes) -> None:
-    """Load the data, pretrain or load, and say what came out."""
-    # one downloads and prepares, the others then find it done
-    data = processes.main_first(lambda: load_dataset(options.data))
-    config = changed(preset(data.name, data.n_users).backbone, options.set)
-    if processes.is_main:
-        print(f"{data!r}, processes: {processes.count}, on {choose_device(options.device)}")
-    backbone = pretrain(
-        data, config, seed=options.seed, device=options.device, compile=options.compile,
-        progress=None if processes.is_main else False,
-    )  # fmt: skip
-    if processes.is_main:
-        best = max(backbone.curve, key=lambda row: row["valid NDCG@20"])
-        print(
-            f"best epoch {best['epoch']:.0f} of {len(backbone.curve)}: valid NDCG@20 "
-            f"{best['valid NDCG@20']:.4f}, {best['seconds']:.1f} s an epoch, trained by "
-            f"{backbone.facts.get('processes', 1)} on {backbone.facts.get('device', 'cpu')}"
-        )
-        if options.record:
-            content = {"config": dataclasses.asdict(backbone.config), "seed": options.seed}
-            curve = {"facts": backbone.facts, "curve": backbone.curve}
-            write_record(options.record, {"data": sizes(data), **content, **curve})
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
+    """Load the data, pretrain or load, and say what came out; returns the exit status."""
     command = Command("experiments.pretrain", __doc__, record=False)
     add = command.parser.add_argument
     add("--seed", type=int, default=0, help="default: 0")
@@ -72,8 +46,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--compile", action="store_true", help="use torch.compile")
     add("--expect-processes", type=int, metavar="N", help="stop unless there are N")
     options = command.read(arguments)
-    expected, device = options.expect_processes, options.device
-    return run_command(lambda others: run(options, others), device=device, expected=expected)
+
+    def work(processes: Processes) -> None:
+        # one downloads and prepares, the others then find it done
+        data = processes.main_first(lambda: load_dataset(options.data))
+        config = changed(preset(data.name, data.n_users).backbone, options.set)
+        if processes.is_main:
+            print(f"{data!r}, processes: {processes.count}, on {choose_device(options.device)}")
+        backbone = pretrain(
+            data, config, seed=options.seed, device=options.device, compile=options.compile,
+            progress=None if processes.is_main else False,
+        )  # fmt: skip
+        if processes.is_main:
+            best = max(backbone.curve, key=lambda row: row["valid NDCG@20"])
+            print(
+                f"best epoch {best['epoch']:.0f} of {len(backbone.curve)}: valid NDCG@20 "
+                f"{best['valid NDCG@20']:.4f}, {best['seconds']:.1f} s an epoch, trained by "
+                f"{backbone.facts.get('processes', 1)} on {backbone.facts.get('device', 'cpu')}"
+            )
+            if options.record:
+                content = {"config": dataclasses.asdict(backbone.config), "seed": options.seed}
+                curve = {"facts": backbone.facts, "curve": backbone.curve}
+                write_record(options.record, {"data": sizes(data), **content, **curve})
+
+    return run_command(work, device=options.device, expected=options.expect_processes)
 
 
 if __name__ == "__main__":

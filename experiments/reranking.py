@@ -5,9 +5,8 @@ likelihoods. With `--answers` they are kept, so a run that is stopped goes on wh
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from latentcrs_utils.evaluation import one_turn
 from latentcrs_utils.evaluation.dialogues import Answers
 from latentcrs_utils.evaluation.metrics import METRIC, metric_values, paired_difference
 from latentcrs_utils.evaluation.multi_turn import FILTERED
-from latentcrs_utils.evaluation.one_turn import EvalSet, Fitted, Scorer
+from latentcrs_utils.evaluation.one_turn import UNSEEN, EvalSet, Fitted, Scorer
 from latentcrs_utils.evaluation.recording import Command
 from latentcrs_utils.ranking import mask_items
 from latentcrs_utils.run import prepare
@@ -39,8 +38,7 @@ SEED = 0  # of the fit and the users
 CHOSEN_ON = ("plain", "paraphrased")  # levels of the validation users
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """What a language model was asked about one text."""
 
     candidates: tuple[Recommendation, ...]  # the recommender's best items, best first
@@ -110,15 +108,13 @@ def filtered(data: Dataset, scorer: Scorer) -> Scorer:
     policy, matcher = FilterPolicy(data), matcher_for(data)
 
     def score(cases: EvalSet) -> Tensor:
-        rows = []
-        for text, history, scores in zip(
-            cases.texts, cases.instances.histories, scorer(cases).clone(), strict=True
-        ):
+        scores = scorer(cases).clone()
+        for row, text in enumerate(cases.texts):
             # what cannot be offered is no choice, so it keeps no requirement from being relaxed
-            scores[[0, *history.tolist()]] = -torch.inf
+            scores[row, [0, *cases.instances.histories[row].tolist()]] = -torch.inf
             wanted = policy.parse(text, Requirements()).requirements
-            rows.append(relax(scores, matcher, wanted))
-        return torch.stack(rows)
+            scores[row] = relax(scores[row], matcher, wanted)
+        return scores
 
     return score
 
@@ -160,7 +156,7 @@ def cases_to_test(fitted: Fitted, n: int | None, seed: int) -> EvalSet:
     """Draw n test users (None: all), each at all levels, with unseen phrasing."""
     cases = one_turn.one_turn_cases(fitted.data, fitted.backbone, fitted.language)
     users = np.random.default_rng(seed).permutation(cases.frame["user"].unique().sort())[:n]
-    unseen = cases.frame["phrasing"] == one_turn.UNSEEN
+    unseen = cases.frame["phrasing"] == UNSEEN
     return cases.take(np.flatnonzero(cases.frame["user"].is_in(users.tolist()) & unseen))
 
 
@@ -180,8 +176,7 @@ def main(arguments: list[str] | None = None, chat_model: Any = None) -> None:
     data, language = prepare(say, options.data, "all")
     fitted = one_turn.fit_all(data, language, seed=SEED, say=say)
     scorer, prior = one_turn.scorers(fitted)[REFERENCE], Prior()
-    content: dict[str, Any] = {"data": options.data, "model": answers.name, "seed": SEED}
-    content["phrasing"] = one_turn.UNSEEN
+    content = {"data": options.data, "model": answers.name, "seed": SEED, "phrasing": UNSEEN}
 
     def keep(part: str, found: Any) -> None:
         content[part] = found

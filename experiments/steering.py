@@ -15,7 +15,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
@@ -25,8 +24,9 @@ from latentcrs_utils.config import ASK_ABOVE, CARELESS_SHARE
 from latentcrs_utils.conversation.belief import N_LEADERS
 from latentcrs_utils.conversation.steering import best_question, careless_share, log_likelihood
 from latentcrs_utils.conversation.turn import Push, State
-from latentcrs_utils.evaluation import metrics, one_turn
+from latentcrs_utils.evaluation import metrics
 from latentcrs_utils.evaluation.metrics import METRIC, metric_values
+from latentcrs_utils.evaluation.one_turn import LEVELS, UNSEEN, EvalSet, fit_all, one_turn_cases
 from latentcrs_utils.evaluation.recording import Command, sizes
 from latentcrs_utils.intents import describe_anchor
 from latentcrs_utils.ranking import rank_of_target
@@ -79,7 +79,7 @@ class People:
         return torch.where(best < self._bar, -1, place).tolist(), looks.argmin(1).tolist()
 
 
-def liking(fitted: Any, name: str, likes: bool, cases: one_turn.EvalSet, people: People) -> Talker:
+def liking(fitted: Any, name: str, likes: bool, cases: EvalSet, people: People) -> Talker:
     """People who like the offered film that looks most like the wish: the history grows by it.
 
     Whoever is offered the wish itself is content; without `likes` nobody does anything.
@@ -96,17 +96,10 @@ def liking(fitted: Any, name: str, likes: bool, cases: one_turn.EvalSet, people:
         S = fitted.backbone.encode(Sequences.from_lists(histories)) if likes else S
 
 
-def log_intents(model: LatentCRS, log_prior: Tensor, pushes: Pushes) -> Tensor:
-    """log p(m | S, x, pushes), [N, K], from log p(m | S, x)."""
-    valid = (State((), of_one).pushes for of_one in pushes)
-    said = [log_likelihood(of_one, model.generative.anchors, CARELESS_SHARE) for of_one in valid]
-    return (log_prior + torch.stack(said)).log_softmax(-1)
-
-
 def push(films: Tensor, intents: Tensor, gone: Tensor, pushes: Pushes, people: People) -> None:
     """Push one of the bars that the chat shows, unless it was pushed so before.
 
-    The `films` [K, 3] stand for the intents, of which `intents` [N, K] are `log_intents`.
+    The `films` [K, 3] stand for the intents; `intents` [N, K] are log p(m | S, x, pushes).
     """
     shown = intents.topk(min(N_LEADERS, len(films))).indices
     found = zip(shown.tolist(), pushes, *people.compare(films[shown]), strict=True)
@@ -132,20 +125,19 @@ def answer(
             of_one.append(Push(pair[place], True, pair))
 
 
-def pushing(
-    model: LatentCRS, act: Callable[..., None], cases: one_turn.EvalSet, people: People
-) -> Talker:
+def pushing(model: LatentCRS, act: Callable[..., None], cases: EvalSet, people: People) -> Talker:
     """People who `push`, or `answer`; the first arguments of these are given."""
     context = model.context(cases.instances.S, cases.instances.x)
-    pushes: Pushes = [[] for _ in cases.texts]
+    anchors, pushes = model.generative.anchors, Pushes([] for _ in cases.texts)
     while True:
-        intents = log_intents(model, context.log_prior, pushes)
-        pushed = replace(context, log_prior=intents)
+        valid = (State((), of_one).pushes for of_one in pushes)
+        said = torch.stack([log_likelihood(of_one, anchors, CARELESS_SHARE) for of_one in valid])
+        pushed = replace(context, log_prior=(context.log_prior + said).log_softmax(-1))
         _, gone = yield model.final_scores(pushed, cases.texts)
-        act(intents, gone, pushes, people)
+        act(pushed.log_prior, gone, pushes, people)
 
 
-def talk(talker: Talker, cases: one_turn.EvalSet) -> tuple[np.ndarray, np.ndarray]:
+def talk(talker: Talker, cases: EvalSet) -> tuple[np.ndarray, np.ndarray]:
     """Rank of the wished film after 0..4 clicks, and whether it was offered by then, [5, N]."""
     targets, histories, scores = cases.instances.targets, cases.instances.histories, next(talker)
     ranks, found, gone = [], [], torch.zeros(scores.shape, dtype=torch.bool)
@@ -160,7 +152,7 @@ def talk(talker: Talker, cases: one_turn.EvalSet) -> tuple[np.ndarray, np.ndarra
     return torch.stack(ranks).numpy(), torch.stack(found).numpy()
 
 
-def validate(model: LatentCRS, films: Tensor, cases: one_turn.EvalSet, people: People) -> Any:
+def validate(model: LatentCRS, films: Tensor, cases: EvalSet, people: People) -> Any:
     """The careless share of the validation people's first pushes, and what questions bring them.
 
     That is [2, N]: the expected gain in nats, and what the first answer changed in NDCG@20.
@@ -176,9 +168,7 @@ def validate(model: LatentCRS, films: Tensor, cases: one_turn.EvalSet, people: P
     return share, np.stack([gains, second - first])
 
 
-def summarise(
-    held: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], levels: np.ndarray
-) -> list[dict[str, Any]]:
+def summarise(held: Mapping[str, Sequence[Any]], levels: np.ndarray) -> list[dict[str, Any]]:
     """A row a level, click and system: NDCG@20, and the S of so many turns, with paired gaps.
 
     `held` has the results of `talk` by seed, over which means are taken; gaps are to `RIVAL`, with
@@ -189,7 +179,7 @@ def summarise(
         name: {METRIC: np.mean([metric_values(ranks, METRIC) for ranks, _ in of], axis=0),
                "S": np.mean([found for _, found in of], axis=0)} for name, of in held.items()
     }  # fmt: skip
-    for level, click, name in product(one_turn.LEVELS, range(N_CLICKS + 1), held):
+    for level, click, name in product(LEVELS, range(N_CLICKS + 1), held):
         row: dict[str, Any] = {"level": level, "clicks": click, "system": name}
         for metric, values in means[name].items():
             ours, theirs = (v[click, levels == level] for v in (values, means[RIVAL][metric]))
@@ -207,17 +197,15 @@ def main(arguments: list[str] | None = None) -> None:
     alike, checked, levels = likeness(data), [], np.array([])
     held = {noise: dict[str, list[Any]]() for noise in NOISES}
     for seed in options.seeds:
-        fitted = one_turn.fit_all(data, language, seed=seed, say=command.say)
+        fitted = fit_all(data, language, seed=seed, say=command.say)
         anchors, plus = fitted.anchors, fitted.latentcrs_plus
         shown = [describe_anchor(anchors, data, j, N_FILMS)["item"] for j in range(anchors.K)]
         films = torch.from_numpy(np.array(shown)).long()
-        valid, cases = (
-            one_turn.one_turn_cases(data, fitted.backbone, language, split)
-            for split in ("valid", "test")
-        )
-        people = People(alike, valid.instances.targets, NOISE, seed)
-        checked.append(validate(plus, films, valid, people))
-        cases = cases.take(np.flatnonzero(cases.frame["phrasing"] == one_turn.UNSEEN))
+        cases = one_turn_cases(data, fitted.backbone, language, "valid")
+        people = People(alike, cases.instances.targets, NOISE, seed)
+        checked.append(validate(plus, films, cases, people))
+        cases = one_turn_cases(data, fitted.backbone, language)
+        cases = cases.take(np.flatnonzero(cases.frame["phrasing"] == UNSEEN))
         levels = cases.frame["level"].to_numpy()
         talkers = {
             "fusion, silent": partial(liking, fitted, "fusion", False),
@@ -234,7 +222,7 @@ def main(arguments: list[str] | None = None) -> None:
     gains, change = np.concatenate([answers for _, answers in checked], axis=1)
     band = np.floor(100 * gains) / 100
     made = {
-        "data": sizes(data), "seeds": options.seeds, "phrasing": one_turn.UNSEEN,
+        "data": sizes(data), "seeds": options.seeds, "phrasing": UNSEEN,
         "in_config": {"CARELESS_SHARE": CARELESS_SHARE, "ASK_ABOVE": ASK_ABOVE},
         "careless_shares": [share for share, _ in checked],
         "answers": [{"gain_from": at, "n": int((band == at).sum()),
@@ -243,9 +231,12 @@ def main(arguments: list[str] | None = None) -> None:
     }  # fmt: skip
     results = [{"noise": n, **row} for n in NOISES for row in summarise(held[n], levels)]
     command.record(options.record, {**made, "results": results})
-    at_end = pl.DataFrame(results).filter(noise=NOISE, clicks=N_CLICKS)
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, float_precision=3, fmt_str_lengths=40):
-        print(at_end.drop("noise", "clicks"))
+    print(f"Noise {NOISE}, after {N_CLICKS} clicks: {METRIC} and S")
+    for row in results:
+        if (row["noise"], row["clicks"]) == (NOISE, N_CLICKS):
+            print(
+                f"{row['level']:12} {row['system']:20} {METRIC} {row[METRIC]:.3f} S {row['S']:.3f}"
+            )
 
 
 if __name__ == "__main__":

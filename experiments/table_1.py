@@ -29,9 +29,7 @@ def row(data: Dataset, filter: Filter) -> dict[str, Any]:
     return {
         "data": data.name,
         "filter": filter,
-        "users": counts.users,
-        "items": counts.items,
-        "actions": counts.actions,
+        **asdict(counts),
         "average_length": round(counts.average_length, 2),
         "sparsity_percent": round(100 * counts.sparsity, 2),
         "passes": [[p.users, p.items, p.actions] for p in data.counts["passes"]],

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -21,13 +21,10 @@ from latentcrs_utils.baselines.direct import fit_fusion, fit_text_alone
 from latentcrs_utils.config import ICLREC_AS_PUBLISHED as PUBLISHED
 from latentcrs_utils.config import BackboneConfig, EMConfig, Preset, TermWeights, preset
 from latentcrs_utils.em.terms import ScoreTerms
-from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation import metrics
 from latentcrs_utils.evaluation.metrics import METRIC, metric_values
 from latentcrs_utils.evaluation.one_turn import LEVELS, UNSEEN, EvalSet
 from latentcrs_utils.ranking import rank_of_target
-
-System = Literal["em", "fusion", "text alone", "backbone"]
 
 PAPER, PLUS = "LatentCRS", "LatentCRS+"
 FUSION, BEHAVIOR = "fusion without intents", "behavior only"
@@ -41,7 +38,8 @@ class Variant:
     """One line of an ablation, named as in the tables; K and backbone default to the preset's."""
 
     name: str
-    system: System = "em"  # what is fitted; "em" is Algorithm 1 with `em`
+    # what is fitted; "em" is Algorithm 1 with `em`
+    system: Literal["em", "fusion", "text alone", "backbone"] = "em"
     em: EMConfig | None = None  # None for the systems without intents
     K: int | None = None
     backbone: BackboneConfig | None = None
@@ -54,9 +52,8 @@ class Variant:
     history_dropout: bool = True  # some training histories are cut short
 
 
-@dataclass(frozen=True)
-class FittedVariant:
-    """A fitted variant."""
+class FittedVariant(NamedTuple):
+    """What one seed of a variant gives."""
 
     backbone: Backbone
     model: Any  # has `scores(S [B, d], x [B, d_x], texts) -> [B, V + 1]`
@@ -73,6 +70,8 @@ def planned(group: str, options: Preset) -> list[Variant]:
             made["em"] = replace(getattr(options, row["em"]), **made.pop("changes", {}))
         if "terms" in row:
             made["terms"] = replace(options.terms_plus, **row["terms"])
+        if "only_terms" in row:
+            made["terms"] = TermWeights(**made.pop("only_terms"))
         if "backbone" in row:
             made["backbone"] = PUBLISHED
         found.append(Variant(name, **made | {"reference": made["reference"] or None}))
@@ -85,12 +84,11 @@ def parts(options: Preset) -> list[Variant]:
 
 
 def sweep(symbol: str, own: float, variants: Mapping[float, Variant]) -> list[Variant]:
-    """Variants by the value of one hyper-parameter, compared with its `own` value; one seed."""
+    """Variants by the value of one hyper-parameter, compared with its `own` value."""
     name = f"{symbol} = {{:g}}".format
-    references = {value: None if value == own else name(own) for value in variants}
     return [
-        replace(variant, name=name(value), value=value, reference=references[value], one_seed=True)
-        for value, variant in variants.items()
+        replace(variant, name=name(v), value=v, reference=name(own) if v != own else None)
+        for v, variant in variants.items()
     ]
 
 
@@ -101,13 +99,15 @@ def groups(data: Dataset) -> dict[str, list[Variant]]:
     """
     options = preset(data.name, data.n_users)
     found = {group: planned(group, options) for group in _PLAN}
+    once = Variant("", one_seed=True)
     patient = replace(options.em, n_epochs_generative=60, n_epochs_alternate=30, patience=8)
-    of_k = {K: Variant("", em=patient, K=K) for K in _SWEEPS["K"] if data.n_users >= K}
+    of_k = {K: replace(once, em=patient, K=K) for K in _SWEEPS["K"] if data.n_users >= K}
     found["K"] = sweep("K", options.anchors.K if options.anchors.K in of_k else 256, of_k)
     for field, values in _SWEEPS["weights"].items():
-        own, symbol = getattr(options.em, field), field.rstrip("_")
-        changed = {v: replace(options.em, **{field: v}) for v in sorted({*values, own})}
-        found[symbol] = sweep(symbol, own, {v: Variant("", em=em) for v, em in changed.items()})
+        own = getattr(options.em, field)
+        ems = {v: replace(options.em, **{field: v}) for v in sorted({*values, own})}
+        changed = {v: replace(once, em=em) for v, em in ems.items()}
+        found[field.rstrip("_")] = sweep(field.rstrip("_"), own, changed)
     return found
 
 
@@ -115,10 +115,8 @@ def fewer_texts(language: Language, share: float, seed: int) -> Language:
     """The same utterances with a share of the distinct training texts, drawn by `seed`.
 
     All training instances with a text that is left out go with it. Vectors are centred and scaled
-    anew, with the texts that are left. ConfigError: the share is not in (0, 1].
+    anew, with the texts that are left.
     """
-    if not 0 < share <= 1:
-        raise ConfigError(f"share={share}: a share of the training texts lies in (0, 1].")
     if share == 1:
         return language
     frame = language.utterances.frame.with_row_index("row")

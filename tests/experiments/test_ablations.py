@@ -15,7 +15,6 @@ from experiments.intent_recovery import mass_of_truths
 from latentcrs_utils.config import EMConfig, preset
 from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.em.instances import Instances
-from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.one_turn import LEVELS, EvalSet
 from tests.em import small_world
 
@@ -101,8 +100,6 @@ def test_fewer_texts_takes_instances_with_their_text_and_leaves_the_tests(data, 
     distinct = torch.stack([fewer.x[after["text"].to_list().index(text)] for text in sorted(kept)])
     torch.testing.assert_close(distinct.mean(0), torch.zeros(3))
     assert variants.fewer_texts(language, 1.0, seed=0) is language
-    with pytest.raises(ConfigError, match="share"):
-        variants.fewer_texts(language, 0.0, seed=0)
 
 
 def test_an_epoch_keeps_its_number_of_steps():
