@@ -103,11 +103,10 @@ def asking_systems(
     kept = f"{data.name}_readings_{chat_model.name}.jsonl".replace("/", "-").replace(" ", "-")
     both = make_extractor(data, "both", Answers(chat_model, folder / kept if folder else None))
     reranking = RerankPolicy(data, lambda: chat_model, config)
+    filtering = FilterPolicy(data, extractor=both)
     return {
         RERANKED: replace(system, policy=reranking, identity=f"{named} {config}"),
-        FILTERED_BY_MODEL: replace(
-            system, policy=FilterPolicy(data, extractor=both), identity=named
-        ),
+        FILTERED_BY_MODEL: replace(system, policy=filtering, identity=named),
     }
 
 

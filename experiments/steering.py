@@ -234,9 +234,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"Noise {NOISE}, after {N_CLICKS} clicks: {METRIC} and S")
     for row in results:
         if (row["noise"], row["clicks"]) == (NOISE, N_CLICKS):
-            print(
-                f"{row['level']:12} {row['system']:20} {METRIC} {row[METRIC]:.3f} S {row['S']:.3f}"
-            )
+            print(f"{row['level']:12} {row['system']:20} {row[METRIC]:6.3f} {row['S']:6.3f}")
 
 
 if __name__ == "__main__":
