@@ -44,8 +44,7 @@ class Case:
         texts = instances if self.texts is None else self.texts
         whole = {"1": 1.0, "users": self.n_users, "items": self.n_items, "K": self.K}
         whole |= {"actions": actions, "instances": instances, "texts": texts}
-        batch = {"positions": (actions, 128 * 50), "instances": (instances, 480)}
-        batch["texts"] = texts, 32
+        batch = {"positions": (actions, 6400), "instances": (instances, 480), "texts": (texts, 32)}
         return whole | {f"batch {name}": min(sizes) for name, sizes in batch.items()}
 
 

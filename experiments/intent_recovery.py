@@ -101,8 +101,7 @@ def recovery(seeds: Sequence[int]) -> dict[str, Any]:
     rows_by_level = []
     for name, level in product(right, LEVELS):
         found = mean_and_interval(np.mean(right[name], axis=0)[frame["level"].to_numpy() == level])
-        share = {"right": found.pop("mean"), **found}
-        rows_by_level.append({"system": name, "level": level, **share})
+        rows_by_level.append({"system": name, "level": level, "right": found.pop("mean"), **found})
     chance = float(truth.bincount().max() / len(truth))
     content = {"n_intents": n_truths, "n_cases": len(truth), "chance": chance}
     return {**content, "anchor_agreement": agreement, "rows": rows_by_level}

@@ -129,15 +129,6 @@ def prompted_users(data: Dataset, setting: Setting, model: str) -> MakeUsers:
     ]
 
 
-def chosen(systems: dict[str, System], names: Sequence[str] | None) -> dict[str, System]:
-    """Return the systems that were named, or all; ConfigError: one of them is unknown."""
-    for name in names or ():
-        if name not in systems:
-            every = ", ".join(dict.fromkeys([*systems, *ON_REQUEST]))
-            raise ConfigError(f"There is no system {name!r}. Known: {every}.")
-    return {name: systems[name] for name in names or systems}
-
-
 def history_length(text: str) -> int | None:
     """Read "all" (None) or a number of items."""
     return None if text == ALL else int(text)
@@ -180,7 +171,11 @@ def main(arguments: list[str] | None = None) -> None:
         if ask is not None:
             known_systems |= asking_systems(known_systems[REFERENCE], ask, logs)
         identity = f"{multi_turn.identity_of(fitted)} {options.prompted}"
-        systems[seed] = chosen(known_systems, options.systems), identity
+        names = options.systems or [*known_systems]
+        if unknown := [name for name in names if name not in known_systems]:
+            every = ", ".join(dict.fromkeys([*known_systems, *ON_REQUEST]))
+            raise ConfigError(f"There is no system {unknown[0]!r}. Known: {every}.")
+        systems[seed] = {name: known_systems[name] for name in names}, identity
     for difficulty, level, known in product(options.difficulty, options.level, options.known):
         length, by_seed = ALL if known is None else known, []
         command.say(f"{len(users)} users, {difficulty}, {level}, known items: {length}")
