@@ -133,7 +133,7 @@ def pushing(model: LatentCRS, act: Callable[..., None], cases: EvalSet, people: 
         valid = (State((), of_one).pushes for of_one in pushes)
         said = torch.stack([log_likelihood(of_one, anchors, CARELESS_SHARE) for of_one in valid])
         pushed = replace(context, log_prior=(context.log_prior + said).log_softmax(-1))
-        _, gone = yield model.final_scores(pushed, cases.texts)
+        _, gone = yield model.final_scores(pushed, cases.instances.S, cases.texts)
         act(pushed.log_prior, gone, pushes, people)
 
 

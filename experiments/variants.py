@@ -166,7 +166,7 @@ def fit_variant(variant: Variant, data: Dataset, language: Language, seed: int) 
     values = [row["valid_ndcg10"] for row in model.curve if row.get("stage") != "q"]
     n_epochs = len(model.curve)
     if variant.terms is not None:
-        model = replace(model, terms=ScoreTerms.of_data(data, variant.terms))
+        model = replace(model, terms=ScoreTerms.of_data(data, backbone, variant.terms))
     if variant.reader:  # the second encoder's coordinates are the last ones
         d, read = len(language.mean), model.scores
         model = SimpleNamespace(scores=lambda S, x, texts: read(S, x[:, -d:], texts))
