@@ -22,7 +22,7 @@ from latentcrs_utils.evaluation.recording import Command, sizes
 from latentcrs_utils.ranking import rank_of_target
 
 REFERENCE = "SASRec (softmax)"
-COUNTED = ("popularity", "item-kNN")
+COUNTED = ("popularity", "item-kNN")  # without training: as if from seed 0
 TIMED_EPOCHS = 2
 
 
@@ -101,7 +101,6 @@ def main(arguments: list[str] | None = None) -> None:
     options = command.read(arguments)
     data, seconds, curves = load_dataset("ml-100k"), {}, {}
     scores = popularity(data).expand(data.n_users, -1), item_knn(data, data.histories("test"))
-    # as if trained from seed 0
     runs = {name: {0: Run(ranks_on_test(s, data))} for name, s in zip(COUNTED, scores, strict=True)}
     for system, config in trained_systems(data.name).items():
         seconds[system] = round(cpu_seconds_per_epoch(data, config), 1)

@@ -173,8 +173,8 @@ def main(arguments: list[str] | None = None) -> None:
         identity = f"{multi_turn.identity_of(fitted)} {options.prompted}"
         names = options.systems or [*known_systems]
         if unknown := [name for name in names if name not in known_systems]:
-            known = ", ".join(dict.fromkeys([*known_systems, *ON_REQUEST]))
-            raise ConfigError(f"There is no system {unknown[0]!r}. Known: {known}.")
+            all_known = ", ".join(dict.fromkeys([*known_systems, *ON_REQUEST]))
+            raise ConfigError(f"There is no system {unknown[0]!r}. Known: {all_known}.")
         systems[seed] = {name: known_systems[name] for name in names}, identity
     for difficulty, level, known in product(options.difficulty, options.level, options.known):
         length, by_seed = ALL if known is None else known, []

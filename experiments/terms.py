@@ -61,17 +61,14 @@ def main(arguments: list[str] | None = None) -> None:
     asked: dict[str, list[list[tuple[dict[str, Tensor], EvalSet]]]] = {name: [] for name in SYSTEMS}
     for seed in options.seeds:
         fitted = fit_all(data, language, seed=seed, say=command.say)
-        both = {
-            "valid": one_turn_cases(data, fitted.backbone, language, "valid"),
-            "choice": real_people_cases(data, fitted.backbone, language, "choice"),
-        }
+        valid = one_turn_cases(data, fitted.backbone, language, "valid")
+        people = real_people_cases(data, fitted.backbone, language, "choice")
         for name, attribute in SYSTEMS.items():
             model, pairs = replace(getattr(fitted, attribute), terms=None), []
             terms = cast(ScoreTerms, ScoreTerms.of_data(data, fitted.backbone, ALL))
-            for cases in both.values():
-                S = cases.instances.S
-                scores = model.scores(S, cases.instances.x)
-                pairs.append((terms.parts(scores, S, cases.texts), cases))
+            for cases in (valid, people):
+                S, x = cases.instances.S, cases.instances.x
+                pairs.append((terms.parts(model.scores(S, x), S, cases.texts), cases))
             asked[name].append(pairs)
     found = {}
     for name, of_seeds in asked.items():
