@@ -18,6 +18,7 @@ from torch import Tensor
 from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import Checked, preset
 from latentcrs_utils.constraints.constraint import Requirements, matcher_for
+from latentcrs_utils.constraints.extraction import How
 from latentcrs_utils.conversation.belief import embed_texts, read_text
 from latentcrs_utils.conversation.policies import FilterPolicy, Policy, Request
 from latentcrs_utils.data.sequences import Dataset, Sequences
@@ -43,7 +44,7 @@ from latentcrs_utils.support.progress import note, track
 
 READERS = ("text alone", "fusion without intents", "LatentCRS", "LatentCRS+")
 """The systems that read x^u as a vector; the lexicon filter reads the words themselves."""
-FILTERED = "LatentCRS+ F"
+FILTERED, HEARD = "LatentCRS+ F", "LatentCRS+ F (classifier)"
 """Policy F of `LatentCRS+`."""
 _PURPOSES: dict[str, Purpose] = {"F": "extraction", "V": "re-ranking"}
 
@@ -96,13 +97,17 @@ class System:
 
 
 def dialogue_systems(fitted: Fitted) -> dict[str, System]:
-    """Every row of the one-turn table as a system, and F of `LatentCRS+`, read with the lexicon."""
+    """Every row of the one-turn table as a system, and F of `LatentCRS+` with two readers."""
     basic = Policy(fitted.data)
     systems = {
         name: System(scorer, basic, fitted.backbone, fitted.language, name in READERS)
         for name, scorer in scorers(fitted).items()
     }
-    return systems | {FILTERED: replace(systems["LatentCRS+"], policy=FilterPolicy(fitted.data))}
+    readers: dict[str, How] = {FILTERED: "lexicon", HEARD: "lexicon + classifier"}
+    return systems | {
+        name: replace(systems["LatentCRS+"], policy=FilterPolicy(fitted.data, extractor=reader))
+        for name, reader in readers.items()
+    }
 
 
 def identity_of(fitted: Fitted) -> str:

@@ -259,20 +259,23 @@ def test_who_wants_a_film_without_a_name_is_not_asked(world: Dataset) -> None:
     assert all(target not in d.offered for d in dialogues)
 
 
+FILTERS = multi_turn.FILTERED, multi_turn.HEARD
+
+
 def test_every_row_of_the_table_is_a_system(world: Dataset) -> None:
     systems = multi_turn.dialogue_systems(small.fitted_to(world))
     assert list(systems) == [
         "popularity", "item-kNN", "backbone alone", "text alone", "popularity + lexicon filter",
         "backbone + lexicon filter", "fusion without intents", "LatentCRS", "LatentCRS+",
-        "LatentCRS+ F",
+        "LatentCRS+ F", "LatentCRS+ F (classifier)",
     ]  # fmt: skip
     setting = Setting(level="plain", difficulty="picky")
     held = {name: hold(world, one, setting) for name, one in systems.items()}
     for name, dialogues in held.items():
         bought = [s for d in dialogues for e in d.exchanges for s in e.usage]
         reads = {s.purpose for s in bought} >= {"embedding", "scoring"}
-        assert reads == (name in (*multi_turn.READERS, multi_turn.FILTERED)), name
-        assert ("extraction" in {s.purpose for s in bought}) == (name == multi_turn.FILTERED)
+        assert reads == (name in (*multi_turn.READERS, *FILTERS)), name
+        assert ("extraction" in {s.purpose for s in bought}) == (name in FILTERS)
         assert all(s.completion_tokens == 1 for s in bought if s.purpose == "embedding")
     # every turn reads all messages so far, and the prompt around them
     dialogue = max(held["LatentCRS+"], key=lambda d: len(d.exchanges))
