@@ -17,7 +17,7 @@ import nbformat
 import polars as pl
 
 from course.chapters import CHAPTERS
-from latentcrs_utils.evaluation.metrics import METRICS
+from latentcrs_utils.evaluation.metrics import METRIC, METRICS
 from latentcrs_utils.evaluation.one_turn import LEVELS, SEEN, UNSEEN, level_table
 from latentcrs_utils.evaluation.published import printed
 
@@ -26,7 +26,7 @@ RESULTS = ROOT / "results"
 PICTURE = RESULTS / "one_turn_ml-100k.png"
 OURS = ("LatentCRS", "LatentCRS+", "LatentCRS+ F", "LatentCRS+ V")
 WITH_WORDS = ("backbone alone", "backbone + lexicon filter", "fusion without intents", *OURS)
-PAPER = "LatentCRS_B"
+FUSION, PAPER = "fusion without intents", "LatentCRS_B"
 READERS = ("lexicon", "model, quoted", "both", "model")
 DIALOGUES = (
     "multi_turn", "seeds", "multi_turn_variants", "cold_start", "extraction", "reranking",
@@ -118,6 +118,9 @@ def results_part(recorded: Record) -> str:
         cells = [f"{strong(value, best)} ({known:.3f})" for value, best, known in values]
         rows.append([named(row["system"]), *cells])
     wide = level_table(by_turns.filter(pl.col("system").is_in(WITH_WORDS)), phrasing=UNSEEN)
+    people = pl.DataFrame(recorded["report"])
+    of_group = {of[0]: rows for of, rows in people.group_by("people", maintain_order=True)}
+    (fusion,) = people.filter(people="all", system=FUSION).to_dicts()
     plus = unmasked.filter(phrasing=UNSEEN, system="LatentCRS+", level="plain")["NDCG@20"].item()
     return written(
         "results",
@@ -126,6 +129,13 @@ def results_part(recorded: Record) -> str:
         summary=summary,
         rows=rows,
         plus=plus,
+        sizes={name: rows["n"][0] for name, rows in of_group.items()},
+        people_head=[f"{metric}, {name}" for name in of_group for metric in ("Recall@20", METRIC)],
+        people_rows=[
+            [named(name), *(f"{value:.3f}" for value in rows["Recall@20", METRIC].to_numpy().flat)]
+            for (name,), rows in people.group_by("system", maintain_order=True)
+        ],
+        people_gap=interval(*(-fusion[f"{METRIC}_gap{end}"] for end in ("", "_high", "_low"))),
         by_turns=by_turns,
         turns=wide.columns[1:],
         turn_rows=[[row[0], *(f"{value:.3f}" for value in row[1:])] for row in wide.iter_rows()],
