@@ -116,7 +116,7 @@ def item_texts(data: Dataset) -> list[str]:
     ]
 
 
-@lru_cache(maxsize=2)  # all systems are asked for the same texts
+@lru_cache(maxsize=8)  # all systems are asked for the same texts
 def requirements_lacking(data: Dataset, texts: tuple[str, ...]) -> Tensor:
     """What every item lacks of the requirements heard in each text, in nats, [B, V + 1], 0 at best.
 

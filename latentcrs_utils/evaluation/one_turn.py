@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -158,12 +159,15 @@ def scorers(fitted: Fitted) -> dict[str, Scorer]:
     def by_backbone(cases: EvalSet) -> Tensor:
         return backbone.scores(cases.instances.S)
 
+    # three rows ask for the same mask
+    mask_of = lru_cache(maxsize=8)(lambda texts: torch.as_tensor(lexicon_mask(data, texts)))
+
     def by_popularity(cases: EvalSet) -> Tensor:
         return popular.expand(len(cases), -1)
 
     def filtered(scorer: Scorer) -> Scorer:
         def by_filter(cases: EvalSet) -> Tensor:
-            allowed = torch.as_tensor(lexicon_mask(data, cases.texts))
+            allowed = mask_of(tuple(cases.texts))
             # What the filter removes stays below everything kept, in the scorer's own order.
             scores = scorer(cases)
             floor = scores[:, 1:].amin(1, keepdim=True) - scores[:, 1:].amax(1, keepdim=True) - 1
