@@ -70,12 +70,12 @@ def values(row: dict[str, Any], *slots: str, negated: bool = False) -> list[str]
 def test_sizes_levels_turns_and_pools(data: Dataset, utterances: Utterances) -> None:
     frame = utterances.frame
     sizes = dict(frame.group_by("split").len().iter_rows())
-    own = int(np.sum(1 + np.minimum(5, data.interactions.lengths - 4)))
-    assert own == 5_565 and own + 5 * 938 < sizes.pop("train") <= own + 10 * 938
+    own = int(np.sum(1 + np.minimum(3, data.interactions.lengths - 4)))
+    assert own == 3_739 and own + 5 * 938 < sizes.pop("train") <= own + 10 * 938
     assert sizes == {"valid": 938, "test": 938 * 4 * 2, "test_turns": 938}
     assert frame["instance"].to_list() == list(range(len(utterances)))
     # what the Embedder has to read
-    assert 8_000 < frame["text"].n_unique() < 11_500
+    assert 8_000 < frame["text"].n_unique() < 11_600
     # the sentences that were simulated for their own film; the rest reuses them
     train = utterances.select(split="train").frame.head(own)
     per_level = train.group_by("level").len()["len"]
