@@ -153,10 +153,7 @@ def _sentences(realizer: Realizer, acts: Sequence[DialogueAct]) -> str:
 
 
 def make_test_cases(
-    data: Dataset,
-    users: Sequence[int],
-    catalogue: Catalogue | None = None,
-    split: HeldOut = "test",
+    data: Dataset, users: Sequence[int], catalogue: Catalogue | None = None, split: HeldOut = "test"
 ) -> list[TestCase]:
     """Return what some users (0..U-1) have in mind: the held-out item, and those liked before.
 

@@ -7,12 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.conversation.reranking import (
-    RerankContext,
-    order_schema,
-    permutation,
-    rerank,
-)
+from latentcrs_utils.conversation.reranking import RerankContext, order_schema, permutation, rerank
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.errors import ConfigError, MessageError
 from tests.conversation.fakes import FakeChatModel, FakeScorer

@@ -15,12 +15,7 @@ from latentcrs_utils.config import TermWeights, preset
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.em.model import LatentCRS
-from latentcrs_utils.em.terms import (
-    ScoreTerms,
-    item_texts,
-    log_popularity,
-    requirements_lacking,
-)
+from latentcrs_utils.em.terms import ScoreTerms, item_texts, log_popularity, requirements_lacking
 from latentcrs_utils.errors import ConfigError
 
 from .small_world import N_RANDOM, TEXT, WIDTH, random_model

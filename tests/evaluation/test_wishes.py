@@ -31,6 +31,11 @@ def answer(data: Dataset, *titles: str, reply: str = "", note: str = "") -> Turn
     return Turn(1, "Please.", items, {}, {}, reply=reply, note=note)
 
 
+def satisfied(data: Dataset, *titles: str, **truth: object) -> float | None:
+    """How far these films satisfy a wish for them of which this must be true."""
+    return score(answer(data, *titles), Wish("one", "kind", ("Please.",), **truth), data).satisfied
+
+
 TRUTHS = {
     "genres_any": (("Western", "Horror"), "Alien", "Toy Story"),
     "genres_all": (("Action", "Sci-Fi"), "Alien", "Braveheart"),
@@ -44,25 +49,19 @@ TRUTHS = {
 @pytest.mark.parametrize("field", TRUTHS)
 def test_a_truth_counts_the_films_it_holds_for(field: str, data: Dataset) -> None:
     value, right, wrong = TRUTHS[field]
-    wish = Wish("one", "kind", ("Please.",), **{field: value})
-    assert score(answer(data, right), wish, data).satisfied == 1
-    assert score(answer(data, wrong), wish, data).satisfied == 0
-    assert score(answer(data, right, wrong), wish, data).satisfied == 0.5
-    assert score(answer(data), wish, data).satisfied == 0
+    shares = {(right,): 1, (wrong,): 0, (right, wrong): 0.5, (): 0}
+    assert {titles: satisfied(data, *titles, **{field: value}) for titles in shares} == shares
 
 
 def test_a_mood_is_that_of_the_phrase_books_and_a_model_no_answer(data: Dataset) -> None:
-    like = Wish("one", "kind", ("Please.",), like="Toy Story")
-    assert score(answer(data, "Toy Story"), like, data).satisfied == 0
-    wish = Wish("one", "kind", ("Please.",), mood="light")
-    assert score(answer(data, "Aladdin"), wish, data).satisfied == 1
-    assert score(answer(data, "Alien"), wish, data).satisfied == 0
+    assert satisfied(data, "Toy Story", like="Toy Story") == 0
+    assert satisfied(data, "Aladdin", mood="light") == 1
+    assert satisfied(data, "Alien", mood="light") == 0
 
 
 def test_a_title_must_be_the_first_of_the_films(data: Dataset) -> None:
-    wish = Wish("one", "kind", ("Please.",), title="Alien")
-    assert score(answer(data, "Alien", "Toy Story"), wish, data).satisfied == 1
-    assert score(answer(data, "Toy Story", "Alien"), wish, data).satisfied == 0
+    assert satisfied(data, "Alien", "Toy Story", title="Alien") == 1
+    assert satisfied(data, "Toy Story", "Alien", title="Alien") == 0
 
 
 def test_small_talk_gets_no_films_and_limits_are_admitted(data: Dataset) -> None:

@@ -54,10 +54,7 @@ def test_what_has_no_mark_stays_as_it_is(text, places):
 
 
 def test_words_in_place_of_marks_and_prompts_that_open_a_thought():
-    for text in (
-        "analysisThe user.assistantfinalA film.",
-        "analysis. assistantfinalA film.",
-    ):
+    for text in ("analysisThe user.assistantfinalA film.", "analysis. assistantfinalA film."):
         spoken, shown = read(text, [3, 8])
         assert spoken.text == "".join(shown) == "A film." and spoken.thought
     assert read("It was so.</think>A film.", [5])[0].text == "A film."

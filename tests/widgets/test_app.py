@@ -191,10 +191,8 @@ def test_an_exported_talk_comes_back_and_undo_brings_the_present_one(app):
     ask(app, "western")
     assert tell(app, load=text)
     state = app.state()
-    assert (
-        state["status"].startswith("Loaded, with messages: 1.")
-        and html(app.widget).count("Because") == 5
-    )
+    assert state["status"].startswith("Loaded, with messages: 1.")
+    assert html(app.widget).count("Because") == 5
     assert {**state, "status": ""} == {**before, "status": ""}
     assert ask(app, "drama")["messages"] == ["horror", "drama"]
     app.undo(), app.undo(), app.undo()
@@ -358,9 +356,8 @@ def test_requirements_are_chips_that_can_be_taken_back():
     moved = html(app.view.bars.widget)
     state = press(app, "Western ✕")
     assert state["required"] == ["no Horror"] and "Western" in state["status"]
-    assert (
-        "up from" in moved and html(app.view.bars.widget) == moved
-    )  # the belief stays, so do its marks
+    # the belief stays, so do its marks
+    assert "up from" in moved and html(app.view.bars.widget) == moved
     app.undo()
     assert app.state()["required"] == ["Western", "no Horror"]
     assert not app.withdraw("genre=War") and "not among the requirements" in app.view.status
@@ -479,9 +476,8 @@ def test_it_goes_to_the_end_also_after_a_stop_and_the_next_one_begins_anew():
     assert pilot.outcome and state["messages"][1] == message
     assert len(state["messages"]) == len(app.view.turns) == pilot.n_turns > 1
     assert state["status"] == "Ready" and pilot.goal in state["driver"]
-    assert (
-        f"It accepted {pilot.goal}" in html(app.widget) and len(pilot.places) == pilot.n_turns - 1
-    )
+    assert f"It accepted {pilot.goal}" in html(app.widget)
+    assert len(pilot.places) == pilot.n_turns - 1
     assert [t for t, choice in state["cards"][-1] if choice == "accept"] == ["Film Number 32"]
     assert len(press(app, "One step")["messages"]) == 1
     while app.state()["messages"] != state["messages"]:
