@@ -72,9 +72,7 @@ def backbone(empty_cache: Path) -> Backbone:
     return MeanOfTaste(config, SASRec(36, config), [])
 
 
-def test_anchors_find_the_tastes_and_names_come_from_the_items(
-    world: Dataset, backbone: Backbone
-) -> None:
+def test_anchors_find_tastes_and_names_come_from_items(world: Dataset, backbone: Backbone) -> None:
     anchors = find_anchors(backbone, world, config=CONFIG)
     assert anchors.K == 3
     assert anchors.sizes.tolist() == [20, 10, 5]

@@ -83,7 +83,7 @@ class Conversation(State):
             raise ConfigError(f"A turn offers at least one item, not {n_items!r}.")
         if user is not None and history is not None:
             raise ConfigError(
-                f"User {user} has a history: give the user, or a history of your own, not both."
+                f"User {user} has a history: give the user or another history, not both."
             )
         self.model, self.user, self.n_items, data = model, user, n_items, model.data
         start: Iterable[int] = () if history is None else history

@@ -84,9 +84,7 @@ def embed(
     # each distinct text counts once, as it is embedded once
     first = {text: row for row, text in enumerate(texts) if splits[row] == "train"}
     if len(first) < 2:
-        raise DataError(
-            f"There are {len(first)} distinct training texts: standardisation needs at least two."
-        )
+        raise DataError(f"{len(first)} distinct training texts: standardising needs at least two.")
     training = raw[sorted(first.values())]
     mean, scale = training.mean(dim=0), training.std(dim=0).clamp(min=_SMALLEST_SCALE)
     return Language(utterances, (raw - mean) / scale, mean, scale, embedder)

@@ -52,9 +52,7 @@ def test_scores_sum_the_similarities_of_the_history(small: Dataset) -> None:
     assert latest[0, 1].item() == pytest.approx(2 / math.sqrt(6))
 
 
-def test_similarities_do_not_depend_on_the_blocks_of_items(
-    small: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_similarities_do_not_depend_on_the_blocks_of_items(small: Dataset, monkeypatch) -> None:
     whole = knn.item_similarity.__wrapped__(small, 5, 2.0)
     monkeypatch.setattr(knn, "_PRODUCTS", 3)
     blocks = knn.item_similarity.__wrapped__(small, 5, 2.0)
@@ -62,9 +60,7 @@ def test_similarities_do_not_depend_on_the_blocks_of_items(
         assert (getattr(whole, part) == getattr(blocks, part)).all()
 
 
-def test_very_many_users_are_tuned_on_some_of_them(
-    small: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_very_many_users_are_tuned_on_some(small: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def ranks(score_rows, targets, histories, *, n_items):

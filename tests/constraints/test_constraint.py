@@ -97,9 +97,7 @@ def test_moods_and_likenesses_are_not_hard() -> None:
         (("a comedy", "hm, what else?"), ("genre=Comedy",)),
     ],
 )  # fmt: skip
-def test_what_holds_after_several_messages(
-    messages: tuple[str, ...], conditions: tuple[str, ...]
-) -> None:
+def test_what_holds_after_messages(messages: tuple[str, ...], conditions: tuple[str, ...]) -> None:
     assert written(said(*messages)) == conditions
 
 

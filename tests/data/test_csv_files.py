@@ -123,9 +123,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("file", "old", "new", "message"), MISTAKES)
-def test_a_mistake_is_named_with_its_line(
-    load: Load, file: str, old: str, new: str, message: str
-) -> None:
+def test_a_mistake_has_its_line(load: Load, file: str, old: str, new: str, message: str) -> None:
     texts = {"mine": INTERACTIONS, "films": ITEMS}
     assert old in texts[file]
     texts[file] = texts[file].replace(old, new)

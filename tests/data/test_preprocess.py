@@ -34,9 +34,7 @@ def brute_force_core(rows: Pairs, k: int) -> Pairs:
 
 
 @given(pairs, st.integers(1, 4))
-def test_k_core_is_the_brute_force_fixed_point_in_the_order_of_the_file(
-    rows: Pairs, k: int
-) -> None:
+def test_k_core_is_the_brute_force_fixed_point_in_file_order(rows: Pairs, k: int) -> None:
     kept, passes = preprocess.k_core(frame(rows).with_row_index("row"), k)
     core = kept.drop("row")
     assert Counter(core.iter_rows()) == Counter(brute_force_core(rows, k))

@@ -135,9 +135,7 @@ def test_where_everything_is_noise_nothing_is_found() -> None:
     assert adjusted_rand_score(world.intents_of_items(data)[1:], found) < 0.1
 
 
-def test_the_truth_fits_its_own_world_only_and_has_names(
-    world: SyntheticWorld, made: Dataset
-) -> None:
+def test_the_truth_fits_its_world_only_and_has_names(world: SyntheticWorld, made: Dataset) -> None:
     with pytest.raises(DataError, match="synthetic was not made of this synthetic world"):
         synthetic_world(seed=1).intents_of_steps(made)
     assert len(set(world.names)) == world.config.n_intents

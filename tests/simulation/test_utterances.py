@@ -89,9 +89,7 @@ def test_sizes_levels_turns_and_pools(data: Dataset, utterances: Utterances) -> 
     assert sorted(turns["turns"].list.len().value_counts()["count"]) == [187, 187, 188, 188, 188]
 
 
-def test_targets_and_histories_are_those_of_the_split(
-    data: Dataset, utterances: Utterances
-) -> None:
+def test_targets_and_histories_are_of_the_split(data: Dataset, utterances: Utterances) -> None:
     for split, which in (("test", {"level": "vague", "phrasing": "test"}), ("valid", {})):
         said = utterances.select(split=split, **which)
         assert np.array_equal(said.targets, data.targets(split))
@@ -293,9 +291,7 @@ def test_reuse_adds_rows_and_changes_none(data: Dataset) -> None:
     assert len(with_reuse) > len(without) and with_reuse[: len(without)].equals(without)
 
 
-def test_equal_seeds_give_equal_texts_whoever_else_speaks(
-    data: Dataset, utterances: Utterances
-) -> None:
+def test_equal_seeds_give_equal_texts_whoever_speaks(data: Dataset, utterances: Utterances) -> None:
     small = first_users(data, 30)
     once, again, other = (simulate_utterances(small, seed=seed) for seed in (1, 1, 2))
     assert once.frame.equals(again.frame)

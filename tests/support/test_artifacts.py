@@ -113,9 +113,7 @@ def test_damaged_pair_is_made_again(
         assert torch.equal(make(train)[0], expected) and train.runs == 2
 
 
-def test_a_training_that_fails_and_a_cache_that_cannot_be_written(
-    empty_cache: Path, loud: pytest.CaptureFixture
-) -> None:
+def test_a_training_that_fails_and_a_cache_that_cannot_be_written(empty_cache: Path, loud) -> None:
     with pytest.raises(ZeroDivisionError):
         make(lambda checkpoint: 1 / 0)
     assert not [file for file in empty_cache.rglob("*") if file.is_file()]
@@ -178,9 +176,7 @@ DAMAGES: dict[str, Callable[[bytes, bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_not_used(
-    empty_cache: Path, damage: str, loud: pytest.CaptureFixture
-) -> None:
+def test_a_damaged_checkpoint_is_not_used(empty_cache: Path, damage: str, loud) -> None:
     other = stopped(empty_cache, {"seed": 4}).read_bytes()
     file = stopped(empty_cache)
     damaged = DAMAGES[damage](file.read_bytes(), other)
@@ -205,9 +201,7 @@ def test_key_tells_apart_what_differs() -> None:
         artifacts.key(a=object())
 
 
-def test_cache_dir_is_the_environments_or_of_the_checkout(
-    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cache_dir_is_the_environments_or_of_the_checkout(empty_cache: Path, monkeypatch) -> None:
     assert artifacts.cache_dir() == empty_cache and empty_cache.is_dir()
     monkeypatch.delenv("LATENTCRS_CACHE")
     root = Path(artifacts.__file__).resolve().parents[2]

@@ -125,9 +125,7 @@ def test_another_models_files_of_common_names_are_left_alone(asset: Asset, mine:
     assert in_user_folder(common) is not None
 
 
-def test_nothing_in_the_readers_folder(
-    asset: Asset, mine: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_in_own_folder(asset: Asset, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert in_user_folder(asset) is None
     # one of two files is not the data set
     (mine / "movies.csv").write_bytes(CONTENT["demo/movies.csv"])

@@ -89,9 +89,7 @@ def test_a_source_that_fails_is_asked_again_then_the_next_one(
     assert not list((empty_cache / "assets" / "nobody's").iterdir())
 
 
-def test_a_silent_source_is_given_up_and_a_slow_one_waited_for(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_source_is_given_up_and_a_slow_one_waited_for(site: Site, monkeypatch) -> None:
     monkeypatch.setattr(assets, "TIMEOUT", 1.0)
 
     # longer in total than the time that it may stay silent
@@ -118,9 +116,7 @@ fetch(eval(sys.argv[1]))
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-def test_an_end_in_mid_download_leaves_nothing_half_written(
-    site: Site, empty_cache: Path, how: str
-) -> None:
+def test_an_end_in_mid_download_leaves_no_halves(site: Site, empty_cache: Path, how: str) -> None:
     asset = site.asset(first=[site.held, send(ARCHIVE)])
     command = [sys.executable, "-c", FETCH, repr(asset)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -155,9 +151,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("reason", REFUSED)
-def test_an_archive_or_a_member_that_is_not_as_known_is_refused(
-    tmp_path: Path, reason: str
-) -> None:
+def test_an_archive_or_a_member_not_as_known_is_refused(tmp_path: Path, reason: str) -> None:
     content, member, message = REFUSED[reason]
     (tmp_path / "demo.zip").write_bytes(content)
     with pytest.raises(AssetError, match=message):

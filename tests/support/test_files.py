@@ -56,9 +56,7 @@ def test_a_block_that_fails_changes_nothing(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays(
-    kind: str, tmp_path: Path
-) -> None:
+def test_what_a_killed_writer_left_goes_and_a_living_ones_stays(kind: str, tmp_path: Path) -> None:
     target = tmp_path / "a [strange] name"
     command = [sys.executable, "-c", WRITER, kind, str(target)]
     writers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
@@ -93,9 +91,7 @@ def test_the_first_of_two_folders_stays_and_a_file_in_the_way_is_an_error(tmp_pa
     assert names(tmp_path) == ["folder", "taken"] and (tmp_path / "taken").is_file()
 
 
-def test_without_locks_only_what_is_old_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_locks_only_the_old_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "lock_descriptor", Mock(side_effect=OSError("no locks available")))
     target = tmp_path / "file"
     for part in (".file.1.part", ".file.2.part"):

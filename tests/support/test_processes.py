@@ -101,9 +101,7 @@ def test_a_notebook_starts_two(runs: Runs, tmp_path: Path) -> None:
     assert run["embedding"] == runs[1]["embedding"]
 
 
-def test_fewer_processes_than_expected_stop_the_command(
-    capsys: pytest.CaptureFixture, empty_cache: Path
-) -> None:
+def test_fewer_processes_than_expected_stop_the_command(capsys, empty_cache: Path) -> None:
     assert command.main(["--data", "synthetic", "--expect-processes", "2"]) == 2
     assert "2 processes were expected, but there are 1." in capsys.readouterr().err
     assert not list(empty_cache.rglob("*.safetensors"))

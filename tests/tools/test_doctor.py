@@ -146,9 +146,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_little_memory_and_a_missing_chromium_stop_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_little_memory_and_a_missing_chromium_stop_nothing(tmp_path: Path, monkeypatch) -> None:
     (memory,) = doctor.check_memory(needed=10**18)
     monkeypatch.setenv("PATH", str(tmp_path))
     for check in (memory, doctor.check_chromium()):
