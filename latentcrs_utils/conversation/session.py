@@ -82,9 +82,7 @@ class Conversation(State):
         if type(n_items) is not int or n_items < 1:
             raise ConfigError(f"A turn offers at least one item, not {n_items!r}.")
         if user is not None and history is not None:
-            raise ConfigError(
-                f"User {user} has a history: give the user or another history, not both."
-            )
+            raise ConfigError(f"User {user} has a history: give a user or a history, not both.")
         self.model, self.user, self.n_items, data = model, user, n_items, model.data
         start: Iterable[int] = () if history is None else history
         if user is not None:
@@ -202,22 +200,14 @@ class Conversation(State):
         n_read = parsed.prompt_tokens + slate.tokens[0] + slate.prior_tokens
         n_written = parsed.completion_tokens + slate.tokens[1]
         turn = Turn(
-            number=len(said),
-            message=message,
+            number=len(said), message=message, intents_before=was, intents_after=now,
             items=tuple(replace(i, score=float(belief.scores[0, i.item])) for i in slate.items),
-            intents_before=was,
-            intents_after=now,
-            note=" ".join(note.split()),
-            policy=policy.name,
-            requirements=wanted.found,
-            relaxed=slate.relaxed,
-            candidates=slate.candidates,
-            reranked=slate.reranked,
-            choosing_tokens=(n_read, n_written),
-            counted=parsed.counted and slate.counted,
+            note=" ".join(note.split()), policy=policy.name, requirements=wanted.found,
+            relaxed=slate.relaxed, candidates=slate.candidates, reranked=slate.reranked,
+            choosing_tokens=(n_read, n_written), counted=parsed.counted and slate.counted,
             question=policy.question(belief, seen.union(item.item for item in slate.items)),
             pushes=pushes,
-        )
+        )  # fmt: skip
         begin("writing", turn)
         wish = wanted if policy.name == "F" else make_extractor(data)(message).requirements
         turn = word_reply(

@@ -312,18 +312,12 @@ class ChatApp:
         view, talk = self.view, self.conversation
         cards = [[(c.item.title, c.choice) for c in turn.cards if c.item] for turn in view.turns]
         return {
-            "status": view.status,
-            "user": talk.user,
-            "history": len(talk.history),
-            "policy": view.policies.value,
-            "box": view.message.value,
-            "messages": [turn.message for turn in view.turns],
-            "cards": cards,
+            "status": view.status, "user": talk.user, "history": len(talk.history),
+            "policy": view.policies.value, "box": view.message.value, "cards": cards,
+            "messages": [turn.message for turn in view.turns], "busy": self.busy,
             "required": [words for words, _ in view.requirements.chips.values()],
-            "intents": html.leading(view.belief),
-            "driver": view.driver.words,
-            "busy": self.busy,
-        }
+            "intents": html.leading(view.belief), "driver": view.driver.words,
+        }  # fmt: skip
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         return self.widget._repr_mimebundle_(**options)

@@ -72,11 +72,9 @@ def downloads(user: int | str | None, transcript: Mapping[str, Any], markdown: s
     """Links to a user's conversation as two files that the page itself holds."""
     name = re.sub(r"[^A-Za-z0-9-]+", "-", "stranger" if user is None else f"user-{user}")[:40]
     as_json = json.dumps(transcript, ensure_ascii=False, indent=1)
-    as_base64 = (
-        base64.b64encode(f.encode("utf-8", "replace")).decode() for f in (as_json, markdown)
-    )
+    coded = (base64.b64encode(f.encode("utf-8", "replace")).decode() for f in (as_json, markdown))
     kinds = [("JSON", "json", "application/json"), ("Markdown", "md", "text/markdown")]
-    return _part("downloads", name, [(*k, f) for k, f in zip(kinds, as_base64, strict=True)])
+    return _part("downloads", name, [(*k, f) for k, f in zip(kinds, coded, strict=True)])
 
 
 def reply(turn: Turn) -> str:

@@ -74,9 +74,7 @@ def test_more_evidence_is_more_probable(fitted) -> None:
     assert p == sorted(p) and p[0] < 0.01 < 0.99 < p[-1]
 
 
-def test_test_texts_are_never_read_and_validation_alone_sets_the_threshold(
-    fitted, monkeypatch, tmp_path
-) -> None:
+def test_test_texts_are_unread_and_validation_sets_the_limit(fitted, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("LATENTCRS_CACHE", str(tmp_path / "other"))
     encoder, seen = PlantedEncoder(), [*rows("train", "um"), *rows("valid", "er")]
     wrong = [row("test", f"planted {i} {HORROR}", "genre=Comedy") for i in range(50)]

@@ -83,9 +83,7 @@ def datasets(draw: st.DrawFn) -> Dataset:
 
 
 @given(datasets(), st.integers(0, 6), st.integers(0, 9), st.integers(0, 3))
-def test_random_cuts_stay_in_the_training_part(
-    data: Dataset, n_cuts: int, seed: int, min_history: int
-) -> None:
+def test_cuts_stay_in_training(data: Dataset, n_cuts: int, seed: int, min_history: int) -> None:
     users, cuts = preprocess.random_cuts(data, n_cuts, seed, min_history=min_history)
     for user, cut in zip(users, cuts, strict=True):
         *history, target = data.interactions[user][: cut + 1]

@@ -101,9 +101,7 @@ def test_two_at_once_and_one_is_killed(undisturbed: dict, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_interrupted_in_a_notebook(
-    job: str, undisturbed: dict, options: dict, empty_cache: Path
-) -> None:
+def test_in_a_notebook(job: str, undisturbed: dict, options: dict, empty_cache: Path) -> None:
     whole = undisturbed[job]
     before = torch.get_rng_state()
     for share in (0.3, 0.4):

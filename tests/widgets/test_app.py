@@ -151,9 +151,8 @@ def test_stop_while_writing_keeps_the_films_and_a_click_counts_afterwards(slow):
 def test_a_stop_while_reading_and_a_failure_give_the_message_back(error, status):
     app = app_with()
     read = app.model.language.encode
-    app.model.language.encode = Mock(
-        side_effect=error or (lambda texts, **_: app.stop() and read(texts))
-    )
+    stopped = error or (lambda texts, **_: app.stop() and read(texts))
+    app.model.language.encode = Mock(side_effect=stopped)
     app.view.message.value = "horror"
     state = press(app, "Send")
     assert state["messages"] == [] and state["box"] == "horror"
