@@ -3,10 +3,11 @@
 Every system of `SYSTEMS` is fitted without terms; of all combinations of the weights tried, the
 best has the highest mean of two values, averaged over seeds: NDCG@20 of the validation users (four
 levels, equally) and NDCG@20 of the real requests of the half "choice". Popularity is a prior: it
-counts once at most.
+counts once at most. The simulator finds examples by common attributes, so its validation users
+would take any weight of that term: it has a limit.
 """
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from itertools import product
 from typing import Any, cast
 
@@ -27,10 +28,11 @@ SYSTEMS = {"terms_plus": "latentcrs_plus", "terms_fusion": "fusion", "terms_text
 TRIED = {
     "behavior": (0.0, 0.5, 1.0, 2.0),
     "popularity": (0.0, 0.5, 1.0),
-    "content": (0.0, 5.0, 10.0, 20.0),
-    "requirements": (0.0, 1.0, 2.0, 3.0),
+    "content": (0.0, 5.0, 10.0),
+    "examples": (0.0, 2.0, 4.0, 6.0),
+    "requirements": (0.0, 1.0, 3.0, 5.0),
 }
-ALL = TermWeights(behavior=1.0, popularity=1.0, content=1.0, requirements=1.0)
+ALL = TermWeights(*[1.0] * len(fields(TermWeights)))
 
 
 def quality(parts: dict[str, Tensor], cases: EvalSet, weights: TermWeights) -> float:

@@ -229,6 +229,7 @@ class TermWeights(Checked):
     behavior: float = 0.0  # of log p(v | S) of the backbone
     popularity: float = 0.0  # of log p(v)
     content: float = 0.0  # of the cosine between the words and the item's own text
+    examples: float = 0.0  # of the likeness to the items that the words name
     requirements: float = 0.0  # of what the item lacks of what was heard (nats, 0 at best)
 
 

@@ -22,7 +22,9 @@ from latentcrs_utils.config import TermWeights
 from latentcrs_utils.constraints.clause_classifier import classifier_for
 from latentcrs_utils.constraints.constraint import matcher_for
 from latentcrs_utils.constraints.lexicon import extract, lexicon_for
+from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.em.instances import item_attributes
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.language.sentence_encoder import SentenceEncoder
 from latentcrs_utils.language.text_encoder import TextEncoder
@@ -37,13 +39,14 @@ class ScoreTerms:
     """The weights of the terms, and the tables that the terms are read from.
 
     `log_popularity` is [V + 1]; `item_vectors` [V + 1, d_w] are of length one, as `reader` reads
-    the items' texts; `lacking` is `requirements_lacking` of the data; `backbone` scores items from
-    S alone. Column or row 0 is the padding.
+    the items' texts; `lacking` is `requirements_lacking` of the data and `resembling` its
+    `likeness_to_named`; `backbone` scores items from S alone. Column or row 0 is the padding.
     """
 
     weights: TermWeights
     log_popularity: Tensor
-    lacking: Callable[[Sequence[str]], Tensor]
+    lacking: Callable[[tuple[str, ...]], Tensor]
+    resembling: Callable[[tuple[str, ...]], Tensor]
     reader: TextEncoder
     backbone: Backbone
     item_vectors: Tensor | None = None
@@ -59,8 +62,8 @@ class ScoreTerms:
         reader, vectors = reader or SentenceEncoder(), None
         if weights.content:
             vectors = F.pad(F.normalize(reader.embed(item_texts(data)), dim=1), (0, 0, 1, 0))
-        lacking = partial(requirements_lacking, data)
-        return cls(weights, log_popularity(data), lacking, reader, backbone, vectors)
+        of_words = partial(requirements_lacking, data), partial(likeness_to_named, data)
+        return cls(weights, log_popularity(data), *of_words, reader, backbone, vectors)
 
     def parts(self, scores: Tensor, S: Tensor, texts: Sequence[str] | None) -> dict[str, Tensor]:
         """The terms that have a weight, unweighted, each [B or 1, V + 1].
@@ -72,7 +75,8 @@ class ScoreTerms:
             parts["behavior"] = torch.log_softmax(self.backbone.scores(S), dim=1)
         if self.weights.popularity:
             parts["popularity"] = self.log_popularity[None]
-        if texts is None or not (self.weights.content or self.weights.requirements):
+        w = self.weights
+        if texts is None or not any((w.content, w.requirements, w.examples)):
             return parts
         if len(texts) != len(scores):
             raise ConfigError(f"Give {len(scores)} texts, one an instance, not {len(texts)}.")
@@ -84,6 +88,8 @@ class ScoreTerms:
             parts["content"] = F.normalize(words, dim=1) @ self.item_vectors.T
         if self.weights.requirements:
             parts["requirements"] = self.lacking(tuple(texts))
+        if self.weights.examples:
+            parts["examples"] = self.resembling(tuple(texts))
         return parts
 
     def __call__(self, scores: Tensor, S: Tensor, texts: Sequence[str] | None) -> Tensor:
@@ -136,3 +142,17 @@ def requirements_lacking(data: Dataset, texts: tuple[str, ...]) -> Tensor:
         p, masks = zip((1.0, matcher.any_of(years)), *met, strict=True)
         rows.append(np.log1p(-_RELIABILITY * np.array(p)) @ ~np.stack(masks))
     return torch.from_numpy(np.stack(rows)).float()
+
+
+@lru_cache(maxsize=8)
+def likeness_to_named(data: Dataset, texts: tuple[str, ...]) -> Tensor:
+    """Mean cosine of genres and period with the items that each text names, [B, V + 1].
+
+    It is 0 where a text names none, and for the named items themselves.
+    """
+    titles, unit = vocabulary_for(data).titles, F.normalize(item_attributes(data), dim=1)
+    likeness = torch.zeros(len(texts), len(unit))
+    for row, text in enumerate(texts):
+        if named := sorted({item for title in titles.find(text) for item in title.items}):
+            likeness[row] = (unit @ unit[named].T).mean(1).index_fill(0, torch.tensor(named), 0.0)
+    return likeness

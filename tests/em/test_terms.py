@@ -14,8 +14,15 @@ from latentcrs_utils.baselines.direct import DirectModel, TextScorer
 from latentcrs_utils.config import TermWeights, preset
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.em.instances import item_attributes
 from latentcrs_utils.em.model import LatentCRS
-from latentcrs_utils.em.terms import ScoreTerms, item_texts, log_popularity, requirements_lacking
+from latentcrs_utils.em.terms import (
+    ScoreTerms,
+    item_texts,
+    likeness_to_named,
+    log_popularity,
+    requirements_lacking,
+)
 from latentcrs_utils.errors import ConfigError
 
 from .small_world import N_RANDOM, TEXT, WIDTH, random_model
@@ -50,7 +57,7 @@ def lacking(texts: list[str]) -> torch.Tensor:
 
 
 def terms(*weights: float) -> ScoreTerms:
-    """Weights of model, behavior, popularity, content and requirements."""
+    """Weights of model, behavior, popularity, content, examples and requirements."""
     backbone = SimpleNamespace(scores=lambda S: S)
     made = ScoreTerms.of_data(films(), backbone, TermWeights(*weights), Reader())
     return replace(made, lacking=lacking)
@@ -68,7 +75,7 @@ def test_items_are_read_as_title_year_and_genres():
 
 def test_final_score_is_the_weighted_sum_of_its_terms():
     scores = torch.tensor([[-torch.inf, math.log(3), 0.0], [-torch.inf, 5.0, 5.0]])
-    final = terms(0.5, 4.0, 2.0, 10.0, 3.0)(scores, BEHAVIOR, TEXTS)
+    final = terms(0.5, 4.0, 2.0, 10.0, 0.0, 3.0)(scores, BEHAVIOR, TEXTS)
     assert torch.isneginf(final[:, 0]).all()
     popular = 2 * math.log(3 / 5), 2 * math.log(2 / 5)
     # cosines: funny 3/5 with Up, 0 with It; dark -4/5 and -1
@@ -89,7 +96,7 @@ def test_no_weight_is_no_term_and_texts_must_fit():
 
 
 def test_where_nothing_was_said_only_popularity_is_added():
-    both, popular = terms(1.0, 0.0, 2.0, 10.0, 3.0), terms(1.0, 0.0, 2.0)
+    both, popular = terms(1.0, 0.0, 2.0, 10.0, 5.0, 3.0), terms(1.0, 0.0, 2.0)
     scores = torch.randn(2, 3)
     assert torch.equal(both(scores, None, None), popular(scores, None, None))
     torch.testing.assert_close(both(scores, None, ["", "funny"])[0], popular(scores, None, None)[0])
@@ -132,9 +139,17 @@ def test_every_model_takes_the_same_terms_and_none_is_as_before(model):
     assert torch.equal(plain[:, 1:], old[:, 1:]) and torch.isneginf(plain[:, 0]).all()
     assert torch.equal(model.scores(S, x, ["any", "words", "here"]), plain)
     table = torch.randn(N_RANDOM + 1)
-    popular = replace(model, terms=ScoreTerms(TermWeights(popularity=2.0), table, None, None, None))
+    popular = replace(model, terms=ScoreTerms(TermWeights(popularity=2.0), table, *[None] * 4))
     expected = torch.log_softmax(plain, dim=1)[:, 1:] + 2 * table[1:]
     torch.testing.assert_close(popular.scores(S, x)[:, 1:], expected)
+
+
+def test_items_resemble_those_that_are_named():
+    likeness = likeness_to_named(films(), ("something like Up (2009)", "hello", ""))
+    attributes = item_attributes(films())
+    cosine = torch.nn.functional.cosine_similarity(attributes[1], attributes[2], dim=0)
+    torch.testing.assert_close(likeness[0], torch.tensor([0.0, 0.0, cosine]))
+    assert not likeness[1:].any()
 
 
 def test_presets_hold_the_weights_that_were_chosen():
