@@ -83,7 +83,7 @@ def test_the_command_records_what_it_measures(asked: list[int], tmp_path: Path, 
     assert places == [(d, "plain", k) for d in ("normal", "picky") for k in (0, "all")]
     for result in written["results"]:
         rows = {row["system"]: row for row in result["systems"]}
-        assert len(rows) == 10 and result["outcomes"].keys() == rows.keys()
+        assert len(rows) == 11 and result["outcomes"].keys() == rows.keys()
         assert all(r["S@3"] <= r["S@5"] and 1 <= r["AT"] <= 5 for r in rows.values())
         assert rows["LatentCRS+"]["S@5_gap"] == 0 and rows["popularity"]["S@5_gap"] is not None
         for name, of_seeds in result["outcomes"].items():
@@ -95,8 +95,8 @@ def test_the_command_records_what_it_measures(asked: list[int], tmp_path: Path, 
         assert usage["LatentCRS+", "embedding"]["completion_tokens_a_turn"] == 1
         assert ("popularity", "embedding") not in usage
     assert "LatentCRS+" in capsys.readouterr().out
-    # two seeds, four settings, ten systems
-    assert len(list(logs.iterdir())) == 2 * 4 * 10
+    # two seeds, four settings, eleven systems
+    assert len(list(logs.iterdir())) == 2 * 4 * 11
     # again: everything is in the logs
     n_asked = len(asked)
     assert run(file, *arguments)["results"] == written["results"] and len(asked) == n_asked
