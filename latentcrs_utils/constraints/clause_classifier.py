@@ -163,10 +163,7 @@ def _fitted(
                 for label in named.intersection(c.removeprefix("not ") for c in conditions):
                     refusals[clause].append(f"not {label}" in conditions)
     if not any(refusals.values()) or not said:
-        raise DataError(
-            "No training utterance states a genre or a time in words of the phrase book: "
-            "simulate utterances that do."
-        )
+        raise DataError("No training utterance states a genre or a time of the phrase book.")
     vectors = np.asarray(embed(texts := [*states]))
     labels, lines = list[str](), list[tuple[np.ndarray, float]]()
     for slot in ("genre", "time"):

@@ -30,7 +30,6 @@ from latentcrs_utils.language.sentence_encoder import SentenceEncoder
 from latentcrs_utils.language.text_encoder import TextEncoder
 from latentcrs_utils.simulation.phrase_book import domain_of
 
-_PADDING = torch.tensor([0])
 _RELIABILITY = 0.95  # of what is said literally: it may be meant otherwise
 
 
@@ -70,12 +69,11 @@ class ScoreTerms:
 
         Without `texts` there are none of words; an empty text has content 0. ConfigError: not B.
         """
-        parts = {"model": torch.log_softmax(scores, dim=1)}
-        if self.weights.behavior:
+        parts, w = {"model": torch.log_softmax(scores, dim=1)}, self.weights
+        if w.behavior:
             parts["behavior"] = torch.log_softmax(self.backbone.scores(S), dim=1)
-        if self.weights.popularity:
+        if w.popularity:
             parts["popularity"] = self.log_popularity[None]
-        w = self.weights
         if texts is None or not any((w.content, w.requirements, w.examples)):
             return parts
         if len(texts) != len(scores):
@@ -86,9 +84,9 @@ class ScoreTerms:
             if said.any():
                 words[said] = self.reader.embed([*filter(None, texts)], progress=False)
             parts["content"] = F.normalize(words, dim=1) @ self.item_vectors.T
-        if self.weights.requirements:
+        if w.requirements:
             parts["requirements"] = self.lacking(tuple(texts))
-        if self.weights.examples:
+        if w.examples:
             parts["examples"] = self.resembling(tuple(texts))
         return parts
 
@@ -99,18 +97,15 @@ class ScoreTerms:
 
 def combine(parts: dict[str, Tensor], weights: TermWeights) -> Tensor:
     """The weighted sum of the terms, [B, V + 1]; column 0 (padding) is minus infinity."""
-    # the padding of some parts is -inf, and 0 times that is no number
-    parts = {name: part.index_fill(1, _PADDING, 0.0) for name, part in parts.items()}
     total = sum(getattr(weights, name) * part for name, part in parts.items())
-    return total.index_fill(1, _PADDING, -torch.inf)
+    return total.index_fill(1, torch.tensor([0]), -torch.inf)
 
 
 def log_popularity(data: Dataset) -> Tensor:
     """log p(v), float32 [V + 1]: training actions of each item plus one, over their sum."""
-    flat = data.histories("train").flat.astype(np.int64)
-    counts = torch.from_numpy(np.bincount(flat, minlength=data.n_items + 1)).float() + 1
-    counts[0] = 0
-    return torch.log(counts / counts.sum())
+    flat = torch.from_numpy(data.histories("train").flat.astype(np.int64))
+    counts = flat.bincount(minlength=data.n_items + 1).float()[1:] + 1
+    return F.pad((counts / counts.sum()).log(), (1, 0), value=-torch.inf)
 
 
 def item_texts(data: Dataset) -> list[str]:

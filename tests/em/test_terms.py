@@ -14,26 +14,17 @@ from latentcrs_utils.baselines.direct import DirectModel, TextScorer
 from latentcrs_utils.config import TermWeights, preset
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.em import terms as em_terms
 from latentcrs_utils.em.instances import item_attributes
 from latentcrs_utils.em.model import LatentCRS
-from latentcrs_utils.em.terms import (
-    ScoreTerms,
-    item_texts,
-    likeness_to_named,
-    log_popularity,
-    requirements_lacking,
-)
+from latentcrs_utils.em.terms import ScoreTerms, item_texts, log_popularity
 from latentcrs_utils.errors import ConfigError
 
 from .small_world import N_RANDOM, TEXT, WIDTH, random_model
 
 ITEMS = {"title": ["Up", "It"], "year": [2009, None], "genres": [["Comedy", "War"], []]}
-WORDS = {
-    "Up (2009), a comedy war film": [3.0, 4.0],
-    "It, a film": [0.0, 2.0],
-    "funny": [1.0, 0.0],
-    "dark": [0.0, -5.0],
-}
+ABOUT = {"Up (2009), a comedy war film": [3.0, 4.0], "It, a film": [0.0, 2.0]}
+WORDS = ABOUT | {"funny": [1.0, 0.0], "dark": [0.0, -5.0]}
 TEXTS = ["funny", "dark"]
 BEHAVIOR = torch.tensor([[-torch.inf, math.log(4), 0.0], [-torch.inf, 7.0, 7.0]])
 ROOT = Path(__file__).parents[2]
@@ -51,8 +42,7 @@ class Reader:
         return torch.tensor([WORDS[text] for text in texts])
 
 
-def lacking(texts: list[str]) -> torch.Tensor:
-    """Only item 1 lacks something of "dark", two nats."""
+def lacking(texts: list[str]) -> torch.Tensor:  # two nats, item 1 of "dark"
     return torch.tensor([[0.0, -2.0 * (text == "dark"), 0.0] for text in texts])
 
 
@@ -70,7 +60,7 @@ def test_popularity_is_that_of_the_training_part_plus_one():
 
 
 def test_items_are_read_as_title_year_and_genres():
-    assert item_texts(films()) == list(WORDS)[:2]
+    assert item_texts(films()) == list(ABOUT)
 
 
 def test_final_score_is_the_weighted_sum_of_its_terms():
@@ -108,8 +98,7 @@ def test_an_item_lacks_what_was_heard_by_its_probability(monkeypatch):
     said = {Constraint.parse(c): (p, "") for c, p in heard.items()}
     world = SimpleNamespace(probabilities=lambda texts: [said if text else {} for text in texts])
     monkeypatch.setattr("latentcrs_utils.em.terms.classifier_for", lambda data: world)
-    texts = ["a comedy from the 2000s", "", "hello"]
-    lacks = requirements_lacking(films(), tuple(texts))
+    lacks = em_terms.requirements_lacking(films(), ("a comedy from the 2000s", "", "hello"))
     war, comedy, no_comedy, nineties = (math.log(1 - 0.95 * heard[c]) for c in (
         "genre=War", "genre=Comedy", "not genre=Comedy", "decade=1990"))  # fmt: skip
     of_it = 2 * math.log(0.05) + war  # no comedy, no year, no war film
@@ -145,9 +134,8 @@ def test_every_model_takes_the_same_terms_and_none_is_as_before(model):
 
 
 def test_items_resemble_those_that_are_named():
-    likeness = likeness_to_named(films(), ("something like Up (2009)", "hello", ""))
-    attributes = item_attributes(films())
-    cosine = torch.nn.functional.cosine_similarity(attributes[1], attributes[2], dim=0)
+    likeness = em_terms.likeness_to_named(films(), ("something like Up (2009)", "hello", ""))
+    cosine = torch.cosine_similarity(*item_attributes(films())[1:], dim=0)
     torch.testing.assert_close(likeness[0], torch.tensor([0.0, 0.0, cosine]))
     assert not likeness[1:].any()
 
