@@ -179,8 +179,8 @@ class Conversation(State):
         offered = [item.item for turn in self.turns[-1:] for item in turn.items]
         parsed = policy.parse(message, self.requirements, stop, offered)
         wanted = parsed.requirements
+        scores, n = belief.scores[0].clone(), self.n_items  # their terms read the words, too
         begin("choosing")
-        scores, n = belief.scores[0].clone(), self.n_items
         span = scores[1:].max() - scores[1:].min() + 1
         for item, sign in (by_title := listener.by_title(said)).items():
             scores[item] += sign * span

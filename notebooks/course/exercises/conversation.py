@@ -14,26 +14,24 @@ from latentcrs_utils.conversation.reranking import permutation
 from latentcrs_utils.em.attribution import shapley_values
 
 
-def beliefs(answer: Callable[..., Any]) -> None:
-    """Mark the beliefs after every turn, each message taken into account by Bayes' rule.
+def careless(answer: Callable[..., Any]) -> None:
+    """Mark the careless share under which pushes are most probable, to two digits.
 
     Args:
-        answer: ``(prior [K], likelihoods [T, K]) -> [T + 1, K]``, the prior first.
+        answer: ``(careful [N], n_bars) -> c``; careful is P(push | the person is careful).
     """
 
-    def reference(prior: np.ndarray, likelihoods: np.ndarray) -> np.ndarray:
-        found = [prior]
-        for likelihood in likelihoods:
-            weight = found[-1] * likelihood
-            found.append(weight / weight.sum())
-        return np.stack(found)
+    def reference(careful: np.ndarray, n_bars: int) -> float:
+        shares = np.arange(101) / 100
+        p = shares[:, None] / n_bars + (1 - shares[:, None]) * careful
+        return float(shares[np.log(p.clip(1e-300)).sum(1).argmax()])
 
     cases = [
-        (np.array([0.6, 0.1, 0.3]), np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]])),
-        (np.array([0.5, 0.5]), np.array([[0.9, 0.3], [0.9, 0.3], [0.2, 0.4]])),
-        (np.array([0.2, 0.8]), np.empty((0, 2))),
+        (np.array([1.0, 1.0, 0.0, 1.0, 1.0]), 6),
+        (np.array([0.9, 0.0, 0.0, 0.4]), 3),
+        (np.array([0.8, 1.0]), 2),
     ]
-    advice = "Start each turn from the belief after the one before, and let every row sum to 1."
+    advice = "Add the logarithms of c / n_bars + (1 - c) * careful, and take the best c."
     mark("Exercise 1", answer, reference, cases, advice=advice)
 
 
