@@ -5,7 +5,6 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -48,8 +47,9 @@ def load_dataset(
 
 
 def load_csv(
-    interactions: str | Path, items: str | Path, *, name: str = "own", **options: Any
-) -> Dataset:
+    interactions: str | Path, items: str | Path, *, name: str = "own",
+    min_rating: float = 4, k_core: int = 5, filter: Filter = "k-core",
+) -> Dataset:  # fmt: skip
     """Load data of your own from two CSV files and prepare it like the others.
 
     `read_csv_pair` names the columns, and ``data/README.md`` describes the format. Options and
@@ -57,7 +57,7 @@ def load_csv(
     """
     if name in DATASETS:
         raise ConfigError(f"The name {name!r} is taken by a built-in data set; choose another.")
-    config = DataConfig(**options)
+    config = DataConfig(min_rating=min_rating, k_core=k_core, filter=filter)
     return prepare(name, read_csv_pair(interactions, items), config)
 
 

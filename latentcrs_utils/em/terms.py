@@ -3,8 +3,7 @@
 InfoNCE estimates p(v | ·) / p(v) (van den Oord et al., 2018), so the popularity p(v) belongs back
 into the prediction; so does what the history alone says, log p(v | S) of the backbone, of which
 training on few instances forgets a part. The content of an item, its title and genres as a sentence
-encoder reads them, is known of items that nobody has rated, too. Models with and without intents
-take the same terms.
+encoder reads them, is known of items that nobody has rated, too.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from latentcrs_utils.constraints.constraint import matcher_for
 from latentcrs_utils.constraints.lexicon import extract, lexicon_for
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.em.instances import item_attributes
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.language.sentence_encoder import SentenceEncoder
@@ -61,6 +61,7 @@ class ScoreTerms:
         reader, vectors = reader or SentenceEncoder(), None
         if weights.content:
             vectors = F.pad(F.normalize(reader.embed(item_texts(data)), dim=1), (0, 0, 1, 0))
+            vectors[[title == UNKNOWN_TITLE for title in data.titles]] = 0.0  # says nothing
         of_words = partial(requirements_lacking, data), partial(likeness_to_named, data)
         return cls(weights, log_popularity(data), *of_words, reader, backbone, vectors)
 
@@ -84,10 +85,9 @@ class ScoreTerms:
             if said.any():
                 words[said] = self.reader.embed([*filter(None, texts)], progress=False)
             parts["content"] = F.normalize(words, dim=1) @ self.item_vectors.T
-        if w.requirements:
-            parts["requirements"] = self.lacking(tuple(texts))
-        if w.examples:
-            parts["examples"] = self.resembling(tuple(texts))
+        for name, term in (("requirements", self.lacking), ("examples", self.resembling)):
+            if getattr(w, name):
+                parts[name] = term(tuple(texts))
         return parts
 
     def __call__(self, scores: Tensor, S: Tensor, texts: Sequence[str] | None) -> Tensor:

@@ -63,6 +63,14 @@ def test_items_are_read_as_title_year_and_genres():
     assert item_texts(films()) == list(ABOUT)
 
 
+def test_an_item_without_a_title_is_not_read():
+    items = films().items.with_columns(title=pl.Series(["Up", "Unknown title"]))
+    nine = SimpleNamespace(embed=lambda texts: torch.full((len(texts), 1), 9.0))
+    data, weights = replace(films(), items=items), TermWeights(content=1.0)
+    read = ScoreTerms.of_data(data, None, weights, nine)
+    assert read.item_vectors.tolist() == [[0.0], [1.0], [0.0]]
+
+
 def test_final_score_is_the_weighted_sum_of_its_terms():
     scores = torch.tensor([[-torch.inf, math.log(3), 0.0], [-torch.inf, 5.0, 5.0]])
     final = terms(0.5, 4.0, 2.0, 10.0, 0.0, 3.0)(scores, BEHAVIOR, TEXTS)
