@@ -34,8 +34,8 @@ def test_results_cover_every_system_level_and_user():
     assert set(masked["level"]) == set(LEVELS)
     assert set(masked["phrasing"]) == {"test", "train"}
     assert masked["n"].unique().to_list() == [938]
-    assert masked["system"].n_unique() == 8
-    assert len(masked) == 8 * 4 * 2
+    assert masked["system"].n_unique() == 10
+    assert len(masked) == 10 * 4 * 2
     assert len(recorded["seeds"]) == 3
     assert (masked["low"] <= masked["NDCG@20"]).all()
     assert (masked["NDCG@20"] <= masked["high"]).all()
