@@ -107,6 +107,8 @@ dialogues: $(STAMP)  ## the tables of whole dialogues again, recorded and put in
 	  --record results/extraction_ml-100k.json
 	$(PY) -m experiments.reranking --test-users 25 --answers data/cache/likelihoods.jsonl \
 	  --record results/reranking_ml-100k.json
+	$(PY) -m experiments.steering --seeds 0 1 2 --record results/steering_ml-100k.json
+	$(PY) -m experiments.wishes --policies B A F --record results/wishes_ml-100k.json
 	$(PY) -m tools.readme
 
 doctor:  ## check the installation; says what to do where something is wrong

@@ -27,9 +27,10 @@ PICTURE = RESULTS / "one_turn_ml-100k.png"
 OURS = ("LatentCRS", "LatentCRS+", "LatentCRS+ F", "LatentCRS+ V")
 WITH_WORDS = ("backbone alone", "backbone + lexicon filter", "fusion without intents", *OURS)
 FUSION, PAPER = "fusion without intents", "LatentCRS_B"
-READERS = ("lexicon", "model, quoted", "both", "model")
+READERS = "lexicon", "classifier", "lexicon + classifier", "model, quoted", "both", "model"
 DIALOGUES = (
     "multi_turn", "seeds", "multi_turn_variants", "cold_start", "extraction", "reranking",
+    "steering", "wishes",
 )  # fmt: skip
 
 Record = dict[str, Any]
@@ -213,21 +214,17 @@ def bench_part(recorded: Record) -> str:
 
 
 def dialogues_part(
-    multi_turn: Record,
-    seeds: Record,
-    policies: Record,
-    cold_start: Record,
-    extraction: Record,
-    reranking: Record,
-) -> str:
-    """Success by level and seed, the policies, cold start, what F reads, and what a turn costs.
+    multi_turn: Record, seeds: Record, policies: Record, cold_start: Record, extraction: Record,
+    reranking: Record, steering: Record, wishes: Record,
+) -> str:  # fmt: skip
+    """Success by level and seed, the policies, cold start, what F reads, steering, wishes, costs.
 
     Args:
         multi_turn, seeds, policies, cold_start: what `python -m experiments.multi_turn` wrote:
             all users at all levels; one level with several seeds; fewer users with the policy that
             asks a language model; one level with the histories cut.
         extraction: what `python -m experiments.extraction` wrote.
-        reranking: what `python -m experiments.reranking` wrote.
+        reranking, steering, wishes: what the commands of these names wrote.
     """
     results = multi_turn["results"]
     found = [{row["system"]: row for row in result["systems"]} for result in results]
@@ -238,35 +235,26 @@ def dialogues_part(
         cells = [f"{strong(row['S@5'], most)} ({row['AT']:.2f})" for row, most in pairs]
         level_rows.append([named(name), *cells])
     policy_rows = [
-        [
-            f"{result['difficulty']}, {result['level']}",
-            named(row["system"]),
-            f"{row['S@3']:.3f}",
-            f"{row['S@5']:.3f} ({row['S@5_low']:.3f} to {row['S@5_high']:.3f})",
-            f"{row['AT']:.2f}",
-        ]
-        for result in policies["results"]
-        for row in result["systems"]
-    ]
+        [f"{of['difficulty']}, {of['level']}", named(row["system"]), f"{row['S@3']:.3f}",
+         f"{row['S@5']:.3f} ({row['S@5_low']:.3f} to {row['S@5_high']:.3f})", f"{row['AT']:.2f}"]
+        for of in policies["results"] for row in of["systems"]
+    ]  # fmt: skip
     short = [{row["system"]: row["S@5"] for row in r["systems"]} for r in cold_start["results"]]
+    shown = "satisfied", "answered", "admitted", METRIC
     return written(
         "dialogues",
-        multi_turn=multi_turn,
-        found=found,
+        multi_turn=multi_turn, found=found, level_rows=level_rows,
         half=max((row["S@5_high"] - row["S@5_low"]) / 2 for rows in found for row in rows.values()),
-        level_rows=level_rows,
-        seeds=seeds,
-        at_seeds={row["system"]: row for row in seeds["results"][0]["systems"]},
-        policies=policies,
-        policy_rows=policy_rows,
-        reranking=reranking,
-        one_turn_rows=one_turn_rows(reranking),
+        seeds=seeds, at_seeds={row["system"]: row for row in seeds["results"][0]["systems"]},
+        policies=policies, policy_rows=policy_rows,
+        reranking=reranking, one_turn_rows=one_turn_rows(reranking),
         cold_start=cold_start,
         cold_rows=[[named(n), *(f"{rows[n]:.3f}" for rows in short)] for n in short[0]],
-        extraction=extraction,
-        **extraction_table(extraction),
+        extraction=extraction, **extraction_table(extraction),
+        steering=steering, steering_rows=steering_rows(steering), wishes=wishes,
+        wish_rows=[[r["policy"], *(f"{r[key]:.3f}" for key in shown)] for r in wishes["total"]],
         cost_rows=cost_rows(multi_turn, policies),
-    )
+    )  # fmt: skip
 
 
 def one_turn_rows(recorded: Record) -> list[list[str]]:
@@ -278,6 +266,16 @@ def one_turn_rows(recorded: Record) -> list[list[str]]:
         cells = [f"{row[system]['NDCG@20']:.3f}" for system in systems]
         rows.append([row["level"], *cells, gap(row[f"to {rival}"], "NDCG@20"), gap(v, "NDCG@20")])
     return rows
+
+
+def steering_rows(recorded: Record) -> list[list[str]]:
+    """Who found the film after four clicks at noise 0.15, with the gap to the fusion's likes."""
+    rows: dict[str, list[str]] = {}
+    for row in recorded["results"]:
+        if (row["noise"], row["clicks"]) == (0.15, 4):
+            away = "" if row["system"] == "fusion, likes" else f", {gap(row, 'S')}"
+            rows.setdefault(row["system"], []).append(f"{row['S']:.3f}{away}")
+    return [[name, *cells] for name, cells in rows.items()]
 
 
 def extraction_table(recorded: Record) -> dict[str, list[Any]]:
