@@ -97,8 +97,7 @@ def training_cuts(data: Dataset, n_cuts: int, seed: int) -> tuple[np.ndarray, np
     Returns users and numbers of items, both [N] int64: first the U users in order with their whole
     training parts, after them the earlier moments.
     """
-    users = np.arange(data.n_users)
-    cuts = data.histories("train").lengths
+    users, cuts = np.arange(data.n_users), data.histories("train").lengths
     if n_cuts:
         more_users, more_cuts = random_cuts(data, n_cuts, seed, min_history=3)
         earlier = more_cuts > 0

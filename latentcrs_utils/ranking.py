@@ -69,8 +69,7 @@ def ranks_in_chunks(
     ranks = torch.zeros(len(targets), dtype=torch.int64)
     beaten: Tensor | None = None
     for rows in _slices(len(targets), rows_at_once(n_items, memory)):
-        scores = score_rows(rows)
-        n_rows = rows.stop - rows.start
+        scores, n_rows = score_rows(rows), rows.stop - rows.start
         if scores.shape != (expected := (n_rows, n_items + 1)):
             came = f"Rows {rows.start} to {rows.stop - 1} came with scores {tuple(scores.shape)}"
             raise ValueError(f"{came}: expected {expected}.")

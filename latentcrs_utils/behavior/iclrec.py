@@ -126,8 +126,7 @@ def intent_contrast(
     sequence. The loss, a scalar, is the mean over the views, each [B, h].
     """
     own, allowed = prototypes[assignments], different_intents(assignments)
-    losses = [info_nce(view, own, own, allowed, temperature) for view in views]
-    return torch.stack(losses).mean()
+    return torch.stack([info_nce(view, own, own, allowed, temperature) for view in views]).mean()
 
 
 def contrast_loss(

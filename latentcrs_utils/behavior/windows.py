@@ -12,8 +12,7 @@ from latentcrs_utils.data.sequences import Sequences
 
 def trim(sequences: Tensor) -> Tensor:
     """Drop leading columns of [B, L] that hold only padding; at least one column stays."""
-    longest = int((sequences > 0).any(0).sum())
-    return sequences[:, -max(1, longest) :]
+    return sequences[:, -max(1, int((sequences > 0).any(0).sum())) :]
 
 
 def next_item_windows(

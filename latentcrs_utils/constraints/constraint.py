@@ -102,8 +102,7 @@ class Constraint:
             words = str(first) if first == last else f"{first} to {last}"
             words = f"before {last + 1}" if first == FIRST_YEAR else words
             words = f"{first} or later" if last == LAST_YEAR else words
-        refusal = "no" if self.slot == "genre" else "not"
-        return f"{refusal} {words}" if self.negated else words
+        return f"{'no' if self.slot == 'genre' else 'not'} {words}" if self.negated else words
 
     def satisfies(self, item: Item, items: Sequence[Item] = ()) -> bool:
         """Say whether the constraint is true of an item; the one place that decides it.

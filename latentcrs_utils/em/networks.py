@@ -28,8 +28,7 @@ class IntentPrior(nn.Module):
 
     def forward(self, S: Tensor, x: Tensor, anchors: Tensor) -> Tensor:
         """Logits of p(m_j | S, x), [B, K], from S [B, d], x [B, d_x] and anchors [K, d]."""
-        user = self.ffn(torch.cat([S, self.text(x)], dim=-1))
-        return user @ self.W_m(anchors).T
+        return self.ffn(torch.cat([S, self.text(x)], dim=-1)) @ self.W_m(anchors).T
 
 
 class ItemAffinity(nn.Module):

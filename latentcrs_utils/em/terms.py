@@ -9,7 +9,7 @@ encoder reads them, is known of items that nobody has rated, too.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -117,29 +117,38 @@ def item_texts(data: Dataset) -> list[str]:
     ]
 
 
-@lru_cache(maxsize=8)  # all systems are asked for the same texts
+@lru_cache(maxsize=2)  # all systems are asked for the same texts
 def requirements_lacking(data: Dataset, texts: tuple[str, ...]) -> Tensor:
     """What every item lacks of the requirements heard in each text, in nats, [B, V + 1], 0 at best.
 
     An item that lacks a requirement of probability p has log(1 - 0.95 p) of it: p is 1 for what the
     lexicon reads; of all that it does not settle, what the classifier of clauses says.
     """
-    matcher, lexicon, classifier = matcher_for(data), lexicon_for(data), classifier_for(data)
-    rows = []
-    for text, heard in zip(texts, classifier.probabilities(texts), strict=True):
-        literal = extract(text, lexicon)
-        years = literal.asked("years")
-        met = [(1.0, matcher.satisfying(c)) for c in literal.constraints if c not in years]
-        for constraint, (p, _) in heard.items():
-            settled = {constraint, constraint.opposite} & {*literal.constraints}
-            if not settled and not (years and constraint.attribute == "years"):
-                met.append((p, matcher.satisfying(constraint)))
-        p, masks = zip((1.0, matcher.any_of(years)), *met, strict=True)
+    matcher, rows = matcher_for(data), []
+    for years, of_text in _heard(data, texts):
+        met = [(1.0, matcher.any_of(years)), *((p, matcher.satisfying(c)) for c, p in of_text)]
+        p, masks = zip(*met, strict=True)
         rows.append(np.log1p(-_RELIABILITY * np.array(p)) @ ~np.stack(masks))
     return torch.from_numpy(np.stack(rows)).float()
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=256)  # the same texts are ranked again: masked, unmasked, from each seed
+def _heard(data: Dataset, texts: tuple[str, ...]) -> list[tuple[Any, list[tuple[Any, float]]]]:
+    """Of each text the years, of which one is enough, and other constraints with probability."""
+    lexicon, found = lexicon_for(data), []
+    for text, guesses in zip(texts, classifier_for(data).probabilities(texts), strict=True):
+        literal = extract(text, lexicon)
+        years = literal.asked("years")
+        met = [(c, 1.0) for c in literal.constraints if c not in years]
+        for constraint, (p, _) in guesses.items():
+            settled = {constraint, constraint.opposite} & {*literal.constraints}
+            if not settled and not (years and constraint.attribute == "years"):
+                met.append((constraint, p))
+        found.append((years, met))
+    return found
+
+
+@lru_cache(maxsize=2)
 def likeness_to_named(data: Dataset, texts: tuple[str, ...]) -> Tensor:
     """Mean cosine of genres and period with the items that each text names, [B, V + 1].
 

@@ -45,8 +45,7 @@ def bootstrap_interval(
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0:
         raise ValueError("A bootstrap interval needs at least one value.")
-    generator = np.random.default_rng(seed)
-    means = np.empty(n)
+    generator, means = np.random.default_rng(seed), np.empty(n)
     chunk = max(1, 4_000_000 // values.size)
     for start in range(0, n, chunk):
         size = (min(chunk, n - start), values.size)

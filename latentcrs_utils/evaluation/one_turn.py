@@ -21,7 +21,7 @@ from latentcrs_utils.em.model import LatentCRS, fit_em
 from latentcrs_utils.evaluation.metrics import METRIC, describe_ranks, mean_and_interval
 from latentcrs_utils.intents import Anchors, find_anchors
 from latentcrs_utils.language.encoding import Language
-from latentcrs_utils.ranking import MEMORY, ranks_in_chunks
+from latentcrs_utils.ranking import MEMORY, rank_of_target, rows_at_once
 from latentcrs_utils.simulation.agenda import LEVELS as LEVELS
 
 UNSEEN, SEEN = "test", "train"
@@ -85,18 +85,18 @@ def evaluate(
 
     Masked, the items of the history are left out of the ranking (ICLRec's convention). To save
     memory a system is asked for so many bytes of scores at once at most (but one case at least).
+    All systems are asked for the same cases in turn: what they share, they read once.
     """
-    seen, targets = cases.instances.histories if masked else None, cases.instances.targets
-
-    def ranks(scorer: Scorer) -> np.ndarray:
-        if not len(cases):
-            return np.zeros(0, dtype=np.int64)
-        n_items = scorer(cases.take(slice(0, 1))).shape[1] - 1
-        return ranks_in_chunks(
-            lambda rows: scorer(cases.take(rows)), targets, seen, n_items=n_items, memory=memory
-        ).numpy()
-
-    return {name: ranks(scorer) for name, scorer in systems.items()}
+    ranks = {name: np.zeros(len(cases), dtype=np.int64) for name in systems}
+    start, step = 0, 1  # one case tells how many items there are
+    while start < len(cases):
+        part = cases.take(slice(start, start + step))
+        seen = part.instances.histories if masked else None
+        for name, scorer in systems.items():
+            scores = scorer(part)
+            ranks[name][start : start + step] = rank_of_target(scores, part.instances.targets, seen)
+        start, step = start + step, rows_at_once(scores.shape[1] - 1, memory)
+    return ranks
 
 
 def summarise(cases: EvalSet, ranks_by_seed: Sequence[Mapping[str, np.ndarray]]) -> pl.DataFrame:

@@ -63,8 +63,7 @@ class EndpointChatModel(ChatModel):
     EndpointError, later: nobody is there, refuses, or answers with something else.
     """
 
-    asks_twice = True
-    advice = _TABLE["says"]["no_json"]
+    asks_twice, advice = True, _TABLE["says"]["no_json"]
 
     def __init__(
         self, model: str, base_url: str | None = None, *,

@@ -95,8 +95,7 @@ class TextEncoder:
             known |= self._compute(missing, progress, processes)
         known = processes.broadcast(known)
         if not keys:
-            config = self._language_model().model.config.get_text_config()
-            return torch.zeros(0, config.hidden_size)
+            return torch.zeros(0, self._language_model().model.config.get_text_config().hidden_size)
         with self._counting:
             self.tokens.texts += len(keys)
             self.tokens.distinct += len(wanted)

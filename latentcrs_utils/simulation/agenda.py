@@ -282,8 +282,7 @@ class Agenda:
 
     def later(self, known: Sequence[Constraint]) -> list[tuple[float, DialogueAct]]:
         """Return what may be said next, with weights: nothing, or what is true and not said yet."""
-        case = self.test_case
-        options = [(1.0, NOTHING)]
+        case, options = self.test_case, [(1.0, NOTHING)]
 
         def add(weight: float, constraints: Iterable[Constraint]) -> None:
             options.extend((weight, DialogueAct(use_of(c), (c,))) for c in constraints)
@@ -338,8 +337,7 @@ class Agenda:
             extra = self.time() if mistaken.slot == "genre" else []
             constraints = (mistaken, *(extra if self.rng.random() < _EXTRA_SHARE else []))
         changes_at = int(self.rng.integers(2, LATEST_CHANGE + 1))
-        state = DialogueState(constraints, mistaken, changes_at)
-        return [DialogueAct("first", constraints)], state
+        return [DialogueAct("first", constraints)], DialogueState(constraints, mistaken, changes_at)
 
     def _answer(self, state: DialogueState, offered: Sequence[Item]) -> list[DialogueAct]:
         profile = self.profile

@@ -113,9 +113,13 @@ class TitleIndex:
         for spelled, form in self._spelled.items():
             self._alike[_rarely_wrong(form)].append(spelled)
         self._words = {*chain(*self._forms), *_EVERYDAY, *_COMMON}
+        self._found = lru_cache(1 << 15)(self._find)
 
     def find(self, text: str) -> list[TitleMention]:
         """Return the titles in a text, in their order; none overlaps another."""
+        return [*self._found(text)]
+
+    def _find(self, text: str) -> list[TitleMention]:
         text = re.sub("[§¶¤]", " ", text)
         found = apart(self._likely(text))
         ends = [0, *(place for title in found for place in title[:2]), len(text)]

@@ -40,8 +40,7 @@ class _CandidateSoftmax(torch.autograd.Function):
         P, on = len(states), states.device.type
         low = torch.get_autocast_dtype(on) if torch.is_autocast_enabled(on) else states.dtype
         s, c, t = states.to(low), candidates.to(low), None if own is None else own.to(low)
-        transposed = c.T.contiguous()
-        n_rows = max(16, _CELLS[on] // len(c))
+        transposed, n_rows = c.T.contiguous(), max(16, _CELLS[on] // len(c))
         losses = states.new_empty(P, dtype=torch.promote_types(low, torch.float32))
         cells = losses.new_empty(min(n_rows, P), len(c))
         by_state, by_candidate = (torch.zeros_like(x, dtype=losses.dtype) for x in (s, c))

@@ -220,8 +220,7 @@ class ChatApp:
         """Take back a requirement, as its chip does; the next message does without it."""
         self.conversation.withdraw(constraint)
         self.view.update()
-        label = Constraint.parse(str(constraint)).label
-        return self.view.say(_SAID["withdrawn"].format(label))
+        return self.view.say(_SAID["withdrawn"].format(Constraint.parse(str(constraint)).label))
 
     @_when_free
     def push(self, name: str, more: bool = True) -> bool:
