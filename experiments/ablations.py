@@ -10,6 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -78,9 +79,8 @@ def run_variants(chosen: Sequence[Variant], bench: Bench) -> list[dict[str, Any]
             cases, said = bench.cases(fitted.backbone)
             scores = scores_of(fitted.model, cases)
             mine[seed] = variants.ranks_by_level(cases, scores)
-            unmasked.append(
-                metric_values(variants.ranks_by_level(cases, scores, masked=False), METRIC)
-            )
+            bare = variants.ranks_by_level(cases, scores, masked=False)
+            unmasked.append(metric_values(bare, METRIC))
             fits.append(fitted)
             if said:
                 people.append(evaluate(said, {variant.name: partial(scores_of, fitted.model)}))
@@ -192,6 +192,7 @@ def main(arguments: list[str] | None = None) -> None:
             found[name] = {"rows": run_variants(plan[name], bench)}
         else:
             found[name] = measured(bench, name) if name in MEASURES else recovery(bench.seeds)
+        found[name]["date"] = datetime.now(UTC).date().isoformat()
         command.record(options.record, record)
 
 
