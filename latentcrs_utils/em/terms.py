@@ -1,9 +1,9 @@
 """Score terms: what is added to log p(v | S, x) before the items are ranked.
 
-InfoNCE estimates p(v | ·) / p(v) (van den Oord et al., 2018), so the popularity p(v) belongs back
-into the prediction; so does what the history alone says, log p(v | S) of the backbone, of which
-training on few instances forgets a part. The content of an item, its title and genres as a sentence
-encoder reads them, is known of items that nobody has rated, too.
+With candidates drawn by popularity InfoNCE learns p(v | ·) / p(v) (van den Oord et al., 2018), so
+p(v) belongs back; with all items as candidates it may still help people of another kind. Behavior
+is log p(v | S) of the backbone: training on few instances forgets a part of it. Content, title and
+genres as a sentence encoder reads them, is known of items that nobody has rated, too.
 """
 
 from collections.abc import Callable, Sequence
