@@ -8,7 +8,7 @@ from .visit import Visit, focus, press, too_pale
 # Shown as it is typed: no picture is loaded, no script runs, two prices are no formula.
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> sad, for $5 or $10"
 MESSAGE, PERSON, SEARCH = "Your message", "Talk as user", "Find a film"
-POLICY_F = "F · must meet your requirements"
+POLICY_B, POLICY_F = "B · the recommender's best", "F · must meet your requirements"
 SUGGESTED = ".lcrs-grid button:not(.lcrs-hidden)"
 
 
@@ -68,7 +68,8 @@ def _build_a_history(visit: Visit) -> None:
 
 def _say_two_things(visit: Visit) -> None:
     page = visit.page
-    visit.tab_to(MESSAGE)
+    visit.use(POLICY_B, "From the next message on", key="Space", keeps=f"✓ {POLICY_B}")
+    visit.tab_to(MESSAGE, back=True)
     _type(visit, MESSAGE, "something funny from the eighties")
     _is_answered(visit, 1)
     page.keyboard.type(HOSTILE)
