@@ -82,8 +82,6 @@ def test_voila_answers_small_talk_corrections_and_titles_with_typing_errors(voil
     page.locator(".lcrs-it", has_text="Hello!").wait_for()
     here.await_status("Ready")
     assert here.texts(".lcrs-card:not(.lcrs-hidden)") == []
-    page.get_by_role("button", name="F · must meet").click()
-    here.await_status("From the next message on")
     say(here, "a comedy from the 1990s")
     here.await_answer(1)
     assert here.texts(".lcrs-foot .lcrs-chip") == ["Comedy ✕", "the 1990s ✕"]
