@@ -1,5 +1,6 @@
 """What may be required of the items of one catalogue: its own values, as a form to be filled in."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
@@ -18,6 +19,7 @@ from latentcrs_utils.simulation.titles import FILMS_ELSEWHERE, TitleIndex
 MOST_VALUES = 40
 MOST_ENTRIES = 2
 LONGEST_QUOTATION = 60
+_COMPARED = re.compile(r"\b(?:older|earlier|newer|later|more recent) than(?: the)? $", re.I)
 
 
 class Vocabulary:
@@ -33,6 +35,7 @@ class Vocabulary:
         items, self.domain = catalogue.items[1:], catalogue.domain
         self.lexicon = lexicon_for(data)
         named = [(v.item, v.title, v.year) for v in items if v.title != UNKNOWN_TITLE]
+        self._years = {item: year for item, _, year in named}
         elsewhere = FILMS_ELSEWHERE if self.domain == "films" else ()
         self.titles = TitleIndex(named, lambda word: bool(mentions(word, self.lexicon)), elsewhere)
         genres = _commonest(genre for item in items for genre in item.genres)
@@ -52,9 +55,11 @@ class Vocabulary:
         self.fields: Mapping[str, Mapping[str, Constraint]] = {n: v for n, v in fields.items() if v}
 
     def plain_words(self, message: str) -> str:
-        """Return a message of the same length in which titles are blanked."""
+        """Return a message of the same length: a title is blank, after "older than" its year."""
         for title in self.titles.find(message):
-            blank = "_" * (title.end - title.start)
+            n, years = title.end - title.start, {self._years[item] for item in title.items}
+            compared = _COMPARED.search(message, 0, title.start) and len(years) == 1 and n > 3
+            blank = str(years.pop() or "_" * n).ljust(n) if compared else "_" * n
             message = message[: title.start] + blank + message[title.end :]
         return message
 

@@ -34,7 +34,7 @@ def _columns(data: Dataset | None) -> frozenset[str]:
     """The columns of a catalogue that hold something; None has titles, years and genres."""
     if data is None:
         return frozenset(("title", "year", "genres"))
-    return frozenset(column.name for column in data.items if column.drop_nulls().len())
+    return frozenset(column.name for column in data.items if any(column.drop_nulls().to_list()))
 
 
 @lru_cache(maxsize=8)
@@ -43,11 +43,13 @@ def beyond(
 ) -> dict[str, re.Pattern[str]]:
     """What a catalogue does not tell, and how it is named; if `asked`, how it is asked for."""
     return {
-        known["says"].format(noun=noun): pattern_of(
+        re.sub(r"\ba (?=[ai])", "an ", known["says"].format(noun=noun)): pattern_of(
             known["asks"] if asked else known["asks"] + known.get("claims", [])
         )
         for known in words_of("not_held").values()
-        if noun in known.get("only", [noun]) and _columns(data).isdisjoint(known.get("columns", ()))
+        if noun in known.get("only", [noun])
+        and _columns(data).isdisjoint(known.get("columns", ()))
+        and (asked or known.get("claims", True))
     }
 
 
@@ -126,7 +128,7 @@ def _other_language(text: str) -> str | None:
     if scripts and 2 * scripts["LATIN"] < scripts.total():
         return next((n for n, w in _LANGUAGES.items() if w["script"] & scripts.keys()), "another")
     shared, found = _LANGUAGES["shared"]["others"], {}
-    said = [word for word in re.findall(r"[^\W\d_]+", text.casefold()) if word not in shared]
+    said = [word for word in re.findall(r"\b[^\W\d_]+\b", text.casefold()) if word not in shared]
     for name, words in _LANGUAGES.items():
         n_certain = sum(word in words["certain"] for word in said)
         n_hits = n_certain + sum(word in words["others"] for word in said)

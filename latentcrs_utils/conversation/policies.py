@@ -1,8 +1,7 @@
 """How the items of a turn are chosen: policies B, F and V of the paper (Section 4.3), and A.
 
 The recommender scores all items; a policy's `select` makes a list of them. Where a language model
-fails, F reads with the lexicon and V keeps the recommender's order, and the slate says so. The chat
-and the multi-turn evaluation drive the same policies.
+fails, F reads with the lexicon and V keeps the recommender's order, and the slate says so.
 """
 
 import threading
@@ -18,6 +17,7 @@ from torch import Tensor
 from latentcrs_utils.config import ASK_ABOVE, CARELESS_SHARE, RerankConfig
 from latentcrs_utils.constraints import extraction
 from latentcrs_utils.constraints.constraint import Constraint, Matcher, Requirements, matcher_for
+from latentcrs_utils.constraints.negation import negation_in
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.conversation.belief import Belief
 from latentcrs_utils.conversation.in_words import listed, render, thing, words_of
@@ -99,7 +99,8 @@ class Policy:
         A language model that cannot do what the policy asks of it is a `ConfigError`.
         """
         catalogue, (asked, note) = matcher_for(self.data).catalogue, self._asked_for(request)
-        gone = {*catalogue.same([*request.excluded, *asked]), *untitled(self.data)}
+        gone = {*request.excluded, *asked, *self._known(request.messages)}
+        gone = {*catalogue.same(gone), *untitled(self.data)}
         others, n_left = mask_items(request.scores, gone), request.n_items - len(asked)
         slate = Slate()
         if n_left and torch.isfinite(others).any():
@@ -132,6 +133,14 @@ class Policy:
                 notes.append(f"You asked for {named}{before if ids <= known else ''}.")
                 found += [item for item in best if item not in found]
         return found, " ".join(notes)
+
+    def _known(self, messages: Sequence[str]) -> Iterator[int]:
+        """Yield the ids that messages compare with or refuse: "like Heat", "but not Star Trek"."""
+        for message in messages:
+            for title in vocabulary_for(self.data).titles.find(message):
+                refused = negation_in(message).of(title.start, title.end)[0] == "refused"
+                if not title.asked and (refused or len(title.items) == 1):
+                    yield from title.items
 
     def _choose(self, scores: Tensor, request: Request) -> Slate:
         """Choose among the items of finite score, of which there is one at least."""
@@ -194,11 +203,9 @@ class FilterPolicy(Policy):
     name: PolicyName = "F"
 
     def __init__(
-        self,
-        data: Dataset,
-        chat_model: GetChatModel = lambda: None,
+        self, data: Dataset, chat_model: GetChatModel = lambda: None,
         extractor: extraction.Extractor | extraction.How = "lexicon",
-    ):
+    ):  # fmt: skip
         super().__init__(data)
         if isinstance(extractor, str):
             extraction.check_how(extractor)
@@ -298,13 +305,11 @@ def _lacking(matcher: Matcher, wanted: Requirements) -> dict[str, np.ndarray]:
         "price": [matcher.all_of(wanted.asked("price"))],
         "creator": [matcher.any_of(wanted.asked("creator"))],
         "platform": [matcher.any_of(wanted.asked("platform"))],
-        "years": [
-            matcher.any_of(wanted.asked("years")),
-            matcher.any_of(Constraint("era", years) for years in wider),
-        ],
+        "years": [matcher.any_of(wanted.asked("years")),
+                  matcher.any_of(Constraint("era", years) for years in wider)],
         "genres": [matcher.all_of(asked), matcher.any_of(asked)],
         "refusals": [matcher.all_of(wanted.refused)],
-    }
+    }  # fmt: skip
     lacking = {part: (~np.stack(masks)).sum(0) for part, masks in met.items()}
     return {_GUESSES: np.max([0 * matcher.items, *unmet], axis=0), **lacking}
 

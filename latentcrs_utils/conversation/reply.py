@@ -115,20 +115,13 @@ def word_reply(
         complete = _sentences(draft)
     if complete:
         objection = guard.objection(
-            complete[0],
-            turn.items,
-            message=turn.message,
+            complete[0], turn.items, message=turn.message, previous=previous,
             instructions=" ".join(message["content"] for message in chat[:-1]),
-            previous=previous,
-        )
+        )  # fmt: skip
     turn = replace(
-        turn,
-        why_template=objection,
-        draft=draft,
-        prompt_tokens=answer.prompt_tokens,
-        completion_tokens=answer.completion_tokens,
-        counted=turn.counted and answer.counted,
-    )
+        turn, why_template=objection, draft=draft, prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens, counted=turn.counted and answer.counted,
+    )  # fmt: skip
     if objection:
         return turn
     if stream is not None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.extraction import Extractor, How, make_extractor
+from latentcrs_utils.constraints.negation import negation_in
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.conversation import explanation, policies, transcript
 from latentcrs_utils.conversation.belief import N_LEADERS, Beliefs, read_text
 from latentcrs_utils.conversation.guards import clean_message
-from latentcrs_utils.conversation.in_words import render, words_of
+from latentcrs_utils.conversation.in_words import pattern_of, render, words_of
 from latentcrs_utils.conversation.listener import listener_for
 from latentcrs_utils.conversation.policies import AskPolicy, FilterPolicy, Policy, RerankPolicy
 from latentcrs_utils.conversation.reply import template_reply, word_reply
@@ -92,11 +93,10 @@ class Conversation(State):
         self._chat_model, self._free = chat_model, threading.Lock()
         self.use_wording(wording)
         self._policies: dict[str, Policy] = {
-            "B": Policy(data),
-            "A": AskPolicy(data),
+            "B": Policy(data), "A": AskPolicy(data),
             "F": FilterPolicy(data, lambda: self.chat_model, extractor),
             "V": RerankPolicy(data, lambda: self.chat_model, rerank),
-        }
+        }  # fmt: skip
         self.use(policy)
 
     @property
@@ -187,10 +187,7 @@ class Conversation(State):
         request = policies.Request(scores, self.excluded, n, wanted, history, said, stop)
         slate = policy.select(request)
         if not slate.items:
-            raise MessageError(
-                f"Nothing is left to offer: every item of {data.name} is in the history "
-                "or was offered. Undo a turn or start a new conversation."
-            )
+            raise MessageError(words_of("replies")["more"]["nothing_left"].format(data.name))
         was, now = belief.shift_from(before)
         seen = {item for turn in self.turns for _, item, _ in turn.question} | self.excluded
         untold, n_dropped = listener.untold(message), read_text(said)[1]
@@ -212,12 +209,9 @@ class Conversation(State):
         wish = wanted if policy.name == "F" else make_extractor(data)(message).requirements
         turn = word_reply(
             replace(turn, reply=template_reply(turn, wish, data, bool(history), not untold)),
-            self.chat_model if self.wording == "model" else None,
-            data,
-            previous=[turn.reply for turn in self.turns],
-            stream=stream,
-            stop=stop,
-        )
+            self.chat_model if self.wording == "model" else None, data,
+            previous=[turn.reply for turn in self.turns], stream=stream, stop=stop,
+        )  # fmt: skip
         titles = [title for *_, title in turn.question]
         asked = words_of("replies")["asking"]["question"].format(*titles) if titles else ""
         turn = replace(turn, reply=" ".join(filter(None, (turn.reply, unused, asked))))
@@ -229,9 +223,12 @@ class Conversation(State):
     def _answer_in(self, message: str) -> tuple[Push, ...]:
         """The push that a message is, if it names one film of the question before it."""
         asked = {item: intent for turn in self.turns[-1:] for intent, item, _ in turn.question}
-        found = vocabulary_for(self.model.data).titles.find(message)
-        named = {asked[item] for title in found for item in title.items if item in asked}
-        return tuple(Push(j, True, (*asked.values(),)) for j in named if len(named) == 1)
+        found, shown = vocabulary_for(self.model.data).titles.find(message), (*asked.values(),)
+        named = {asked[item]: negation_in(message).of(title.start, title.end)[0] == "asked"
+                 for title in found for item in title.items if item in asked}  # fmt: skip
+        for j, forms in zip(shown, words_of("replies")["asking"]["places"], strict=False):
+            named |= {j: True} if pattern_of(forms).fullmatch(message.strip(" .!")) else {}
+        return tuple(Push(j, more, shown) for j, more in named.items() if len(named) == 1)
 
     def retry(self, text: str | None = None, **how: Any) -> Turn:
         """Answer the last message again (`how`: as of `say`): after a stop, or by another policy.

@@ -82,7 +82,7 @@ def find_model(model: str | Path = DEFAULT_MODEL, kind: Kind = "language model")
 
     It is ``"smollm2"`` or ``"minilm"`` (they come with the course), a folder written by
     ``save_pretrained``, a Hugging Face id ("owner/name") or, of language models, a ``.gguf`` file.
-    ConfigError: nothing of that name exists, or a language model in a sentence encoder's place.
+    ConfigError: nothing of that name exists, or it is of the other kind.
     AssetError: a Hugging Face id that is not on this machine and cannot be asked for.
     """
     name, asset = _COME_WITH[kind]
@@ -109,10 +109,8 @@ def _fetch(asset: assets.Asset) -> Path:
 
 
 def _check_kind(model: str | Path, config: Path, kind: Kind) -> None:
-    writes = r'"(\w+(?:ForCausalLM|LMHeadModel|ForConditionalGeneration))"'
-    made_for = re.search(writes, config.read_text("utf-8", errors="replace"))
-    if kind == "sentence encoder" and made_for:
-        raise ConfigError(_SAYS[kind]["writes"].format(model, made_for[1]))
+    if other := re.search(_SAYS[kind]["others"], config.read_text("utf-8", errors="replace")):
+        raise ConfigError(_SAYS[kind]["other"].format(model, other[1]))
 
 
 def load_language_model(

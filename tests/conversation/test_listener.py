@@ -2,13 +2,15 @@
 
 import re
 import tomllib
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from latentcrs_utils.conversation.in_words import words_of
-from latentcrs_utils.conversation.listener import listener_for
+from latentcrs_utils.conversation.listener import beyond, listener_for
 
 CASES = tomllib.loads((Path(__file__).parent / "messages.toml").read_text("utf-8"))
 TALK = [(kind, message) for kind, messages in CASES["small_talk"].items() for message in messages]
@@ -49,6 +51,14 @@ def test_what_the_data_does_not_tell_is_named(listener, kind, message):
 def test_the_words_that_ask_are_quoted(listener):
     told = listener.untold("a comedy with Jim Carrey or Eddie Murphy, under 90 minutes").values()
     assert [*told] == [["“with Jim Carrey”", "“Eddie Murphy”"], ["“under 90 minutes”"]]
+
+
+def test_what_is_said_to_be_known_is_known_and_well_said(listener, data):
+    assert listener.held == "titles, years and genres"
+    bare = data.items.with_columns(genres=pl.Series([[]] * data.n_items, dtype=pl.List(pl.String)))
+    assert listener_for(replace(data, items=bare), "film").held == "titles and years"
+    assert {"how long an album is", "what an album costs"} <= beyond("album", asked=True).keys()
+    assert "films of such a time" not in beyond("film")  # a newer catalogue's reply may claim it
 
 
 @pytest.mark.parametrize("book", ["genres", "eras", "moods"])

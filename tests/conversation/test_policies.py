@@ -242,6 +242,17 @@ def test_more_like_names_the_title_and_requires_nothing(title):
     assert clean_message(hostile) == hostile == "Something like <script>alert</script> [x]."
 
 
+def test_what_a_wish_compares_with_or_refuses_is_not_offered(data):
+    scores = torch.zeros(data.n_items + 1).index_fill(0, torch.tensor([0]), -torch.inf)
+    scores[(toys := data.titles.index("Toy Story"))] = 1.0
+    for message in ("something like Toy Story", "I loved Toy Story (1995)", "except Toy Story"):
+        for said in ([message], [message, "a film"], ["a film"]):
+            request = policies.Request(scores, (), 5, messages=said)
+            for policy in (policies.Policy(data), policies.FilterPolicy(data)):
+                offered = [item.item for item in policy.select(request).items]
+                assert (toys in offered) == (message not in said)
+
+
 # Policy F
 
 

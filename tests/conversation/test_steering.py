@@ -113,6 +113,9 @@ def test_policy_a_asks_where_the_belief_is_broad_and_a_film_that_is_named_is_a_p
     before = talk.intents()
     assert talk.say(f"{first} or {second}").pushes == ()
     talk.undo()
+    for words, push in ((f"not {second}", (b, False)), ("the first one, please", (a, True))):
+        assert talk.say(words).pushes == (Push(*push, (a, b)),)
+        talk.undo()
     answered = talk.say(more_like(second))
     assert answered.pushes == talk.pushes == (Push(b, True, (a, b)),)
     assert answered.intents_after[INTENTS[b]] > 1.5 * before[INTENTS[b]]

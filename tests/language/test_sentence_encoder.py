@@ -85,6 +85,8 @@ def test_a_long_text_keeps_its_end(encoder):
 def test_what_is_no_sentence_encoder_is_named(folder, tiny, encoder, empty_cache, tmp_path):
     with pytest.raises(ConfigError, match=r"tiny-llama.* writes text \(Llama.*Embedder"):
         SentenceEncoder(tiny)
+    with pytest.raises(ConfigError, match=r"a sentence encoder \(Bert.*SentenceEncoder"):
+        Embedder(folder)
     (tmp_path / "model.gguf").touch()
     for place in (tmp_path, tmp_path / "absent", tmp_path / "model.gguf"):
         with pytest.raises(ConfigError, match="is no sentence encoder: give a folder"):
