@@ -47,7 +47,8 @@ def first_messages(model: LatentCRS, policy: PolicyName) -> Iterator[dict[str, A
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print and record how well every policy does."""
     command, rows = Command("experiments.wishes", __doc__), list[Any]()
-    command.parser.add_argument("--policies", nargs="+", default=get_args(PolicyName))
+    names = get_args(PolicyName)
+    command.parser.add_argument("--policies", nargs="+", default=names, choices=names)
     options = command.read(arguments)
     data, language = prepare(command.say, options.data, "unseen")
     backbone = pretrain(data)

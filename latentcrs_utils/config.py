@@ -20,7 +20,8 @@ Precision = Literal["float32", "bfloat16"]
 _LEAST = {
     "k_core": 3, "n_users": 1, "n_intents": 2, "K": 2, "n_negatives": 1, "n_cuts": 0,
     "n_reused_cuts": 0, "max_turns": 2, "n_candidates": 2, "weight": 0,
-    "n_turns": 1, "n_items": 1, "batch_size": 1, "known": 0,
+    "n_turns": 1, "n_items": 1, "batch_size": 1, "known": 0, "model": 0, "behavior": 0,
+    "popularity": 0, "content": 0, "examples": 0, "requirements": 0,
 }  # fmt: skip
 _SHARES = {"stay", "homing", "noise", "disliked", "genre_noise", "history_dropout"}
 

@@ -106,6 +106,7 @@ def test_preset_with_a_typo_names_what_exists() -> None:
         (lambda: config.DataConfig(k_core=2), "at least 3"),
         (lambda: config.DataConfig(filter="kcore"), "is not one of k-core, official"),
         (lambda: config.EMConfig(n_negatives=0), "n_negatives=0: at least 1"),
+        (lambda: config.TermWeights(content=float("nan")), "content=nan: at least 0"),
         (lambda: config.SyntheticConfig(noise=1.1), "noise=1.1 is not in"),
     ],
 )

@@ -282,8 +282,7 @@ class Conversation(State):
         """
         shown, names = self.leaders(), self.model.anchors.names
         if name not in shown:
-            known = ", ".join(shown)
-            raise DataError(f"{name!r:.60} is none of the intents that are shown: {known}.")
+            raise DataError(f"{name!r:.60} is none of the intents shown: {', '.join(shown)}.")
         if self.pushed.get(name) != more:
             self.events += (Push(names.index(name), more, tuple(map(names.index, shown))),)
 

@@ -80,10 +80,10 @@ class ScoreTerms:
         if len(texts) != len(scores):
             raise ConfigError(f"Give {len(scores)} texts, one an instance, not {len(texts)}.")
         if self.item_vectors is not None:
-            said = torch.tensor([bool(text) for text in texts])
+            said = torch.tensor([bool(text.strip()) for text in texts])
             words = scores.new_zeros(len(texts), self.item_vectors.shape[1])
             if said.any():
-                words[said] = self.reader.embed([*filter(None, texts)], progress=False)
+                words[said] = self.reader.embed([*filter(str.strip, texts)], progress=False)
             parts["content"] = F.normalize(words, dim=1) @ self.item_vectors.T
         for name, term in (("requirements", self.lacking), ("examples", self.resembling)):
             if getattr(w, name):
@@ -129,7 +129,7 @@ def requirements_lacking(data: Dataset, texts: tuple[str, ...]) -> Tensor:
         met = [(1.0, matcher.any_of(years)), *((p, matcher.satisfying(c)) for c, p in of_text)]
         p, masks = zip(*met, strict=True)
         rows.append(np.log1p(-_RELIABILITY * np.array(p)) @ ~np.stack(masks))
-    return torch.from_numpy(np.stack(rows)).float()
+    return torch.tensor(np.array(rows).reshape(len(texts), data.n_items + 1)).float()
 
 
 @lru_cache(maxsize=256)  # the same texts are ranked again: masked, unmasked, from each seed

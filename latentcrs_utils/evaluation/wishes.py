@@ -9,16 +9,14 @@ from latentcrs_utils.constraints.constraint import Constraint, matcher_for
 from latentcrs_utils.constraints.vocabulary import vocabulary_for
 from latentcrs_utils.conversation.turn import Turn
 from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.data.source import damaged
 from latentcrs_utils.errors import DataError
 from latentcrs_utils.simulation.items import Item
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What somebody writes, in one message or more, and what must be true of the last answer.
-
-    The head of ``data/wishes.toml`` says what each field means.
-    """
+    """Messages, and what must be true of the last answer: see the head of ``data/wishes.toml``."""
 
     name: str
     kind: str
@@ -58,17 +56,21 @@ def read_wishes(file: Path, data: Dataset) -> list[Wish]:
     """Return the wishes of a file; one that the data's catalogue cannot judge is a `DataError`."""
     types = {field.name: type(getattr(Wish, field.name, "")) for field in fields(Wish)}
     types["messages"], wishes = tuple, []
-    for number, entry in enumerate(tomllib.loads(file.read_text("utf-8")).get("wish", []), 1):
+    try:
+        entries = [dict(entry) for entry in tomllib.loads(file.read_text("utf-8"))["wish"]]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise damaged(file, f"holds no readable [[wish]] ({error})") from error
+    for number, entry in enumerate(entries, 1):
         given: dict[str, Any] = {k: tuple(v) if type(v) is list else v for k, v in entry.items()}
         wrong = [k for k, v in given.items() if type(v) is not types.get(k)]
+        parts = [(k, v) for k, vs in given.items() if type(vs) is tuple for v in vs]
+        wrong += [k for k, v in parts if type(v) is not (int if k == "years" else str) or v == ""]
         wrong += [k for k in ("name", "kind", "messages") if not given.get(k)]
-        place = f"Wish {number} ({given.get('name', 'no name')}) of {file.name}"
-        if wrong:
-            raise DataError(f"{place}: {wrong[0]!r} is missing, unknown or of the wrong type.")
-        wish = Wish(**given)
-        if fault := _fault(wish, data):
-            raise DataError(f"{place}: {fault}.")
-        wishes.append(wish)
+        fault = f"{wrong[0]!r} is missing, unknown or of the wrong type" if wrong else ""
+        if fault := fault or _fault(Wish(**given), data):
+            name = given.get("name", "no name")
+            raise DataError(f"Wish {number} ({name}) of {file.name}: {fault}.")
+        wishes.append(Wish(**given))
     return wishes
 
 
@@ -76,29 +78,27 @@ def _fault(wish: Wish, data: Dataset) -> str:
     """Say what is wrong with the truth of a wish, nothing if all is well."""
     items = matcher_for(data).catalogue.items[1:]
     known = frozenset[str]().union(*(item.genres for item in items))
-    genres = (*wish.genres_any, *wish.genres_all, *wish.genres_none)
-    if unknown := [genre for genre in genres if genre not in known]:
-        return f"{data.name} has no genre {unknown[0]!r}"
+    if absent := {*wish.genres_any, *wish.genres_all, *wish.genres_none} - known:
+        return f"{data.name} has no genre {min(absent)!r}"
     if unknown := [t for t in (wish.like, wish.title) if t and not _items_called(t, data)]:
         return f"{data.name} has no film {unknown[0]!r}"
     try:
         _ = wish.mood and items[0].suits(wish.mood)
     except DataError as error:
         return str(error).rstrip(".")
-    if wish.years and not (len(wish.years) == 2 and wish.years[0] <= wish.years[1]):
+    if wish.years and not (len(wish.years) == 2 and 0 <= wish.years[0] <= wish.years[1]):
         return "'years' must be a first and a last year"
     if wish.answer and wish.about_items:
         return "an answer without films cannot have a truth about films"
     if not as_wished(wish, data):
         return f"{data.name} has no such film"
-    said = wish.answer or wish.says or wish.about_items
-    return "" if said else "it says nothing that can be checked"
+    checked = wish.answer or wish.says or wish.about_items
+    return "" if checked else "it says nothing that can be checked"
 
 
 def _items_called(title: str, data: Dataset) -> list[int]:
     """Return the items that a title in quotation marks means."""
-    found = vocabulary_for(data).titles.find(f"“{title}”")
-    return [item for mention in found for item in mention.items]
+    return [i for found in vocabulary_for(data).titles.find(f"“{title}”") for i in found.items]
 
 
 def as_wished(wish: Wish, data: Dataset) -> frozenset[int]:
