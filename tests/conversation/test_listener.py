@@ -6,7 +6,6 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from latentcrs_utils.conversation.in_words import words_of
@@ -53,12 +52,11 @@ def test_the_words_that_ask_are_quoted(listener):
     assert [*told] == [["“with Jim Carrey”", "“Eddie Murphy”"], ["“under 90 minutes”"]]
 
 
-def test_what_is_said_to_be_known_is_known_and_well_said(listener, data):
-    assert listener.held == "titles, years and genres"
-    bare = data.items.with_columns(genres=pl.Series([[]] * data.n_items, dtype=pl.List(pl.String)))
+def test_what_is_said_to_be_known_is_known_and_well_said(data):
+    bare = data.items.with_columns(genres=data.items["genres"].list.head(0))
     assert listener_for(replace(data, items=bare), "film").held == "titles and years"
-    assert {"how long an album is", "what an album costs"} <= beyond("album", asked=True).keys()
-    assert "films of such a time" not in beyond("film")  # a newer catalogue's reply may claim it
+    claims = beyond("album")  # not of time: the years tell whether that is true
+    assert "how long an album is" in claims and "albums of such a time" not in claims
 
 
 @pytest.mark.parametrize("book", ["genres", "eras", "moods"])

@@ -247,10 +247,9 @@ def test_what_a_wish_compares_with_or_refuses_is_not_offered(data):
     scores[(toys := data.titles.index("Toy Story"))] = 1.0
     for message in ("something like Toy Story", "I loved Toy Story (1995)", "except Toy Story"):
         for said in ([message], [message, "a film"], ["a film"]):
-            request = policies.Request(scores, (), 5, messages=said)
             for policy in (policies.Policy(data), policies.FilterPolicy(data)):
-                offered = [item.item for item in policy.select(request).items]
-                assert (toys in offered) == (message not in said)
+                offered = policy.select(policies.Request(scores, (), 5, messages=said)).items
+                assert (toys in [item.item for item in offered]) == (message not in said)
 
 
 # Policy F
