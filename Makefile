@@ -96,7 +96,7 @@ MULTI_TURN := $(PY) -m experiments.multi_turn --data ml-100k --logs data/cache/d
 BOTH       := 'LatentCRS+' 'LatentCRS+ F'
 RIVALS     := 'backbone + lexicon filter' 'fusion without intents'
 dialogues: $(STAMP)  ## the tables of whole dialogues again, recorded and put into the README (hours)
-	$(MULTI_TURN) --level plain paraphrased 'by example' vague --record results/multi_turn_ml-100k.json
+	$(MULTI_TURN) --users 300 --level plain paraphrased 'by example' vague --record results/multi_turn_ml-100k.json
 	$(MULTI_TURN) --users 400 --level plain --systems $(RIVALS) $(BOTH) --seeds 0 1 2 \
 	  --record results/seeds_ml-100k.json
 	$(MULTI_TURN) --users 80 --difficulty normal picky --level plain --batch 16 \
