@@ -46,8 +46,7 @@ def first_messages(model: LatentCRS, policy: PolicyName) -> Iterator[dict[str, A
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print and record how well every policy does."""
-    command, rows = Command("experiments.wishes", __doc__), list[Any]()
-    names = get_args(PolicyName)
+    command, names, rows = Command("experiments.wishes", __doc__), get_args(PolicyName), list[Any]()
     command.parser.add_argument("--policies", nargs="+", default=names, choices=names)
     options = command.read(arguments)
     data, language = prepare(command.say, options.data, "unseen")
