@@ -101,7 +101,7 @@ dialogues: $(STAMP)  ## the tables of whole dialogues again, recorded and put in
 	  --record results/seeds_ml-100k.json
 	$(MULTI_TURN) --users 80 --difficulty normal picky --level plain --batch 16 \
 	  --systems $(RIVALS) $(BOTH) 'LatentCRS+ V' --record results/multi_turn_variants_ml-100k.json
-	$(MULTI_TURN) --users 250 --level plain --known 0 1 2 5 10 20 all \
+	$(MULTI_TURN) --users 120 --level plain --known 0 1 2 5 10 20 all \
 	  --systems 'backbone alone' 'fusion without intents' $(BOTH) --record results/cold_start_ml-100k.json
 	$(PY) -m experiments.extraction --n 50 --answers data/cache/answers.jsonl \
 	  --record results/extraction_ml-100k.json
