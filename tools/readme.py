@@ -45,7 +45,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> 
 
 def named(system: str) -> str:
     """A system's name, ours in bold."""
-    return f"**{system}**" if system in OURS else system
+    return f"**{system}**" if system.startswith("LatentCRS") else system
 
 
 def strong(value: float, best: float) -> str:
