@@ -105,11 +105,11 @@ def print_people(people: pl.DataFrame) -> None:
     groups, metrics = people["people"].unique(maintain_order=True), real_people.PEOPLE_METRICS
     sizes = ", ".join(f"{group} {people.filter(people=group)['n'][0]}" for group in groups)
     print(f"\nReal people (ReDial), the half that is only reported: {sizes}")
-    print(f"{'':28}" + "".join(f"{group:>27}" for group in groups))
-    print(f"{'':28}" + "".join(f"{metric:>10}"[-9:] for metric in metrics) * len(groups))
+    print(f"{'':28}" + "".join(f"{group:>30}" for group in groups))
+    print(f"{'':28}" + "".join(f"{metric:>10}" for metric in metrics) * len(groups))
     for (system,), rows in people.group_by("system", maintain_order=True):
         values = rows.select(metrics).to_numpy().ravel()
-        print(f"{system:28}" + "".join(f"{value:9.3f}" for value in values))
+        print(f"{system:28}" + "".join(f"{value:10.3f}" for value in values))
     last = people.filter(people="all", system="fusion without intents").row(0, named=True)
     gap, low, high = (-last[f"NDCG@20_gap{end}"] for end in ("", "_high", "_low"))
     print(f"LatentCRS+ minus the fusion, NDCG@20 of all: {gap:+.3f} ({low:+.3f} to {high:+.3f}).")
