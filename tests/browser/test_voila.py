@@ -67,6 +67,7 @@ def test_voila_keeps_the_message_box_and_the_question_in_view(voila, visit, sche
     assert page.evaluate(ground) != before and too_pale(page) == []
     page.reload(timeout=1000 * SECONDS_TO_OPEN)  # the choice is remembered
     page.get_by_text(f"✓ {other}").wait_for(timeout=1000 * SECONDS_TO_OPEN)
+    here.await_status("Ready")  # a page that closes while it is still built complains
     assert page.evaluate(ground) != before
 
 
