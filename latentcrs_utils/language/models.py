@@ -4,16 +4,15 @@
 """
 
 import functools
-import io
 import re
 import shutil
 import threading
 import tomllib
 from collections.abc import Callable
-from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from unittest.mock import patch
 
 import torch
 
@@ -118,9 +117,7 @@ def load_language_model(
 ) -> LanguageModel:
     """Load weights and tokenizer to the device of `choose_device`, once in a process.
 
-    A GGUF file is dequantised once to float32 and kept in the cache as safetensors (SmolLM2:
-    517 MB, about 15 s). ConfigError: an unknown model, dtype or device. AssetError: the weights are
-    absent, damaged, of an unknown kind or cannot be fetched.
+    ConfigError: an unknown model, dtype or device. AssetError: no such weights can be had.
     """
     source = model if isinstance(model, ModelSource) else find_model(model)
     # two threads that ask for the same weights must get the same object
@@ -129,11 +126,7 @@ def load_language_model(
 
 
 def choose_dtype(dtype: DTypeName = "auto") -> Literal["float32", "bfloat16"]:
-    """Resolve ``"auto"``: bfloat16 where the processor computes in it natively, else float32.
-
-    Native on a GPU with bfloat16 or a CPU with AVX512-BF16 or AMX, twice as fast there; elsewhere
-    emulated, and slower than float32.
-    """
+    """Resolve ``"auto"``: bfloat16 where the processor computes in it natively, else float32."""
     if dtype in ("float32", "bfloat16"):
         return dtype
     if dtype != "auto":
@@ -221,8 +214,10 @@ def _from_gguf(file: Path, source: ModelSource, dtype: str) -> tuple[Any, Any]:
 
 
 def _dequantise(file: Path) -> tuple[Any, Any]:
-    # the reader's bar ignores the switch that silences all other bars of transformers
-    with redirect_stderr(io.StringIO()):
+    from transformers import modeling_gguf_pytorch_utils as reader
+
+    # its bar ignores the switch that silences all others, and is a widget where a notebook runs
+    with patch.object(reader, "tqdm", lambda tensors, **_: tensors):
         model, tokenizer = _from_files(file.parent, "float32", gguf_file=file.name)
     # the weights are plain float32 now; with these left, save_pretrained refuses
     model.hf_quantizer = None
