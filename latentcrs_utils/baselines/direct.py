@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from latentcrs_utils.baselines.factorisation_machine import descend
 from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.config import DirectConfig, preset
 from latentcrs_utils.data.sequences import Dataset
@@ -88,10 +89,8 @@ def fit_direct(
         scorer = scorer_class(*widths, config.text_hidden, config.dropout)
 
         def train(checkpoint: Path | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-            instances, valid = (
-                instances_of(data, backbone, language, rows_of(language, split))
-                for split in ("train", "valid")
-            )
+            splits = (rows_of(language, split) for split in ("train", "valid"))
+            instances, valid = (instances_of(data, backbone, language, rows) for rows in splits)
             optimiser = torch.optim.AdamW(
                 scorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
             )
@@ -109,9 +108,7 @@ def fit_direct(
                     query = scorer.query(instances.S[rows], instances.x[rows])
                     logits = (query @ scorer.items(v, c).T)[:, 1:]
                     loss = F.cross_entropy(logits, instances.targets[rows] - 1)
-                    optimiser.zero_grad(set_to_none=True)
-                    loss.backward()
-                    optimiser.step()
+                    descend(optimiser, loss)
                     total += loss.item() * len(rows)
                 scorer.eval()
                 with torch.no_grad():

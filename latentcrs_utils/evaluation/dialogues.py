@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,21 +14,20 @@ import numpy as np
 import polars as pl
 
 from latentcrs_utils.constraints.constraint import Constraint
-from latentcrs_utils.errors import DataError, MessageError
+from latentcrs_utils.errors import DataError, MessageError, WordlessError
 from latentcrs_utils.language.chat_model import ChatModel, Reply, Usage
 from latentcrs_utils.support.progress import note
 
-Purpose = Literal["embedding", "extraction", "re-ranking", "scoring", "user"]
+Purpose = Literal["embedding", "extraction", "re-ranking", "prompting", "scoring", "user"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
-RECOMMENDING = PURPOSES[:-1]
-"""What choosing the items takes; playing the user is no part of it."""
+RECOMMENDING = PURPOSES[:-1]  # what choosing the items takes; playing the user is no part of it
 
 
 @dataclass(frozen=True)
 class TokenUsage:
     """What one purpose has cost in a turn: tokens read and written, wall-clock seconds.
 
-    Extraction is F's, re-ranking V's; scoring takes no model, and an embedding writes one token.
+    Extraction is F's, re-ranking V's, prompting the rivals'; scoring takes no language model.
     """
 
     purpose: Purpose
@@ -40,8 +40,7 @@ class TokenUsage:
 class Exchange:
     """One turn: the user's message, the ids of the items offered then, best first, and the cost.
 
-    The message says the constraints for the first time and takes back those withdrawn; its source
-    is "template" or the language model that worded it. The usage is that of both sides.
+    Constraints are new ones; the source is "template" or a language model; usage is of both sides.
     """
 
     message: str
@@ -56,8 +55,7 @@ class Exchange:
 class Dialogue:
     """A dialogue between a simulated user, 0..U-1 and drawn by a seed, and the system of a name.
 
-    The target is the id of the item that the user had in mind; success is the turn in which it was
-    offered, from 1, None for never.
+    The target is the id of the item in mind; success the turn of its offer, from 1, None for never.
     """
 
     system: str
@@ -183,6 +181,8 @@ def read_dialogues(path: Path) -> list[Dialogue]:
 class Answers(ChatModel):
     """A chat model that is asked every question once; its answers, and its failures, are kept.
 
+    Not kept is what says nothing of the model: an endpoint that cannot be reached or refuses (any
+    `OSError`, which is raised) and a reply that was stopped or cut, so the next run asks again.
     So all ways to use an answer are measured on the same answer, and a measurement that was killed
     goes on where it was. `score` is asked only of a model that can; the file is that of a `JsonLog`
     (None: in memory alone), and `usage` counts its answers, too, when they are used.
@@ -206,11 +206,14 @@ class Answers(ChatModel):
 
         def ask() -> dict[str, Any]:
             reply = self._chat_model.generate(messages, **options)
-            return {n: getattr(reply, n) for n in ("text", "prompt_tokens", "completion_tokens")}
+            parts = ("text", "prompt_tokens", "completion_tokens", "finish")
+            return {name: getattr(reply, name) for name in parts}
 
-        entry = self._entry([list(messages), options.get("schema")], ask)
+        stop = options.get("stop")
+        entry = self._entry([list(messages), options.get("schema")], ask, stop)
         tokens = entry["prompt_tokens"], entry["completion_tokens"]
-        return Reply(entry["text"], *tokens, entry["seconds"], self.name)
+        finish = entry.get("finish", "end")
+        return Reply(entry["text"], *tokens, entry["seconds"], self.name, finish)
 
     def score(self, prompt: str, continuations: Sequence[str]) -> list[float]:
         """Log-likelihoods as before, or ask; MessageError: as of `generate`."""
@@ -223,17 +226,23 @@ class Answers(ChatModel):
 
         return list(self._entry([prompt, list(continuations)], ask)["scores"])
 
-    def _entry(self, question: list[Any], ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _entry(
+        self, question: list[Any], ask: Callable[[], dict[str, Any]],
+        stop: threading.Event | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
         """The kept answer to a question, after asking it if it is new."""
         asked, begun = json.dumps(question, ensure_ascii=False), time.perf_counter()
-        if asked not in self._log.entries:
+        if (entry := self._log.entries.get(asked)) is None:
             try:
                 answer = ask()
             except Exception as error:  # a failure is a result, too
+                if isinstance(error, OSError) and not isinstance(error, WordlessError):
+                    raise
                 answer = {"error": f"{type(error).__name__}: {error}"}
-            seconds = round(time.perf_counter() - begun, 3)
-            self._log.append([{"question": asked, **answer, "seconds": seconds}])
-        entry = self._log.entries[asked]
+            entry = {**answer, "seconds": round(time.perf_counter() - begun, 3)}
+            stopped = stop is not None and stop.is_set()
+            if not stopped and answer.get("finish") not in ("stopped", "cut"):
+                self._log.append([{"question": asked, **entry}])
         if "error" in entry:
             raise MessageError(entry["error"])
         self.usage.add(entry["prompt_tokens"], entry["completion_tokens"], entry["seconds"])

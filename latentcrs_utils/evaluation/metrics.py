@@ -13,8 +13,7 @@ from torch import Tensor
 from latentcrs_utils.ranking import ndcg, recall
 
 METRICS = ("Recall@5", "NDCG@5", "Recall@20", "NDCG@20")
-METRIC = "NDCG@20"
-"""The metric that is compared where there is room for one."""
+METRIC = "NDCG@20"  # the one that is compared where there is room for one
 
 
 def metric_values(ranks: np.ndarray, metric: str) -> np.ndarray:
@@ -85,9 +84,8 @@ def paired_difference(
 ) -> Difference:
     """Mean of ``ours - theirs`` on the same instances, with a 95 % interval over users.
 
-    Users are what is drawn by chance, so users are resampled: several instances of one user are
-    averaged first, and never count as independent. All arguments are [B]; users says whose instance
-    it is, by default each is a user of its own. ValueError: the lengths do not agree, or B = 0.
+    Users are resampled: several instances of one user are averaged first. All arguments are [B];
+    users says whose instance it is (None: each another's). ValueError: lengths differ, or B = 0.
     """
     gap = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
     if users is not None:
@@ -102,8 +100,7 @@ def users_needed(per_user: np.ndarray, effect: float) -> int:
     """How many users it takes to find a mean difference of ``effect``, by the normal formula.
 
     Found means, with a probability of 80 %, that the 95 % interval leaves out zero. Of the paired
-    differences of a pilot, [N], only the spread is read; the effect is the smallest that one would
-    not want to miss. ValueError: fewer than two users, or an effect of zero.
+    differences of a pilot, [N], only the spread is read. ValueError: under two users, or no effect.
     """
     if len(per_user) < 2 or effect == 0:
         raise ValueError("It takes two users to see a spread, and an effect that is not zero.")

@@ -37,6 +37,7 @@ from latentcrs_utils.simulation.users import (
     SimulatedUser,
     TemplateUser,
     UserMessage,
+    answer,
     make_test_cases,
 )
 from latentcrs_utils.support.artifacts import fingerprint, key
@@ -44,8 +45,7 @@ from latentcrs_utils.support.progress import note, track
 
 READERS = ("text alone", "fusion without intents", "LatentCRS", "LatentCRS+")
 """The systems that read x^u as a vector; the lexicon filter reads the words themselves."""
-FILTERED, HEARD = "LatentCRS+ F", "LatentCRS+ F (classifier)"
-"""Policy F of `LatentCRS+`."""
+FILTERED, HEARD = "LatentCRS+ F", "LatentCRS+ F (classifier)"  # policy F of `LatentCRS+`
 _PURPOSES: dict[str, Purpose] = {"F": "extraction", "V": "re-ranking"}
 
 MakeUsers = Callable[[Sequence[int]], Sequence[SimulatedUser]]
@@ -72,8 +72,7 @@ class System:
     ) -> tuple[Tensor, list[tuple[TokenUsage, ...]]]:
         """Score all items for B users, of whom something is known and who said some messages.
 
-        Returns [B, V + 1], and what the embedding of each dialogue cost: one PromptEOL pass, one
-        new token. DataError: the scores are malformed.
+        Returns [B, V + 1], and what each embedding cost. DataError: the scores are malformed.
         """
         texts, begun = [read_text(said)[0] for said in messages], time.perf_counter()
         usage: list[tuple[TokenUsage, ...]] = [()] * len(texts)
@@ -89,10 +88,8 @@ class System:
         scores = self.scorer(EvalSet(instances, texts, frame))
         shape, n_nan = (len(texts), self.policy.data.n_items + 1), int(scores.isnan().sum())
         if scores.shape != shape or n_nan:
-            raise DataError(
-                f"A system gave scores {tuple(scores.shape)}, {n_nan} of them not a number: "
-                f"expected numbers, {shape}."
-            )
+            given = f"scores {tuple(scores.shape)}, {n_nan} of them not a number"
+            raise DataError(f"A system gave {given}: expected numbers, {shape}.")
         return scores, usage
 
 
@@ -128,8 +125,7 @@ class Setting(Checked):
     ``n_turns`` of ``n_items`` each; ``known`` are the items at the end of a history that the system
     knows, None for all (cold start); ``batch_size`` dialogues are held at once. The targets of the
     split "test" are the last items, those of "valid" the last but one, with the items before it,
-    for choices that are not to be made on the test users. ConfigError: a number below 1 (``known``
-    below 0), or an unknown word.
+    for choices before the test. ConfigError: a number below 1 (``known``: 0), or an unknown word.
     """
 
     difficulty: Difficulty = "normal"
@@ -144,9 +140,7 @@ class Setting(Checked):
 
 
 def sample_users(data: Dataset, n: int | None = None, split: HeldOut = "test") -> np.ndarray:
-    """Draw n users, or all, whose target has a name, so that an offer of it can be taken up; the
-    indices ascend, int64, and are the same at every call.
-    """
+    """Draw n users, or all, whose target has a name; the same at every call, ascending, int64."""
     users = np.flatnonzero([data.titles[v] != UNKNOWN_TITLE for v in data.targets(split)])
     if n is None or n >= len(users):
         return users
@@ -205,8 +199,7 @@ def converse(
 class _Talk:
     """One dialogue under way, which goes on while there are more messages than exchanges.
 
-    history is what the system knows of the user; the whole past, and what was offered before, is
-    excluded; requirements are what the policy found to hold so far.
+    history is what the system knows; excluded the whole past and what was offered before.
     """
 
     user: int
@@ -227,8 +220,11 @@ class _Talk:
         parsed = policy.parse(said.text, self.requirements, offered=offered)
         self.requirements = wanted = parsed.requirements
         texts = [message.text for message in self.said]
-        asked = Request(scores, self.excluded, setting.n_items, wanted, self.history, texts)
-        slate = policy.select(asked)
+        who = self.user if setting.known is None else -1  # no system may know a newcomer
+        request = Request(
+            scores, self.excluded, setting.n_items, wanted, self.history, texts, user=who
+        )
+        slate = policy.select(request)
         seconds = time.perf_counter() - begun
         for told in (parsed.note, slate.note if policy.name == "V" else ""):
             if told:
@@ -237,6 +233,10 @@ class _Talk:
             n_read = parsed.prompt_tokens + slate.tokens[0]
             n_written = parsed.completion_tokens + slate.tokens[1]
             usage.append(TokenUsage(_PURPOSES[policy.name], n_read, n_written, seconds))
+        else:
+            purpose: Purpose = "prompting" if any(slate.tokens) else "scoring"
+            # an answer that was kept takes no time now
+            usage.append(TokenUsage(purpose, *slate.tokens, max(seconds, slate.seconds)))
         cost = said.prompt_tokens, said.completion_tokens, said.seconds
         if any(cost):
             usage.append(TokenUsage("user", *cost))
@@ -244,10 +244,12 @@ class _Talk:
         words = said.text, said.constraints, said.withdrawn, said.source
         self.exchanges.append(Exchange(*words, offered, tuple(usage)))
         self.excluded |= {*offered}
-        target_ids = matcher_for(policy.data).catalogue.same([self.speaker.target])
+        catalogue, speaker = matcher_for(policy.data).catalogue, self.speaker
+        target_ids = catalogue.same([speaker.target])
         if len(self.exchanges) == setting.n_turns and target_ids.isdisjoint(offered):
             return
-        reply = self.speaker.say(offered)
+        asked = None if isinstance(speaker, ReplayedUser) else slate.asked  # its answers are logged
+        reply = answer(speaker, asked, catalogue) if asked is not None else speaker.say(offered)
         if isinstance(reply, Accept):
             self.success = len(self.exchanges)
         elif reply is not None:

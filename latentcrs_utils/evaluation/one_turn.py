@@ -61,16 +61,12 @@ Scorer = Callable[[EvalSet], Tensor]
 def one_turn_cases(
     data: Dataset, backbone: Backbone, language: Language, split: str = "test"
 ) -> EvalSet:
-    """All test users at the four levels, with seen and with unseen phrasing; of the split "valid"
-    each user at one level, with the phrasing of that split.
-    """
+    """All test users at every level, in seen and unseen phrasing; of "valid" each at one level."""
     return EvalSet.of_rows(data, backbone, language, rows_of(language, split))
 
 
 def dialogue_cases(data: Dataset, backbone: Backbone, language: Language) -> EvalSet:
-    """All test users after one to five messages of unseen phrasing, levels mixed; in `frame` the
-    level is the number of messages, so that `summarise` groups by it.
-    """
+    """All test users after one to five messages, whose number is the level in `frame`."""
     rows = rows_of(language, "test_turns")
     n_turns = language.utterances.frame[rows]["turns"].list.len().to_numpy()
     rows = rows[np.argsort(n_turns, kind="stable")]
@@ -83,9 +79,8 @@ def evaluate(
 ) -> dict[str, np.ndarray]:
     """Name -> ranks [N] of the targets under each system, 1 is best.
 
-    Masked, the items of the history are left out of the ranking (ICLRec's convention). To save
-    memory a system is asked for so many bytes of scores at once at most (but one case at least).
-    All systems are asked for the same cases in turn: what they share, they read once.
+    Masked, the items of the history are left out of the ranking (ICLRec's convention). A system is
+    asked for so many bytes of scores at once at most; all for the same cases in turn.
     """
     ranks = {name: np.zeros(len(cases), dtype=np.int64) for name in systems}
     start, step = 0, 1  # one case tells how many items there are
@@ -100,9 +95,7 @@ def evaluate(
 
 
 def summarise(cases: EvalSet, ranks_by_seed: Sequence[Mapping[str, np.ndarray]]) -> pl.DataFrame:
-    """One row per phrasing, level and system: n and what `describe_ranks` says of the ranks that
-    `evaluate` gave, for each seed, of the same cases and systems.
-    """
+    """One row per phrasing, level and system: n and `describe_ranks` of what `evaluate` gave."""
     rows: list[dict[str, Any]] = []
     groups = cases.frame.with_row_index("row").group_by("phrasing", "level", maintain_order=True)
     for (phrasing, level), group in groups:
@@ -137,7 +130,7 @@ def fit_all(
     data: Dataset, language: Language, *, seed: int = 0, say: Callable[[str], None] = lambda _: None
 ) -> Fitted:
     """Fit (or load) every system of the one-turn table; `say` is told what comes next."""
-    say("ICLRec backbone")
+    say("SASRec backbone")
     backbone = pretrain(data, seed=seed)
     say("Intent anchors")
     anchors = find_anchors(backbone, data, seed=seed)
@@ -155,15 +148,8 @@ def scorers(fitted: Fitted) -> dict[str, Scorer]:
     """Name -> scores [N, V + 1] of the cases, in the order of the table."""
     data, backbone = fitted.data, fitted.backbone
     popular = popularity(data)
-
-    def by_backbone(cases: EvalSet) -> Tensor:
-        return backbone.scores(cases.instances.S)
-
     # three rows ask for the same mask
     mask_of = lru_cache(maxsize=8)(lambda texts: torch.as_tensor(lexicon_mask(data, texts)))
-
-    def by_popularity(cases: EvalSet) -> Tensor:
-        return popular.expand(len(cases), -1)
 
     def filtered(scorer: Scorer) -> Scorer:
         def by_filter(cases: EvalSet) -> Tensor:
@@ -178,13 +164,15 @@ def scorers(fitted: Fitted) -> dict[str, Scorer]:
     def by_model(model: DirectModel | LatentCRS) -> Scorer:
         return lambda cases: model.scores(cases.instances.S, cases.instances.x, cases.texts)
 
-    return {
-        "popularity": by_popularity,
+    found: dict[str, Scorer] = {
+        "popularity": lambda cases: popular.expand(len(cases), -1),
         "item-kNN": lambda cases: item_knn(data, cases.instances.histories),
-        "backbone alone": by_backbone,
+        "backbone alone": lambda cases: backbone.scores(cases.instances.S),
         "text alone": by_model(fitted.text_alone),
-        "popularity + lexicon filter": filtered(by_popularity),
-        "backbone + lexicon filter": filtered(by_backbone),
+    }
+    return found | {
+        "popularity + lexicon filter": filtered(found["popularity"]),
+        "backbone + lexicon filter": filtered(found["backbone alone"]),
         "fusion without intents": by_model(fitted.fusion),
         "LatentCRS": by_model(fitted.latentcrs),
         "LatentCRS+": by_model(fitted.latentcrs_plus),
@@ -207,8 +195,7 @@ def genre_table(data: Dataset) -> tuple[np.ndarray, list[str]]:
 def history_similarity(data: Dataset, n_last: int = 10) -> np.ndarray:
     """How similar each user's test item is to the latest items, float [U] in [0, 1].
 
-    The mean over the last ``n_last`` items of the history of the overlap of their genres with the
-    target's: |both| / |either| (Jaccard), 0 where neither item has a genre.
+    The mean over the ``n_last`` latest items of the Jaccard overlap of genres; 0 without any.
     """
     has, last = genre_table(data)[0], data.histories("test").last(n_last)
     ours, theirs = has[last.flat], has[data.targets("test")[last.rows()]]
@@ -217,10 +204,7 @@ def history_similarity(data: Dataset, n_last: int = 10) -> np.ndarray:
 
 
 def parts_of_equal_size(values: np.ndarray, n: int = 4) -> np.ndarray:
-    """Number 0 (lowest) to n - 1 of the part that each value falls in, int [N].
-
-    The borders are quantiles, so equal values are in the same part and the sizes differ a little.
-    """
+    """Number 0 (lowest) to n - 1 of the part, between quantiles, that each value is in, int [N]."""
     borders = np.quantile(values, np.linspace(0, 1, n + 1)[1:-1])
     return np.searchsorted(borders, values, side="right")
 
@@ -228,8 +212,7 @@ def parts_of_equal_size(values: np.ndarray, n: int = 4) -> np.ndarray:
 def by_part(values: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> pl.DataFrame:
     """Mean of the values [N] in each part, 0 to len(names) - 1, with its 95 % bootstrap interval.
 
-    Columns part, n, mean, low, high; one row a part that has instances. ValueError: lengths or
-    numbers of parts do not fit.
+    Columns part, n, mean, low, high; one row a part that has instances. ValueError: sizes differ.
     """
     values, parts = np.asarray(values), np.asarray(parts)
     if len(values) != len(parts) or parts.max(initial=-1) >= len(names):

@@ -35,11 +35,7 @@ PAPER_TABLE_1: dict[str, PrintedColumn] = {
 
 @dataclass(frozen=True)
 class Printed:
-    """One system, by the paper's name, on one data set, by the course's; a row of a table.
-
-    Table 3 is of a sample of 500 test users. half_units are, of each metric, half a unit of the
-    last printed digit: the true value is this near.
-    """
+    """One row of a table; half_units are half a unit of the last printed digits."""
 
     table: int
     data: str
@@ -95,9 +91,8 @@ def gain(rank: int) -> float:
 def ndcg_bounds(recall_5: float, ndcg_5: float, recall_20: float) -> tuple[float, float]:
     """Lowest and highest NDCG@20, given the other three metrics of the same rankings.
 
-    One relevant item per instance. A share Recall@20 - Recall@5 of the instances has its target at
-    a rank from 6 to 20, and each of these adds between ``gain(20)`` and ``gain(6)``. The bounds are
-    linear, so means over runs obey them too.
+    A share Recall@20 - Recall@5 of the instances has its one target at a rank from 6 to 20, which
+    adds ``gain(20)`` to ``gain(6)``. The bounds are linear, so means over runs obey them too.
     """
     later = recall_20 - recall_5
     return ndcg_5 + later * gain(20), ndcg_5 + later * gain(6)
@@ -117,8 +112,7 @@ def contradictions(
 ) -> list[str]:
     """Say what in a row of the four metrics is impossible for one ranking, one sentence each.
 
-    Because of its printed digits each value may be as far from the true one as `half_units` says;
-    default exact. Every bound is widened by it, so rounding is never reported.
+    Every bound is widened by the `half_units` of the printed digits: rounding is never reported.
     """
     r5, n5, r20, n20 = (metrics[name] for name in METRICS)
     e_r5, e_n5, e_r20, e_n20 = ((half_units or {}).get(name, 0.0) for name in METRICS)

@@ -72,8 +72,7 @@ def _film(value: Any) -> Film:
 class FilmFinder:
     """Finds the film of a catalogue that a title and a year of another source mean.
 
-    Titles agree in any of the forms of `ways_to_say` but parts: whatever case, punctuation, accents
-    and place of the article, and by the name in brackets. The year may be off by one.
+    Titles agree in any of the forms of `ways_to_say` but parts; the year may be off by one.
     """
 
     def __init__(self, catalogue: Catalogue):

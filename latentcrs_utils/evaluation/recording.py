@@ -14,6 +14,7 @@ from platform import machine, python_version
 from typing import Any
 
 from latentcrs_utils.data.sequences import Dataset
+from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.support.files import atomic_path
 
 PACKAGES = ("torch", "transformers", "scikit-learn", "polars", "numpy")
@@ -23,9 +24,8 @@ class Command:
     """One command line, ``python -m MODULE``: its options, its progress, its record.
 
     There may be ``--data`` (default ml-100k), ``--seeds`` (default 0) and ``--record``, which is
-    required if true, absent if None; `parser` takes further options. `line` is the command as it
-    was given, once it is read. `steps` has a row a finished step: step, seconds (wall clock),
-    cpu_seconds (all threads).
+    required if true, absent if None; `parser` takes further options. `line` is the command once it
+    is read. `steps` has a row a finished step: step, seconds (wall), cpu_seconds (all threads).
     """
 
     def __init__(
@@ -47,10 +47,13 @@ class Command:
             add("--record", type=Path, required=record, metavar="FILE", help="JSON file to write")
 
     def read(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
-        """Return the options; None reads the process's own command line."""
+        """The options; None reads the process's own command line. ConfigError: a seed below 0."""
         given = list(sys.argv[1:] if arguments is None else arguments)
         self.line = f"{self.line} {shlex.join(given)}".rstrip()
-        return self.parser.parse_args(given)
+        options = self.parser.parse_args(given)
+        if any(seed < 0 for seed in getattr(options, "seeds", ())):
+            raise ConfigError("A seed of --seeds is below 0: give numbers from 0 on.")
+        return options
 
     def say(self, text: str) -> None:
         """Print what comes next, with the seconds since the start; the step before it is done."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import polars as pl
 import pytest
 import torch
 
@@ -13,15 +12,14 @@ from latentcrs_utils.baselines.item_knn import ItemKNNConfig, item_knn, tune_ite
 from latentcrs_utils.baselines.popularity import popularity
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.ranking import ndcg, rank_of_target
+from tests.made import made
 
 
 @pytest.fixture
 def small() -> Dataset:
     """Three users; the last two items of each (4 and 5) are validation and test."""
     rows = [[1, 2, 4, 5], [1, 2, 3, 4, 5], [1, 3, 3, 5, 4]]
-    items = pl.DataFrame({"item": pl.Series(range(1, 6), dtype=pl.Int32), "title": list("abcde")})
-    users = pl.DataFrame({"user": pl.Series(range(3), dtype=pl.Int32)})
-    return Dataset("small", items, users, Sequences.from_lists(rows), {}, "small-fingerprint")
+    return made("small", rows, title=list("abcde"))
 
 
 def test_popularity_and_similarity_by_hand(small: Dataset) -> None:

@@ -8,16 +8,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
 from latentcrs_utils.conversation.policies import Policy
-from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.evaluation.dialogues import Dialogue, Exchange
 from latentcrs_utils.evaluation.multi_turn import Setting, System, converse
 from latentcrs_utils.evaluation.one_turn import EvalSet, Scorer
 from tests.conversation.fakes import FakeBackbone, FakeLanguage, fake_dataset, fake_model
+from tests.made import made
 
 N_USERS, N_ITEMS, LENGTH = 30, 40, 12
 
@@ -26,13 +26,8 @@ def dataset() -> Dataset:
     """Thirty users with twelve films each; the last one is the target."""
     rng = np.random.default_rng(0)
     rows = [rng.permutation(N_ITEMS)[:LENGTH] + 1 for _ in range(N_USERS)]
-    users = pl.DataFrame(
-        {"user": range(N_USERS), "raw_user": [str(u) for u in range(N_USERS)]},
-        schema_overrides={"user": pl.Int32},
-    )
-    return dataclasses.replace(
-        fake_dataset(N_ITEMS), users=users, interactions=Sequences.from_lists(rows)
-    )
+    data = made("ml-fake", rows, title=range(N_ITEMS))
+    return dataclasses.replace(data, items=fake_dataset(N_ITEMS).items)
 
 
 class Language(FakeLanguage):

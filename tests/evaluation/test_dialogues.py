@@ -128,9 +128,7 @@ def test_the_ledger_by_hand() -> None:
     for purpose, expected in {
         # three turns of ten tokens and one of twenty, in two dialogues
         "embedding": {
-            "turns": 4, "dialogues": 2, "prompt_tokens_a_turn": 12.5,
-            "prompt_tokens_a_dialogue": 25.0, "completion_tokens_a_turn": 1.0,
-            "completion_tokens_a_dialogue": 2.0,
+            "turns": 4, "dialogues": 2, "prompt_tokens_a_turn": 12.5, "completion_tokens_a_turn": 1,
         },
         "scoring": {"seconds_a_turn": 0.25},
         # playing the user is no part of recommending; scoring is

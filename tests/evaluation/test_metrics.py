@@ -1,7 +1,5 @@
 """Intervals and paired differences: by hand, clustered by user, with the promised coverage."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -15,15 +15,22 @@ from dialogue_world import N_ITEMS, N_USERS, SMALL_BATCHES, noise, without_secon
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.multi_turn import FILTERED_BY_MODEL, ON_REQUEST, RERANKED, asking_systems
+from experiments.multi_turn import reranked
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import matcher_for
+from latentcrs_utils.constraints.extraction import make_extractor
 from latentcrs_utils.conversation.policies import FilterPolicy, Policy, RerankPolicy
 from latentcrs_utils.conversation.session import Conversation
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
 from latentcrs_utils.evaluation import multi_turn
-from latentcrs_utils.evaluation.dialogues import Dialogue, Exchange, read_dialogues, turns_taken
+from latentcrs_utils.evaluation.dialogues import (
+    Answers,
+    Dialogue,
+    Exchange,
+    read_dialogues,
+    turns_taken,
+)
 from latentcrs_utils.evaluation.multi_turn import Setting, System, converse, replay
 from latentcrs_utils.evaluation.one_turn import EvalSet
 from latentcrs_utils.simulation.agenda import DIFFICULTIES, LEVELS
@@ -395,10 +402,10 @@ def test_f_reads_each_message_once_and_a_restart_asks_no_more(world, tmp_path: P
     form = json.dumps({"genres": [{"words": "scary", "value": "Horror"}]})
     chat_model, user, held = FakeChatModel(form), wishing(1, "scary, from the seventies"), []
     for asked in (chat_model, FakeChatModel()):
-        systems = asking_systems(small.system(small.falling), asked, tmp_path)
-        assert tuple(systems) == ON_REQUEST == (RERANKED, FILTERED_BY_MODEL)
-        one, setting = systems[FILTERED_BY_MODEL], Setting(n_turns=1)
-        held.append(hold(world, one, setting, make_users=lambda users: [user] * len(users)))
+        both = make_extractor(world, "both", Answers(asked, tmp_path / "readings.jsonl"))
+        one = replace(small.system(small.falling), policy=FilterPolicy(world, extractor=both))
+        users = {"make_users": lambda users: [user] * len(users)}
+        held.append(hold(world, one, Setting(n_turns=1), **users))
     horror = {v for v in range(1, N_ITEMS + 1) if v % 4 == 2 and 1970 <= 1950 + v <= 1979}
     past = world.histories("test")
     for dialogue in held[0]:
@@ -413,9 +420,6 @@ def test_f_reads_each_message_once_and_a_restart_asks_no_more(world, tmp_path: P
 def test_a_log_names_the_model_and_the_configuration() -> None:
     named = FakeScorer()
     named.name = "Other"
-    found = [
-        one.identity
-        for chat_model in (FakeScorer(), named)
-        for one in asking_systems(small.system(small.falling), chat_model).values()
-    ]
-    assert len(set(found)) == 4 and all("weight" in identity for identity in found[::2])
+    system = small.system(small.falling)
+    found = {reranked(system, chat_model).identity for chat_model in (FakeScorer(), named)}
+    assert len(found) == 2 and all("weight" in identity for identity in found)

@@ -66,15 +66,10 @@ def test_the_printed_tables() -> None:
     assert printed(3, "ml-1m", "GPT4").half_units["Recall@5"] == pytest.approx(0.0005)
     with pytest.raises(KeyError, match="There is: Table 2, amazon-cds, CRIF"):
         printed(2, "ml-1m", "Chat-Rec")
-    assert published.PAPER_TABLE_1["amazon-cds"].counts.items == 76_616
     table, tokens = published.dialogue_rows(), published.token_rows()
     assert (len(table), len(tokens)) == (11 * len(DATA_SETS), 6 * len(DATA_SETS))
-    assert table["ml-1m", "LatentCRS_V"] == {"S@3": 0.532, "S@5": 0.65, "AT": 3.298}
-    assert table["amazon-cds", "CRM"] == {"S@3": 0.042}
     for row in table.values():
         assert row.get("S@5", 1) >= row["S@3"] and 1 <= row.get("AT", 1) <= 5
-    assert tokens["amazon-cds", "LatentCRS_F"] == (2086.89, 70.70)
-    assert {tokens[data, "LatentCRS_B"][1] for data in DATA_SETS} == {1.0}
 
 
 def test_which_printed_rows_cannot_be() -> None:

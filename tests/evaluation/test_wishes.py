@@ -1,5 +1,6 @@
 """Wishes: every truth is true of a right list, and false of a planted wrong one."""
 
+import tomllib
 from inspect import signature
 from pathlib import Path
 
@@ -107,18 +108,7 @@ def test_a_new_chat_meets_what_it_suggests(n: int, genre: str, data: Dataset) ->
     assert "no horror" not in idea or not any("Horror" in item.genres for item in items)
 
 
-BAD = {
-    'genres_any = ["Comdy"]': "no genre 'Comdy'",
-    'like = "Zzyzx Revisited"': "no film 'Zzyzx Revisited'",
-    "years = [1990, 1980]": "a first and a last year",
-    'mood = "purple"': "no mood 'purple'",
-    'genre = ["Comedy"]': "'genre' is missing, unknown",
-    'answer = "yes"': "'answer' is missing, unknown or of the wrong type",
-    'answer = true\ngenres_any = ["Comedy"]': "cannot have a truth about films",
-    'genres_all = ["Western", "Sci-Fi", "Musical"]': "has no such film",
-    "years = [1990.5, 1991]": "'years' is missing, unknown or of the wrong type",
-    "": "nothing that can be checked",
-}
+BAD = tomllib.loads(Path(__file__).with_name("bad_wishes.toml").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("line", BAD)
