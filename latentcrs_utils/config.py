@@ -1,6 +1,6 @@
-"""Every hyper-parameter once, by the paper's symbols; ``presets.toml`` has those of a data set.
+"""Every hyper-parameter once, by the paper's symbols; those of the rivals are in their modules.
 
-An artifact on disk is keyed by these values, so a changed one means a new training run.
+``presets.toml`` has those of a data set. Artifacts are keyed by them: a change means new training.
 """
 
 import difflib
@@ -93,12 +93,11 @@ class SyntheticConfig(Checked):
 
 @dataclass(frozen=True)
 class BackboneConfig(Checked):
-    """SASRec encoder and ICLRec pretraining (official hyper-parameters where they are known).
+    """SASRec encoder and ICLRec pretraining; ``ICLREC_AS_PUBLISHED`` has the official values.
 
     ``windows="last"`` trains on the last ``max_length`` actions of a user, as published; ``"all"``
-    also on the older ones, cut afresh each epoch. ``ICLREC_AS_PUBLISHED`` has the official values;
-    the defaults were chosen on the validation items of ml-100k for a training of a minute or two
-    (notebook 02 has what the rest adds and costs). A contrast starts after ``warmup_epochs``.
+    also on the older ones, cut afresh each epoch. The defaults were chosen on the validation items
+    of ml-100k for a minute or two of training (notebook 02). Contrasts follow ``warmup_epochs``.
     """
 
     hidden: int = 64
@@ -139,9 +138,7 @@ ICLREC_AS_PUBLISHED = BackboneConfig(
 
 @dataclass(frozen=True)
 class AnchorConfig(Checked):
-    """k-means intent anchors: ``K`` clusters of the states of all users, those after the training
-    part and at ``n_cuts`` random earlier moments.
-    """
+    """k-means: ``K`` clusters of states of users, after training parts and at ``n_cuts`` times."""
 
     K: int = 64
     n_cuts: int = 8
@@ -286,8 +283,7 @@ def _presets() -> dict[str, Preset]:
 def preset(name: str = "ml-100k", n_users: int | None = None) -> Preset:
     """Return the hyper-parameters for data set ``name``.
 
-    One without a preset gets that of ml-100k, with one intent for every four of its ``n_users``, 2
-    to 256; without that number it is a ConfigError.
+    Without a preset it is that of ml-100k, with an intent for every four of ``n_users`` (2 to 256).
     """
     known = _presets()
     if name in known:

@@ -27,3 +27,7 @@ class ReplyError(LatentCRSError, ValueError):
 
 class EndpointError(LatentCRSError, OSError):
     """A language model's endpoint cannot be reached, refuses, or answers with something else."""
+
+
+class WordlessError(EndpointError):
+    """An endpoint answered without a word of a reply: its model thought, or it was withheld."""

@@ -30,8 +30,7 @@ _NAMING_STATES = 60_000
 _MAX_GENRES = 24
 _MAX_DESCRIPTION = 40
 _MAX_TITLE = 30
-Check = tuple[float, float, int]
-"""Of the next films that check a name: the share of which it is true, its lift, their number."""
+Check = tuple[float, float, int]  # share of next films of which a name is true, lift, their number
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,8 @@ def find_anchors(
     config = preset(data.name, data.n_users).anchors if config is None else config
     K = config.K if K is None else K
     if not 2 <= K <= data.n_users:
-        raise ConfigError(
-            f"K={K} intents cannot be found among {data.n_users} users: choose fewer, at least 2."
-        )
+        told = f"K={K} intents cannot be found among {data.n_users} users"
+        raise ConfigError(f"{told}: choose fewer, at least 2.")
     weights = fingerprint(*backbone.encoder.state_dict().values())
     parts = {"data": data.fingerprint, "backbone": weights, "config": config, "K": K, "seed": seed}
     tensors, facts = train_or_load(
@@ -162,10 +160,7 @@ def canonical_order(centroids: Tensor, assignments: Tensor) -> tuple[Tensor, Ten
 
 
 def count_items(histories: Sequences, assignments: Tensor, K: int, n_items: int) -> Tensor:
-    """Count, for each cluster and item, the cluster's histories that hold it, int64 [K, V+1].
-
-    The N histories belong to the clusters `assignments` [N].
-    """
+    """Count the histories of each cluster, of `assignments` [N], that hold an item, [K, V+1]."""
     pairs = np.unique(np.stack([histories.rows(), histories.flat.astype(np.int64)]), axis=1)
     cells = assignments.numpy()[pairs[0]] * (n_items + 1) + pairs[1]
     counts = np.bincount(cells, minlength=K * (n_items + 1))
@@ -205,10 +200,9 @@ def _typicality(share: np.ndarray, lift: np.ndarray) -> np.ndarray:
 
 
 def naming_moments(data: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw about 60,000 moments of the training parts, at least eight a user if there are as many.
+    """Draw about 60,000 moments of the training parts: users and numbers of items, [N] each.
 
-    Returns users and numbers of items, [N] each. The *next film* of a moment is the item after it,
-    also of the training part.
+    The *next film* of a moment is the item after it, also of the training part.
     """
     return random_cuts(data, max(8, _NAMING_STATES // data.n_users), seed)
 

@@ -1,8 +1,8 @@
 """Figures of the course: one look, colour plus marker, and the facts once more as text.
 
-Each function shows a figure with an alternative text and returns its *twin*, a line or a few with
-the same facts. The notebooks print the twin: a check can compare it, a screen reader reads it, and
-it remains where images are off. Shared arguments: `title` is the finding, in a sentence; `xlabel`
+Each function shows a figure with an alternative text and, folded under it, its *twin*: a line or a
+few with the same facts, which a test can compare, a screen reader reads, and which remain where
+images are off. Shared arguments: `title` is the finding, in a sentence; `xlabel`
 and `ylabel` have the units; `digits` are the decimals in figure and twin; `groups` is series ->
 label -> value, with the same labels in all; `intervals`, series -> label -> (low, high), are drawn
 as whiskers; `references`, name -> value, are marked by dashed lines.
@@ -11,6 +11,7 @@ as whiskers; `references`, name -> value, are marked by dashed lines.
 from __future__ import annotations
 
 import base64
+import html
 import io
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,8 +38,8 @@ def lines(
     curves: Mapping[str, tuple[ArrayLike, ArrayLike]], *, title: str, xlabel: str, ylabel: str,
     digits: int = 3, spans: Mapping[str, tuple[float, float]] | None = None,
     references: References | None = None,
-) -> str:  # fmt: skip
-    """Draw one curve per entry of ``curves``, name -> (x, y), each [n], gaps NaN; return the twin.
+) -> None:  # fmt: skip
+    """Draw one curve per entry of ``curves``, name -> (x, y), each [n], gaps NaN.
 
     ``spans`` are shaded stretches of x, name -> (from, to), such as the stages of a training.
     """
@@ -64,14 +65,14 @@ def lines(
         axes.locator_params(axis="x", integer=True)  # there is no turn 1.5
     axes.margins(y=0.1)
     axes.grid(alpha=0.25)
-    return _show(figure, title, f"{ylabel}: ", facts, legend=len(curves) > 1)
+    _show(figure, title, f"{ylabel}: ", facts, legend=len(curves) > 1)
 
 
 def bars(
     groups: Groups, *, title: str, xlabel: str, ylabel: str = "", digits: int = 2,
     intervals: Intervals | None = None, references: References | None = None,
-) -> str:  # fmt: skip
-    """Draw horizontal bars, one block per series, and return the text twin."""
+) -> None:  # fmt: skip
+    """Draw horizontal bars, one block per series."""
     labels = list(next(iter(groups.values())))
     height = 0.8 / len(groups)
     rows = len(labels) * max(1, 0.62 * len(groups))
@@ -99,17 +100,16 @@ def bars(
     axes.set_yticks(range(len(labels)), _shortened(labels, 60))
     axes.invert_yaxis()
     axes.margins(x=0.12)
-    return _show(figure, title, f"{xlabel}: ", facts, legend=len(groups) > 1 or bool(references))
+    _show(figure, title, f"{xlabel}: ", facts, legend=len(groups) > 1 or bool(references))
 
 
 def dots(
     groups: Groups, *, title: str, xlabel: str, ylabel: str = "", digits: int = 3,
     intervals: Intervals | None = None, references: References | None = None,
-) -> str:  # fmt: skip
-    """Draw one row per label and in it one point per series; return the text twin.
+) -> None:  # fmt: skip
+    """Draw one row per label and in it one point per series.
 
-    Unlike bars, points need no zero: for differences, and for values far from it. The twin has the
-    intervals in brackets; NaN has no point, and is "none" in the twin.
+    Points need no zero, unlike bars. The twin has the intervals in brackets, and "none" for NaN.
     """
     labels = list(next(iter(groups.values())))
     rows = len(labels) * max(1, 0.5 * len(groups))
@@ -135,15 +135,11 @@ def dots(
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.25)
     facts += _numbers(references or {}, (references or {}).values(), digits)
-    return _show(figure, title, f"{xlabel}: ", facts, legend=len(groups) > 1)
+    _show(figure, title, f"{xlabel}: ", facts, legend=len(groups) > 1)
 
 
-def stacks(rows: Groups, *, title: str, xlabel: str, ylabel: str) -> str:
-    """Draw one horizontal bar per row, stacked from its parts, and return the twin.
-
-    For shares that add up to a whole, such as a belief turn by turn. Parts wide enough have their
-    number inside. ``rows``: row -> part -> value, all with the same parts, at most eight.
-    """
+def stacks(rows: Groups, *, title: str, xlabel: str, ylabel: str) -> None:
+    """Draw a horizontal bar per row, stacked from its (at most eight) parts."""
     parts = list(next(iter(rows.values())))
     values = np.array([[row[part] for part in parts] for row in rows.values()], float)
     figure, axes = new_axes(title, xlabel, ylabel, (7.2, 1.75 + 0.42 * len(rows)))
@@ -161,14 +157,14 @@ def stacks(rows: Groups, *, title: str, xlabel: str, ylabel: str) -> str:
     axes.margins(x=0)
     said = [", ".join(_numbers(parts, row, 2)) for row in values]
     facts = list(map("{}: {}".format, rows, said))
-    return _show(figure, title, f"{xlabel}: ", facts, legend=True)
+    _show(figure, title, f"{xlabel}: ", facts, legend=True)
 
 
 def heatmap(
     values: ArrayLike, *, rows: Sequence[str], columns: Sequence[str],
     title: str, xlabel: str, ylabel: str, digits: int = 2,
-) -> str:  # fmt: skip
-    """Draw a matrix, [len(rows), len(columns)], with its numbers in the cells; return the twin."""
+) -> None:  # fmt: skip
+    """Draw a matrix, [len(rows), len(columns)], with its numbers in the cells."""
     matrix = np.asarray(values, float)
     label_width = 0.075 * min(46, max(map(len, rows)))
     size = (min(11, 0.8 + label_width + 1.25 * len(columns)), 1.5 + 0.42 * len(rows))
@@ -178,15 +174,15 @@ def heatmap(
     axes.set_xticks(range(len(columns)), column_labels, fontsize=8)
     axes.set_yticks(range(len(rows)), _shortened(rows, 46), fontsize=9)
     for (row, column), value in np.ndenumerate(matrix):
-        dark = np.less(image.norm(value), 0.6)
+        dark = np.less(image.norm(value), 0.47)  # either colour is at 4.5:1 there
         axes.text(column, row, f"{value:.{digits}f}", ha="center", va="center", fontsize=9,
                   color="white" if dark else "black")  # fmt: skip
     said = [" ".join(f"{value:.{digits}f}" for value in row) for row in matrix]
     facts = list(map("{} {}".format, rows, said))
-    return _show(figure, title, f"Columns {', '.join(columns)}. ", facts)
+    _show(figure, title, f"Columns {', '.join(columns)}. ", facts)
 
 
-def histogram(samples: Mapping[str, ArrayLike], *, title: str, xlabel: str, ylabel: str) -> str:
+def histogram(samples: Mapping[str, ArrayLike], *, title: str, xlabel: str, ylabel: str) -> None:
     """Draw ``samples`` (name -> [n]) as shares in 40 bins; the twin has medians and quartiles."""
     figure, axes = new_axes(title, xlabel, ylabel)
     arrays = {name: np.asarray(x, float).ravel() for name, x in samples.items()}
@@ -198,13 +194,13 @@ def histogram(samples: Mapping[str, ArrayLike], *, title: str, xlabel: str, ylab
         axes.hist(array, edges, weights=weights, label=name, **style)
         low, middle, high = np.quantile(array, [0.25, 0.5, 0.75])
         facts.append(f"{name} median {middle:.2f} (quartiles {low:.2f} to {high:.2f})")
-    return _show(figure, title, f"{xlabel}: ", facts, legend=len(arrays) > 1)
+    _show(figure, title, f"{xlabel}: ", facts, legend=len(arrays) > 1)
 
 
 def scatter(
     groups: Mapping[str, ArrayLike], *, title: str, xlabel: str, ylabel: str,
     others: ArrayLike | None = None, stars: bool = False, size: float = 22,
-) -> str:  # fmt: skip
+) -> None:  # fmt: skip
     """Draw points in a plane, one colour and marker per group, labelled at the right.
 
     ``groups``: name -> [n, 2], at most eight; ``others`` [n, 2], of no group, are small and grey.
@@ -228,14 +224,11 @@ def scatter(
         facts.append(f"others: {len(cloud)}")
     axes.margins(0.06)
     _label_at_the_right(axes, middles)
-    return _show(figure, title, "", facts)
+    _show(figure, title, "", facts)
 
 
-def silhouettes(groups: Mapping[str, ArrayLike], *, title: str) -> str:
-    """Draw one blade per cluster (name -> [n] silhouettes, -1 to 1), its points sorted.
-
-    The twin has points, mean and share below zero of each cluster, and the mean of all.
-    """
+def silhouettes(groups: Mapping[str, ArrayLike], *, title: str) -> None:
+    """Draw a blade per cluster (name -> [n], -1 to 1), its points sorted."""
     arrays = {name: -np.sort(-np.asarray(s, float).ravel()) for name, s in groups.items()}
     total = sum(map(len, arrays.values()))
     mean = np.concatenate(list(arrays.values())).mean()
@@ -253,7 +246,7 @@ def silhouettes(groups: Mapping[str, ArrayLike], *, title: str) -> str:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(ticks, _shortened(arrays, 44), fontsize=8.5)
     axes.set_ylim(base, -gap)
-    return _show(figure, title, "", [*facts, f"mean of all {mean:.2f}"])
+    _show(figure, title, "", [*facts, f"mean of all {mean:.2f}"])
 
 
 def new_axes(
@@ -266,7 +259,7 @@ def new_axes(
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    wrapped = "\n".join(textwrap.wrap(title, 74))
+    wrapped = "\n".join(textwrap.wrap(title, round(10 * size[0])))
     figure.suptitle(wrapped, x=0.01, ha="left", fontsize=11, fontweight="bold")
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.spines[["top", "right"]].set_visible(False)
@@ -275,8 +268,8 @@ def new_axes(
 
 def _show(
     figure: Figure, title: str, opening: str, facts: Sequence[str], legend: bool = False
-) -> str:
-    """Display a figure as PNG with its twin as alternative text; return the twin, wrapped."""
+) -> None:
+    """Display a figure as PNG with its twin as alternative text, and the twin folded."""
     from IPython.display import display
 
     if legend:
@@ -287,7 +280,8 @@ def _show(
     # the title stands in where there are no images: without measured numbers, the same everywhere
     shown = {"image/png": image, "text/plain": f"Figure: {title}"}
     display(shown, metadata={"image/png": {"alt": twin}}, raw=True)
-    return textwrap.fill(twin, 96)
+    folded = f"<details><summary>The figure in words</summary>{html.escape(twin)}</details>"
+    display({"text/html": folded, "text/plain": textwrap.fill(twin, 96)}, raw=True)
 
 
 def _filled(index: int) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from latentcrs_utils.data.sequences import Sequences
 
-MEMORY = 64 * 2**20
-"""Bytes of scores (float32) that are held at once unless the caller says otherwise."""
+MEMORY = 64 * 2**20  # bytes of scores (float32) that are held at once, if the caller names none
 # a block of scores that stays in a core's cache, and the rows that make a product efficient
 _CACHE = 2 * 2**20
 _ROWS = 256
@@ -61,8 +60,7 @@ def ranks_in_chunks(
 ) -> Tensor:  # fmt: skip
     """Rank as `rank_of_target`, of scores that are never all there at once.
 
-    `score_rows` gives the scores [b, V+1] of a slice of the B rows, which are left as they are. At
-    most `memory` bytes of float32 scores are asked for at once, but always one row.
+    `score_rows` gives the scores [b, V+1] of a slice of the B rows; `memory` bounds their bytes.
     """
     targets = torch.as_tensor(targets, dtype=torch.int64)
     _check_ranking(targets, seen, n_items)
@@ -129,8 +127,7 @@ def _rank_in_tiles(
 ) -> Tensor | None:
     """Ranks of some rows, tile by tile of the items; None if the product rounds unevenly.
 
-    The target's score is computed apart, to be known before the first tile; should a tile find it
-    rounded otherwise, ties could be told wrongly.
+    The target is scored apart, before the tiles: rounded otherwise, ties would be told wrongly.
     """
     some, target = users[rows], targets[rows]
     own = (some @ items[target].T).diagonal().contiguous()[:, None]

@@ -1,6 +1,6 @@
 """`make run`: from raw ratings to a table of results and a conversation, with what to expect said.
 
-Also `make results`: the same table over several seeds, recorded for the README; for any data set.
+Also `make results`: the same table over several seeds, recorded in `results/`; for any data set.
 """
 
 import subprocess
@@ -32,11 +32,7 @@ MESSAGES = ("a film that keeps me on the edge of my seat", "with space ships and
 
 
 def prepare(say: Say, name: str, tests: str) -> tuple[Dataset, Language]:
-    """Data, utterances and their embeddings: what all seeds share.
-
-    With tests="unseen" there are, of the test texts, only single messages in phrasings that no
-    training text used, which spares a third of the embedding.
-    """
+    """Data, utterances, embeddings; "unseen": of the test texts only single, newly worded ones."""
     say(f"{name}: ratings, filter, splits")
     data = load_dataset(name)
     print(f"          {data!r}")

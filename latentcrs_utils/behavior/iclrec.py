@@ -111,8 +111,7 @@ def instance_contrast(one: Tensor, two: Tensor, temperature: float = 1.0) -> Ten
 def different_intents(assignments: Tensor) -> Tensor:
     """Find the true negatives, pairs of different prototypes: bool [B, B] from their indices [B].
 
-    A prototype of a sequence with the same intent is a *false negative* and must not be pushed
-    away; with intents [0, 1, 0] only the pairs (0, 1) and (1, 2) remain, both ways.
+    The same intent would be a *false negative*; of [0, 1, 0] only (0, 1) and (1, 2) remain.
     """
     return assignments[:, None] != assignments[None, :]
 
@@ -152,9 +151,8 @@ def contrast_loss(
     if kind in ("Hybrid", "IntentCL"):
         if prototypes is None or assignments is None:
             raise ValueError(f"The contrast {kind!r} needs prototypes and assignments.")
-        loss = loss + config.intent_cf_weight * intent_contrast(
-            [one, two], prototypes, assignments, config.temperature
-        )
+        of_intents = intent_contrast([one, two], prototypes, assignments, config.temperature)
+        loss = loss + config.intent_cf_weight * of_intents
     return loss
 
 

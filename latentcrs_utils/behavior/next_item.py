@@ -62,14 +62,11 @@ def next_item_sampled(
 ) -> Tensor:
     """Sampled softmax: the target against n items that all positions share, mean over positions.
 
-    The sample has one item to spare, so that every position has exactly n negatives, uniform
-    among the V - 1 items that are not its target: where the target is in the sample, it is no
-    negative; elsewhere the last item of the sample is left out. Each negative counts for
-    (V - 1) / n items (the "log q correction"), so the sum that the softmax divides by is right on
-    average, and with n = V - 1 the loss *is* the full softmax.
-
-    `sample` has n + 1 different items 1..V, drawn uniformly (`draw_sample`); the other arguments
-    are those of `next_item_ce`.
+    `sample` has n + 1 different items 1..V, drawn uniformly (`draw_sample`), one to spare, so that
+    every position has exactly n negatives: where the target is in the sample, it is no negative;
+    elsewhere the last item of the sample is left out. Each negative counts for (V - 1) / n items
+    (the "log q correction"), so the sum that the softmax divides by is right on average, and with
+    n = V - 1 the loss *is* the full softmax. The rest is as for `next_item_ce`.
     """
     V, n = len(item_embeddings) - 1, len(sample) - 1
     place = torch.full((V + 1,), n, device=sample.device)

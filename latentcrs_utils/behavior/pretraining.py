@@ -1,7 +1,5 @@
 """Pretraining of the backbone on behavior alone: next items, and ICLRec's contrasts on top."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,9 +67,8 @@ def train_epoch(
 
 def pretrain(
     data: Dataset, config: BackboneConfig | None = None, *, seed: int = 0,
-    progress: bool | None = None, reuse: bool = True, device: str | None = None,
-    compile: bool = False,
-) -> Backbone:  # fmt: skip
+    progress: bool | None = None, reuse: bool = True, compile: bool = False,
+) -> "Backbone":  # fmt: skip
     """Train the backbone on the training part of `data`, or load it if that was done before.
 
     Stops when valid NDCG@20 (full ranking, history masked) has not risen for `config.patience`
@@ -81,17 +78,12 @@ def pretrain(
     In several processes (torchrun, Accelerate) all call this; each takes its share of every batch.
     Batches, steps and learning rate are those of one process, only dropout is drawn otherwise.
 
-    Args:
-        data: the data set; its validation items select the epoch, its test items are not touched.
-        config: hyper-parameters; None takes the preset of the data set.
-        seed: of weights, dropout, order, views and negatives.
-        progress: show a progress bar; None asks the environment.
-        reuse: False trains again even if a result is on disk.
-        device: as of `choose_device`; ConfigError: it is not there.
-        compile: pass the encoder through `torch.compile` (pays on a GPU, after a minute or so).
+    Validation items select the epoch, test items are not touched. Without a `config` it is the
+    preset of the data set; `seed` is of weights, dropout, order, views and negatives; `reuse=False`
+    trains again; `compile` uses `torch.compile` (pays on a GPU, after a minute or so).
     """
     config = preset(data.name, data.n_users).backbone if config is None else config
-    place = devices.choose_device(device)
+    place = devices.choose_device()
     processes = join(place)
 
     def train(checkpoint: Path | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -115,20 +107,16 @@ def pretrain(
                 label="Pretraining", progress=progress if processes.is_main else False,
             ):  # fmt: skip
                 begun = time.perf_counter()
-                loss = train_epoch(
-                    encoder, optimizer, data, config, epoch - 1, generator, processes
-                )
-                row = {"epoch": epoch, "loss": loss}
+                how = epoch - 1, generator, processes
+                row = {"epoch": epoch, "loss": train_epoch(encoder, optimizer, data, config, *how)}
                 row["valid NDCG@20"] = validate(encoder, data, processes)
                 training.curve.append(row | {"seconds": time.perf_counter() - begun})
         facts: dict[str, Any] = {"curve": training.curve, "device": place.type}
         facts |= {"processes": processes.count, "peak_memory": devices.peak_memory(place)}
         if processes.is_main:
-            note(
-                f"backbone: {len(training.curve)} epochs on {processes.count} x {place.type}, peak "
-                f"memory {facts['peak_memory'] / 2**20:,.0f} MiB a process.",
-                progress,
-            )
+            told = f"{len(training.curve)} epochs on {processes.count} x {place.type}, peak memory"
+            peak = f"{facts['peak_memory'] / 2**20:,.0f} MiB a process"
+            note(f"backbone: {told} {peak}.", progress)
         return training.best_state, facts
 
     parts = {"data": data.fingerprint, "config": config, "seed": seed}

@@ -186,10 +186,7 @@ def _fitted(
 
 
 def _calibrated(reader: ClauseClassifier, rows: Sequence[Sequence[Any]]) -> ClauseClassifier:
-    """Fit `scale` to paraphrases (Platt), then the threshold of most recall at the precision.
-
-    Where none has that precision, nothing is read.
-    """
+    """Fit `scale` to paraphrases (Platt); the threshold of most recall at the precision, if any."""
     from sklearn.linear_model import LogisticRegression
 
     said = [(" ".join(turns), true) for level, turns, true in rows if level == "paraphrased"]

@@ -29,8 +29,7 @@ ATTRIBUTES: dict[str, Attribute] = {
 }  # fmt: skip
 """Slot -> attribute of an item that a filter can hold it to; the other slots are not hard."""
 _ONE_IS_ENOUGH: tuple[Attribute, ...] = ("years", "platform", "creator")  # of several asked for
-PERSONAL = ("like", "liked", *RELATIONS)
-"""Slots that name an item of one user's history."""
+PERSONAL = ("like", "liked", *RELATIONS)  # slots that name an item of one user's history
 _SLOTS = frozenset({*ATTRIBUTES, "mood", *PERSONAL})
 _LABELS = {"decade": "the {}s", "platform": "for {}", "creator": "by {}", "price": "under ${}"}
 FIRST_YEAR, LAST_YEAR = 0, 9999
@@ -69,13 +68,8 @@ class Constraint:
         return int(self.value)
 
     @property
-    def hard(self) -> bool:
-        """Whether a filter can hold items to it."""
-        return self.slot in ATTRIBUTES
-
-    @property
     def attribute(self) -> Attribute | None:
-        """Which attribute of an item it is about; None if it is not hard."""
+        """Which attribute of an item a filter can hold to it; None if it is not hard."""
         return ATTRIBUTES.get(self.slot)
 
     @property
@@ -132,10 +126,7 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Requirement:
-    """A hard constraint that a user insists on, the words that say so, and who found it.
-
-    ``probability``: how sure the one who found it is; 1 for whoever reads literally.
-    """
+    """A hard constraint, the words that say so, who found it and how sure (1: literally)."""
 
     constraint: Constraint
     evidence: str = ""
@@ -152,8 +143,7 @@ class Correction:
 
     ``forgets`` names what counts no longer: an attribute, a constraint or "all"; "opposite" turns
     all around. A ``shift`` of 1 asks for newer items than before, of -1 for older ones.
-    ``refuses`` turns away from genres, if "one" of them was asked for, "some" genre was, or
-    "always".
+    ``refuses`` turns away from genres, if "one" of them or "some" genre was asked for, or "always".
     """
 
     evidence: str
@@ -200,8 +190,7 @@ _SAID = {
 class Requirements:
     """Requirements of a text, or of a dialogue so far, in the order said; true if there are any.
 
-    An item must have every genre asked for, lie in one of the spans of years asked for, be for one
-    of the platforms, by one of the creators, below the price, and have nothing that is refused.
+    An item must meet all that is asked for, but only one of several times, platforms or creators.
     The corrections are what a text says of what was required before it.
     """
 
@@ -231,7 +220,7 @@ class Requirements:
 
     @cached_property
     def years(self) -> tuple[tuple[int, int], ...]:
-        """Spans of years asked for, both ends included; an item must lie in one of them."""
+        """Spans of years asked for, both ends included."""
         return tuple(sorted({c.years for c in self.asked("years")}))
 
     @property
@@ -261,8 +250,7 @@ class Requirements:
         for and refused. An item has one time, platform, creator and price, so a new one takes the
         place of the old, unless it follows "or" or "also". A message that says "instead",
         "actually" or the like and asks for a genre withdraws the genres asked for before, unless it
-        says "also". Corrections such as "older" change what was required, or else go by the
-        ``years`` of the items on offer.
+        says "also". Corrections ("older") change what was required, or the ``years`` on offer.
         """
         before = Requirements(self.found)
         for correction in later.corrections:

@@ -32,8 +32,7 @@ _SHORTEST = 3  # letters of a quotation
 class Extraction:
     """What was read out of one message, and the model's usage.
 
-    ``failure`` says why the model's part is missing, in words to follow "because"; None if it is
-    not. The tokens of a failed model are not ``counted``.
+    ``failure`` says why the model's part is missing, to follow "because"; None if it is not.
     """
 
     requirements: Requirements
@@ -50,14 +49,10 @@ class Extraction:
 
 
 class Extractor(Protocol):
-    """Anything that reads requirements out of a message."""
+    """Reads requirements out of a message; LatentCRSError: a language model alone failed to."""
 
     def __call__(self, message: str, *, stop: threading.Event | None = None) -> Extraction:
-        """Read one message, as `clean_message` leaves it.
-
-        Set ``stop``, from any thread, to end a model's answer; what it wrote is then no use.
-        LatentCRSError: a language model alone was to read, and failed or wrote no form.
-        """
+        """Read one message, as `clean_message` leaves it; ``stop`` ends a model's answer."""
 
 
 def make_extractor(
@@ -115,8 +110,7 @@ def check_how(how: str) -> None:
 def failure(error: Exception) -> str:
     """What to tell the user about a language model's failure, to follow "because".
 
-    An error of this package says what to do and holds no key; of any other one only the kind is
-    told, for its words may hold whatever was sent.
+    Of an error that is not of this package only the kind is told: it may hold whatever was sent.
     """
     if isinstance(error, LatentCRSError) and str(error):
         said = textwrap.shorten(str(error), _LONGEST_FAILURE, placeholder=" …")
@@ -159,21 +153,16 @@ def read_form(text: str, vocabulary: Vocabulary) -> list[Requirement]:
 def supported(message: str, proposed: Requirement, vocabulary: Vocabulary) -> Requirement | None:
     """Return what the words that a model quotes support of its proposal; None for nothing.
 
-    They must be in the message, outside of titles. Whether the value is asked for or refused is
-    what the words say: a genre that the model lists as wished for and that follows "no" is refused.
-    Words that the lexicon can read mean what it reads ("1994", not "1990s").
+    They must be in the message, outside of titles, and say themselves whether the value is asked
+    for or refused. Words that the lexicon can read mean what it reads ("1994", not "1990s").
     """
     plain, wanted = vocabulary.plain_words(message), proposed.constraint
     place = locate(message, proposed.evidence)
     if place is None or not _speaks(plain[slice(*place)]):
         return None
     start, end = place
-    named = [
-        mention
-        for mention in mentions(plain, vocabulary.lexicon)
-        if mention.start < end and mention.end > start
-        if mention.constraint.attribute == wanted.attribute
-    ]
+    there = (m for m in mentions(plain, vocabulary.lexicon) if m.start < end and m.end > start)
+    named = [m for m in there if m.constraint.attribute == wanted.attribute]
     if named:
         free = wanted.attribute in ("years", "price")
         same = [m for m in named if free or m.constraint.value == wanted.value]

@@ -71,8 +71,7 @@ def lexicon_of(domain: Domain) -> Lexicon:
 def lexicon_for(data: Dataset) -> Lexicon:
     """Return the lexicon of a data set: that of its domain, and what its columns add to it.
 
-    Genres, platforms and creators that the words do not know are read by their names; the newest
-    item decides what "recent" means; prices are read where some are known.
+    Unknown genres, platforms, creators are read by name; the newest item says what "recent" means.
     """
     known, items = lexicon_of(domain_of(data.name)), matcher_for(data).catalogue.items[1:]
     genres = {genre for item in items for genre in item.genres} - known.genres.keys()
@@ -173,8 +172,7 @@ def extract(text: str, lexicon: Lexicon | None = None) -> Requirements:
     return Requirements(narrowed(tuple(last.values())), tuple(corrections))
 
 
-Name = tuple[Constraint, int, int]
-"""What is named in a text, where its name begins and ends."""
+Name = tuple[Constraint, int, int]  # what is named in a text, where its name begins and ends
 
 
 def _named(text: str, slot: str, patterns: Mapping[str, re.Pattern[str]]) -> list[Name]:

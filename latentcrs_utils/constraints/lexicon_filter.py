@@ -24,10 +24,9 @@ def _allowed(matcher: Matcher, wanted: Requirements) -> np.ndarray:
 def lexicon_mask(data: Dataset, texts: Sequence[str]) -> np.ndarray:
     """The items that the literal words of each text allow, bool [N, V + 1], column 0 always False.
 
-    An item is allowed if it has every genre asked for and none refused, and was made in one of
-    the spans asked for; of a shop's catalogue also if it runs on a platform asked for, is by a
-    creator asked for and costs less than said. If no item has all genres, one of them is enough;
-    if nothing is left, or the text names nothing that the lexicon knows, every item is allowed.
+    An item is allowed if it meets all that is asked for, one of several times, platforms or
+    creators. If no item has all genres, one of them is enough; if nothing is left, or the text
+    names nothing that the lexicon knows, every item is allowed.
     """
     matcher, lexicon = matcher_for(data), lexicon_for(data)
     rows = [_allowed(matcher, extract(text, lexicon)) for text in texts]

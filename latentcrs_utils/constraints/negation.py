@@ -82,8 +82,7 @@ class Negation:
         return said, start, end
 
 
-negation_in = lru_cache(maxsize=64)(Negation)
-"""The cues of a text; the same text is looked through once."""
+negation_in = lru_cache(maxsize=64)(Negation)  # the cues of a text, looked through once
 
 
 def clauses(text: str) -> list[tuple[int, int]]:

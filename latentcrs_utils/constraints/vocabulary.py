@@ -86,8 +86,7 @@ class Vocabulary:
         return shown
 
 
-vocabulary_for = lru_cache(maxsize=4)(Vocabulary)
-"""The vocabulary of a data set, one for all conversations about it."""
+vocabulary_for = lru_cache(maxsize=4)(Vocabulary)  # of a data set, one for all conversations
 
 
 def _closed(**properties: dict[str, Any]) -> dict[str, Any]:

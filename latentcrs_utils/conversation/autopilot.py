@@ -35,10 +35,7 @@ class Autopilot:
         self._offered: list[int] = []
 
     def next_message(self) -> str | None:
-        """What the user says next, to show it before it is answered; None when all is over.
-
-        If the simulated user fails, the next call asks it again.
-        """
+        """What the user says next, before it is answered; None: all is over."""
         if self.outcome is None and self._message is None:
             self._react()
         return self._message
@@ -46,8 +43,7 @@ class Autopilot:
     def step(self, **how: Any) -> Turn | None:
         """Say the user's next message, and let the user react to the offer; None after the end.
 
-        `how` is as of `Conversation.say`, and so are the errors: the next step then says the same
-        message. The simulated user may fail, too, after the turn.
+        `how` and errors are as of `Conversation.say`; the next step then says the same message.
         """
         message = self.next_message()
         if message is None:
@@ -71,10 +67,7 @@ class Autopilot:
         return f"{self.n_turns} turn{'s' * (self.n_turns != 1)}"
 
     def _place(self) -> int:
-        """Place of the target among all that can still be offered, as the policy orders them.
-
-        V orders no more than its candidates anew, so the recommender's order counts.
-        """
+        """Place of the target among what can be offered, of V in the order of the recommender."""
         talk, data = self.conversation, self.conversation.model.data
         (scores,) = talk.beliefs(talk.history, talk.messages).scores
         scores = mask_items(scores, {*talk.excluded, *untitled(data)})
@@ -108,9 +101,8 @@ def make_autopilot(
     """An autopilot with a template user, which costs nothing and never names its target.
 
     The conversation's user looks for the item that is kept aside for testing; a stranger, or
-    somebody with a history of their own, for an item drawn by the seed. An item that can no longer
-    be offered is a `DataError`, an unknown difficulty or level (see `TemplateUser`) a
-    `ConfigError`.
+    somebody with a history of their own, for one drawn by the seed. DataError: an item that can no
+    longer be offered; ConfigError: an unknown difficulty or level.
     """
     data = conversation.model.data
     catalogue = matcher_for(data).catalogue
@@ -126,9 +118,8 @@ def make_autopilot(
         index = data.user_index(conversation.user)
         (test_case,) = make_test_cases(data, [index], catalogue)
     if test_case.target.item in gone:
-        raise DataError(
-            f"What user {conversation.user} has in mind can no longer be offered (it was already, "
-            "or has no title): start a new conversation, or take another user."
-        )
+        gone_for = f"What user {conversation.user} has in mind can no longer be offered"
+        advice = "start a new conversation, or take another user"
+        raise DataError(f"{gone_for} (it was already, or has no title): {advice}.")
     user = TemplateUser(test_case, user=index, seed=seed, difficulty=difficulty, level=level)
     return Autopilot(conversation, user)

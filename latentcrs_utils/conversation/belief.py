@@ -20,17 +20,13 @@ if TYPE_CHECKING:
     from latentcrs_utils.em.networks import Context
     from latentcrs_utils.language.encoding import Language
 
-TEXT_LIMIT = 2_000
-"""Characters that the language model reads; a longer dialogue loses its oldest messages."""
+TEXT_LIMIT = 2_000  # characters that are read; a longer dialogue loses its oldest messages
 N_LEADERS = 6  # intents that a turn reports: the leaders before the message and after it
 _N_KEPT = 8  # latest histories, texts and beliefs that are remembered
 
 
 def read_text(messages: Sequence[str]) -> tuple[str, int]:
-    """x^u as text, and how many messages it leaves out.
-
-    The messages (oldest first) are joined by a space, without the oldest where they are too long.
-    """
+    """x^u, messages (oldest first) joined by a space, and how many of the oldest it leaves out."""
     first = 0
     while len(" ".join(messages[first:])) > TEXT_LIMIT and len(messages) - first > 1:
         first += 1
@@ -38,10 +34,7 @@ def read_text(messages: Sequence[str]) -> tuple[str, int]:
 
 
 def embed_texts(language: "Language", texts: Sequence[str]) -> Tensor:
-    """x of every text, [B, d_x], each distinct text embedded once and all in one call.
-
-    Of an empty text it is the zero vector: the mean of the standardised training texts.
-    """
+    """x of every text, [B, d_x], each distinct one once, in one call; of an empty text zero."""
     distinct = [text for text in dict.fromkeys(texts) if text]
     # the default type changes while another thread loads a language model
     table = torch.zeros(1, len(language.mean), dtype=torch.float32)
@@ -109,13 +102,12 @@ class Beliefs:
     """Beliefs of one dialogue; the latest are remembered, so that nothing is encoded twice."""
 
     def __init__(self, model: "LatentCRS"):
-        self._S = lru_cache(_N_KEPT)(
-            lambda history: model.backbone.encode(Sequences.from_lists([list(history)]))
-        )
-        self._x = lru_cache(_N_KEPT)(lambda text: embed_texts(model.language, [text]))
-        self._belief = lru_cache(_N_KEPT)(
+        kept = lru_cache(_N_KEPT)
+        S = kept(lambda history: model.backbone.encode(Sequences.from_lists([history])))
+        x = kept(lambda text: embed_texts(model.language, [text]))
+        self._belief = kept(
             lambda history, text, pushes: Belief(
-                model, self._S(history), self._x(text), pushes, (text,) if text else None
+                model, S(history), x(text), pushes, (text,) if text else None
             )
         )
 
@@ -140,8 +132,7 @@ def spans(messages: Sequence[str], limit: int) -> list[Span]:
 
     Beyond `limit` words the longest span is halved, at a punctuation mark near its middle if there
     is one, until there are `limit` of them. A span lies within one message, unless there are more
-    messages than spans: then the oldest ones are one span. Writing without spaces between words
-    makes one word of a sentence.
+    messages than spans: then the oldest ones are one span.
     """
     text, n_dropped = read_text(messages)
     words = [match.span() for match in re.finditer(r"\S+", text)]

@@ -48,9 +48,7 @@ class IntentChange:
 class LeftOut:
     """What some words, or an item of the history, did: all is as it is minus as without them.
 
-    The rest stays verbatim and is read afresh without them. So an effect is that of these words in
-    the company of all others: effects do not add up, and of two words that say the same neither may
-    show any.
+    Effects do not add up, and of two words that say the same neither may show any.
     """
 
     text: str  # the words, or title and year of the item
@@ -68,8 +66,7 @@ class ItemReasons:
     were pushed); they add up to the item's score less its score where nothing is known. `shares`
     are these over the sum of all players' absolute nats (0 where no player did anything); a
     negative one spoke against the item. `ranks` are the place among the items that could be
-    offered, 1 the best, when the model knows "both", the "history" alone or the "words" alone
-    (residual and pushes each time).
+    offered, 1 the best, when the model knows (with the rest) "both", "history" or "words" alone.
     """
 
     item: int
@@ -84,8 +81,7 @@ class ItemReasons:
 class Explanation:
     """What one turn did to the intents, and why its items were offered, best first.
 
-    `nearest` are the training utterances nearest to x in the standardised space, the nearest first:
-    text, cosine and the intent that the text leads to without any history.
+    `nearest` are training utterances nearest to x: text, cosine, and intent without a history.
     """
 
     noun: str  # what an item is called, such as "film"
@@ -99,8 +95,7 @@ class Explanation:
     def describe(self) -> str:
         """The explanation in a few lines of text.
 
-        Brackets behind words, or an item of the history, hold the percentage points that an intent
-        owes to them after the turn; effects below one point are not told.
+        Brackets hold the percentage points that an intent owes to words or items, if one or more.
         """
         last = max((effect.message for effect in self.words), default=0)
         told = {"last": last, "smallest": _SMALLEST_EFFECT, "behind": behind}
@@ -113,11 +108,7 @@ class Explanation:
 
 
 def behind(change: IntentChange, effects: Sequence[LeftOut], n: int = 3) -> list[LeftOut]:
-    """Of the words or the history of an explanation, at most n that moved an intent as it went.
-
-    The strongest come first. Of an intent that rose, or stayed, they are those whose absence lowers
-    it most; of one that fell, those whose absence raises it most.
-    """
+    """At most n words or items that moved an intent the way it went, the strongest first."""
     sign = -1 if change.change < 0 else 1
     moved = [effect for effect in effects if sign * effect.intents[change.name] > 0]
     return sorted(moved, key=lambda effect: -sign * effect.intents[change.name])[:n]
@@ -127,9 +118,8 @@ def behind(change: IntentChange, effects: Sequence[LeftOut], n: int = 3) -> list
 def explain(turn: Turn, state: State, beliefs: Beliefs) -> Explanation:
     """Explain a turn with its items; `state` is what had happened when its message was said.
 
-    This embeds the words but for each of at most 24 spans in one call (fewer spans of a long
-    dialogue, so that about 8,000 characters are read in all), and encodes up to 50 shortened
-    histories; the rest is cheap.
+    This embeds the words but for each of at most 24 spans in one call (fewer of a long dialogue:
+    about 8,000 characters are read in all), and encodes up to 50 shortened histories.
     """
     history, messages = state.history, [*state.messages, turn.message]
     items = [item.item for item in turn.items]
@@ -210,11 +200,8 @@ def _item_reasons(
     shares = torch.where(sizes > 0, nats / sizes, 0.0)
     possible = torch.ones(scores.shape[1], dtype=torch.bool)
     possible[[0, *set(excluded).difference(items)]] = False
-    views = {
-        "both": scores[-1],
-        HISTORY: scores[attribution.without(players, WORDS)],
-        WORDS: scores[attribution.without(players, HISTORY)],
-    }
+    history, words = (scores[attribution.without(players, out)] for out in (WORDS, HISTORY))
+    views = {"both": scores[-1], HISTORY: history, WORDS: words}
     S, x = (part.expand(len(items), -1) for part in (belief.S, belief.x))
     posteriors = model.exact_posterior(torch.tensor(items), S, x)
     if belief.log_pushes is not None:
@@ -235,8 +222,7 @@ def _item_reasons(
 
 # A sentence for each item
 
-WHY_LIMIT = 110
-"""Characters of a sentence at most."""
+WHY_LIMIT = 110  # characters of a sentence at most
 _SMALLEST_SHARE = 0.05  # smaller ones are not told
 _SMALLEST_OBJECTION = -0.1
 _N_NAMED = 3  # requirements in one sentence

@@ -43,9 +43,7 @@ _P = {name: re.compile(pattern, re.I) for name, pattern in words_of("guard").ite
 def clean_message(text: str) -> str:
     """Check a message of the user and make it safe to store, to embed and to print.
 
-    Any writing system, emoji and markup pass unchanged; only characters that no text holds (control
-    characters, halves of surrogate pairs) are dropped or replaced. What is no text, shows nothing
-    or has more than `MESSAGE_LIMIT` characters is a `MessageError`.
+    Only what `may_be_text` refuses is dropped. MessageError: no text, empty, or too long.
     """
     if not isinstance(text, str):
         raise MessageError(f"A message is a text, not a value of type {type(text).__name__}.")
@@ -53,10 +51,8 @@ def clean_message(text: str) -> str:
     if not any(unicodedata.category(c)[0] not in "ZC" for c in text):
         raise MessageError('The message is empty: write a few words, such as "a quiet drama".')
     if len(text) > MESSAGE_LIMIT:
-        raise MessageError(
-            f"The message has {len(text):,} characters and the limit is {MESSAGE_LIMIT:,}: "
-            "shorten it and send it again."
-        )
+        told = f"The message has {len(text):,} characters and the limit is {MESSAGE_LIMIT:,}"
+        raise MessageError(f"{told}: shorten it and send it again.")
     return text
 
 
@@ -203,11 +199,7 @@ def _takes_wish_for_title(rest: str, message: str) -> bool:
 
 
 def _parts(rest: str, items: Sequence[Item]) -> Iterator[tuple[str, Sequence[Item]]]:
-    """Yield each part of a reply whose titles are cut out, and the items that it speaks of.
-
-    Words belong to the title before them, from their last comma or the like on to the next one, and
-    to both without a comma. Titles that "and" joins share what is said of them.
-    """
+    """Yield parts between cut-out titles with the items that each speaks of: before it, or next."""
     for own in _P["own"].finditer(rest):
         place = rest[: own.start()].count(_CUT)
         yield own[1], items[place : place + 1]

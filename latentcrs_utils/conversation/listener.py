@@ -63,10 +63,7 @@ class Listener:
         self.held = listed([words for column, words in held.items() if column in columns])
 
     def answer(self, message: str, turn: int, english_only: bool = True) -> str | None:
-        """The answer to a message that is no wish, or none in English; None if it is a wish.
-
-        The `turn` chooses among several answers. A title of the catalogue is a wish.
-        """
+        """The answer, of several by `turn`, to what is no wish or not English; None: a wish."""
         titles = self._vocabulary.titles.find(message)
         if any(title.items and title.asked for title in titles):
             return None
@@ -104,8 +101,7 @@ class Listener:
         return found
 
 
-listener_for = lru_cache(maxsize=4)(Listener)
-"""The listener of a data set, one for all conversations about it."""
+listener_for = lru_cache(maxsize=4)(Listener)  # of a data set, one for all conversations
 
 
 def _small_talk(message: str) -> str | None:

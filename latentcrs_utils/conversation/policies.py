@@ -45,7 +45,7 @@ class Request:
     `excluded` are ids that are offered only if the last message names them: seen, offered before,
     clicked. The `requirements` are what `parse` found to hold; `history` has the ids of known items
     and `messages` all that the user said, both oldest first. `stop`, set from any thread, ends a
-    language model's answer.
+    language model's answer. `user` is 0..U-1, or -1 for somebody whom no system was trained on.
     """
 
     scores: Tensor
@@ -55,13 +55,16 @@ class Request:
     history: Sequence[int] = ()
     messages: Sequence[str] = ()
     stop: Stop = None
+    user: int = -1
 
 
 @dataclass(frozen=True)
 class Slate:
     """The items of a turn and how they were found; the fields are those of `Turn`.
 
-    `tokens` are those of this dialogue; `prior_tokens` were read once for the whole catalogue.
+    `tokens` are those of this dialogue; `prior_tokens` were read once for the whole catalogue, and
+    `seconds` are of the answers when they were given. A policy that asks whether the item is to
+    have an attribute, `asked`, offers nothing.
     """
 
     items: tuple[Recommendation, ...] = ()
@@ -72,6 +75,8 @@ class Slate:
     tokens: tuple[int, int] = (0, 0)
     prior_tokens: int = 0
     counted: bool = True
+    seconds: float = 0.0
+    asked: Constraint | None = None
 
 
 class Policy:
@@ -86,18 +91,12 @@ class Policy:
     def parse(
         self, message: str, before: Requirements, stop: Stop = None, offered: Sequence[int] = ()
     ) -> extraction.Extraction:
-        """Take from a message all requirements that hold after it, given those before it.
-
-        "Newer than these" compares with the items `offered` in the turn before.
-        """
+        """Take from a message what holds after it; "newer" compares with the items `offered`."""
         return extraction.Extraction(Requirements())
 
     @torch.no_grad()
     def select(self, request: Request) -> Slate:
-        """Choose the items of a turn, none where nothing is left to offer.
-
-        A language model that cannot do what the policy asks of it is a `ConfigError`.
-        """
+        """Choose the items of a turn, if any are left; ConfigError: the model cannot do that."""
         catalogue, (asked, note) = matcher_for(self.data).catalogue, self._asked_for(request)
         gone = {*request.excluded, *asked, *self._known(request.messages)}
         gone = {*catalogue.same(gone), *untitled(self.data)}
@@ -163,8 +162,7 @@ def untitled(data: Dataset) -> tuple[int, ...]:
 def best_items(scores: Tensor, n: int, twins: Mapping[int, tuple[int, ...]]) -> list[int]:
     """Ids of the n best items of scores [V + 1], best first, of equal ones the smaller id first.
 
-    Of one item under several ids (`Catalogue.twins`) only the best; fewer if fewer scores are
-    finite.
+    Of one item under several ids (`Catalogue.twins`) only the best; fewer if few are finite.
     """
     order = scores.argsort(descending=True, stable=True)[: n + len(twins)]
     best: dict[tuple[int, ...], int] = {}
@@ -196,8 +194,7 @@ class AskPolicy(Policy):
 class FilterPolicy(Policy):
     """Policy F: the best items that meet the requirements, which are relaxed in a stated order.
 
-    `extractor` says who reads the requirements (no such one: `ConfigError`); `chat_model` gives it
-    the language model at first use, and where that is None the lexicon reads alone.
+    `extractor` reads the requirements, with the model that `chat_model` gives at first use, if any.
     """
 
     name: PolicyName = "F"
@@ -246,10 +243,7 @@ class FilterPolicy(Policy):
 
 
 class RerankPolicy(Policy):
-    """Policy V: the recommender's best items in the order of a language model.
-
-    `chat_model` gives that model at first use; where it is None the order stays.
-    """
+    """Policy V: the best items in the order of the model that `chat_model` gives, if any."""
 
     name: PolicyName = "V"
 
@@ -293,8 +287,7 @@ RELAXATIONS = {s: of["words"].format(n=_YEARS_WIDENED) for s, of in words_of("re
 def _lacking(matcher: Matcher, wanted: Requirements) -> dict[str, np.ndarray]:
     """How much every item lacks of each part of the wish, int [V + 1]; 0 if it meets the part.
 
-    Of the guesses, requirements of a probability below 1: how many are to be given up, the least
-    probable first, until the item meets the others.
+    Of the guesses: how many, the least probable first, are given up until it meets the others.
     """
     guesses = sorted((r for r in wanted if r.probability < 1), key=lambda r: r.probability)
     wanted = Requirements(tuple(r for r in wanted if r.probability == 1))
@@ -319,8 +312,7 @@ def relaxations(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield a step ("" at first) and the items that are then allowed, bool [V + 1].
 
-    Each mask holds those before it; steps that free none of the items that are still to be had
-    (`left`, bool [V + 1]; None: all) are left out.
+    Each mask holds those before it; steps that free none of those `left` (None: all) are left out.
     """
     left, lacking = matcher.items if left is None else left, _lacking(matcher, wanted)
 
@@ -349,10 +341,9 @@ def relaxations(
 def relax(scores: Tensor, matcher: Matcher, wanted: Requirements) -> Tensor:
     """Scores [V + 1] under requirements: every item of a lower tier before those of a higher one.
 
-    The tier of an item is the number of relaxations after which it is allowed. Minus infinity
-    marks what is not to be offered; at least one score is finite. The result, float64 [V + 1],
-    leaves tier 0 as it is, has higher tiers moved below those before, and minus infinity also for
-    what the user refused, unless nothing else is left.
+    The tier of an item is the number of relaxations after which it is allowed; minus infinity marks
+    what is not to be offered, at least one score is finite. In the result, float64 [V + 1], it also
+    marks what the user refused, unless nothing else is left.
     """
     left = torch.isfinite(scores)
     names, masks = zip(*relaxations(matcher, wanted, left.cpu().numpy()), strict=True)

@@ -1,17 +1,19 @@
 """The words around the chosen items: the prompt, the guarded reply and the plain template."""
 
+import re
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from latentcrs_utils.constraints.constraint import Requirements, matcher_for
+from latentcrs_utils.constraints.constraint import Constraint, Requirements, matcher_for
 from latentcrs_utils.constraints.extraction import failure
 from latentcrs_utils.conversation.guards import guard_for, may_be_text
 from latentcrs_utils.conversation.in_words import asked, listed, thing, told_of, words_of
 from latentcrs_utils.conversation.turn import Turn, shown
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.language.chat_model import sentences, tidy_reply
+from latentcrs_utils.simulation.users import answer_text
 
 if TYPE_CHECKING:
     from latentcrs_utils.language.chat_model import ChatModel
@@ -61,6 +63,21 @@ def template_reply(
     if case == "open" and whole and not met and max(gains, default=0.0) < _RISEN:
         told += f" {_REPLIES['more']['history' if has_history else 'stranger']}"
     return shown(told)
+
+
+def question_about(asked: Constraint) -> str:
+    """The question whether the item is to have an attribute, and how to answer it."""
+    yes, no = answer_text(asked), answer_text(asked.opposite)
+    return words_of("replies")["asking"]["attribute"].format(asked.label, yes, no)
+
+
+def in_full(message: str, question: str) -> str:
+    """A bare yes or no in the words that a question before it (`question_about`) asks for."""
+    asking, word = words_of("replies")["asking"], message.lower().strip(" .!").replace(",", "")
+    if question.startswith(asking["attribute"].split("{")[0]):
+        for answer, bare in zip(re.findall("“(.+?)”", question), asking["bare"], strict=True):
+            message = answer if word in bare else message
+    return message
 
 
 class _Enough(threading.Event):

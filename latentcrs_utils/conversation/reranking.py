@@ -31,8 +31,7 @@ _TOKENS_PER_NUMBER = 6
 
 # What a customer says who says nothing: what is left of a likelihood is due to the context.
 NOTHING = "What do you recommend?"
-Prior = dict[str, float]
-"""log p(item | empty context) by the words for an item; no user enters into it."""
+Prior = dict[str, float]  # words for an item -> log p(item | empty context), whoever the user is
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,7 @@ class RerankContext:
 class Reranked:
     """A new order of some candidates, item ids with the best first.
 
-    `log_ratios` tell of each candidate, in the recommender's order, how much likelier the words for
-    it become by the context, in nats; there are none if the model wrote the order.
+    `log_ratios`, of each candidate in the old order, are the nats that the context adds; or none.
     """
 
     order: tuple[int, ...]
@@ -153,11 +151,7 @@ def order_schema(n: int) -> dict[str, Any]:
 
 
 def permutation(numbers: Any, n: int) -> list[int]:
-    """Make a permutation of 0..n-1 out of a list of numbers from 1 to n.
-
-    Doubles and what is no such number are dropped; what is missing follows in its old order.
-    Without any number from 1 to n it is a `MessageError`.
-    """
+    """A permutation of 0..n-1: what a list has of 1 to n, then the rest; MessageError: none."""
     listed = numbers if isinstance(numbers, list) else []
     named = [x - 1 for x in listed if type(x) is int and 1 <= x <= n]
     if not named:

@@ -18,7 +18,7 @@ from latentcrs_utils.conversation.guards import clean_message
 from latentcrs_utils.conversation.in_words import pattern_of, render, words_of
 from latentcrs_utils.conversation.listener import listener_for
 from latentcrs_utils.conversation.policies import AskPolicy, FilterPolicy, Policy, RerankPolicy
-from latentcrs_utils.conversation.reply import template_reply, word_reply
+from latentcrs_utils.conversation.reply import in_full, question_about, template_reply, word_reply
 from latentcrs_utils.conversation.turn import (
     Event,
     Feedback,
@@ -64,8 +64,8 @@ class Conversation(State):
             messages; None for none. If it (or the embedder) reads other languages than English, set
             its attribute `multilingual`.
         n_items: how many items a turn offers, at least 1.
-        policy: "B", "A", "F" or "V"; `use` changes it. F did best with validation users and a list
-            of wishes (`experiments.wishes`).
+        policy: "B", "A", "F" or "V", or one of your own, such as that of a rival; `use` changes
+            it. F did best with validation users and a list of wishes (`experiments.wishes`).
         extractor: who reads the requirements of F: "lexicon" (the default takes no time), "model",
             "both", or an extractor of your own; without a chat model the lexicon alone.
         rerank: how V re-orders.
@@ -77,7 +77,7 @@ class Conversation(State):
         self, model: "LatentCRS", user: int | str | None = None, *,
         history: Iterable[int] | None = None,
         chat_model: "ChatModel | Literal['local'] | None" = "local", n_items: int = 5,
-        policy: PolicyName = "F", extractor: Extractor | How = "lexicon",
+        policy: PolicyName | Policy = "F", extractor: Extractor | How = "lexicon",
         rerank: RerankConfig | None = None, wording: Wording = "template",
     ):  # fmt: skip
         if type(n_items) is not int or n_items < 1:
@@ -104,14 +104,13 @@ class Conversation(State):
         """How the items of the next message are chosen."""
         return self._policy.name
 
-    def use(self, policy: PolicyName) -> None:
-        """Choose items by another policy from the next message on (unknown: `ConfigError`).
-
-        What F required stays known while B or V choose, who do not ask for it.
-        """
-        if policy not in self._policies:
-            raise ConfigError(f"There is no policy {policy!r}: choose 'B', 'A', 'F' or 'V'.")
-        self._policy = self._policies[policy]
+    def use(self, policy: PolicyName | Policy) -> None:
+        """Choose by another policy from the next message on; what F required stays."""
+        if not isinstance(policy, Policy):
+            if policy not in self._policies:
+                raise ConfigError(f"There is no policy {policy!r}: choose 'B', 'A', 'F' or 'V'.")
+            policy = self._policies[policy]
+        self._policy = policy
 
     def use_wording(self, wording: Wording) -> None:
         """Word the replies by "template" or by the chat "model" (else: `ConfigError`)."""
@@ -156,6 +155,7 @@ class Conversation(State):
         self, text: str, stream: Callable[[str], None] | None, stop: threading.Event, watch: Watch
     ) -> Turn:
         message, policy = clean_message(text), self._policy
+        message = in_full(message, self.turns[-1].reply if self.turns else "")
         data, listener = self.model.data, listener_for(self.model.data, policy.noun)
         readers = self.model.language.embedder, self._chat_model
         english_only = not any(getattr(reader, "multilingual", False) for reader in readers)
@@ -184,10 +184,12 @@ class Conversation(State):
         span = scores[1:].max() - scores[1:].min() + 1
         for item, sign in (by_title := listener.by_title(said)).items():
             scores[item] += sign * span
-        request = policies.Request(scores, self.excluded, n, wanted, history, said, stop)
+        who = -1 if self.user is None else data.user_index(self.user)
+        request = policies.Request(scores, self.excluded, n, wanted, history, said, stop, who)
         slate = policy.select(request)
-        if not slate.items:
-            raise MessageError(words_of("replies")["more"]["nothing_left"].format(data.name))
+        if not slate.items and slate.asked is None:
+            left = words_of("replies")["more"]["nothing_left"].format(data.name)
+            raise MessageError(slate.note * (len(self.excluded) < data.n_items) or left)
         was, now = belief.shift_from(before)
         seen = {item for turn in self.turns for _, item, _ in turn.question} | self.excluded
         untold, n_dropped = listener.untold(message), read_text(said)[1]
@@ -206,6 +208,10 @@ class Conversation(State):
             pushes=pushes,
         )  # fmt: skip
         begin("writing", turn)
+        if slate.asked is not None:
+            turn = replace(turn, reply=question_about(slate.asked))
+            self.events += (turn,)
+            return turn
         wish = wanted if policy.name == "F" else make_extractor(data)(message).requirements
         turn = word_reply(
             replace(turn, reply=template_reply(turn, wish, data, bool(history), not untold)),
@@ -265,10 +271,7 @@ class Conversation(State):
             self.events += (Feedback(kind, item),)
 
     def withdraw(self, constraint: Constraint | str) -> None:
-        """Take back a requirement, by its constraint or the written form of it.
-
-        The next message does without it. What is not required is a `DataError`.
-        """
+        """Take back a requirement, by itself or as written; DataError: it is not required."""
         known = {str(known): known for known in self.requirements.constraints}
         if str(constraint) not in known:
             raise DataError(f"{str(constraint)!r:.60} is not among the requirements.")
@@ -277,8 +280,7 @@ class Conversation(State):
     def push(self, name: str, more: bool = True) -> None:
         """Ask for more of one of the leading intents (`leaders`), or for none of it, by its name.
 
-        The belief moves by Bayes' rule, see `steering`; the same push again does nothing more. A
-        name that does not lead is a `DataError`.
+        The belief moves by Bayes' rule, once (`steering`). DataError: an intent that does not lead.
         """
         shown, names = self.leaders(), self.model.anchors.names
         if name not in shown:
@@ -325,10 +327,7 @@ class Conversation(State):
         return transcript.write(self.model.data, self, model=self.model.name, **setting)
 
     def markdown(self) -> str:
-        """The whole conversation as a page of Markdown, with a reason for every item.
-
-        Foreign text is escaped, so that it is shown and does nothing.
-        """
+        """The whole conversation as Markdown, a reason for every item; foreign text is escaped."""
         return f"{render('transcript', talk=self, noun=self._policy.noun).rstrip()}\n"
 
     @classmethod

@@ -23,10 +23,7 @@ _GRID = 1000  # values of the careless share that are tried
 
 
 def nearest_shown(anchors: Tensor, shown: Sequence[int]) -> Tensor:
-    """The place in `shown` of the intent most alike each intent (cosine), int [K]; anchors [K, d].
-
-    A shown intent is nearest to itself, whatever its twins.
-    """
+    """The place in `shown` of what each intent is most like (cosine), int [K]; anchors [K, d]."""
     return _likeness(anchors, shown).argmax(1)
 
 

@@ -28,10 +28,7 @@ _TUPLES = ("relaxed", "candidates", "reranked", "choosing_tokens")
 
 
 def write(data: Dataset, state: State, **setting: Any) -> dict[str, Any]:
-    """Everything that happened in a conversation, as dicts, lists, strings and numbers.
-
-    `setting` is the name of the model, user, n_items and policy.
-    """
+    """A conversation as dicts, lists, strings, numbers; `setting`: model, user, n_items, policy."""
 
     def noted(event: Event) -> dict[str, Any]:
         if isinstance(event, Turn):
@@ -55,20 +52,14 @@ def write(data: Dataset, state: State, **setting: Any) -> dict[str, Any]:
 
 
 def read(data: Dataset, values: Mapping[str, Any]) -> tuple[dict[str, Any], State]:
-    """The setting (user, n_items, policy) and the state that `write` noted.
-
-    Another format or catalogue, and a field that is missing or wrong, is a `DataError`.
-    """
+    """The setting (user, n_items, policy) and state that `write` noted; else a DataError."""
     if not isinstance(values, Mapping) or values.get("format") != FORMAT:
-        raise DataError(
-            f"This is not a transcript of format {FORMAT}: give what `transcript()` of this "
-            "version of the course returned."
-        )
+        advice = "give what `transcript()` of this version of the course returned"
+        raise DataError(f"This is not a transcript of format {FORMAT}: {advice}.")
     if values.get("catalogue") != data.fingerprint:
-        raise DataError(
-            f"This transcript was made with another catalogue ({str(values.get('data'))[:40]!r}); "
-            f"the items of {data.name} have other numbers. Load the data set that it was made with."
-        )
+        made = f"This transcript was made with another catalogue ({str(values.get('data'))[:40]!r})"
+        other = f"the items of {data.name} have other numbers"
+        raise DataError(f"{made}; {other}. Load the data set that it was made with.")
     try:
         setting = {name: values[name] for name in ("user", "n_items", "policy")}
         if type(setting["n_items"]) is not int or not isinstance(setting["policy"], str):
@@ -76,9 +67,8 @@ def read(data: Dataset, values: Mapping[str, Any]) -> tuple[dict[str, Any], Stat
         events = [_event(data, event) for event in values["events"]]
         return setting, State(map(data.valid_item, values["history"]), events)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"The transcript is damaged ({type(error).__name__}: {error}); export it again."
-        ) from error
+        what = f"{type(error).__name__}: {error}"
+        raise DataError(f"The transcript is damaged ({what}); export it again.") from error
 
 
 def _event(data: Dataset, event: Mapping[str, Any]) -> Event:
@@ -124,11 +114,7 @@ _ADDRESS = re.compile(r"(?i)(\b(?:https?|ftp|mailto|xmpp)):|\b(www)\.")
 
 
 def in_markdown(text: str) -> str:
-    """A text on one line that Markdown renders as its own characters.
-
-    What has no form of its own is left out: control characters, halves of surrogate pairs, and
-    what `shown` leaves out.
-    """
+    """A text on one line that Markdown renders as its own characters; others are left out."""
     line = " ".join("".join(filter(may_be_text, shown(text))).split())
     line = html.escape(line, quote=False).translate(_AS_ENTITY)
     line = _ADDRESS.sub(lambda m: f"{m[1]}&#58;" if m[1] else f"{m[2]}&#46;", line)

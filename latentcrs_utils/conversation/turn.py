@@ -29,8 +29,7 @@ def shown(text: str) -> str:
 class Recommendation:
     """One offered item, by its id (1..V), with what the catalogue says of it.
 
-    `score` is log p(v | S, x) when it was offered; `misses` are the constraints that the user
-    requires and the item does not satisfy (policy F).
+    `score` is log p(v | S, x) at the time; `misses` are requirements not satisfied (policy F).
     """
 
     item: int
@@ -62,8 +61,7 @@ def more_like(title: str) -> str:
 class Push:
     """A push on an intent's bar: "more of this", or "not this".
 
-    Intents are numbers 0..K-1; `shown` are those whose bars could be pushed. Fewer than two bars,
-    or a pushed one not among them, is a `DataError`.
+    `shown` are the intents, 0..K-1, that could be pushed; DataError: under two, or not this one.
     """
 
     intent: int
@@ -72,10 +70,8 @@ class Push:
 
     def __post_init__(self) -> None:
         if self.intent not in self.shown or len({*self.shown}) < 2:
-            raise DataError(
-                f"Intent {self.intent} is pushed among those shown, of which there are two or "
-                f"more; here {len({*self.shown})} are shown."
-            )
+            known = "is pushed among those shown, of which there are two or more"
+            raise DataError(f"Intent {self.intent} {known}; here {len({*self.shown})} are shown.")
 
 
 @dataclass(frozen=True)
@@ -83,9 +79,8 @@ class Turn:
     """One message of the user and the system's answer to it.
 
     The intents are p(m | S, x) of those that lead before or after the message, by name, the highest
-    after it first; both have the same names. `policy` says how the items were chosen: "B", by the
-    recommender alone; "A", so, with a question; "F", held to requirements; "V", re-ordered by a
-    language model.
+    after it first; both have the same names. `policy` says how items were chosen: "B", by score
+    alone; "A", so, with a question; "F", held to requirements; "V", re-ordered by a language model.
     """
 
     number: int  # 1 for the first turn; 0 for a short answer to what was no wish
@@ -161,29 +156,20 @@ Event = Turn | Feedback | Withdrawal | Push
 
 
 class State:
-    """A conversation at one moment: the items known at its start, and all events so far.
-
-    `start` are item ids, oldest first; `events` are turns, clicks, withdrawals and pushes in their
-    order.
-    """
+    """A conversation at one moment: item ids known at its `start`, oldest first, and `events`."""
 
     def __init__(self, start: Iterable[int], events: Iterable[Event] = ()):
         self.start, self.events = tuple(start), tuple(events)
 
     def before(self, turn: Turn) -> "State":
-        """The state in which the message of a turn was said, be it the one being answered.
-
-        A turn that is none of this conversation is a `DataError`.
-        """
+        """The state when a turn of this conversation, or the next, was said; else `DataError`."""
         turns = dict(enumerate(self.turns, start=1))
         if turn.number == len(turns) + 1:
             return State(self.start, self.events)
         known = turns.get(turn.number)
         if known is None or (known.message, known.items) != (turn.message, turn.items):
-            raise DataError(
-                f"Turn {turn.number} ({turn.message[:40]!r}) is none of this conversation: it was "
-                "taken back, or belongs to another one."
-            )
+            where = "none of this conversation: it was taken back, or belongs to another one"
+            raise DataError(f"Turn {turn.number} ({turn.message[:40]!r}) is {where}.")
         return State(self.start, self.events[: self.events.index(known)])
 
     @property

@@ -1,7 +1,6 @@
 """Amazon Reviews 2023, in the files of its provider (McAuley Lab): Video Games, CDs and Vinyl.
 
-A category is two files of JSON lines, reviews and metadata, joined on ``parent_asin``, the page
-that variants of one item share.
+A category is two files of JSON lines, reviews and metadata, joined on the shared ``parent_asin``.
 """
 
 import html
@@ -132,11 +131,9 @@ _METADATA: Schema = {
 def read_amazon(category: Literal["Video_Games", "CDs_and_Vinyl"]) -> Source:
     """Read 4.6 million reviews of 137 thousand games and gear, or 4.8 of 702 thousand albums.
 
-    ``creator`` is the brand of a game, the artist of an album, which has no ``platform``; `genres`
-    and `year` tell theirs. Of a user's several reviews of one item the earliest counts, as in the
-    provider's own benchmark files. The official release's loop is known for Video Games; for CDs it
-    is taken to be the same. AssetError: the files are not in ``LATENTCRS_DATA``. DataError: a line
-    of a file cannot be used.
+    Of a user's several reviews of one item the earliest counts, as in the provider's own benchmark
+    files. The official release's loop is known for Video Games; for CDs it is taken to be the same.
+    AssetError: the files are not in ``LATENTCRS_DATA``. DataError: a line cannot be used.
     """
     urls = tuple(url.format(category) for url in _WORDS["urls"])
     title = f"{category.replace('_', ' ')} (Amazon Reviews 2023)"

@@ -66,9 +66,7 @@ class Table:
     def _unquoted(self, text: str, separator: str, width: int) -> str:
         """Take cells out of quotation marks, with marks for the separators and line ends in them.
 
-        Only a quoted cell hides line ends. Where all its lines have the separators of whole rows,
-        ``width`` of them, two stray quotation marks are likelier: that is refused, so that no row
-        is lost. Cells in quotation marks that are not closed before a separator stay as they are.
+        DataError: a cell of lines that all are whole rows; two stray quotation marks are likelier.
         """
 
         def bare(found: re.Match[str]) -> str:

@@ -34,11 +34,10 @@ def read_json_lines(
 ) -> Iterator[pl.DataFrame]:
     """Give the columns of ``schema``, a block of lines at a time, in the order of the file.
 
-    `unpacked` opens the file; memory is a small multiple of ``block``, bytes of text. Empty lines
-    and other keys are left out. A key that a line lacks is null, and so, counted in a note, is a
-    value that its column cannot hold; a number in quotes is a number, an object or list written as
-    text is one, and a column of text takes everything as text. DataError, with line and column: the
-    file is empty, cut off or damaged, or a line is no JSON object or has no ``required`` value.
+    Memory is a small multiple of ``block``, bytes of text. Empty lines and other keys are left out.
+    A key that a line lacks is null, and so, counted in a note, is a value that its column cannot
+    hold; a number, object or list written as text is one. DataError, with line and column: the file
+    is empty, cut off or damaged, or a line is no JSON object or has no ``required`` value.
     """
     blocks, left_out = _blocks(path, block), Counter[str]()
     with ThreadPoolExecutor(1) as reader:

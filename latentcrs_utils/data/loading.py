@@ -52,8 +52,7 @@ def load_csv(
 ) -> Dataset:  # fmt: skip
     """Load data of your own from two CSV files and prepare it like the others.
 
-    `read_csv_pair` names the columns, and ``data/README.md`` describes the format. Options and
-    errors are those of `load_dataset`; DataError names line, column and remedy in a file.
+    `read_csv_pair` names the columns. Options and errors are those of `load_dataset`.
     """
     if name in DATASETS:
         raise ConfigError(f"The name {name!r} is taken by a built-in data set; choose another.")
@@ -62,14 +61,11 @@ def load_csv(
 
 
 def prepare(name: str, source: Source, config: DataConfig) -> Dataset:
-    """Filter, order and number the ratings of one source; users and items are numbered in the order
-    of their ids: as numbers if all are, else as text.
-    """
+    """Filter, order and number the ratings: users and items by id, as numbers if all ids are."""
     if config.min_rating < source.complete_from:
         raise DataError(
-            f"The {name} file found lacks some ratings below {source.complete_from:g}, so "
-            f"min_rating={config.min_rating:g} cannot be served; use min_rating="
-            f"{source.complete_from:g}, or put the provider's whole file into LATENTCRS_DATA."
+            f"The {name} file found lacks some ratings below {source.complete_from:g}: use "
+            f"min_rating={source.complete_from:g}, or put the whole file into LATENTCRS_DATA."
         )
     liked = preprocess.positives(source.ratings, config.min_rating)
     known = source.items.select(item=pl.col("raw_item").cast(liked.schema["item"]))

@@ -1,6 +1,4 @@
-"""MovieLens, in the formats of its provider (GroupLens) and of the embedded copy. AssetError: files
-can be had from nowhere. DataError: one is not the expected table.
-"""
+"""MovieLens, in the formats of its provider and of the embedded copy; AssetError, DataError."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -25,8 +23,7 @@ _NO_TITLE = {"unknown", "unkonwn", ""}
 def read_movielens_100k() -> Source:
     """Read MovieLens-100k: 100,000 ratings of 943 users on 1,682 films.
 
-    The provider's files (``u.data``, ``u.item``, ``u.genre``) are read from ``LATENTCRS_DATA``
-    when they are there; else the embedded copy, which holds the same; else they are downloaded.
+    From ``LATENTCRS_DATA`` if its files are there, else the embedded copy, else downloaded.
     """
     if (files := assets.in_user_folder(assets.ML_100K)) is not None:
         return _read_100k_raw(files)
@@ -42,8 +39,7 @@ def read_movielens_100k() -> Source:
 def read_movielens_1m() -> Source:
     """Read MovieLens-1M: 1,000,209 ratings of 6,040 users on 3,883 films.
 
-    ``LATENTCRS_DATA`` may hold ``ratings_known_timestamp.dat`` instead of ``ratings.dat``: it
-    lacks ratings of 1 to 3, so it serves a threshold of 4 or 5 only.
+    In ``LATENTCRS_DATA`` it may be ``ratings_known_timestamp.dat``, without ratings of 1 to 3.
     """
     files, name, complete_from = assets.in_user_folder(assets.ML_1M), "ratings.dat", 0.0
     if files is None and (files := assets.in_user_folder(assets.ML_1M_POSITIVES)) is not None:

@@ -18,9 +18,8 @@ def positives(ratings: pl.DataFrame, min_rating: float = 4.0) -> pl.DataFrame:
 def k_core(ratings: pl.DataFrame, k: int = 5, max_passes: int | None = None) -> Filtered:
     """Drop users and items with fewer than ``k`` rows until none is left, in the order given.
 
-    Without ``max_passes`` the result is the fixed point: the unique largest subset in which every
-    user and every item has at least ``k`` rows. Returns also the counts before the first and after
-    every pass; at a fixed point the last two are equal.
+    Without ``max_passes`` the result is the fixed point, the unique largest such subset. Returns
+    also the counts before the first and after every pass; at a fixed point the last two are equal.
     """
     passes = [Statistics.of(ratings)]
     while max_passes is None or len(passes) <= max_passes:
@@ -32,9 +31,7 @@ def k_core(ratings: pl.DataFrame, k: int = 5, max_passes: int | None = None) -> 
 
 
 def official_filter(ratings: pl.DataFrame, k: int = 5, passes: int | None = None) -> Filtered:
-    """Filter as the official release did: `k_core` in so many ``passes`` (Amazon: ten, which do not
-    converge on Video Games); where it is ``None``, users only (MovieLens).
-    """
+    """Filter as the official release: ten ``passes`` of `k_core` (Amazon), or None: users alone."""
     if passes is not None:
         return k_core(ratings, k, passes)
     kept = ratings.filter(pl.len().over("user") >= k)

@@ -169,11 +169,9 @@ class Dataset:
 
     def _place(self, kind: str, ids: pl.Series, raw: str | int) -> int:
         if (place := ids.index_of(str(raw))) is None:
-            raise DataError(
-                f"There is no {kind} {str(raw)[:40]!r} in {self.name} after filtering: it has "
-                f"{len(ids):,} {kind}s with ids from {ids[0]} to {ids[-1]}, for example "
-                f"{', '.join(ids[:5])}."
-            )
+            has = f"it has {len(ids):,} {kind}s with ids from {ids[0]} to {ids[-1]}, for example"
+            absent = f"There is no {kind} {str(raw)[:40]!r} in {self.name} after filtering"
+            raise DataError(f"{absent}: {has} {', '.join(ids[:5])}.")
         return place
 
 

@@ -76,10 +76,7 @@ class Statistics:
 
 
 def damaged(path: Path, problem: str, *, line: int = 0, column: str | int = "") -> DataError:
-    """Say in one sentence what is wrong with a file, and where: its line (from 1), its column.
-
-    A column is a name or, where there is none, the place of a character in the line (from 1).
-    """
+    """Say in one sentence what is wrong with a file, in which line and column (name, or from 1)."""
     place = f", line {line:,}" * bool(line) + f", column {column!r}" * bool(column)
     return DataError(f"{path}{place}{':' * bool(place)} {problem}.")
 

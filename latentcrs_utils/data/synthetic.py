@@ -44,7 +44,7 @@ class SyntheticWorld:
         return [f"{' and '.join(genres)}, {first}-{last}" for genres, first, last in tastes]
 
     def intents_of_items(self, data: Dataset) -> np.ndarray:
-        """True intent of every item id of a data set made of this world, int64 [V + 1]; -1 of 0."""
+        """True intent of every item of a data set made of this world, int64 [V + 1]; -1 of 0."""
         return np.insert(_looked_up(data.items.select("raw_item"), self.item_intents, data), 0, -1)
 
     def intents_of_steps(self, data: Dataset) -> np.ndarray:

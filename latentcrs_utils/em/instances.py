@@ -1,7 +1,5 @@
 """Training instances as tensors, their sampled candidates, and the vectors of the items."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,13 +30,13 @@ class Instances:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def take(self, rows: Tensor, *, with_histories: bool = True) -> Instances:
+    def take(self, rows: Tensor, *, with_histories: bool = True) -> "Instances":
         """The instances of the given rows; without their histories (none at all) where asked."""
         chosen = rows.cpu().numpy()[: None if with_histories else 0]
         histories = self.histories.select(chosen)
         return Instances(self.S[rows], self.x[rows], self.targets[rows], histories)
 
-    def to(self, device: torch.device) -> Instances:
+    def to(self, device: torch.device) -> "Instances":
         """The same instances with their tensors on the device."""
         S, x, targets = (part.to(device) for part in (self.S, self.x, self.targets))
         return Instances(S, x, targets, self.histories)
@@ -74,9 +72,7 @@ def sample_candidates(
 ) -> Tensor:
     """The observed item (column 0) and n negatives outside history and target, [B, 1 + n].
 
-    Negatives are drawn from all items and drawn again where they are known or double: memory is
-    that of the result, whatever the catalogue. Too few items after the longest history are a
-    ConfigError.
+    Drawn again where known or double: memory is that of the result. ConfigError: too few items.
     """
     # row * (V + 1) + item of every item in a row's history, and of its target; each once
     rows = np.concatenate([batch.histories.rows(), np.arange(len(batch))])
@@ -132,10 +128,8 @@ def item_vectors(item_embeddings: Tensor, data: Dataset) -> Tensor:
 def item_attributes(data: Dataset) -> Tensor:
     """What is known of every item, as indicators of 0 and 1, [V + 1, number of indicators].
 
-    Genres and periods, and where the catalogue has these columns (Amazon), platforms, price bands
-    and the `N_CREATORS` most frequent creators of `CREATOR_COUNT` or more items; there a genre
-    needs `GENRE_COUNT` items. In this order, names in alphabetical order; row 0 (padding) and what
-    is not known are zero.
+    In this order genres, periods, and where the catalogue has them (Amazon) platforms, price bands
+    and creators, names in alphabetical order; row 0 (padding) and what is not known are zero.
     """
     items, of_shop = data.items, "creator" in data.items.columns
     parts = [

@@ -34,13 +34,8 @@ def fit_em(
     with the best valid NDCG@10; the terms of `LatentCRS+` have the preset's weights. A fit that was
     killed goes on after its last epoch when it is called again, to the same result.
 
-    Args:
-        config: hyper-parameters; None takes the data set's preset for this `residual`.
-        residual: True for `LatentCRS+`, False for the paper's `LatentCRS`; a `config` has its own.
-        seed: of the initial weights, the dropout, the order of the batches and the negatives.
-        progress: as of `pretrain`.
-
-    ConfigError: the form and the candidates do not fit together.
+    Without a `config` it is the preset for `residual` (True: `LatentCRS+`); `seed` is of weights,
+    dropout, order of the batches and negatives. ConfigError: form and candidates do not fit.
     """
     options = preset(data.name, data.n_users)
     config = config or (options.em_plus if residual else options.em)

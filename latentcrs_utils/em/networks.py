@@ -64,9 +64,8 @@ class InferenceModel(nn.Module):
 class Residual(nn.Module):
     """What `LatentCRS+` adds to log p(v | m_j, S, x): a (S . v) + T([S; x]) (U c_v)^T.
 
-    The first term scores an item as the backbone does; the second scores its vector and attributes
-    c_v against the words directly, without passing through the intents. With `zero_init` all scores
-    start at zero, so that what the intents explain is left to them.
+    The first term scores an item as the backbone does; the second its vector and attributes c_v by
+    the words, without the intents. With `zero_init` all scores start at zero.
     """
 
     def __init__(

@@ -125,7 +125,7 @@ def requirements_lacking(data: Dataset, texts: tuple[str, ...]) -> Tensor:
     lexicon reads; of all that it does not settle, what the classifier of clauses says.
     """
     matcher, rows = matcher_for(data), []
-    for years, of_text in _heard(data, texts):
+    for years, of_text in heard(data, texts):
         met = [(1.0, matcher.any_of(years)), *((p, matcher.satisfying(c)) for c, p in of_text)]
         p, masks = zip(*met, strict=True)
         rows.append(np.log1p(-_RELIABILITY * np.array(p)) @ ~np.stack(masks))
@@ -133,7 +133,7 @@ def requirements_lacking(data: Dataset, texts: tuple[str, ...]) -> Tensor:
 
 
 @lru_cache(maxsize=256)  # the same texts are ranked again: masked, unmasked, from each seed
-def _heard(data: Dataset, texts: tuple[str, ...]) -> list[tuple[Any, list[tuple[Any, float]]]]:
+def heard(data: Dataset, texts: tuple[str, ...]) -> list[tuple[Any, list[tuple[Any, float]]]]:
     """Of each text the years, of which one is enough, and other constraints with probability."""
     lexicon, found = lexicon_for(data), []
     for text, guesses in zip(texts, classifier_for(data).probabilities(texts), strict=True):

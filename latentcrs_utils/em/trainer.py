@@ -78,11 +78,8 @@ class EMTrainer:
         instances: Instances, *, seed: int = 0,
     ):  # fmt: skip
         if config.form == "product" and config.n_negatives is None:
-            raise ConfigError(
-                "The form 'product' has a table of items for each user, so it is trained with "
-                "sampled candidates: set n_negatives, for example EMConfig(form='product', "
-                "n_negatives=100)."
-            )
+            told = "The form 'product' has a table of items for each user, so it needs a sample"
+            raise ConfigError(f"{told}: EMConfig(form='product', n_negatives=100), for example.")
         self.generative, self.inference = generative, inference
         self.config, self.instances = config, instances
         self.device, self.residual_enabled = generative.v.device, True

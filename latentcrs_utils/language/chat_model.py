@@ -1,7 +1,6 @@
 """What holds for every language model that writes; changing it needs no training.
 
-Behind it is a model on this machine (`local_chat_model`), one that answers at an address
-(`endpoint_chat_model`), or a list of prepared replies (`ScriptedChatModel`).
+It is on this machine, at an address, or a list of prepared replies (`ScriptedChatModel`).
 """
 
 import re
@@ -98,14 +97,10 @@ class ChatModel:
     ) -> Reply:  # fmt: skip
         """Write the next message of a chat of dictionaries with ``role`` and ``content``.
 
-        Args:
-            schema: a JSON schema, which the reply then fits. Say in the messages, too, what is
-                wanted, since not every model is shown the schema.
-            stream: called with each new piece of text; with a schema once, with the whole text,
-                when it has been found valid.
-            stop: set it, from any thread, to end the reply where it is.
-
-        ReplyError: the reply is no JSON that fits the schema; it may have been cut or stopped.
+        The reply fits the JSON ``schema``; say in the messages, too, what is wanted, since not
+        every model is shown it. ``stream`` is called with each new piece of text; with a schema
+        once, with the whole valid text. Set ``stop``, from any thread, to end the reply where it
+        is. ReplyError: the reply does not fit the schema; it may have been cut or stopped.
         ConfigError: the schema is none, or one that the back end cannot keep to. MessageError:
         malformed messages, or more than the model can read.
         """
@@ -152,10 +147,7 @@ class ChatModel:
 
 
 class ScriptedChatModel(ChatModel):
-    """Says prepared replies in turn, over and over, for lessons without a model; a word is a token.
-
-    An exception among the ``replies`` is raised instead.
-    """
+    """Says prepared replies in turn, over and over, a word a token; exceptions are raised."""
 
     def __init__(self, replies: Sequence[str | Exception]):
         if not replies:
@@ -183,10 +175,7 @@ class ScriptedChatModel(ChatModel):
 
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:
-    """Return a chat for a model without system role: user and assistant by turns.
-
-    Instructions open the user's next message.
-    """
+    """Return a chat without system role: instructions open the user's next message."""
     folded: list[Message] = []
     for message in messages:
         role = "assistant" if message["role"] == "assistant" else "user"

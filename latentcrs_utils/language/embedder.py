@@ -26,16 +26,12 @@ class Embedder(TextEncoder):
 
     Computed in other company, vectors differ by rounding (bfloat16: cosine 0.999 after centring).
 
-    Args:
-        model: ``"smollm2"``, a folder, a ``.gguf`` file or a Hugging Face id; a ChatModel made
-            with the same shares the weights.
-        dtype: ``"auto"`` is bfloat16 where the processor has it natively, else float32.
-        batch_size: texts a forward pass; they are sorted by length, so little is padding.
-        prompt: has ``{text}`` once; the text stands there verbatim.
-        reuse: ``False`` computes everything afresh and leaves the cache alone.
+    The model is ``"smollm2"``, a folder, a ``.gguf`` file or a Hugging Face id; a ChatModel made
+    with the same shares its weights. The dtype ``"auto"`` is bfloat16 where the processor has it
+    natively, else float32. ``batch_size`` texts of like length share a forward pass; the prompt has
+    ``{text}`` once; ``reuse=False`` leaves the cache alone.
 
-    ConfigError: unknown model or dtype, or a prompt without ``{text}``. AssetError: the model is
-    not here and cannot be fetched.
+    ConfigError: unknown model or dtype, or a prompt without ``{text}``. AssetError: no model.
     """
 
     def __init__(

@@ -31,8 +31,7 @@ class Language:
     """Embedded utterances and the way to embed more of the same kind.
 
     PromptEOL vectors of short texts are nearly parallel (mean cosine 0.92), so every coordinate
-    is centred and scaled, with statistics of the distinct *training* texts alone: nothing of the
-    validation and test texts leaks in.
+    is centred and scaled, with statistics of the distinct *training* texts alone.
     """
 
     utterances: UtteranceTable
@@ -62,10 +61,7 @@ class Language:
         return replace(self, x=x, mean=mean, scale=scale, embedder=self.embedder.encoders[number])
 
     def encode(self, texts: Sequence[str], progress: bool | None = None) -> torch.Tensor:
-        """Embed and standardise n new texts, float32 ``[n, d]``.
-
-        x^u of a dialogue is that of all of the user's messages, joined by a space.
-        """
+        """Embed and standardise n new texts (a dialogue's messages joined), float32 ``[n, d]``."""
         return (self.embedder.embed(texts, progress) - self.mean) / self.scale
 
 
@@ -74,8 +70,7 @@ def embed(
 ) -> Language:
     """Embed all utterances, each distinct text once, and standardise them.
 
-    Without an ``embedder`` the two of the course read side by side: PromptEOL with SmolLM2, then
-    MiniLM. Fewer than two distinct training texts to take statistics from are a `DataError`.
+    Without an ``embedder`` SmolLM2 and MiniLM read. DataError: fewer than two training texts.
     """
     embedder = embedder or SideBySide([Embedder(), SentenceEncoder()])
     texts = utterances.frame["text"].to_list()

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from latentcrs_utils.errors import ConfigError, EndpointError
+from latentcrs_utils.errors import ConfigError, EndpointError, WordlessError
 from latentcrs_utils.language.chat_model import ChatModel, ChatRequest, Finish, Reply, fold_system
 from latentcrs_utils.language.structured_output import demand
 from latentcrs_utils.language.thoughts import SpokenText
@@ -47,10 +47,9 @@ class EndpointChatModel(ChatModel):
     The key is read from the environment for each request and kept nowhere. What meets a limit
     (429), a failing server (5xx), a time-out or a broken connection is sent again, after 0.5, 1, 2,
     ..., at most 8 seconds or what ``Retry-After`` says. A reply that breaks off before its first
-    word is asked for once more; one that breaks off later is kept, its ``finish`` is "cut". The
-    likeliest words are asked for (temperature 0). What the endpoint refuses of a request is left
-    out, part by part, then and later. A model that thinks is asked not to, and gets 2,048 tokens
-    for it if it still does; thoughts are not shown.
+    word is asked for once more; one that breaks off later is kept, its ``finish`` is "cut". What
+    the endpoint refuses of a request is left out, part by part, then and later. A model that thinks
+    is asked not to, and gets 2,048 tokens for it if it still does; thoughts are not shown.
 
     Args:
         base_url: with ``/v1``; None takes OPENAI_BASE_URL, and without it OpenAI's own.
@@ -112,7 +111,9 @@ class EndpointChatModel(ChatModel):
             what = "thinking" if heard.wordless else "withheld" if heard.finish else "nothing"
             limit = request.max_new_tokens + max(self.thinking_tokens, _ROOM)
             why = _TABLE["says"][what].format(name=self.name, limit=limit, more=2 * limit)
-            raise EndpointError(f"{self.base_url} {heard.failure or why}")
+            deaf = heard.failure or what == "nothing"
+            error = EndpointError if deaf else WordlessError
+            raise error(f"{self.base_url} {heard.failure or why}")
         counts = [tokens or (0, 0) for tokens in heard.tokens]
         n_read, n_written = map(sum, zip(*counts, strict=True))
         return Reply(text, n_read, n_written, finish=finish, counted=None not in heard.tokens)
@@ -320,10 +321,7 @@ def _refused(error: Any, parts: Mapping[str, Any], answered: bool) -> str | None
 
 
 def error_message(error: Any, model: EndpointChatModel, key: str, answered: bool, n: int) -> str:
-    """Say why there is no reply, as `PartialReply.failure`; the key is cut out of what is quoted.
-
-    The request was sent anew n times, besides the client's own retries.
-    """
+    """Say why there is no reply, without the key, after n requests besides the retries."""
     status, kind = getattr(error, "status_code", 0), type(error)
     sign = f"{status} {kind.__module__}.{kind.__name__} key={bool(key)} answered={answered}"
     what = next(what for what, signs in _TABLE["signs"].items() if re.search(signs, sign))

@@ -1,7 +1,6 @@
 """A ChatModel on this machine: any causal language model that transformers loads, on CPU or GPU.
 
-`generate` of transformers writes; what is said here is how a reply ends, how it keeps to a JSON
-schema, and how likely given words are.
+Said here is how a reply ends, how it keeps to a JSON schema, and how likely given words are.
 """
 
 import copy
@@ -34,8 +33,7 @@ _NO_THOUGHTS = {"enable_thinking": False, "thinking": False}
 class LocalChatModel(ChatModel):
     """A causal language model on this machine; greedy, so equal prompts get equal replies.
 
-    Model, dtype and errors are those of the `Embedder`; equal choices share the loaded weights. A
-    model without chat template is a ConfigError later.
+    Model, dtype and errors are those of the `Embedder`; equal choices share the loaded weights.
     """
 
     def __init__(

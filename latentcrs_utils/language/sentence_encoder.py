@@ -20,14 +20,9 @@ from latentcrs_utils.language.text_encoder import EmbeddingUsage, TextEncoder
 class SentenceEncoder(TextEncoder):
     """Text to vectors of length one with a sentence encoder, each distinct text once.
 
-    Args:
-        model: ``"minilm"`` (all-MiniLM-L6-v2, d = 384), a folder or a Hugging Face id; the mean is
-            taken whatever pooling its authors chose.
-        dtype, batch_size, reuse: as for `Embedder`.
-
-    Raises:
-        ConfigError: unknown model or dtype, or a model that writes text.
-        AssetError: the model is not here and cannot be fetched.
+    The model is ``"minilm"`` (all-MiniLM-L6-v2, d = 384), a folder or a Hugging Face id; the mean
+    is taken whatever pooling its authors chose. The rest is as for `Embedder`. ConfigError: unknown
+    model or dtype, or a model that writes text. AssetError: the model cannot be fetched.
     """
 
     def __init__(
@@ -63,10 +58,7 @@ class SentenceEncoder(TextEncoder):
 
 
 class SideBySide(TextEncoder):
-    """Several text encoders as one: their vectors, concatenated in the given order.
-
-    Their scales differ; `latentcrs_utils.embed` standardises every coordinate.
-    """
+    """Several text encoders as one: their vectors side by side; `embed` standardises scales."""
 
     def __init__(self, encoders: Sequence[TextEncoder]):
         if not encoders:

@@ -75,11 +75,8 @@ class TextEncoder:
         """Return the vector of every text, from the cache where it is known.
 
         N texts -> float32 ``[N, d]`` on the CPU, not standardised; repetitions cost nothing. In
-        several processes all call this with the same texts: each embeds its share of the batches,
-        the main one keeps the cache, and all get all vectors, those of one process.
-
-        Raises:
-            MessageError: something that is no text, or an empty one.
+        several processes all call this with the same texts, and get the vectors of a single one.
+        MessageError: something that is no text, or an empty one.
         """
         started = time.perf_counter()
         if isinstance(texts, str):
@@ -119,11 +116,7 @@ class TextEncoder:
     def _compute(
         self, missing: dict[bytes, str], progress: bool | None, processes: Processes
     ) -> Rows:
-        """Embed texts batch by batch, longest first, storing each batch as it is done.
-
-        The order depends on the texts alone, so after a kill and in several processes each text is
-        computed in the same company.
-        """
+        """Embed batches, longest text first, and store each; kills and processes change nothing."""
         language_model = processes.main_first(self._language_model)
         ids = {name: self.token_ids(text) for name, text in missing.items()}
         order = sorted(ids, key=lambda name: -len(ids[name]))
@@ -148,8 +141,7 @@ class TextEncoder:
 class VectorStore:
     """A map from 32-byte keys to (number of tokens, float32 vector) in an SQLite file.
 
-    A cache, never a reason to fail: a damaged file is begun anew; where none can be kept, the
-    vectors are computed each time.
+    A damaged file is begun anew; where none can be kept, the vectors are computed each time.
     """
 
     def __init__(self) -> None:

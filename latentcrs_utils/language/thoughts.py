@@ -24,11 +24,7 @@ class SpokenText:
         self._rest, self._n_shown = "", 0
 
     def add(self, piece: str, *, ended: bool = False) -> str:
-        """Take the next piece of what the model writes; return what may be shown now.
-
-        The last piece has ``ended``. What was returned adds up to `text`, unless a thought that
-        began like a reply had a mark only at its end.
-        """
+        """Take the next piece, of which the last has ``ended``; return what may be shown now."""
         self._rest += piece
         unsure = None if ended else _UNSURE.search(self._rest)
         cut = unsure.start() if unsure else len(self._rest)

@@ -243,12 +243,11 @@ class Agenda:
         if not genres and not facts:
             return tuple(time)
         first = genres[0] if genres else weighted(self.rng, facts)
-        refusal = self.refusal() if case.target.genres else []
         options = [
             (config.single_weight, list[Constraint]()),
             (config.genre_weight, genres[1:2]),
             (config.time_weight, time),
-            (config.refusal_weight, refusal),
+            (config.refusal_weight, self.refusal() if case.target.genres else []),
             *((weight, [fact]) for weight, fact in facts if fact != first),
         ]
         second = weighted(self.rng, [options[0], *(option for option in options if option[1])])
@@ -359,7 +358,7 @@ class Agenda:
         old = [
             DialogueAct(use_of(c), restated=c, kind="repeat", place=place)
             for c in state.known
-            if (c.hard or c.slot in ("like", "mood")) and c != state.mistaken
+            if (c.attribute or c.slot in ("like", "mood")) and c != state.mistaken
             for place in self._guilty(c, offered)
         ]
         chosen: list[DialogueAct] = []
@@ -392,10 +391,7 @@ class Agenda:
         ]
 
     def _guilty(self, constraint: Constraint, offered: Sequence[Item]) -> list[int]:
-        """Return, in a list, the first place (from 1) of an item known to break a constraint.
-
-        ``SEVERAL`` where most of those on offer break it; an empty list where none does.
-        """
+        """Return the first place (from 1) of an item known to break a constraint, or `SEVERAL`."""
         about = "year" if constraint.attribute == "years" else constraint.slot
         known = about if about in ("year", *FACTS) else "genres"
         items = self.test_case.catalogue.items

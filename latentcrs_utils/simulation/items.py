@@ -1,7 +1,4 @@
-"""The items of a catalogue as a simulated user knows them: attributes, moods, relations.
-
-What may be said of them is a :class:`.constraint.Constraint`, which looks here for what is true.
-"""
+"""The items of a catalogue as a simulated user knows them: attributes, moods, relations."""
 
 import html
 import re
@@ -14,16 +11,7 @@ from typing import Any
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.simulation.phrase_book import (
-    DOMAINS,
-    ERA_PARTS,
-    FACTS,
-    Domain,
-    catalogue_name,
-    domain_of,
-    phrase_book,
-    years_of,
-)
+from latentcrs_utils.simulation import phrase_book as books
 from latentcrs_utils.simulation.titles import leaks_title, spoken_title, spoken_words
 
 YEARS_APART = 5  # "older" and "newer" mean at least so many years
@@ -31,9 +19,9 @@ PRICE_STEPS = (5, 10, 15, 20, 30, 50, 100)  # people name round sums
 CHEAPER = 0.7  # "cheaper" means at most so much of the other's price
 RELATIONS = ("older", "newer", "lighter", "darker", "similar", "cheaper", "same creator")
 """How the target may compare with an item of the user's own history."""
-_MOODS = {name: rule for domain in DOMAINS
-          for name, rule in phrase_book(domain)["items"]["moods"].items()}  # fmt: skip
-_DARK: Mapping[str, Any] = phrase_book("films")["items"]["dark"]
+_MOODS = {name: rule for domain in books.DOMAINS
+          for name, rule in books.phrase_book(domain)["items"]["moods"].items()}  # fmt: skip
+_DARK: Mapping[str, Any] = books.phrase_book("films")["items"]["dark"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +45,7 @@ class Item:
     @cached_property
     def era(self) -> str | None:
         """The span of the nineties that holds the year, or None."""
-        spans = ((era, *years_of(era)) for era in ERA_PARTS)
+        spans = ((era, *books.years_of(era)) for era in books.ERA_PARTS)
         return next((era for era, first, last in spans if first <= (self.year or 0) <= last), None)
 
     @cached_property
@@ -95,18 +83,17 @@ class Item:
 class Catalogue:
     """The items of a data set, V + 1 by id; of item 0 (padding) nothing is known.
 
-    The slots beside genre and time are the columns of the data set for which its phrase book has
-    words; names are those of the phrase book.
+    Slots beside genre and time are the columns for which the phrase book has words.
     """
 
     def __init__(self, data: Dataset) -> None:
-        self.domain: Domain = domain_of(data.name)
-        plain = phrase_book(self.domain)["plain"]
-        slots = [slot for slot in FACTS if slot in data.items.columns and slot in plain]
+        self.domain: books.Domain = books.domain_of(data.name)
+        plain = books.phrase_book(self.domain)["plain"]
+        slots = [slot for slot in books.FACTS if slot in data.items.columns and slot in plain]
         self.items = [Item(0, "", None, frozenset())]
         for row in data.items.iter_rows(named=True):
             title, keywords = title_and_keywords(row["title"], self.domain)
-            genres = {catalogue_name("genres", g, self.domain) for g in row["genres"] or ()}
+            genres = {books.catalogue_name("genres", g, self.domain) for g in row["genres"] or ()}
             known = row["item"], title, row["year"], frozenset(genres)
             facts = {slot: _fact(slot, row[slot], self.domain) for slot in slots}
             self.items.append(Item(*known, **facts, title_keywords=keywords))
@@ -129,14 +116,14 @@ class Catalogue:
         return {twin for item in items for twin in self.twins.get(item, (item,))}
 
 
-def title_and_keywords(title: str, domain: Domain) -> tuple[str, str | None]:
+def title_and_keywords(title: str, domain: books.Domain) -> tuple[str, str | None]:
     """Return a title of a catalogue as people say it, and what of it gives it away (None: all).
 
     A shop's title, for which the phrase book lists generic words, is said without edition, platform
     and sales talk (``"Into the Nexus - PS3"`` -> ``"Into the Nexus"``), and words for machines,
     packaging or the kind of thing give nothing away.
     """
-    book = phrase_book(domain)["items"]
+    book = books.phrase_book(domain)["items"]
     if "generic_title_words" not in book:
         return title, None
     plain = said = " ".join(re.sub("<[^>]*>?", "", html.unescape(title)).split())
@@ -146,12 +133,12 @@ def title_and_keywords(title: str, domain: Domain) -> tuple[str, str | None]:
     return said, " ".join(word for word in spoken_words(said) if word not in generic)
 
 
-def _fact(slot: str, value: Any, domain: Domain) -> Any:
+def _fact(slot: str, value: Any, domain: books.Domain) -> Any:
     """Return a platform, creator or price, or None where it tells nothing."""
     if value is None or slot == "price":
         return value if value is not None and value > 0 else None
-    name = catalogue_name(f"{slot}s", value.strip(), domain)
-    return None if name.lower() in phrase_book(domain)["items"]["no_creator"] else name
+    name = books.catalogue_name(f"{slot}s", value.strip(), domain)
+    return None if name.lower() in books.phrase_book(domain)["items"]["no_creator"] else name
 
 
 def _fits(rule: Mapping[str, Any], item: Item) -> bool:

@@ -31,9 +31,7 @@ _END = re.compile(r"<\s*/?\s*END\s*>", re.IGNORECASE)
 class PromptedUser:
     """A user played by a language model; the template user knows its target and stands in for it.
 
-    ``told`` lists the constraints that the lexicon found in the model's messages so far,
-    ``objections`` why messages were refused, in order; after two in a row the template spoke. The
-    ``guard`` recognises a catalogue's titles, as `ReplyGuard` does.
+    ``told`` are constraints found in its messages, ``objections`` say why messages were refused.
     """
 
     def __init__(self, template: TemplateUser, chat_model: ChatModel, guard: Any):

@@ -8,19 +8,9 @@ from numpy.random import Generator
 
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.errors import DataError
+from latentcrs_utils.simulation import phrase_book as books
 from latentcrs_utils.simulation.agenda import N_PLACES, DialogueAct, Level, one, use_of
 from latentcrs_utils.simulation.items import Catalogue, Item
-from latentcrs_utils.simulation.phrase_book import (
-    DECADE_WORDS,
-    ERA_PARTS,
-    FACTS,
-    OTHER_GENRE,
-    Pool,
-    has_other_words,
-    named_genre,
-    phrase_book,
-    pool,
-)
 from latentcrs_utils.simulation.titles import spoken_title
 
 _ATTEMPTS, _UNLIKE_ATTEMPTS = 300, 5
@@ -43,18 +33,17 @@ class UnsayableError(DataError):
 class Realizer:
     """Turns the dialogue acts of one user into words.
 
-    Phrases are drawn by ``rng`` from the pool ``phrasing`` of the phrase book for the catalogue's
-    domain; at the level "plain" they are the catalogue's own words.
+    ``rng`` draws phrases from a pool of the domain's book; "plain" has the catalogue's own words.
     """
 
-    def __init__(self, rng: Generator, phrasing: Pool, catalogue: Catalogue, level: Level) -> None:
+    def __init__(self, rng: Generator, phrasing: books.Pool, catalogue: Catalogue, level: Level):
         self._rng, self._phrasing, self._catalogue = rng, phrasing, catalogue
         self._plain, self._domain = level == "plain", catalogue.domain
-        self._book = phrase_book(self._domain)
+        self._book = books.phrase_book(self._domain)
 
     def choose_phrase(self, *path: str) -> str:
         """Draw one of the phrases at ``path``, all with the same chance."""
-        return one(self._rng, pool(self._phrasing, *path, domain=self._domain))
+        return one(self._rng, books.pool(self._phrasing, *path, domain=self._domain))
 
     def realize(self, act: DialogueAct) -> str:
         """Word one act as a sentence (a first message may take two)."""
@@ -130,7 +119,7 @@ class Realizer:
             return {"touch": self._genre(constraint, "touch")}
         if constraint.attribute == "years":
             return {"era": self._time(constraint)}
-        if constraint.slot in FACTS:
+        if constraint.slot in books.FACTS:
             return {"fact": self._fact(constraint)}
         return {"title": self._title(constraint)} if constraint.slot == "like" else {}
 
@@ -141,7 +130,8 @@ class Realizer:
         """Return words for a genre, as a whole item or as an ingredient ("touch")."""
         genre = constraint.value
         if genre not in self._book["genres"]:
-            return named_genre(self.choose_phrase("plain", OTHER_GENRE, form), genre, self._domain)
+            template = self.choose_phrase("plain", books.OTHER_GENRE, form)
+            return books.named_genre(template, genre, self._domain)
         return self.choose_phrase("plain" if self._plain else "genres", genre, form)
 
     def _time(self, constraint: Constraint) -> str:
@@ -151,13 +141,13 @@ class Realizer:
         decade = constraint.years[0] // 10 * 10
         return self.choose_phrase("plain", "part" if constraint.slot == "era" else "decade").format(
             digits=f"{decade}s", short=_SHORT_DECADES.get(decade, f"{decade % 100}s"),
-            word=DECADE_WORDS[decade], part=ERA_PARTS.get(constraint.value, ""),
+            word=books.DECADE_WORDS[decade], part=books.ERA_PARTS.get(constraint.value, ""),
         )  # fmt: skip
 
     def _fact(self, constraint: Constraint) -> str:
         """Return a platform, creator or price: its name ("the Wii", "Sega") or a nickname."""
         slot, value = constraint.slot, constraint.value
-        if not self._plain and has_other_words(slot, value, self._domain):
+        if not self._plain and books.has_other_words(slot, value, self._domain):
             return self.choose_phrase(f"{slot}s", value)
         if value in self._book.get(f"{slot}_names", {}):
             return self.choose_phrase(f"{slot}_names", value)
@@ -173,12 +163,13 @@ def sentence(text: str) -> str:
 def first_clean(
     write: Callable[[], str], said: Sequence[str], target: Item, *, again: bool = False
 ) -> str:
-    """Return a draw of ``write`` that does not give the title away and, if it can, opens anew.
+    """Draw a text that leaks no title with what was ``said``, nor repeats it (unless ``again``).
 
-    The messages ``said`` before count: they may not give it away together, and none is repeated
-    unless its words will do ``again``. `UnsayableError`: all that was tried gives it away.
+    It opens anew if it can. `UnsayableError`: every draw of ``write`` leaks or repeats.
     """
-    before, taken = " ".join(said), [] if again else said
+    # an answer to "Action?" names what is in "Last Action Hero", too: no fault of the next text
+    before = " ".join(text for text in said if not target.leaks_title(text))
+    taken = [] if again else said
     openings = {text.split()[0] for text in taken}
     fallback = None
     for attempt in range(_ATTEMPTS):

@@ -92,11 +92,9 @@ class TitleIndex:
     """
 
     def __init__(
-        self,
-        titles: Sequence[tuple[int, str, int | None]],
-        is_wish: Callable[[str], bool],
+        self, titles: Sequence[tuple[int, str, int | None]], is_wish: Callable[[str], bool],
         elsewhere: Iterable[str] = (),
-    ):
+    ):  # fmt: skip
         self._is_wish, self._years = cache(is_wish), {item: year for item, _, year in titles}
         self._forms: dict[Form, list[int]] = {}
         for rank in range(3):  # what is said in full comes first

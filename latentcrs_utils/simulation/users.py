@@ -15,26 +15,13 @@ from latentcrs_utils.config import SimulatorConfig
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError, DataError
-from latentcrs_utils.simulation.agenda import (
-    LEVELS,
-    N_PLANS,
-    USER_PROFILES,
-    Agenda,
-    DialogueAct,
-    DialogueState,
-    Difficulty,
-    Level,
-    TestCase,
-    generator,
-    least,
-)
+from latentcrs_utils.simulation import agenda
 from latentcrs_utils.simulation.items import Catalogue
 from latentcrs_utils.simulation.phrase_book import POOLS, Pool
 from latentcrs_utils.simulation.realization import Realizer, UnsayableError, first_clean
 
 HeldOut = Literal["test", "valid"]
-HELD_OUT: tuple[HeldOut, ...] = get_args(HeldOut)
-"""Splits whose targets users may have in mind."""
+HELD_OUT: tuple[HeldOut, ...] = get_args(HeldOut)  # splits whose targets users may have in mind
 _TRIES = 4  # wordings of a sentence, of which one begins unlike the sentence before it
 
 
@@ -81,11 +68,11 @@ class TemplateUser:
     """
 
     def __init__(
-        self, test_case: TestCase, *, user: int = 0, seed: int = 0,
-        difficulty: Difficulty = "normal", level: Level = "paraphrased", phrasing: Pool = "test",
-        config: SimulatorConfig | None = None,
+        self, test_case: agenda.TestCase, *, user: int = 0, seed: int = 0,
+        difficulty: agenda.Difficulty = "normal", level: agenda.Level = "paraphrased",
+        phrasing: Pool = "test", config: SimulatorConfig | None = None,
     ):  # fmt: skip
-        known = {"difficulty": USER_PROFILES, "level": LEVELS, "phrasing": POOLS}
+        known = {"difficulty": agenda.USER_PROFILES, "level": agenda.LEVELS, "phrasing": POOLS}
         for name, value in zip(known, (difficulty, level, phrasing), strict=True):
             if value not in known[name]:
                 names = ", ".join(known[name])
@@ -93,15 +80,12 @@ class TemplateUser:
         self.test_case, self.level, self.phrasing = test_case, level, phrasing
         self.target: int = test_case.target.item
         self.messages: list[str] = []
-        self.state = DialogueState()
-        self._config, self._profile = config or SimulatorConfig(), USER_PROFILES[difficulty]
+        self.state = agenda.DialogueState()
+        self._config, self._profile = config or SimulatorConfig(), agenda.USER_PROFILES[difficulty]
         self._seed, self._who = seed, (user, len(test_case.history), self.target)
 
     def say(self, offered: Sequence[int] = ()) -> UserMessage | Accept:
-        """Answer the items on offer, best first; before the first offer there are none.
-
-        An unknown item is a `DataError`; `UnsayableError`: no phrase keeps the title secret.
-        """
+        """Answer the offer, best first (at first none); DataError, `UnsayableError`."""
         catalogue, target = self.test_case.catalogue, self.test_case.target
         n_items = len(catalogue.items) - 1
         if not all(1 <= item <= n_items for item in offered):
@@ -124,25 +108,25 @@ class TemplateUser:
 
     def _plans(
         self, offered: Sequence[int]
-    ) -> Iterator[tuple[list[DialogueAct], DialogueState, bool]]:
+    ) -> Iterator[tuple[list[agenda.DialogueAct], agenda.DialogueState, bool]]:
         """Yield what might be said next, the state after it, and whether old words will do."""
         # plain and paraphrased users begin with the same wish
         content = "attributes" if self.level in ("plain", "paraphrased") else self.level
         number, items = len(self.messages) + 1, [self.test_case.catalogue[i] for i in offered]
-        for attempt in range(N_PLANS):
-            rng = generator(self._seed, "agenda", *self._who, content, number, attempt)
-            agenda = Agenda(self.test_case, self.level, self._config, rng, self._profile)
-            yield *agenda.message(number, self.state, items), False
-        acts = [least(number, self.state)]
+        for attempt in range(agenda.N_PLANS):
+            rng = agenda.generator(self._seed, "agenda", *self._who, content, number, attempt)
+            plan = agenda.Agenda(self.test_case, self.level, self._config, rng, self._profile)
+            yield *plan.message(number, self.state, items), False
+        acts = [agenda.least(number, self.state)]
         yield from ((acts, self.state.after(acts), again) for again in (False, True))
 
     def _realizer(self, purpose: str, attempt: int = 0) -> Realizer:
         how = (self.level, self.phrasing, len(self.messages) + 1, attempt)
-        rng = generator(self._seed, purpose, *self._who, *how)
+        rng = agenda.generator(self._seed, purpose, *self._who, *how)
         return Realizer(rng, self.phrasing, self.test_case.catalogue, self.level)
 
 
-def _sentences(realizer: Realizer, acts: Sequence[DialogueAct]) -> str:
+def _sentences(realizer: Realizer, acts: Sequence[agenda.DialogueAct]) -> str:
     """Word some acts, each beginning unlike those before if it can."""
     said: list[str] = []
     for act in acts:
@@ -154,12 +138,24 @@ def _sentences(realizer: Realizer, acts: Sequence[DialogueAct]) -> str:
 
 def make_test_cases(
     data: Dataset, users: Sequence[int], catalogue: Catalogue | None = None, split: HeldOut = "test"
-) -> list[TestCase]:
-    """Return what some users (0..U-1) have in mind: the held-out item, and those liked before.
-
-    Held out is each user's last item ("test") or the last but one ("valid"). Give the catalogue of
-    the data set where it is at hand.
-    """
+) -> list[agenda.TestCase]:
+    """What users (0..U-1) have in mind: the last item ("test") or last but one, and before."""
     histories, targets = data.histories(split), data.targets(split)
     known = catalogue or Catalogue(data)
-    return [TestCase(known, known[int(targets[user])], histories[int(user)]) for user in users]
+    return [
+        agenda.TestCase(known, known[int(targets[user])], histories[int(user)]) for user in users
+    ]
+
+
+def answer_text(said: Constraint) -> str:
+    """The words of a yes or no about an attribute: "Yes, Comedy, please.", "No, not the 1980s."."""
+    return f"No, {said.label}." if said.negated else f"Yes, {said.label}, please."
+
+
+def answer(user: SimulatedUser, asked: Constraint, items: Catalogue) -> UserMessage:
+    """What a simulated user says who is asked whether the item is to have an attribute."""
+    said = asked if asked.satisfies(items[user.target], items.items) else asked.opposite
+    text = answer_text(said)
+    if isinstance(user, TemplateUser):
+        user.messages.append(text)
+    return UserMessage(text, (said,))

@@ -1,8 +1,7 @@
 """The table of simulated utterances: seeded, and free of any language model.
 
 The paper lets a large language model play the user (Appendix D). By the same rules (`.users`) a
-phrase book and a seed take its place: thousands of texts cost seconds, and no test phrasing occurs
-in a training text.
+phrase book and a seed take its place: thousands of texts cost seconds, and test phrasings are new.
 
 Levels: ``plain`` uses the catalogue's own words ("a comedy from the 1980s"); ``paraphrased``
 says the same without them; ``by example`` names items that the user liked before; ``vague``
@@ -24,28 +23,19 @@ from latentcrs_utils.constraints.constraint import PERSONAL, Constraint, Matcher
 from latentcrs_utils.data.preprocess import random_cuts
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import DataError
-from latentcrs_utils.simulation.agenda import (
-    LEVELS,
-    N_PLANS,
-    NOTHING,
-    Agenda,
-    DialogueAct,
-    Level,
-    TestCase,
-    generator,
-)
+from latentcrs_utils.simulation import agenda
 from latentcrs_utils.simulation.items import Catalogue
 from latentcrs_utils.simulation.phrase_book import Pool
 from latentcrs_utils.simulation.realization import Realizer, UnsayableError, first_clean
 
+Row = dict[str, Any]
 _SCHEMA = pl.Schema({
     "split": pl.String(), "user": pl.Int64(), "cut": pl.Int64(), "target": pl.Int64(),
     "level": pl.String(), "phrasing": pl.String(), "turns": pl.List(pl.String),
     "text": pl.String(), "conditions": pl.List(pl.String),
 })  # fmt: skip
 
-SHORT = (0, 0, 1, 2, 3, 5)
-"""To how many of its last items history dropout cuts a history; each equally often."""
+SHORT = (0, 0, 1, 2, 3, 5)  # last items that history dropout leaves of a history, equally often
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,27 +125,27 @@ class _Simulation:
         self.data, self.seed, self.config = data, seed, config
         self.catalogue = Catalogue(data)
 
-    def train(self) -> Iterator[dict[str, Any]]:
+    def train(self) -> Iterator[Row]:
         """Yield the training rows: last training item and random cuts of every user."""
         users, cuts = random_cuts(self.data, self.config.n_cuts, self.seed)
-        rng = generator(self.seed, "turns", "train")
+        rng = agenda.generator(self.seed, "turns", "train")
         several = rng.random(len(users)) >= self.config.one_turn_share
         n_turns = np.where(several, rng.integers(2, self.config.max_turns + 1, len(users)), 1)
         levels = self._levels("train", len(users))
         for user, cut, level, n in zip(users, cuts, levels, n_turns, strict=True):
             yield from self._rows("train", int(user), int(cut), [(level, "train")], int(n))
 
-    def held_out(self) -> Iterator[dict[str, Any]]:
+    def held_out(self) -> Iterator[Row]:
         """Yield validation, test and multi-turn test rows."""
         last, n_users = self.data.interactions.lengths - 1, self.data.n_users
         for user, level in enumerate(self._levels("valid", n_users)):
             yield from self._rows("valid", user, int(last[user]) - 1, [(level, "valid")])
         pools: tuple[Pool, ...] = ("test", "train")
-        ways = [(level, phrasing) for level in LEVELS for phrasing in pools]
+        ways = [(level, phrasing) for level in agenda.LEVELS for phrasing in pools]
         by_user = [self._rows("test", user, int(last[user]), ways) for user in range(n_users)]
         for of_one_way in zip(*by_user, strict=True):
             yield from of_one_way
-        rng = generator(self.seed, "turns", "test")
+        rng = agenda.generator(self.seed, "turns", "test")
         n_turns = rng.permutation(np.arange(n_users) % self.config.max_turns + 1)
         for user, level in enumerate(self._levels("test_turns", n_users)):
             where = "test_turns", user, int(last[user])
@@ -165,20 +155,21 @@ class _Simulation:
         """Add the column kept: history dropout, drawn once and for every system alike."""
         if not self.config.history_dropout:
             return train
-        rng = generator(self.seed, "history", "train")
+        rng = agenda.generator(self.seed, "history", "train")
         cut = rng.random(len(train)) < self.config.history_dropout
         kept = rng.choice(SHORT, len(train)).tolist()
         short = [n if is_cut else None for n, is_cut in zip(kept, cut, strict=True)]
         return train.with_columns(kept=pl.Series(short, dtype=pl.Int64))
 
-    def _levels(self, split: str, n: int) -> list[Level]:
+    def _levels(self, split: str, n: int) -> list[agenda.Level]:
         """Return ``n`` levels, each equally often, in a random order."""
-        order = generator(self.seed, "levels", split).permutation(n)
-        return [LEVELS[i % len(LEVELS)] for i in order]
+        order = agenda.generator(self.seed, "levels", split).permutation(n)
+        return [agenda.LEVELS[i % len(agenda.LEVELS)] for i in order]
 
     def _rows(
-        self, split: str, user: int, cut: int, ways: Sequence[tuple[Level, Pool]], n_turns: int = 1
-    ) -> list[dict[str, Any]]:
+        self, split: str, user: int, cut: int, ways: Sequence[tuple[agenda.Level, Pool]],
+        n_turns: int = 1,
+    ) -> list[Row]:  # fmt: skip
         """Return rows about one target, one for each way of speaking.
 
         What is said depends neither on the phrasing nor, for plain and paraphrased, on the level.
@@ -186,15 +177,15 @@ class _Simulation:
         Wars"?), all is drawn anew; if no plan can be worded, nothing in particular is said.
         """
         items, where = self.data.interactions[user], (split, user, cut)
-        case = TestCase(self.catalogue, self.catalogue[int(items[cut])], items[:cut])
+        case = agenda.TestCase(self.catalogue, self.catalogue[int(items[cut])], items[:cut])
 
-        def plan(level: Level, again: Sequence[int]) -> list[DialogueAct]:
+        def plan(level: agenda.Level, again: Sequence[int]) -> list[agenda.DialogueAct]:
             content = "attributes" if level in ("plain", "paraphrased") else level
-            rng = generator(self.seed, "what", *where, content, *again)
-            return Agenda(case, level, self.config, rng).plan(n_turns)
+            rng = agenda.generator(self.seed, "what", *where, content, *again)
+            return agenda.Agenda(case, level, self.config, rng).plan(n_turns)
 
-        def row(level: Level, phrasing: Pool, acts: Sequence[DialogueAct]) -> dict[str, Any]:
-            rng = generator(self.seed, "how", *where, level, phrasing)
+        def row(level: agenda.Level, phrasing: Pool, acts: Sequence[agenda.DialogueAct]) -> Row:
+            rng = agenda.generator(self.seed, "how", *where, level, phrasing)
             realizer = Realizer(rng, phrasing, self.catalogue, level)
             said: list[str] = []
             for act in acts:
@@ -205,11 +196,11 @@ class _Simulation:
                 "conditions": [str(constraint) for act in acts for constraint in act.constraints],
             }  # fmt: skip
 
-        for again in ([], *([attempt] for attempt in range(1, N_PLANS))):
+        for again in ([], *([attempt] for attempt in range(1, agenda.N_PLANS))):
             plans = {level: plan(level, again) for level in dict.fromkeys(lv for lv, _ in ways)}
             with suppress(UnsayableError):
                 return [row(level, phrasing, plans[level]) for level, phrasing in ways]
-        nothing = [DialogueAct("first"), *[NOTHING] * (n_turns - 1)]
+        nothing = [agenda.DialogueAct("first"), *[agenda.NOTHING] * (n_turns - 1)]
         return [row(level, phrasing, nothing) for level, phrasing in ways]
 
     def reused(self, train: pl.DataFrame) -> pl.DataFrame:

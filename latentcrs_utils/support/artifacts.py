@@ -92,9 +92,7 @@ def _plain(value: Any) -> Any:
 
 
 def fingerprint(*tensors: Tensor) -> str:
-    """Return the sha256, 64 hex digits, over the shapes and values of tensors. Key artifacts by
-    weights: what is computed from them can differ between processes.
-    """
+    """Return the sha256, 64 hex digits, of tensors; take weights, for results can differ."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(str(tuple(tensor.shape)).encode())
@@ -173,8 +171,7 @@ def _load(tensor_file: Path, fact_file: Path) -> tuple[Tensors, Facts] | None:
 class Training:
     """A module in training, its optimisers and random streams, and how far it has come.
 
-    The checkpoint, if any, holds all this after every epoch: a line with a hash over the file's
-    name and all that follows, a line of JSON, and safetensors; a damaged one is not used. Besides
+    The checkpoint, if any, holds all this after every epoch, and a hash of it all. Besides
     `generator` the global random stream (dropout) belongs to it: call `resume` and `epochs` inside
     `torch.random.fork_rng`, in every process. `curve` has a JSON-serialisable dict an epoch;
     `best_state`, the module's state after its best epoch, is empty before the first.
@@ -197,8 +194,7 @@ class Training:
 
         The caller trains and appends a row to `curve`, with the stage in its column `stage`. Then
         all is saved, and the module's state as the best one if the row's `value` is the highest so
-        far of the `competing` stages. After `patience` epochs without a new highest one the stage
-        ends. `label` is the text of the progress bar; `progress` is as in `progress.enabled`.
+        far of the `competing` stages; `patience` epochs without a new highest one end the stage.
         """
 
         def since_best(*stages: str | None) -> int:
@@ -216,9 +212,7 @@ class Training:
             self._save(f"epoch {epoch}" + (f" of the stage {stage!r}" if stage else ""))
 
     def resume(self) -> None:
-        """Take up the state in the checkpoint, if there is one; dropout is drawn afresh with
-        another number of processes, or on another kind of device.
-        """
+        """Take up the checkpoint, if any; other processes or devices draw dropout afresh."""
         import torch
 
         device = next(self.module.parameters()).device

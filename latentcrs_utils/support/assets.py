@@ -132,9 +132,7 @@ def _unpack(asset: Asset, archive: Path | None = None) -> dict[str, Path]:
 def in_user_folder(asset: Asset) -> dict[str, Path] | None:
     """Return the asset's files from ``LATENTCRS_DATA``, by name; ``None`` if they are not there.
 
-    They are read where they are: in a subfolder of the asset's name, else in the folder itself,
-    else in another subfolder. Without them the archive, if it is there, is unpacked into the cache.
-    AssetError if a file is there, but not the expected one.
+    An archive there is unpacked into the cache. AssetError: a file is not the expected one.
     """
     if (root := _user_folder()) is None:
         return None
@@ -178,8 +176,7 @@ def _find(root: Path, name: str) -> Path | None:
 def own_files(title: str, urls: Sequence[str], page: str) -> list[Path]:
     """Return files that every reader downloads by hand: they are large, and have no known hash.
 
-    They are in ``LATENTCRS_DATA`` or a direct subfolder, plain or compressed as at ``urls``
-    (``.gz``). AssetError for one that is not: which it is, where to get it, where to put it.
+    They are in ``LATENTCRS_DATA`` or a direct subfolder, plain or ``.gz``; AssetError: one is not.
     """
     route = _SAYS["own_files"].format(" and ".join(urls), page)
     if (root := _user_folder()) is None:
@@ -196,8 +193,7 @@ def own_files(title: str, urls: Sequence[str], page: str) -> list[Path]:
 def extract(archive: Path, members: Sequence[Member], folder: Path) -> None:
     """Extract ``members`` under their bare names, each atomically, checking size and hash first.
 
-    AssetError for no intact zip archive, and for a member that is absent or not the known one. An
-    archive that holds any path leading out of its own folder is refused as a whole.
+    AssetError: no intact zip archive, no such member, or a path that leads out of the archive.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -221,9 +217,7 @@ def extract(archive: Path, members: Sequence[Member], folder: Path) -> None:
 
 
 def download(asset: Asset, folder: Path) -> Path:
-    """Get the archive, into an empty folder, from the first source that has it bit for bit;
-    AssetError if none has it: it says why, of each.
-    """
+    """Get the archive, into an empty folder, from the first source that has it, else AssetError."""
     import pooch
     from requests.exceptions import RequestException
 
@@ -271,10 +265,7 @@ def _http(asset: Asset, source: str, target: str, _: object) -> None:
 
 
 def _pip(asset: Asset, source: str, target: str, _: object) -> None:
-    """Run ``pip download`` for one wheel; the bar is pip's own.
-
-    A damaged copy in pip's own cache must not come back, so that is left alone.
-    """
+    """Run ``pip download`` for one wheel, with pip's own bar, without its cache (maybe damaged)."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--no-cache-dir", "--disable-pip-version-check", "--retries", "2"]
     with tempfile.TemporaryDirectory(dir=Path(target).parent) as place:

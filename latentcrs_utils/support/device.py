@@ -19,11 +19,9 @@ if TYPE_CHECKING:
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """Return the device of a name ("cpu", "cuda", "cuda:1"), or the best one of this machine.
+    """Return the device "cpu", "cuda", "cuda:1"; else that of ``LATENTCRS_DEVICE``, a GPU, the CPU.
 
-    Without a name it is that of ``LATENTCRS_DEVICE``, else a GPU where there is one, else the CPU.
-    Of several processes on one machine (torchrun, Accelerate) each gets a GPU of its own.
-    ConfigError for another name, or a GPU that is not there.
+    Each process on a machine gets a GPU of its own. ConfigError: another name, or no such GPU.
     """
     import torch
 
@@ -35,10 +33,9 @@ def choose_device(name: str | None = None) -> torch.device:
         raise ConfigError(f"device={wanted!r} is not one of cpu, cuda, cuda:0, cuda:1, …")
     number = int(found[1] or os.environ.get("LOCAL_RANK", 0))
     if number >= n_gpus:
-        raise ConfigError(
-            f"device={wanted!r} asks for GPU {number}, but PyTorch sees {n_gpus} on this machine: "
-            "start fewer processes, or use device='cpu' (or LATENTCRS_DEVICE=cpu)."
-        )
+        advice = "start fewer processes, or use device='cpu' (or LATENTCRS_DEVICE=cpu)"
+        asked = f"device={wanted!r} asks for GPU {number}, but PyTorch sees {n_gpus}"
+        raise ConfigError(f"{asked} on this machine: {advice}.")
     return torch.device("cuda", number)
 
 

@@ -22,8 +22,7 @@ _ABANDONED_SECONDS = 24 * 3600
 def atomic_path(target: Path) -> Iterator[Path]:
     """Give the path of a new file or folder, which becomes ``target`` only if the block succeeds.
 
-    Of several processes that write the same file, the last one to finish wins; of those that write
-    the same folder, the first.
+    Of several writers of the same file the last one wins; of the same folder, the first.
     """
     with scratch_folder(target) as scratch:
         made = scratch / target.name
@@ -51,11 +50,7 @@ def scratch_folder(target: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(target: Path) -> None:
-    """Remove what killed writers of ``target`` left.
-
-    The system drops a writer's lock on its scratch folder with the process. Where there are no such
-    locks, what is untouched for a day is abandoned.
-    """
+    """Remove what killed writers left: what nobody locks, or what is a day old, without locks."""
     for folder in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         with suppress(OSError), ExitStack() as held:
             ours = _lock(folder, held)

@@ -100,10 +100,7 @@ SINGLE = Processes()
 
 
 def join(device: torch.device | None = None, *, expected: int | None = None) -> Processes:
-    """Join the processes that were started together with this one; without any, `SINGLE`.
-
-    `device` defaults to `choose_device`'s. ConfigError if there are not as many as `expected`.
-    """
+    """Join the processes started together with this one; ConfigError unless they are `expected`."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if expected not in (None, count):
         raise ConfigError(

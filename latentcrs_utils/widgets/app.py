@@ -106,9 +106,10 @@ class ChatApp:
             return not self.view.say(_SAID["nothing to retry"])
         self.view.driver.leave()
         *kept, last = earlier = self.view.turns
-        new, words = self._new_turn(last.message, last.who), "the earlier answer stays."
-        ask = self.conversation.retry
-        job = partial(self._answer, new, ask, earlier, words, "Answered again")
+        new, ask = self._new_turn(last.message, last.who), self.conversation.retry
+        job = partial(
+            self._answer, new, ask, earlier, "the earlier answer stays.", "Answered again"
+        )
         return self._start_answer(job, [*kept, new])
 
     @_when_free
@@ -258,10 +259,7 @@ class ChatApp:
 
     @_when_free
     def load(self, text: str) -> bool:
-        """Go on with a conversation, given the text of the JSON file that `export` made of it.
-
-        What is no such file changes nothing; Undo brings the present conversation back.
-        """
+        """Go on with a conversation, given the text of the JSON file that `export` made of it."""
         try:
             here = {"n_items": self.conversation.n_items, "wording": self.conversation.wording}
             values = json.loads(text)
@@ -351,11 +349,7 @@ class ChatApp:
         self, view: TurnView, ask: Callable[..., Turn | None], earlier: Sequence[TurnView],
         kept: str, done: str = "Ready", given_back: str = "",
     ) -> bool:  # fmt: skip
-        """Ask (by `Conversation.say` or the like) for one turn and show it; whether there is one.
-
-        Else the `earlier` turns are shown again, `kept` says what became of the message, and
-        `given_back` is put into the box.
-        """
+        """Ask for a turn and show it; else show the `earlier` ones and say what was `kept`."""
         try:
             turn = ask(stream=view.stream, stop=self._stopped, watch=partial(self._watch, view))
             assert turn is not None, "whoever is asked has a message"

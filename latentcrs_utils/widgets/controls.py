@@ -121,10 +121,7 @@ class IntentBars:
 
 
 class Chips:
-    """A row of chips after a heading; `click` is called with the value of a clicked one.
-
-    The `mark` behind their words says what a click does.
-    """
+    """Chips after a heading, with a `mark` behind the words; `click` gets the value of one."""
 
     def __init__(self, name: str, click: Callable[[Any], object], mark: str = " ✕"):
         self._clicked, self._mark = click, mark
@@ -156,11 +153,9 @@ def _spelled_titles(data: Dataset) -> dict[int, str]:
 
 
 def find_titles(data: Dataset, query: str, n: int) -> tuple[list[int], int]:
-    """The n best known items with a query's words in their titles, and how many there are in all.
+    """The n most often liked items with a query's words in their titles, and the number of all.
 
-    Of the last word the beginning is enough, accents and capitals do not matter, and an empty query
-    finds every item; where nothing is found, words may be misspelt. The best known were liked most
-    often.
+    The last word may be a beginning; where nothing is found, words may be misspelt.
     """
     *whole, last = spoken_words(query[:_LONGEST_QUERY]) or [""]
     if query.strip() and not last:

@@ -23,8 +23,7 @@ Members = Callable[[str], Sequence[str]]
 def escape(text: object) -> str:
     """Any text as HTML that shows it and does nothing else, also inside quoted attributes.
 
-    Tags, quotes and entities come out as characters, and what no page may hold (control characters,
-    halves of surrogate pairs) as the replacement character; what `shown` leaves out is left out.
+    Control characters and half surrogates are replaced; what `shown` leaves out is left out.
     """
     characters = (c if may_be_text(c) else "\N{REPLACEMENT CHARACTER}" for c in shown(str(text)))
     return html.escape("".join(characters), quote=True)
@@ -50,16 +49,11 @@ def _part(name: str, *values: Any, **named: Any) -> str:
     return str(getattr(_PARTS, name)(*values, **named))
 
 
-panel = partial(_part, "panel")
-"""A title and a line below it: style, title, told."""
-small = partial(_part, "small")
-"""A remark: words, and a role for screen readers."""
-status = partial(_part, "status")
-"""The status line: words, and a kind, which is "idle", "busy" or "problem"."""
-bubble = partial(_part, "bubble")
-"""What the user ("me") or the system ("it") says, and who; dots as long as that is not known."""
-card = partial(_part, "card")
-"""One offered item: title, year, genres, why it is here, what it does not meet."""
+panel = partial(_part, "panel")  # a title and a line below it: style, title, told
+small = partial(_part, "small")  # a remark: words, and a role for screen readers
+status = partial(_part, "status")  # words, and a kind, which is "idle", "busy" or "problem"
+bubble = partial(_part, "bubble")  # what "me" (the user) or "it" says, and who; "": dots
+card = partial(_part, "card")  # an item: title, year, genres, why it is here, what it does not meet
 
 
 def profile(user: int | str | None, items: Sequence[Recommendation], noun: str) -> str:

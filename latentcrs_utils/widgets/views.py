@@ -103,8 +103,7 @@ def typical_items(model: LatentCRS, intent: str) -> list[str]:
 class ChatView:
     """What is on the screen, and how a conversation is shown there, from the first `restart` on.
 
-    The controls call `act` with the name of an action and its arguments; `speaker` names the
-    language model that may word the replies, if any; `turns` include the view of a coming answer.
+    The controls call `act` with a name and arguments; `speaker` names the language model, if any.
     """
 
     conversation: Conversation
