@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from experiments import intent_diagnostics as diagnostics
-from experiments import variants
-from experiments.intent_recovery import recovery
+from experiments import program, variants
 from experiments.variants import BEHAVIOR, FUSION, PAPER, PLUS, Variant, fit_variant, scores_of
 from latentcrs_utils import DataError, Dataset, Language, preset
 from latentcrs_utils.evaluation.metrics import METRIC, mean_and_interval, metric_values
@@ -50,16 +49,14 @@ class Bench:
             people = None
             with suppress(DataError):
                 people = real_people_cases(self.data, backbone, self.language, "report")
-            self._cases[id(backbone)] = (
-                variants.unseen_cases(self.data, backbone, self.language),
-                people,
-            )
+            unseen = variants.unseen_cases(self.data, backbone, self.language)
+            self._cases[id(backbone)] = unseen, people
         return self._cases[id(backbone)]
 
     def fits(self, what: str) -> Iterator[tuple[Any, EvalSet, dict[str, Any]]]:
         """Yield backbone, unseen cases and the models of `COMPARED`, fitted from each seed."""
-        plan = variants.parts(preset(self.data.name, self.data.n_users))
-        chosen = {variant.name: variant for variant in plan}
+        options = preset(self.data.name, self.data.n_users)
+        chosen = {variant.name: variant for variant in variants.planned("parts", options)}
         for seed in self.seeds:
             fits = {n: fit_variant(chosen[n], self.data, self.language, seed) for n in COMPARED}
             backbone = fits[FUSION].backbone
@@ -89,7 +86,7 @@ def run_variants(chosen: Sequence[Variant], bench: Bench) -> list[dict[str, Any]
             "variant": variant.name, "value": variant.value, **variants.describe(mine),
             "unmasked": float(np.mean(unmasked)),
             "valid_ndcg10": float(np.mean(valid)) if valid else None,
-            "epochs": [fitted.epochs for fitted in fits], "reference": variant.reference,
+            "reference": variant.reference,
             "people": said and describe_people(said, people, variant.name).to_dicts(),
         })  # fmt: skip
         bench.say(f"{variant.name}: NDCG@20 {rows[-1][METRIC]:.4f}, seeds {list(mine)}")
@@ -100,10 +97,7 @@ def run_variants(chosen: Sequence[Variant], bench: Bench) -> list[dict[str, Any]
 
 
 def measured(bench: Bench, what: str) -> dict[str, Any]:
-    """A row of every place and system: mean and interval over users, and the gap to the fusion.
-
-    The means of the further facts are over seeds.
-    """
+    """A row of every place and system: mean and interval over users, and the gap to the fusion."""
     measure, about = MEASURES[what]
     found: dict[tuple[Any, str], list[tuple[np.ndarray, dict[str, float]]]] = defaultdict(list)
     for backbone, cases, models in bench.fits(what):
@@ -135,9 +129,8 @@ def cold_start(bench: Bench, backbone: Any, cases: EvalSet, models: Models) -> M
 
 
 def calibration(bench: Bench, backbone: Any, cases: EvalSet, models: Models) -> Measured:
-    """Log-likelihood of the target and calibration error of the list, raw and with a temperature.
-
-    The temperature is chosen on the validation cases.
+    """Log-likelihood of the target and calibration error of the list, raw and at the temperature of
+    the validation cases.
     """
     valid = one_turn_cases(bench.data, backbone, bench.language, "valid")
     for name, model in models.items():
@@ -160,9 +153,8 @@ def diversity(bench: Bench, backbone: Any, cases: EvalSet, models: Models) -> Me
 
 def wishes(bench: Bench, backbone: Any, cases: EvalSet, models: Models) -> Measured:
     """Who knows the genre that was asked for, by its probabilities alone."""
-    for level, hits_of in diagnostics.wishes(cases, bench.data, models).items():
-        for name, hits in hits_of.items():
-            yield {"level": level, "n": len(hits)}, name, hits, {}
+    for level, name, hits in diagnostics.wishes(cases, bench.data, models):
+        yield {"level": level, "n": len(hits)}, name, hits, {}
 
 
 MEASURES: dict[str, tuple[Measure, dict[str, str]]] = {
@@ -173,6 +165,7 @@ MEASURES: dict[str, tuple[Measure, dict[str, str]]] = {
 }
 
 
+@program
 def main(arguments: list[str] | None = None) -> None:
     """Run all groups, or the one named by `--only`, and record each when it is done."""
     command = Command("experiments.ablations", __doc__, seeds=True)
@@ -191,10 +184,8 @@ def main(arguments: list[str] | None = None) -> None:
         if name in plan:
             found[name] = {"rows": run_variants(plan[name], bench)}
         else:
-            found[name] = measured(bench, name) if name in MEASURES else recovery(bench.seeds)
+            found[name] = (
+                measured(bench, name) if name in MEASURES else diagnostics.recovery(bench.seeds)
+            )
         found[name]["date"] = datetime.now(UTC).date().isoformat()
         command.record(options.record, record)
-
-
-if __name__ == "__main__":
-    main()

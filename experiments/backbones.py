@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from experiments import program
 from experiments.variants import difference
 from latentcrs_utils import Dataset, load_dataset, preset, pretrain
 from latentcrs_utils.baselines.item_knn import item_knn
@@ -35,10 +36,8 @@ class Run(NamedTuple):
 
 
 def trained_systems(data_name: str) -> dict[str, BackboneConfig]:
-    """Name -> hyper-parameters of every trained system of the table.
-
-    "published" has the official hyper-parameters (`ICLREC_AS_PUBLISHED`), the others the preset of
-    the data set; "softmax" is the full softmax, "contrasts" are both of ICLRec's.
+    """Name -> hyper-parameters of every trained system of the table: "published" has the official
+    ones, the others the preset's; "softmax" is the full one, "contrasts" are both of ICLRec's.
     """
     ours, published = preset(data_name).backbone, ICLREC_AS_PUBLISHED
     return {
@@ -92,6 +91,7 @@ def summarise_runs(runs: Mapping[str, Mapping[int, Run]]) -> list[dict[str, Any]
     return rows
 
 
+@program
 def main(arguments: list[str] | None = None) -> None:
     """Train, test and record every system; the curves are those of the first seed.
 
@@ -115,7 +115,3 @@ def main(arguments: list[str] | None = None) -> None:
         command.say(f"{row['system']}: NDCG@20 {row[METRIC]:.4f} over {row['n_seeds']} seeds")
     content = {"data": sizes(data), "seeds": options.seeds, "reference": REFERENCE}
     command.record(options.record, {**content, "rows": rows, "valid_ndcg20": curves})
-
-
-if __name__ == "__main__":
-    main()

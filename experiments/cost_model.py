@@ -34,10 +34,8 @@ class Case:
     texts: int | None = None  # distinct sentences to embed; None, as many as instances
 
     def sizes(self) -> dict[str, float]:
-        """Every size by the name that the laws use.
-
-        Time grows with the whole, memory with a batch: 128 windows of 50 positions, 480 instances,
-        32 texts.
+        """Every size by the name that the laws use: of the whole, with which time grows, and of a
+        batch, with which memory grows: 128 windows of 50 positions, 480 instances, 32 texts.
         """
         actions = 95 * self.n_users if self.actions is None else self.actions
         instances = 6 * self.n_users if self.instances is None else self.instances
@@ -62,10 +60,7 @@ def terms_of(case: Case, names: Sequence[str]) -> np.ndarray:
 
 
 def fit_law(cases: Sequence[Case], values: Sequence[float], names: Sequence[str]) -> list[float]:
-    """Fit value = sum of coefficient * term, no coefficient negative, least *relative* squares.
-
-    The values were measured at the sizes of the cases; there is one coefficient for each name.
-    """
+    """Fit value = sum of coefficient * term, coefficients >= 0, by least *relative* squares."""
     from scipy.optimize import nnls
 
     table = np.stack([terms_of(case, names) for case in cases]) / np.asarray(values)[:, None]
@@ -93,7 +88,6 @@ class CostModel:
 
     def predict(self, stage: str, case: Case, n_processes: int = 1) -> Cost:
         """Predict what one call of a stage costs; processes share the time, not the memory.
-
         ConfigError: there is no such stage, or it does not run in several processes.
         """
         if stage not in self.laws:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from experiments import program
 from latentcrs_utils import Dataset, LatentCRSError, LocalChatModel, Utterances, load_dataset
 from latentcrs_utils.constraints.constraint import Constraint, Requirements
 from latentcrs_utils.constraints.extraction import Extractor, How, make_extractor
@@ -28,10 +29,7 @@ def literally(lexicon: Lexicon | None = None) -> Reader:
 
 
 def message_by_message(extractor: Extractor) -> Reader:
-    """Return how an extractor reads a dialogue: message by message, later words overriding earlier.
-
-    A message on which a language model fails adds nothing.
-    """
+    """Return how an extractor reads a dialogue; a message on which a model fails adds nothing."""
 
     def read(messages: Sequence[str]) -> tuple[Constraint, ...]:
         known = Requirements()
@@ -46,26 +44,23 @@ def message_by_message(extractor: Extractor) -> Reader:
 def extraction_report(utterances: Utterances, reader: Reader) -> pl.DataFrame:
     """Compare what is read out of utterances with the truth that the simulator recorded.
 
-    Only hard constraints count (genre, refused genre, time, platform, creator, price): to read one
-    into a mood or a likeness is an error. Each distinct dialogue is read once. One row a level and
-    phrasing: utterances, ``found`` (share of texts with any requirement read), micro ``precision``
-    and ``recall`` with the ends of their 95 % bootstrap intervals over utterances
-    (``precision_low`` ...; null where nothing was read, or nothing was to be read), and the counts
-    behind them: n_true, n_found, n_hit.
+    Only hard constraints count: to read one into a mood or a likeness is an error. One row a level
+    and phrasing: utterances, ``found`` (share of texts with any requirement read), micro
+    ``precision`` and ``recall`` (null where nothing was read, or was to be read) with their 95 %
+    bootstrap intervals over utterances, and the counts behind them: n_true, n_found, n_hit.
     """
     by, rows, read = ["level", "phrasing"], [], dict[tuple[str, ...], set[Constraint]]()
     for row in track(utterances.frame.iter_rows(named=True), "Reading", len(utterances)):
         messages = tuple(row.get("turns") or [row["text"]])
         if messages not in read:
             read[messages] = set(reader(messages))
-        truth = {c for c in map(Constraint.parse, row["conditions"]) if c.hard}
+        truth = {c for c in map(Constraint.parse, row["conditions"]) if c.attribute}
         counts = len(truth), len(read[messages]), len(truth & read[messages])
         rows.append([*(row[name] for name in by), *counts])
     frame = pl.DataFrame(rows, [*by, "n_true", "n_found", "n_hit"], orient="row")
-    table = [
-        {**dict(zip(by, group, strict=True)), **_summary(of_group.drop(by).to_numpy())}
-        for group, of_group in frame.group_by(by, maintain_order=True)
-    ]
+    groups, table = frame.group_by(by, maintain_order=True), []
+    for group, rows_of_it in groups:
+        table.append(dict(zip(by, group, strict=True)) | _summary(rows_of_it.drop(by).to_numpy()))
     return pl.DataFrame(table, infer_schema_length=None)
 
 
@@ -107,6 +102,7 @@ def sample(data: Dataset, utterances: Utterances, split: str, n: int, seed: int)
     return Utterances(frame.filter(pl.col("user").is_in(users.tolist())))
 
 
+@program
 def main(arguments: Sequence[str] | None = None, chat_model: Any = None) -> None:
     """Measure every reader; a `chat_model` takes the place of the one that is named there."""
     command = Command("experiments.extraction", __doc__)
@@ -134,7 +130,3 @@ def main(arguments: Sequence[str] | None = None, chat_model: Any = None) -> None
     shown = ("reader", "level", "phrasing", "utterances", "precision", "recall")
     with pl.Config(tbl_rows=-1, tbl_width_chars=100, float_precision=3):
         print(pl.DataFrame(rows, infer_schema_length=None).select(shown))
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,7 @@ message depends on what it is offered. Dialogues are logged as they are held, so
 stopped goes on where it was.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -14,29 +14,25 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from experiments import program
 from latentcrs_utils import ConfigError, Dataset, LocalChatModel
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.constraints.extraction import make_extractor
-from latentcrs_utils.conversation.guards import ReplyGuard
-from latentcrs_utils.conversation.policies import FilterPolicy, RerankPolicy
+from latentcrs_utils.conversation.policies import RerankPolicy
 from latentcrs_utils.evaluation import dialogues, multi_turn
-from latentcrs_utils.evaluation.dialogues import Answers, Dialogue
+from latentcrs_utils.evaluation.dialogues import Dialogue
 from latentcrs_utils.evaluation.metrics import bootstrap_interval, paired_difference
-from latentcrs_utils.evaluation.multi_turn import MakeUsers, Setting, System, dialogue_systems
+from latentcrs_utils.evaluation.multi_turn import Setting, System, dialogue_systems
 from latentcrs_utils.evaluation.one_turn import fit_all
 from latentcrs_utils.evaluation.recording import Command, sizes
 from latentcrs_utils.language.models import DEFAULT_MODEL
 from latentcrs_utils.run import prepare
 from latentcrs_utils.simulation.agenda import DIFFICULTIES, LEVELS
-from latentcrs_utils.simulation.items import Catalogue
-from latentcrs_utils.simulation.prompted_user import PromptedUser
-from latentcrs_utils.simulation.users import HELD_OUT, TemplateUser
+from latentcrs_utils.simulation.users import HELD_OUT
 
 REFERENCE = "LatentCRS+"
 METRICS = ("S@3", "S@5", "AT")
 ALL = "all"
-# policy V of `LatentCRS+`, and F where a language model reads besides the lexicon
-RERANKED, FILTERED_BY_MODEL = ON_REQUEST = ("LatentCRS+ V", "LatentCRS+ F (model)")
+RERANKED = "LatentCRS+ V"  # policy V of `LatentCRS+`, which asks a language model
 
 
 def metric_values(held: Sequence[Dialogue], metric: str) -> np.ndarray:
@@ -46,35 +42,42 @@ def metric_values(held: Sequence[Dialogue], metric: str) -> np.ndarray:
     return dialogues.success_by(held, int(metric.removeprefix("S@")))
 
 
-def summarise(by_seed: Sequence[Mapping[str, Sequence[Dialogue]]]) -> pl.DataFrame:
-    """Table 4 with intervals: one row a system, whose dialogues are with the same users at all
-    seeds, in the same order.
+def compared(
+    by_seed: Sequence[Mapping[str, Any]], value: Callable[[Any, str], np.ndarray],
+    metrics: Sequence[str],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """A row a system, from what each seed gave of it, in which `value` finds a metric of N users.
 
-    Columns: system, n (users); of each metric its mean over users and seeds, ..._low and ..._high
-    (95 % bootstrap interval over users, seeds averaged), and ..._gap, ..._gap_low, ..._gap_high:
-    the mean paired difference to `REFERENCE`; null where that is not among the systems.
+    The keys are system, n (users); of each metric its mean over users and seeds, ..._low and
+    ..._high (95 % bootstrap interval over users, seeds averaged), and ..._gap, ..._gap_low,
+    ..._gap_high: the mean paired difference to `REFERENCE`; None where that is no system here.
     """
 
     def over_seeds(system: str, metric: str) -> np.ndarray:
-        return np.mean([metric_values(of_seed[system], metric) for of_seed in by_seed], axis=0)
+        return np.mean([value(of_seed[system], metric) for of_seed in by_seed], axis=0)
 
-    rows, compared = [], REFERENCE in by_seed[0]
-    for system, held in by_seed[0].items():
-        row: dict[str, Any] = {"system": system, "n": len(held)}
-        for metric in METRICS:
+    rows = []
+    for system in by_seed[0]:
+        row: dict[str, Any] = {"system": system, "n": len(over_seeds(system, metrics[0]))}
+        for metric in metrics:
             mine = over_seeds(system, metric)
             low, high = bootstrap_interval(mine)
             row |= {metric: float(mine.mean()), f"{metric}_low": low, f"{metric}_high": high}
-            gap = paired_difference(mine, over_seeds(REFERENCE if compared else system, metric))
-            row |= gap.columns(metric) if compared else dict.fromkeys(gap.columns(metric))
+            there = REFERENCE in by_seed[0]
+            gap = paired_difference(mine, over_seeds(REFERENCE if there else system, metric))
+            row |= gap.columns(metric) if there else dict.fromkeys(gap.columns(metric))
         rows.append(row)
-    return pl.DataFrame(rows, infer_schema_length=None)
+    return rows
+
+
+def summarise(by_seed: Sequence[Mapping[str, Sequence[Dialogue]]]) -> pl.DataFrame:
+    """Table 4 with intervals, see `compared`; all seeds have the same users in the same order."""
+    return pl.DataFrame(compared(by_seed, metric_values, METRICS), infer_schema_length=None)
 
 
 def evaluate_dialogues(
     data: Dataset, systems: Mapping[str, System], users: Sequence[int] | np.ndarray,
-    setting: Setting, *, make_users: MakeUsers | None = None, logs: Path | None = None,
-    identity: str = "",
+    setting: Setting, *, logs: Path | None = None, identity: str = "",
 ) -> dict[str, list[Dialogue]]:  # fmt: skip
     """Let the same users talk to every system: name -> dialogues, in the order of the users.
 
@@ -84,7 +87,7 @@ def evaluate_dialogues(
     """
     return {
         name: multi_turn.converse(
-            data, name, system, users, setting, make_users=make_users,
+            data, name, system, users, setting,
             log=logs / log_name(data.name, name, setting, len(users)) if logs else None,
             identity=f"{identity}{system.identity}",
         )
@@ -92,22 +95,11 @@ def evaluate_dialogues(
     }  # fmt: skip
 
 
-def asking_systems(
-    system: System, chat_model: Any, folder: Path | None = None
-) -> dict[str, System]:
-    """Return the systems of `ON_REQUEST`, which filter and re-rank a system's scores, by name.
-
-    The model's readings are kept in `folder`, so that a run that is stopped does not ask again.
-    """
-    data, config, named = system.policy.data, RerankConfig(), f" {chat_model.name}"
-    kept = f"{data.name}_readings_{chat_model.name}.jsonl".replace("/", "-").replace(" ", "-")
-    both = make_extractor(data, "both", Answers(chat_model, folder / kept if folder else None))
-    reranking = RerankPolicy(data, lambda: chat_model, config)
-    filtering = FilterPolicy(data, extractor=both)
-    return {
-        RERANKED: replace(system, policy=reranking, identity=f"{named} {config}"),
-        FILTERED_BY_MODEL: replace(system, policy=filtering, identity=named),
-    }
+def reranked(system: System, chat_model: Any) -> System:
+    """Return a system whose best items a language model re-ranks (policy V)."""
+    config = RerankConfig()
+    policy = RerankPolicy(system.policy.data, lambda: chat_model, config)
+    return replace(system, policy=policy, identity=f" {chat_model.name} {config}")
 
 
 def log_name(data: str, system: str, setting: Setting, n_users: int) -> str:
@@ -118,63 +110,49 @@ def log_name(data: str, system: str, setting: Setting, n_users: int) -> str:
     return f"{data}_{system}_{who}_{how}.jsonl".replace(" ", "-")
 
 
-def prompted_users(data: Dataset, setting: Setting, model: str) -> MakeUsers:
-    """Return the maker of users that a local language model plays (Appendix D)."""
-    make, chat_model = multi_turn.template_users(data, setting), LocalChatModel(model)
-    guard = ReplyGuard(film.title for film in Catalogue(data).items)
-    return lambda users: [
-        PromptedUser(user, chat_model, guard)
-        for user in make(users)
-        if isinstance(user, TemplateUser)
-    ]
-
-
 def history_length(text: str) -> int | None:
     """Read "all" (None) or a number of items."""
     return None if text == ALL else int(text)
 
 
+@program
 def main(arguments: list[str] | None = None) -> None:
     """Fit, talk and record: every difficulty, level and history length that was asked for."""
     command = Command("experiments.multi_turn", __doc__, seeds=True, record=False)
-    add, asking = command.parser.add_argument, ", ".join(ON_REQUEST)
+    add = command.parser.add_argument
     add("--users", type=int, help="users to draw; default: all")
     add("--split", choices=HELD_OUT, default="test", help="valid: to choose between systems")
     add("--difficulty", nargs="+", choices=DIFFICULTIES, default=["normal"])
     add("--level", nargs="+", choices=LEVELS, default=["paraphrased"])
     lengths = f"cold start: so many items known of each history, or {ALL}"
     add("--known", nargs="+", type=history_length, default=[None], metavar="N", help=lengths)
-    add("--systems", nargs="+", metavar="NAME", help=f"default: all but {asking}")
-    add("--chat-model", default=DEFAULT_MODEL, metavar="MODEL", help=f"of {asking}")
-    add("--prompted", metavar="MODEL", help="a language model plays the users")
+    add("--systems", nargs="+", metavar="NAME", help=f"default: all but {RERANKED}")
+    add("--chat-model", default=DEFAULT_MODEL, metavar="MODEL", help=f"of {RERANKED}")
     add("--batch", type=int, default=Setting().batch_size, help="dialogues at once")
     add("--logs", type=Path, help="keep the dialogues in this folder")
     options = command.read(arguments)
     data, language = prepare(command.say, options.data, "all")
     users = multi_turn.sample_users(data, options.users, options.split)
-    # users that a language model plays have a folder of their own
-    logs = options.logs / "prompted" if options.logs and options.prompted else options.logs
-    asked = {*ON_REQUEST} & {*(options.systems or ())}
-    ask = LocalChatModel(options.chat_model) if asked else None
+    ask = LocalChatModel(options.chat_model) if RERANKED in (options.systems or ()) else None
     made: dict[str, Any] = {"data": sizes(data), "language_model": language.embedder.name}
     if ask is not None:
         made |= {"chat_model": ask.name, "rerank": asdict(RerankConfig())}
     made |= {
-        "simulator": f"prompt, {options.prompted}" if options.prompted else "template",
-        "split": options.split, "phrasing": options.split, "turns": Setting().n_turns,
-        "items": Setting().n_items, "users": len(users), "seeds": options.seeds,
+        "simulator": "template", "split": options.split, "phrasing": options.split,
+        "turns": Setting().n_turns, "items": Setting().n_items, "users": len(users),
+        "seeds": options.seeds,
     }  # fmt: skip
     systems, results = {}, []
     for seed in options.seeds:
         fitted = fit_all(data, language, seed=seed, say=command.say)
         known_systems = dialogue_systems(fitted)
         if ask is not None:
-            known_systems |= asking_systems(known_systems[REFERENCE], ask, logs)
-        identity = f"{multi_turn.identity_of(fitted)} {options.prompted}"
+            known_systems[RERANKED] = reranked(known_systems[REFERENCE], ask)
         names = options.systems or [*known_systems]
         if unknown := [name for name in names if name not in known_systems]:
-            all_known = ", ".join(dict.fromkeys([*known_systems, *ON_REQUEST]))
+            all_known = ", ".join(dict.fromkeys([*known_systems, RERANKED]))
             raise ConfigError(f"There is no system {unknown[0]!r}. Known: {all_known}.")
+        identity = multi_turn.identity_of(fitted)
         systems[seed] = {name: known_systems[name] for name in names}, identity
     for difficulty, level, known in product(options.difficulty, options.level, options.known):
         length, by_seed = ALL if known is None else known, []
@@ -185,9 +163,8 @@ def main(arguments: list[str] | None = None) -> None:
                 difficulty, level, options.split, seed, known=known, batch_size=options.batch,
                 split=options.split,
             )  # fmt: skip
-            make = prompted_users(data, setting, options.prompted) if options.prompted else None
             by_seed.append(evaluate_dialogues(
-                data, of_seed, users, setting, make_users=make, logs=logs, identity=identity
+                data, of_seed, users, setting, logs=options.logs, identity=identity
             ))  # fmt: skip
         table = summarise(by_seed)
         every = [d for of_seed in by_seed for held in of_seed.values() for d in held]
@@ -206,7 +183,3 @@ def main(arguments: list[str] | None = None) -> None:
         })  # fmt: skip
         if options.record:
             command.record(options.record, {**made, "results": results})
-
-
-if __name__ == "__main__":
-    main()

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.multiclass import OneVsRestClassifier
 
+from experiments import program
 from latentcrs_utils import SentenceEncoder, embed, load_dataset, pretrain, simulate_utterances
 from latentcrs_utils.baselines.direct import fit_text_alone
 from latentcrs_utils.config import SimulatorConfig
@@ -60,6 +61,7 @@ def genres_f1(frame: pl.DataFrame, x: np.ndarray) -> float:
     return float(max(f1)[1])  # at the threshold that is best in validation
 
 
+@program
 def main(arguments: Sequence[str] | None = None) -> None:
     """Thin, simulate, train and rank for each share and draw; record what is known by then."""
     command = Command("experiments.phrasings", __doc__)
@@ -84,7 +86,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         means = pl.DataFrame(draws).group_by("share").mean().drop("draw").sort("share")
         command.record(options.record, {"means": means.to_dicts(), "draws": draws})
     print(means)
-
-
-if __name__ == "__main__":
-    main()

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments import program
 from latentcrs_utils import Dataset, LocalChatModel
 from latentcrs_utils.config import RerankConfig
 from latentcrs_utils.constraints.constraint import Requirements, matcher_for
@@ -93,9 +94,8 @@ def weigh(
 ) -> list[dict[str, float]]:
     """Compare every weight with the recommender's own order: weight and what `compare` gives."""
     alone = ranks_of(asked, 0.0)
-    return [
-        {"weight": w, **compare(ranks_of(asked, w), alone, users)} for w in sorted(set(weights))
-    ]
+    rows = ((w, compare(ranks_of(asked, w), alone, users)) for w in sorted(set(weights)))
+    return [{"weight": w, **row} for w, row in rows]
 
 
 def choose(rows: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -160,6 +160,7 @@ def cases_to_test(fitted: Fitted, n: int | None, seed: int) -> EvalSet:
     return cases.take(np.flatnonzero(cases.frame["user"].is_in(users.tolist()) & unseen))
 
 
+@program
 def main(arguments: list[str] | None = None, chat_model: Any = None) -> None:
     """Test F, weigh V on validation users and test it; record after each part.
 
@@ -204,7 +205,3 @@ def main(arguments: list[str] | None = None, chat_model: Any = None) -> None:
         say(f"  {level}: {METRIC} {row[METRIC]:.4f} ({row[f'{METRIC}_gap']:+.4f})")
         table.append({"level": level, "n": len(chosen), **row})
     keep("test", {"weight": weight, "n_candidates": N_CANDIDATES, "rows": table})
-
-
-if __name__ == "__main__":
-    main()

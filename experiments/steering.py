@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments import program
 from experiments.intent_diagnostics import genre_overlap
 from latentcrs_utils import Dataset, LatentCRS, Sequences
 from latentcrs_utils.config import ASK_ABOVE, CARELESS_SHARE
@@ -41,10 +42,9 @@ Talker = Generator[Tensor, tuple[Tensor, Tensor], None]
 
 
 def likeness(data: Dataset) -> Tensor:
-    """How alike a person finds two films, [V + 1, V + 1] in [0, 3], the sum of three parts.
-
-    These are the cosine of who watched them (training histories), the overlap of genres (Jaccard),
-    and 1 for the same decade, 0.5 for the next or the one before.
+    """How alike a person finds two films, [V + 1, V + 1] in [0, 3]: the cosine of who watched them
+    (training histories), the overlap of genres (Jaccard), and 1 for the same decade, 0.5 for the
+    next or the one before.
     """
     train = data.histories("train")
     watched = np.zeros((len(train), data.n_items + 1), dtype=np.float32)
@@ -53,9 +53,8 @@ def likeness(data: Dataset) -> Tensor:
     norms = np.sqrt(np.maximum(together.diagonal(), 1))
     decade = np.array([np.nan, *(year // 10 if year else np.nan for year in data.items["year"])])
     near = np.nan_to_num(np.clip(1 - np.abs(decade[:, None] - decade) / 2, 0, 1))
-    return (
-        torch.from_numpy(near + together / np.outer(norms, norms)).add(genre_overlap(data)).float()
-    )
+    alike = torch.from_numpy(near + together / np.outer(norms, norms))
+    return alike.add(genre_overlap(data)).float()
 
 
 class People:
@@ -80,9 +79,8 @@ class People:
 
 
 def liking(fitted: Any, name: str, likes: bool, cases: EvalSet, people: People) -> Talker:
-    """People who like the offered film that looks most like the wish: the history grows by it.
-
-    Whoever is offered the wish itself is content; without `likes` nobody does anything.
+    """People who like the offered film that looks most like the wish, by which the history grows,
+    until the wish itself is offered; without `likes` nobody does anything.
     """
     model, S, x = getattr(fitted, name), cases.instances.S, cases.instances.x
     histories = [row.tolist() for row in cases.instances.histories]
@@ -97,9 +95,8 @@ def liking(fitted: Any, name: str, likes: bool, cases: EvalSet, people: People) 
 
 
 def push(films: Tensor, intents: Tensor, gone: Tensor, pushes: Pushes, people: People) -> None:
-    """Push one of the bars that the chat shows, unless it was pushed so before.
-
-    The `films` [K, 3] stand for the intents; `intents` [N, K] are log p(m | S, x, pushes).
+    """Push one of the bars that the chat shows, unless it was pushed so before; `films` [K, 3] are
+    those of the intents, `intents` [N, K] log p(m | S, x, pushes).
     """
     shown = intents.topk(min(N_LEADERS, len(films))).indices
     found = zip(shown.tolist(), pushes, *people.compare(films[shown]), strict=True)
@@ -153,9 +150,8 @@ def talk(talker: Talker, cases: EvalSet) -> tuple[np.ndarray, np.ndarray]:
 
 
 def validate(model: LatentCRS, films: Tensor, cases: EvalSet, people: People) -> Any:
-    """The careless share of the validation people's first pushes, and what questions bring them.
-
-    That is [2, N]: the expected gain in nats, and what the first answer changed in NDCG@20.
+    """The careless share of the validation people's first pushes, and [2, N] of questions: the gain
+    expected, in nats, and what the first answer changed in NDCG@20.
     """
     S, x, anchors = cases.instances.S, cases.instances.x, model.generative.anchors
     prior, pushes = model.context(S, x).log_prior, Pushes([] for _ in cases.texts)
@@ -169,13 +165,10 @@ def validate(model: LatentCRS, films: Tensor, cases: EvalSet, people: People) ->
 
 
 def summarise(held: Mapping[str, Sequence[Any]], levels: np.ndarray) -> list[dict[str, Any]]:
-    """A row a level, click and system: NDCG@20, and the S of so many turns, with paired gaps.
-
-    `held` has the results of `talk` by seed, over which means are taken; gaps are to `RIVAL`, with
-    95 % intervals over users.
+    """A row a level, click and system: NDCG@20, and the S of so many turns, means over the seeds of
+    `held`, which are as of `talk`; gaps are to `RIVAL`, with 95 % intervals over users.
     """
-    rows = []
-    means = {
+    rows, means = [], {
         name: {METRIC: np.mean([metric_values(ranks, METRIC) for ranks, _ in of], axis=0),
                "S": np.mean([found for _, found in of], axis=0)} for name, of in held.items()
     }  # fmt: skip
@@ -189,6 +182,7 @@ def summarise(held: Mapping[str, Sequence[Any]], levels: np.ndarray) -> list[dic
     return rows
 
 
+@program
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; see `--help`."""
     command = Command("experiments.steering", __doc__, seeds=True)
@@ -235,7 +229,3 @@ def main(arguments: list[str] | None = None) -> None:
     for row in results:
         if (row["noise"], row["clicks"]) == (NOISE, N_CLICKS):
             print(f"{row['level']:12} {row['system']:20} {row[METRIC]:6.3f} {row['S']:6.3f}")
-
-
-if __name__ == "__main__":
-    main()

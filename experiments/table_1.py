@@ -1,28 +1,24 @@
-"""Table 1 of the paper, counted again on one's own copies of the data, under both filters.
-
-Amazon's files are each reader's own download: where they are absent, a line says so instead.
-"""
+"""Table 1 of the paper, counted again on one's own copies of the data, under both filters."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import product
 from typing import Any, get_args
 
 import numpy as np
 
-from latentcrs_utils import AssetError, Dataset, load_dataset
+from experiments import program
+from latentcrs_utils import Dataset, load_dataset
 from latentcrs_utils.config import Filter
 from latentcrs_utils.evaluation.published import PAPER_TABLE_1
 from latentcrs_utils.evaluation.recording import Command
 
 RECORDED = ("ml-1m", "ml-latest-small", "ml-100k")
-WHERE_THERE = ("amazon-video-games", "amazon-cds")
 
 
 def row(data: Dataset, filter: Filter) -> dict[str, Any]:
-    """Describe one data set: Table 1's numbers, the passes of the filter, items by part.
-
-    The paper's item count of MovieLens-1M is none of those that the whole sequences give, so the
-    distinct items of the training parts, and of the histories in them, are counted too.
+    """Describe one data set: Table 1's numbers, the passes of the filter, items by part (since the
+    paper's item count of MovieLens-1M is none of those that the whole sequences give).
     """
     counts = data.statistics
     training = data.histories("train")
@@ -38,35 +34,18 @@ def row(data: Dataset, filter: Filter) -> dict[str, Any]:
     }
 
 
+@program
 def main(arguments: Sequence[str] | None = None) -> None:
     """Load every data set under both filters, record and print its row."""
     command = Command("experiments.table_1", __doc__, data=False)
-    command.parser.add_argument("--datasets", nargs="+", help="default: all that there are")
+    command.parser.add_argument("--datasets", nargs="+", default=RECORDED)
     options = command.read(arguments)
-    names = list(options.datasets or RECORDED)
-    rows = [both for name in names for both in _both(name)]
-    for name in WHERE_THERE if options.datasets is None else ():
-        try:
-            rows += _both(name)
-        except AssetError as absent:
-            print(f"{name}: no row. {absent}")
-        else:
-            names.append(name)
-    if options.datasets is None:  # those that were there
-        command.line += f" --datasets {' '.join(names)}"
+    pairs = product(options.datasets, get_args(Filter))
+    rows = [row(load_dataset(name, filter=filter), filter) for name, filter in pairs]
     command.record(options.record, {"rows": rows}, ("polars", "numpy"))
     line = "{data}, {filter}: {users:,} users, {items:,} items, {actions:,} actions"
     for one in rows:
         print(line.format(**one))
-    for name in [name for name in PAPER_TABLE_1 if name in names]:
+    for name in [name for name in PAPER_TABLE_1 if name in options.datasets]:
         paper = asdict(PAPER_TABLE_1[name].counts)
         print(line.format(data=name, filter="as printed in the paper", **paper))
-
-
-def _both(name: str) -> list[dict[str, Any]]:
-    """Return the rows of one data set, under each filter."""
-    return [row(load_dataset(name, filter=filter), filter) for filter in get_args(Filter)]
-
-
-if __name__ == "__main__":
-    main()

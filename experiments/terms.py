@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
+from experiments import program
 from latentcrs_utils.config import TermWeights
 from latentcrs_utils.em.terms import ScoreTerms, combine
 from latentcrs_utils.evaluation.metrics import METRIC, metric_values
@@ -38,9 +39,8 @@ ALL = TermWeights(*[1.0] * len(fields(TermWeights)))
 def quality(parts: dict[str, Tensor], cases: EvalSet, weights: TermWeights) -> float:
     """NDCG@20 of some cases, levels equally, from their terms as `ScoreTerms.parts` gives them."""
     used = {name: part for name, part in parts.items() if getattr(weights, name)}
-    ranks = rank_of_target(
-        combine(used, weights), cases.instances.targets, cases.instances.histories
-    )
+    scores, asked = combine(used, weights), cases.instances
+    ranks = rank_of_target(scores, asked.targets, asked.histories)
     values, levels = metric_values(ranks.numpy(), METRIC), cases.frame["level"].to_numpy()
     return float(np.mean([values[levels == level].mean() for level in np.unique(levels)]))
 
@@ -55,6 +55,7 @@ def choose(asked: list[list[tuple[dict[str, Tensor], EvalSet]]]) -> list[dict[st
     return sorted(rows, key=lambda row: -row["mean"])
 
 
+@program
 def main(arguments: list[str] | None = None) -> None:
     """Choose for every system and record the ten best of each; presets.toml takes the first."""
     command = Command("experiments.terms", __doc__, seeds=True)
@@ -81,7 +82,3 @@ def main(arguments: list[str] | None = None) -> None:
         found[name] = rows[:10]
         print("          ", {key: round(float(value), 4) for key, value in found[name][0].items()})
     command.record(options.record, {"seeds": options.seeds, "data": sizes(data), **found})
-
-
-if __name__ == "__main__":
-    main()

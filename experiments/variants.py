@@ -58,7 +58,6 @@ class FittedVariant(NamedTuple):
     backbone: Backbone
     model: Any  # has `scores(S [B, d], x [B, d_x], texts) -> [B, V + 1]`
     valid: float | None  # best valid NDCG@10; None where nothing but the backbone is trained
-    epochs: int  # passes over the instances until training stopped
 
 
 def planned(group: str, options: Preset) -> list[Variant]:
@@ -78,11 +77,6 @@ def planned(group: str, options: Preset) -> list[Variant]:
     return found
 
 
-def parts(options: Preset) -> list[Variant]:
-    """With and without residual, intents, words, behavior."""
-    return planned("parts", options)
-
-
 def sweep(symbol: str, own: float, variants: Mapping[float, Variant]) -> list[Variant]:
     """Variants by the value of one hyper-parameter, compared with its `own` value."""
     name = f"{symbol} = {{:g}}".format
@@ -93,10 +87,7 @@ def sweep(symbol: str, own: float, variants: Mapping[float, Variant]) -> list[Va
 
 
 def groups(data: Dataset) -> dict[str, list[Variant]]:
-    """All groups of fitted variants for one data set, by name.
-
-    Besides the plan these are Figure 3's K and the weights of the losses around the preset's.
-    """
+    """All groups of variants by name: the plan, Figure 3's K, the losses' weights."""
     options = preset(data.name, data.n_users)
     found = {group: planned(group, options) for group in _PLAN}
     once = Variant("", one_seed=True)
@@ -112,10 +103,8 @@ def groups(data: Dataset) -> dict[str, list[Variant]]:
 
 
 def fewer_texts(language: Language, share: float, seed: int) -> Language:
-    """The same utterances with a share of the distinct training texts, drawn by `seed`.
-
-    All training instances with a text that is left out go with it. Vectors are centred and scaled
-    anew, with the texts that are left.
+    """The same utterances with a share of the distinct training texts, drawn by `seed`, and their
+    instances; vectors are centred and scaled anew.
     """
     if share == 1:
         return language
@@ -148,7 +137,7 @@ def fit_variant(variant: Variant, data: Dataset, language: Language, seed: int) 
     model: Any
     if variant.system == "backbone":
         model = SimpleNamespace(scores=lambda S, x, texts: backbone.scores(S))
-        return FittedVariant(backbone, model, None, 0)
+        return FittedVariant(backbone, model, None)
     language = fewer_texts(language, variant.share, seed)
     if not variant.history_dropout:
         frame = language.utterances.frame.drop("kept", strict=False)
@@ -164,13 +153,12 @@ def fit_variant(variant: Variant, data: Dataset, language: Language, seed: int) 
         config = smaller_batches(options.direct, variant.share)
         model = fit(data, backbone, language, config=config, seed=seed, progress=False)
     values = [row["valid_ndcg10"] for row in model.curve if row.get("stage") != "q"]
-    n_epochs = len(model.curve)
     if variant.terms is not None:
         model = replace(model, terms=ScoreTerms.of_data(data, backbone, variant.terms))
     if variant.reader:  # the second encoder's coordinates are the last ones
         d, read = len(language.mean), model.scores
         model = SimpleNamespace(scores=lambda S, x, texts: read(S, x[:, -d:], texts))
-    return FittedVariant(backbone, model, max(values), n_epochs)
+    return FittedVariant(backbone, model, max(values))
 
 
 def unseen_cases(data: Dataset, backbone: Backbone, language: Language) -> EvalSet:

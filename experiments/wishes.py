@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import polars as pl
 
+from experiments import program
 from latentcrs_utils import Conversation, LatentCRS, find_anchors, fit_em, pretrain
 from latentcrs_utils.conversation.turn import PolicyName
 from latentcrs_utils.evaluation.metrics import metric_values
@@ -44,6 +45,7 @@ def first_messages(model: LatentCRS, policy: PolicyName) -> Iterator[dict[str, A
         yield {"kind": f"first: {level}", **values}
 
 
+@program
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print and record how well every policy does."""
     command, names, rows = Command("experiments.wishes", __doc__), get_args(PolicyName), list[Any]()
@@ -65,7 +67,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(table, total)
     content = {"data": sizes(data), "table": table.to_dicts(), "total": total.to_dicts()}
     command.record(options.record, content | {"wishes": [row for row in rows if "wish" in row]})
-
-
-if __name__ == "__main__":
-    main()

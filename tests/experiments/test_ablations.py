@@ -11,7 +11,6 @@ import torch
 
 from experiments import ablations, variants
 from experiments import intent_diagnostics as diagnostics
-from experiments.intent_recovery import mass_of_truths
 from latentcrs_utils.config import EMConfig, preset
 from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.em.instances import Instances
@@ -201,7 +200,9 @@ def test_a_shorter_history_is_its_end_and_the_ranking_stays_masked(data, languag
 def test_mass_of_truths_by_hand():
     p = torch.tensor([[0.0, 0.5, 0.3, 0.2]])
     truth = torch.tensor([-1, 1, 0, 1])
-    torch.testing.assert_close(mass_of_truths(p, truth, 3), torch.tensor([[0.3, 0.7, 0]]))
+    torch.testing.assert_close(
+        diagnostics.mass_of_truths(p, truth, 3), torch.tensor([[0.3, 0.7, 0]])
+    )
 
 
 def test_variants_are_compared_and_every_group_is_recorded(
@@ -209,14 +210,14 @@ def test_variants_are_compared_and_every_group_is_recorded(
 ):
     language.embedder.name = "one-hot"
     bench = ablations.Bench(data, language, [0, 1], lambda _: None)
-    own = {v.name: v for v in variants.parts(preset("small", data.n_users))}
+    own = {v.name: v for v in variants.planned("parts", preset("small", data.n_users))}
     # the reference comes last: a sweep need not begin with it
     chosen = [
         replace(own[variants.BEHAVIOR], reference=variants.FUSION),
         replace(own[variants.FUSION], reference=None),
     ]
     behavior, fusion = ablations.run_variants(chosen, bench)
-    assert fusion["seeds"] == [0, 1] and fusion["epochs"][0] > 0
+    assert fusion["seeds"] == [0, 1] and fusion["valid_ndcg10"] > 0
     gap = behavior["NDCG@20"] - fusion["NDCG@20"]
     assert behavior["difference"]["mean"] == pytest.approx(gap)
     assert behavior["valid_ndcg10"] is None
@@ -229,10 +230,10 @@ def test_variants_are_compared_and_every_group_is_recorded(
     parts = {
         "prepare": lambda say, name, tests: (data, language),
         "MEASURES": {"wishes": (lambda *of_seed: told, {"quantity": "nothing"})},
-        "recovery": lambda seeds: {"seeds": seeds},
     }  # fmt: skip
     for name, part in parts.items():
         monkeypatch.setattr(ablations, name, part)
+    monkeypatch.setattr(diagnostics, "recovery", lambda seeds: {"seeds": seeds})
     monkeypatch.setattr(variants, "groups", lambda data: {"parts": chosen})
     ablations.main(["--seeds", "0", "1", "--record", str(path)])
     written = json.loads(path.read_text(encoding="utf-8"))

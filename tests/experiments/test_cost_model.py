@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cost_model as command
 from benchmarks.cost_model import STAGES, Stage, law, measure_point
 from experiments.cost_model import RECORD, Case, CostModel, fit_law
 from latentcrs_utils.errors import ConfigError
@@ -64,12 +63,6 @@ def test_what_is_impossible_to_predict_is_refused(tmp_path: Path) -> None:
         CostModel.read(tmp_path / "cost_model.json")
 
 
-def test_sizes_that_are_not_given_are_those_of_the_paper() -> None:
-    for given, expected in (({}, (9500, 600, 600)), ({"instances": 70}, (9500, 70, 70))):
-        sizes = Case(100, 50, **given).sizes()
-        assert (sizes["actions"], sizes["instances"], sizes["texts"]) == expected
-
-
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage.name != "embedding"])
 def test_every_stage_can_be_measured(stage: Stage) -> None:
     small = {"data filtering": (60, 40), "EM epoch": (30, 40, 4), "k-means": (20, 4)}
@@ -78,20 +71,6 @@ def test_every_stage_can_be_measured(stage: Stage) -> None:
     assert len(stage.grid) > max(len(stage.seconds), 2) or stage.name == "data filtering"
     names = {part for term in (*stage.seconds, *stage.memory) for part in term.split("*")}
     assert names <= set(point["case"].sizes())
-
-
-def test_the_command_writes_laws_and_measurements(tmp_path: Path, monkeypatch, capsys) -> None:
-    grid = ((20, 30), (40, 30), (20, 90), (40, 90))
-    stage = Stage("ranking", command.ranking, grid, TERMS, ("1",), "tiny")
-    monkeypatch.setattr(command, "STAGES", (stage,))
-    monkeypatch.setattr(command, "efficiency_of_two", lambda: None)
-    output = tmp_path / "cost.json"
-    command.main(["--record", str(output)])
-    record = json.loads(output.read_text())
-    assert [row["n_users"] for row in record["measured"]] == [20, 40, 20, 40]
-    assert record["two_processes"] is None
-    assert CostModel.read(output).predict("ranking", Case(30, 60)).seconds > 0
-    assert "the point left out is predicted within" in capsys.readouterr().out
 
 
 def test_the_record_predicts_what_it_measured() -> None:

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from experiments import multi_turn
-from experiments.multi_turn import METRICS, ON_REQUEST, evaluate_dialogues, main, summarise
+from experiments.multi_turn import METRICS, RERANKED, evaluate_dialogues, main, summarise
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.errors import ConfigError
 from latentcrs_utils.evaluation.dialogues import Dialogue, read_dialogues
 from latentcrs_utils.evaluation.multi_turn import Setting
-from latentcrs_utils.language.chat_model import ScriptedChatModel
 from tests.conversation.fakes import FakeScorer, fake_model
 from tests.evaluation.dialogue_world import N_ITEMS, N_USERS, Language, fitted_to, noise, reader
 
@@ -118,35 +117,20 @@ def test_systems_may_be_named_and_chosen_on_validation_users(world, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("asked")
-def test_a_language_model_takes_part_when_its_systems_are_named(tmp_path, monkeypatch) -> None:
-    form, named = json.dumps({"genres": [], "not_genres": [], "years": []}), []
-    chat_model = FakeScorer(*[form] * 200, words=("Western",))
+def test_a_language_model_takes_part_when_its_system_is_named(tmp_path, monkeypatch) -> None:
+    named, chat_model = [], FakeScorer(words=("Western",))
     monkeypatch.setattr(multi_turn, "LocalChatModel", lambda m: named.append(m) or chat_model)
     file, logs = tmp_path / "r.json", tmp_path / "logs"
     common = ["--users", 6, "--level", "plain", "--logs", logs, "--systems", "LatentCRS+"]
     run(file, *common)
     assert named == []
-    written = run(file, *common, *ON_REQUEST, "--chat-model", "tiny")
+    written = run(file, *common, RERANKED, "--chat-model", "tiny")
     assert named == ["tiny"]
     (result,) = written["results"]
     rows = {row["system"]: row for row in result["systems"]}
-    assert list(rows) == ["LatentCRS+", *ON_REQUEST] and rows["LatentCRS+ V"]["S@5_gap"] is not None
+    assert list(rows) == ["LatentCRS+", RERANKED] and rows[RERANKED]["S@5_gap"] is not None
     read = {(r["system"], r["purpose"]): r["prompt_tokens_a_turn"] for r in result["ledger"]}
     assert read["LatentCRS+ V", "re-ranking"] == 100
-    assert read["LatentCRS+ F (model)", "extraction"] == 50
     # embedding and re-ranking together are what choosing the items takes
     assert read["LatentCRS+ V", "recommending"] > read["LatentCRS+", "embedding"] > 0
-    assert (logs / "ml-fake_readings_Scripted.jsonl").exists()
     assert written["chat_model"] == "Scripted" and written["rerank"]["n_candidates"] >= 2
-
-
-@pytest.mark.usefixtures("asked")
-def test_a_language_model_may_play_the_users(tmp_path, monkeypatch) -> None:
-    said = ["I would like to be surprised by you.", "Not those, please go on."]
-    chat_model = ScriptedChatModel(said)
-    monkeypatch.setattr(multi_turn, "LocalChatModel", lambda model: chat_model)
-    written = run(tmp_path / "r.json", "--systems", "LatentCRS", "--users", 3, "--prompted", "tiny")
-    assert written["simulator"] == "prompt, tiny"
-    purposes = {row["purpose"] for row in written["results"][0]["ledger"]}
-    assert purposes == {"embedding", "scoring", "user", "recommending"}
-    assert any(said[0] in message["content"] for call in chat_model.asked for message in call)
