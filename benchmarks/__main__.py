@@ -1,10 +1,8 @@
 """Measure every stage and the rivals, print a table, write JSON.
 
-``make bench`` writes ``results/bench.json``, from which the README and the notebooks take their
+``make bench`` writes ``results/bench.json``, from which the tables and the notebooks take their
 numbers. ``--quick`` measures what is small, once, into ``build/``.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import sys

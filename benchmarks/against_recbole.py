@@ -5,8 +5,6 @@ RecBole makes a sample of every prefix of a history, with one prediction; the co
 next item at every position of a window at once. Both see each training target once in an epoch.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

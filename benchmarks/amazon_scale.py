@@ -8,8 +8,6 @@ them with ``load_dataset`` and, to compare, four columns of the reviews with ``p
 and removes them. A record keeps what it says of the other kind and of the other form (``--plain``).
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json

@@ -6,8 +6,6 @@ recommendation is. Every stage runs in a process of its own, whose peak memory i
 its data and the libraries.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable
@@ -20,6 +18,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from latentcrs_utils import intents
 from latentcrs_utils.baselines.direct import DirectModel, TextScorer
 from latentcrs_utils.behavior.pretraining import Backbone
 from latentcrs_utils.behavior.sasrec import SASRec
@@ -31,14 +30,6 @@ from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel, Residual
 from latentcrs_utils.evaluation.one_turn import EvalSet, Fitted, evaluate, scorers
 from latentcrs_utils.evaluation.recording import Command, provenance, write_record
-from latentcrs_utils.intents import (
-    Anchors,
-    count_items,
-    describe_anchor,
-    k_means,
-    name_anchors,
-    naming_moments,
-)
 from latentcrs_utils.ranking import rank_by_factors
 from latentcrs_utils.support.device import peak_memory
 
@@ -61,7 +52,7 @@ def random_model(data: Dataset, *, residual: bool) -> LatentCRS:
     """An unfitted `LatentCRS` (or `LatentCRS+`) that reads texts as random vectors."""
     backbone = _backbone(data)
     v = backbone.item_embeddings
-    anchors = Anchors(
+    anchors = intents.Anchors(
         centroids=random(K, WIDTH, seed=1),
         sizes=torch.ones(K, dtype=torch.int64),
         names=tuple(f"intent {number}" for number in range(K)),
@@ -86,32 +77,23 @@ def _backbone(data: Dataset) -> Backbone:
     return Backbone(config, encoder, [])
 
 
-def seconds_of(function: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds on the clock and seconds of the processor of one call."""
+def timed(n: int, function: Callable[[], Any]) -> dict[str, Any]:
+    """What a stage that handled ``n`` users or turns took, on the clock and of the processor."""
     clock, processor = time.perf_counter(), time.process_time()
     function()
-    return time.perf_counter() - clock, time.process_time() - processor
-
-
-def timed(n: int, function: Callable[[], Any]) -> dict[str, Any]:
-    """What a stage that handled ``n`` users or turns took."""
-    clock, processor = seconds_of(function)
-    return {"seconds": clock, "processor_seconds": processor, "n": n}
+    spent = {"seconds": time.perf_counter() - clock}
+    return spent | {"processor_seconds": time.process_time() - processor, "n": n}
 
 
 def turn(data: Dataset) -> dict[str, Any]:
-    """One turn of `LatentCRS+`: posteriors, the scores of all items, the mask, the choice and what
-    is said about the intents, without embedding and wording; medians of some turns after a first
-    one that computes what all share.
-    """
+    """One turn of `LatentCRS+` but for embedding and wording; medians after a first turn."""
     model = random_model(data, residual=True)
     chat = Conversation(model, user=data.users["raw_user"][0], chat_model=None)
     messages = [f"{TEXTS[number % len(TEXTS)]} ({number})" for number in range(N_TURNS + 1)]
-    (first, _), *times = [seconds_of(partial(chat.say, message)) for message in messages]
-    median, processor = map(float, np.median(times, axis=0))
-    slowest = max(clock for clock, _ in times)
-    found = {"seconds": median, "processor_seconds": processor, "n": 1}
-    return {**found, "first": first, "slowest": slowest}
+    first, *others = [timed(1, partial(chat.say, message)) for message in messages]
+    median = {name: float(np.median([took[name] for took in others])) for name in first}
+    slowest = max(took["seconds"] for took in others)
+    return median | {"n": 1, "first": first["seconds"], "slowest": slowest}
 
 
 def ranking(data: Dataset) -> dict[str, Any]:
@@ -162,12 +144,13 @@ def clustering(data: Dataset) -> dict[str, Any]:
     S, histories = random(data.n_users, WIDTH), data.histories("train")
 
     def cluster() -> None:
-        centroids, assignments, inertia = k_means(S, K)
-        counts = count_items(histories.last(10), assignments, K, data.n_items)
+        centroids, assignments, inertia = intents.k_means(S, K)
+        counts = intents.count_items(histories.last(10), assignments, K, data.n_items)
         sizes = torch.bincount(assignments, minlength=K)
-        users, cuts = naming_moments(data, 0)
-        names, _ = name_anchors(data, counts, sizes, users, cuts, assignments[users])
-        describe_anchor(Anchors(centroids, sizes, names, assignments, counts, inertia), data, 0)
+        users, cuts = intents.naming_moments(data, 0)
+        names, _ = intents.name_anchors(data, counts, sizes, users, cuts, assignments[users])
+        anchors = intents.Anchors(centroids, sizes, names, assignments, counts, inertia)
+        intents.describe_anchor(anchors, data, 0)
 
     return timed(len(S), cluster)
 

@@ -4,8 +4,6 @@ Small grids of generated data; for each stage a law of a few terms that theory s
 with the last point left out, which then tests it. Writes ``results/cost_model.json``.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict

@@ -6,8 +6,6 @@ thousand by 1.8 million). Users and items are drawn by power laws; every text is
 users are alike in taste, so these files are for measuring time and memory, not for training.
 """
 
-from __future__ import annotations
-
 import base64
 import gzip
 import json
@@ -31,9 +29,7 @@ _PATHS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="u
 
 @dataclass(frozen=True)
 class AmazonSize:
-    """Lines of both files, and exponents of the laws of reviews per user, at ``most`` so many, and
-    of the items' popularities.
-    """
+    """Lines of both files; exponents of the laws of reviews per user (``most``) and popularity."""
 
     kind: Kind = "games"
     n_reviews: int = 4_800_000
@@ -51,17 +47,14 @@ SIZES: dict[Kind, AmazonSize] = {
 
 def scaled(kind: Kind, n_reviews: int) -> AmazonSize:
     """Return the size of ``kind`` with ``n_reviews`` reviews, and as many items as belong to it."""
-    full = SIZES[kind]
-    n_items = max(1, full.n_items * n_reviews // full.n_reviews)
-    return replace(full, n_reviews=n_reviews, n_items=n_items)
+    n_items = SIZES[kind].n_items * n_reviews // SIZES[kind].n_reviews
+    return replace(SIZES[kind], n_reviews=n_reviews, n_items=max(1, n_items))
 
 
 def write(
     folder: Path, size: AmazonSize, seed: int = 0, *, compressed: bool = True
 ) -> tuple[Path, Path, int]:
-    """Write both files of one category, ``compressed`` like the provider's by gzip; equal arguments
-    give equal lines. Returns the files of reviews and of metadata, and the number of users.
-    """
+    """Write reviews and metadata of a category; returns both files and the number of users."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     asins = [f"B{number:09d}" for number in rng.permutation(10 * size.n_items)[: size.n_items]]

@@ -1,7 +1,5 @@
 """Timing things side by side, memory, and the floors that a stage is compared with."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import json
@@ -55,11 +53,8 @@ class Measurement:
 
 
 def clock() -> tuple[str, Callable[[], float]]:
-    """Name and reading, in seconds, of the clock that measures.
-
-    With one thread it is the processor time of this process, which other work on the machine
-    hardly touches; with several, whose waiting counts too, the time on the wall.
-    """
+    """Name and reading, in seconds, of the clock that measures."""
+    # other work on the machine hardly touches it; of several threads the waiting counts, too
     if torch.get_num_threads() == 1:
         return "processor time of the one thread", time.process_time
     return "time on the wall", time.perf_counter
@@ -68,9 +63,7 @@ def clock() -> tuple[str, Callable[[], float]]:
 def compare(
     *functions: Callable[[], Any], repeats: int = 7, warm: bool = False
 ) -> tuple[float, ...]:
-    """Return the median seconds of every function, called in turn, so that what others do on the
-    machine meets all. Unless they are ``warm``, each is called once before the clock starts.
-    """
+    """Median seconds of functions called in turn, each once more beforehand unless ``warm``."""
     _, now = clock()
     times: list[list[float]] = [[] for _ in functions]
     for repeat in range(repeats + (not warm)):
@@ -129,9 +122,7 @@ def against_matrix_products(
     repeats: int = 7,
     floor: tuple[str, Callable[[], Any]] | None = None,
 ) -> Measurement:
-    """Compare a call with its own matrix products, or with those of a named ``floor``: at their own
-    shapes, and at the best rate.
-    """
+    """Compare a call with its own matrix products (or a ``floor``'s), and at the best rate."""
     products: list[Product] = []
     peak = peak_bytes(lambda: products.extend(products_of(function)))
     if floor is not None:

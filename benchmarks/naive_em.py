@@ -5,8 +5,6 @@ instance its own copy of all anchors and all items' scores, [B, K, V + 1], thoug
 them. Each loss equals the package's (tests/benchmarks/test_benchmarks.py).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -111,10 +109,7 @@ def naive_batch(
 
 
 def against_naive_em(data: Dataset, *, residual: bool, batch_size: int) -> dict[str, Any]:
-    """Time an E-step and an M-step on each of a few batches, theirs and ours.
-
-    Ours has S at hand; encoding it once counts, spread over all the epochs of Algorithm 1.
-    """
+    """Time an E-step and an M-step on each of a few batches, theirs and ours."""
     few = em_instances(data, 5).take(torch.arange(N_BATCHES * batch_size))
     trainer = em_trainer(data, few, K, residual=residual)
     padded = torch.from_numpy(few.histories.pad(BackboneConfig().max_length))
@@ -135,6 +130,7 @@ def against_naive_em(data: Dataset, *, residual: bool, batch_size: int) -> dict[
     rival_peak, our_peak = peak_bytes(theirs), peak_bytes(ours)
     encode()
     rival_seconds, seconds, encoding = compare(theirs, ours, encode, repeats=2, warm=True)
+    # ours has S at hand: encoding it once counts, spread over all the epochs of Algorithm 1
     n_epochs = trainer.config.n_epochs_generative + trainer.config.n_epochs_alternate
     seconds += encoding / n_epochs
     system = f"LatentCRS{'+' * residual}"

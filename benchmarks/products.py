@@ -5,8 +5,6 @@ again one after another, into memory that is there already, they are the stage's
 of attention count as plain batched ones, the fused form's too.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,10 +83,7 @@ def products_of(function: Callable[[], Any]) -> list[Product]:
 
 
 def replay(products: list[Product]) -> Callable[[], None]:
-    """Return a function that does the products once more, on random numbers.
-
-    All left operands lie in one piece of memory, all right ones in another, all results in a third.
-    """
+    """Return a function that does the products once more, on random numbers, in three pieces."""
     generator = torch.Generator().manual_seed(0)
     operands = [
         (p.left, p.right, p.left.new_empty(*p.left.shape[:-1], p.right.shape[-1])) for p in products

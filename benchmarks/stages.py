@@ -1,7 +1,5 @@
 """The stages that are measured against their floors, on MovieLens-100k and at larger shapes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 
@@ -63,9 +61,7 @@ def random_ranking(
 def full_ranking(
     scale: str, S: Tensor, V: Tensor, targets: np.ndarray, seen: Sequences, *, repeats: int
 ) -> Measurement:
-    """Ranking every item for every user, history masked, compared with its matrix product, which is
-    done in one piece and in memory that is there already.
-    """
+    """Ranking every item for every user, compared with one product into memory that is there."""
     scores = torch.empty(len(S), len(V))
     return against_matrix_products(
         "full ranking",

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.processes import run_command
 from latentcrs_utils.behavior.pretraining import train_epoch
 from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import BackboneConfig, preset
@@ -24,7 +23,7 @@ from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import Instances, item_vectors
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
 from latentcrs_utils.em.trainer import EMTrainer
-from latentcrs_utils.support.processes import SINGLE, Processes
+from latentcrs_utils.support.processes import SINGLE, Processes, join
 
 from .measure import Measurement, against_matrix_products, compare, in_a_process
 from .worlds import generated_data, random
@@ -97,9 +96,7 @@ def em_trainer(
 def em_epoch(
     data: Dataset, K: int, n_cuts: int, *, n_batches: int | None = None, **options: Any
 ) -> tuple[Callable[[], None], Instances]:
-    """A function that runs one epoch of Algorithm 1's third stage, at most ``n_batches``, and its
-    instances; options as for `em_trainer`.
-    """
+    """Return a function that runs an epoch of Algorithm 1's third stage, and its instances."""
     instances = em_instances(data, n_cuts)
     if n_batches is not None:
         some = min(len(instances), n_batches * preset("ml-100k").em.batch_size)
@@ -127,10 +124,7 @@ def measure_em(
 
 
 def efficiency_of_two() -> dict[str, Any] | None:
-    """Seconds of a backbone epoch in one and in two processes, or None where torchrun fails.
-
-    ``efficiency`` is what the second process adds, in processes: 1 halves the time, 0 is no gain.
-    """
+    """A backbone epoch in one and two processes (1: half the time); None where torchrun fails."""
     launch = ("torch.distributed.run", "--standalone", "--nproc_per_node")
     try:
         one, two = (
@@ -158,4 +152,4 @@ def main(processes: Processes) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, device="cpu", expected=int(sys.argv[1])))
+    main(join(torch.device("cpu"), expected=int(sys.argv[1])))

@@ -1,7 +1,5 @@
 """Generated data of any size: no truth in them, only sizes like those of real data."""
 
-from __future__ import annotations
-
 import numpy as np
 import polars as pl
 import torch

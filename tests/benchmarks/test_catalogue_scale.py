@@ -1,13 +1,8 @@
 """The measurements at catalogue scale, run small: every stage works and says what it measured."""
 
-from __future__ import annotations
-
-import subprocess
-
 import pytest
 
 from benchmarks import catalogue_scale
-from benchmarks.measure import in_a_process
 
 
 @pytest.mark.parametrize("stage", catalogue_scale.STAGES)
@@ -18,10 +13,3 @@ def test_every_stage_runs_and_says_how_long_and_how_large(stage: str, monkeypatc
     assert min(found["seconds"], found["processor_seconds"]) > 0
     assert 1 <= found["n"] <= 480
     assert found["peak_bytes"] >= found["bytes_before"] >= 0
-
-
-def test_a_stage_in_a_process_of_its_own() -> None:
-    stage = "benchmarks.catalogue_scale", "--users", "200", "--items", "150", "--stage"
-    assert in_a_process(*stage, "ranking by factors")["n"] == 200
-    with pytest.raises(subprocess.CalledProcessError):
-        in_a_process(*stage, "nothing")

@@ -1,14 +1,12 @@
 """The generated files for measuring: the provider's layout, the same from the same seed."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from pathlib import Path
 
 import latentcrs_utils as lc
 from benchmarks import amazon_scale
-from benchmarks.generated_amazon import AmazonSize, scaled, write
+from benchmarks.generated_amazon import AmazonSize, write
 from tests.data.test_amazon import metadata, review
 
 SIZE = AmazonSize("cds", n_reviews=3_000, n_items=40, activity=1.6, most=60)
@@ -26,8 +24,5 @@ def test_the_layout_the_seed_and_the_reading(tmp_path: Path, monkeypatch) -> Non
     monkeypatch.setenv("LATENTCRS_DATA", str(tmp_path / "a"))
     found = amazon_scale.measured(amazon_scale.read_whole, "amazon-cds")
     assert found["reviews"] == 3_000 and found["users"] <= once[2]
-    assert found["seconds"] >= 0 and found["peak_megabytes"] >= found["megabytes_before"]
     assert amazon_scale.scan(again[0])["reviews"] == 3_000
     assert lc.load_dataset("amazon-cds").items["creator"].null_count() == 0
-    # a part keeps the proportions
-    assert (scaled("games", 480_000).n_items, scaled("cds", 4_800_000).n_items) == (14_000, 702_000)
