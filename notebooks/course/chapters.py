@@ -4,8 +4,6 @@ The strip on top of every notebook, the map of the course in notebook 00 and the
 all made from here, so that they cannot disagree.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator
@@ -68,7 +66,9 @@ def strip_of_the_series(current: Path) -> str:
             parts.append(f"[{label}]({chapter.stem}.ipynb)")
         else:
             parts.append(f"<small>{label}</small>")
-    return "<!-- strip -->\n" + " · ".join(parts) + "\n<!-- /strip -->"
+    alt = f"The stages of the course; dark is that of notebook {current.stem[:2]}"
+    picture = f"![{alt}](course/pictures/pipeline_{current.stem[:2]}.svg)"
+    return "<!-- strip -->\n" + " · ".join(parts) + f"\n\n{picture}\n<!-- /strip -->"
 
 
 PAPER_EQUATIONS: dict[int, str] = {

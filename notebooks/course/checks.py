@@ -1,13 +1,12 @@
 """What the notebooks check: their claims, and the environment they run in.
 
-Verdicts stand after each block: ``claim: ok`` or ``claim: NO``.
+A check says nothing where its claim holds, ``claim: NO`` at once where it does not, and each
+section ends with one `verdict` on all of them: ``5 checks: ok``.
 
 A verdict says in the same words on every machine whether something holds that must hold, also where
-the numbers behind it move a little from machine to machine. It never raises: a reader who changed a
-parameter goes on and sees what became of the claim; the recording tool refuses a ``NO``.
+the numbers behind it move a little from machine to machine. Nothing here raises: a reader who
+changed a parameter goes on and sees what became of the claim; the recording tool refuses a ``NO``.
 """
-
-from __future__ import annotations
 
 import importlib.metadata
 import sys
@@ -18,32 +17,41 @@ import numpy as np
 
 from latentcrs_utils.errors import LatentCRSError
 
+_since: list[bool] = []  # what the checks since the last verdict found
 
-def holds(claim: str, condition: Any) -> None:
-    """Print the verdict on ``condition``, a truth value or an array that must be all true."""
-    good = bool(np.all(np.asarray(condition)))
-    print(f"{claim}: {'ok' if good else 'NO'}")
+
+def holds(claim: str, condition: Any, why: str = "") -> None:
+    """Check ``condition``, a truth value or an array that must be all true."""
+    _since.append(bool(np.all(np.asarray(condition))))
+    if not _since[-1]:
+        print(f"{claim}: NO{why and f' ({why})'}")
 
 
 def equal(claim: str, ours: Any, theirs: Any, *, tolerance: float = 1e-5) -> None:
-    """Print whether two arrays of the same shape differ by at most ``tolerance`` anywhere.
+    """Check that two arrays of the same shape differ by at most ``tolerance`` anywhere.
 
     Infinities are equal to themselves; a NaN is equal to nothing.
     """
     a, b = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
     if a.shape != b.shape:
-        print(f"{claim}: NO (shapes {a.shape} and {b.shape})")
+        holds(claim, False, f"shapes {a.shape} and {b.shape}")
         return
     good = bool(np.allclose(a, b, rtol=tolerance, atol=tolerance))
-    gap = "" if good else f" (they differ by up to {np.max(np.abs(a - b)):.2g})"
-    print(f"{claim}: {'ok' if good else 'NO'}{gap}")
+    holds(claim, good, "" if good else f"they differ by up to {np.max(np.abs(a - b)):.2g}")
 
 
 def within(name: str, value: float, low: float, high: float) -> None:
-    """Print whether a measured number lies in the band that we expect it in."""
-    good = low <= value <= high
-    verdict = "ok" if good else f"NO (it is {value:.4g})"
-    print(f"{name} within {low:g} to {high:g}: {verdict}")
+    """Print a measured number, and check that it lies in the band that we expect it in."""
+    print(f"{name}: {value:.3g} (expected: {low:g} to {high:g})")
+    holds(f"{name} from {low:g} to {high:g}", low <= value <= high)
+
+
+def verdict() -> None:
+    """Print one verdict on all checks since the last one; where there was none, it is a NO."""
+    n, n_wrong = len(_since), _since.count(False)
+    _since.clear()
+    what = f"{n} check{'s' * (n != 1)}"
+    print(f"{n_wrong} of {what}: NO" if n_wrong else f"{what}: {'ok' if n else 'NO'}")
 
 
 def environment() -> list[str]:

@@ -4,8 +4,6 @@ A number of agreement says little alone. k-means cuts a cloud without any struct
 same pieces twice, too, so every agreement here comes with a null to hold it against.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 

@@ -1,32 +1,18 @@
 """The course as data: chapters and the map equation -> function -> test."""
 
+import nbformat
 import pytest
 
 from course import chapters as course
 from latentcrs_utils.errors import LatentCRSError
+from tools.lesson_policies import core_minutes, prose
+from tools.recorded_policies import tags
+
+from .conftest import NOTEBOOKS
 
 
-def test_committed_notebooks_are_chapters(notebook_path):
-    assert notebook_path.stem in {chapter.stem for chapter in course.CHAPTERS}
-
-
-def test_chapters_are_numbered_in_order():
-    assert [c.number for c in course.CHAPTERS] == [f"{n:02d}" for n in range(len(course.CHAPTERS))]
-
-
-@pytest.mark.parametrize(
-    ("docstring", "numbers"),
-    [
-        ("The bound, Equation 4.", {4}),
-        ("Equations 5 and 6 in one.", {5, 6}),
-        ("Eqs. (11), (12) and (14).", {11, 12, 14}),
-        ("Losses, Equations 4 to 7.", {4, 5, 6, 7}),
-        ("Something else.\n\nUnlike Equation 8.", set()),
-        ("Equation 99.", set()),
-    ],
-)
-def test_numbers_in_docstrings(docstring, numbers):
-    assert course._numbers(docstring) == numbers
+def test_committed_notebooks_are_chapters_or_guides(notebook_path, tool):
+    assert notebook_path.stem in {chapter.stem for chapter in course.CHAPTERS} | tool.GUIDES
 
 
 def test_every_equation_has_a_function_and_every_function_a_test():
@@ -44,7 +30,9 @@ def test_a_function_without_a_test_is_a_gap(tmp_path):
         course.equation_map(tests)
 
 
-def test_an_equation_without_a_function_is_a_gap(monkeypatch):
-    monkeypatch.setitem(course.PAPER_EQUATIONS, 77, "invented")
-    with pytest.raises(LatentCRSError, match="Equation 77 has no function"):
-        course.equation_map()
+def test_the_core_takes_four_and_a_half_hours_at_most():
+    lessons = [nbformat.read(path, as_version=4) for path in NOTEBOOKS if path.stem[:2] < "12"]
+    assert sum(map(core_minutes, lessons)) <= 270
+    readings = sum(text.count("**What you see") for one in lessons for text in prose(one))
+    exercises = [cell for one in lessons for cell in one.cells if "exercise" in tags(cell)]
+    assert readings <= 40 <= len(exercises)

@@ -30,21 +30,6 @@ def test_it_may_be_committed(tool, notebook, notebook_path):
     assert tool.normalise(notebook) == notebook
 
 
-def test_only_notebooks_are_committed_beside_them(tool):
-    names = tool.committed_names()
-    assert names and tool.folder_problems(names) == []
-    assert {path.name for path in NOTEBOOKS} <= set(names)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [".ipynb_checkpoints/05_em_training-checkpoint.ipynb", "05_em_training.html", "drafts/x.ipynb"],
-)
-def test_what_is_no_notebook_is_refused(tool, name):
-    (found,) = tool.folder_problems(["05_em_training.ipynb", name])
-    assert name in found
-
-
 def code(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
@@ -120,20 +105,17 @@ def few_exercises(notebook):
 
 
 def first_check(notebook):
-    return next(cell for cell in code(notebook) if cell.source.startswith("checks."))
+    return next(cell for cell in code(notebook) if cell.source.endswith("checks.verdict()"))
 
 
 ERROR = [new_output("error", ename="ValueError", evalue="no")]
 LARGE = {"image/png": base64.b64encode(bytes(400_000)).decode()}
-ATTACHED = {"a.png": {"image/png": "AAAA"}}
 MEASURED = "<!-- measured -->.*<!-- /measured -->", "<!-- measured -->1 s<!-- /measured -->"
-# One or more ways to break each policy.
+# At least one way to break each policy.
 BREAKAGES = [
     ("ran_in_order", lambda n: code(n)[-1].update(execution_count=1000)),
-    ("ran_in_order", lambda n: code(n)[3].update(execution_count=None, outputs=[])),
     ("is_of_its_code", lambda n: n.metadata.latentcrs.update(code="0" * 16)),
     ("is_of_its_code", lambda n: n.metadata.latentcrs.pop("code")),
-    ("keeps_the_digest_of_its_code", lambda n: n.metadata.latentcrs.pop("code")),
     ("has_its_outputs", lambda n: first_check(n).update(outputs=[])),
     ("raises_nothing", lambda n: code(n)[2].update(outputs=ERROR)),
     ("has_no_stderr", said("UserWarning: slow", name="stderr")),
@@ -141,43 +123,30 @@ BREAKAGES = [
     ("has_no_machine_path", said("saved to /" + "home/someone/model.bin")),
     ("has_no_widget_state", lambda n: n.metadata.update(widgets={"state": {}})),
     ("is_small", lambda n: figure(n)[1].data.update(LARGE)),
-    ("is_small", lambda n: n.cells[0].update(attachments=ATTACHED)),
     ("has_plain_metadata", lambda n: n.metadata.kernelspec.update(name="my-venv")),
-    ("has_plain_metadata", lambda n: n.cells[0].metadata.update(collapsed=True)),
-    ("has_plain_metadata", tag(4, "nbval-skip")),
     ("has_stable_ids", lambda n: n.cells[1].update(id=n.cells[0].id)),
-    ("has_stable_ids", lambda n: n.cells[1].update(id="1a2b3c4d")),
     ("is_compared", many_ignored),
-    ("is_compared", coded(5, "\n# NBVAL_IGNORE_OUTPUT")),
     ("figures_have_words", lambda n: figure(n)[1].update(metadata=nbformat.from_dict({}))),
-    ("figures_have_words", lambda n: figure(n)[0].update(outputs=[figure(n)[1]])),
     ("opens_as_the_series", replaced(r"\*\*Question: .*\*\*", "**Question: Why not?**")),
-    ("opens_as_the_series", replaced(r" · \[11 paper scale\]\(11_paper_scale\.ipynb\)", "")),
     ("has_a_card", lambda n: n.cells[1].metadata.update(tags=[])),
     ("shows_its_measured_cost", replaced(*MEASURED)),
     ("shows_its_measured_cost", lambda n: n.metadata.update(latentcrs={})),
     ("is_configured_in_one_cell", tag(0, "parameters")),
-    ("is_configured_in_one_cell", lambda n: tagged(n, "parameters")[0].update(source="print(1)")),
     ("has_short_cells", coded(7, "\nx = 1" * 40)),
-    ("has_short_cells", coded(7, f"\nx = '{'x' * 100}'")),
     ("is_read_in_one_sitting", written("word " * 4_000)),
     ("has_five_to_nine_blocks", replaced(r"^## 3 · ", "## 33 · ")),
-    ("says_why_in_few_words", replaced(r"^\*\*Why\.\*\* ", "**Why.** " + "so " * 80)),
-    ("says_why_in_few_words", replaced(r"^\*\*Why\.\*\* ", "")),
-    ("reads_and_checks_each_block", replaced(r"\*\*(What you see|So what)", "**Well")),
-    ("reads_and_checks_each_block", no_verdicts),
+    ("marks_each_block", replaced(r"^\*core · ", "*useful · ")),
+    ("varies_its_openings", written("The loss falls.\n\nThe loss rises.")),
+    ("judges_each_block", no_verdicts),
+    ("judges_each_block", lambda n: first_check(n).update(source="checks.holds('x', 1)")),
     ("has_the_parts_of_a_lesson", replaced(r"^## Recap", "## End")),
-    ("has_the_parts_of_a_lesson", written("**Predict before you run.** Again?")),
     ("has_headings_in_order", replaced(r"^### Exercise", "#### Exercise")),
-    ("has_headings_in_order", written("# Another title")),
     ("names_known_equations", written("This follows from Equations 4 and 23.")),
     ("names_known_equations", written(r"$$a = b \qquad \text{(15)}$$")),
     ("links_to_what_exists", written("See [there](there.ipynb).")),
     ("links_to_what_exists", written("See [there](#There).")),
     ("has_complete_exercises", few_exercises),
-    ("has_complete_exercises", replaced(r", \d+ minutes\)", ")")),
     ("has_complete_exercises", replaced(r"<summary>Hint</summary>", "<summary>Tip</summary>")),
-    ("has_complete_exercises", replaced(r"^```python\n", "```\n")),
     ("has_complete_exercises", replaced(r"^    \.\.\.$", "    return 1", kind="code")),
     ("exercises_are_unanswered", lambda n: tagged(n, "exercise")[-1].update(outputs=[])),
 ]
@@ -196,11 +165,6 @@ def test_a_broken_copy_is_refused(tool, good, policy, change):
     change(broken)
     assert check(broken, CHAPTER) != []
     assert set(check(broken, CHAPTER)) <= set(tool.problems(broken, CHAPTER))
-
-
-def test_a_chapter_must_be_on_the_map(tool, good, tmp_path):
-    check = policies(tool)["opens_as_the_series"]
-    assert "no chapter" in check(good, tmp_path / "05_em_taining.ipynb")[0]
 
 
 def test_each_policy_is_broken(tool):

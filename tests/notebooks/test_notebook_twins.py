@@ -28,20 +28,11 @@ def tensors(request):
         return 2 * torch.randn(*shape, generator=noise)
 
     return SimpleNamespace(
-        log_q=normal(B, K).log_softmax(1),
-        log_prior=normal(B, K).log_softmax(1),
-        log_item=normal(B, K).sub(5),
-        g_positive=normal(B, K),
-        g_negative=normal(B, K, N),
-        h=normal(B, N + 1),
-        anchors=normal(K, D),
-        S=normal(B, D),
-        x=normal(B, 12),
-        v=normal(N, D),
-        scalar=normal(1)[0],
-        targets=torch.randint(N + 1, (B,), generator=noise),
-        normal=normal,
-    )
+        log_q=normal(B, K).log_softmax(1), log_prior=normal(B, K).log_softmax(1),
+        log_item=normal(B, K).sub(5), g_positive=normal(B, K), g_negative=normal(B, K, N),
+        h=normal(B, N + 1), anchors=normal(K, D), S=normal(B, D), x=normal(B, 12), v=normal(N, D),
+        scalar=normal(1)[0], targets=torch.randint(N + 1, (B,), generator=noise), normal=normal,
+    )  # fmt: skip
 
 
 def close(ours, theirs):
@@ -52,8 +43,6 @@ def test_bound_and_posterior(by_hand, tensors):
     t = tensors
     parts = t.log_prior, t.log_item
     close(by_hand.log_likelihood(*parts), losses.log_likelihood(*parts))
-    close(by_hand.exact_posterior(*parts), losses.exact_posterior(*parts))
-    close(by_hand.elbo(t.log_q, *parts), losses.elbo(t.log_q, *parts))
     close(by_hand.kl(t.log_q, t.log_prior), losses.kl(t.log_q, t.log_prior))
 
 
@@ -64,22 +53,14 @@ def test_m_step(by_hand, tensors):
     close(by_hand.infonce(t.log_q.exp(), t.g_positive, t.g_negative), item_loss)
     recommendation = losses.recommendation_loss_m(t.h[:, 0], t.h[:, 1:])
     close(by_hand.recommendation_loss_m(t.h[:, 0], t.h[:, 1:]), recommendation)
-    parts = item_loss, t.log_q, t.log_prior, recommendation
-    weights = {"infonce_weight": 0.5, "lambda_": 2.0, "alpha_M": 5.0}
-    close(by_hand.m_step_loss(*parts, **weights), losses.m_step_loss(*parts, **weights))
 
 
 def test_e_step(by_hand, tensors):
     t = tensors
-    parts = t.log_q, t.log_prior, t.log_item
-    elbo_loss = losses.e_step_elbo_loss(*parts)
-    close(by_hand.e_step_elbo_loss(*parts), elbo_loss)
     q = t.log_q.exp()
     close(by_hand.intent_vector(q, t.anchors), losses.intent_vector(q, t.anchors))
     recommendation = losses.recommendation_loss_e(t.h, t.targets)
     close(by_hand.recommendation_loss_e(t.h, t.targets), recommendation)
-    total = losses.e_step_loss(elbo_loss, recommendation, alpha_E=5.0)
-    close(by_hand.e_step_loss(elbo_loss, recommendation, alpha_E=5.0), total)
 
 
 @torch.no_grad()

@@ -6,7 +6,9 @@ import itertools
 import numpy as np
 import pytest
 
-from latentcrs_utils import plots
+from latentcrs_utils import pictures, plots
+
+from .conftest import NOTEBOOKS
 
 
 @pytest.fixture
@@ -55,23 +57,24 @@ POINTS = {"left": [[0, 0], [2, 2], [1, 7]], "a right one": [[10, 10]]}
 )  # fmt: skip
 def test_the_twin_says_what_the_figure_shows(shown, draw, values, options, facts):
     labels = {} if draw is plots.silhouettes else {"xlabel": "x", "ylabel": "y"}
-    twin = draw(values, title="One falls", **labels, **options)
+    draw(values, title="One falls", **labels, **options)
+    (data, more), (folded, _) = shown
+    twin = folded["text/plain"]
     assert " ".join(twin.split()) == f"One falls. {facts}"
     assert max(map(len, twin.splitlines())) <= 96
-    ((data, more),) = shown
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert folded["text/html"].startswith("<details>") and facts in folded["text/html"]
     assert data["text/plain"] == "Figure: One falls"
     assert more["metadata"]["image/png"]["alt"] == " ".join(twin.split())
 
 
-def test_bars_below_zero_have_their_numbers_beside_them(shown, monkeypatch):
-    texts = []
-    monkeypatch.setattr(
-        "matplotlib.axes.Axes.text", lambda self, x, y, s, **style: texts.append((x, style["ha"]))
+@pytest.mark.parametrize("width", [3.0, 5.3, 7.2, 11.0])
+def test_a_title_is_as_wide_as_its_figure_at_most(width):
+    figure, _ = plots.new_axes(
+        "Picky users refuse, and are lost on a system " * 4, "x", "y", (width, 3)
     )
-    intervals = {"": {"x": (-0.7, -0.2), "y": (0.1, 0.4)}}
-    plots.bars({"": {"x": -0.5, "y": 0.25}}, title="T", xlabel="x", intervals=intervals)
-    assert texts == [(-0.7, "right"), (0.4, "left")]
+    assert figure.get_suptitle().count("\n") >= 1
+    assert figure._suptitle.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_labels_at_the_right_do_not_overlap():
@@ -88,15 +91,16 @@ def test_labels_at_the_right_do_not_overlap():
     assert boxes[0].y0 > frame.y0 - 12 and boxes[-1].y1 < frame.y1 + 12
 
 
-def test_every_series_has_a_colour_a_marker_and_a_hatch_of_its_own():
-    for looks in (plots.PALETTE, plots.MARKERS, plots.HATCHES):
-        assert len(set(looks)) == 8
+def test_the_diagrams_are_those_of_the_code(tmp_path):
+    drawn = pictures.write_all(tmp_path)
+    assert {path.stem[:2] for path in NOTEBOOKS[:12]} == {"00", *pictures.STAGES}
+    for path in drawn:
+        assert path.read_bytes() == (pictures.FOLDER / path.name).read_bytes(), "make pictures"
+    assert len({path.read_bytes() for path in drawn}) == len(drawn)
 
 
-@pytest.mark.parametrize(("x", "whole"), [(range(1, 6), True), ([0.5, 1.0, 3.25], False)])
-def test_what_is_counted_has_whole_ticks(monkeypatch, x, whole):
-    figures = []
-    monkeypatch.setattr(plots, "_show", lambda figure, *_, **__: figures.append(figure))
-    plots.lines({"a": (x, np.ones(len(x)))}, title="t", xlabel="x", ylabel="y")
-    ticks = figures[0].axes[0].get_xticks()
-    assert bool(np.all(ticks == np.round(ticks))) is whole
+def test_the_bound_touches_the_likelihood_and_is_nowhere_above_it():
+    curve, *others = pictures.bound().axes[0].lines
+    for line in others[::2]:
+        gap = curve.get_ydata() - line.get_ydata()
+        assert gap.min() > -1e-9 and gap.min() < 1e-3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,22 +9,14 @@ import pytest
 import torch
 
 from latentcrs_utils.config import RerankConfig
-from latentcrs_utils.constraints.constraint import Constraint, Matcher, Requirement, Requirements
 from latentcrs_utils.conversation.belief import spans
-from latentcrs_utils.conversation.policies import relaxations
 from latentcrs_utils.conversation.reranking import NOTHING, RerankContext, rerank
 from latentcrs_utils.conversation.turn import Recommendation
 from latentcrs_utils.em import attribution, losses
 from latentcrs_utils.em.networks import IntentPrior
 from latentcrs_utils.language.chat_model import Usage
-from latentcrs_utils.language.models import find_model, load_language_model
-from latentcrs_utils.language.structured_output import SchemaGuide, check_schema
-from latentcrs_utils.simulation.items import Catalogue
 
 STEMS = ("07_conversation",)
-
-FIELDS = ("genre=Comedy", "genre=Western", "genre=Drama", "not genre=Horror", "not genre=War",
-          "decade=1950", "decade=1980", "era=1990-1993")  # fmt: skip
 
 
 def test_belief(by_hand, rng):
@@ -60,48 +51,6 @@ def test_shapley(by_hand, rng):
         worths = torch.from_numpy(rng.normal(size=2**n))
         ours = by_hand.shapley(lambda who, w=worths: w[sum(1 << i for i in who)].item(), range(n))
         np.testing.assert_allclose(list(ours.values()), attribution.shapley_values(worths))
-
-
-def test_tiers(by_hand, data, rng):
-    """On the films of the fixture, whatever is required; refused films are never allowed."""
-    matcher = Matcher(Catalogue(data))
-    rows = data.items.select("item", "year", "genres").iter_rows()
-    films = {item: (year, set(genres)) for item, year, genres in rows}
-    for _ in range(25):
-        chosen = rng.choice(FIELDS, size=rng.integers(1, 5), replace=False).tolist()
-        wanted = Requirements(tuple(Requirement(Constraint.parse(c)) for c in chosen))
-        theirs = {step: set(np.flatnonzero(mask))
-                  for step, mask in relaxations(matcher, wanted) if step != "refusals"}  # fmt: skip
-        assert by_hand.tiers(films, wanted) == theirs, chosen
-        exact = {v for v, film in films.items() if by_hand.meets(film, wanted)}
-        assert exact == theirs[""]
-
-
-def test_mask(by_hand, model_dir):
-    form = {"type": "object", "required": ["sure"], "additionalProperties": False,
-            "properties": {"sure": {"enum": ["yes", "no", "nobody knows"]}}}  # fmt: skip
-    source = find_model("smollm2")
-    tokenizer = load_language_model(source, "float32").tokenizer
-    special = {n for n, token in tokenizer.added_tokens_decoder.items() if token.special}
-    tokens = {n: tokenizer.decode([n]) for n in range(len(tokenizer)) if n not in special}
-    valid = {
-        f'{a}"sure"{b}:{c}"{value}"{d}'
-        for value in ("yes", "no", "nobody knows")
-        for a in ("{", "{ ")
-        for b in ("", " ")
-        for c in ("", " ")
-        for d in ("}", " }")
-    }
-    guide = SchemaGuide(source, "float32", check_schema(form))
-    text = ""
-    while text not in valid:
-        ours = by_hand.continues(text, tokens, valid)
-        theirs = guide.restrict(torch.zeros(len(tokenizer))).isfinite().nonzero().flatten()
-        assert ours == set(theirs.tolist())
-        shortest = min(ours, key=lambda n: (len(tokens[n]), n))
-        text += tokens[shortest]
-        guide.advance(shortest)
-    assert json.loads(text)["sure"] in {"yes", "no", "nobody knows"}
 
 
 def test_gains(by_hand):

@@ -7,7 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from latentcrs_utils.baselines.attributes import attributes_of
+from latentcrs_utils.baselines.questions import entropies, held_out_game
 from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.data.source import UNKNOWN_TITLE
 from latentcrs_utils.evaluation import published as bounds
@@ -117,3 +120,13 @@ def test_tokens_of_a_dialogue(by_hand):
     (dialogue,) = held([3])
     usage = usage_table([replace(dialogue, exchanges=exchanges)]).filter(purpose="recommending")
     assert by_hand.tokens_read(messages, count) == usage["prompt_tokens_a_dialogue"].item() == 35
+
+
+def test_entropies_of_questions(by_hand):
+    data = dataset()
+    asked = attributes_of(data)
+    known = held_out_game(asked, data, "test", np.arange(6)).known
+    weights = torch.rand(known.candidates.shape) * known.candidates
+    p = (weights @ asked.has.float()) / weights.sum(1, keepdim=True)
+    ours = by_hand.entropy(p).masked_fill(known.settled, -torch.inf)
+    torch.testing.assert_close(ours, entropies(known, asked, weights))

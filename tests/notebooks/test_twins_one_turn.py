@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from latentcrs_utils.baselines.factorisation_machine import FactorisationMachine
 from latentcrs_utils.data.sequences import Sequences
 from latentcrs_utils.evaluation import metrics as paired
 from latentcrs_utils.evaluation import one_turn as slices
@@ -94,3 +95,19 @@ def test_bounds(by_hand):
     for row in published.ROWS:
         first = [row.metrics[name] for name in published.METRICS[:3]]
         assert by_hand.ndcg_bounds(*first) == pytest.approx(bounds.ndcg_bounds(*first))
+
+
+@torch.no_grad()
+def test_factorisation_machine(by_hand):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        machine, beliefs = FactorisationMachine(3, 8, 4, 5), torch.rand(4, 4) * 2 - 1
+        machine.bias += torch.randn(9)
+    theirs = machine.scores(torch.tensor([0, 2, 1, -1]), beliefs)
+    for user, row in zip((0, 2, 1, 3), range(4), strict=True):
+        own = (machine.users[user], beliefs[row], machine.attributes)
+        ours = [
+            by_hand.fm_score(machine.bias[v], own[0], machine.items[v], *own[1:])
+            for v in range(1, 9)
+        ]
+        torch.testing.assert_close(torch.stack(ours), theirs[row, 1:])

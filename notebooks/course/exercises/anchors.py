@@ -1,6 +1,4 @@
-"""The exercises of notebook 03: margins, Lloyd's update, lift, agreement, canonical order."""
-
-from __future__ import annotations
+"""The exercises of notebook 03: Lloyd's update, margins, lift, agreement."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +8,7 @@ import torch
 from torch import Tensor
 
 from course.exercises.marking import mark
-from latentcrs_utils.intents import canonical_order, lifts
+from latentcrs_utils.intents import lifts
 
 
 def _points(seed: int, n: int, K: int) -> tuple[Tensor, Tensor]:
@@ -20,12 +18,26 @@ def _points(seed: int, n: int, K: int) -> tuple[Tensor, Tensor]:
     return S, torch.randint(0, 100, (K, 2), generator=noise) / 10
 
 
-def margin(answer: Callable[..., Any]) -> None:
-    """Mark how much farther the second nearest centroid is than the nearest.
+def update(S: Tensor, assignments: Tensor, centroids: Tensor) -> Tensor:
+    """Step 2 of k-means, [N, h], [N] and [K, h] -> [K, h]: the right answer to exercise 1."""
+    clusters = [S[assignments == k] for k in range(len(centroids))]
+    pairs = zip(clusters, centroids, strict=True)
+    return torch.stack([points.mean(0) if len(points) else old for points, old in pairs])
 
-    Args:
-        answer: ``(S [N, h], centroids [K, h]) -> [N]``.
-    """
+
+def lloyd_update(answer: Callable[..., Any]) -> None:
+    """Mark the step of k-means: ``(S [N, h], assignments [N], centroids [K, h]) -> [K, h]``."""
+    line = torch.tensor([[0.0], [2.0], [10.0]])
+    cases = [(line, torch.tensor([0, 0, 1]), torch.tensor([[0.0], [9.0]]))]
+    for seed, n, K in ((2, 6, 2), (3, 7, 5)):
+        S, centroids = _points(seed, n, K)
+        cases.append((S, torch.cdist(S, centroids).argmin(1), centroids))
+    advice = "Each centroid becomes the mean of its own points; one without points rests."
+    mark("Exercise 1", answer, update, cases, advice=advice)
+
+
+def margin(answer: Callable[..., Any]) -> None:
+    """Mark second nearest distance minus nearest: ``(S [N, h], centroids [K, h]) -> [N]``."""
 
     def reference(S: Tensor, centroids: Tensor) -> Tensor:
         near = torch.cdist(S, centroids).topk(2, largest=False).values
@@ -34,29 +46,6 @@ def margin(answer: Callable[..., Any]) -> None:
     line = torch.tensor([[0.0], [5.0], [9.0]]), torch.tensor([[0.0], [10.0], [4.0]])
     cases = [line, _points(0, 4, 3), _points(1, 5, 6)]
     advice = "Distances, not their squares; second nearest minus nearest, never negative."
-    mark("Exercise 1", answer, reference, cases, advice=advice)
-
-
-def drop_of_an_update(answer: Callable[..., Any]) -> None:
-    """Mark by how much Lloyd's update lowers the inertia of fixed assignments.
-
-    Args:
-        answer: ``(S [N, h], assignments [N], centroids [K, h]) -> a number``.
-    """
-
-    def reference(S: Tensor, assignments: Tensor, centroids: Tensor) -> float:
-        means = centroids.clone()
-        for k in assignments.unique().tolist():
-            means[k] = S[assignments == k].mean(0)
-        before, after = (S - m[assignments] for m in (centroids, means))
-        return float(before.square().sum() - after.square().sum())
-
-    line = torch.tensor([[0.0], [2.0], [9.0]])
-    cases = [(line, torch.tensor([0, 0, 1]), torch.tensor([[0.0], [9.0]]))]
-    for seed, n, K in ((2, 6, 2), (3, 7, 5)):
-        S, centroids = _points(seed, n, K)
-        cases.append((S, torch.cdist(S, centroids).argmin(1), centroids))
-    advice = "Sum of squared distances before minus after; a cluster without points rests."
     mark("Exercise 2", answer, reference, cases, advice=advice)
 
 
@@ -80,11 +69,7 @@ def shrunk_lift(answer: Callable[..., Any]) -> None:
 
 
 def agreement_of_table(answer: Callable[..., Any]) -> None:
-    """Mark the Adjusted Rand Index, computed from the table of overlaps.
-
-    Args:
-        answer: ``(table [K, L]) -> ARI``: points in cluster k of one clustering and l of the other.
-    """
+    """Mark the Adjusted Rand Index from overlaps: ``(table [K, L] of counts) -> ARI``."""
     from sklearn.metrics import adjusted_rand_score
 
     def reference(table: np.ndarray) -> float:
@@ -96,24 +81,3 @@ def agreement_of_table(answer: Callable[..., Any]) -> None:
     cases = [(np.array(table),) for table in tables]
     advice = "Count pairs, n(n - 1)/2, in the cells, the rows, the columns and in all."
     mark("Exercise 4", answer, reference, cases, advice=advice)
-
-
-def canonical_labels(answer: Callable[..., Any]) -> None:
-    """Mark the renumbering of clusters: the largest is 0, ties in the order of the centroids.
-
-    Args:
-        answer: ``(assignments, a list of K centroids) -> list of new assignments``; a centroid is
-            a tuple of coordinates.
-    """
-
-    def reference(assignments: list[int], centroids: list[tuple[float, ...]]) -> list[int]:
-        renumbered = canonical_order(torch.tensor(centroids), torch.tensor(assignments))[1]
-        return renumbered.tolist()
-
-    cases = [
-        ([0, 1, 1], [(2.0, 0.0), (1.0, 0.0)]),
-        ([2, 2, 2, 0, 1, 1], [(5.0, 1.0), (0.0, 0.0), (3.0, 3.0)]),
-        ([1, 2, 0, 0, 3, 3, 3], [(1.0, 1.0), (4.0, 2.0), (4.0, 1.0), (9.0, 9.0)]),
-    ]
-    advice = "Sort the clusters first; what a cluster is now called is its place in that order."
-    mark("Exercise 5", answer, reference, cases, advice=advice)

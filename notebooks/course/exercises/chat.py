@@ -1,7 +1,5 @@
 """Marking functions of the exercises of notebook 10."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -12,11 +10,7 @@ Event = tuple[Any, ...]
 
 
 def as_text(answer: Callable[..., Any]) -> None:
-    """Mark the HTML that shows a text and does nothing else.
-
-    Args:
-        answer: ``(text) -> str``.
-    """
+    """Mark the HTML that shows a text and does nothing else, ``(text) -> str``."""
     cases = [
         ("<b>bold</b> & brave",),
         ("Dust & Thunder",),
@@ -61,11 +55,7 @@ def liked_at_the_end(answer: Callable[..., Any]) -> None:
 
 
 def streamed(answer: Callable[..., Any]) -> None:
-    """Mark what is shown of a reply that comes in pieces and is checked sentence by sentence.
-
-    Args:
-        answer: ``(pieces, forbidden) -> str``.
-    """
+    """Mark what is shown of a reply in pieces that is checked, ``(pieces, forbidden) -> str``."""
 
     def reference(pieces: Sequence[str], forbidden: Collection[str]) -> str:
         *complete, _ = "".join(pieces).split(".")
@@ -85,28 +75,3 @@ def streamed(answer: Callable[..., Any]) -> None:
     ]
     advice = "A word may be cut in two, and after the first forbidden one nothing more is shown."
     mark("Exercise 3", answer, reference, cases, advice=advice)
-
-
-def updates(answer: Callable[..., Any]) -> None:
-    """Mark the times at which a screen changes that shows pieces no faster than the eye.
-
-    Args:
-        answer: ``(times, gap) -> list of times``.
-    """
-
-    def reference(times: Sequence[float], gap: float) -> list[float]:
-        shown: list[float] = []
-        for time in times[:-1]:
-            if not shown or time - shown[-1] >= gap:
-                shown.append(time)
-        return [*shown, *times[-1:]]
-
-    cases = [
-        ([0.0, 0.5, 1.0, 1.5, 2.0], 1.0),
-        ([0.0, 0.25, 0.5, 0.75, 1.0, 1.25], 0.5),
-        ([3.0], 1.0),
-        ([0.0, 4.0, 4.5, 9.0], 2.0),
-        ([], 1.0),
-    ]
-    advice = "The distance counts from the last update, and the last piece is always shown."
-    mark("Exercise 4", answer, reference, cases, advice=advice)

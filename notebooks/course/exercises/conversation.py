@@ -1,47 +1,23 @@
 """Marking functions of the exercises of notebook 07."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 
 from course.exercises.marking import mark
-from latentcrs_utils.constraints.constraint import Constraint, Requirement, Requirements
+from latentcrs_utils.constraints.constraint import Constraint, Matcher, Requirement, Requirements
+from latentcrs_utils.conversation.policies import relaxations
 from latentcrs_utils.conversation.reranking import permutation
 from latentcrs_utils.em.attribution import shapley_values
+from latentcrs_utils.simulation.items import Item
 
-
-def careless(answer: Callable[..., Any]) -> None:
-    """Mark the careless share under which pushes are most probable, to two digits.
-
-    Args:
-        answer: ``(careful [N], n_bars) -> c``; careful is P(push | the person is careful).
-    """
-
-    def reference(careful: np.ndarray, n_bars: int) -> float:
-        shares = np.arange(101) / 100
-        p = shares[:, None] / n_bars + (1 - shares[:, None]) * careful
-        return float(shares[np.log(p.clip(1e-300)).sum(1).argmax()])
-
-    cases = [
-        (np.array([1.0, 1.0, 0.0, 1.0, 1.0]), 6),
-        (np.array([0.9, 0.0, 0.0, 0.4]), 3),
-        (np.array([0.8, 1.0]), 2),
-    ]
-    advice = "Add the logarithms of c / n_bars + (1 - c) * careful, and take the best c."
-    mark("Exercise 1", answer, reference, cases, advice=advice)
+Film = tuple[int | None, set[str]]
 
 
 def shares(answer: Callable[..., Any]) -> None:
-    """Mark Shapley values that are summed over coalitions, not over orders.
-
-    Args:
-        answer: ``(worth) -> {player: share}``; worth is a dict from frozensets of players, the
-            empty one and that of all included, to numbers.
-    """
+    """Mark Shapley values summed over coalitions, ``{frozenset: worth} -> {player: share}``."""
 
     def reference(worth: Mapping[frozenset[str], float]) -> dict[str, float]:
         players = sorted({player for coalition in worth for player in coalition})
@@ -54,11 +30,12 @@ def shares(answer: Callable[..., Any]) -> None:
 
     cases = [
         (_game("hw", [0.0, 1.0, 2.0, 5.0]),),
+        (_game("hw", [2.0, 1.0, 2.0, 5.0]),),  # nobody is worth something, too
         (_game("hwr", [0.0, -1.0, 4.0, 2.5, 0.5, 0.0, 6.0, 5.0]),),
         (_game("abcd", [0.0, 1, 1, 4, 0, 2, 2, 6, 1, 2, 5, 7, 1, 3, 6, 9.5]),),
     ]
-    advice = "Exactly c of n players stand before a newcomer in c! (n - c - 1)! orders."
-    mark("Exercise 2", answer, reference, cases, advice=advice)
+    advice = "Exactly c of n players come before a given one in c! (n - c - 1)! orders."
+    mark("Exercise 1", answer, reference, cases, advice=advice)
 
 
 def _game(players: str, worths: Sequence[float]) -> dict[frozenset[str], float]:
@@ -69,23 +46,19 @@ def _game(players: str, worths: Sequence[float]) -> dict[frozenset[str], float]:
     }
 
 
+def _required(asked: set[str], refused: set[str], *more: Constraint) -> Requirements:
+    """Genres that are asked for and refused, and more requirements."""
+    genres = [Constraint("genre", g, negated=g in refused) for g in sorted(asked | refused)]
+    return Requirements(tuple(Requirement(c, evidence="said") for c in (*genres, *more)))
+
+
 def then(answer: Callable[..., Any]) -> None:
-    """Mark which genres are asked for and refused after a second message.
-
-    Args:
-        answer: ``(asked, refused, asked_now, refused_now) -> (asked, refused)``, all sets of
-            genres.
-    """
-
-    def of(asked: set[str], refused: set[str]) -> Requirements:
-        constraints = [Constraint("genre", g) for g in sorted(asked)]
-        constraints += [Constraint("genre", g, negated=True) for g in sorted(refused)]
-        return Requirements(tuple(Requirement(c, evidence="said") for c in constraints))
+    """Mark what holds after a message, ``(asked, refused, asked_now, refused_now) -> both``."""
 
     def reference(
         asked: set[str], refused: set[str], asked_now: set[str], refused_now: set[str]
     ) -> tuple[set[str], set[str]]:
-        after = of(asked, refused).then(of(asked_now, refused_now), "said")
+        after = _required(asked, refused).then(_required(asked_now, refused_now), "said")
         return set(after.genres), set(after.not_genres)
 
     cases = [
@@ -95,37 +68,46 @@ def then(answer: Callable[..., Any]) -> None:
         ({"Comedy"}, {"Horror"}, set(), set()),
     ]
     advice = "Wishes add up, and of two that contradict each other the later one holds."
-    mark("Exercise 3", answer, reference, cases, advice=advice)
+    mark("Exercise 2", answer, reference, cases, advice=advice)
 
 
 def order_of(answer: Callable[..., Any]) -> None:
-    """Mark a permutation made of whatever numbers a language model wrote.
-
-    Args:
-        answer: ``(numbers, n) -> list``; numbers from 1 to n, perhaps doubled, missing or wrong,
-            become the n places 0..n-1, each once.
-    """
+    """Mark a permutation of 0..n-1 made of what a model wrote, ``(numbers, n) -> list``."""
     cases = [([2, 4, 1, 3], 4), ([3, 3, 1], 4), ([7, 2, 0, -1], 3), ([4, "2", 2.0, 1], 4)]
+    cases += [([2, 1, 2], 3), ([True, 3, 2], 3)]
     advice = "Keep the first mention of each place, then add what is missing in its old order."
-    mark("Exercise 4", answer, permutation, cases, advice=advice)
+    mark("Exercise 3", answer, permutation, cases, advice=advice)
 
 
-def precision_recall(answer: Callable[..., Any]) -> None:
-    """Mark micro precision and recall of conditions read out of several utterances.
+def tiers(answer: Callable[..., Any]) -> None:
+    """Mark the relaxation of requirements.
 
     Args:
-        answer: ``(found, true) -> (precision, recall)``; one set of conditions an utterance.
+        answer: ``(films, years, genre, refused) -> {step: titles}``; films is a dict from titles to
+            (year or None, set of genres), years is (first, last).
     """
 
-    def reference(found: Sequence[set[str]], true: Sequence[set[str]]) -> tuple[float, float]:
-        hits = sum(len(f & t) for f, t in zip(found, true, strict=True))
-        return hits / sum(map(len, found)), hits / sum(map(len, true))
+    def reference(
+        films: Mapping[str, Film], years: tuple[int, int], genre: str, refused: set[str]
+    ) -> dict[str, set[str]]:
+        items = [Item(0, "", None, frozenset())]
+        items += [
+            Item(n, t, year, frozenset(g)) for n, (t, (year, g)) in enumerate(films.items(), 1)
+        ]
+        wanted = _required({genre}, refused, Constraint("era", "-".join(map(str, years))))
+        steps: Any = relaxations(Matcher(SimpleNamespace(items=items)), wanted)  # type: ignore[arg-type]
+        found = {step: {item.title for item in items if mask[item.item]} for step, mask in steps}
+        return {step: titles for step, titles in found.items() if step != "refusals"}
 
+    shelf: dict[str, Film] = {
+        "Dry Gulch": (1985, {"Western"}), "Spur & Song": (1979, {"Western", "Musical"}),
+        "High Plain": (1952, {"Western"}), "Curtain Call": (1986, {"Musical"}),
+        "Crypt": (1984, {"Horror", "Musical"}), "Old Film": (None, {"Musical"}),
+    }  # fmt: skip
     cases = [
-        ([{"a"}, {"b", "c"}, set()], [{"a"}, {"b"}, {"d", "e"}]),
-        # nothing was asked in the second one, and something was found
-        ([{"a", "b"}, {"c"}], [{"a", "b", "d"}, set()]),
-        ([{"a"}, set(), {"b", "c", "d"}], [{"a"}, {"a"}, {"b"}]),
+        (shelf, (1980, 1989), "Musical", {"Horror"}),
+        (shelf, (1980, 1989), "Romance", {"Horror"}),  # no years free a romance
+        (shelf, (1950, 1959), "Western", set[str]()),
     ]
-    advice = "Add up over all utterances, those without any wish included, and divide once."
-    mark("Exercise 5", answer, reference, cases, advice=advice)
+    advice = "Take the first step left that frees a film; what was relaxed stays relaxed."
+    mark("Exercise 4", answer, reference, cases, advice=advice)

@@ -1,6 +1,4 @@
-"""The exercises of notebook 02: ranks, who may look at whom, views, and two contrasts."""
-
-from __future__ import annotations
+"""The exercises of notebook 02: ranks, the causal mask, views, and two contrasts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +7,7 @@ import torch
 from torch import Tensor
 
 from course.exercises.marking import mark
-from latentcrs_utils.behavior.iclrec import crop, different_intents, info_nce
+from latentcrs_utils.behavior.iclrec import crop, different_intents, info_nce, instance_contrast
 from latentcrs_utils.behavior.sasrec import visible_keys
 from latentcrs_utils.ranking import ndcg
 
@@ -20,11 +18,7 @@ _LARGER = torch.tensor(
 
 
 def ndcg_of_rank(answer: Callable[..., Any]) -> None:
-    """Mark NDCG@k of a single target.
-
-    Args:
-        answer: ``(rank, k) -> a number``; rank 1 is best.
-    """
+    """Mark NDCG@k of a single target: ``(rank, k) -> a number``; rank 1 is best."""
 
     def reference(rank: int, k: int) -> float:
         return ndcg(torch.tensor([rank]), k).item()
@@ -50,13 +44,7 @@ def may_look(answer: Callable[..., Any]) -> None:
 
 
 def crop_at(answer: Callable[..., Any]) -> None:
-    """Mark the view that crop makes of a history when it starts at a given place.
-
-    What is compared is what `behavior.iclrec.crop` can make of the same history.
-
-    Args:
-        answer: ``(items, ratio, start) -> list of items``.
-    """
+    """Mark crop from a given start: ``(items, ratio, start) -> list of items``."""
 
     def reference(items: list[int], ratio: float, start: int) -> list[int]:
         history = torch.tensor([items]).expand(400, -1)
@@ -65,29 +53,19 @@ def crop_at(answer: Callable[..., Any]) -> None:
         return [item for item in views.unique(dim=0)[start].tolist() if item]
 
     cases = [([3, 5, 6, 8, 9], 0.6, 1), ([2, 4, 5, 7, 8, 9], 0.2, 4), ([4, 6, 7], 0.2, 2)]
+    cases += [([4, 6, 9], 0.6, 1), ([4, 6, 9], 0.99, 0)]  # 1.8 and 2.97 are cut, not rounded
     advice = "floor(ratio x n) neighbours stay, and at least one."
     mark("Exercise 3", answer, reference, cases, advice=advice)
 
 
-def _info_nce(similarity: Tensor, temperature: float, allowed: Tensor) -> float:
-    """InfoNCE when entry (i, j) of ``similarity`` is query i times key j, and the own is j = i."""
-    keys = torch.eye(len(similarity))
-    return info_nce(similarity, keys, keys, allowed, temperature).item()
+def two_views(answer: Callable[..., Any]) -> None:
+    """Mark InfoNCE of two views: ``(one [B, d], two [B, d], temperature) -> a number``."""
 
+    def reference(one: Tensor, two: Tensor, temperature: float) -> float:
+        return instance_contrast(one, two, temperature).item()
 
-def instance_loss(answer: Callable[..., Any]) -> None:
-    """Mark InfoNCE of a similarity matrix whose diagonal holds the positives.
-
-    Args:
-        answer: ``(similarity [B, B], temperature) -> a number``.
-    """
-
-    def reference(similarity: Tensor, temperature: float) -> float:
-        others = ~torch.eye(len(similarity), dtype=torch.bool)
-        return _info_nce(similarity, temperature, others)
-
-    cases = [(_SIMILARITY, 1.0), (_SIMILARITY, 0.5), (_LARGER, 2.0)]
-    advice = "Divide by the temperature first; the positive stands below the line, too."
+    cases = [(_SIMILARITY, _SIMILARITY.T, 1.0), (_LARGER[:, :2], _LARGER[:, 2:], 0.5)]
+    advice = "All 2B views in one matrix: a row has one positive, and never counts itself."
     mark("Exercise 4", answer, reference, cases, advice=advice)
 
 
@@ -100,7 +78,9 @@ def intent_loss(answer: Callable[..., Any]) -> None:
     """
 
     def reference(similarity: Tensor, assignments: Tensor) -> float:
-        return _info_nce(similarity, 1.0, different_intents(assignments))
+        # with unit vectors as keys, entry (i, j) is query i times key j
+        keys = torch.eye(len(similarity))
+        return info_nce(similarity, keys, keys, different_intents(assignments), 1.0).item()
 
     # sequences of one intent share a prototype, so their columns are equal
     three, four = torch.tensor([0, 1, 0]), torch.tensor([2, 0, 2, 1])

@@ -3,8 +3,6 @@
 Users and items are short texts or numbers; ``pairs`` is a list of (user, item), each at most once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -35,11 +33,7 @@ _LAYERS = _pairs(ann="ABC", bob="ABC", cleo="ABCD", dan="AD", eve="E", gil="XY",
 
 
 def sparsity_from_length(answer: Callable[..., Any]) -> None:
-    """Mark the sparsity in percent, from the average length of a history and the items alone.
-
-    Args:
-        answer: ``(average_length, items) -> percent``.
-    """
+    """Mark the sparsity: ``(average_length, items) -> percent``."""
 
     def from_counts(average_length: float, items: int) -> float:
         users = 1_000
@@ -51,11 +45,7 @@ def sparsity_from_length(answer: Callable[..., Any]) -> None:
 
 
 def left_too_early(answer: Callable[..., Any]) -> None:
-    """Mark how many users a loop of n passes keeps although the k-core does not.
-
-    Args:
-        answer: ``(pairs, k, n) -> number``.
-    """
+    """Mark how many users n passes keep and the k-core does not: ``(pairs, k, n) -> number``."""
 
     def standing(pairs: Pairs, k: int, n: int) -> int:
         _, passes = k_core(_frame(pairs), k)
@@ -105,22 +95,18 @@ def leaking_users(answer: Callable[..., Any]) -> None:
         }
 
     clean = [(0, [1, 2], 3), (1, [4], 5), (1, [4, 5], 1)]
-    # user 0 in a history, user 1 in a target, user 2 only with the validation item, 3 not at all
-    dirty = [(0, [1, 9], 3), (1, [4], 7), (2, [6, 1], 2), (2, [3], 8), (3, [9, 7], 6), (3, [8], 1)]
+    # 0 and 4 in a history (the test item, the validation item), 1 and 2 in a target, 3 not at all
+    dirty = [(0, [1, 9], 3), (1, [4], 7), (4, [6, 1], 2), (2, [3], 8), (3, [9, 7], 6), (3, [8], 1)]
     cases = [
         (clean, {0: (4, 5), 1: (2, 3)}),
-        (dirty, {0: (5, 9), 1: (7, 4_000), 2: (8, 5), 3: (2, 4)}),
+        (dirty, {0: (5, 9), 1: (7, 4_000), 2: (8, 5), 3: (2, 4), 4: (6, 3)}),
     ]
     advice = "Look at histories and targets, at both held-out items, and only at one's own."
     mark("Exercise 4", answer, leaks, cases, advice=advice)
 
 
 def core_numbers(answer: Callable[..., Any]) -> None:
-    """Mark the core number of every user: the largest k whose k-core still holds the user.
-
-    Args:
-        answer: ``(pairs) -> {user: core number}``.
-    """
+    """Mark the largest k whose k-core holds a user: ``(pairs) -> {user: core number}``."""
 
     def numbers(pairs: Pairs) -> dict[str, int]:
         frame = _frame(pairs)

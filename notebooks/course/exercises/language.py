@@ -1,9 +1,4 @@
-"""The exercises of notebook 04: a prompt, a batch, a mean, a bill and a learning curve.
-
-No language model is needed to mark them.
-"""
-
-from __future__ import annotations
+"""The exercises of notebook 04: a prompt, a batch, a mean, a bill and a learning curve."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,11 +12,7 @@ from latentcrs_utils.language.embedder import PROMPT
 
 
 def prompt_of(answer: Callable[..., Any]) -> None:
-    """Mark the PromptEOL prompt of a dialogue (Sections 3.1 and 4.2.1).
-
-    Args:
-        answer: ``(messages) -> the prompt``; messages are the user's, oldest first.
-    """
+    """Mark the prompt of a dialogue (Sections 3.1, 4.2.1): ``(messages, oldest first) -> text``."""
 
     def reference(messages: list[str]) -> str:
         return PROMPT.format(text=" ".join(messages))
@@ -33,11 +24,7 @@ def prompt_of(answer: Callable[..., Any]) -> None:
 
 
 def last_token(answer: Callable[..., Any]) -> None:
-    """Mark the column of each row's last real token, whichever side the padding is on.
-
-    Args:
-        answer: ``(mask [N, L] of 0 and 1) -> [N]``.
-    """
+    """Mark the column of each row's last real token: ``(mask [N, L] of 0 and 1) -> [N]``."""
 
     def reference(mask: Tensor) -> list[int]:
         return [max(column for column, real in enumerate(row) if real) for row in mask.tolist()]
@@ -50,11 +37,7 @@ def last_token(answer: Callable[..., Any]) -> None:
 
 
 def standardised(answer: Callable[..., Any]) -> None:
-    """Mark the centring and scaling with the distinct training texts' statistics alone.
-
-    Args:
-        answer: ``(raw [N, d], texts, splits) -> [N, d]``.
-    """
+    """Mark the scaling by distinct training texts: ``(raw [N, d], texts, splits) -> [N, d]``."""
 
     def reference(raw: Tensor, texts: list[str], splits: list[str]) -> Tensor:
         rows = {text: row for row, text in enumerate(texts) if splits[row] == "train"}
@@ -67,6 +50,10 @@ def standardised(answer: Callable[..., Any]) -> None:
     raw = distinct[[0, 0, 0, 1, 2, 3, 4]]
     splits = ["train"] * 5 + ["valid", "test"]
     cases = [(raw[2:], texts[2:], splits[2:]), (raw, texts, splits)]
+    # the test has a training text before it, and another one behind it
+    row_of = [1, 0, 0, 1, 2, 3, 2, 4]
+    texts = [["a comedy", "a drama", "a western", "aliens", "a rose"][row] for row in row_of]
+    cases.append((distinct[row_of], texts, ["test", *["train"] * 5, "test", "valid"]))
     advice = "Mean and scale know neither validation nor test, and count no text twice."
     mark("Exercise 3", answer, reference, cases, advice=advice)
 
@@ -94,11 +81,7 @@ def token_bill(answer: Callable[..., Any]) -> None:
 
 
 def doubling(answer: Callable[..., Any]) -> None:
-    """Mark what a doubling of the phrases is worth, by the best line.
-
-    Args:
-        answer: ``(phrases [n], quality [n]) -> growth of quality a doubling``.
-    """
+    """Mark what a doubling is worth, by the best line: ``(phrases [n], quality [n]) -> growth``."""
 
     def reference(phrases: np.ndarray, quality: np.ndarray) -> float:
         return float(np.polyfit(np.log2(phrases), quality, 1)[0])

@@ -1,11 +1,11 @@
 """Marking functions of the exercises of notebook 08."""
 
-from __future__ import annotations
-
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+from scipy.special import xlogy
 
 from course.exercises.marking import mark
 
@@ -13,8 +13,7 @@ from course.exercises.marking import mark
 def turns_of_the_content(answer: Callable[..., Any]) -> None:
     """Mark the mean turn of the successes, from AT with failures counted as 5 and S@5.
 
-    Args:
-        answer: ``(at, s5) -> a number``; S@5 is above 0.
+    `answer` is ``(at, s5) -> a number``; S@5 is above 0.
     """
 
     def reference(at: float, s5: float) -> float:
@@ -25,36 +24,10 @@ def turns_of_the_content(answer: Callable[..., Any]) -> None:
     mark("Exercise 1", answer, reference, cases, advice=advice)
 
 
-def reason_to_refuse(answer: Callable[..., Any]) -> None:
-    """Mark the choice of a reason to refuse that is true, new and the most common on offer.
-
-    Args:
-        answer: ``(wanted, offered, told) -> genre``: genres of the target, genres of each film on
-            offer, genres refused so far; ``""`` where nothing is left to say.
-    """
-
-    def reference(
-        wanted: Collection[str], offered: Sequence[Collection[str]], told: Collection[str]
-    ) -> str:
-        counts = Counter(genre for genres in offered for genre in set(genres))
-        sayable = [genre for genre in counts if genre not in {*wanted, *told}]
-        return min(sayable, key=lambda genre: (-counts[genre], genre)) if sayable else ""
-
-    cases = [
-        ({"Drama"}, [{"War", "Drama"}, {"Action", "War"}, {"Drama"}], []),
-        ({"Drama"}, [{"War", "Drama"}, {"Action", "War"}, {"Drama"}], ["War"]),
-        ({"Comedy"}, [{"Romance", "Comedy"}, {"Action"}, {"Comedy"}], ["Crime"]),
-        ({"Comedy"}, [{"Comedy"}, {"Action"}], ["Action"]),
-    ]
-    advice = "It must be false of the target, not said before, and hit most of the list."
-    mark("Exercise 2", answer, reference, cases, advice=advice)
-
-
 def gives_away(answer: Callable[..., Any]) -> None:
     """Mark the test of a message for a whole word of a title with four letters or more.
 
-    Args:
-        answer: ``(message, title) -> bool``.
+    `answer` is ``(message, title) -> bool``.
     """
 
     def words(text: str) -> set[str]:
@@ -71,14 +44,13 @@ def gives_away(answer: Callable[..., Any]) -> None:
         ("A drama from the nineties.", "Dante's Peak"),
     ]
     advice = "Compare whole words, without their commas, and in one case."
-    mark("Exercise 3", answer, reference, cases, advice=advice)
+    mark("Exercise 2", answer, reference, cases, advice=advice)
 
 
 def by_luck(answer: Callable[..., Any]) -> None:
     """Mark success rate and AT of a system that offers films at random, none twice.
 
-    Args:
-        answer: ``(n_candidates, n_items, n_turns) -> (success rate, AT)``.
+    `answer` is ``(n_candidates, n_items, n_turns) -> (success rate, AT)``.
     """
 
     def reference(n_candidates: int, n_items: int, n_turns: int) -> tuple[float, float]:
@@ -87,14 +59,38 @@ def by_luck(answer: Callable[..., Any]) -> None:
 
     cases = [(950, 5, 5), (20, 5, 5), (10, 3, 3)]
     advice = "What was shown is not shown again; a failure counts as the last turn."
+    mark("Exercise 3", answer, reference, cases, advice=advice)
+
+
+def questions(answer: Callable[..., Any]) -> None:
+    """Mark the entropy of each yes-or-no question, in nats; minus infinity where it is settled.
+
+    `answer` is ``(has [N, A], left [N], settled [A]) -> [A]``: films by attributes, films left,
+    attributes known.
+    """
+
+    def reference(has: np.ndarray, left: np.ndarray, settled: np.ndarray) -> np.ndarray:
+        p = has[left].mean(axis=0)
+        return np.where(settled, -np.inf, -xlogy(p, p) - xlogy(1 - p, 1 - p))
+
+    rng = np.random.default_rng(0)
+    has, open_to_all = rng.random((9, 4)) < [0.3, 0.5, 0.7, 0.5], np.zeros(4, dtype=bool)
+    has[:4, 2], has[:4, 3] = True, False
+    cases = [
+        (has, np.ones(9, dtype=bool), open_to_all),
+        (has, np.arange(9) < 4, open_to_all),
+        (has, np.arange(9) % 2 == 0, np.array([True, False, False, True])),
+    ]
+    advice = (
+        "Count films that are left alone; a certain answer tells nothing; known ones come last."
+    )
     mark("Exercise 4", answer, reference, cases, advice=advice)
 
 
 def content_bounds(answer: Callable[..., Any]) -> None:
     """Mark the bounds that S@3 and S@5 set to the mean turn of the successes.
 
-    Args:
-        answer: ``(s3, s5) -> (lowest, highest)``; S@5 is above 0.
+    `answer` is ``(s3, s5) -> (lowest, highest)``; S@5 is above 0.
     """
 
     def reference(s3: float, s5: float) -> tuple[float, float]:

@@ -1,7 +1,5 @@
 """Marking functions of the exercises of notebook 06."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,8 +13,7 @@ from latentcrs_utils.evaluation.published import gain
 def shared_ties(answer: Callable[..., Any]) -> None:
     """Mark the mean NDCG@k of a target whose ties are broken by lot.
 
-    Args:
-        answer: ``(scores, target, k) -> a number``; scores of all films, the target's place, k.
+    `answer` is ``(scores, target, k) -> a number``; scores of all films, the target's place, k.
     """
 
     def reference(scores: Sequence[float], target: int, k: int) -> float:
@@ -34,26 +31,10 @@ def shared_ties(answer: Callable[..., Any]) -> None:
     mark("Exercise 1", answer, reference, cases, advice=advice)
 
 
-def rank_after_masking(answer: Callable[..., Any]) -> None:
-    """Mark the masked rank, from the unmasked ranks of the target and of the films seen.
-
-    Args:
-        answer: ``(rank, seen_ranks) -> int``; a film watched twice stands in the list twice.
-    """
-
-    def reference(rank: int, seen_ranks: Sequence[int]) -> int:
-        return rank - len({other for other in seen_ranks if other < rank})
-
-    cases = [(7, [1, 3, 9, 40]), (5, [2, 2, 4]), (1, [2, 3]), (6, [6, 1])]
-    advice = "Only films above the target make room, each once, and the target itself stays."
-    mark("Exercise 2", answer, reference, cases, advice=advice)
-
-
 def standard_error(answer: Callable[..., Any]) -> None:
     """Mark the standard error of a mean paired difference where users answer several times.
 
-    Args:
-        answer: ``(ours [B], theirs [B], users [B]) -> a number``.
+    `answer` is ``(ours [B], theirs [B], users [B]) -> a number``.
     """
 
     def reference(ours: np.ndarray, theirs: np.ndarray, users: np.ndarray) -> float:
@@ -69,14 +50,13 @@ def standard_error(answer: Callable[..., Any]) -> None:
         (np.array([1.0, 0.5, 0.0]), np.array([0.5, 0.5, 0.1]), np.array([7, 8, 9])),
     ]
     advice = "Subtract first, then one mean a user; users are what is drawn by chance."
-    mark("Exercise 3", answer, reference, cases, advice=advice)
+    mark("Exercise 2", answer, reference, cases, advice=advice)
 
 
 def least_recall(answer: Callable[..., Any]) -> None:
     """Mark the smallest Recall@20 with which Recall@5, NDCG@5 and NDCG@20 are possible.
 
-    Args:
-        answer: ``(recall_5, ndcg_5, ndcg_20) -> a number``.
+    `answer` is ``(recall_5, ndcg_5, ndcg_20) -> a number``.
     """
 
     def reference(recall_5: float, ndcg_5: float, ndcg_20: float) -> float:
@@ -84,14 +64,33 @@ def least_recall(answer: Callable[..., Any]) -> None:
 
     cases = [(0.086, 0.0546, 0.0950), (0.5, 0.3, 0.3), (0.0, 0.0, 0.12)]
     advice = "The fewest users are needed if each adds as much as a late place can add."
+    mark("Exercise 3", answer, reference, cases, advice=advice)
+
+
+def all_pairs(answer: Callable[..., Any]) -> None:
+    """Mark the sum of x_i x_j (v_i . v_j) over all pairs of a user's features, each pair once.
+
+    `answer` is ``(x [k], vectors [k, d]) -> a number``.
+    """
+
+    def reference(x: np.ndarray, vectors: np.ndarray) -> float:
+        scaled = x[:, None] * vectors
+        return float(np.triu(scaled @ scaled.T, 1).sum())
+
+    rng = np.random.default_rng(0)
+    cases = [
+        (np.ones(2), np.array([[1.0, 2.0], [3.0, -1.0]])),
+        (np.ones(3), rng.normal(size=(3, 4))),
+        (np.array([1.0, 0.5, -1.0, 0.0]), rng.normal(size=(4, 2))),
+    ]
+    advice = "The square of the sum holds each pair twice, and each feature once with itself."
     mark("Exercise 4", answer, reference, cases, advice=advice)
 
 
 def least_half_width(answer: Callable[..., Any]) -> None:
     """Mark the least half-width of a 95 % interval that Recall@20 and NDCG@20 of n users allow.
 
-    Args:
-        answer: ``(recall, ndcg, n) -> a number``.
+    `answer` is ``(recall, ndcg, n) -> a number``.
     """
 
     def reference(recall: float, ndcg: float, n: int) -> float:
