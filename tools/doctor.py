@@ -45,7 +45,7 @@ for name in sys.argv[1:]:
         print(json.dumps([name, f"{type(error).__name__}: {error}"]), flush=True)
 print(json.dumps(["", None]))
 """
-SETUP = "run: make setup   (without make: the three lines at the top of the README)"
+SETUP = "run: make setup   (without make: the three lines of the README)"
 AGAIN = "run: rm -f .venv/.stamp && make setup"
 
 

@@ -3,6 +3,8 @@
     python -m tools.notebooks [names]            re-execute, normalise and write (make notebooks)
     python -m tools.notebooks --check [names]    strict nbval on what is committed (make test)
     python -m tools.notebooks --lint [names]     the policies alone (pre-commit)
+    python -m tools.notebooks --seed N [names]   execute with ``SEED = N``, write nothing: which
+                                                 checks say NO?
     python -m tools.notebooks --html [names]     execute and render to build/*.html; what is
                                                  committed stays as it is (--no-run: render that)
 
@@ -10,16 +12,18 @@
 only when it ran from top to bottom without an error and without a word on stderr.
 """
 
-from __future__ import annotations
-
 import argparse
+import base64
 import copy
+import html
 import itertools
 import os
 import re
 import subprocess
 import sys
 import time
+import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,44 +32,61 @@ from nbformat import NotebookNode
 
 from course.chapters import STRIP, strip_of_the_series
 from latentcrs_utils.support.files import atomic_path
+from tools import lesson_policies
+from tools.committable import committed
 from tools.lesson_policies import MEASURED, OUTPUT_POLICIES, SOURCE_POLICIES
-from tools.notebook_html import render
 from tools.recorded_policies import (
     CHAPTER_POLICIES,
     KERNEL,
     LANGUAGE,
     POLICIES,
     RANDOM_ID,
+    VERDICT_NO,
     WIDGET_VIEW,
+    code_cells,
     code_digest,
     folder_problems,
+    outputs,
+    shown_text,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
+# Beside the lessons, and no lesson: for teachers.
+GUIDES = {"12_teachers_guide"}
+GUIDE_POLICIES = (lesson_policies.has_short_cells, lesson_policies.links_to_what_exists)
 CELL_TIMEOUT = 3600  # the first run trains, maybe on a machine that does other work
-# Recording and checking compare texts byte for byte: what can change a printed text is fixed here.
-ENVIRONMENT: dict[str, str] = {
-    # Two threads: the number of summands per thread changes the last digits of a float.
-    "OMP_NUM_THREADS": "2",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "TOKENIZERS_PARALLELISM": "false",
-    # A recorded notebook is a CPU notebook, also on a machine with an accelerator.
-    "CUDA_VISIBLE_DEVICES": "",
-    # Progress bars go to stderr, which is compared.
-    "LATENTCRS_PROGRESS": "0",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_VERBOSITY": "error",
-    # Sets of strings print in the order of their hashes.
-    "PYTHONHASHSEED": "0",
-    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    # Printed tables must not depend on the width of the terminal that started the run.
-    "COLUMNS": "100",
-    "LINES": "40",
-}
+_FIXED = Path(__file__).with_name("environment.toml")
+ENVIRONMENT: dict[str, str] = tomllib.loads(_FIXED.read_text(encoding="utf-8"))
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+SEED_LINE = re.compile(r"^SEED = 0\b", re.MULTILINE)
+LINK = re.compile(r"\]\((\d\d_\w+)\.ipynb\)")
+PICTURE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<file>course/pictures/\w+\.\w+)\)")
+TEX = re.compile(
+    r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<block>.+?)\$\$|"
+    r"(?<![\\\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$",
+    re.DOTALL,
+)
+# the exporter's template loads libraries from afar; a rendered lesson needs none of them
+SCRIPT = re.compile(r"<script[^>]*>.*?</script>\s*", re.DOTALL)
+# The template cuts long code and breaks printed tables on a phone; both scroll.
+STYLE = """<style>
+.jp-RenderedMarkdown table { display: block; width: max-content; max-width: 100%;
+  overflow-x: auto; }
+math[display="block"] { max-width: 100%; overflow-x: auto; }
+@media screen and (max-width: 800px) {
+  .jp-InputArea-editor { overflow-x: auto !important; }
+  .jp-OutputArea-output pre { white-space: pre !important; overflow-x: auto; }
+}
+@media print { .jp-Cell pre { white-space: pre-wrap !important; } }
+</style>
+"""
+# A named function: TeX spaces it from what it stands next to, MathML does not.
+FUNCTION = re.compile(
+    r"(?P<before></m(?:i|n|sub|text)>)?(?P<name><msub><mi>log</mi>.*?</msub>|<mi>(?:log|exp|cos)</mi>)"
+    r"(?P<after>(?=<m[ifnst]))?"
+)
+THIN = '<mspace width="0.17em"/>'
 # Evaluated in the kernel. Windows has no `resource`; psutil is there as a part of ipykernel.
 PEAK = (
     "__import__('psutil').Process().memory_info().peak_wset"
@@ -97,11 +118,7 @@ class Measurement:
 
 
 def find(names: list[str], folder: Path = NOTEBOOKS) -> list[Path]:
-    """Return the notebooks that ``names`` say: prefixes of file names, or files; none means all.
-
-    Raises:
-        NotebookError: a name that fits no notebook.
-    """
+    """Return the notebooks that ``names`` say (prefixes or files; none: all), or NotebookError."""
     notebooks = sorted(folder.glob("*.ipynb"))
     if not names:
         return notebooks
@@ -126,11 +143,10 @@ def fill_marked_places(notebook: NotebookNode, path: Path) -> None:
             cell.source = MEASURED.sub(lambda _: words, cell.source)
 
 
-def execute(notebook: NotebookNode, folder: Path) -> Measurement:
-    """Run every cell on a fresh kernel in ``folder``, in place, and measure the cost.
+def execute(notebook: NotebookNode, folder: Path, *, go_on: bool = False) -> Measurement:
+    """Run every cell on a fresh kernel in ``folder``, in place; NotebookError if one fails.
 
-    Raises:
-        NotebookError: a cell failed, took too long, or ended the kernel.
+    ``go_on``: after an error, which is then among the cell's outputs.
     """
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
@@ -147,6 +163,7 @@ def execute(notebook: NotebookNode, folder: Path) -> Measurement:
         notebook,
         km=manager,
         **limits,
+        allow_errors=go_on,
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(folder)}},
     )
@@ -232,31 +249,30 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
 
 
 def source_problems(notebook: NotebookNode, path: Path) -> list[str]:
-    """Say what a chapter lacks that can be told before it is executed."""
-    is_chapter = path.resolve().parent == NOTEBOOKS
-    policies = SOURCE_POLICIES if is_chapter else ()
+    """Say what a chapter, or a guide beside them, lacks before it is executed."""
+    policies = (
+        SOURCE_POLICIES if is_chapter(path) else GUIDE_POLICIES if path.stem in GUIDES else ()
+    )
     return [found for policy in policies for found in policy(notebook, path)]
 
 
-def problems(notebook: NotebookNode, path: Path) -> list[str]:
-    """Say in sentences why an executed notebook may not be committed (an empty list: it may).
+def is_chapter(path: Path) -> bool:
+    """Whether a notebook must be a lesson: all in the folder of the course are but the guides."""
+    return path.resolve().parent == NOTEBOOKS and path.stem not in GUIDES
 
-    A chapter of the course must satisfy all policies, any other notebook those about its outputs.
-    """
+
+def problems(notebook: NotebookNode, path: Path) -> list[str]:
+    """Say why an executed notebook may not be committed; a chapter has policies of its own."""
     found = [sentence for policy in POLICIES for sentence in policy(notebook)]
-    if path.resolve().parent == NOTEBOOKS:
+    found += source_problems(notebook, path)
+    if is_chapter(path):
         found += [sentence for policy in CHAPTER_POLICIES for sentence in policy(notebook)]
-        found += source_problems(notebook, path)
         found += [sentence for policy in OUTPUT_POLICIES for sentence in policy(notebook, path)]
     return found
 
 
 def read(path: Path) -> NotebookNode:
-    """Read a notebook.
-
-    Raises:
-        NotebookError: the file is no notebook.
-    """
+    """Read a notebook; NotebookError: the file is none."""
     try:
         return nbformat.read(path, as_version=4)
     except (ValueError, TypeError, AttributeError, KeyError) as error:  # nbformat's are among them
@@ -271,16 +287,18 @@ def write(notebook: NotebookNode, path: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def run(path: Path) -> tuple[NotebookNode, Measurement]:
-    """Execute one notebook from nothing; return it, normalised, and its cost.
-
-    Raises:
-        NotebookError: a cell failed.
-    """
+def without_outputs(path: Path) -> NotebookNode:
+    """Read a notebook as if it had never been executed."""
     notebook = read(path)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
+def run(path: Path) -> tuple[NotebookNode, Measurement]:
+    """Execute one notebook from nothing; return it, normalised, and its cost."""
+    notebook = without_outputs(path)
     try:
         cost = execute(notebook, path.parent)
     except NotebookError as error:
@@ -291,11 +309,7 @@ def run(path: Path) -> tuple[NotebookNode, Measurement]:
 
 
 def record(path: Path) -> Measurement:
-    """Execute one notebook and write it back, with its marked places filled.
-
-    Raises:
-        NotebookError: it may not be committed; the file is left as it was.
-    """
+    """Execute one notebook and write it back; NotebookError, and the file as it was, if refused."""
     draft = read(path)
     fill_marked_places(draft, path)
     refuse(source_problems(draft, path), path)
@@ -314,11 +328,7 @@ def refuse(found: list[str], path: Path) -> None:
 
 
 def record_all(paths: list[Path]) -> list[str]:
-    """Record notebooks one after another; one that fails is left as it was, the others go on.
-
-    Returns:
-        What failed, one text a notebook.
-    """
+    """Record notebooks one by one; what fails is left as it was, and told in the texts returned."""
     failed = []
     for path in paths:
         print(f"{path.stem:<28} ", end="", flush=True)
@@ -348,7 +358,8 @@ def renew_strips(folder: Path) -> None:
 def lint(paths: list[Path]) -> int:
     """Check the policies alone, nothing is executed; return an exit code."""
     found = [f"{p.name}: {sentence}" for p in paths for sentence in problems(read(p), p)]
-    found += folder_problems(committed_names())
+    with suppress(OSError, subprocess.CalledProcessError):  # not every copy is a git checkout
+        found += folder_problems(committed(NOTEBOOKS))
     print("".join(f"{sentence}\n" for sentence in found), end="", file=sys.stderr)
     return int(bool(found))
 
@@ -358,24 +369,88 @@ def check(paths: list[Path], *, extra: list[str] | None = None) -> int:
     return lint(paths) or strict_nbval(paths, extra=extra)
 
 
-def committed_names() -> list[str]:
-    """Paths below ``notebooks/`` that git knows; none where this is not a git checkout."""
-    command = ["git", "-C", str(NOTEBOOKS), "ls-files", "-z", "."]
-    try:
-        listed = subprocess.run(command, capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    return [name for name in listed.decode().split("\0") if name]
-
-
 def strict_nbval(paths: list[Path], *, extra: list[str] | None = None) -> int:
     """Run strict nbval on ``paths`` in the recording environment; return pytest's exit code."""
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q"]
     command += ["-p", "no:cacheprovider", f"--nbval-cell-timeout={CELL_TIMEOUT}"]
+    command += [f"--nbval-sanitize-with={Path(__file__).with_name('nbval_sanitize.cfg')}"]
     command += ["--nbval-kernel-startup-timeout=600", *(extra or []), *map(str, paths)]
     return subprocess.run(
         command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, check=False
     ).returncode
+
+
+def with_seed(path: Path, seed: int) -> bool:
+    """Execute with another ``SEED``, write nothing; print what says NO or fails, or that all holds.
+
+    True where all holds, and where there is no line ``SEED = 0``, which is told.
+    """
+    notebook, n_seeds = without_outputs(path), 0
+    for _, cell in code_cells(notebook):
+        cell.source, found = SEED_LINE.subn(f"SEED = {seed}", cell.source)
+        n_seeds += found
+    print(f"{path.stem:<28} ", end="", flush=True)
+    if not n_seeds:
+        print("has no line SEED = 0, so it is not executed.", flush=True)
+        return True
+    cost: Measurement | str
+    try:
+        cost, wrong = execute(notebook, path.parent, go_on=True), []
+    except NotebookError as error:  # the kernel ended, or a cell took too long
+        cost, wrong = "stopped", [str(error)]
+    for place, output in outputs(notebook):
+        lines = [line for line in shown_text(output).splitlines() if VERDICT_NO.search(line)]
+        if output.output_type == "error":
+            lines = [f"{output.ename}: {output.evalue}"]
+        wrong += [f"cell {place}: {line}" for line in lines]
+    print("\n    ".join([str(cost), *wrong]) if wrong else f"{cost}   all checks hold", flush=True)
+    return not wrong
+
+
+def render(notebook: NotebookNode, name: str, folder: Path) -> Path:
+    """Write ``folder/name.html``, which needs no network (TeX becomes MathML); return the file."""
+    from nbconvert import HTMLExporter
+
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = self_contained(LINK.sub(r"](\1.html)", cell.source))
+    exporter = HTMLExporter(template_name="lab", mathjax_url="")
+    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": name}})
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}.html"
+    page = SCRIPT.sub("", body).replace("</head>", f"{STYLE}</head>", 1)
+    target.write_text(page, encoding="utf-8")
+    return target
+
+
+def self_contained(markdown: str) -> str:
+    """The text with its formulas as MathML and the pictures of the course inside."""
+    return PICTURE.sub(inlined, tex_to_mathml(markdown))
+
+
+def inlined(picture: re.Match[str]) -> str:
+    """A picture of the course as a part of the page; it is not beside the page."""
+    file = NOTEBOOKS / picture["file"]
+    kind = {".svg": "image/svg+xml", ".png": "image/png"}[file.suffix]
+    data = base64.b64encode(file.read_bytes()).decode("ascii")
+    return f'<img alt="{html.escape(picture["alt"])}" src="data:{kind};base64,{data}">'
+
+
+def tex_to_mathml(markdown: str) -> str:
+    """Replace ``$$..$$`` and ``$..$`` outside of code by MathML, which browsers draw themselves."""
+    from latex2mathml.converter import convert
+
+    def spaced(name: re.Match[str]) -> str:
+        before = f"{name['before']}{THIN}" if name["before"] else ""
+        return f"{before}{name['name']}{THIN if name['after'] is not None else ''}"
+
+    def replace(match: re.Match[str]) -> str:
+        if match["block"]:
+            return FUNCTION.sub(spaced, convert(" ".join(match["block"].split()), display="block"))
+        return match["code"] or FUNCTION.sub(spaced, convert(match["inline"]))
+
+    return TEX.sub(replace, markdown)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -384,6 +459,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="prefixes of notebook names; none means all")
     parser.add_argument("--check", action="store_true", help="strict nbval, nothing is written")
     parser.add_argument("--lint", action="store_true", help="the policies, nothing is executed")
+    parser.add_argument("--seed", type=int, help="execute with SEED = N: which checks say NO?")
     parser.add_argument("--html", action="store_true", help="execute and render to build/*.html")
     parser.add_argument("--no-run", action="store_true", help="with --html: render what is there")
     parser.add_argument("--output", type=Path, default=ROOT / "build", help="folder of the HTML")
@@ -394,6 +470,8 @@ def main(arguments: list[str] | None = None) -> int:
             return lint(paths)
         if options.check:
             return check(paths, extra=extra)
+        if options.seed is not None:
+            return int(not all([with_seed(path, options.seed) for path in paths]))
         if options.html:
             for path in paths:
                 notebook, cost = (read(path), "not run") if options.no_run else run(path)

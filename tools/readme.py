@@ -1,4 +1,4 @@
-"""Writes the parts of README.md that are measured: the results, their picture, the notebooks.
+"""Writes what is measured in README.md and results/README.md: tables, their picture, the times.
 
 What a part says is in ``tools/readme_parts/*.md``; here are the rows of its tables.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,16 @@ import polars as pl
 from course.chapters import CHAPTERS
 from latentcrs_utils.evaluation.metrics import METRIC, METRICS
 from latentcrs_utils.evaluation.one_turn import LEVELS, SEEN, UNSEEN, level_table
-from latentcrs_utils.evaluation.published import printed
+from latentcrs_utils.evaluation.published import ROWS, dialogue_rows, printed
+from tools.lesson_policies import core_minutes
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
+PAGES = ROOT / "README.md", RESULTS / "README.md"
 PICTURE = RESULTS / "one_turn_ml-100k.png"
 OURS = ("LatentCRS", "LatentCRS+", "LatentCRS+ F", "LatentCRS+ V")
 WITH_WORDS = ("backbone alone", "backbone + lexicon filter", "fusion without intents", *OURS)
+IN_SHORT = ("popularity", *WITH_WORDS)
 FUSION, PAPER = "fusion without intents", "LatentCRS_B"
 READERS = "lexicon", "classifier", "lexicon + classifier", "model, quoted", "both", "model"
 DIALOGUES = (
@@ -102,13 +105,27 @@ TEMPLATES.globals |= {
 
 
 def written(part: str, **values: Any) -> str:
-    """A part of the README: its template filled, each paragraph on one line."""
+    """A part of a page: its template filled, each paragraph on one line."""
     text = TEMPLATES.get_template(f"{part}.md").render(**values)
     return re.sub(r"(?<=[^|\n])\n(?=[^|\n])", " ", text).strip()
 
 
+def short_part(one_turn: Record, multi_turn: Record) -> str:
+    """The README's one table: NDCG@20 by level and of real people, success in dialogues."""
+    (talks,) = (of for of in multi_turn["results"] if of["level"] == "paraphrased")
+    people = pl.DataFrame(one_turn["report"]).filter(people="all").select("system", people=METRIC)
+    found = pl.DataFrame(
+        [{"system": row["system"], "found": row["S@5"]} for row in talks["systems"]]
+    )
+    shown = level_table(pl.DataFrame(one_turn["masked"]), phrasing=UNSEEN).join(people, on="system")
+    shown = shown.join(found, on="system").filter(pl.col("system").is_in(IN_SHORT))
+    best = shown.max().row(0)
+    rows = [[named(name), *map(strong, values, best[1:])] for name, *values in shown.iter_rows()]
+    return written("in_short", record=one_turn, talks=multi_turn, rows=rows)
+
+
 def results_part(recorded: Record) -> str:
-    """The README's results: a picture, the table of NDCG@20, and how to read it."""
+    """One turn on ml-100k: a picture, the table of NDCG@20, real people, several messages."""
     summary, unmasked = pl.DataFrame(recorded["masked"]), pl.DataFrame(recorded["unmasked"])
     by_turns = pl.DataFrame(recorded["by_turns"])
     unseen = level_table(summary, phrasing=UNSEEN)
@@ -126,7 +143,7 @@ def results_part(recorded: Record) -> str:
     return written(
         "results",
         record=recorded,
-        picture=PICTURE.relative_to(ROOT).as_posix(),
+        picture=PICTURE.name,
         summary=summary,
         rows=rows,
         plus=plus,
@@ -161,7 +178,7 @@ def full_size_part(recorded: Record, from_nothing: Record) -> str:
     def metrics(system: str, level: str, words: str) -> list[str]:
         return [named(system), words, *(f"{found[system, level][m]:.4f}" for m in METRICS)]
 
-    shown = [s for s in ("popularity", *WITH_WORDS) if (s, LEVELS[0]) in found]
+    shown = [s for s in IN_SHORT if (s, LEVELS[0]) in found]
     as_printed = printed(2, "ml-1m", PAPER).metrics
     steps = sorted(from_nothing["steps"], key=lambda step: -step["seconds"])
     return written(
@@ -181,36 +198,8 @@ def full_size_part(recorded: Record, from_nothing: Record) -> str:
 
 
 def bench_part(recorded: Record) -> str:
-    """Two tables: every stage compared with its floor, and with what a reader would pick instead.
-
-    Args:
-        recorded: what `python -m benchmarks` wrote.
-    """
-    stages = [
-        [
-            row["stage"],
-            row["scale"],
-            seconds_in_words(row["seconds"]),
-            "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:,.0f} MB",
-            f"{row['ratio']:.1f} x",
-            f"{row['aim']:g} x",
-        ]
-        for row in recorded["measurements"]
-        if row["aim"] is not None
-    ]
-    rivals = [
-        [
-            row["rival"] + (f", its batch {row['rival_batch']:,}" if "rival_batch" in row else ""),
-            row["what"],
-            seconds_in_words(row["rival_seconds"]),
-            seconds_in_words(row["seconds"]),
-            f"{row['ratio']:,.0f} x",
-            f"{row['aim']:g} x",
-        ]
-        for row in recorded["against"]
-    ]
-    with_recbole = any("predictions" in row for row in recorded["against"])
-    return written("bench", record=recorded, stages=stages, rivals=rivals, recbole=with_recbole)
+    """Every stage compared with its floor, and with others' code: by `python -m benchmarks`."""
+    return written("bench", record=recorded, seconds=seconds_in_words)
 
 
 def dialogues_part(
@@ -255,6 +244,31 @@ def dialogues_part(
         wish_rows=[[r["policy"], *(f"{r[key]:.3f}" for key in shown)] for r in wishes["total"]],
         cost_rows=cost_rows(multi_turn, policies),
     )  # fmt: skip
+
+
+THEIRS = {"LatentCRS": PAPER, "LatentCRS+ F": "LatentCRS_F"}
+"""Our systems, and what the paper calls them."""
+
+
+def paper_rows() -> dict[str, Record]:
+    """What the paper prints for one turn on MovieLens-1M, by the system's name here."""
+    rows = {row.system: row.metrics for row in ROWS if (row.table, row.data) == (2, "ml-1m")}
+    return rows | {ours: rows.get(theirs, {}) for ours, theirs in THEIRS.items()}
+
+
+def rivals_part(recorded: Record) -> str:
+    """The systems of the paper's tables and ours: what `python -m experiments.tables` wrote."""
+    talks = {system: row for (data, system), row in dialogue_rows().items() if data == "ml-1m"}
+    talks |= {ours: talks[theirs] for ours, theirs in THEIRS.items()}
+    masked = pl.DataFrame(recorded["table_2"]["masked"])
+    by_level = masked.pivot("level", index="system", values=METRIC, maintain_order=True)
+    return written("rivals", record=recorded, by_level=by_level.to_dicts(), paper=paper_rows(),
+                   best=by_level.max().to_dicts()[0], talks=talks, strong=strong)  # fmt: skip
+
+
+def full_size_rivals_part(recorded: Record) -> str:
+    """The same systems on MovieLens-1M: some of its users in one turn, and the classic setting."""
+    return written("rivals_full_size", record=recorded, paper=paper_rows())
 
 
 def one_turn_rows(recorded: Record) -> list[list[str]]:
@@ -305,38 +319,42 @@ def cost_rows(*records: Record) -> list[list[str]]:
 
 
 def notebooks_part() -> str:
-    """The README's table of notebooks: question and measured time."""
+    """The README's table of notebooks: what one learns, the minutes it takes, the machine's time.
+
+    The minutes are those that the notebook's sections and exercises give: its core, and all.
+    """
     rows = []
     for chapter in CHAPTERS:
-        path = ROOT / "notebooks" / f"{chapter.stem}.ipynb"
-        measured = nbformat.read(path, as_version=4).metadata["latentcrs"]["measured"]
-        link = f"[{chapter.title}](notebooks/{path.name})"
-        rows.append([chapter.number, link, chapter.question, measured])
-    return table(["", "notebook", "question", "measured (2 CPU cores)"], rows, left=4)
+        notebook = nbformat.read(ROOT / "notebooks" / f"{chapter.stem}.ipynb", as_version=4)
+        text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+        whole = sum(
+            map(int, re.findall(r"^(?:### Exercise.*,|\*\w+ ·) (\d+) minutes?\W*$", text, re.M))
+        )
+        minutes = f"{core_minutes(notebook)} / {whole}"
+        rows.append((chapter, minutes, notebook.metadata["latentcrs"]["measured"]))
+    return written("notebooks", rows=rows)
 
 
-def fill(text: str, marker: str, content: str) -> str:
-    """Replace what stands between `<!-- marker -->` and `<!-- /marker -->`."""
-    pattern = re.compile(rf"(<!-- {marker} -->).*?(<!-- /{marker} -->)", re.DOTALL)
-    if not pattern.search(text):
-        raise SystemExit(f"README.md has no place marked <!-- {marker} --> ... <!-- /{marker} -->.")
-    return pattern.sub(lambda match: f"{match[1]}\n{content}\n{match[2]}", text)
+def _records(part: Callable[..., str], *names: str) -> Callable[[], str]:
+    return lambda: part(*(json.loads((RESULTS / f"{n}.json").read_text("utf-8")) for n in names))
 
 
-def readme(text: str) -> str:
-    """README.md with its measured parts as the records have them."""
-    text = fill(text, "results", results_part(_read("one_turn_ml-100k")))
-    text = fill(text, "bench", bench_part(_read("bench")))
-    full_size = full_size_part(_read("one_turn_ml-1m"), _read("from_nothing_ml-1m"))
-    text = fill(text, "full size", full_size)
-    dialogues = dialogues_part(*(_read(f"{name}_ml-100k") for name in DIALOGUES))
-    text = fill(text, "dialogues", dialogues)
-    return fill(text, "notebooks", notebooks_part())
+PARTS = {
+    "in short": _records(short_part, "one_turn_ml-100k", "multi_turn_ml-100k"),
+    "notebooks": notebooks_part,
+    "results": _records(results_part, "one_turn_ml-100k"),
+    "dialogues": _records(dialogues_part, *(f"{name}_ml-100k" for name in DIALOGUES)),
+    "rivals": _records(rivals_part, "tables_ml-100k"),
+    "rivals of full size": _records(full_size_rivals_part, "tables_ml-1m"),
+    "full size": _records(full_size_part, "one_turn_ml-1m", "from_nothing_ml-1m"),
+    "bench": _records(bench_part, "bench"),
+}
+PLACE = re.compile(r"<!-- (?P<part>[a-z ]+) -->\n.*?<!-- /(?P=part) -->", re.DOTALL)
 
 
-def _read(name: str) -> Record:
-    record: Record = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return record
+def filled(page: str) -> str:
+    """A page; each part between `<!-- NAME -->` and `<!-- /NAME -->` is as the records have it."""
+    return PLACE.sub(lambda at: f"<!-- {at[1]} -->\n{PARTS[at[1]]()}\n<!-- /{at[1]} -->", page)
 
 
 def draw(path: Path) -> None:
@@ -346,7 +364,8 @@ def draw(path: Path) -> None:
 
     from latentcrs_utils.plots import PALETTE
 
-    summary = pl.DataFrame(_read("one_turn_ml-100k")["masked"]).filter(phrasing=UNSEEN)
+    recorded = json.loads((RESULTS / "one_turn_ml-100k.json").read_text(encoding="utf-8"))
+    summary = pl.DataFrame(recorded["masked"]).filter(phrasing=UNSEEN)
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(LEVELS), sharey=True, sharex=True)
@@ -364,11 +383,11 @@ def draw(path: Path) -> None:
 
 
 def main() -> int:
-    """Rewrite README.md and the picture."""
-    target = ROOT / "README.md"
-    target.write_text(readme(target.read_text(encoding="utf-8")), encoding="utf-8")
+    """Rewrite both pages and the picture."""
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
     draw(PICTURE)
-    print(f"README.md and {PICTURE.relative_to(ROOT).as_posix()} are up to date.")
+    print("README.md, results/README.md and its picture are up to date.")
     return 0
 
 
