@@ -1,7 +1,5 @@
 """Anchors: canonical order, names, assignments."""
 
-from __future__ import annotations
-
 import dataclasses
 from itertools import permutations
 from pathlib import Path
@@ -29,6 +27,7 @@ from latentcrs_utils.intents import (
     training_cuts,
     training_states,
 )
+from tests.made import made
 
 CONFIG = AnchorConfig(K=3, n_cuts=0, n_init=2)
 GENRES = ["Western", "Horror", "Comedy"]
@@ -46,15 +45,10 @@ def world() -> Dataset:
         for _ in range(size)
     ]
     tastes = [*enumerate(np.repeat(range(3), 12))]
-    columns = {
-        "item": pl.Series(range(1, 37), dtype=pl.Int32),
-        "title": [f"{GENRES[t]} tale {n % 12} (again)" for n, t in tastes],
-        "year": [None if n == 0 else DECADES[t] + 3 for n, t in tastes],
-        "genres": [[GENRES[t], "Drama"][: 1 + n % 2] for n, t in tastes],
-    }
-    items = pl.DataFrame(columns)
-    users = pl.DataFrame({"user": range(35)}, schema={"user": pl.Int32})
-    return Dataset("world", items, users, Sequences.from_lists(rows), {}, "world-fingerprint")
+    titles = [f"{GENRES[t]} tale {n % 12} (again)" for n, t in tastes]
+    years = [None if n == 0 else DECADES[t] + 3 for n, t in tastes]
+    genres = [[GENRES[t], "Drama"][: 1 + n % 2] for n, t in tastes]
+    return made("world", rows, title=titles, year=years, genres=genres)
 
 
 class MeanOfTaste(Backbone):
@@ -232,14 +226,9 @@ def planted() -> Dataset:
     genres = ["Horror"] * 50 + ["Romance"] * 50
     first, last = np.array([[1, 101], [1, 51], [51, 101]])[np.arange(60) // 2 % 3].T
     rows = rng.integers(first[:, None], last[:, None], (60, 30)).tolist()
-    items = pl.DataFrame({
-        "item": pl.Series(range(1, 101), dtype=pl.Int32),
-        "title": [f"{genre} {n}" for n, genre in enumerate(genres)],
-        "year": pl.Series([None] * 100, dtype=pl.Int32),
-        "genres": [[genre, "Drama"][: 1 + (n % 5 > 0)] for n, genre in enumerate(genres)],
-    })  # fmt: skip
-    users = pl.DataFrame({"user": range(60)}, schema={"user": pl.Int32})
-    return Dataset("planted", items, users, Sequences.from_lists(rows), {}, "planted")
+    titles = [f"{genre} {n}" for n, genre in enumerate(genres)]
+    both = [[genre, "Drama"][: 1 + (n % 5 > 0)] for n, genre in enumerate(genres)]
+    return made("planted", rows, title=titles, year=[None] * 100, genres=both)
 
 
 def names_of(data: Dataset) -> tuple[tuple[str, ...], tuple[tuple[float, float, int], ...]]:

@@ -1,7 +1,5 @@
 """The package's door: lazy names, their types, configuration, progress."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import os
@@ -49,20 +47,8 @@ def test_the_door_has_the_names_that_it_declares() -> None:
     assert '"py.typed"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
-# the README's eight lines, and what each name is
-USE = """
-import latentcrs_utils as lc
-
-data = lc.load_dataset("ml-100k")
-backbone = lc.pretrain(data)
-anchors = lc.find_anchors(backbone, data)
-utterances = lc.simulate_utterances(data, seed=0)
-language = lc.embed(utterances)
-model = lc.fit_em(data, backbone, anchors, language)
-chat = lc.Conversation(model, user=42)
-lc.load_dataset(100)
-lc.Conversation(model, chat_model="remote")
-"""
+# what each name of the README's first lines is, and two calls that are wrong
+WRONG = 'lc.load_dataset(100)\nlc.Conversation(model, chat_model="remote")\n'
 SEEN = {
     "data": "Dataset", "backbone": "Backbone", "anchors": "Anchors", "utterances": "Utterances",
     "language": "Language", "model": "LatentCRS", "chat.say('something funny')": "Turn",
@@ -71,8 +57,9 @@ SEEN = {
 
 def test_a_reader_s_program_is_checked(tmp_path: Path) -> None:
     """Mypy knows every type of the door, and refuses two wrong calls."""
-    program = tmp_path / "program.py"
-    program.write_text(USE + "".join(f"reveal_type({x})\n" for x in SEEN), encoding="utf-8")
+    program, readme = tmp_path / "program.py", (ROOT / "README.md").read_text("utf-8")
+    use = re.search(r"```python\n(import latentcrs_utils as lc\n.*?)```", readme, re.DOTALL)[1]
+    program.write_text(use + WRONG + "".join(f"reveal_type({x})\n" for x in SEEN), encoding="utf-8")
     command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml")]
     command += ["--cache-dir", str(ROOT / ".mypy_cache"), str(program)]
     # an editable installation is found by Python's import system, not by mypy
@@ -86,7 +73,9 @@ def test_a_reader_s_program_is_checked(tmp_path: Path) -> None:
 def test_errors_can_be_caught_together_and_as_what_they_are() -> None:
     ours = errors.LatentCRSError
     for error in (e for e in vars(errors).values() if isinstance(e, type) and e is not ours):
-        known = OSError if error in (errors.AssetError, errors.EndpointError) else ValueError
+        known = (
+            OSError if issubclass(error, (errors.AssetError, errors.EndpointError)) else ValueError
+        )
         assert issubclass(error, ours) and issubclass(error, known)
 
 

@@ -1,7 +1,5 @@
 """Ranks against counting and sorting, in blocks of rows and of items; recall and NDCG by hand."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """ICLRec's views and contrasts, by hand on small numbers."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """The softmax losses against PyTorch's own, and what a sample of the items does to them."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,12 +1,9 @@
 """Pretraining: it learns, stops early, loads what was trained, and reads no held-out item."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 
@@ -15,6 +12,7 @@ from latentcrs_utils.behavior.pretraining import pretrain, validate
 from latentcrs_utils.behavior.sasrec import SASRec
 from latentcrs_utils.config import ICLREC_AS_PUBLISHED, BackboneConfig, preset
 from latentcrs_utils.data.sequences import Dataset, Sequences
+from tests.made import made
 
 TINY = BackboneConfig(
     hidden=16, n_layers=1, n_heads=2, max_length=5, batch_size=16, n_epochs=6, dropout=0.1,
@@ -39,9 +37,7 @@ def cyclic() -> Dataset:
         [(start + step) % 40 + 1 for step in range(length)]
         for start, length in zip(rng.integers(40, size=60), rng.integers(8, 30, 60), strict=True)
     ]
-    items = pl.DataFrame({"item": range(1, 41)}, schema={"item": pl.Int32})
-    users = pl.DataFrame({"user": range(60)}, schema={"user": pl.Int32})
-    return Dataset("cyclic", items, users, Sequences.from_lists(rows), {}, "cyclic-fingerprint")
+    return made("cyclic", rows, title=["Item"] * 40)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """The encoder: causality, padding, empty histories."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention

@@ -1,7 +1,5 @@
 """Training windows: every pair of neighbours once, or the last ones."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

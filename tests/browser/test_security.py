@@ -26,58 +26,7 @@ served = pytest.mark.browser
 LIMIT, SECRET = 3, re.compile(r"/[0-9a-f]{32}/")
 TABLES = tomllib.loads(Path(__file__).with_name("security.toml").read_text("utf-8"))
 NAMES, OTHERS, HOSTS = TABLES["names"], TABLES["values"], TABLES["hosts"]
-# It talks all the time, so that there is something to overhear.
-TALKS = """
-import threading, time, ipywidgets
-box = ipywidgets.HTML("<p class=lcrs>here</p>")
-def talk():
-    while True:
-        box.value = f"<p class=lcrs>a private word at {time.time()}</p>"
-        time.sleep(0.1)
-threading.Thread(target=talk, daemon=True).start()
-display(box)
-"""
-# Another user: what stands in the list of processes, what the server and the kernels' sockets say.
-SPY = """
-import encodings.idna, glob, http.client, json, os, re, sys, zmq
-port, secret_file = int(sys.argv[1]), sys.argv[2]
-if os.getuid() == 0:
-    os.setgroups([]), os.setgid(65534), os.setuid(65534)
-found = {"ids": [], "overheard": 0, "answers": [], "secret": None}
-lines = [open(f, "rb").read().decode() for f in glob.glob("/proc/[0-9]*/cmdline")]
-key = re.compile(r"voila_\\w+/kernel-([0-9a-f-]{36})")
-found["ids"] = sorted({i for line in lines for i in key.findall(line)})
-found["named"] = any(sys.argv[3] in line for line in lines if "secret" not in line)
-upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
-           "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
-paths = ["/", "/?token=x", "/voila/static/x", "//", "/login", "/" + "0" * 32 + "/"]
-for i in found["ids"]:
-    api = f"/api/kernels/{i}"
-    paths += [api, f"{api}/channels", f"/voila/api/shutdown/{i}", "/%2e%2e" + api]
-for path in paths:
-    for method in ("GET", "POST", "DELETE"):
-        link = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        link.request(method, path, headers=upgrade if method == "GET" else {})
-        found["answers"].append((method, path, link.getresponse().status))
-for file in (secret_file, *glob.glob("/tmp/voila_*/*")):
-    try:
-        found["secret"] = open(file).read()
-    except OSError:
-        pass
-context, sockets = zmq.Context(), []
-for other in sys.argv[4:]:  # as /proc/net/tcp tells anybody
-    sockets.append(context.socket(zmq.SUB))
-    sockets[-1].setsockopt(zmq.SUBSCRIBE, b"")
-    sockets[-1].connect(f"tcp://127.0.0.1:{other}")
-poller = zmq.Poller()
-for one in sockets:
-    poller.register(one, zmq.POLLIN)
-for _ in range(20):
-    for one, _ in poller.poll(200):
-        found["overheard"] += b"a private word" in b"".join(one.recv_multipart())
-print(json.dumps(found))
-context.destroy(0)
-"""
+TALKS, SPY = TABLES["scripts"].values()
 
 
 @pytest.fixture(scope="module")

@@ -76,37 +76,6 @@ def say(here: Visit, words: str) -> None:
     here.page.keyboard.press("Enter")
 
 
-def test_voila_answers_small_talk_corrections_and_titles_with_typing_errors(voila, visit):
-    here = open_chat(visit, voila)
-    page = here.page
-    say(here, "hello!")
-    page.locator(".lcrs-it", has_text="Hello!").wait_for()
-    here.await_status("Ready")
-    assert here.texts(".lcrs-card:not(.lcrs-hidden)") == []
-    say(here, "a comedy from the 1990s")
-    here.await_answer(1)
-    assert here.texts(".lcrs-foot .lcrs-chip") == ["Comedy ✕", "the 1990s ✕"]
-    say(here, "no, older")
-    here.await_answer(2)
-    assert here.texts(".lcrs-foot .lcrs-chip") == ["Comedy ✕", "before 1990 ✕"]
-    here.picture("corrected")
-    page.get_by_role("button", name="Start without a history").click()
-    here.await_status("A new conversation")
-    page.get_by_role("button", name="'s words, checked").click()
-    here.await_status("From the next message on: SmolLM2")
-    say(here, "I want to see toy stroy")
-    here.await_answer(1)
-    assert here.texts(".lcrs-title")[0] == "Toy Story"
-    assert "SmolLM2" in page.locator(".lcrs-turn details").text_content()
-    page.get_by_role("button", name="Edit").click()
-    here.await_status("Change your last message")
-    say(here, "I want to see jurrasic park")
-    page.locator(".lcrs-title", has_text="Jurassic Park").wait_for()
-    here.await_answer(1)
-    assert here.texts(".lcrs-me") == ["I want to see jurrasic park"]
-    here.picture("edited")
-
-
 def end(processes: list[psutil.Process], only: str = "") -> None:
     """Kill processes at once, as a machine does that has no memory left."""
     for process in processes:

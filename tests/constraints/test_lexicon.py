@@ -26,33 +26,6 @@ def test_the_catalogues_own_words_are_found(genre: str) -> None:
             assert written(extract(f"Please, no {many}.")) == (f"not genre={genre}",)
 
 
-@pytest.mark.parametrize(
-    ("text", "conditions"),
-    [
-        ("Something FUNNY and scary", ("genre=Comedy", "genre=Horror")),
-        ("any cartoons with cowboys?", ("genre=Animation", "genre=Western")),
-        ("a rom-com", ("genre=Comedy", "genre=Romance")),
-        ("science-fiction or sci fi", ("genre=Sci-Fi",)),
-        ("a whodunit for the kids", ("genre=Children's", "genre=Mystery")),
-        ("a comedy, but no horror", ("genre=Comedy", "not genre=Horror")),
-        ("not a comedy but a drama", ("genre=Drama", "not genre=Comedy")),
-        ("I don't want anything too scary", ("not genre=Horror",)),
-        ("I’m sick of westerns", ("not genre=Western",)),
-        ("anything but musicals", ("not genre=Musical",)),
-        ("No. A thriller, please", ("genre=Thriller",)),
-        ("I have never been to Rome, that said, give me war films", ("genre=War",)),
-        ("no horror. Well, horror then", ("genre=Horror",)),
-        ("warm, factory, childhood, actor, comet", ()),
-        ("something that will have me in stitches", ()),
-        # titles are not resolved, and may mislead, as documented
-        ("Something like Toy Story or The Usual Suspects.", ()),
-        ("Something like War Games.", ("genre=War",)),
-    ],
-)
-def test_genres_synonyms_and_negation(text: str, conditions: tuple[str, ...]) -> None:
-    assert written(extract(text)) == conditions
-
-
 @pytest.mark.parametrize("decade", list(DECADE_WORDS))
 def test_decades_in_digits_and_words(decade: int) -> None:
     # "the 20s" are those of the last century; later decades are named in full, or "00s"
@@ -65,36 +38,7 @@ def test_decades_in_digits_and_words(decade: int) -> None:
         assert found.years == ((decade, decade + 9),)
 
 
-@pytest.mark.parametrize(
-    ("text", "years"),
-    [
-        ("from the early nineties", [(1990, 1993)]), ("from the mid-90s", [(1994, 1995)]),
-        ("from the late 1990s", [(1996, 1998)]), ("from the late seventies", [(1970, 1979)]),
-        ("from 1994", [(1994, 1994)]), ("from 1996 to 1998", [(1996, 1998)]),
-        ("from 1994 to 2005", [(1994, 1994)]), ("something recent", [(1996, 1998)]),
-        ("the eighties or the seventies", [(1970, 1979), (1980, 1989)]),
-        ("90 minutes, 5 stars, in my 30 years", []),
-        ("made before 1980", [(0, 1979)]), ("before the sixties", [(0, 1959)]),
-        ("before the ’80s", [(0, 1979)]), ("older than 1990", [(0, 1989)]),
-        ("since 1990", [(1990, 9999)]), ("since the eighties", [(1980, 9999)]),
-        ("after 1990", [(1991, 9999)]), ("after the eighties", [(1990, 9999)]),
-        ("nothing before 1980", [(1980, 9999)]), ("not older than 1990", [(1990, 9999)]),
-        ("nothing after the eighties", [(0, 1989)]), ("nothing from the eighties", []),
-        ("nothing from 1994", []), ("nothing recent", []),
-    ],
-)  # fmt: skip
-def test_times(text: str, years: list[tuple[int, int]]) -> None:
-    assert [*extract(text).years] == years
-
-
-@pytest.mark.parametrize(("text", "evidence"), [
-    ("A FUNNY film without any cowboys", ["FUNNY", "without any cowboys"]),
-    ("I’m sick of westerns. No ’80s", ["sick of westerns", "No ’80s"]),
-    ("Horror? No thanks. A commedy", ["Horror? No thanks", "commedy"]),
-    ("no horror. Well, horror then", ["horror"]),
-    ("something scary from the early nineties", ["scary", "early nineties"]),
-    ("made before the eighties", ["before the eighties"]),
-])  # fmt: skip
+@pytest.mark.parametrize(("text", "evidence"), TABLES["evidence"])
 def test_the_evidence_is_what_the_user_wrote(text: str, evidence: list[str]) -> None:
     found = extract(text)
     assert [requirement.evidence for requirement in found] == evidence

@@ -1,51 +1,40 @@
 """The lexicon as a hard filter."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
-import polars as pl
 import pytest
 
 from latentcrs_utils.constraints.lexicon_filter import lexicon_mask
-from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.simulation.utterances import simulate_utterances
+from tests.made import made
 
 
 @pytest.fixture
 def tiny() -> Dataset:
-    columns = {
-        "item": range(1, 7), "raw_item": list("123456"), "title": list("ABCDEF"),
-        "year": [1985, 1994, 1997, None, 1955, 1998],
-        "genres": [["Comedy"], ["Comedy", "Horror"], ["Drama"], ["War"], ["War", "IMAX"], []],
-    }  # fmt: skip
-    items = pl.DataFrame(columns, schema_overrides={"item": pl.Int32, "year": pl.Int32})
-    users = pl.DataFrame({"user": [0], "raw_user": ["u"]}, schema_overrides={"user": pl.Int32})
-    return Dataset("tiny", items, users, Sequences.from_lists([[1, 2, 3, 4, 5]]), {}, "none")
+    years = [1985, 1994, 1997, None, 1955, 1998]
+    genres = [["Comedy"], ["Comedy", "Horror"], ["Drama"], ["War"], ["War", "IMAX"], []]
+    return made("tiny", [[1, 2, 3, 4, 5]], title=list("ABCDEF"), year=years, genres=genres)
 
 
 @pytest.mark.parametrize(
     ("text", "allowed"),
     [
-        ("a comedy", [1, 2]),
-        ("a scary comedy", [2]),
-        ("a comedy, no horror", [1]),
-        ("no horror", [1, 3, 4, 5, 6]),
-        ("no horror and no war", [1, 3, 6]),
-        ("from the eighties", [1]),
-        ("a comedy from the mid-nineties", [2]),
+        ("a comedy", [1, 2]), ("a scary comedy", [2]), ("a comedy, no horror", [1]),
+        ("no horror", [1, 3, 4, 5, 6]), ("no horror and no war", [1, 3, 6]),
+        ("from the eighties", [1]), ("a comedy from the mid-nineties", [2]),
         ("a war film", [4, 5]),  # a year that is not known bars nothing but a time
         ("a war film from the fifties", [5]),
         ("either the eighties or the fifties", [1, 5]),
         # no film is both: one of the genres is enough
         ("a war comedy", [1, 2, 4, 5]),
         # no film is left: the filter stands aside
-        ("a western", [1, 2, 3, 4, 5, 6]),
-        ("a drama from the thirties", [1, 2, 3, 4, 5, 6]),
-        ("something that will have me in stitches", [1, 2, 3, 4, 5, 6]),
+        *((text, [1, 2, 3, 4, 5, 6]) for text in (
+            "a western", "a drama from the thirties", "something that will have me in stitches",
+        )),
     ],
-)
+)  # fmt: skip
 def test_allowed_items(tiny: Dataset, text: str, allowed: list[int]) -> None:
     mask = lexicon_mask(tiny, ["a drama", text, "a drama"])  # rows follow the texts
     assert mask.shape == (3, 7) and mask.dtype == bool

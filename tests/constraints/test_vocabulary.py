@@ -29,7 +29,7 @@ def test_the_form_is_bounded_and_its_values_are_the_catalogue_s() -> None:
             assert entry["words"]["maxLength"] == vocabulary.LONGEST_QUOTATION
             assert entry["value"]["enum"] == list(fields[name])
             assert 1 <= len(entry["value"]["enum"]) <= vocabulary.MOST_VALUES
-            assert all(constraint.hard for constraint in fields[name].values())
+            assert all(constraint.attribute for constraint in fields[name].values())
     # the longest answer fits
     assert vocabulary.MOST_ENTRIES * vocabulary.LONGEST_QUOTATION * 3 / 4 < MAX_NEW_TOKENS
 

@@ -5,6 +5,9 @@ x the sum of the vectors of a text's words, and p(m | S, x) = softmax(2 (S + x))
 v mod 4, and within a genre the smaller id scores higher.
 """
 
+import tomllib
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +22,9 @@ from latentcrs_utils.em.model import LatentCRS
 from latentcrs_utils.em.networks import GenerativeModel, InferenceModel
 from latentcrs_utils.language.chat_model import Reply
 from latentcrs_utils.simulation.utterances import Utterances
+from tests.made import made
 
+MESSAGES = tomllib.loads((Path(__file__).parent / "messages.toml").read_text("utf-8"))
 GENRES = ("Comedy", "Drama", "Horror", "Western")
 INTENTS = tuple(f"{genre} lovers" for genre in GENRES)
 N_ITEMS = 40
@@ -33,21 +38,12 @@ TRAINING = ("a funny film", "a sad film", "something scary please", "a funny fil
 def fake_dataset(n_items: int = N_ITEMS) -> Dataset:
     """Three users with the raw ids 7, 42 and 99; user 42 has six films, the last one kept aside."""
     ids = [*range(1, n_items + 1)]
-    items = pl.DataFrame(
-        {
-            "item": ids,
-            "raw_item": [str(1000 + i) for i in ids],
-            "title": [TITLES.get(i, f"Film Number {i}") for i in ids],
-            "year": [None if i == 5 else 1950 + i for i in ids],
-            "genres": [[] if i == 6 else [GENRES[i % 4]] for i in ids],
-        },
-        schema_overrides={"item": pl.Int32, "year": pl.Int32},
-    )
-    users = pl.DataFrame(
-        {"user": [0, 1, 2], "raw_user": ["7", "42", "99"]}, schema_overrides={"user": pl.Int32}
-    )
-    interactions = Sequences.from_lists([[9, 10, 11], [12, 16, 20, 24, 28, 32], [1, 2, 3, 4, 5, 6]])
-    return Dataset("ml-fake", items, users, interactions, {}, f"fingerprint of {n_items} films")
+    titles = [TITLES.get(i, f"Film Number {i}") for i in ids]
+    years = [None if i == 5 else 1950 + i for i in ids]
+    genres = [[] if i == 6 else [GENRES[i % 4]] for i in ids]
+    rows = [9, 10, 11], [12, 16, 20, 24, 28, 32], [1, 2, 3, 4, 5, 6]
+    data = made("ml-fake", rows, ["7", "42", "99"], title=titles, year=years, genres=genres)
+    return replace(data, fingerprint=f"fingerprint of {n_items} films")
 
 
 class FakeLanguage:

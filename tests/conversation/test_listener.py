@@ -1,17 +1,15 @@
 """What a message says that no policy reads, over tables of messages (`messages.toml`)."""
 
 import re
-import tomllib
 from dataclasses import replace
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
 
 from latentcrs_utils.conversation.in_words import words_of
 from latentcrs_utils.conversation.listener import beyond, listener_for
+from tests.conversation.fakes import MESSAGES as CASES
 
-CASES = tomllib.loads((Path(__file__).parent / "messages.toml").read_text("utf-8"))
 TALK = [(kind, message) for kind, messages in CASES["small_talk"].items() for message in messages]
 FOREIGN = [(name, message) for name, said in CASES["languages"].items() for message in said]
 UNTOLD = [(kind, message) for kind, messages in CASES["untold"].items() for message in messages]
@@ -45,11 +43,6 @@ def test_a_wish_in_another_language_is_told_that_english_is_read(listener, name,
 def test_what_the_data_does_not_tell_is_named(listener, kind, message):
     untold = listener.untold(message)
     assert untold == {} if kind == "nothing" else any(kind in told for told in untold)
-
-
-def test_the_words_that_ask_are_quoted(listener):
-    told = listener.untold("a comedy with Jim Carrey or Eddie Murphy, under 90 minutes").values()
-    assert [*told] == [["“with Jim Carrey”", "“Eddie Murphy”"], ["“under 90 minutes”"]]
 
 
 def test_what_is_said_to_be_known_is_known_and_well_said(data):

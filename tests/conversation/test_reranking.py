@@ -55,14 +55,8 @@ def test_the_model_reads_the_context_the_titles_and_what_is_known_of_them():
         " A Long Title about Thunder and Other Weather (1960, Western)",
         " Moth Season (1970, Horror)",
     ]  # fmt: skip
-    assert prompt == (
-        "A customer liked these films: Seven, Heat.\n"
-        'Now the customer says: "something with <moths> in it"\n'
-        "The film that the shop recommends:"
-    )
-    assert prior == (
-        'Now the customer says: "What do you recommend?"\nThe film that the shop recommends:'
-    )
+    assert "Seven, Heat." in prompt and '"something with <moths> in it"' in prompt
+    assert "moths" not in prior and prompt.splitlines()[-1] == prior.splitlines()[-1]
 
 
 def test_a_long_context_is_cut_to_what_came_last():
@@ -117,12 +111,8 @@ def test_a_capable_model_writes_the_order(reply, items):
     # the list is numbered, the schema bounds it, and the context is data
     system, user = chat_model.asked[0]
     assert "films" in system["content"] and "moths" not in system["content"]
-    assert user["content"].splitlines()[-4:] == [
-        "1. Quiet Harbour (1950): Drama",
-        "2. Night of the Moth (La Nuit)",
-        "3. A Long Title about Thunder and Other Weather (1960): Western",
-        "4. Moth Season (1970): Horror",
-    ]
+    for place, line in enumerate(user["content"].splitlines()[-4:]):
+        assert line.startswith(f"{place + 1}. {CANDIDATES[place].title}")
     assert chat_model.schemas == [order_schema(4)]
     assert order_schema(4)["properties"]["order"] == {
         "type": "array", "items": {"type": "integer", "enum": [1, 2, 3, 4]},

@@ -301,9 +301,7 @@ def test_titles_do_what_the_data_does_not_tell(policy):
     conversation.model.data.titles[33] = "Santa Works Late"
     turn = conversation.say("a Christmas movie, something funny")
     assert ids(turn)[0] == 33 or policy == "F"
-    told = "I know titles, years and genres, not for which holiday a film is, so I "
-    how = "went by titles for" if 33 in ids(turn) else "could not use"
-    assert turn.reply.endswith(f" {told}{how} “Christmas”.")
+    assert ("went by titles" in turn.reply) == (33 in ids(turn)) and "“Christmas”" in turn.reply
     refused = chat(policy)
     refused.model.data.titles[4] = "Santa Works Late"
     assert 4 not in ids(refused.say("a comedy, but no Christmas"))

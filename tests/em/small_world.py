@@ -17,6 +17,7 @@ from latentcrs_utils.em.instances import Instances
 from latentcrs_utils.em.networks import GenerativeModel
 from latentcrs_utils.intents import Anchors
 from latentcrs_utils.simulation.utterances import Utterances
+from tests.made import made
 
 GENRES = ("Comedy", "Drama", "Horror")
 N_ITEMS, N_USERS, LENGTH = 24, 40, 8
@@ -31,15 +32,8 @@ def dataset() -> Dataset:
     for user in range(N_USERS):
         weight = np.where(ids % 3 == user % 3, 4.0, 1.0)
         rows.append(generator.choice(ids, LENGTH, replace=False, p=weight / weight.sum()))
-    columns = {
-        "item": ids.astype(np.int32), "raw_item": [str(i) for i in ids],
-        "title": [f"Film {i}" for i in ids], "year": [1970 + i for i in ids],
-        "genres": [[GENRES[i % 3]] for i in ids],
-    }  # fmt: skip
-    items = pl.DataFrame(columns, schema_overrides={"year": pl.Int32})
-    users = pl.DataFrame({"user": range(N_USERS), "raw_user": [str(u) for u in range(N_USERS)]})
-    users = users.cast({"user": pl.Int32})
-    return Dataset("small", items, users, Sequences.from_lists(rows), {}, "small world")
+    titles, genres = [f"Film {i}" for i in ids], [[GENRES[i % 3]] for i in ids]
+    return made("small", rows, title=titles, year=1970 + ids, genres=genres)
 
 
 class Language:

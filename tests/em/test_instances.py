@@ -1,15 +1,12 @@
 """Sampled candidates; attributes of items: MovieLens as recorded, and what a shop adds."""
 
-from __future__ import annotations
-
-import hashlib
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
 import torch
 
-from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em import instances as em_instances
 from latentcrs_utils.em.instances import (
     PRICE_STARTS,
@@ -21,18 +18,9 @@ from latentcrs_utils.em.instances import (
     sample_candidates,
 )
 from latentcrs_utils.errors import ConfigError
+from tests.made import made
 
 from .small_world import N_ITEMS, N_RANDOM, N_USERS, dataset, random_instances
-
-# of the tensors that the recorded results were trained on
-RECORDED = {"ml-100k": ((1009, 32), "edda5dc43eeb0df9")}
-
-
-def test_movielens_has_genres_and_periods_alone(data: Dataset) -> None:
-    table = item_attributes(data)
-    assert table.dtype == torch.float32
-    digest = hashlib.sha256(table.numpy().tobytes()).hexdigest()
-    assert (tuple(table.shape), digest[:16]) == RECORDED["ml-100k"]
 
 
 def test_item_vectors_are_centred_and_followed_by_attributes() -> None:
@@ -50,9 +38,7 @@ def shop() -> Dataset:
         "creator": ["Ann", "Ann", "Bob", None, "Bob", "Cy"],
         "price": [4.99, None, 20.0, 19.99, 250.0, 0.5],
     }  # fmt: skip
-    items = pl.DataFrame({"item": range(1, 7), "raw_item": list("uvwxyz"), **columns})
-    users = pl.DataFrame({"user": [0], "raw_user": ["u"]})
-    return Dataset("amazon-x", items, users, Sequences.from_lists([[1, 2, 3, 4, 5]]), {}, "none")
+    return made("amazon-x", [[1, 2, 3, 4, 5]], **columns)
 
 
 def test_a_shop_adds_platform_price_and_frequent_creators(monkeypatch: pytest.MonkeyPatch) -> None:

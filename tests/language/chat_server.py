@@ -1,15 +1,15 @@
 """A small OpenAI-shaped chat server for the tests that fails on demand."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -18,15 +18,8 @@ from latentcrs_utils.language.endpoint_chat_model import EndpointChatModel
 MODEL = "small-1"
 KEY = "sk-secret-0123456789"
 CHAT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Something funny"}]
-GENRE = {
-    "type": "object",
-    "properties": {
-        "genre": {"enum": ["Comedy", "Drama"]},
-        "years": {"type": "array", "items": {"enum": [1980]}, "minItems": 1, "maxItems": 2},
-    },
-    "required": ["genre", "years"],
-    "additionalProperties": False,
-}
+_SCHEMAS = tomllib.loads(Path(__file__).with_name("schemas.toml").read_text("utf-8"))
+GENRE, WISH = _SCHEMAS["genre"], _SCHEMAS["wish"]
 FITS = '{"genre": "Comedy", "years": [1980]}'
 Behaviour = Callable[["_Handler", dict[str, Any]], None]
 

@@ -1,7 +1,5 @@
 """Prepared replies, what holds for every ChatModel, and whole sentences of what one wrote."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import ThreadPoolExecutor
 

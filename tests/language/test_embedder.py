@@ -1,7 +1,5 @@
 """PromptEOL vectors: what they are, what is computed once, and what the cache survives."""
 
-from __future__ import annotations
-
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

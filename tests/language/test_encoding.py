@@ -1,7 +1,5 @@
 """Standardised utterances: statistics of the training texts and of nothing else."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The local ChatModel: what it writes, when it stops, how it keeps to a schema, how it scores."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time
@@ -19,7 +17,7 @@ from latentcrs_utils.language.local_chat_model import LocalChatModel, goes_in_ci
 from latentcrs_utils.language.models import LanguageModel, load_language_model
 from latentcrs_utils.language.structured_output import complaint
 
-from .chat_server import CHAT, stopping_after
+from .chat_server import CHAT, WISH, stopping_after
 from .tiny_model import CHAT_TEMPLATE, make_tiny_model
 
 PROMPT = "<|system|>Be kind.<|end|><|user|>Something funny<|end|><|assistant|>"
@@ -209,20 +207,6 @@ def test_what_is_empty_or_exceeds_the_model_is_refused(chat_model, tmp_path):
     base = make_tiny_model(tmp_path / "base", chat=False, seed=5)
     with pytest.raises(ConfigError, match="no chat template"):
         LocalChatModel(base, dtype="float32").generate(CHAT)
-
-
-# every kind of bound that is enforced while writing; values that are several bytes a character
-WISH = {
-    "type": "object",
-    "properties": {
-        "genre": {"enum": ["Comedy", "Amélie", "日本語 🎬", 'a "quoted" one']},
-        "years": {"type": "array", "items": {"enum": [1980, 1990]}, "minItems": 1, "maxItems": 3},
-        "sure": {"type": "boolean"},
-        "evidence": {"type": "string", "maxLength": 8},
-    },
-    "required": ["genre", "years", "sure", "evidence"],
-    "additionalProperties": False,
-}
 
 
 @pytest.mark.parametrize("seed", range(6))

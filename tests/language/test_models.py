@@ -1,7 +1,5 @@
 """Which model is meant, and what is said when there is none."""
 
-from __future__ import annotations
-
 import struct
 from concurrent.futures import ThreadPoolExecutor
 

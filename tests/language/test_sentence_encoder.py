@@ -1,7 +1,5 @@
 """Sentence encoders: the pooling, what is kept of a text, the cache, and two readers at once."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import replace
 from pathlib import Path

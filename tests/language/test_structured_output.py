@@ -1,7 +1,5 @@
 """What is said of a text that does not fit its schema, and which tokens a schema allows."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers

@@ -1,7 +1,5 @@
 """Thoughts are found by their marks, however the reply is cut into pieces."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """A sentence encoder small enough to be made in a test: random weights, a tokenizer of letters."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 LIMIT = 64

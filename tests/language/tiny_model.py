@@ -1,7 +1,5 @@
 """A language model small enough to be made in a test: random weights, a tokenizer of bytes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 CHAT_TEMPLATE = (

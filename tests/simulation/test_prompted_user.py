@@ -1,6 +1,8 @@
 """A language model plays the user: the rules of the prompt, and what happens when it breaks one."""
 
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -66,15 +68,7 @@ def test_it_accepts_by_what_is_offered_not_by_what_it_says() -> None:
     assert len(person._chat_model.asked) <= 3
 
 
-BAD = {
-    "title": ("Do you have Night of the Moth?", "it gave away the title"),
-    "a word of the title": ("Something about a moth.", "it gave away the title"),
-    "an unseen film": ("I liked Film Number 20 a lot.", "it named a film"),
-    "an untruth": ("I want a comedy.", "not true of your film"),
-    "too much": ("Scary, no romance, no musicals, no war.", "more than two facts"),
-    "an echo": ("I like scary films. I like scary films.", "the same thing twice"),
-    "nothing": ("<END>", "no complete sentence"),
-}
+BAD = tomllib.loads(Path(__file__).with_name("bad_messages.toml").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -30,11 +30,7 @@ def test_titles_are_told_from_wishes(data: Dataset, marked: str) -> None:
     assert vocabulary.plain_words(text) == blanked
 
 
-@pytest.mark.parametrize(("text", "ids"), [
-    ("cape fear", 2), ("Cape Fear 1991", 1), ("Cape Fear (1990)", 0), ("star trek", 4),
-    ("Sabrina", 2), ("Chasing Amy", 2), ("the matrix", 0), ("aliens", 1), ("god father", 1),
-    ("seven", 1),
-])  # fmt: skip
+@pytest.mark.parametrize(("text", "ids"), MARKED["means"])
 def test_a_title_means_the_films_of_that_name_and_year(data: Dataset, text: str, ids: int) -> None:
     (title,) = vocabulary_for(data).titles.find(text)
     assert len(title.items) == ids and title.asked
@@ -47,40 +43,13 @@ def test_simulated_users_speak_of_titles_and_ask_for_none(data: Dataset) -> None
     assert len(found) > 40 and not any(title.asked for title in found)
 
 
-@pytest.mark.parametrize(
-    ("text", "title", "leaks"),
-    [
-        ("I loved Aliens", "Alien", True), ("an alien film", "Aliens", True),
-        ("space, the Final Frontier", "Star Trek V: The Final Frontier", True),
-        ("seven sins", "Seven (Se7en)", True), ("like Se7en", "Seven (Se7en)", True),
-        ("What happened was odd", "What Happened Was...", True),
-        ("I would like it hot please, some like it hot", "Some Like It Hot", True),
-        ("Some hot film, please", "Some Like It Hot", False),
-        ("the one for me", "The Fugitive", False),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "title", "leaks"), MARKED["leaks"])
 def test_what_gives_a_title_away(text: str, title: str, leaks: bool) -> None:
     assert leaks_title(text, title) == leaks
     assert spoken_title("Seven (Se7en)") == "Seven"
 
 
-CABLE = "6ft Gray AV Composite and S-Video Cable"
-
-
-@pytest.mark.parametrize(
-    ("domain", "title", "said"),
-    [
-        ("films", "Seven (Se7en)", "Seven (Se7en)"),
-        ("games", "Ratchet and Clank: Into the Nexus - PS3", "Ratchet and Clank: Into the Nexus"),
-        ("games", "Gears of War 4 - Standard - Xbox One [Digital Code]", "Gears of War 4"),
-        ("games", "Metal Gear Solid 2: Sons of Liberty", "Metal Gear Solid 2: Sons of Liberty"),
-        ("games", f"{CABLE} Compatible With Microsoft Xbox 360", CABLE),
-        ("games", "Star\xa0Wars:\xa0Republic\xa0Commando", "Star Wars: Republic Commando"),
-        ("albums", "Gang's All Here, The", "The Gang's All Here"),
-        ("albums", "Live &amp; Off The Record [Explicit]", "Live & Off The Record"),
-        ("albums", "[Untitled]", "[Untitled]"),
-    ],
-)
+@pytest.mark.parametrize(("domain", "title", "said"), MARKED["said"])
 def test_titles_as_people_say_them(domain: Domain, title: str, said: str) -> None:
     assert title_and_keywords(title, domain)[0] == said
     # words for machines and packaging give no game away

@@ -15,6 +15,7 @@ from latentcrs_utils.constraints.constraint import Constraint
 from latentcrs_utils.constraints.lexicon import lexicon_for
 from latentcrs_utils.data.sequences import Dataset, Sequences
 from latentcrs_utils.errors import ConfigError, DataError
+from latentcrs_utils.simulation.agenda import LEVELS
 from latentcrs_utils.simulation.items import Item
 from latentcrs_utils.simulation.phrase_book import (
     POOLS,
@@ -25,7 +26,7 @@ from latentcrs_utils.simulation.phrase_book import (
 )
 from latentcrs_utils.simulation.realization import sentence
 from latentcrs_utils.simulation.titles import leaks_title, spoken_title
-from latentcrs_utils.simulation.utterances import LEVELS, Utterances, simulate_utterances
+from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
 from tests.simulation.worlds import (
     COMMON,
     SHOP_CONFIG,

@@ -18,11 +18,12 @@ import pytest
 from latentcrs_utils.config import SimulatorConfig
 from latentcrs_utils.constraints.lexicon import lexicon_of
 from latentcrs_utils.data.loading import load_dataset
-from latentcrs_utils.data.sequences import Dataset, Sequences
+from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.simulation.items import Catalogue
 from latentcrs_utils.simulation.phrase_book import POOLS, Domain, domain_of, phrase_book
 from latentcrs_utils.simulation.utterances import Utterances, simulate_utterances
 from tests.conftest import folder_with
+from tests.made import made
 
 PUBLISHERS = (
     "Nintendo", "Sony", "EA", "Capcom", "Ubisoft", "Tiny Studio", "Sega", "Various Artists",
@@ -93,15 +94,11 @@ def first_users(data: Dataset, n: int) -> Dataset:
 def bare_dataset(**columns: list[Any]) -> Dataset:
     """One user whose films have no genre and no year, or a genre that the phrase book lacks."""
     table = {
-        "item": range(1, 7), "raw_item": [str(i) for i in range(1, 7)],
         "title": ["Abel", "Bravo", "Cynic", "Delta", "Ember", "Fjord"],
         "year": [1999, 2104, None, 1985, None, 2104],
         "genres": [["IMAX"], ["Drama"], ["Comedy"], ["IMAX"], [], ["IMAX", "Drama"]],
-    }  # fmt: skip
-    types = {"item": pl.Int32, "year": pl.Int32}
-    items = pl.DataFrame(table | columns, schema_overrides=types)
-    users = pl.DataFrame({"user": [0], "raw_user": ["u"]}, schema_overrides={"user": pl.Int32})
-    return Dataset("bare", items, users, Sequences.from_lists([[1, 2, 3, 4, 5, 6]]), {}, "none")
+    }
+    return made("bare", [[1, 2, 3, 4, 5, 6]], **table | columns)
 
 
 def _draw(key: str, n: int) -> int:
@@ -121,18 +118,9 @@ def _shop(
     creators = _creators(name, titles)
     years = [first_year + _draw(f"y{t}", 2023 - first_year) if _draw(f"k{t}", 2) else None
              for t in titles]  # fmt: skip
-    items = pl.DataFrame({
-        "item": range(1, len(titles) + 1), "raw_item": [f"B{i:09d}" for i in range(len(titles))],
-        "title": titles, "year": years,
-        "creator": creators,
-        "price": [_draw(f"p{t}", 7000) / 100 if _draw(f"q{t}", 3) else None for t in titles],
-        **columns,
-    }, schema_overrides={"item": pl.Int32, "year": pl.Int32, "creator": pl.String,
-                         "price": pl.Float64})  # fmt: skip
-    numbers = range(len(histories))
-    users = pl.DataFrame({"user": numbers, "raw_user": [f"u{i}" for i in numbers]},
-                         schema_overrides={"user": pl.Int32})  # fmt: skip
-    return Dataset(name, items, users, Sequences.from_lists(histories), {}, "invented")
+    prices = [_draw(f"p{t}", 7000) / 100 if _draw(f"q{t}", 3) else None for t in titles]
+    table = {"title": titles, "year": years, "creator": creators, "price": prices} | columns
+    return made(name, histories, **table)
 
 
 def _genres(title: str, known: list[str]) -> list[str]:

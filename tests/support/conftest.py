@@ -1,7 +1,5 @@
 """A web site of the test's own, a cache in which nothing is yet, and what is said on stderr."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """A demo archive, and a local web site that also fails, truncates, lies and stalls."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io

@@ -1,28 +1,22 @@
-"""What one process and two must do alike: small trainings, an embedding, a command.
+"""What one process and two must do alike: small trainings, an embedding.
 
 ``python tests/support/process_jobs.py OUT MODEL 1`` in one process, ``torchrun … 2`` in two;
 without the number it starts two as a notebook does. The main process writes OUT (JSON).
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
-from contextlib import redirect_stdout
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from accelerate import notebook_launcher
 
-from experiments import pretrain as command
-from experiments.processes import run_command
 from latentcrs_utils.behavior.pretraining import pretrain
 from latentcrs_utils.config import BackboneConfig
 from latentcrs_utils.language.embedder import Embedder
-from latentcrs_utils.support.processes import Processes
+from latentcrs_utils.support.processes import Processes, join
 from tests.browser.servers import free_port
 from tests.em.small_world import dataset
 from tests.support.resume_jobs import digest, interrupted_at, without_seconds
@@ -75,19 +69,11 @@ def all_jobs(model: str, processes: Processes) -> dict[str, Any]:
 
 
 def job(out: str, model: str, expected: int | None = None) -> None:
-    """Do everything, and call the command if asked to; the main process writes what came out."""
-
-    def work(processes: Processes) -> None:
-        results = all_jobs(model, processes)
-        if expected is not None:
-            arguments = ["--data", "synthetic", "--set", "n_epochs=1", "hidden=8", "n_layers=1"]
-            with redirect_stdout(StringIO()) as printed:
-                status = command.main([*arguments, "--expect-processes", str(expected)])
-            results["command"] = [status, printed.getvalue()]
-        if processes.is_main:
-            Path(out).write_text(json.dumps(results), encoding="utf-8")
-
-    run_command(work)
+    """Do everything; the main process writes what came out."""
+    processes = join(expected=expected)
+    results = all_jobs(model, processes)
+    if processes.is_main:
+        Path(out).write_text(json.dumps(results), encoding="utf-8")
 
 
 if __name__ == "__main__":

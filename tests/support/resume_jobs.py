@@ -4,8 +4,6 @@ A process waits after each step for permission to go on, so whoever starts it de
 of which step it dies, however fast the machine is.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import os

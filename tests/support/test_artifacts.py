@@ -1,8 +1,5 @@
 """Train or load: a killed run or a damaged file costs a new training, never a crash."""
 
-from __future__ import annotations
-
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -70,18 +67,6 @@ def test_trains_once_then_loads_the_same(empty_cache: Path, loud: pytest.Capture
     for other in ({"seed": 4}, {"config": AnchorConfig(K=9)}, {"extra": None}):
         make(train, other)
     assert train.runs == 5
-
-
-def test_what_an_earlier_version_saved_is_loaded(empty_cache: Path) -> None:
-    """Names and format are those of every process: other versions' results stay good."""
-    file = empty_cache / "demo" / "fc686ce87504b22a.safetensors"
-    file.parent.mkdir(parents=True)
-    file.write_bytes(safetensors.torch.save({"W": torch.ones(2)}))
-    record = {"sha256": artifacts.sha256(file), "facts": {"epochs": 1}}
-    file.with_suffix(".json").write_text(json.dumps(record))
-    train = Trainer()
-    W, facts = make(train)
-    assert train.runs == 0 and W.tolist() == [1, 1] and facts == {"epochs": 1}
 
 
 def flipped(content: bytes) -> bytes:

@@ -1,9 +1,6 @@
 """The assets that the course names, and where they are looked for: cache, own folder, network."""
 
-from __future__ import annotations
-
 import os
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -166,15 +163,9 @@ def test_the_readme_has_the_facts_of_every_asset(asset: Asset) -> None:
     readme = (Path(__file__).resolve().parents[2] / "data" / "README.md").read_text("utf-8")
     if asset in ZIPS:
         # the data sets have two independent sources
-        hosts = {url.split("/")[2] for url in asset.sources}
-        assert len(hosts) == len(asset.sources) >= 2
-        assert asset.sources[0].startswith("https://files.grouplens.org/")
-        assert all(re.fullmatch(f"https://.*/{asset.archive}", url) for url in asset.sources)
-        assert all(member.path.startswith(f"{asset.folder}/") for member in asset.members)
+        assert len({url.split("/")[2] for url in asset.sources}) == len(asset.sources) >= 2
         assert f"| `{asset.archive}` | {asset.size:,} | `{asset.sha256}` |" in readme
-        assert f"<{asset.by_hand.removeprefix('with a browser from ')}>" in readme
         rows = [(member.path, member.sha256) for member in asset.members]
     else:
-        assert asset.sources[0].removeprefix("pip:") in readme
         rows = [(asset.archive, asset.sha256), *((m.name, m.sha256) for m in asset.members)]
     assert all(f"| `{name}` | `{digest}` |" in readme for name, digest in rows)

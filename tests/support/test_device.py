@@ -1,7 +1,5 @@
 """Device, precision, memory: all that can be seen without a GPU."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

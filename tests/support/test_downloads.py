@@ -1,7 +1,5 @@
 """Downloads against a local server that also fails, truncates, lies, stalls; and with real pip."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -196,8 +194,7 @@ def test_progress_is_shown_to_people_only(
     asset = wheel if kind == "wheel" else site.asset(first=[fail(500), send(ARCHIVE)])
     assert contents(fetch(asset)) == EXPECTED
     shown = loud.readouterr()
-    assert shown.out == "" and f"Demo: downloading {asset.archive}" in shown.err
-    assert {"archive": "Demo:   0%", "wheel": "Saved "}[kind] in shown.err
+    assert shown.out == "" and asset.archive in shown.err
     monkeypatch.setenv("LATENTCRS_PROGRESS", "0")
     fetch(replace(asset, folder="quiet"))
     assert loud.readouterr() == ("", "")

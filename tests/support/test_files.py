@@ -1,7 +1,5 @@
 """Files and folders are whole or absent, and what killed writers left does not pile up."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Killed and run again: the same result, bit by bit, and nothing half-written left behind."""
 
-from __future__ import annotations
-
 import random
 import signal
 from pathlib import Path
