@@ -23,7 +23,7 @@ TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE LATENTCRS_PROGRESS=0 \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-fast unit lint check-notebooks browser stress lab chat notebooks bench results dialogues doctor clean
+.PHONY: help setup run test test-fast unit lint check-notebooks browser stress lab chat pictures site notebooks slides student teacher quiz bench results dialogues doctor clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
@@ -45,7 +45,8 @@ setup: $(STAMP)  ## make .venv with the pinned dependencies
 run: $(STAMP)  ## the whole course on real data, ending with a results table and a dialogue
 	$(PY) -m latentcrs_utils.run
 
-test: lint unit check-notebooks browser  ## style, unit tests, every notebook against its recorded outputs, the chat in a browser
+# The notebooks come before the unit tests: they fill the cache with all cores, a test with one.
+test: lint check-notebooks unit browser  ## style, every notebook against its recorded outputs, unit tests, the chat in a browser
 
 # What answers quickly: the mathematics of the core, its small world, and the structure.
 FAST := tests/test_structure.py tests/behavior tests/em tests/test_intents.py tests/evaluation/test_metrics.py
@@ -78,16 +79,53 @@ lab: $(STAMP)  ## open the notebooks in JupyterLab
 chat: $(STAMP)  ## serve the chat alone, on this machine only; opens its secret address and prints it
 	cd notebooks && exec $(abspath $(PY)) -m voila 10_chat_demo.ipynb $(VOILA_FLAGS)
 
+pictures: $(STAMP)  ## the diagrams, and the chat as Chromium shows it
+	$(PY) -m latentcrs_utils.pictures
+	$(TEST_ENV) $(PY) -m pytest tests/browser -m browser -q -k "keeps_the_message_box and light"
+	cp build/browser/*light*-01-1366-light.png notebooks/course/pictures/chat.png
+
+# Sphinx lives in an environment of its own, so that its pins and those of the course never meet.
+SITE := $(VENV)/site
+
+$(SITE)/.stamp: docs/requirements.txt
+	@$(PYTHON) -m venv $(SITE)
+	@$(SITE)/bin/python -m pip --disable-pip-version-check install --quiet -r $<
+	@touch $@
+
+site: $(SITE)/.stamp  ## the pages of the course as a site that works offline, in build/site
+	$(SITE)/bin/sphinx-build -q -W --keep-going -b html -c docs . build/site
+
 notebooks: $(STAMP)  ## re-execute and normalise the committed notebooks, and their table in the README
 	$(PY) -m tools.notebooks $(NOTEBOOKS)
 	$(PY) -m tools.readme
 
+# For a class, see docs/teaching.md. One source: what students and teachers get is made from the lessons.
+LESSONS   := $(sort $(filter-out notebooks/12_%,$(wildcard notebooks/*.ipynb)))
+NBCONVERT := $(PY) -m nbconvert --log-level=WARN
+# reveal.js is Voilà's own copy, which is inlined: the decks need no network.
+slides: $(STAMP)  ## the figures of every notebook as slides, one file each, for the projector
+	$(NBCONVERT) --to html --template slides --TemplateExporter.extra_template_basedirs=tools \
+	  --TemplateExporter.extra_template_paths=$(VENV)/share/jupyter/voila/templates/base \
+	  --HTMLExporter.preprocessors=tools.teaching.mathml --output-dir build/slides $(LESSONS)
+
+student: $(STAMP)  ## the notebooks without solutions, in build/student, to hand out
+teacher: $(STAMP)  ## the notebooks with solutions unfolded, in build/teacher
+student teacher:
+	mkdir -p build/$@/notebooks
+	cp -R notebooks/course build/$@/notebooks
+	cp -R results build/$@
+	$(NBCONVERT) --to notebook --NotebookExporter.preprocessors=tools.teaching.for_$@ \
+	  --output-dir build/$@/notebooks $(LESSONS)
+
+quiz: $(STAMP)  ## docs/teaching/quiz.md, the quiz to print, from quiz.json
+	$(PY) -m tools.teaching
+
 # The other data sets: `make results DATA=ml-1m RESULTS_FLAGS="--tests unseen"`, for example.
-results: $(STAMP)  ## the results table over several seeds, recorded and put into the README
+results: $(STAMP)  ## the results table over several seeds, recorded and put into results/README.md
 	$(PY) -m latentcrs_utils.run --data $(DATA) --seeds $(SEEDS) --no-notebooks --record $(RESULTS) $(RESULTS_FLAGS)
 	$(PY) -m tools.readme
 
-bench: $(STAMP)  ## the speed of every stage against its floor and others' code, recorded and put into the README
+bench: $(STAMP)  ## the speed of every stage against its floor and others' code, recorded and put into results/README.md
 	$(PY) -m benchmarks
 	$(PY) -m tools.readme
 
@@ -95,7 +133,7 @@ bench: $(STAMP)  ## the speed of every stage against its floor and others' code,
 MULTI_TURN := $(PY) -m experiments.multi_turn --data ml-100k --logs data/cache/dialogues
 BOTH       := 'LatentCRS+' 'LatentCRS+ F'
 RIVALS     := 'backbone + lexicon filter' 'fusion without intents'
-dialogues: $(STAMP)  ## the tables of whole dialogues again, recorded and put into the README (hours)
+dialogues: $(STAMP)  ## the tables of whole dialogues again, recorded and put into results/README.md (hours)
 	$(MULTI_TURN) --users 300 --level plain paraphrased 'by example' vague --record results/multi_turn_ml-100k.json
 	$(MULTI_TURN) --users 400 --level plain --systems $(RIVALS) $(BOTH) --seeds 0 1 2 \
 	  --record results/seeds_ml-100k.json
