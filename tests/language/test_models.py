@@ -2,9 +2,11 @@
 
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import modeling_gguf_pytorch_utils as reader
 
 from latentcrs_utils.errors import AssetError, ConfigError
 from latentcrs_utils.language import models
@@ -105,3 +107,16 @@ def test_dequantised_weights_are_kept_and_mended_and_compute_the_same(
     weights.write_bytes(weights.read_bytes()[:-100])
     load()
     assert len(unpacked) == 2
+
+
+def test_unpacking_shows_no_bar(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "tqdm", pytest.fail)
+    read = []
+
+    def from_files(*_, **__):
+        read.extend(reader.tqdm("ab", desc="tensors"))
+        return SimpleNamespace(config=None), None
+
+    monkeypatch.setattr(models, "_from_files", from_files)
+    models._dequantise(tmp_path / "tiny.gguf")
+    assert read == ["a", "b"]
