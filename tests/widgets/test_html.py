@@ -50,13 +50,14 @@ def hostile_model(before="<script>"):
     return model
 
 
-@pytest.mark.parametrize("why", [WHY, lambda *_: HOSTILE])
+@pytest.mark.parametrize("why", [WHY, lambda *_: [f"31 % of it: {t}" for t in HOSTILE]])
 def test_hostile_titles_names_and_reasons_are_shown_as_text(why, monkeypatch):
     monkeypatch.setattr(Conversation, "why", why)
     app = ChatApp(hostile_model(), user=42, chat_model=None)
     state = ask(app, "something scary")
     page = html(app.widget)
     assert len(state["cards"][0]) == page.count('class="lcrs-why') == 5
+    assert why is WHY or page.count("31\u00a0% of it") == 5
     assert "<script" not in page and "&lt;script&gt;" in page and "&amp;amp;" in page
     press(app, "Build a history")
     label = app.conversation.label(app.view.picker.suggested[0])
