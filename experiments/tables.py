@@ -65,10 +65,7 @@ def one_turn(
 
 
 def real_requests(systems: Sequence[tuple[Fitted, Mapping[str, Scorer]]]) -> list[dict[str, Any]]:
-    """Rank all items for what real people said, the half that is only reported.
-
-    A row a system; none where nobody asked for an item of the data.
-    """
+    """Rank all items for the report half of what real people said; no row where nobody asked."""
     ranks = []
     for fitted, scorer_of in systems:
         of_seed = fitted.data, fitted.backbone, fitted.language
@@ -178,7 +175,12 @@ def main(arguments: list[str] | None = None) -> None:
     add("--sample", type=int, default=500, help="test users of Tables 3, 4 and the classic setting")
     add("--asked", type=int, help="of them those that a language model is asked about")
     add("--level", choices=LEVELS, default="paraphrased", help="of Tables 3, 4 and 6")
-    add("--tests", choices=("all", "unseen"), default="all", help="as of latentcrs_utils.run")
+    add(
+        "--tests",
+        choices=("all", "unseen", "sample"),
+        default="all",
+        help="sample: its unseen ones",
+    )
     add("--logs", type=Path, help="keep dialogues and answers in this folder")
     options = command.read(arguments)
     for name, n in {"sample": options.sample, "asked": options.asked}.items():
@@ -188,8 +190,9 @@ def main(arguments: list[str] | None = None) -> None:
         raise ConfigError(f"--logs {options.logs} is a file: give a folder.")
     chat_model = _chat_model(options.chat_model, options.endpoint, options.logs)
     data = load_dataset(options.data)
-    language = cache(lambda: prepare(command.say, options.data, options.tests)[1])
     users = multi_turn.sample_users(data, options.sample)
+    tests = [*users] if options.tests == "sample" else options.tests
+    language = cache(lambda: prepare(command.say, options.data, tests)[1])
     few = users[: options.asked]
     content = _earlier(options.record, {"data": sizes(data), "level": options.level})
 
@@ -232,10 +235,8 @@ def main(arguments: list[str] | None = None) -> None:
         free.append((fitted, {**scorers(fitted), **{n: r.scores for n, r in of.items()}}))
         talking.append({n: r for n, r in of.items() if not n.endswith(HARD)})
     if 2 in options.tables:
-        tables: dict[str, list[dict[str, Any]]] = {"masked": []}
-        for level in LEVELS:
-            command.say(f"Table 2: all test users, {level}")
-            tables["masked"] += one_turn(free, level)
+        command.say("Table 2")
+        tables = {"masked": [row for level in LEVELS for row in one_turn(free, level)]}
         # the paper ranks what was seen, too
         tables["unmasked"] = one_turn(free, options.level, masked=False)
         keep(table_2=tables | {"people": real_requests(free)})
@@ -249,8 +250,7 @@ def main(arguments: list[str] | None = None) -> None:
             asking = {**free[0][1], **{name: rival.scores for name, rival in prompted.items()}}
             command.say(f"Table 3: {len(few)} users that the language model is asked about")
             asked = one_turn([(free[0][0], asking)], options.level, few)
-            answers = {**chat_model.counts, "lines": first.line_counts}
-            keep(table_3_asked=asked, answers=answers)
+            keep(table_3_asked=asked, answers={**chat_model.counts, "lines": first.line_counts})
             _shown(asked, ["system", "n", *METRICS])
     if {4, 6} & {*options.tables}:
         command.say(f"Tables 4 and 6: dialogues with {len(users)} users")

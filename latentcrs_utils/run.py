@@ -31,17 +31,18 @@ USER = 42
 MESSAGES = ("a film that keeps me on the edge of my seat", "with space ships and aliens in it")
 
 
-def prepare(say: Say, name: str, tests: str) -> tuple[Dataset, Language]:
-    """Data, utterances, embeddings; "unseen": of the test texts only single, newly worded ones."""
+def prepare(say: Say, name: str, tests: str | list[int]) -> tuple[Dataset, Language]:
+    """Data, utterances, embeddings; tests: "all", "unseen" words alone, or those of some users."""
     say(f"{name}: ratings, filter, splits")
     data = load_dataset(name)
     print(f"          {data!r}")
     say("Simulated utterances")
     utterances = simulate_utterances(data, seed=0)
-    if tests == "unseen":
-        split, phrasing = utterances.frame["split"], utterances.frame["phrasing"]
-        spared = (split == "test_turns") | ((split == "test") & (phrasing == "train"))
-        utterances = Utterances(utterances.frame.filter(~spared))
+    if tests != "all":
+        kept = (pl.col("split") == "test") & (pl.col("phrasing") != "train")
+        kept &= pl.col("user").is_in(tests) if isinstance(tests, list) else True
+        kept |= ~pl.col("split").str.starts_with("test")
+        utterances = Utterances(utterances.frame.filter(kept))
     texts = utterances.texts
     print(f"          {len(texts):,} utterances, {len(set(texts)):,} distinct")
     say("Embedding each distinct utterance once (PromptEOL, SmolLM2-135M; MiniLM)")
