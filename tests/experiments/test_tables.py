@@ -13,6 +13,7 @@ import torch
 from experiments import tables
 from experiments.multi_turn import compared
 from experiments.tables import METRICS, metric_values, table_4
+from latentcrs_utils import run as command
 from latentcrs_utils.baselines.rival import Named, Rival, in_order, prompted_rival
 from latentcrs_utils.data.sequences import Dataset
 from latentcrs_utils.em.instances import Instances
@@ -163,3 +164,17 @@ def test_what_is_not_named_gains_nothing_by_a_tie() -> None:
     assert alone[2] == alone[4] < alone[1]
     filled = in_order((3,), torch.tensor([-np.inf, 5.0, 7.0, 1.0, 6.0]), 5)
     assert filled.argsort(descending=True).tolist() == [3, 2, 4, 1, 0]
+
+
+@pytest.mark.parametrize("tests", ["all", "unseen", [3, 5]])
+def test_which_test_texts_are_read(world: Dataset, monkeypatch: pytest.MonkeyPatch, tests) -> None:
+    monkeypatch.setattr(command, "load_dataset", lambda name: world)
+    monkeypatch.setattr(command, "embed", lambda utterances: utterances)
+    every, some = (command.prepare(print, "toy", which)[1].frame for which in ("all", tests))
+    ways = {(split, how): set(rows["user"]) for (split, how), rows in
+            some.group_by("split", "phrasing")}  # fmt: skip
+    told = every.filter(split="test", phrasing="test")["user"].unique()
+    assert ways["test", "test"] == ({3, 5} if tests == [3, 5] else {*told})
+    assert (("test", "train") in ways) == (("test_turns", "test") in ways) == (tests == "all")
+    for split in ("train", "valid"):
+        assert some.filter(split=split).equals(every.filter(split=split))
