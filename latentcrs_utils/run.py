@@ -37,16 +37,14 @@ def prepare(say: Say, name: str, tests: str | list[int]) -> tuple[Dataset, Langu
     data = load_dataset(name)
     print(f"          {data!r}")
     say("Simulated utterances")
-    utterances = simulate_utterances(data, seed=0)
+    frame = simulate_utterances(data, seed=0).frame
     if tests != "all":
-        kept = (pl.col("split") == "test") & (pl.col("phrasing") != "train")
-        kept &= pl.col("user").is_in(tests) if isinstance(tests, list) else True
-        kept |= ~pl.col("split").str.starts_with("test")
-        utterances = Utterances(utterances.frame.filter(kept))
-    texts = utterances.texts
-    print(f"          {len(texts):,} utterances, {len(set(texts)):,} distinct")
+        kept = (pl.col.split == "test") & (pl.col.phrasing != "train")
+        kept &= pl.col.user.is_in(tests) if isinstance(tests, list) else True
+        frame = frame.filter(kept | ~pl.col.split.str.starts_with("test"))
+    print(f"          {len(frame):,} utterances, {frame['text'].n_unique():,} distinct")
     say("Embedding each distinct utterance once (PromptEOL, SmolLM2-135M; MiniLM)")
-    return data, embed(utterances)
+    return data, embed(Utterances(frame))
 
 
 def results(

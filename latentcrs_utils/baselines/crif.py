@@ -22,11 +22,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import sparse
 from torch import Tensor, nn
 
 from latentcrs_utils.baselines import questions
 from latentcrs_utils.baselines.attributes import Attributes, attributes_of
 from latentcrs_utils.baselines.factorisation_machine import descend, told
+from latentcrs_utils.baselines.item_knn import incidence
 from latentcrs_utils.baselines.questions import Game, Known, Rewards
 from latentcrs_utils.config import Checked
 from latentcrs_utils.data.sequences import Dataset
@@ -57,23 +59,27 @@ class CrifConfig(Checked):
     n_updates: int = 40
 
 
-def edges_of(data: Dataset, attributes: Attributes) -> Tensor:
-    """The training graph of users, items (with the padding) and attributes, sparse [n, n]: an edge
-    weighs 1 / sqrt(degree * degree).
-    """
-    seen, U, (n_items, A) = data.histories("train"), data.n_users, attributes.has.shape
-    actions = torch.from_numpy(np.stack([seen.rows(), U + seen.flat]))
-    members = attributes.has.nonzero().T + torch.tensor([[U], [U + n_items]])
-    pairs = torch.cat([actions, members], 1).unique(dim=1)
-    ends, n = torch.cat([pairs, pairs.flip(0)], 1), U + n_items + A
-    weights = ends[0].bincount()[ends].prod(0).float().rsqrt()
-    return torch.sparse_coo_tensor(ends, weights, (n, n), check_invariants=False).coalesce()
+def edges_of(data: Dataset, attributes: Attributes) -> sparse.csr_array:
+    """Users, items (with padding) and attributes of training, weights 1 / sqrt(degree * degree)."""
+    has = sparse.csr_array(attributes.has.numpy(), dtype=np.float32)
+    liked = incidence(data.histories("train"), data.n_items)
+    blocks = [[None, liked, None], [liked.T, None, has], [None, has.T, None]]
+    edges = sparse.block_array(blocks, format="csr").sign()
+    weights = sparse.diags_array(np.maximum(edges.sum(1), 1) ** -0.5)
+    return sparse.csr_array(weights @ edges @ weights)
 
 
-def smooth(edges: Tensor, nodes: Tensor) -> Tensor:
-    """The mean of the nodes' own vectors and of two convolutions, [n, d]."""
-    once = torch.sparse.mm(edges, nodes)
-    return (nodes + once + torch.sparse.mm(edges, once)) / 3
+def smooth(edges: sparse.csr_array, nodes: Tensor) -> Tensor:
+    """The mean of the nodes' own vectors and of two convolutions, [n, d]; `edges` are symmetric."""
+
+    def mean(of: Tensor) -> Tensor:
+        once = edges @ of.numpy()
+        return (of + torch.from_numpy(once + edges @ once)) / 3
+
+    smoothed = nodes + (mean(nodes.detach()) - nodes.detach())
+    if smoothed.requires_grad:  # what is symmetric is its own transpose
+        smoothed.register_hook(mean)
+    return smoothed
 
 
 def implicit(users: Tensor, refused: Tensor, confirmed: Tensor, push: float = 1.0) -> Tensor:
@@ -134,9 +140,8 @@ class Crif:
         return known.beliefs - self.config.doubt * (against & ~known.settled)
 
     def scores(self, known: Known) -> Tensor:
-        """tanh(u . v) + sum_a b_a tanh(a . v), [N, V + 1], after both inferences.
-
-        Where the choice is FEEDBACK, the best five candidates that are telling come first.
+        """tanh(u . v) + sum_a b_a tanh(a . v), [N, V + 1], after both inferences; where the choice
+        is FEEDBACK, the best five candidates that are telling come first.
         """
         refused, confirmed = known.rejected.float(), known.accepted.float() @ self.vectors
         mean = refused @ self.items / refused.sum(1, keepdim=True).clamp_min(1)
@@ -282,7 +287,7 @@ def fit_crif(data: Dataset, *, config: CrifConfig | None = None, seed: int = 0) 
 
     def train(_: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
         edges, seen = edges_of(data, attributes), data.histories("train")
-        nodes = nn.Parameter(nn.init.xavier_uniform_(torch.empty(len(edges), config.width)))
+        nodes = nn.Parameter(nn.init.xavier_uniform_(torch.empty(edges.shape[0], config.width)))
         actions = torch.from_numpy(np.stack([seen.rows(), seen.flat]))
         losses = (
             _loss(smooth(edges, nodes), attributes.has, actions[:, rows], config.push)

@@ -50,7 +50,7 @@ def item_similarity(data: Dataset, n_neighbours: int, shrinkage: float = 0.0) ->
     c(i, j) / (sqrt(c(i) c(j)) + shrinkage), with c(i, j) the users who have both. Row i keeps the
     `n_neighbours` items that are most similar to item i; the diagonal is zero.
     """
-    matrix = _incidence(data.histories("train"), data.n_items)
+    matrix = incidence(data.histories("train"), data.n_items)
     matrix.data[:] = 1.0
     by_item = matrix.T.tocsr()
     counts = by_item.sum(1)
@@ -106,10 +106,9 @@ def tune_item_knn(data: Dataset) -> ItemKNNConfig:
     return max((ItemKNNConfig(n, recent, shrinkage) for shrinkage, n, recent in grid), key=quality)
 
 
-def _incidence(histories: Sequences, n_items: int) -> sparse.csr_array:
+def incidence(histories: Sequences, n_items: int) -> sparse.csr_array:
     """Histories x items; an item that a history holds twice counts twice."""
-    shape = (len(histories), n_items + 1)
-    cells = (histories.rows(), histories.flat)
+    cells, shape = (histories.rows(), histories.flat), (len(histories), n_items + 1)
     matrix = sparse.csr_array((np.ones(len(histories.flat), np.float32), cells), shape=shape)
     matrix.sum_duplicates()
     return matrix
@@ -117,7 +116,7 @@ def _incidence(histories: Sequences, n_items: int) -> sparse.csr_array:
 
 def _score(similarity: sparse.csr_array, histories: Sequences, n_recent: int | None) -> Tensor:
     recent = histories if n_recent is None else histories.last(n_recent)
-    scores = (_incidence(recent, similarity.shape[0] - 1) @ similarity).toarray()
+    scores = (incidence(recent, similarity.shape[0] - 1) @ similarity).toarray()
     scores = torch.from_numpy(scores.astype(np.float32))
     scores[:, 0] = float("-inf")
     return scores

@@ -214,10 +214,8 @@ def _from_gguf(file: Path, source: ModelSource, dtype: str) -> tuple[Any, Any]:
 
 
 def _dequantise(file: Path) -> tuple[Any, Any]:
-    from transformers import modeling_gguf_pytorch_utils as reader
-
-    # its bar ignores the switch that silences all others, and is a widget where a notebook runs
-    with patch.object(reader, "tqdm", lambda tensors, **_: tensors):
+    # the reader's bar ignores the switch that silences all others, and is a widget in a notebook
+    with patch("transformers.modeling_gguf_pytorch_utils.tqdm", lambda tensors, **_: tensors):
         model, tokenizer = _from_files(file.parent, "float32", gguf_file=file.name)
     # the weights are plain float32 now; with these left, save_pretrained refuses
     model.hf_quantizer = None
