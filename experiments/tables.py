@@ -85,8 +85,7 @@ def table_4(by_seed: Sequence[Mapping[str, Sequence[Dialogue]]]) -> list[dict[st
     """
     rows = summarise(by_seed).to_dicts()
     for row in rows:
-        held = [d for of_seed in by_seed for d in of_seed[row["system"]]]
-        found = [d.success for d in held if d.success is not None]
+        found = [d.success for of in by_seed for d in of[row["system"]] if d.success is not None]
         row["AT_found"] = float(np.mean(found)) if found else None
     return rows
 
@@ -174,6 +173,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--endpoint", metavar="URL", help="asks the chat model there")
     add("--sample", type=int, default=500, help="test users of Tables 3, 4 and the classic setting")
     add("--asked", type=int, help="of them those that a language model is asked about")
+    add("--talking", type=int, help="of them those of Tables 4 and 6")
     add("--level", choices=LEVELS, default="paraphrased", help="of Tables 3, 4 and 6")
     add(
         "--tests",
@@ -183,8 +183,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     add("--logs", type=Path, help="keep dialogues and answers in this folder")
     options = command.read(arguments)
-    for name, n in {"sample": options.sample, "asked": options.asked}.items():
-        if n is not None and n < 1:
+    for name in ("sample", "asked", "talking"):
+        if (n := getattr(options, name)) is not None and n < 1:
             raise ConfigError(f"--{name} {n} leaves no user: give a number from 1 on.")
     if options.logs is not None and options.logs.is_file():
         raise ConfigError(f"--logs {options.logs} is a file: give a folder.")
@@ -193,7 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
     users = multi_turn.sample_users(data, options.sample)
     tests = [*users] if options.tests == "sample" else options.tests
     language = cache(lambda: prepare(command.say, options.data, tests)[1])
-    few = users[: options.asked]
+    few, talkers = users[: options.asked], users[: options.talking]
     content = _earlier(options.record, {"data": sizes(data), "level": options.level})
 
     def keep(**tables: Any) -> None:
@@ -253,9 +253,9 @@ def main(arguments: list[str] | None = None) -> None:
             keep(table_3_asked=asked, answers={**chat_model.counts, "lines": first.line_counts})
             _shown(asked, ["system", "n", *METRICS])
     if {4, 6} & {*options.tables}:
-        command.say(f"Tables 4 and 6: dialogues with {len(users)} users")
+        command.say(f"Tables 4 and 6: dialogues with {len(talkers)} users")
         held = [
-            _talk(fitted, of, users, seed, options)
+            _talk(fitted, of, talkers, seed, options)
             for (fitted, _), of, seed in zip(free, talking, options.seeds, strict=True)
         ]
         keep(table_4=table_4(held), table_6=_costs(held))

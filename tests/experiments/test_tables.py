@@ -114,7 +114,8 @@ def run(file: Path, *arguments: object) -> dict:
 
 def test_the_command_makes_every_table_and_goes_on(small: list[str], tmp_path: Path) -> None:
     file, logs = tmp_path / "record.json", tmp_path / "logs"
-    options = ["--sample", 12, "--asked", 4, "--logs", logs, "--chat-model", "writer"]
+    few = ["--sample", 12, "--asked", 4, "--talking", 7]
+    options = [*few, "--logs", logs, "--chat-model", "writer"]
     record = run(file, *options)
     assert {row["n"] for row in record["table_2"]["masked"]} == {N_USERS}
     assert (record["table_3"][0]["n"], record["table_3_asked"][0]["n"]) == (12, 4)
@@ -122,7 +123,7 @@ def test_the_command_makes_every_table_and_goes_on(small: list[str], tmp_path: P
     assert "prompted" in asked and "prompted" not in {r["system"] for r in record["table_3"]}
     assert asked["LatentCRS+"]["NDCG@20_gap"] == 0
     talks = {row["system"]: row["n"] for row in record["table_4_asked"]}
-    assert talks["prompted"] == 4 and {row["n"] for row in record["table_4"]} == {12}
+    assert talks["prompted"] == 4 and {row["n"] for row in record["table_4"]} == {7}
     costs = {row["system"]: row for row in record["table_6_asked"]}
     assert costs["prompted"]["prompt_tokens_a_turn"] == 10
     assert record["answers"]["lines"] == {"lines": 1} and record["missing"] == {"CRM": "why"}
@@ -142,7 +143,7 @@ def test_an_unknown_system_and_one_that_cannot_run_are_named(small: list[str]) -
         tables.main(["--systems", "CRM"])
     with pytest.raises(ConfigError, match="--endpoint needs --chat-model"):
         tables.main(["--endpoint", "http://127.0.0.1:9/v1"])
-    for senseless in (["--sample", "0"], ["--asked", "-1"], ["--seeds", "-1"]):
+    for senseless in (["--sample", "0"], ["--asked", "-1"], ["--talking", "0"], ["--seeds", "-1"]):
         with pytest.raises(ConfigError, match=f"{senseless[0]} .*(leaves no user|below 0)"):
             tables.main(senseless)
     with pytest.raises(ConfigError, match="is a file: give a folder"):
