@@ -268,13 +268,12 @@ def rivals_part(recorded: Record) -> str:
     talks |= {ours: talks[theirs] for ours, theirs in THEIRS.items()}
     masked = pl.DataFrame(recorded["table_2"]["masked"])
     by_level = masked.pivot("level", index="system", values=METRIC, maintain_order=True)
-    return written("rivals", record=recorded, by_level=by_level.to_dicts(), paper=paper_rows(),
-                   best=by_level.max().to_dicts()[0], talks=talks, strong=strong)  # fmt: skip
-
-
-def full_size_rivals_part(recorded: Record) -> str:
-    """The same systems on MovieLens-1M: some of its users in one turn, and the classic setting."""
-    return written("rivals_full_size", record=recorded, paper=paper_rows())
+    gaps = {row["system"]: row for row in masked.filter(level=recorded["level"]).to_dicts()}
+    best, rows = by_level.max().to_dicts()[0], by_level.to_dicts()
+    found = masked.filter(pl.col(f"{METRIC}_gap_low") > 0).group_by("level", maintain_order=True)
+    ahead = "; ".join(f"at *{of[0]}* {', '.join(rows['system'])}" for of, rows in found)
+    return written("rivals", record=recorded, by_level=rows, best=best, gaps=gaps, talks=talks,
+                   ahead=ahead, paper=paper_rows(), strong=strong)  # fmt: skip
 
 
 def one_turn_rows(recorded: Record) -> list[list[str]]:
@@ -351,7 +350,7 @@ PARTS = {
     "results": _records(results_part, "one_turn_ml-100k"),
     "dialogues": _records(dialogues_part, *(f"{name}_ml-100k" for name in DIALOGUES)),
     "rivals": _records(rivals_part, "tables_ml-100k"),
-    "rivals of full size": _records(full_size_rivals_part, "tables_ml-1m"),
+    "rivals of full size": _records(rivals_part, "tables_ml-1m"),
     "full size": _records(full_size_part, "one_turn_ml-1m", "from_nothing_ml-1m"),
     "bench": _records(bench_part, "bench"),
 }
