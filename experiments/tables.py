@@ -137,10 +137,8 @@ def _talk(
     ours = {n: s for n, s in dialogue_systems(fitted).items() if n in TALKING}
     partners = {n: r.system(fitted.backbone, fitted.language) for n, r in rivals.items()}
     setting = Setting(level=options.level, seed=seed)
-    identity = multi_turn.identity_of(fitted)
-    return evaluate_dialogues(
-        fitted.data, ours | partners, users, setting, logs=options.logs, identity=identity
-    )
+    kept = {"logs": options.logs, "identity": multi_turn.identity_of(fitted)}
+    return evaluate_dialogues(fitted.data, ours | partners, users, setting, **kept)
 
 
 def _costs(held: Sequence[Mapping[str, Sequence[Dialogue]]]) -> list[dict[str, Any]]:
@@ -254,12 +252,13 @@ def main(arguments: list[str] | None = None) -> None:
             _shown(asked, ["system", "n", *METRICS])
     if {4, 6} & {*options.tables}:
         command.say(f"Tables 4 and 6: dialogues with {len(talkers)} users")
-        held = [
-            _talk(fitted, of, talkers, seed, options)
-            for (fitted, _), of, seed in zip(free, talking, options.seeds, strict=True)
-        ]
-        keep(table_4=table_4(held), table_6=_costs(held))
-        _shown(content["table_4"], ["system", "n", *DIALOGUE_METRICS, "AT_found"])
+        if any(talking) or not options.systems:  # if only what prompts is wanted, the rest stays
+            held = [
+                _talk(fitted, of, talkers, seed, options)
+                for (fitted, _), of, seed in zip(free, talking, options.seeds, strict=True)
+            ]
+            keep(table_4=table_4(held), table_6=_costs(held))
+            _shown(content["table_4"], ["system", "n", *DIALOGUE_METRICS, "AT_found"])
         if prompting:
             talk = [_talk(free[0][0], prompted, few, options.seeds[0], options)]
             keep(table_4_asked=table_4(talk), table_6_asked=_costs(talk))

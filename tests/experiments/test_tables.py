@@ -134,6 +134,8 @@ def test_the_command_makes_every_table_and_goes_on(small: list[str], tmp_path: P
     again = run(file, *options)
     assert len(small) == n_asked + 4  # one turn is asked again, the dialogues are there
     assert again["table_4_asked"] == record["table_4_asked"]
+    alone = run(file, "--systems", "prompted", *options, "--talking", 3)
+    assert alone["table_4"] == record["table_4"]
 
 
 def test_an_unknown_system_and_one_that_cannot_run_are_named(small: list[str]) -> None:
