@@ -144,7 +144,7 @@ def quality_against_cost(record: Mapping[str, Any]) -> "Figure":
         axes.errorbar(seconds[row["system"]], row["S@5"], [[low], [high]], label=name,
                       marker=MARKERS[place % 8], color=PALETTE[place % 8], markersize=8,
                       linestyle="", elinewidth=0.8,
-                      fillstyle="full" if place < 8 else "none")  # fmt: skip
+                      fillstyle=("full", "none", "bottom")[place // 8 % 3])  # fmt: skip
     axes.set(xscale="log", xlabel="seconds a turn, to choose what to say",
              ylabel=f"S@5 of {rows[0]['n']} users, 95 % interval")  # fmt: skip
     figure.legend(loc="outside right center", frameon=False, fontsize=9)
