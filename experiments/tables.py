@@ -1,9 +1,9 @@
 """Tables 2, 3, 4 and 6 of the paper: every system on the same instances, and the classic setting.
 
-Table 2 ranks all items for the words of every test user; Table 3 does so for a sample that language
-models are asked about, too; Tables 4 and 6 are whole dialogues and what they cost. Beside each of
-our rows the record names what the paper prints. A run that is stopped goes on where it was: fitted
-systems, answers of language models and dialogues are kept.
+Table 2 ranks all items for the words of every test user (`--tests sample`: of a sample); Table 3
+does so for a sample that language models are asked about, too; Tables 4 and 6 are whole dialogues
+and what they cost. Beside each of our rows the record names what the paper prints. A run that is
+stopped goes on where it was: fitted systems, answers of language models and dialogues are kept.
 """
 
 import json
@@ -173,12 +173,8 @@ def main(arguments: list[str] | None = None) -> None:
     add("--asked", type=int, help="of them those that a language model is asked about")
     add("--talking", type=int, help="of them those of Tables 4 and 6")
     add("--level", choices=LEVELS, default="paraphrased", help="of Tables 3, 4 and 6")
-    add(
-        "--tests",
-        choices=("all", "unseen", "sample"),
-        default="all",
-        help="sample: its unseen ones",
-    )
+    add("--tests", choices=("all", "unseen", "sample"), default="all",
+        help="unseen: single, newly worded texts; sample: of its users alone")  # fmt: skip
     add("--logs", type=Path, help="keep dialogues and answers in this folder")
     options = command.read(arguments)
     for name in ("sample", "asked", "talking"):

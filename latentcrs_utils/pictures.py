@@ -133,7 +133,7 @@ def turn_flow() -> "Figure":
 def quality_against_cost(record: Mapping[str, Any]) -> "Figure":
     """S@5 of every system against the seconds that choosing takes a turn, from a record."""
     figure, axes = _canvas(8.8, 4.6, frame=True)
-    costs = record["table_6"] + record.get("table_6_asked", [])
+    costs = record.get("table_6_asked", []) + record["table_6"]
     seconds = {row["system"]: row["seconds_a_turn"] for row in costs}
     known = {row["system"] for row in record["table_4"]}
     asked = [row for row in record.get("table_4_asked", []) if row["system"] not in known]
