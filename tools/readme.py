@@ -89,7 +89,8 @@ def minutes(seconds: float) -> str:
 
 def fitting(record: Record) -> float:
     """Processor seconds of all rivals' fits, of each in its longest seed: a kept fit takes none."""
-    fits = pl.DataFrame(record["fits"]).group_by(pl.col("step").str.replace(r" \(seed.*", ""))
+    step = pl.col("step").str.replace(r" \(seed.*", "")
+    fits = pl.DataFrame(record["fits"]).group_by(step, maintain_order=True)  # sums alike each time
     return float(fits.agg(pl.col("cpu_seconds").max())["cpu_seconds"].sum())
 
 
